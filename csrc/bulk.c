@@ -1,0 +1,90 @@
+/* bulk.c - many nodes in one call: sums and layers.
+ *
+ * The graph that comes out is, node for node, the one that the Python expression gives: the same
+ * order, the same bits, the same drawing. Only the way there is shorter.
+ * Room for all nodes is made first; then only an activation's domain can still stop the work, and
+ * what was added so far is released again.
+ * Owns nothing. Cost: O(nodes). */
+#include "graph.h"
+
+/* A sum on its way: a number until it meets the first node, as in Python. */
+static bool is_number(pg_operand a) { return a.id == 0; }
+
+static bool usable(const pg_graph *graph, const pg_operand *values, size_t count) {
+    for (size_t i = 0; i < count; i++) {
+        if (values[i].id == 0) continue;
+        if (!pg_alive(graph, values[i].id)) return false;
+    }
+    return true;
+}
+
+/* op(a, b) for add and mul, there being room; the result has no references yet. A number becomes a
+ * leaf, and comes second. */
+static pg_operand combine(pg_graph *graph, int op, pg_operand a, pg_operand b) {
+    double left = is_number(a) ? a.number : graph->nodes[a.id].data;
+    double right = is_number(b) ? b.number : graph->nodes[b.id].data;
+    double y = op == PG_OP_ADD ? left + right : left * right;
+    if (is_number(a)) {
+        if (is_number(b)) return (pg_operand){0, y};
+        return (pg_operand){pg_take_op(graph, op, y, b.id, pg_take(graph, PG_OP_LEAF, left)), 0.0};
+    }
+    pg_node_id second = is_number(b) ? pg_take(graph, PG_OP_LEAF, right) : b.id;
+    return (pg_operand){pg_take_op(graph, op, y, a.id, second), 0.0};
+}
+
+static pg_node_id as_node(pg_graph *graph, pg_operand a) {
+    return is_number(a) ? pg_take(graph, PG_OP_LEAF, a.number) : a.id;
+}
+
+pg_status pg_graph_sum(pg_graph *graph, pg_node_id *id_ret, pg_operand start,
+                       const pg_operand *values, size_t count) {
+    if (!usable(graph, values, count) || !usable(graph, &start, 1)) return PG_ERR_BAD_NODE;
+    if (count > UINT32_MAX / 4) return PG_ERR_LIMIT;
+    pg_status status = pg_graph_reserve(graph, 2 * count + 1);
+    if (status != PG_OK) return status;
+    pg_operand total = start;
+    for (size_t i = 0; i < count; i++) total = combine(graph, PG_OP_ADD, total, values[i]);
+    *id_ret = as_node(graph, total);
+    graph->nodes[*id_ret].refs++;
+    return PG_OK;
+}
+
+static pg_operand weighted_sum(pg_graph *graph, pg_operand bias, const pg_operand *weights,
+                               const pg_operand *inputs, size_t count) {
+    pg_operand total = bias;
+    for (size_t i = 0; i < count; i++)
+        total = combine(graph, PG_OP_ADD, total, combine(graph, PG_OP_MUL, weights[i], inputs[i]));
+    return total;
+}
+
+/* The neuron's node, with one reference, the caller's. */
+static pg_status neuron(pg_graph *graph, pg_node_id *id_ret, int activation, pg_operand bias,
+                        const pg_operand *weights, const pg_operand *inputs, size_t count) {
+    pg_node_id total = as_node(graph, weighted_sum(graph, bias, weights, inputs, count));
+    graph->nodes[total].refs++;
+    *id_ret = total;
+    if (activation == 0) return PG_OK;
+    pg_status status = pg_graph_unary(graph, id_ret, activation, total);
+    pg_graph_release(graph, total);
+    return status;
+}
+
+pg_status pg_graph_layer(pg_graph *graph, pg_node_id *ids_ret, int activation,
+                         const pg_operand *weights, const pg_operand *biases,
+                         const pg_operand *inputs, size_t rows, size_t columns) {
+    const pg_op_info *info = pg_op_describe(activation);
+    if (activation != 0 && (info == NULL || info->arity != 1 || info->takes_number))
+        return PG_ERR_BAD_OP;
+    if (columns != 0 && rows > UINT32_MAX / 8 / columns) return PG_ERR_LIMIT;
+    if (!usable(graph, weights, rows * columns) || !usable(graph, biases, rows) ||
+        !usable(graph, inputs, columns))
+        return PG_ERR_BAD_NODE;
+    pg_status status = pg_graph_reserve(graph, rows * (4 * columns + 3));
+    for (size_t row = 0; status == PG_OK && row < rows; row++) {
+        status = neuron(graph, &ids_ret[row], activation, biases[row], weights + row * columns,
+                        inputs, columns);
+        if (status != PG_OK)
+            while (row > 0) pg_graph_release(graph, ids_ret[--row]);
+    }
+    return status;
+}

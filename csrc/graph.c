@@ -1,0 +1,193 @@
+/* graph.c - storage: nodes, ids, reference counts, growth.
+ *
+ * Invariant: slot i < used either holds a node (op != FREE), whose refs equal its uses by other
+ * nodes plus its owners outside, or lies in the free list, once.
+ * Owns the arena, the wide blocks and the scratch of walks.
+ * Cost: a node is 48 bytes; taking or freeing one is O(1); growth doubles and is amortised.
+ * The idea of a free list threaded through the arena is Knuth's, TAOCP 1, 2.2.3. */
+#include "graph.h"
+
+#include <string.h>
+
+_Static_assert(sizeof(pg_node) <= 64, "a node fits a cache line");
+
+static const size_t first_capacity = 1024;
+static const size_t most_nodes = 0x7fffffff;
+
+pg_graph *pg_graph_new(void) {
+    pg_graph *graph = pg_realloc(NULL, 1, sizeof *graph);
+    if (graph == NULL) return NULL;
+    memset(graph, 0, sizeof *graph);
+    graph->used = 1;
+    graph->capacity = 1;
+    return graph;
+}
+
+void pg_graph_free(pg_graph *graph) {
+    if (graph == NULL) return;
+    for (size_t i = 1; i < graph->used; i++)
+        if (graph->nodes[i].op == PG_OP_WIDE) pg_free(graph->nodes[i].of.wide);
+    pg_free(graph->nodes);
+    pg_free(graph->scratch.ids);
+    pg_free(graph->scratch.saved);
+    pg_free(graph);
+}
+
+size_t pg_graph_live(const pg_graph *graph) { return graph->used - 1 - graph->free_count; }
+
+size_t pg_graph_bytes(const pg_graph *graph) {
+    return sizeof *graph + graph->capacity * sizeof(pg_node) +
+           graph->scratch.capacity * (sizeof(pg_node_id) + sizeof(double));
+}
+
+pg_fault pg_graph_fault(const pg_graph *graph) { return graph->fault; }
+
+static pg_status grow(pg_graph *graph, size_t needed) {
+    if (needed > most_nodes) return PG_ERR_LIMIT;
+    size_t capacity = graph->capacity < first_capacity ? first_capacity : graph->capacity;
+    while (capacity < needed) capacity *= 2;
+    if (capacity > most_nodes) capacity = most_nodes;
+    pg_node *nodes = pg_realloc(graph->nodes, capacity, sizeof *nodes);
+    if (nodes == NULL) return PG_ERR_NOMEM;
+    graph->nodes = nodes;
+    graph->capacity = capacity;
+    return PG_OK;
+}
+
+pg_status pg_graph_reserve(pg_graph *graph, size_t count) {
+    if (PG_LIKELY(pg_room(graph) >= count)) return PG_OK;
+    if (count > most_nodes) return PG_ERR_LIMIT;
+    return grow(graph, graph->used + (count - graph->free_count));
+}
+
+pg_status pg_graph_leaf(pg_graph *graph, pg_node_id *id_ret, double data) {
+    pg_status status = pg_graph_reserve(graph, 1);
+    if (status != PG_OK) return status;
+    *id_ret = pg_take(graph, PG_OP_LEAF, data);
+    graph->nodes[*id_ret].refs = 1;
+    return PG_OK;
+}
+
+static pg_wide *new_wide(const pg_node_id *children, const double *locals, size_t count) {
+    size_t ids = (count * sizeof(pg_node_id) + 7) & ~(size_t)7; /* keeps the doubles aligned */
+    size_t bytes = sizeof(pg_wide) + ids + (locals != NULL ? count * sizeof(double) : 0);
+    pg_wide *wide = pg_realloc(NULL, bytes, 1);
+    if (wide == NULL) return NULL;
+    wide->count = count;
+    wide->cursor = 0;
+    wide->locals = NULL;
+    if (count > 0) memcpy(wide->ids, children, count * sizeof *children);
+    if (locals != NULL) {
+        wide->locals = (double *)((char *)wide->ids + ids);
+        memcpy(wide->locals, locals, count * sizeof *locals);
+    }
+    return wide;
+}
+
+pg_status pg_graph_wide(pg_graph *graph, pg_node_id *id_ret, double data,
+                        const pg_node_id *children, const double *locals, size_t count) {
+    if (count > most_nodes) return PG_ERR_LIMIT;
+    for (size_t i = 0; i < count; i++) {
+        if (!pg_alive(graph, children[i])) return PG_ERR_BAD_NODE;
+        if (graph->nodes[children[i]].refs > UINT32_MAX - 4 - count) return PG_ERR_LIMIT;
+    }
+    pg_status status = pg_graph_reserve(graph, 1);
+    if (status != PG_OK) return status;
+    pg_wide *wide = new_wide(children, locals, count);
+    if (wide == NULL) return PG_ERR_NOMEM;
+    for (size_t i = 0; i < count; i++) graph->nodes[children[i]].refs++;
+    *id_ret = pg_take(graph, PG_OP_WIDE, data);
+    graph->nodes[*id_ret].of.wide = wide;
+    graph->nodes[*id_ret].refs = 1;
+    return PG_OK;
+}
+
+pg_status pg_graph_retain(pg_graph *graph, pg_node_id id) {
+    if (!pg_alive(graph, id)) return PG_ERR_BAD_NODE;
+    if (!pg_can_retain(&graph->nodes[id])) return PG_ERR_LIMIT;
+    graph->nodes[id].refs++;
+    return PG_OK;
+}
+
+/* One reference fewer. A node that this was the last of goes onto the list of the dead. */
+static inline void drop_reference(pg_graph *graph, pg_node_id id, pg_node_id *dead) {
+    pg_node *node = &graph->nodes[id];
+    if (--node->refs == 0) {
+        node->u.next = *dead;
+        *dead = id;
+    } else if (PG_UNLIKELY(node->refs == 1 && (node->flags & PG_FLAG_CLOSURE) && node->owner)) {
+        graph->hooks.idle(node->owner);
+    }
+}
+
+/* Free the dead and whoever dies of that. The dead are a stack, threaded through their gradients:
+ * a parent goes first, then its right side, then its left, so that the free list hands slots out
+ * again in the order in which an expression is built. */
+static void bury(pg_graph *graph, pg_node_id dead) {
+    while (dead != 0) {
+        pg_node_id id = dead;
+        pg_node *node = &graph->nodes[id];
+        dead = node->u.next;
+        if (PG_UNLIKELY(node->flags & PG_FLAG_KEPT)) graph->hooks.drop(node->owner);
+        size_t count;
+        const pg_node_id *children = pg_children(node, &count);
+        for (size_t i = 0; i < count; i++) drop_reference(graph, children[i], &dead);
+        if (PG_UNLIKELY(node->op == PG_OP_WIDE)) pg_free(node->of.wide);
+        node->op = PG_OP_FREE;
+        node->u.next = graph->free;
+        graph->free = id;
+        graph->free_count++;
+    }
+}
+
+void pg_graph_release(pg_graph *graph, pg_node_id id) {
+    pg_node_id dead = 0;
+    drop_reference(graph, id, &dead);
+    bury(graph, dead);
+}
+
+void pg_discard(pg_graph *graph, pg_node_id id) {
+    graph->nodes[id].u.next = 0;
+    bury(graph, id);
+}
+
+double pg_node_data(const pg_graph *graph, pg_node_id id) { return graph->nodes[id].data; }
+
+double pg_node_grad(const pg_graph *graph, pg_node_id id) { return graph->nodes[id].u.grad; }
+
+void pg_node_set_data(pg_graph *graph, pg_node_id id, double data) { graph->nodes[id].data = data; }
+
+void pg_node_set_grad(pg_graph *graph, pg_node_id id, double grad) {
+    graph->nodes[id].u.grad = grad;
+}
+
+int pg_node_op(const pg_graph *graph, pg_node_id id) { return graph->nodes[id].op; }
+
+int pg_node_is_leaf(const pg_graph *graph, pg_node_id id) {
+    return graph->nodes[id].op == PG_OP_LEAF;
+}
+
+int pg_node_is_wide(const pg_graph *graph, pg_node_id id) {
+    return graph->nodes[id].op == PG_OP_WIDE;
+}
+
+double pg_node_number(const pg_graph *graph, pg_node_id id) {
+    const pg_op_info *info = pg_op_describe(graph->nodes[id].op);
+    return info != NULL && info->takes_number ? graph->nodes[id].number : 0.0;
+}
+
+size_t pg_node_arity(const pg_graph *graph, pg_node_id id) {
+    size_t count;
+    (void)pg_children(&graph->nodes[id], &count);
+    return count;
+}
+
+pg_node_id pg_node_child(const pg_graph *graph, pg_node_id id, size_t index) {
+    size_t count;
+    const pg_node_id *children = pg_children(&graph->nodes[id], &count);
+    return index < count ? children[index] : 0;
+}
+
+const double *pg_node_locals(const pg_graph *graph, pg_node_id id) {
+    return graph->nodes[id].op == PG_OP_WIDE ? graph->nodes[id].of.wide->locals : NULL;
+}

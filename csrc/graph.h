@@ -1,0 +1,146 @@
+/* graph.h - what a node and a graph are, for the files of the core and its Python layer.
+ *
+ * Nodes lie in one arena and name each other by index, so the arena may move when it grows; a
+ * pointer to a node is good only until the next node is added. Index 0 is never used.
+ *
+ * A node's references are counted: one for each use by another node and one for each owner outside.
+ * A freed node is chained into the free list through `next`, last freed first: a training loop that
+ * drops a graph and builds the same one again finds its nodes in the same places, in the same order.
+ */
+#ifndef PG_GRAPH_H
+#define PG_GRAPH_H
+
+#include "alloc.h"
+#include "ops.h"
+#include "portability.h"
+#include "pygradc.h"
+
+#include <stdbool.h>
+
+/* Flags of a node. */
+#define PG_FLAG_CURSOR 0x03u  /* topo.c: which child the walk comes to next */
+#define PG_FLAG_CLOSURE 0x04u /* the owner has a closure to call instead of the op's kernel */
+#define PG_FLAG_KEPT 0x08u    /* the node owns its owner, not the other way round */
+#define PG_FLAG_INT 0x10u     /* the number was an int: ** 2 and not ** 2.0 */
+
+/* The children of a node of any arity, and the derivatives by them. Owned by the node. */
+typedef struct pg_wide {
+    size_t count;
+    size_t cursor;  /* topo.c, as PG_FLAG_CURSOR */
+    double *locals; /* count of them behind the ids, or NULL */
+    pg_node_id ids[];
+} pg_wide;
+
+typedef struct pg_node {
+    double data;
+    union {
+        double grad;
+        pg_node_id next; /* of a freed node, and of one that is being released */
+    } u;
+    union {
+        pg_node_id child[2];
+        pg_wide *wide;
+    } of;
+    double number; /* the 2 of a ** 2 */
+    void *owner;   /* an object outside that stands for the node, borrowed unless KEPT; or NULL */
+    uint32_t refs;
+    uint16_t mark; /* the number of the last walk that came here; see topo.c */
+    uint8_t op;
+    uint8_t flags;
+} pg_node;
+
+/* What the graph tells the one who set `owner` fields. Hooks but `call` must not touch the graph
+ * while they run: they take notes, and act when the core has returned. */
+typedef struct pg_hooks {
+    int (*call)(void *owner);  /* the sweep came to a node with PG_FLAG_CLOSURE; nonzero: stop */
+    int (*poll)(void);         /* now and then in a long sweep; nonzero: stop */
+    void (*idle)(void *owner); /* no node uses that of this owner, which has a closure, any more */
+    void (*drop)(void *owner); /* the node of this owner died, which was KEPT */
+} pg_hooks;
+
+/* An order and the gradients that its nodes had before. */
+typedef struct pg_walk {
+    pg_node_id *ids;
+    double *saved;
+    size_t count, capacity;
+} pg_walk;
+
+struct pg_graph {
+    pg_node *nodes;
+    size_t used;     /* slots ever used, with slot 0 */
+    size_t capacity; /* slots allocated */
+    pg_node_id free; /* the free list's head */
+    size_t free_count;
+    uint16_t mark;   /* of the last walk */
+    pg_walk scratch; /* room for the next walk, lent out while one is under way */
+    pg_hooks hooks;
+    pg_fault fault;
+};
+
+static inline bool pg_alive(const pg_graph *graph, pg_node_id id) {
+    return id != 0 && id < graph->used && graph->nodes[id].op != PG_OP_FREE;
+}
+
+/* Slots that can be filled without growing. */
+static inline size_t pg_room(const pg_graph *graph) {
+    return graph->free_count + (graph->capacity - graph->used);
+}
+
+/* Take a slot; there must be room. The node has no references yet, and no children. */
+static inline pg_node_id pg_take(pg_graph *graph, int op, double data) {
+    pg_node_id id = graph->free;
+    if (id != 0) {
+        graph->free = graph->nodes[id].u.next;
+        graph->free_count--;
+    } else {
+        id = (pg_node_id)graph->used++;
+    }
+    pg_node *node = &graph->nodes[id];
+    node->data = data;
+    node->u.grad = 0.0;
+    node->of.wide = NULL;
+    node->owner = NULL;
+    node->refs = 0;
+    node->mark = 0;
+    node->op = (uint8_t)op;
+    node->flags = 0;
+    return id;
+}
+
+/* Fill a slot with an op whose value is known; there must be room, and refs must not overflow. */
+static inline pg_node_id pg_take_op(pg_graph *graph, int op, double y, pg_node_id a, pg_node_id b) {
+    pg_node_id id = pg_take(graph, op, y);
+    pg_node *nodes = graph->nodes;
+    nodes[id].of.child[0] = a;
+    nodes[id].of.child[1] = b;
+    nodes[a].refs++;
+    if (b != 0) nodes[b].refs++;
+    return id;
+}
+
+/* References may be added to this node up to the number that any arena full of nodes can add. */
+static inline bool pg_can_retain(const pg_node *node) { return node->refs < UINT32_MAX - 4; }
+
+/* The children, and how many. */
+static inline const pg_node_id *pg_children(const pg_node *node, size_t *count_ret) {
+    if (node->op == PG_OP_WIDE) {
+        *count_ret = node->of.wide->count;
+        return node->of.wide->ids;
+    }
+    *count_ret = pg_op_arity[node->op];
+    return node->of.child;
+}
+
+/* Free a node that nobody references. */
+void pg_discard(pg_graph *graph, pg_node_id id);
+
+/* Append op(a, b), b a node or ignored, without references of its own: what pg_graph_binary and
+ * the expressions have in common. `number` is b's data where b is no node. */
+pg_status pg_append(pg_graph *graph, pg_node_id *id_ret, int op, pg_node_id a, pg_node_id b,
+                    double number);
+
+/* topo.c: lend out room for a walk from root, and walk; give the room back. */
+pg_status pg_walk_begin(pg_graph *graph, pg_walk *walk, pg_node_id root);
+void pg_walk_end(pg_graph *graph, pg_walk *walk);
+
+#endif

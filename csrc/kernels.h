@@ -1,0 +1,52 @@
+/* kernels.h - an op's value and its derivatives, expanded from the table.
+ *
+ * Plain inline functions of doubles, so that a caller who knows the op gets just its arithmetic.
+ * The rule for what is an error stands here once: an op whose row names a fault gives an error
+ * where Python's math would raise, and lets the infs and nans that the user put in pass through.
+ */
+#ifndef PG_KERNELS_H
+#define PG_KERNELS_H
+
+#include "ops.h"
+#include "pygradc.h"
+
+#include <math.h>
+
+/* y = op(a, b) */
+static inline double pg_value_of(int op, double a, double b) {
+    switch (op) {
+#define PG_UNARY(NAME, python, symbol, y_, ...)                                                    \
+    case PG_OP_##NAME: return y_;
+#define PG_NUMBER PG_UNARY
+#define PG_BINARY PG_UNARY
+#include "ops.def"
+    default: return NAN;
+    }
+}
+
+/* What it means that op, or a derivative of it, gave this result: PG_OK, or an error. */
+static inline pg_status pg_judge(double result, pg_status if_infinite, double a, double b) {
+    if (isfinite(result) || if_infinite == PG_OK) return PG_OK;
+    if (isnan(result)) return isnan(a) || isnan(b) ? PG_OK : PG_ERR_DOMAIN;
+    return isfinite(a) && isfinite(b) ? if_infinite : PG_OK;
+}
+
+static inline pg_status pg_fault_of(int op, double y, double a, double b) {
+    switch (op) {
+#define PG_UNARY(NAME, python, symbol, y_, da_, fault, ...)                                        \
+    case PG_OP_##NAME: return pg_judge(y, (fault), a, b);
+#define PG_NUMBER PG_UNARY
+#define PG_BINARY(NAME, python, symbol, y_, da_, db_, fault, ...)                                  \
+    case PG_OP_##NAME: return pg_judge(y, (fault), a, b);
+#include "ops.def"
+    default: return PG_OK;
+    }
+}
+
+/* A derivative has poles of its own: 1/a at 0, and those of sqrt and pow. */
+static inline pg_status pg_pole_of(double derivative, pg_status fault, double a, double b) {
+    if (fault == PG_OK) return PG_OK;
+    return pg_judge(derivative, a == 0.0 ? PG_ERR_ZERO_DIVISION : PG_ERR_OVERFLOW, a, b);
+}
+
+#endif

@@ -1,0 +1,20 @@
+/* ops.h - the numbers of the ops, in the table's order, and of what is no op. */
+#ifndef PG_OPS_H
+#define PG_OPS_H
+
+enum {
+    PG_OP_FREE = 0, /* a slot of the arena that holds no node; as an argument: no op */
+#define PG_UNARY(NAME, ...) PG_OP_##NAME,
+#define PG_NUMBER(NAME, ...) PG_OP_##NAME,
+#define PG_BINARY(NAME, ...) PG_OP_##NAME,
+#include "ops.def"
+    PG_OP_LEAF, /* made of nothing: an input, a parameter, a constant */
+    PG_OP_WIDE, /* any number of children, derivatives stored as numbers */
+    PG_OP_COUNT
+};
+
+/* How many of a node's two child slots are in use; 0 for a leaf, and for a wide node, which has
+ * its children elsewhere. */
+extern const unsigned char pg_op_arity[PG_OP_COUNT];
+
+#endif

@@ -1,0 +1,180 @@
+/* pygradc.h - the core's only public header: C programs include it, and cffi reads this same text.
+ *
+ * A graph holds nodes; a node is a number, its gradient, and the nodes that it was made of.
+ * Nodes are named by ids, which stay valid while the arena grows. A node lives while somebody
+ * outside owns a reference to it or a living node uses it.
+ *
+ * Every function that can fail returns a pg_status and leaves the graph as it was when it does.
+ * Argument order: object, outputs, inputs, counts. Nothing prints, nothing exits.
+ * A graph belongs to one thread at a time (in Python: to the thread that holds the GIL).
+ *
+ * Lines that begin with # are for the C compiler alone; cffi skips them.
+ */
+#ifndef PYGRADC_H
+#define PYGRADC_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+typedef uint32_t pg_node_id; /* 0 names no node */
+
+typedef enum pg_status {
+    PG_OK = 0,
+    PG_ERR_NOMEM,         /* an allocation failed */
+    PG_ERR_LIMIT,         /* more nodes or references than ids can count */
+    PG_ERR_BAD_NODE,      /* an id that names no living node */
+    PG_ERR_BAD_OP,        /* no such op, or not of this arity */
+    PG_ERR_DOMAIN,        /* an operand outside the op's domain */
+    PG_ERR_ZERO_DIVISION, /* zero to a negative power, or a derivative that divides by zero */
+    PG_ERR_OVERFLOW,      /* finite operands, result too large for a double */
+    PG_ERR_STOPPED        /* a hook asked to stop */
+} pg_status;
+
+/* One row of ops.def. */
+typedef struct pg_op_info {
+    const char *name;   /* Python's name for it */
+    const char *symbol; /* what Value._op says */
+    const char *doc;
+    const char *value;   /* the formulas, as ops.def writes them */
+    const char *da;      /* dy/da */
+    const char *db;      /* dy/db; empty unless b is a node */
+    int arity;           /* nodes it is made of: 1 or 2 */
+    int takes_number;    /* b is a number: the op is a ** 2's kind */
+    double lo[2], hi[2]; /* the interval in which tests sample a and b */
+} pg_op_info;
+
+/* How many ops there are, and one of them: op from 1 to pg_op_count().
+ * Returns: the row, which lives forever; NULL for no such op. */
+int pg_op_count(void);
+const pg_op_info *pg_op_describe(int op);
+
+/* What went wrong in the last call on a graph that returned PG_ERR_DOMAIN, _ZERO_DIVISION or
+ * _OVERFLOW. */
+typedef struct pg_fault {
+    int op;
+    int derivative; /* the value was right; dy/da (1) or dy/db (2) was not */
+    double a, b;    /* the operands' data */
+} pg_fault;
+
+/* An operand that is a node, or, with id 0, a plain number. */
+typedef struct pg_operand {
+    pg_node_id id;
+    double number;
+} pg_operand;
+
+typedef struct pg_graph pg_graph;
+
+/* A graph without nodes. Returns: NULL when memory runs out. */
+pg_graph *pg_graph_new(void);
+/* Free it with all its nodes, whoever references them. NULL is allowed. */
+void pg_graph_free(pg_graph *graph);
+
+/* Living nodes; bytes of memory that the graph holds. */
+size_t pg_graph_live(const pg_graph *graph);
+size_t pg_graph_bytes(const pg_graph *graph);
+pg_fault pg_graph_fault(const pg_graph *graph);
+
+/* Make room for count more nodes, so that adding them can't fail for memory.
+ * Returns: PG_OK; PG_ERR_NOMEM, PG_ERR_LIMIT. */
+pg_status pg_graph_reserve(pg_graph *graph, size_t count);
+
+/* Add a leaf. Out: id_ret, which the caller owns. Returns: PG_OK; PG_ERR_NOMEM, PG_ERR_LIMIT. */
+pg_status pg_graph_leaf(pg_graph *graph, pg_node_id *id_ret, double data);
+
+/* Append op(a), op(a, number) or op(a, b).
+ * Returns: PG_OK; PG_ERR_NOMEM, _LIMIT, _BAD_NODE, _BAD_OP, and what op's row says of its domain.
+ * Out:     id_ret  the new node; the caller owns one reference.
+ * In:      a, b    living nodes; the new node references them itself. */
+pg_status pg_graph_unary(pg_graph *graph, pg_node_id *id_ret, int op, pg_node_id a);
+pg_status pg_graph_number(pg_graph *graph, pg_node_id *id_ret, int op, pg_node_id a, double number);
+pg_status pg_graph_binary(pg_graph *graph, pg_node_id *id_ret, int op, pg_node_id a, pg_node_id b);
+
+/* What Python's expressions append, node for node as micrograd does. At least one operand is a
+ * node; a number becomes a leaf of its own.
+ *   add, mul  a number on the left comes second: 2 * v is mul(v, 2)
+ *   sub       a + b * -1; a number b is negated first
+ *   div       a * b ** -1; a number b is inverted first
+ *   pow       a ** number is pown(a, number); otherwise pow(a, b)
+ * Returns: as pg_graph_binary. */
+pg_status pg_expr_add(pg_graph *graph, pg_node_id *id_ret, pg_operand a, pg_operand b);
+pg_status pg_expr_mul(pg_graph *graph, pg_node_id *id_ret, pg_operand a, pg_operand b);
+pg_status pg_expr_sub(pg_graph *graph, pg_node_id *id_ret, pg_operand a, pg_operand b);
+pg_status pg_expr_div(pg_graph *graph, pg_node_id *id_ret, pg_operand a, pg_operand b);
+pg_status pg_expr_pow(pg_graph *graph, pg_node_id *id_ret, pg_operand a, pg_operand b);
+pg_status pg_expr_neg(pg_graph *graph, pg_node_id *id_ret, pg_node_id a);
+
+/* Append a node of any arity whose derivatives are given as numbers.
+ * In: children  count living nodes, repeats allowed
+ *     locals    dy/dchild for each, or NULL: the node passes no gradient on by itself
+ * Returns: PG_OK; PG_ERR_NOMEM, PG_ERR_LIMIT, PG_ERR_BAD_NODE. */
+pg_status pg_graph_wide(pg_graph *graph, pg_node_id *id_ret, double data,
+                        const pg_node_id *children, const double *locals, size_t count);
+
+/* start + v[0] + v[1] ... from left to right, as sum(v, start). All numbers: a leaf. */
+pg_status pg_graph_sum(pg_graph *graph, pg_node_id *id_ret, pg_operand start,
+                       const pg_operand *values, size_t count);
+
+/* For each of rows neurons: activation(bias + w[0]*x[0] + w[1]*x[1] ...), node for node as
+ * sum((wi*xi for wi, xi in zip(w, x)), bias) and one unary op. All of them are added, or none.
+ * Out: ids_ret     rows nodes, which the caller owns
+ * In:  weights     rows x columns, row by row;  biases  rows;  inputs  columns
+ *      activation  a unary op, or 0 for none */
+pg_status pg_graph_layer(pg_graph *graph, pg_node_id *ids_ret, int activation,
+                         const pg_operand *weights, const pg_operand *biases,
+                         const pg_operand *inputs, size_t rows, size_t columns);
+
+/* Own, or stop owning, one more reference. A node that nobody references and no node uses is freed,
+ * and so are the nodes that only it used, without recursion.
+ * Returns (retain): PG_OK; PG_ERR_BAD_NODE, PG_ERR_LIMIT. */
+pg_status pg_graph_retain(pg_graph *graph, pg_node_id id);
+void pg_graph_release(pg_graph *graph, pg_node_id id);
+
+/* Read and write a living node. */
+double pg_node_data(const pg_graph *graph, pg_node_id id);
+double pg_node_grad(const pg_graph *graph, pg_node_id id);
+void pg_node_set_data(pg_graph *graph, pg_node_id id, double data);
+void pg_node_set_grad(pg_graph *graph, pg_node_id id, double grad);
+int pg_node_op(const pg_graph *graph, pg_node_id id);        /* a row of ops.def, or: */
+int pg_node_is_leaf(const pg_graph *graph, pg_node_id id);   /* made of nothing */
+int pg_node_is_wide(const pg_graph *graph, pg_node_id id);   /* made by pg_graph_wide */
+double pg_node_number(const pg_graph *graph, pg_node_id id); /* the 2 of a ** 2 */
+size_t pg_node_arity(const pg_graph *graph, pg_node_id id);
+pg_node_id pg_node_child(const pg_graph *graph, pg_node_id id, size_t index);
+const double *pg_node_locals(const pg_graph *graph, pg_node_id id); /* of a wide node, or NULL */
+
+/* The nodes that root is made of and root itself, children before parents: depth first, children
+ * from left to right, each after its own children.
+ * Out: count_ret   how many
+ *      order_ret   room for pg_graph_live() ids, or NULL to count only
+ * Returns: PG_OK; PG_ERR_NOMEM, PG_ERR_BAD_NODE. */
+pg_status pg_graph_order(pg_graph *graph, pg_node_id *order_ret, size_t *count_ret,
+                         pg_node_id root);
+
+/* Set root's gradient to 1, give every other inner node below it a fresh one, and add to those of
+ * the leaves. Returns: PG_OK; PG_ERR_NOMEM, _BAD_NODE; _DOMAIN, _ZERO_DIVISION, _OVERFLOW from a
+ * derivative; PG_ERR_STOPPED from a hook. On any failure all gradients are as they were. */
+pg_status pg_backward(pg_graph *graph, pg_node_id root);
+
+/* Add one node's gradient, times its derivatives, to those of its children. */
+pg_status pg_push(pg_graph *graph, pg_node_id id);
+
+/* Optimisers over count nodes; count may be 0. Their state is the caller's: arrays of count.
+ *   sgd   g += weight_decay * p;  velocity = momentum * velocity + g;  p -= lr * velocity
+ *         (velocity NULL: p -= lr * g)
+ *   adam  Kingma and Ba 2015, step counted from 1; decoupled: Loshchilov and Hutter 2019
+ * Returns: PG_OK; PG_ERR_BAD_NODE, before anything is changed. */
+pg_status pg_zero_grad(pg_graph *graph, const pg_node_id *nodes, size_t count);
+pg_status pg_sgd(pg_graph *graph, double *velocity, const pg_node_id *nodes, size_t count,
+                 double lr, double momentum, double weight_decay);
+pg_status pg_adam(pg_graph *graph, double *mean, double *square, const pg_node_id *nodes,
+                  size_t count, double lr, double beta1, double beta2, double eps,
+                  double weight_decay, int decoupled, double step);
+
+/* Testing only: let the n-th allocation from now fail, once; 0 turns it off. */
+void pg_alloc_fail_at(long n);
+
+/* Python only: create the type `Scalar` and add it to the module of this name, whose functions these
+ * are. Returns: 0, or -1 after printing the exception, as an import does. */
+int pg_python_install(const char *module);
+
+#endif

@@ -1,0 +1,90 @@
+/* scalar.h - the Python object that stands for a node, shared by the files of this folder.
+ *
+ * Who owns whom. A Scalar owns one reference to its node; the node borrows a pointer to its Scalar,
+ * so that asking for a child hands back the same object. A Scalar that nothing was hung on dies
+ * with its last Python reference and is made anew when somebody asks for it.
+ * A Scalar with attributes (a label, a closure, anything) must live as long as its node. When
+ * Python drops it while other nodes use its node, ownership turns round: the node keeps the object
+ * (PG_FLAG_KEPT), until it dies itself or somebody asks for the object again.
+ *
+ * All of this runs with the GIL, which is what protects the default graph.
+ */
+#ifndef PG_SCALAR_H
+#define PG_SCALAR_H
+
+#define PY_SSIZE_T_CLEAN
+#include <Python.h>
+
+#include "../graph.h"
+
+#if PY_VERSION_HEX < 0x030a0000
+static inline PyObject *Py_NewRef(PyObject *object) {
+    Py_INCREF(object);
+    return object;
+}
+static inline PyObject *Py_XNewRef(PyObject *object) {
+    Py_XINCREF(object);
+    return object;
+}
+#endif
+
+typedef struct scalar {
+    PyObject_HEAD
+    pg_node_id id;      /* owned, unless the node has PG_FLAG_KEPT; 0: no node any more */
+    PyObject *dict;     /* NULL until an attribute is set; then the GC tracks the object */
+    PyObject *weakrefs;
+} scalar;
+
+/* The one default graph and what the type needs of Python; filled in by install and adopt. */
+typedef struct scalar_state {
+    pg_graph *graph;
+    PyTypeObject *base;  /* Scalar */
+    PyTypeObject *value; /* the class that operators return */
+    PyObject *construct; /* (self, *args, **kwargs): what Value(...) means beyond one number */
+    PyObject *number;    /* (object) -> float, int, or NotImplemented */
+    PyObject *fail;      /* (status, op, derivative, a, b): raises */
+    size_t adorned;      /* objects that the GC tracks because something hangs on them */
+} scalar_state;
+
+extern scalar_state scalar_global;
+
+static inline pg_node *scalar_node(const scalar *self) {
+    return &scalar_global.graph->nodes[self->id];
+}
+
+static inline int scalar_check(PyObject *object) {
+    return Py_TYPE(object) == scalar_global.value ||
+           PyType_IsSubtype(Py_TYPE(object), scalar_global.base);
+}
+
+/* scalar_type.c */
+
+/* The object of a node, the same one as long as it lives. A new reference, or NULL. */
+PyObject *scalar_of_node(pg_node_id id);
+/* An object for a node that was just made; takes over the reference that came with it. */
+PyObject *scalar_adopt_node(pg_node_id id);
+/* Give up a reference to a node, and let go of what died with it. */
+void scalar_release_node(pg_node_id id);
+/* The dict of attributes, made if need be; borrowed. NULL: MemoryError. */
+PyObject *scalar_attributes(scalar *self);
+/* Make room for so many nodes before the graph is touched. May run the garbage collector, so it
+ * comes before anything is read. 0, or -1 with MemoryError set. */
+int scalar_make_room(size_t count);
+/* Turn a status into an exception. Always NULL. */
+PyObject *scalar_raise(pg_status status);
+/* A Value, or a number. 1; 0 if it is neither; -1 with an exception set. *is_int may be NULL. */
+int scalar_operand(PyObject *object, pg_operand *operand_ret, int *is_int);
+/* As above; `what` and TypeError for what is neither. 0 or -1. */
+int scalar_require_operand(PyObject *object, pg_operand *operand_ret, const char *what);
+int scalar_require_number(PyObject *object, double *number_ret, const char *what);
+
+/* scalar_attrs.c, scalar_calls.c */
+extern PyGetSetDef scalar_getset[];
+extern PyMethodDef scalar_call_methods[];
+PyObject *scalar_closure(scalar *self); /* borrowed, or NULL */
+int scalar_call_closure(void *owner);
+int scalar_init(PyObject *self, PyObject *args, PyObject *kwargs);
+int scalar_intern_names(void);
+PyObject *scalar_become(PyObject *self, PyObject *args);
+
+#endif

@@ -1,0 +1,293 @@
+/* scalar_calls.c - what is coarser than one op: backward, sums, layers, optimisers.
+ *
+ * These take Python's own sequences of Values and cross into the core once. They are methods of the
+ * type, not cffi functions, because they need the GIL (cffi lets go of it) and raise exceptions.
+ * Each gathers operands first, makes room before that, and builds last. */
+#include "scalar.h"
+
+static PyObject *call_backward(PyObject *self, PyObject *none) {
+    (void)none;
+    Py_INCREF(self);
+    pg_status status = pg_backward(scalar_global.graph, ((scalar *)self)->id);
+    Py_DECREF(self);
+    return status == PG_OK ? Py_NewRef(Py_None) : scalar_raise(status);
+}
+
+static PyObject *call_push(PyObject *self, PyObject *none) {
+    (void)none;
+    pg_status status = pg_push(scalar_global.graph, ((scalar *)self)->id);
+    return status == PG_OK ? Py_NewRef(Py_None) : scalar_raise(status);
+}
+
+/* ---- Sums and layers ------------------------------------------------------------------------- */
+
+/* The sequence as a tuple or list that nobody else can shorten: a tuple as it is, else a copy. */
+static PyObject *frozen(PyObject *sequence) { return PySequence_Tuple(sequence); }
+
+static int gather(PyObject *tuple, pg_operand *operands, const char *what) {
+    for (Py_ssize_t i = 0; i < PyTuple_GET_SIZE(tuple); i++)
+        if (scalar_require_operand(PyTuple_GET_ITEM(tuple, i), &operands[i], what) < 0) return -1;
+    return 0;
+}
+
+static PyObject *sum_of(PyObject *values, PyObject *start) {
+    size_t count = (size_t)PyTuple_GET_SIZE(values);
+    if (scalar_make_room(2 * count + 1) < 0) return NULL;
+    pg_operand *operands = PyMem_New(pg_operand, count + 1);
+    if (operands == NULL) return PyErr_NoMemory();
+    PyObject *result = NULL;
+    pg_node_id id;
+    if (scalar_require_operand(start, &operands[count], "sum: start") == 0 &&
+        gather(values, operands, "sum: a value") == 0) {
+        pg_status status =
+            pg_graph_sum(scalar_global.graph, &id, operands[count], operands, count);
+        result = status == PG_OK ? scalar_of_node(id) : scalar_raise(status);
+        if (status == PG_OK) scalar_release_node(id);
+    }
+    PyMem_Free(operands);
+    return result;
+}
+
+/* _sum(values, start) */
+static PyObject *call_sum(PyObject *type, PyObject *const *args, Py_ssize_t count) {
+    (void)type;
+    if (count != 2) return PyErr_Format(PyExc_TypeError, "_sum takes 2 arguments");
+    PyObject *values = frozen(args[0]);
+    if (values == NULL) return NULL;
+    PyObject *result = sum_of(values, args[1]);
+    Py_DECREF(values);
+    return result;
+}
+
+/* The operands of a layer on their way into the core. */
+typedef struct layer_call {
+    size_t rows, columns;
+    pg_operand *weights, *biases, *inputs; /* one block */
+    pg_node_id *ids;
+    int activation;
+} layer_call;
+
+static int layer_allocate(layer_call *layer) {
+    size_t operands = layer->rows * layer->columns + layer->rows + layer->columns;
+    layer->ids = NULL;
+    layer->weights = PyMem_New(pg_operand, operands + 1);
+    if (layer->weights != NULL) layer->ids = PyMem_New(pg_node_id, layer->rows + 1);
+    if (layer->ids == NULL) {
+        PyErr_NoMemory();
+        return -1;
+    }
+    layer->biases = layer->weights + layer->rows * layer->columns;
+    layer->inputs = layer->biases + layer->rows;
+    return 0;
+}
+
+static void layer_free(layer_call *layer) {
+    PyMem_Free(layer->weights);
+    PyMem_Free(layer->ids);
+}
+
+/* One neuron's weights and bias into row `row`. */
+static int layer_gather_row(layer_call *layer, size_t row, PyObject *weights, PyObject *bias) {
+    PyObject *fast = PySequence_Fast(weights, "a neuron's weights must be a sequence");
+    if (fast == NULL) return -1;
+    int failed = 0;
+    if ((size_t)PySequence_Fast_GET_SIZE(fast) != layer->columns) {
+        PyErr_Format(PyExc_ValueError, "%zd weights for %zu inputs",
+                     PySequence_Fast_GET_SIZE(fast), layer->columns);
+        failed = 1;
+    }
+    pg_operand *to = layer->weights + row * layer->columns;
+    for (Py_ssize_t i = 0; !failed && i < PySequence_Fast_GET_SIZE(fast); i++)
+        failed = scalar_require_operand(PySequence_Fast_GET_ITEM(fast, i), &to[i], "a weight") < 0;
+    Py_DECREF(fast);
+    return failed ? -1 : scalar_require_operand(bias, &layer->biases[row], "a bias");
+}
+
+static PyObject *wrap_all(pg_node_id *ids, size_t count) {
+    PyObject *list = PyList_New((Py_ssize_t)count);
+    size_t done = 0;
+    while (list != NULL && done < count) {
+        PyObject *value = scalar_adopt_node(ids[done++]);
+        if (value == NULL) Py_CLEAR(list);
+        else PyList_SET_ITEM(list, (Py_ssize_t)done - 1, value);
+    }
+    while (done < count) scalar_release_node(ids[done++]);
+    return list;
+}
+
+static PyObject *layer_build(layer_call *layer) {
+    pg_status status =
+        pg_graph_layer(scalar_global.graph, layer->ids, layer->activation, layer->weights,
+                       layer->biases, layer->inputs, layer->rows, layer->columns);
+    return status == PG_OK ? wrap_all(layer->ids, layer->rows) : scalar_raise(status);
+}
+
+/* _layer(neurons, inputs, activation) -> list: neurons a list of (weights, bias), activation an
+ * op's number or 0. */
+static PyObject *call_layer(PyObject *type, PyObject *const *args, Py_ssize_t count) {
+    (void)type;
+    if (count != 3 || !PyList_Check(args[0]) || !PyLong_Check(args[2]))
+        return PyErr_Format(PyExc_TypeError, "_layer takes a list, a sequence and an int");
+    PyObject *inputs = frozen(args[1]);
+    if (inputs == NULL) return NULL;
+    layer_call layer = {0};
+    layer.rows = (size_t)PyList_GET_SIZE(args[0]);
+    layer.columns = (size_t)PyTuple_GET_SIZE(inputs);
+    layer.activation = (int)PyLong_AsLong(args[2]);
+    PyObject *result = NULL;
+    int failed = scalar_make_room(layer.rows * (4 * layer.columns + 3)) < 0 ||
+                 layer_allocate(&layer) < 0 || gather(inputs, layer.inputs, "an input") < 0;
+    for (size_t row = 0; !failed && row < layer.rows; row++) {
+        PyObject *pair = PyList_GET_ITEM(args[0], (Py_ssize_t)row);
+        failed = !PyTuple_Check(pair) || PyTuple_GET_SIZE(pair) != 2;
+        if (failed) PyErr_SetString(PyExc_TypeError, "a neuron must be a pair (weights, bias)");
+        else
+            failed = layer_gather_row(&layer, row, PyTuple_GET_ITEM(pair, 0),
+                                      PyTuple_GET_ITEM(pair, 1)) < 0;
+    }
+    if (!failed) result = layer_build(&layer);
+    layer_free(&layer);
+    Py_DECREF(inputs);
+    return result;
+}
+
+/* ---- Optimisers ------------------------------------------------------------------------------ */
+
+/* The ids of a sequence of Values; PyMem_Free them. */
+static pg_node_id *gather_ids(PyObject *values, size_t *count_ret) {
+    PyObject *fast = PySequence_Fast(values, "parameters must be a sequence of Values");
+    if (fast == NULL) return NULL;
+    Py_ssize_t count = PySequence_Fast_GET_SIZE(fast);
+    pg_node_id *ids = PyMem_New(pg_node_id, count + 1);
+    if (ids == NULL) PyErr_NoMemory();
+    for (Py_ssize_t i = 0; ids != NULL && i < count; i++) {
+        PyObject *value = PySequence_Fast_GET_ITEM(fast, i);
+        if (scalar_check(value)) {
+            ids[i] = ((scalar *)value)->id;
+            continue;
+        }
+        PyErr_Format(PyExc_TypeError, "parameter %zd must be a Value, not %.100s", i,
+                     Py_TYPE(value)->tp_name);
+        PyMem_Free(ids);
+        ids = NULL;
+    }
+    Py_DECREF(fast);
+    *count_ret = (size_t)count;
+    return ids;
+}
+
+/* A writable array of count doubles. */
+static double *doubles_of(PyObject *array, Py_buffer *view, size_t count) {
+    if (PyObject_GetBuffer(array, view, PyBUF_CONTIG | PyBUF_FORMAT) < 0) return NULL;
+    if ((size_t)view->len == count * sizeof(double) && view->format != NULL &&
+        strcmp(view->format, "d") == 0)
+        return view->buf;
+    PyErr_Format(PyExc_ValueError, "an optimiser's state must be %zu float64", count);
+    PyBuffer_Release(view);
+    return NULL;
+}
+
+static PyObject *call_zero_grad(PyObject *type, PyObject *values) {
+    (void)type;
+    size_t count;
+    pg_node_id *ids = gather_ids(values, &count);
+    if (ids == NULL) return NULL;
+    pg_status status = pg_zero_grad(scalar_global.graph, ids, count);
+    PyMem_Free(ids);
+    return status == PG_OK ? Py_NewRef(Py_None) : scalar_raise(status);
+}
+
+/* _sgd(parameters, velocity or None, lr, momentum, weight_decay) */
+static PyObject *call_sgd(PyObject *type, PyObject *args) {
+    (void)type;
+    PyObject *values, *state;
+    double lr, momentum, decay;
+    if (!PyArg_ParseTuple(args, "OOddd", &values, &state, &lr, &momentum, &decay)) return NULL;
+    size_t count;
+    pg_node_id *ids = gather_ids(values, &count);
+    if (ids == NULL) return NULL;
+    Py_buffer view = {0};
+    double *velocity = state != Py_None ? doubles_of(state, &view, count) : NULL;
+    PyObject *result = NULL;
+    if (velocity != NULL || state == Py_None) {
+        pg_status status =
+            pg_sgd(scalar_global.graph, velocity, ids, count, lr, momentum, decay);
+        result = status == PG_OK ? Py_NewRef(Py_None) : scalar_raise(status);
+    }
+    if (velocity != NULL) PyBuffer_Release(&view);
+    PyMem_Free(ids);
+    return result;
+}
+
+/* _adam(parameters, mean, square, lr, beta1, beta2, eps, weight_decay, decoupled, step) */
+static PyObject *call_adam(PyObject *type, PyObject *args) {
+    (void)type;
+    PyObject *values, *means, *squares, *result = NULL;
+    double lr, beta1, beta2, eps, decay, step;
+    int decoupled;
+    if (!PyArg_ParseTuple(args, "OOOdddddpd", &values, &means, &squares, &lr, &beta1, &beta2, &eps,
+                          &decay, &decoupled, &step))
+        return NULL;
+    size_t count;
+    pg_node_id *ids = gather_ids(values, &count);
+    if (ids == NULL) return NULL;
+    Py_buffer mean_view = {0}, square_view = {0};
+    double *mean = doubles_of(means, &mean_view, count);
+    double *square = mean != NULL ? doubles_of(squares, &square_view, count) : NULL;
+    if (square != NULL) {
+        pg_status status = pg_adam(scalar_global.graph, mean, square, ids, count, lr, beta1, beta2,
+                                   eps, decay, decoupled, step);
+        result = status == PG_OK ? Py_NewRef(Py_None) : scalar_raise(status);
+        PyBuffer_Release(&square_view);
+    }
+    if (mean != NULL) PyBuffer_Release(&mean_view);
+    PyMem_Free(ids);
+    return result;
+}
+
+/* ---- The facade ------------------------------------------------------------------------------ */
+
+static PyObject *call_live_nodes(PyObject *type, PyObject *none) {
+    (void)type, (void)none;
+    return PyLong_FromSize_t(pg_graph_live(scalar_global.graph));
+}
+
+/* _adopt(Value, construct, number, fail): the class that operators return from now on. */
+static PyObject *call_adopt(PyObject *type, PyObject *args) {
+    (void)type;
+    PyObject *value, *construct, *number, *fail;
+    if (!PyArg_ParseTuple(args, "O!OOO", &PyType_Type, &value, &construct, &number, &fail))
+        return NULL;
+    PyTypeObject *class = (PyTypeObject *)value;
+    if (scalar_global.value != NULL || !PyType_IsSubtype(class, scalar_global.base) ||
+        class->tp_basicsize != scalar_global.base->tp_basicsize) {
+        PyErr_SetString(PyExc_TypeError, "one subclass of Scalar without slots, once");
+        return NULL;
+    }
+    class->tp_dealloc = scalar_global.base->tp_dealloc; /* Python's own is five times slower */
+    scalar_global.value = (PyTypeObject *)Py_NewRef(value);
+    scalar_global.construct = Py_NewRef(construct);
+    scalar_global.number = Py_NewRef(number);
+    scalar_global.fail = Py_NewRef(fail);
+    Py_RETURN_NONE;
+}
+
+#define PG_FAST(function) (PyCFunction)(void (*)(void))(function)
+
+PyMethodDef scalar_call_methods[] = {
+    {"backward", call_backward, METH_NOARGS,
+     "Push gradients from here to every node below.\n\n"
+     "Sets this gradient to 1, gives inner nodes fresh ones, adds to those of leaves.\n"
+     "Raises ValueError, ZeroDivisionError or OverflowError where a derivative has no finite\n"
+     "value, and whatever a _backward closure or Ctrl-C raises; gradients are then as before."},
+    {"_push", call_push, METH_NOARGS, "Push this node's gradient to its children."},
+    {"_become", scalar_become, METH_VARARGS, NULL},
+    {"_sum", PG_FAST(call_sum), METH_FASTCALL | METH_STATIC, NULL},
+    {"_layer", PG_FAST(call_layer), METH_FASTCALL | METH_STATIC, NULL},
+    {"_zero_grad", call_zero_grad, METH_O | METH_STATIC, NULL},
+    {"_sgd", call_sgd, METH_VARARGS | METH_STATIC, NULL},
+    {"_adam", call_adam, METH_VARARGS | METH_STATIC, NULL},
+    {"_live_nodes", call_live_nodes, METH_NOARGS | METH_STATIC, NULL},
+    {"_adopt", call_adopt, METH_VARARGS | METH_STATIC, NULL},
+    {NULL, NULL, 0, NULL},
+};

@@ -1,0 +1,563 @@
+/* scalar_type.c - the C type under Value: an object's life, the number slots, its installation.
+ *
+ * Why a C type: an operator that is a number slot costs 30 ns, a Python method that calls cffi ten
+ * times as much. Everything hot is here and in scalar_calls.c; everything else is Python.
+ * Cost: an object comes from a free list of objects; the garbage collector tracks it only once an
+ * attribute is set. */
+#include "../kernels.h"
+#include "scalar.h"
+
+#include <structmember.h>
+
+scalar_state scalar_global;
+
+/* ---- An object's life ------------------------------------------------------------------------ */
+
+/* Freed objects of exactly the class Value, chained through `dict`; each still counts its class. */
+static scalar *free_objects = NULL;
+static int free_object_count = 0;
+enum { most_free_objects = 1 << 14 };
+
+static PyObject *new_object(pg_node_id id) {
+    scalar *self = free_objects;
+    if (PG_LIKELY(self != NULL)) {
+        free_objects = (scalar *)self->dict;
+        free_object_count--;
+        Py_SET_REFCNT((PyObject *)self, 1);
+    } else {
+        self = PyObject_GC_New(scalar, scalar_global.value);
+        if (self == NULL) return NULL;
+        self->weakrefs = NULL;
+    }
+    self->dict = NULL;
+    self->id = id;
+    scalar_node(self)->owner = self;
+    return (PyObject *)self;
+}
+
+PyObject *scalar_adopt_node(pg_node_id id) {
+    PyObject *self = new_object(id);
+    if (PG_UNLIKELY(self == NULL)) scalar_release_node(id);
+    return self;
+}
+
+PyObject *scalar_of_node(pg_node_id id) {
+    pg_node *node = &scalar_global.graph->nodes[id];
+    PyObject *owner = node->owner;
+    if (owner == NULL) {
+        PyObject *self = new_object(id);
+        if (self != NULL) scalar_global.graph->nodes[id].refs++;
+        return self;
+    }
+    if (node->flags & PG_FLAG_KEPT) { /* the node's reference becomes the caller's */
+        node->flags &= (uint8_t)~PG_FLAG_KEPT;
+        node->refs++;
+        return owner;
+    }
+    return Py_NewRef(owner);
+}
+
+/* Objects that the graph's hooks took note of, each with a reference; see settle. */
+static struct {
+    PyObject **objects;
+    size_t count, capacity;
+    int settling;
+} noted;
+
+static int note(PyObject *object) {
+    if (noted.count == noted.capacity) {
+        size_t capacity = noted.capacity ? 2 * noted.capacity : 64;
+        PyObject **objects = pg_realloc(noted.objects, capacity, sizeof *objects);
+        if (objects == NULL) return -1;
+        noted.objects = objects;
+        noted.capacity = capacity;
+    }
+    noted.objects[noted.count++] = object;
+    return 0;
+}
+
+/* No node uses this one any more: perhaps only its own closure holds it. Without memory to take
+ * note, the garbage collector finds out. */
+static void on_idle(void *owner) {
+    if (note(owner) == 0) Py_INCREF((PyObject *)owner);
+}
+
+/* The node died that kept this object. */
+static void on_drop(void *owner) {
+    ((scalar *)owner)->id = 0;
+    if (note(owner) != 0) Py_DECREF((PyObject *)owner);
+}
+
+static int used_by_nodes(const scalar *self) {
+    if (self->id == 0) return 0;
+    const pg_node *node = scalar_node(self);
+    return (node->flags & PG_FLAG_KEPT) || node->refs > 1;
+}
+
+/* How many cells of this closure hold nothing but the object, itself held by nothing else. */
+static Py_ssize_t private_cells(PyObject *closure, PyObject *object) {
+    if (!PyFunction_Check(closure) || Py_REFCNT(closure) != 1) return 0;
+    PyObject *cells = PyFunction_GET_CLOSURE(closure);
+    if (cells == NULL || Py_REFCNT(cells) != 1) return 0;
+    Py_ssize_t count = 0;
+    for (Py_ssize_t i = 0; i < PyTuple_GET_SIZE(cells); i++) {
+        PyObject *cell = PyTuple_GET_ITEM(cells, i);
+        if (Py_REFCNT(cell) == 1 && PyCell_GET(cell) == object) count++;
+    }
+    return count;
+}
+
+/* out._backward = closure, which speaks of out: a cycle. The garbage collector would find it in
+ * time, but a graph may hang on it; where it is plain that only the cycle is left, break it now. */
+static void break_cycle(PyObject *object) {
+    scalar *self = (scalar *)object;
+    if (used_by_nodes(self) || self->dict == NULL || Py_REFCNT(self->dict) != 1) return;
+    PyObject *closure = scalar_closure(self);
+    if (closure == NULL) return;
+    Py_ssize_t cells = private_cells(closure, object);
+    if (cells == 0 || Py_REFCNT(object) != 1 + cells) return;
+    if (self->id != 0) scalar_node(self)->flags &= (uint8_t)~PG_FLAG_CLOSURE;
+    PyDict_Clear(self->dict);
+}
+
+/* Let go of what was noted. That may release nodes, and note more: a loop, so that a chain of
+ * closures of any length is taken down without recursion. */
+static void settle(void) {
+    if (noted.settling) return;
+    noted.settling = 1;
+    PyObject *type, *error, *traceback;
+    PyErr_Fetch(&type, &error, &traceback);
+    while (noted.count > 0) {
+        PyObject *object = noted.objects[--noted.count];
+        break_cycle(object);
+        Py_DECREF(object);
+    }
+    PyErr_Restore(type, error, traceback);
+    noted.settling = 0;
+}
+
+void scalar_release_node(pg_node_id id) {
+    pg_graph_release(scalar_global.graph, id);
+    if (PG_UNLIKELY(noted.count > 0)) settle();
+}
+
+/* A subclass may have declared slots; Python's own dealloc would clear them, and it isn't called. */
+static void clear_declared_slots(PyObject *object) {
+    for (PyTypeObject *type = Py_TYPE(object); type != scalar_global.base; type = type->tp_base)
+        for (PyMemberDef *member = type->tp_members; member && member->name; member++)
+            if (member->type == T_OBJECT_EX)
+                Py_CLEAR(*(PyObject **)((char *)object + member->offset));
+}
+
+/* Nodes use the node of an object that somebody hung something on: the node keeps it. */
+static void keep_by_node(scalar *self) {
+    Py_SET_REFCNT((PyObject *)self, 1);
+    pg_node *node = scalar_node(self);
+    node->flags |= PG_FLAG_KEPT;
+    node->refs--;
+}
+
+static void dealloc_adorned(scalar *self) {
+    PyObject *object = (PyObject *)self;
+    PyTypeObject *type = Py_TYPE(object);
+    if (type->tp_finalize != NULL && PyObject_CallFinalizerFromDealloc(object) < 0) return;
+    if ((self->dict != NULL || type != scalar_global.value) && used_by_nodes(self)) {
+        keep_by_node(self);
+        return;
+    }
+    PyObject_GC_UnTrack(object);
+    if (self->weakrefs != NULL) PyObject_ClearWeakRefs(object);
+    if (self->id != 0) scalar_node(self)->owner = NULL;
+    if (type != scalar_global.value) clear_declared_slots(object);
+    if (self->dict != NULL) {
+        scalar_global.adorned--;
+        Py_CLEAR(self->dict);
+    }
+    pg_node_id id = self->id;
+    self->id = 0;
+    if (id != 0) scalar_release_node(id);
+    PyObject_GC_Del(object);
+    Py_DECREF(type);
+}
+
+static void scalar_dealloc(PyObject *object) {
+    scalar *self = (scalar *)object;
+    if (PG_UNLIKELY(self->dict != NULL || self->weakrefs != NULL ||
+                    Py_TYPE(object) != scalar_global.value ||
+                    Py_TYPE(object)->tp_finalize != NULL)) {
+        dealloc_adorned(self);
+        return;
+    }
+    pg_node_id id = self->id;
+    scalar_node(self)->owner = NULL;
+    if (PG_LIKELY(free_object_count < most_free_objects)) {
+        self->dict = (PyObject *)free_objects;
+        free_objects = self;
+        free_object_count++;
+    } else {
+        PyObject_GC_Del(object);
+        Py_DECREF(scalar_global.value);
+    }
+    scalar_release_node(id);
+}
+
+/* While other nodes use its node, an object's attributes must stay, whoever else knows them. Not
+ * reporting the dict says just that: to the collector it looks held from outside. */
+static int scalar_traverse(PyObject *object, visitproc visit, void *arg) {
+    scalar *self = (scalar *)object;
+    Py_VISIT(Py_TYPE(object));
+    if (!used_by_nodes(self)) Py_VISIT(self->dict);
+    return 0;
+}
+
+static int scalar_clear(PyObject *object) {
+    scalar *self = (scalar *)object;
+    if (used_by_nodes(self) || self->dict == NULL) return 0;
+    if (self->id != 0) scalar_node(self)->flags &= (uint8_t)~PG_FLAG_CLOSURE;
+    PyDict_Clear(self->dict);
+    return 0;
+}
+
+/* The collector tracks an object from its first attribute on. */
+static void track_if_adorned(scalar *self, int had_dict) {
+    if (had_dict || self->dict == NULL) return;
+    scalar_global.adorned++;
+    if (!PyObject_GC_IsTracked((PyObject *)self)) PyObject_GC_Track(self);
+}
+
+PyObject *scalar_attributes(scalar *self) {
+    if (self->dict == NULL) {
+        self->dict = PyDict_New();
+        track_if_adorned(self, 0);
+    }
+    return self->dict;
+}
+
+static int scalar_setattro(PyObject *object, PyObject *name, PyObject *value) {
+    scalar *self = (scalar *)object;
+    int had_dict = self->dict != NULL;
+    int result = PyObject_GenericSetAttr(object, name, value);
+    track_if_adorned(self, had_dict);
+    return result;
+}
+
+/* A new leaf; scalar_init says what it holds. Instances of subclasses are laid out by Python. */
+static PyObject *scalar_new(PyTypeObject *type, PyObject *args, PyObject *kwargs) {
+    (void)args, (void)kwargs;
+    if (scalar_global.value == NULL) {
+        PyErr_SetString(PyExc_TypeError, "Scalar is made by Value only");
+        return NULL;
+    }
+    if (scalar_make_room(1) < 0) return NULL;
+    pg_node_id id;
+    if (type == scalar_global.value) {
+        pg_status status = pg_graph_leaf(scalar_global.graph, &id, 0.0);
+        return status == PG_OK ? scalar_adopt_node(id) : scalar_raise(status);
+    }
+    if (type->tp_dealloc != scalar_dealloc) type->tp_dealloc = scalar_dealloc;
+    scalar *self = (scalar *)type->tp_alloc(type, 0);
+    if (self == NULL) return NULL;
+    pg_status status = pg_graph_leaf(scalar_global.graph, &id, 0.0);
+    if (status != PG_OK) {
+        Py_DECREF(self);
+        return scalar_raise(status);
+    }
+    self->id = id;
+    scalar_node(self)->owner = self;
+    return (PyObject *)self;
+}
+
+/* ---- Room, errors, numbers ------------------------------------------------------------------- */
+
+/* Growing is the moment to ask whether the graph holds garbage that only the collector can find:
+ * it counts Python objects, not the nodes that hang on them. */
+static int make_room_slowly(size_t count) {
+    pg_graph *graph = scalar_global.graph;
+    enum { worth_collecting = 1 << 16 };
+    if (scalar_global.adorned > 0 && graph->capacity >= worth_collecting) {
+        PyObject *type, *error, *traceback;
+        PyErr_Fetch(&type, &error, &traceback);
+        PyGC_Collect();
+        PyErr_Restore(type, error, traceback);
+        if (graph->free_count < graph->capacity / 4) count += graph->capacity / 2;
+    }
+    pg_status status = pg_graph_reserve(graph, count);
+    if (status == PG_OK) return 0;
+    scalar_raise(status);
+    return -1;
+}
+
+int scalar_make_room(size_t count) {
+    if (PG_LIKELY(pg_room(scalar_global.graph) >= count)) return 0;
+    return make_room_slowly(count);
+}
+
+PyObject *scalar_raise(pg_status status) {
+    if (status == PG_ERR_STOPPED) return NULL; /* the hook has set the exception */
+    if (status == PG_ERR_NOMEM) return PyErr_NoMemory();
+    pg_fault fault = pg_graph_fault(scalar_global.graph);
+    PyObject *result = PyObject_CallFunction(scalar_global.fail, "iiidd", (int)status, fault.op,
+                                             fault.derivative, fault.a, fault.b);
+    if (result != NULL) {
+        Py_DECREF(result);
+        PyErr_Format(PyExc_SystemError, "status %d raised nothing", (int)status);
+    }
+    return NULL;
+}
+
+/* A number that is neither float nor int: what scalar_global.number makes of it. */
+static int foreign_number(PyObject *object, double *number_ret, int *is_int) {
+    PyObject *number = PyObject_CallOneArg(scalar_global.number, object);
+    if (number == NULL) return -1;
+    int found = 0;
+    if (PyFloat_Check(number) || PyLong_Check(number)) {
+        *is_int = PyLong_Check(number);
+        *number_ret = PyFloat_AsDouble(number);
+        found = *number_ret == -1.0 && PyErr_Occurred() ? -1 : 1;
+    }
+    Py_DECREF(number);
+    return found;
+}
+
+static int as_number(PyObject *object, double *number_ret, int *is_int) {
+    *is_int = 0;
+    if (PyFloat_Check(object)) {
+        *number_ret = PyFloat_AS_DOUBLE(object);
+        return 1;
+    }
+    if (PyLong_Check(object)) {
+        *is_int = 1;
+        *number_ret = PyLong_AsDouble(object);
+        return *number_ret == -1.0 && PyErr_Occurred() ? -1 : 1;
+    }
+    return foreign_number(object, number_ret, is_int);
+}
+
+int scalar_operand(PyObject *object, pg_operand *operand_ret, int *is_int) {
+    int ignored;
+    if (Py_TYPE(object) == scalar_global.value ||
+        (!PyFloat_Check(object) && !PyLong_Check(object) && scalar_check(object))) {
+        operand_ret->id = ((scalar *)object)->id;
+        operand_ret->number = 0.0;
+        return 1;
+    }
+    operand_ret->id = 0;
+    return as_number(object, &operand_ret->number, is_int ? is_int : &ignored);
+}
+
+int scalar_require_operand(PyObject *object, pg_operand *operand_ret, const char *what) {
+    int found = scalar_operand(object, operand_ret, NULL);
+    if (found == 0)
+        PyErr_Format(PyExc_TypeError, "%s must be a Value or a real number, not %.100s", what,
+                     Py_TYPE(object)->tp_name);
+    return found == 1 ? 0 : -1;
+}
+
+int scalar_require_number(PyObject *object, double *number_ret, const char *what) {
+    int ignored;
+    int found = scalar_check(object) ? 0 : as_number(object, number_ret, &ignored);
+    if (found == 0)
+        PyErr_Format(PyExc_TypeError, "%s must be a real number, not %.100s", what,
+                     Py_TYPE(object)->tp_name);
+    return found == 1 ? 0 : -1;
+}
+
+/* ---- Number slots ---------------------------------------------------------------------------- */
+
+typedef pg_status expression(pg_graph *graph, pg_node_id *id_ret, pg_operand a, pg_operand b);
+
+static inline PyObject *result_of(pg_status status, pg_node_id id) {
+    return PG_LIKELY(status == PG_OK) ? scalar_adopt_node(id) : scalar_raise(status);
+}
+
+enum { most_nodes_an_expression = 4 };
+
+/* Room comes first, since it may run the collector; operands are held by whoever calls. */
+static inline PyObject *apply(expression *build, PyObject *left, PyObject *right, int *is_int) {
+    pg_operand a, b;
+    if (PG_UNLIKELY(scalar_make_room(most_nodes_an_expression) < 0)) return NULL;
+    int found = scalar_operand(left, &a, is_int);
+    if (PG_LIKELY(found == 1)) found = scalar_operand(right, &b, is_int);
+    if (PG_UNLIKELY(found == 0)) Py_RETURN_NOTIMPLEMENTED;
+    if (PG_UNLIKELY(found < 0)) return NULL;
+    pg_node_id id;
+    pg_status status = build(scalar_global.graph, &id, a, b);
+    return result_of(status, id);
+}
+
+static PyObject *slot_add(PyObject *a, PyObject *b) { return apply(pg_expr_add, a, b, NULL); }
+static PyObject *slot_sub(PyObject *a, PyObject *b) { return apply(pg_expr_sub, a, b, NULL); }
+static PyObject *slot_mul(PyObject *a, PyObject *b) { return apply(pg_expr_mul, a, b, NULL); }
+static PyObject *slot_div(PyObject *a, PyObject *b) { return apply(pg_expr_div, a, b, NULL); }
+
+static PyObject *slot_pow(PyObject *a, PyObject *b, PyObject *modulus) {
+    if (modulus != Py_None) Py_RETURN_NOTIMPLEMENTED;
+    int is_int = 0;
+    PyObject *result = apply(pg_expr_pow, a, b, &is_int);
+    if (result != NULL && is_int && result != Py_NotImplemented)
+        scalar_node((scalar *)result)->flags |= PG_FLAG_INT;
+    return result;
+}
+
+static PyObject *unary(PyObject *self, int op) {
+    if (scalar_make_room(1) < 0) return NULL;
+    pg_node_id id;
+    pg_status status = pg_graph_unary(scalar_global.graph, &id, op, ((scalar *)self)->id);
+    return result_of(status, id);
+}
+
+static PyObject *slot_neg(PyObject *self) {
+    if (scalar_make_room(2) < 0) return NULL;
+    pg_node_id id;
+    pg_status status = pg_expr_neg(scalar_global.graph, &id, ((scalar *)self)->id);
+    return result_of(status, id);
+}
+
+static PyObject *slot_pos(PyObject *self) { return Py_NewRef(self); }
+
+static PyObject *slot_abs(PyObject *self) { return unary(self, PG_OP_ABS); }
+
+static PyObject *slot_float(PyObject *self) {
+    return PyFloat_FromDouble(scalar_node((scalar *)self)->data);
+}
+
+/* Values are ordered by their data; equal are only the same ones. */
+static PyObject *scalar_richcompare(PyObject *left, PyObject *right, int op) {
+    if (op == Py_EQ || op == Py_NE) Py_RETURN_NOTIMPLEMENTED;
+    pg_operand operand;
+    int found = scalar_operand(right, &operand, NULL);
+    if (found < 0) return NULL;
+    if (found == 0) Py_RETURN_NOTIMPLEMENTED;
+    double a = scalar_node((scalar *)left)->data;
+    double b = operand.id != 0 ? pg_node_data(scalar_global.graph, operand.id) : operand.number;
+    Py_RETURN_RICHCOMPARE(a, b, op);
+}
+
+/* ---- Methods that the op table gives --------------------------------------------------------- */
+
+static PyObject *binary_method(PyObject *self, PyObject *other, int op) {
+    static const char *const names[] = {"",
+#define PG_UNARY(NAME, python, ...) python,
+#define PG_NUMBER PG_UNARY
+#define PG_BINARY PG_UNARY
+#include "../ops.def"
+    };
+    pg_operand b;
+    if (scalar_make_room(2) < 0 || scalar_require_operand(other, &b, names[op]) < 0) return NULL;
+    pg_node_id leaf = 0, id;
+    if (b.id == 0) {
+        pg_status made = pg_graph_leaf(scalar_global.graph, &leaf, b.number);
+        if (made != PG_OK) return scalar_raise(made);
+        b.id = leaf;
+    }
+    pg_status status = pg_graph_binary(scalar_global.graph, &id, op, ((scalar *)self)->id, b.id);
+    if (leaf != 0) scalar_release_node(leaf);
+    return result_of(status, id);
+}
+
+#define PG_UNARY(NAME, ...)                                                                        \
+    static PyObject *method_##NAME(PyObject *self, PyObject *none) {                               \
+        (void)none;                                                                                \
+        return unary(self, PG_OP_##NAME);                                                          \
+    }
+#define PG_BINARY(NAME, ...)                                                                       \
+    static PyObject *method_##NAME(PyObject *self, PyObject *other) {                              \
+        return binary_method(self, other, PG_OP_##NAME);                                           \
+    }
+#include "../ops.def"
+
+static PyMethodDef op_methods[] = {
+#define PG_UNARY(NAME, python, symbol, y_, da_, fault, lo, hi, doc)                                \
+    {python, method_##NAME, METH_NOARGS, doc},
+#define PG_BINARY(NAME, python, symbol, y_, da_, db_, fault, a_lo, a_hi, b_lo, b_hi, doc)          \
+    {python, method_##NAME, METH_O, doc},
+#include "../ops.def"
+    {NULL, NULL, 0, NULL},
+};
+
+/* ---- Installation ---------------------------------------------------------------------------- */
+
+static PyMemberDef members[] = {
+    {"__dictoffset__", T_PYSSIZET, offsetof(scalar, dict), READONLY, NULL},
+    {"__weaklistoffset__", T_PYSSIZET, offsetof(scalar, weakrefs), READONLY, NULL},
+    {NULL, 0, 0, 0, NULL},
+};
+
+static PyType_Slot slots[] = {
+    {Py_tp_doc, "A node of the graph: the number slots and attributes under Value."},
+    {Py_tp_new, scalar_new},
+    {Py_tp_init, scalar_init},
+    {Py_tp_dealloc, scalar_dealloc},
+    {Py_tp_traverse, scalar_traverse},
+    {Py_tp_clear, scalar_clear},
+    {Py_tp_setattro, scalar_setattro},
+    {Py_tp_richcompare, scalar_richcompare},
+    {Py_tp_members, members},
+    {Py_tp_getset, scalar_getset},
+    {Py_tp_methods, scalar_call_methods},
+    {Py_nb_add, slot_add},
+    {Py_nb_subtract, slot_sub},
+    {Py_nb_multiply, slot_mul},
+    {Py_nb_true_divide, slot_div},
+    {Py_nb_power, slot_pow},
+    {Py_nb_negative, slot_neg},
+    {Py_nb_positive, slot_pos},
+    {Py_nb_absolute, slot_abs},
+    {Py_nb_float, slot_float},
+    {Py_tp_hash, NULL}, /* filled in: object's own, by identity */
+    {0, NULL},
+};
+
+static PyType_Spec spec = {
+    .name = "pygradc._core.Scalar",
+    .basicsize = sizeof(scalar),
+    .flags = Py_TPFLAGS_DEFAULT | Py_TPFLAGS_BASETYPE | Py_TPFLAGS_HAVE_GC,
+    .slots = slots,
+};
+
+static int poll_signals(void) { return PyErr_CheckSignals(); }
+
+static int add_op_methods(PyTypeObject *type) {
+    for (PyMethodDef *method = op_methods; method->ml_name != NULL; method++) {
+        PyObject *descriptor = PyDescr_NewMethod(type, method);
+        if (descriptor == NULL) return -1;
+        int failed = PyObject_SetAttrString((PyObject *)type, method->ml_name, descriptor);
+        Py_DECREF(descriptor);
+        if (failed) return -1;
+    }
+    return 0;
+}
+
+static PyTypeObject *make_type(void) {
+    for (PyType_Slot *slot = slots; slot->slot != 0; slot++)
+        if (slot->slot == Py_tp_hash) slot->pfunc = (void *)PyBaseObject_Type.tp_hash;
+    PyTypeObject *type = (PyTypeObject *)PyType_FromSpec(&spec);
+    if (type != NULL && add_op_methods(type) < 0) Py_CLEAR(type);
+    return type;
+}
+
+static int install(const char *module_name) {
+    PyObject *module = PyImport_ImportModule(module_name);
+    if (module == NULL) return -1;
+    int failed = 0;
+    if (scalar_global.base == NULL) {
+        scalar_global.graph = pg_graph_new();
+        if (scalar_global.graph == NULL) PyErr_NoMemory();
+        else if (scalar_intern_names() == 0) scalar_global.base = make_type();
+        if (scalar_global.base != NULL)
+            scalar_global.graph->hooks =
+                (pg_hooks){scalar_call_closure, poll_signals, on_idle, on_drop};
+    }
+    failed = scalar_global.base == NULL ||
+             PyObject_SetAttrString(module, "Scalar", (PyObject *)scalar_global.base) < 0;
+    Py_DECREF(module);
+    return failed ? -1 : 0;
+}
+
+int pg_python_install(const char *module) {
+    PyGILState_STATE gil = PyGILState_Ensure();
+    int result = install(module);
+    if (result < 0) PyErr_Print();
+    PyGILState_Release(gil);
+    return result;
+}

@@ -1,0 +1,113 @@
+/* sweep.c - order to gradients: push them from a root back to its leaves.
+ *
+ * Every node comes after its children in the order; walking it backwards, a node's gradient is
+ * complete before it is spent.
+ * Before the sweep all gradients are put aside, so that a failure, wherever it comes, leaves them
+ * as they were. A hook may run code that adds nodes: the arena may have moved when it returns.
+ * Owns nothing: the order is the walk's, gradients are the graph's.
+ * Cost: O(nodes + edges); no recursion.
+ * Griewank and Walther, Evaluating Derivatives, 2nd ed., ch. 3. */
+#include "graph.h"
+#include "kernels.h"
+
+#include <string.h>
+
+static const size_t poll_every = 1 << 16;
+
+static pg_status fault(pg_graph *graph, pg_status status, int op, int which, double a, double b) {
+    graph->fault = (pg_fault){op, which, a, b};
+    return status;
+}
+
+static void push_wide(pg_node *nodes, const pg_node *node) {
+    const pg_wide *wide = node->of.wide;
+    if (wide->locals == NULL) return;
+    for (size_t i = 0; i < wide->count; i++)
+        nodes[wide->ids[i]].u.grad += wide->locals[i] * node->u.grad;
+}
+
+/* The backward kernels. Derivatives are computed and judged before any is spent; a and b may be the
+ * same node, as in x * x, so each gradient is read after the other was written. */
+static inline pg_status push(pg_graph *graph, const pg_node *node) {
+    pg_node *const nodes = graph->nodes;
+    const double g = node->u.grad, y = node->data;
+    (void)y;
+    switch (node->op) {
+#define PG_PUSH_ONE(NAME, b_, da_, fault_)                                                         \
+    case PG_OP_##NAME: {                                                                           \
+        pg_node *const left = &nodes[node->of.child[0]];                                           \
+        const double a = left->data, b = (b_), ga = (da_);                                         \
+        const pg_status status = pg_pole_of(ga, (fault_), a, b);                                   \
+        if (PG_UNLIKELY(status != PG_OK)) return fault(graph, status, PG_OP_##NAME, 1, a, b);      \
+        left->u.grad += ga * g;                                                                    \
+        return PG_OK;                                                                              \
+    }
+#define PG_UNARY(NAME, python, symbol, y_, da_, fault_, ...) PG_PUSH_ONE(NAME, 0.0, da_, fault_)
+#define PG_NUMBER(NAME, python, symbol, y_, da_, fault_, ...)                                      \
+    PG_PUSH_ONE(NAME, node->number, da_, fault_)
+#define PG_BINARY(NAME, python, symbol, y_, da_, db_, fault_, ...)                                 \
+    case PG_OP_##NAME: {                                                                           \
+        pg_node *const left = &nodes[node->of.child[0]];                                           \
+        pg_node *const right = &nodes[node->of.child[1]];                                          \
+        const double a = left->data, b = right->data, ga = (da_), gb = (db_);                      \
+        pg_status status = pg_pole_of(ga, (fault_), a, b);                                         \
+        if (PG_UNLIKELY(status != PG_OK)) return fault(graph, status, PG_OP_##NAME, 1, a, b);      \
+        status = pg_pole_of(gb, (fault_), a, b);                                                   \
+        if (PG_UNLIKELY(status != PG_OK)) return fault(graph, status, PG_OP_##NAME, 2, a, b);      \
+        left->u.grad += ga * g;                                                                    \
+        right->u.grad += gb * g;                                                                   \
+        return PG_OK;                                                                              \
+    }
+#include "ops.def"
+    case PG_OP_WIDE: push_wide(nodes, node); return PG_OK;
+    default: return PG_OK;
+    }
+}
+
+pg_status pg_push(pg_graph *graph, pg_node_id id) {
+    if (!pg_alive(graph, id)) return PG_ERR_BAD_NODE;
+    return push(graph, &graph->nodes[id]);
+}
+
+static void put_gradients_aside(pg_graph *graph, pg_walk *walk) {
+    for (size_t i = 0; i < walk->count; i++) {
+        pg_node *node = &graph->nodes[walk->ids[i]];
+        walk->saved[i] = node->u.grad;
+        if (node->op != PG_OP_LEAF) node->u.grad = 0.0;
+    }
+}
+
+static void put_gradients_back(pg_graph *graph, const pg_walk *walk) {
+    for (size_t i = 0; i < walk->count; i++)
+        graph->nodes[walk->ids[i]].u.grad = walk->saved[i];
+}
+
+static pg_status sweep(pg_graph *graph, const pg_walk *walk) {
+    for (size_t i = walk->count; i-- > 0;) {
+        const pg_node *node = &graph->nodes[walk->ids[i]];
+        if (PG_UNLIKELY(node->flags & PG_FLAG_CLOSURE)) {
+            if (graph->hooks.call(node->owner) != 0) return PG_ERR_STOPPED;
+        } else {
+            pg_status status = push(graph, node);
+            if (PG_UNLIKELY(status != PG_OK)) return status;
+        }
+        if (PG_UNLIKELY(i % poll_every == 0) && walk->count > poll_every &&
+            graph->hooks.poll != NULL && graph->hooks.poll() != 0)
+            return PG_ERR_STOPPED;
+    }
+    return PG_OK;
+}
+
+pg_status pg_backward(pg_graph *graph, pg_node_id root) {
+    pg_walk walk;
+    pg_status status = pg_walk_begin(graph, &walk, root);
+    if (status != PG_OK) return status;
+    graph->nodes[root].refs++; /* a hook may drop the last other reference */
+    put_gradients_aside(graph, &walk);
+    graph->nodes[root].u.grad = 1.0;
+    status = sweep(graph, &walk);
+    if (status != PG_OK) put_gradients_back(graph, &walk);
+    pg_walk_end(graph, &walk);
+    pg_graph_release(graph, root);
+    return status;
+}

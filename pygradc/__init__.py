@@ -1,0 +1,16 @@
+"""micrograd's Value with a native core.
+
+    from pygradc import Value
+    a, b = Value(2.0), Value(-3.0)
+    L = (a * b + 10) * -2.0
+    L.backward()
+    print(L, a.grad)        # Value(data=-8.0, grad=1.0) 6.0
+"""
+
+from pygradc import losses, nn, optim
+from pygradc.value import Value, dot, live_nodes, sum
+from pygradc.viz import draw_dot
+
+__version__ = "0.1.0"
+
+__all__ = ["Value", "dot", "draw_dot", "live_nodes", "losses", "nn", "optim", "sum"]

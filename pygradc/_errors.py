@@ -1,0 +1,41 @@
+"""The one place where a status of the core becomes an exception.
+
+The types are those that Python's own floats raise; the message names the op and its operands.
+Source of the statuses: csrc/pygradc.h.
+"""
+
+from __future__ import annotations
+
+from typing import NoReturn
+
+from pygradc._core import lib
+from pygradc._ops import OPS
+
+
+def _call(op: int, a: float, b: float) -> str:
+    """How the user wrote the op that failed."""
+    row = OPS[op - 1]
+    if row.symbol.startswith("**"):
+        return f"{a!r} ** {b!r}"
+    return f"{row.name}({a!r})" if row.arity == 1 else f"{row.name}({a!r}, {b!r})"
+
+
+def _where(op: int, derivative: int, a: float, b: float) -> str:
+    call = _call(op, a, b)
+    if not derivative:
+        return call
+    return f"derivative of {call} by its {'second' if derivative == 2 else 'first'} operand"
+
+
+def fail(status: int, op: int, derivative: int, a: float, b: float) -> NoReturn:
+    """Raise what this status of the core means."""
+    if status == lib.PG_ERR_LIMIT:
+        raise OverflowError("the graph is full: at most 2**31 - 1 nodes, 2**32 uses of each")
+    if status not in (lib.PG_ERR_DOMAIN, lib.PG_ERR_ZERO_DIVISION, lib.PG_ERR_OVERFLOW):
+        raise SystemError(f"the core returned status {status}")
+    where = _where(op, derivative, a, b)
+    if status == lib.PG_ERR_DOMAIN:
+        raise ValueError(f"{where}: outside the real domain")
+    if status == lib.PG_ERR_ZERO_DIVISION:
+        raise ZeroDivisionError(f"{where}: division by zero")
+    raise OverflowError(f"{where}: result too large")

@@ -1,0 +1,61 @@
+"""The op table of csrc/ops.def, as Python sees it. Nothing about an op is said here."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from pygradc._core import ffi, lib
+
+
+@dataclass(frozen=True)
+class Op:
+    """One row of csrc/ops.def."""
+
+    number: int
+    name: str
+    symbol: str
+    doc: str
+    value: str
+    derivatives: tuple[str, ...]
+    arity: int
+    takes_number: bool
+    intervals: tuple[tuple[float, float], ...]
+
+
+def _read(number: int) -> Op:
+    row = lib.pg_op_describe(number)
+
+    def text(field: object) -> str:
+        return ffi.string(field).decode()
+
+    arity, takes_number = row.arity, bool(row.takes_number)
+    return Op(
+        number=number,
+        name=text(row.name),
+        symbol=text(row.symbol),
+        doc=text(row.doc),
+        value=text(row.value),
+        derivatives=tuple(text(field) for field in (row.da, row.db)[:arity]),
+        arity=arity,
+        takes_number=takes_number,
+        intervals=tuple((row.lo[i], row.hi[i]) for i in range(arity + takes_number)),
+    )
+
+
+OPS: tuple[Op, ...] = tuple(_read(number) for number in range(1, lib.pg_op_count() + 1))
+BY_NAME: dict[str, Op] = {op.name: op for op in OPS}
+
+
+def activation_number(name: str) -> int:
+    """The number of a unary op, or 0 for "linear".
+
+    Raises:
+        ValueError: no unary op has this name; the message lists those that do.
+    """
+    if name == "linear":
+        return 0
+    op = BY_NAME.get(name)
+    if op is None or op.arity != 1 or op.takes_number:
+        unary = [op.name for op in OPS if op.arity == 1 and not op.takes_number]
+        raise ValueError(f"activation must be 'linear' or one of {unary}, not {name!r}")
+    return op.number

@@ -1,0 +1,92 @@
+"""Losses, written in Values' own operators, so that they serve any engine with micrograd's Value.
+
+Each takes one prediction or a batch and returns one Value, the mean over what it was given.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+
+def _as_list(x: Any) -> list[Any]:
+    return list(x) if hasattr(x, "__len__") else [x]
+
+
+def _pairs(name: str, predictions: Any, targets: Any) -> list[tuple[Any, Any]]:
+    left, right = _as_list(predictions), _as_list(targets)
+    if len(left) != len(right):
+        raise ValueError(f"{name}: {len(left)} predictions for {len(right)} targets")
+    if not left:
+        raise ValueError(f"{name}: nothing to average")
+    return list(zip(left, right))
+
+
+def _mean(terms: list[Any]) -> Any:
+    total = terms[0]
+    for term in terms[1:]:
+        total = total + term
+    return total * (1.0 / len(terms))
+
+
+def mse(predictions: Any, targets: Any) -> Any:
+    """Mean of (prediction - target)**2.
+
+    Args:
+        predictions: A Value, or n of them.
+        targets: As many numbers or Values.
+    Raises:
+        ValueError: different lengths, or none at all.
+    """
+    return _mean([(p - t) ** 2 for p, t in _pairs("mse", predictions, targets)])
+
+
+def hinge(scores: Any, targets: Any) -> Any:
+    """Mean of max(0, 1 - target*score), targets -1 or 1: micrograd's svm loss.
+
+    Raises:
+        ValueError: different lengths, or none at all.
+    """
+    return _mean([(1 + -t * s).relu() for s, t in _pairs("hinge", scores, targets)])
+
+
+def log_softmax(logits: Sequence[Any]) -> list[Any]:
+    """log(exp(logit) / sum of exp(logits)) for each; shifted by the largest, so no overflow."""
+    shift = max(logit.data for logit in logits)
+    shifted = [logit - shift for logit in logits]
+    total = shifted[0].exp()
+    for x in shifted[1:]:
+        total = total + x.exp()
+    log_total = total.log()
+    return [x - log_total for x in shifted]
+
+
+def _cross_entropy(logits: Sequence[Any], label: int) -> Any:
+    if not 0 <= label < len(logits):
+        raise ValueError(f"cross_entropy: label {label} for {len(logits)} classes")
+    return -_log_softmax_at(logits, label)
+
+
+def _log_softmax_at(logits: Sequence[Any], label: int) -> Any:
+    shift = max(logit.data for logit in logits)
+    shifted = [logit - shift for logit in logits]
+    total = shifted[0].exp()
+    for x in shifted[1:]:
+        total = total + x.exp()
+    return shifted[label] - total.log()
+
+
+def cross_entropy(logits: Sequence[Any], labels: Any) -> Any:
+    """Negative log-likelihood of the label under softmax(logits).
+
+    Args:
+        logits: One Value a class; or a batch, n such rows.
+        labels: The class's number; or n of them.
+    Returns:
+        One Value, the mean over the batch.
+    Raises:
+        ValueError: a label outside the classes, different lengths, or no rows.
+    """
+    if hasattr(labels, "__len__"):
+        return _mean([_cross_entropy(*row) for row in _pairs("cross_entropy", logits, labels)])
+    return _cross_entropy(logits, int(labels))

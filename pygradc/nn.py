@@ -1,0 +1,179 @@
+"""Neurons, layers, multilayer perceptrons: the lessons' classes, a layer in one C call.
+
+Weights are drawn with Python's `random.uniform(-1, 1)`, each neuron's weights and then its bias, so
+that a seed gives the lessons' network. The graph of a call is, node for node, that of
+`sum((wi*xi for wi, xi in zip(self.w, x)), self.b)` and the activation.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, Union
+
+import numpy as np
+import numpy.typing as npt
+
+from pygradc._ops import activation_number
+from pygradc.value import Number, Scalar, Value
+
+Input = Union[Value, Number]
+
+
+class Module:
+    """Something with parameters. A subclass overrides `parameters`."""
+
+    def parameters(self) -> list[Value]:
+        """All parameters, always in the same order."""
+        return []
+
+    def zero_grad(self) -> None:
+        """Set the gradient of every parameter to 0."""
+        Scalar._zero_grad(self.parameters())
+
+    def state_dict(self) -> dict[str, npt.NDArray[np.float64]]:
+        """The parameters' data by name. Here: one array, shape (parameters,), float64."""
+        return {"parameters": np.array([p.data for p in self.parameters()], dtype=np.float64)}
+
+    def load_state_dict(self, state: Mapping[str, npt.ArrayLike]) -> None:
+        """Set the parameters' data from what `state_dict` gave.
+
+        Raises:
+            ValueError: a name or a shape differs; says which. Nothing is changed.
+        """
+        own = self.state_dict()
+        arrays = {name: np.asarray(value, dtype=np.float64) for name, value in state.items()}
+        if set(arrays) != set(own):
+            odd = sorted(set(arrays) ^ set(own))
+            raise ValueError(f"state_dict: {odd} are not in both the state and the model")
+        for name, array in own.items():
+            if arrays[name].shape != array.shape:
+                raise ValueError(
+                    f"state_dict: {name!r} has shape {arrays[name].shape}, expected {array.shape}"
+                )
+        self._load(arrays)
+
+    def _load(self, arrays: Mapping[str, npt.NDArray[np.float64]]) -> None:
+        _assign(self.parameters(), arrays["parameters"])
+
+
+def _assign(parameters: Sequence[Value], data: npt.NDArray[np.float64]) -> None:
+    for parameter, number in zip(parameters, data.ravel().tolist()):
+        parameter.data = number
+
+
+def _check_inputs(what: str, expected: int, x: Sequence[Input]) -> None:
+    if len(x) != expected:
+        raise ValueError(f"{what} takes {expected} inputs, got {len(x)}")
+
+
+class Neuron(Module):
+    """activation(b + w[0]*x[0] + w[1]*x[1] + ...).
+
+    Args:
+        nin: Number of inputs.
+        activation: A unary op of the table, or "linear".
+    Raises:
+        ValueError: unknown activation; a call with another number of inputs than nin.
+    """
+
+    def __init__(self, nin: int, activation: str = "tanh") -> None:
+        self._activation = activation_number(activation)
+        self.activation = activation
+        self.w = [Value(random.uniform(-1, 1)) for _ in range(nin)]
+        self.b = Value(random.uniform(-1, 1))
+
+    def __call__(self, x: Sequence[Input]) -> Value:
+        _check_inputs(repr(self), len(self.w), x)
+        return Scalar._layer([(self.w, self.b)], x, self._activation)[0]
+
+    def parameters(self) -> list[Value]:
+        return [*self.w, self.b]
+
+    def __repr__(self) -> str:
+        return f"Neuron({len(self.w)}, {self.activation!r})"
+
+
+_neuron_call = Neuron.__call__
+
+
+class Layer(Module):
+    """Neurons side by side over the same inputs.
+
+    A call returns one Value for one neuron, else a list of them.
+    """
+
+    def __init__(self, nin: int, nout: int, activation: str = "tanh") -> None:
+        self.neurons = [Neuron(nin, activation) for _ in range(nout)]
+        self.activation = activation
+        self._activation = activation_number(activation)
+
+    def __call__(self, x: Sequence[Input]) -> Any:
+        neurons = self.neurons
+        if Neuron.__call__ is not _neuron_call:  # somebody taught neurons another trick
+            outs = [neuron(x) for neuron in neurons]
+        else:
+            _check_inputs(repr(self), len(neurons[0].w) if neurons else len(x), x)
+            outs = Scalar._layer([(n.w, n.b) for n in neurons], x, self._activation)
+        return outs[0] if len(outs) == 1 else outs
+
+    def parameters(self) -> list[Value]:
+        return [p for neuron in self.neurons for p in neuron.parameters()]
+
+    def __repr__(self) -> str:
+        nin = len(self.neurons[0].w) if self.neurons else 0
+        return f"Layer({nin}, {len(self.neurons)}, {self.activation!r})"
+
+
+class MLP(Module):
+    """A multilayer perceptron.
+
+    Args:
+        nin: Number of inputs.
+        nouts: Neurons of each layer, the last being the outputs.
+        activation: Of the hidden layers: a unary op of the table, or "linear".
+        output_activation: Of the last layer; None: the same.
+    A call takes nin numbers or Values and returns one Value for one output, else a list.
+    Raises:
+        ValueError: unknown activation, no layers, or a call with another number of inputs.
+    """
+
+    def __init__(
+        self,
+        nin: int,
+        nouts: Iterable[int],
+        activation: str = "tanh",
+        output_activation: str | None = None,
+    ) -> None:
+        sizes = [nin, *nouts]
+        if len(sizes) < 2 or min(sizes) < 1:
+            raise ValueError(f"MLP: sizes must be at least 1, with at least one layer, not {sizes}")
+        last = activation if output_activation is None else output_activation
+        activations = [activation] * (len(sizes) - 2) + [last]
+        self.layers = [Layer(*shape) for shape in zip(sizes, sizes[1:], activations)]
+
+    def __call__(self, x: Sequence[Input]) -> Any:
+        _check_inputs(repr(self), len(self.layers[0].neurons[0].w), x)
+        out: Any = x
+        for layer in self.layers:
+            out = layer(out if isinstance(out, (list, tuple, np.ndarray)) else [out])
+        return out
+
+    def parameters(self) -> list[Value]:
+        return [p for layer in self.layers for p in layer.parameters()]
+
+    def state_dict(self) -> dict[str, npt.NDArray[np.float64]]:
+        """For each layer i: "layers.i.weight", shape (nout, nin), and "layers.i.bias", (nout,)."""
+        state = {}
+        for i, layer in enumerate(self.layers):
+            state[f"layers.{i}.weight"] = np.array([[w.data for w in n.w] for n in layer.neurons])
+            state[f"layers.{i}.bias"] = np.array([n.b.data for n in layer.neurons])
+        return state
+
+    def _load(self, arrays: Mapping[str, npt.NDArray[np.float64]]) -> None:
+        for i, layer in enumerate(self.layers):
+            _assign([w for n in layer.neurons for w in n.w], arrays[f"layers.{i}.weight"])
+            _assign([n.b for n in layer.neurons], arrays[f"layers.{i}.bias"])
+
+    def __repr__(self) -> str:
+        return f"MLP of [{', '.join(map(repr, self.layers))}]"

@@ -1,0 +1,133 @@
+"""Value: micrograd's class over the native graph.
+
+The operators, `data`, `grad` and `backward` are number slots and attributes of the C type `Scalar`
+(csrc/python); this class adds what is not hot. It must not override an operator: a Python method
+costs ten times what a slot does.
+"""
+
+from __future__ import annotations
+
+import numbers
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Any, Union
+
+import numpy as np
+
+from pygradc import _errors
+from pygradc._core import lib
+
+if lib.pg_python_install(b"pygradc._core") != 0:  # prints the reason itself
+    raise ImportError("pygradc: the type under Value could not be installed")
+
+from pygradc._core import Scalar  # noqa: E402 - exists once it is installed
+
+if TYPE_CHECKING:
+    from graphviz import Digraph
+
+Number = Union[int, float, np.floating, np.integer]
+
+
+class Value(Scalar):
+    """A number that remembers what it was made of.
+
+    Args:
+        data: A real number; kept as a float.
+        _children: The Values that it was made of, for a custom op.
+        _op: The custom op's name, for drawings; or microgpt's local gradients, a tuple with
+            d(self)/d(child) for each child.
+        label: A name for drawings.
+
+    `children=` and `local_grads=` are microgpt's names for the second and third.
+
+    Raises:
+        TypeError: data, a child or a local gradient is of the wrong type.
+        ValueError: not as many local gradients as children.
+    """
+
+    __slots__ = ()
+
+    def draw_dot(self, format: str = "svg", rankdir: str = "LR", **options: Any) -> Digraph:
+        """Draw the graph below this node; see `pygradc.draw_dot`."""
+        from pygradc.viz import draw_dot
+
+        return draw_dot(self, format=format, rankdir=rankdir, **options)
+
+    def __repr__(self) -> str:
+        return f"Value(data={self.data}, grad={self.grad})"
+
+    def __format__(self, spec: str) -> str:
+        return format(self.data, spec) if spec else repr(self)
+
+
+def _number(x: object) -> Any:
+    """The plain number in what is neither float nor int: numpy's scalars, fractions."""
+    if isinstance(x, numbers.Integral):
+        return int(x)
+    if isinstance(x, (numbers.Real, np.bool_)):
+        return float(x)
+    return NotImplemented
+
+
+def _construct(
+    self: Value,
+    data: Any,
+    _children: Iterable[Value] = (),
+    _op: Any = "",
+    label: str = "",
+    *,
+    children: Iterable[Value] | None = None,
+    local_grads: Iterable[float] | None = None,
+) -> None:
+    """What Value(...) means beyond a single number."""
+    self.data = data
+    if isinstance(_children, str):  # Value(2.0, "name"), as some lessons write it
+        _children, label = (), label or _children
+    kids = tuple(_children if children is None else children)
+    if local_grads is None and not isinstance(_op, str):
+        local_grads, _op = _op, ""
+    local = None if local_grads is None else tuple(local_grads)
+    if kids or local:
+        self._become(kids, local)
+    if _op:
+        self._op = _op
+    if label:
+        self.label = label
+
+
+Scalar._adopt(Value, _construct, _number, _errors.fail)
+
+
+def sum(values: Iterable[Value | Number], start: Value | Number = 0) -> Value:
+    """Add up Values in one call, node for node as Python's `sum` does.
+
+    Args:
+        values: Values or numbers.
+        start: What the first is added to.
+    Returns:
+        start + values[0] + values[1] + ...; a new leaf if all are numbers.
+    Raises:
+        TypeError: something is neither a Value nor a real number.
+    Source: csrc/bulk.c.
+    """
+    return Scalar._sum(values, start)
+
+
+def dot(
+    ws: Iterable[Value | Number], xs: Iterable[Value | Number], bias: Value | Number = 0
+) -> Value:
+    """A weighted sum in one call, node for node as sum((w*x for w, x in zip(ws, xs)), bias).
+
+    Raises:
+        ValueError: ws and xs differ in length.
+        TypeError: something is neither a Value nor a real number.
+    Source: csrc/bulk.c.
+    """
+    ws, xs = tuple(ws), tuple(xs)
+    if len(ws) != len(xs):
+        raise ValueError(f"dot: {len(ws)} weights for {len(xs)} inputs")
+    return Scalar._layer([(ws, bias)], xs, 0)[0]
+
+
+def live_nodes() -> int:
+    """How many nodes live: those that Python holds, and those that they are made of."""
+    return Scalar._live_nodes()

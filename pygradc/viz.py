@@ -1,0 +1,92 @@
+"""Drawing a graph with graphviz.
+
+The picture is micrograd's: a record with label, data and gradient for each node, an oval for its op.
+Node names are numbers in topological order, so the same graph gives the same source. Walks without
+recursion; refuses what graphviz could not lay out in reasonable time.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from graphviz import Digraph
+
+MAX_NODES = 2000
+"""Above this many nodes `draw_dot` refuses: dot's layout takes minutes from there on."""
+
+
+def trace(root: Any, max_depth: int | None = None) -> tuple[list[Any], list[tuple[Any, Any]]]:
+    """The nodes below root and the edges (child, parent), children before parents.
+
+    Args:
+        root: Any Value with `_children`.
+        max_depth: Leave out what is further than this from root; None: nothing.
+    Returns:
+        Nodes, each once, and edges, each once.
+    """
+    depth = {root: 0}
+    level = [root]
+    while level and (max_depth is None or depth[level[0]] < max_depth):
+        below = {child: None for node in level for child in node._children if child not in depth}
+        depth.update((child, depth[level[0]] + 1) for child in below)
+        level = list(below)
+    nodes = list(reversed(depth))
+    edges = {(child, node): None for node in nodes for child in node._children if child in depth}
+    return nodes, list(edges)
+
+
+def _escape(label: object) -> str:
+    """A label inside a record: graphviz reads these characters as structure."""
+    text = str(label).replace("\\", "\\\\").replace("\n", " ")
+    for character in "{}|<>":
+        text = text.replace(character, "\\" + character)
+    return text
+
+
+def draw_dot(
+    root: Any,
+    format: str = "svg",
+    rankdir: str = "LR",
+    *,
+    max_depth: int | None = None,
+    max_nodes: int = MAX_NODES,
+) -> Digraph:
+    """Draw the graph below root.
+
+    Args:
+        root: A Value.
+        format: "svg", "png", or another format of graphviz.
+        rankdir: "LR", left to right, or "TB", top to bottom.
+        max_depth: Draw only nodes at most this far from root.
+        max_nodes: Refuse to draw more.
+    Returns:
+        A graphviz.Digraph: it shows itself in a notebook, has `.source` and `.render(path)`.
+    Raises:
+        ImportError: the graphviz package is missing; says how to install it.
+        ValueError: another rankdir, or more than max_nodes nodes.
+        graphviz.ExecutableNotFound: on rendering, without the `dot` program; says what to install.
+    """
+    try:
+        from graphviz import Digraph
+    except ImportError as error:
+        raise ImportError("drawing needs graphviz: pip install 'pygradc[draw]'") from error
+    if rankdir not in ("LR", "TB"):
+        raise ValueError(f"rankdir must be 'LR' or 'TB', not {rankdir!r}")
+    nodes, edges = trace(root, max_depth)
+    if len(nodes) > max_nodes:
+        raise ValueError(
+            f"{len(nodes)} nodes are too many to draw (max_nodes={max_nodes}); "
+            "draw the part near the root with max_depth=, say max_depth=5"
+        )
+    dot = Digraph(format=format, graph_attr={"rankdir": rankdir})
+    name = {node: str(i) for i, node in enumerate(nodes)}
+    for node in nodes:
+        text = f"{{ {_escape(node.label)} | data {node.data:.4f} | grad {node.grad:.4f} }}"
+        dot.node(name[node], label=text, shape="record")
+        if node._op:
+            dot.node(name[node] + "op", label=node._op.replace("\\", "\\\\"))
+            dot.edge(name[node] + "op", name[node])
+    for child, node in edges:
+        dot.edge(name[child], name[node] + "op" if node._op else name[node])
+    return dot

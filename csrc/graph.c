@@ -2,14 +2,14 @@
  *
  * Invariant: slot i < used either holds a node (op != FREE), whose refs equal its uses by other
  * nodes plus its owners outside, or lies in the free list, once.
- * Owns the arena, the wide blocks and the scratch of walks.
- * Cost: a node is 48 bytes; taking or freeing one is O(1); growth doubles and is amortised.
+ * Owns the arena, the array of owners, the wide blocks and the scratch of walks.
+ * Cost: a node is 32 bytes and 8 for its owner; taking or freeing one is O(1); growth doubles and is amortised.
  * The idea of a free list threaded through the arena is Knuth's, TAOCP 1, 2.2.3. */
 #include "graph.h"
 
 #include <string.h>
 
-_Static_assert(sizeof(pg_node) <= 64, "a node fits a cache line");
+_Static_assert(sizeof(pg_node) == 32, "two nodes fill a cache line");
 
 static const size_t first_capacity = 1024;
 static const size_t most_nodes = 0x7fffffff;
@@ -28,6 +28,7 @@ void pg_graph_free(pg_graph *graph) {
     for (size_t i = 1; i < graph->used; i++)
         if (graph->nodes[i].op == PG_OP_WIDE) pg_free(graph->nodes[i].of.wide);
     pg_free(graph->nodes);
+    pg_free(graph->owners);
     pg_free(graph->scratch.ids);
     pg_free(graph->scratch.saved);
     pg_free(graph);
@@ -36,7 +37,7 @@ void pg_graph_free(pg_graph *graph) {
 size_t pg_graph_live(const pg_graph *graph) { return graph->used - 1 - graph->free_count; }
 
 size_t pg_graph_bytes(const pg_graph *graph) {
-    return sizeof *graph + graph->capacity * sizeof(pg_node) +
+    return sizeof *graph + graph->capacity * (sizeof(pg_node) + sizeof(void *)) +
            graph->scratch.capacity * (sizeof(pg_node_id) + sizeof(double));
 }
 
@@ -50,6 +51,9 @@ static pg_status grow(pg_graph *graph, size_t needed) {
     pg_node *nodes = pg_realloc(graph->nodes, capacity, sizeof *nodes);
     if (nodes == NULL) return PG_ERR_NOMEM;
     graph->nodes = nodes;
+    void **owners = pg_realloc(graph->owners, capacity, sizeof *owners);
+    if (owners == NULL) return PG_ERR_NOMEM;
+    graph->owners = owners;
     graph->capacity = capacity;
     return PG_OK;
 }
@@ -115,8 +119,8 @@ static inline void drop_reference(pg_graph *graph, pg_node_id id, pg_node_id *de
     if (--node->refs == 0) {
         node->u.next = *dead;
         *dead = id;
-    } else if (PG_UNLIKELY(node->refs == 1 && (node->flags & PG_FLAG_CLOSURE) && node->owner)) {
-        graph->hooks.idle(node->owner);
+    } else if (PG_UNLIKELY(node->refs == 1 && (node->flags & PG_FLAG_CLOSURE) && graph->owners[id])) {
+        graph->hooks.idle(graph->owners[id]);
     }
 }
 
@@ -128,10 +132,13 @@ static void bury(pg_graph *graph, pg_node_id dead) {
         pg_node_id id = dead;
         pg_node *node = &graph->nodes[id];
         dead = node->u.next;
-        if (PG_UNLIKELY(node->flags & PG_FLAG_KEPT)) graph->hooks.drop(node->owner);
+        if (PG_UNLIKELY(node->flags & PG_FLAG_KEPT)) {
+            graph->hooks.drop(graph->owners[id]);
+            graph->owners[id] = NULL;
+        }
         size_t count;
-        const pg_node_id *children = pg_children(node, &count);
-        for (size_t i = 0; i < count; i++) drop_reference(graph, children[i], &dead);
+        const pg_node_id *held = pg_holds(node, &count);
+        for (size_t i = 0; i < count; i++) drop_reference(graph, held[i], &dead);
         if (PG_UNLIKELY(node->op == PG_OP_WIDE)) pg_free(node->of.wide);
         node->op = PG_OP_FREE;
         node->u.next = graph->free;
@@ -173,19 +180,20 @@ int pg_node_is_wide(const pg_graph *graph, pg_node_id id) {
 
 double pg_node_number(const pg_graph *graph, pg_node_id id) {
     const pg_op_info *info = pg_op_describe(graph->nodes[id].op);
-    return info != NULL && info->takes_number ? graph->nodes[id].number : 0.0;
+    if (info == NULL || !info->takes_number) return 0.0;
+    return graph->nodes[graph->nodes[id].of.child[1]].data;
 }
 
 size_t pg_node_arity(const pg_graph *graph, pg_node_id id) {
-    size_t count;
-    (void)pg_children(&graph->nodes[id], &count);
-    return count;
+    const pg_op_info *info = pg_op_describe(graph->nodes[id].op);
+    if (info != NULL) return (size_t)info->arity;
+    return graph->nodes[id].op == PG_OP_WIDE ? graph->nodes[id].of.wide->count : 0;
 }
 
 pg_node_id pg_node_child(const pg_graph *graph, pg_node_id id, size_t index) {
     size_t count;
-    const pg_node_id *children = pg_children(&graph->nodes[id], &count);
-    return index < count ? children[index] : 0;
+    const pg_node_id *held = pg_holds(&graph->nodes[id], &count);
+    return index < pg_node_arity(graph, id) ? held[index] : 0;
 }
 
 const double *pg_node_locals(const pg_graph *graph, pg_node_id id) {

@@ -1,7 +1,9 @@
 /* graph.h - what a node and a graph are, for the files of the core and its Python layer.
  *
  * Nodes lie in one arena and name each other by index, so the arena may move when it grows; a
- * pointer to a node is good only until the next node is added. Index 0 is never used.
+ * pointer to a node is good only until the next node is added. Index 0 is never used. A node is 32
+ * bytes, half a cache line: building, sweeping and releasing are bound by memory, not arithmetic.
+ * What they don't need, the owners, lies in an array beside it.
  *
  * A node's references are counted: one for each use by another node and one for each owner outside.
  * A freed node is chained into the free list through `next`, last freed first: a training loop that
@@ -18,7 +20,6 @@
 #include <stdbool.h>
 
 /* Flags of a node. */
-#define PG_FLAG_CURSOR 0x03u  /* topo.c: which child the walk comes to next */
 #define PG_FLAG_CLOSURE 0x04u /* the owner has a closure to call instead of the op's kernel */
 #define PG_FLAG_KEPT 0x08u    /* the node owns its owner, not the other way round */
 #define PG_FLAG_INT 0x10u     /* the number was an int: ** 2 and not ** 2.0 */
@@ -26,7 +27,7 @@
 /* The children of a node of any arity, and the derivatives by them. Owned by the node. */
 typedef struct pg_wide {
     size_t count;
-    size_t cursor;  /* topo.c, as PG_FLAG_CURSOR */
+    size_t cursor;  /* topo.c: the child that a walk comes to next */
     double *locals; /* count of them behind the ids, or NULL */
     pg_node_id ids[];
 } pg_wide;
@@ -38,18 +39,16 @@ typedef struct pg_node {
         pg_node_id next; /* of a freed node, and of one that is being released */
     } u;
     union {
-        pg_node_id child[2];
+        pg_node_id child[2]; /* 0 where there is none; the 2 of a ** 2 is a leaf in the second */
         pg_wide *wide;
     } of;
-    double number; /* the 2 of a ** 2 */
-    void *owner;   /* an object outside that stands for the node, borrowed unless KEPT; or NULL */
     uint32_t refs;
     uint16_t mark; /* the number of the last walk that came here; see topo.c */
     uint8_t op;
     uint8_t flags;
 } pg_node;
 
-/* What the graph tells the one who set `owner` fields. Hooks but `call` must not touch the graph
+/* What the graph tells the one who set owners. Hooks but `call` must not touch the graph
  * while they run: they take notes, and act when the core has returned. */
 typedef struct pg_hooks {
     int (*call)(void *owner);  /* the sweep came to a node with PG_FLAG_CLOSURE; nonzero: stop */
@@ -67,6 +66,8 @@ typedef struct pg_walk {
 
 struct pg_graph {
     pg_node *nodes;
+    void **owners;   /* for each slot an object outside that stands for the node, borrowed unless
+                        KEPT; NULL for a node without one and for a free slot */
     size_t used;     /* slots ever used, with slot 0 */
     size_t capacity; /* slots allocated */
     pg_node_id free; /* the free list's head */
@@ -94,12 +95,12 @@ static inline pg_node_id pg_take(pg_graph *graph, int op, double data) {
         graph->free_count--;
     } else {
         id = (pg_node_id)graph->used++;
+        graph->owners[id] = NULL;
     }
     pg_node *node = &graph->nodes[id];
     node->data = data;
     node->u.grad = 0.0;
-    node->of.wide = NULL;
-    node->owner = NULL;
+    node->of.child[0] = node->of.child[1] = 0;
     node->refs = 0;
     node->mark = 0;
     node->op = (uint8_t)op;
@@ -121,23 +122,18 @@ static inline pg_node_id pg_take_op(pg_graph *graph, int op, double y, pg_node_i
 /* References may be added to this node up to the number that any arena full of nodes can add. */
 static inline bool pg_can_retain(const pg_node *node) { return node->refs < UINT32_MAX - 4; }
 
-/* The children, and how many. */
-static inline const pg_node_id *pg_children(const pg_node *node, size_t *count_ret) {
+/* What a node holds references to, and how many. */
+static inline const pg_node_id *pg_holds(const pg_node *node, size_t *count_ret) {
     if (node->op == PG_OP_WIDE) {
         *count_ret = node->of.wide->count;
         return node->of.wide->ids;
     }
-    *count_ret = pg_op_arity[node->op];
+    *count_ret = pg_op_slots[node->op];
     return node->of.child;
 }
 
 /* Free a node that nobody references. */
 void pg_discard(pg_graph *graph, pg_node_id id);
-
-/* Append op(a, b), b a node or ignored, without references of its own: what pg_graph_binary and
- * the expressions have in common. `number` is b's data where b is no node. */
-pg_status pg_append(pg_graph *graph, pg_node_id *id_ret, int op, pg_node_id a, pg_node_id b,
-                    double number);
 
 /* topo.c: lend out room for a walk from root, and walk; give the room back. */
 pg_status pg_walk_begin(pg_graph *graph, pg_walk *walk, pg_node_id root);

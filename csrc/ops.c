@@ -3,9 +3,9 @@
 
 #include "pygradc.h"
 
-const unsigned char pg_op_arity[PG_OP_COUNT] = {
+const unsigned char pg_op_slots[PG_OP_COUNT] = {
 #define PG_UNARY(NAME, ...) [PG_OP_##NAME] = 1,
-#define PG_NUMBER(NAME, ...) [PG_OP_##NAME] = 1,
+#define PG_NUMBER(NAME, ...) [PG_OP_##NAME] = 2,
 #define PG_BINARY(NAME, ...) [PG_OP_##NAME] = 2,
 #include "ops.def"
 };

@@ -14,7 +14,7 @@ enum {
 };
 
 /* How many of a node's two child slots are in use; 0 for a leaf, and for a wide node, which has
- * its children elsewhere. */
-extern const unsigned char pg_op_arity[PG_OP_COUNT];
+ * its children elsewhere. An op with a number uses both: the number is a leaf of its own. */
+extern const unsigned char pg_op_slots[PG_OP_COUNT];
 
 #endif

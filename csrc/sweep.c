@@ -13,6 +13,7 @@
 #include <string.h>
 
 static const size_t poll_every = 1 << 16;
+static const size_t ahead = 16;
 
 static pg_status fault(pg_graph *graph, pg_status status, int op, int which, double a, double b) {
     graph->fault = (pg_fault){op, which, a, b};
@@ -44,7 +45,7 @@ static inline pg_status push(pg_graph *graph, const pg_node *node) {
     }
 #define PG_UNARY(NAME, python, symbol, y_, da_, fault_, ...) PG_PUSH_ONE(NAME, 0.0, da_, fault_)
 #define PG_NUMBER(NAME, python, symbol, y_, da_, fault_, ...)                                      \
-    PG_PUSH_ONE(NAME, node->number, da_, fault_)
+    PG_PUSH_ONE(NAME, nodes[node->of.child[1]].data, da_, fault_)
 #define PG_BINARY(NAME, python, symbol, y_, da_, db_, fault_, ...)                                 \
     case PG_OP_##NAME: {                                                                           \
         pg_node *const left = &nodes[node->of.child[0]];                                           \
@@ -71,6 +72,7 @@ pg_status pg_push(pg_graph *graph, pg_node_id id) {
 
 static void put_gradients_aside(pg_graph *graph, pg_walk *walk) {
     for (size_t i = 0; i < walk->count; i++) {
+        if (i + ahead < walk->count) PG_PREFETCH(&graph->nodes[walk->ids[i + ahead]]);
         pg_node *node = &graph->nodes[walk->ids[i]];
         walk->saved[i] = node->u.grad;
         if (node->op != PG_OP_LEAF) node->u.grad = 0.0;
@@ -84,9 +86,10 @@ static void put_gradients_back(pg_graph *graph, const pg_walk *walk) {
 
 static pg_status sweep(pg_graph *graph, const pg_walk *walk) {
     for (size_t i = walk->count; i-- > 0;) {
+        if (i >= ahead) PG_PREFETCH(&graph->nodes[walk->ids[i - ahead]]);
         const pg_node *node = &graph->nodes[walk->ids[i]];
         if (PG_UNLIKELY(node->flags & PG_FLAG_CLOSURE)) {
-            if (graph->hooks.call(node->owner) != 0) return PG_ERR_STOPPED;
+            if (graph->hooks.call(graph->owners[walk->ids[i]]) != 0) return PG_ERR_STOPPED;
         } else {
             pg_status status = push(graph, node);
             if (PG_UNLIKELY(status != PG_OK)) return status;

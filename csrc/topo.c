@@ -1,7 +1,7 @@
 /* topo.c - nodes to order: depth first, children from left to right, each node after its own.
  *
  * The order of the recursive version, without recursion. The nodes on the way from the root to
- * where the walk stands are a stack; each remembers which child comes next. A node is on the stack
+ * where the walk stands are a stack. A node is on the stack
  * or in the order, never in both, so one array holds the two: the order grows from its start, the
  * stack from its end, and they cannot meet.
  * A node that was visited carries the number of the walk, so that nothing has to be cleared
@@ -35,43 +35,53 @@ static pg_status take_scratch(pg_graph *graph, pg_walk *walk) {
     return PG_ERR_NOMEM;
 }
 
-/* The next child of a node that is on the stack; 0 when all were seen. */
-static inline pg_node_id next_child(pg_node *node) {
-    if (PG_LIKELY(node->op != PG_OP_WIDE)) {
-        unsigned at = node->flags & PG_FLAG_CURSOR;
-        if (at == pg_op_arity[node->op]) return 0;
-        node->flags++; /* the cursor is the lowest bits */
-        return node->of.child[at];
-    }
-    pg_wide *wide = node->of.wide;
-    return wide->cursor == wide->count ? 0 : wide->ids[wide->cursor++];
+/* Come to a child: true if it must be walked through before its parent can go on. A leaf has nothing
+ * below it and joins the order at once. */
+static inline bool must_descend(pg_node *nodes, pg_walk *walk, pg_node_id child, uint16_t mark) {
+    if (nodes[child].mark == mark) return false;
+    nodes[child].mark = mark;
+    if (nodes[child].op != PG_OP_LEAF) return true;
+    walk->ids[walk->count++] = child;
+    return false;
 }
 
-static inline void rewind_children(pg_node *node) {
-    if (PG_LIKELY(node->op != PG_OP_WIDE)) node->flags &= (uint8_t)~PG_FLAG_CURSOR;
-    else node->of.wide->cursor = 0;
+/* The first child that must be walked through, or 0. A node of one or two children is looked at
+ * anew each time, since what was visited stays so; a wide one remembers how far it has come. */
+static inline pg_node_id next_child(pg_node *nodes, pg_walk *walk, pg_node *node, uint16_t mark) {
+    if (PG_LIKELY(node->op != PG_OP_WIDE)) {
+        const pg_node_id left = node->of.child[0], right = node->of.child[1];
+        if (must_descend(nodes, walk, left, mark)) return left;
+        if (right != 0 && must_descend(nodes, walk, right, mark)) return right;
+        return 0;
+    }
+    pg_wide *wide = node->of.wide;
+    while (wide->cursor < wide->count) {
+        pg_node_id child = wide->ids[wide->cursor++];
+        if (must_descend(nodes, walk, child, mark)) return child;
+    }
+    wide->cursor = 0;
+    return 0;
 }
 
 static void visit_all(pg_graph *graph, pg_walk *walk, pg_node_id root) {
     pg_node *const nodes = graph->nodes;
-    pg_node_id *const ids = walk->ids;
     const uint16_t mark = graph->mark;
-    size_t count = 0, top = walk->capacity;
+    size_t top = walk->capacity;
+    pg_walk out = *walk; /* a copy of its own lets the compiler keep it in registers */
     nodes[root].mark = mark;
-    ids[--top] = root;
-    while (top < walk->capacity) {
-        pg_node *node = &nodes[ids[top]];
-        pg_node_id child = next_child(node);
-        if (child == 0) {
-            rewind_children(node);
-            ids[count++] = ids[top++];
-        } else if (nodes[child].mark != mark) {
-            nodes[child].mark = mark;
-            if (nodes[child].op == PG_OP_LEAF) ids[count++] = child;
-            else ids[--top] = child;
+    for (pg_node_id here = root;;) {
+        pg_node_id child = 0;
+        if (nodes[here].op != PG_OP_LEAF) child = next_child(nodes, &out, &nodes[here], mark);
+        if (child != 0) {
+            out.ids[--top] = here;
+            here = child;
+            continue;
         }
+        out.ids[out.count++] = here;
+        if (top == out.capacity) break;
+        here = out.ids[top++];
     }
-    walk->count = count;
+    walk->count = out.count;
 }
 
 pg_status pg_walk_begin(pg_graph *graph, pg_walk *walk, pg_node_id root) {

@@ -62,9 +62,9 @@ def _assign(parameters: Sequence[Value], data: npt.NDArray[np.float64]) -> None:
         parameter.data = number
 
 
-def _check_inputs(what: str, expected: int, x: Sequence[Input]) -> None:
+def _check_inputs(what: Module, expected: int, x: Sequence[Input]) -> None:
     if len(x) != expected:
-        raise ValueError(f"{what} takes {expected} inputs, got {len(x)}")
+        raise ValueError(f"{what!r} takes {expected} inputs, got {len(x)}")
 
 
 class Neuron(Module):
@@ -84,7 +84,7 @@ class Neuron(Module):
         self.b = Value(random.uniform(-1, 1))
 
     def __call__(self, x: Sequence[Input]) -> Value:
-        _check_inputs(repr(self), len(self.w), x)
+        _check_inputs(self, len(self.w), x)
         return Scalar._layer([(self.w, self.b)], x, self._activation)[0]
 
     def parameters(self) -> list[Value]:
@@ -113,7 +113,7 @@ class Layer(Module):
         if Neuron.__call__ is not _neuron_call:  # somebody taught neurons another trick
             outs = [neuron(x) for neuron in neurons]
         else:
-            _check_inputs(repr(self), len(neurons[0].w) if neurons else len(x), x)
+            _check_inputs(self, len(neurons[0].w) if neurons else len(x), x)
             outs = Scalar._layer([(n.w, n.b) for n in neurons], x, self._activation)
         return outs[0] if len(outs) == 1 else outs
 
@@ -153,10 +153,9 @@ class MLP(Module):
         self.layers = [Layer(*shape) for shape in zip(sizes, sizes[1:], activations)]
 
     def __call__(self, x: Sequence[Input]) -> Any:
-        _check_inputs(repr(self), len(self.layers[0].neurons[0].w), x)
         out: Any = x
         for layer in self.layers:
-            out = layer(out if isinstance(out, (list, tuple, np.ndarray)) else [out])
+            out = layer(out if hasattr(out, "__len__") else [out])
         return out
 
     def parameters(self) -> list[Value]:

@@ -52,6 +52,10 @@ static inline pg_node *scalar_node(const scalar *self) {
     return &scalar_global.graph->nodes[self->id];
 }
 
+static inline void **scalar_owner(const scalar *self) {
+    return &scalar_global.graph->owners[self->id];
+}
+
 static inline int scalar_check(PyObject *object) {
     return Py_TYPE(object) == scalar_global.value ||
            PyType_IsSubtype(Py_TYPE(object), scalar_global.base);

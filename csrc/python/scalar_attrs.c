@@ -105,9 +105,10 @@ static PyObject *get_local_grads(PyObject *self, void *unused) {
 }
 
 /* ** 2, ** 2.5: the number as it was written. */
-static PyObject *name_with_number(const char *symbol, const pg_node *node) {
-    char *digits = PyOS_double_to_string(node->number, 'r', 0,
-                                         node->flags & PG_FLAG_INT ? 0 : Py_DTSF_ADD_DOT_0, NULL);
+static PyObject *name_with_number(const char *symbol, pg_node_id id) {
+    int is_int = scalar_global.graph->nodes[id].flags & PG_FLAG_INT;
+    char *digits = PyOS_double_to_string(pg_node_number(scalar_global.graph, id), 'r', 0,
+                                         is_int ? 0 : Py_DTSF_ADD_DOT_0, NULL);
     if (digits == NULL) return PyErr_NoMemory();
     PyObject *name = PyUnicode_FromFormat("%s%s", symbol, digits);
     PyMem_Free(digits);
@@ -122,7 +123,7 @@ static PyObject *get_op(PyObject *self, void *unused) {
     const pg_node *node = scalar_node((scalar *)self);
     const pg_op_info *info = pg_op_describe(node->op);
     if (info == NULL) return Py_NewRef(names.empty);
-    return info->takes_number ? name_with_number("**", node) : PyUnicode_FromString(info->symbol);
+    return info->takes_number ? name_with_number("**", ((scalar *)self)->id) : PyUnicode_FromString(info->symbol);
 }
 
 static int set_op(PyObject *self, PyObject *value, void *unused) {
@@ -218,9 +219,9 @@ static int become_wide(scalar *self, double data, pg_node_id *ids, double *local
         return -1;
     }
     pg_node_id leaf = self->id;
-    scalar_node(self)->owner = NULL;
+    *scalar_owner(self) = NULL;
     self->id = id;
-    scalar_node(self)->owner = self;
+    *scalar_owner(self) = self;
     scalar_release_node(leaf);
     return 0;
 }

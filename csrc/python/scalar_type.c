@@ -16,7 +16,7 @@ scalar_state scalar_global;
 /* Freed objects of exactly the class Value, chained through `dict`; each still counts its class. */
 static scalar *free_objects = NULL;
 static int free_object_count = 0;
-enum { most_free_objects = 1 << 14 };
+enum { most_free_objects = 1 << 20 }; /* 64 MiB; the arena keeps what it once needed, too */
 
 static PyObject *new_object(pg_node_id id) {
     scalar *self = free_objects;
@@ -31,7 +31,7 @@ static PyObject *new_object(pg_node_id id) {
     }
     self->dict = NULL;
     self->id = id;
-    scalar_node(self)->owner = self;
+    *scalar_owner(self) = self;
     return (PyObject *)self;
 }
 
@@ -43,7 +43,7 @@ PyObject *scalar_adopt_node(pg_node_id id) {
 
 PyObject *scalar_of_node(pg_node_id id) {
     pg_node *node = &scalar_global.graph->nodes[id];
-    PyObject *owner = node->owner;
+    PyObject *owner = scalar_global.graph->owners[id];
     if (owner == NULL) {
         PyObject *self = new_object(id);
         if (self != NULL) scalar_global.graph->nodes[id].refs++;
@@ -167,7 +167,7 @@ static void dealloc_adorned(scalar *self) {
     }
     PyObject_GC_UnTrack(object);
     if (self->weakrefs != NULL) PyObject_ClearWeakRefs(object);
-    if (self->id != 0) scalar_node(self)->owner = NULL;
+    if (self->id != 0) *scalar_owner(self) = NULL;
     if (type != scalar_global.value) clear_declared_slots(object);
     if (self->dict != NULL) {
         scalar_global.adorned--;
@@ -189,7 +189,7 @@ static void scalar_dealloc(PyObject *object) {
         return;
     }
     pg_node_id id = self->id;
-    scalar_node(self)->owner = NULL;
+    *scalar_owner(self) = NULL;
     if (PG_LIKELY(free_object_count < most_free_objects)) {
         self->dict = (PyObject *)free_objects;
         free_objects = self;
@@ -263,7 +263,7 @@ static PyObject *scalar_new(PyTypeObject *type, PyObject *args, PyObject *kwargs
         return scalar_raise(status);
     }
     self->id = id;
-    scalar_node(self)->owner = self;
+    *scalar_owner(self) = self;
     return (PyObject *)self;
 }
 

@@ -1,0 +1,468 @@
+"""The whole engine again in pure Python: the tests' oracle, and the idea without the C.
+
+Same graph, same order, same errors, and every data and gradient the same to the last bit. It stands
+alone, imports nothing of pygradc, and is written to be read from top to bottom: ops, Value, order
+and sweep, networks, optimisers. The op table is the one thing written twice, so that the oracle
+can't inherit a mistake of csrc/ops.def; a test holds that both name the same ops.
+"""
+
+from __future__ import annotations
+
+import math
+import numbers
+import random
+from typing import Any, Callable, Iterable, NamedTuple, Sequence
+
+# ---- Ops -----------------------------------------------------------------------------------------
+
+
+class Op(NamedTuple):
+    """y = value(a, b), and dy/da and dy/db as functions of (a, b, y)."""
+
+    symbol: str
+    value: Callable[[float, float], Any]
+    derivatives: tuple[Callable[[float, float, float], float], ...]
+    carries: bool = False  # an infinite or undefined result stands, as with Python's + and *
+
+
+def _sigmoid(a: float) -> float:
+    return 1.0 / (1.0 + math.exp(-a)) if a >= 0.0 else math.exp(a) / (1.0 + math.exp(a))
+
+
+def _power_slope(a: float, b: float) -> float:
+    return 0.0 if b == 0.0 else b * a ** (b - 1.0)
+
+
+def _first_is_larger(a: float, b: float) -> bool:
+    return a >= b or math.isnan(a)
+
+
+def _first_is_smaller(a: float, b: float) -> bool:
+    return a <= b or math.isnan(a)
+
+
+# fmt: off
+OPS = {
+    "add": Op("+", lambda a, b: a + b, (lambda a, b, y: 1.0, lambda a, b, y: 1.0), True),
+    "mul": Op("*", lambda a, b: a * b, (lambda a, b, y: b, lambda a, b, y: a), True),
+    "pown": Op("**", lambda a, b: a**b, (lambda a, b, y: _power_slope(a, b),)),
+    "pow": Op("**", lambda a, b: a**b,
+              (lambda a, b, y: _power_slope(a, b),
+               lambda a, b, y: 0.0 if a == 0.0 else y * math.log(a))),
+    "exp": Op("exp", lambda a, b: math.exp(a), (lambda a, b, y: y,)),
+    "log": Op("log", lambda a, b: math.log(a), (lambda a, b, y: 1.0 / a,)),
+    "tanh": Op("tanh", lambda a, b: math.tanh(a), (lambda a, b, y: 1.0 - y * y,), True),
+    "relu": Op("ReLU", lambda a, b: 0.0 if a < 0.0 else a,
+               (lambda a, b, y: 1.0 if y > 0.0 else 0.0,), True),
+    "sigmoid": Op("sigmoid", lambda a, b: _sigmoid(a), (lambda a, b, y: y * (1.0 - y),), True),
+    "sqrt": Op("sqrt", lambda a, b: math.sqrt(a), (lambda a, b, y: 0.5 / y,)),
+    "abs": Op("abs", lambda a, b: abs(a),
+              (lambda a, b, y: 1.0 if a > 0.0 else -1.0 if a < 0.0 else 0.0,), True),
+    "sin": Op("sin", lambda a, b: math.sin(a), (lambda a, b, y: math.cos(a),)),
+    "cos": Op("cos", lambda a, b: math.cos(a), (lambda a, b, y: -math.sin(a),)),
+    "erf": Op("erf", lambda a, b: math.erf(a),
+              (lambda a, b, y: 1.1283791670955126 * math.exp(-(a * a)),), True),
+    "maximum": Op("maximum", lambda a, b: a if _first_is_larger(a, b) else b,
+                  (lambda a, b, y: 1.0 if _first_is_larger(a, b) else 0.0,
+                   lambda a, b, y: 0.0 if _first_is_larger(a, b) else 1.0), True),
+    "minimum": Op("minimum", lambda a, b: a if _first_is_smaller(a, b) else b,
+                  (lambda a, b, y: 1.0 if _first_is_smaller(a, b) else 0.0,
+                   lambda a, b, y: 0.0 if _first_is_smaller(a, b) else 1.0), True),
+}
+# fmt: on
+
+
+def _judge(op: Op, function: Callable[..., Any], a: float, b: float, *y: float) -> float:
+    """function(a, b, *y), or the exception that Python's floats raise, with op and operands."""
+    call = f"{op.symbol} of {a!r}" + (f" and {b!r}" if len(op.derivatives) == 2 else "")
+    try:
+        result = function(a, b, *y)
+    except (ValueError, ZeroDivisionError, OverflowError) as error:
+        raise type(error)(f"{call}: {error}") from None
+    if isinstance(result, complex):
+        raise ValueError(f"{call}: outside the real domain")
+    if not op.carries and math.isnan(result) and not (math.isnan(a) or math.isnan(b)):
+        raise ValueError(f"{call}: outside the real domain")
+    if not op.carries and math.isinf(result) and math.isfinite(a) and math.isfinite(b):
+        raise OverflowError(f"{call}: result too large")
+    return result
+
+
+# ---- Value ---------------------------------------------------------------------------------------
+
+
+def _number(x: object) -> float | int | None:
+    """x as a plain number, or None if it is no real number."""
+    if isinstance(x, (int, float)):
+        return x
+    if isinstance(x, numbers.Integral):
+        return int(x)
+    if isinstance(x, numbers.Real) or type(x).__name__ in ("bool_", "bool"):
+        return float(x)  # type: ignore[arg-type]
+    return None
+
+
+def _require_number(x: object, what: str) -> float:
+    number = _number(x)
+    if number is None:
+        raise TypeError(f"{what} must be a real number, not {type(x).__name__}")
+    return float(number)
+
+
+class Value:
+    """A number that remembers what it was made of; see pygradc.Value."""
+
+    def __init__(
+        self,
+        data: Any,
+        _children: Iterable[Value] = (),
+        _op: Any = "",
+        label: str = "",
+        *,
+        children: Iterable[Value] | None = None,
+        local_grads: Iterable[float] | None = None,
+    ) -> None:
+        self.data = data
+        self.grad = 0.0
+        if isinstance(_children, str):
+            _children, label = (), label or _children
+        if local_grads is None and not isinstance(_op, str):
+            local_grads, _op = _op, ""
+        self.label = label
+        self._op = _op
+        self._children = tuple(_children if children is None else children)
+        self._rule: Op | None = None
+        self._exponent = 0.0
+        self._closure: Callable[[], Any] | None = None
+        self._local_grads = tuple(
+            _require_number(x, "a local gradient") for x in (local_grads or ())
+        )
+        for i, child in enumerate(self._children):
+            if not isinstance(child, Value):
+                raise TypeError(f"child {i} must be a Value, not {type(child).__name__}")
+        if local_grads is not None and len(self._local_grads) != len(self._children):
+            raise ValueError(f"{len(self._children)} children need as many local gradients")
+
+    @property
+    def data(self) -> float:
+        return self._data
+
+    @data.setter
+    def data(self, data: Any) -> None:
+        self._data = _require_number(data, "data")
+
+    @property
+    def grad(self) -> float:
+        return self._grad
+
+    @grad.setter
+    def grad(self, grad: Any) -> None:
+        self._grad = _require_number(grad, "grad")
+
+    @property
+    def _prev(self) -> set[Value]:
+        return set(self._children)
+
+    def _make(self, name: str, other: Value | None = None, exponent: Any = 0.0) -> Value:
+        """The node name(self, other), or name(self, exponent) for a plain number."""
+        rule = OPS[name]
+        b = other._data if other is not None else float(exponent)
+        out = Value(_judge(rule, rule.value, self._data, b))
+        out._children = (self,) if other is None else (self, other)
+        out._op = rule.symbol if name != "pown" else f"**{exponent}"
+        out._rule, out._exponent = rule, float(exponent)
+        return out
+
+    def _operand(self, other: Any) -> Value | None:
+        """other as a Value: a number becomes a leaf."""
+        if isinstance(other, Value):
+            return other
+        number = _number(other)
+        return None if number is None else Value(number)
+
+    # Sub, div and neg are micrograd's compositions, and a number on the left comes second.
+
+    def __add__(self, other: Any) -> Value:
+        right = self._operand(other)
+        return NotImplemented if right is None else self._make("add", right)
+
+    def __mul__(self, other: Any) -> Value:
+        right = self._operand(other)
+        return NotImplemented if right is None else self._make("mul", right)
+
+    def __neg__(self) -> Value:
+        return self * -1
+
+    def __pos__(self) -> Value:
+        return self
+
+    def __sub__(self, other: Any) -> Value:
+        if isinstance(other, Value):
+            return self + -other
+        number = _number(other)
+        return NotImplemented if number is None else self + -float(number)
+
+    def __rsub__(self, other: Any) -> Value:
+        return NotImplemented if _number(other) is None else -self + other
+
+    def __truediv__(self, other: Any) -> Value:
+        if isinstance(other, Value):
+            return self * other**-1
+        number = _number(other)
+        if number is None:
+            return NotImplemented
+        return self * _judge(OPS["pown"], OPS["pown"].value, float(number), -1.0)
+
+    def __rtruediv__(self, other: Any) -> Value:
+        return NotImplemented if _number(other) is None else self**-1 * other
+
+    def __pow__(self, other: Any) -> Value:
+        if isinstance(other, Value):
+            return self._make("pow", other)
+        number = _number(other)
+        return NotImplemented if number is None else self._make("pown", exponent=number)
+
+    def __rpow__(self, other: Any) -> Value:
+        left = self._operand(other)
+        return NotImplemented if left is None else left._make("pow", self)
+
+    __radd__ = __add__
+    __rmul__ = __mul__
+
+    def __abs__(self) -> Value:
+        return self._make("abs")
+
+    def __float__(self) -> float:
+        return self._data
+
+    def _compare(self, other: Any, test: Callable[[float, float], bool]) -> Any:
+        number = other._data if isinstance(other, Value) else _number(other)
+        return NotImplemented if number is None else test(self._data, float(number))
+
+    def __lt__(self, other: Any) -> bool:
+        return self._compare(other, lambda a, b: a < b)
+
+    def __le__(self, other: Any) -> bool:
+        return self._compare(other, lambda a, b: a <= b)
+
+    def __gt__(self, other: Any) -> bool:
+        return self._compare(other, lambda a, b: a > b)
+
+    def __ge__(self, other: Any) -> bool:
+        return self._compare(other, lambda a, b: a >= b)
+
+    def __repr__(self) -> str:
+        return f"Value(data={self.data}, grad={self.grad})"
+
+    def __format__(self, spec: str) -> str:
+        return format(self.data, spec) if spec else repr(self)
+
+    # ---- Order and sweep ----
+
+    def _push(self) -> None:
+        """Add this gradient, times the derivatives, to those of the children."""
+        if self._rule is None:
+            slopes: Sequence[float] = self._local_grads
+        else:
+            a = self._children[0]._data
+            b = self._children[1]._data if len(self._children) == 2 else self._exponent
+            slopes = [_judge(self._rule, d, a, b, self._data) for d in self._rule.derivatives]
+        for child, slope in zip(self._children, slopes):
+            child._grad += slope * self._grad
+
+    @property
+    def _backward(self) -> Callable[[], Any]:
+        return self._push if self._closure is None else self._closure
+
+    @_backward.setter
+    def _backward(self, closure: Callable[[], Any]) -> None:
+        if not callable(closure):
+            raise TypeError(f"_backward must be callable, not {type(closure).__name__}")
+        self._closure = closure
+
+    def _order(self) -> list[Value]:
+        """Depth first, children from left to right, each node after its own; no recursion."""
+        order: list[Value] = []
+        visited = {self}
+        stack = [(self, iter(self._children))]
+        while stack:
+            node, children = stack[-1]
+            child = next((c for c in children if c not in visited), None)
+            if child is None:
+                order.append(node)
+                stack.pop()
+            else:
+                visited.add(child)
+                stack.append((child, iter(child._children)))
+        return order
+
+    def backward(self) -> None:
+        """Gradients of everything below; on an exception, all are as they were."""
+        order = self._order()
+        saved = [node._grad for node in order]
+        for node in order:
+            if node._children:
+                node._grad = 0.0
+        self._grad = 1.0
+        try:
+            for node in reversed(order):
+                node._backward()
+        except BaseException:
+            for node, grad in zip(order, saved):
+                node._grad = grad
+            raise
+
+
+def _method(name: str) -> Callable[..., Value]:
+    """The method of Value that a row of OPS gives."""
+    if len(OPS[name].derivatives) == 1:
+        return lambda self: self._make(name)
+
+    def method(self: Value, other: Any) -> Value:
+        right = self._operand(other)
+        if right is None:
+            raise TypeError(
+                f"{name} must be a Value or a real number, not {type(other).__name__}"
+            )
+        return self._make(name, right)
+
+    return method
+
+
+for _name in OPS:
+    if _name != "pown":
+        setattr(Value, _name, _method(_name))
+
+
+def dot(ws: Iterable[Any], xs: Iterable[Any], bias: Any = 0) -> Any:
+    """bias + w[0]*x[0] + w[1]*x[1] + ..."""
+    ws, xs = tuple(ws), tuple(xs)
+    if len(ws) != len(xs):
+        raise ValueError(f"dot: {len(ws)} weights for {len(xs)} inputs")
+    return sum((w * x for w, x in zip(ws, xs)), bias)
+
+
+# ---- Networks ------------------------------------------------------------------------------------
+
+
+class Module:
+    def parameters(self) -> list[Value]:
+        return []
+
+    def zero_grad(self) -> None:
+        for p in self.parameters():
+            p.grad = 0.0
+
+
+class Neuron(Module):
+    def __init__(self, nin: int, activation: str = "tanh") -> None:
+        self.activation = activation
+        self.w = [Value(random.uniform(-1, 1)) for _ in range(nin)]
+        self.b = Value(random.uniform(-1, 1))
+
+    def __call__(self, x: Sequence[Any]) -> Any:
+        out = dot(self.w, x, self.b)
+        return out if self.activation == "linear" else getattr(out, self.activation)()
+
+    def parameters(self) -> list[Value]:
+        return [*self.w, self.b]
+
+
+class Layer(Module):
+    def __init__(self, nin: int, nout: int, activation: str = "tanh") -> None:
+        self.neurons = [Neuron(nin, activation) for _ in range(nout)]
+
+    def __call__(self, x: Sequence[Any]) -> Any:
+        outs = [neuron(x) for neuron in self.neurons]
+        return outs[0] if len(outs) == 1 else outs
+
+    def parameters(self) -> list[Value]:
+        return [p for neuron in self.neurons for p in neuron.parameters()]
+
+
+class MLP(Module):
+    def __init__(
+        self,
+        nin: int,
+        nouts: Iterable[int],
+        activation: str = "tanh",
+        output_activation: str | None = None,
+    ) -> None:
+        sizes = [nin, *nouts]
+        last = activation if output_activation is None else output_activation
+        activations = [activation] * (len(sizes) - 2) + [last]
+        self.layers = [Layer(*shape) for shape in zip(sizes, sizes[1:], activations)]
+
+    def __call__(self, x: Sequence[Any]) -> Any:
+        out: Any = x
+        for layer in self.layers:
+            out = layer(out if hasattr(out, "__len__") else [out])
+        return out
+
+    def parameters(self) -> list[Value]:
+        return [p for layer in self.layers for p in layer.parameters()]
+
+
+# ---- Optimisers ----------------------------------------------------------------------------------
+
+
+class SGD:
+    """p -= lr * velocity; velocity = momentum * velocity + grad + weight_decay * p."""
+
+    def __init__(
+        self,
+        parameters: Iterable[Value],
+        lr: float,
+        momentum: float = 0.0,
+        weight_decay: float = 0.0,
+    ) -> None:
+        self.parameters = list(parameters)
+        self.lr, self.momentum, self.weight_decay = lr, momentum, weight_decay
+        self.velocity = [0.0] * len(self.parameters)
+
+    def zero_grad(self) -> None:
+        for p in self.parameters:
+            p.grad = 0.0
+
+    def step(self) -> None:
+        for i, p in enumerate(self.parameters):
+            g = p.grad
+            if self.weight_decay:
+                g += self.weight_decay * p.data
+            if self.momentum:
+                g = self.velocity[i] = self.momentum * self.velocity[i] + g
+            p.data -= self.lr * g
+
+
+class Adam(SGD):
+    """Adam; with decoupled=True, AdamW."""
+
+    def __init__(
+        self,
+        parameters: Iterable[Value],
+        lr: float = 1e-3,
+        betas: tuple[float, float] = (0.9, 0.999),
+        eps: float = 1e-8,
+        weight_decay: float = 0.0,
+        decoupled: bool = False,
+    ) -> None:
+        super().__init__(parameters, lr, weight_decay=weight_decay)
+        self.betas, self.eps, self.decoupled = betas, eps, decoupled
+        self.mean = [0.0] * len(self.parameters)
+        self.square = [0.0] * len(self.parameters)
+        self.steps = 0
+
+    def step(self) -> None:
+        self.steps += 1
+        beta1, beta2 = self.betas
+        rate = self.lr / (1.0 - beta1**self.steps)
+        correction = math.sqrt(1.0 - beta2**self.steps)
+        for i, p in enumerate(self.parameters):
+            g = p.grad
+            if self.decoupled:
+                p.data -= self.lr * self.weight_decay * p.data
+            elif self.weight_decay:
+                g += self.weight_decay * p.data
+            self.mean[i] = beta1 * self.mean[i] + (1.0 - beta1) * g
+            self.square[i] = beta2 * self.square[i] + (1.0 - beta2) * g * g
+            p.data -= rate * self.mean[i] / (math.sqrt(self.square[i]) / correction + self.eps)

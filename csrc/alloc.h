@@ -1,4 +1,5 @@
-/* alloc.h - all memory of the core passes through here, so that tests can make any allocation fail. */
+/* alloc.h - all memory of the core passes through here, so that tests can make any allocation fail.
+ */
 #ifndef PG_ALLOC_H
 #define PG_ALLOC_H
 

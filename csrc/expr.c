@@ -74,8 +74,7 @@ pg_status pg_graph_number(pg_graph *graph, pg_node_id *id_ret, int op, pg_node_i
     return append_mixed(graph, id_ret, op, node_operand(a), number_operand(number));
 }
 
-pg_status pg_graph_binary(pg_graph *graph, pg_node_id *id_ret, int op, pg_node_id a,
-                          pg_node_id b) {
+pg_status pg_graph_binary(pg_graph *graph, pg_node_id *id_ret, int op, pg_node_id a, pg_node_id b) {
     const pg_op_info *info = pg_op_describe(op);
     if (info == NULL || info->arity != 2) return PG_ERR_BAD_OP;
     if (!pg_alive(graph, a) || !pg_alive(graph, b)) return PG_ERR_BAD_NODE;

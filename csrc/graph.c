@@ -3,8 +3,8 @@
  * Invariant: slot i < used either holds a node (op != FREE), whose refs equal its uses by other
  * nodes plus its owners outside, or lies in the free list, once.
  * Owns the arena, the array of owners, the wide blocks and the scratch of walks.
- * Cost: a node is 32 bytes and 8 for its owner; taking or freeing one is O(1); growth doubles and is amortised.
- * The idea of a free list threaded through the arena is Knuth's, TAOCP 1, 2.2.3. */
+ * Cost: a node is 32 bytes and 8 for its owner; taking or freeing one is O(1); growth doubles and
+ * is amortised. The idea of a free list threaded through the arena is Knuth's, TAOCP 1, 2.2.3. */
 #include "graph.h"
 
 #include <string.h>
@@ -119,7 +119,8 @@ static inline void drop_reference(pg_graph *graph, pg_node_id id, pg_node_id *de
     if (--node->refs == 0) {
         node->u.next = *dead;
         *dead = id;
-    } else if (PG_UNLIKELY(node->refs == 1 && (node->flags & PG_FLAG_CLOSURE) && graph->owners[id])) {
+    } else if (PG_UNLIKELY(node->refs == 1 && (node->flags & PG_FLAG_CLOSURE) &&
+                           graph->owners[id])) {
         graph->hooks.idle(graph->owners[id]);
     }
 }

@@ -7,7 +7,8 @@
  *
  * A node's references are counted: one for each use by another node and one for each owner outside.
  * A freed node is chained into the free list through `next`, last freed first: a training loop that
- * drops a graph and builds the same one again finds its nodes in the same places, in the same order.
+ * drops a graph and builds the same one again finds its nodes in the same places, in the same
+ * order.
  */
 #ifndef PG_GRAPH_H
 #define PG_GRAPH_H

@@ -173,8 +173,8 @@ pg_status pg_adam(pg_graph *graph, double *mean, double *square, const pg_node_i
 /* Testing only: let the n-th allocation from now fail, once; 0 turns it off. */
 void pg_alloc_fail_at(long n);
 
-/* Python only: create the type `Scalar` and add it to the module of this name, whose functions these
- * are. Returns: 0, or -1 after printing the exception, as an import does. */
+/* Python only: create the type `Scalar` and add it to the module of this name, whose functions
+ * these are. Returns: 0, or -1 after printing the exception, as an import does. */
 int pg_python_install(const char *module);
 
 #endif

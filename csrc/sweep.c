@@ -80,8 +80,7 @@ static void put_gradients_aside(pg_graph *graph, pg_walk *walk) {
 }
 
 static void put_gradients_back(pg_graph *graph, const pg_walk *walk) {
-    for (size_t i = 0; i < walk->count; i++)
-        graph->nodes[walk->ids[i]].u.grad = walk->saved[i];
+    for (size_t i = 0; i < walk->count; i++) graph->nodes[walk->ids[i]].u.grad = walk->saved[i];
 }
 
 static pg_status sweep(pg_graph *graph, const pg_walk *walk) {

@@ -35,8 +35,8 @@ static pg_status take_scratch(pg_graph *graph, pg_walk *walk) {
     return PG_ERR_NOMEM;
 }
 
-/* Come to a child: true if it must be walked through before its parent can go on. A leaf has nothing
- * below it and joins the order at once. */
+/* Come to a child: true if it must be walked through before its parent can go on. A leaf has
+ * nothing below it and joins the order at once. */
 static inline bool must_descend(pg_node *nodes, pg_walk *walk, pg_node_id child, uint16_t mark) {
     if (nodes[child].mark == mark) return false;
     nodes[child].mark = mark;

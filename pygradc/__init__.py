@@ -1,10 +1,10 @@
 """micrograd's Value with a native core.
 
-    from pygradc import Value
-    a, b = Value(2.0), Value(-3.0)
-    L = (a * b + 10) * -2.0
-    L.backward()
-    print(L, a.grad)        # Value(data=-8.0, grad=1.0) 6.0
+from pygradc import Value
+a, b = Value(2.0), Value(-3.0)
+L = (a * b + 10) * -2.0
+L.backward()
+print(L, a.grad)        # Value(data=-8.0, grad=1.0) 6.0
 """
 
 from pygradc import losses, nn, optim

@@ -1,8 +1,8 @@
 """The cffi build: csrc/*.c and csrc/python/*.c become the extension pygradc._core.
 
-cffi reads csrc/pygradc.h itself, less the lines that are for the C compiler; there is no second copy
-of the declarations. The C type under `Value` is compiled into the same extension, which therefore
-uses CPython's full API.
+cffi reads csrc/pygradc.h itself, less the lines that are for the C compiler; there is no second
+copy of the declarations. The C type under `Value` is compiled into the same extension, which
+therefore uses CPython's full API.
 """
 
 import os

@@ -26,7 +26,7 @@ def _read(number: int) -> Op:
     row = lib.pg_op_describe(number)
 
     def text(field: object) -> str:
-        return ffi.string(field).decode()
+        return str(ffi.string(field).decode())
 
     arity, takes_number = row.arity, bool(row.takes_number)
     return Op(

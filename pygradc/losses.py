@@ -50,30 +50,27 @@ def hinge(scores: Any, targets: Any) -> Any:
     return _mean([(1 + -t * s).relu() for s, t in _pairs("hinge", scores, targets)])
 
 
-def log_softmax(logits: Sequence[Any]) -> list[Any]:
-    """log(exp(logit) / sum of exp(logits)) for each; shifted by the largest, so no overflow."""
+def _shifted_logits(logits: Sequence[Any]) -> tuple[list[Any], Any]:
+    """The logits less the largest, so that no exp overflows; and log(sum of exp) of those."""
     shift = max(logit.data for logit in logits)
     shifted = [logit - shift for logit in logits]
     total = shifted[0].exp()
     for x in shifted[1:]:
         total = total + x.exp()
-    log_total = total.log()
+    return shifted, total.log()
+
+
+def log_softmax(logits: Sequence[Any]) -> list[Any]:
+    """log(exp(logit) / sum of exp(logits)) for each of at least one Value."""
+    shifted, log_total = _shifted_logits(logits)
     return [x - log_total for x in shifted]
 
 
 def _cross_entropy(logits: Sequence[Any], label: int) -> Any:
     if not 0 <= label < len(logits):
         raise ValueError(f"cross_entropy: label {label} for {len(logits)} classes")
-    return -_log_softmax_at(logits, label)
-
-
-def _log_softmax_at(logits: Sequence[Any], label: int) -> Any:
-    shift = max(logit.data for logit in logits)
-    shifted = [logit - shift for logit in logits]
-    total = shifted[0].exp()
-    for x in shifted[1:]:
-        total = total + x.exp()
-    return shifted[label] - total.log()
+    shifted, log_total = _shifted_logits(logits)
+    return log_total - shifted[label]
 
 
 def cross_entropy(logits: Sequence[Any], labels: Any) -> Any:

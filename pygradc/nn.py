@@ -15,7 +15,8 @@ import numpy as np
 import numpy.typing as npt
 
 from pygradc._ops import activation_number
-from pygradc.value import Number, Scalar, Value
+from pygradc._scalar import Scalar
+from pygradc.value import Number, Value
 
 Input = Union[Value, Number]
 

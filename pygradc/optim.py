@@ -11,7 +11,8 @@ from typing import Any
 
 import numpy as np
 
-from pygradc.value import Scalar, Value
+from pygradc._scalar import Scalar
+from pygradc.value import Value
 
 
 def _check(name: str, value: float, low: float = 0.0, high: float = float("inf")) -> float:

@@ -11,7 +11,8 @@ from __future__ import annotations
 import math
 import numbers
 import random
-from typing import Any, Callable, Iterable, NamedTuple, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any, NamedTuple
 
 # ---- Ops -----------------------------------------------------------------------------------------
 
@@ -85,7 +86,7 @@ def _judge(op: Op, function: Callable[..., Any], a: float, b: float, *y: float) 
         raise ValueError(f"{call}: outside the real domain")
     if not op.carries and math.isinf(result) and math.isfinite(a) and math.isfinite(b):
         raise OverflowError(f"{call}: result too large")
-    return result
+    return float(result)
 
 
 # ---- Value ---------------------------------------------------------------------------------------
@@ -235,7 +236,7 @@ class Value:
     def __float__(self) -> float:
         return self._data
 
-    def _compare(self, other: Any, test: Callable[[float, float], bool]) -> Any:
+    def _compare(self, other: Any, test: Callable[[float, float], bool]) -> bool:
         number = other._data if isinstance(other, Value) else _number(other)
         return NotImplemented if number is None else test(self._data, float(number))
 
@@ -321,9 +322,7 @@ def _method(name: str) -> Callable[..., Value]:
     def method(self: Value, other: Any) -> Value:
         right = self._operand(other)
         if right is None:
-            raise TypeError(
-                f"{name} must be a Value or a real number, not {type(other).__name__}"
-            )
+            raise TypeError(f"{name} must be a Value or a real number, not {type(other).__name__}")
         return self._make(name, right)
 
     return method

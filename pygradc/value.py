@@ -14,12 +14,7 @@ from typing import TYPE_CHECKING, Any, Union
 import numpy as np
 
 from pygradc import _errors
-from pygradc._core import lib
-
-if lib.pg_python_install(b"pygradc._core") != 0:  # prints the reason itself
-    raise ImportError("pygradc: the type under Value could not be installed")
-
-from pygradc._core import Scalar  # noqa: E402 - exists once it is installed
+from pygradc._scalar import Scalar
 
 if TYPE_CHECKING:
     from graphviz import Digraph

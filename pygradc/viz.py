@@ -1,8 +1,8 @@
 """Drawing a graph with graphviz.
 
-The picture is micrograd's: a record with label, data and gradient for each node, an oval for its op.
-Node names are numbers in topological order, so the same graph gives the same source. Walks without
-recursion; refuses what graphviz could not lay out in reasonable time.
+The picture is micrograd's: a record with label, data and gradient for each node, an oval for its
+op. Node names are numbers, so the same graph gives the same source. Walks without recursion;
+refuses what graphviz could not lay out in reasonable time.
 """
 
 from __future__ import annotations

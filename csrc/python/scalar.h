@@ -29,9 +29,8 @@ static inline PyObject *Py_XNewRef(PyObject *object) {
 #endif
 
 typedef struct scalar {
-    PyObject_HEAD
-    pg_node_id id;      /* owned, unless the node has PG_FLAG_KEPT; 0: no node any more */
-    PyObject *dict;     /* NULL until an attribute is set; then the GC tracks the object */
+    PyObject_HEAD pg_node_id id; /* owned, unless the node has PG_FLAG_KEPT; 0: no node any more */
+    PyObject *dict;              /* NULL until an attribute is set; then the GC tracks the object */
     PyObject *weakrefs;
 } scalar;
 

@@ -1,4 +1,5 @@
-/* scalar_attrs.c - what one asks of a Value and sets on it: data, grad, children, op, label, closure.
+/* scalar_attrs.c - what one asks of a Value and sets on it: data, grad, children, op, label,
+ * closure.
  *
  * Numbers live in the node. What is Python's (labels, closures, names of custom ops) lives in the
  * object's dict, under the attribute's own name, and costs nothing until it is set. */
@@ -123,7 +124,8 @@ static PyObject *get_op(PyObject *self, void *unused) {
     const pg_node *node = scalar_node((scalar *)self);
     const pg_op_info *info = pg_op_describe(node->op);
     if (info == NULL) return Py_NewRef(names.empty);
-    return info->takes_number ? name_with_number("**", ((scalar *)self)->id) : PyUnicode_FromString(info->symbol);
+    return info->takes_number ? name_with_number("**", ((scalar *)self)->id)
+                              : PyUnicode_FromString(info->symbol);
 }
 
 static int set_op(PyObject *self, PyObject *value, void *unused) {
@@ -264,8 +266,9 @@ PyObject *scalar_become(PyObject *object, PyObject *args) {
     int failed = ids == NULL || numbers == NULL;
     if (failed) PyErr_NoMemory();
     else
-        failed = read_children(children, locals, ids, numbers) < 0 ||
-                 become_wide(self, scalar_node(self)->data, ids, locals ? numbers : NULL, count) < 0;
+        failed =
+            read_children(children, locals, ids, numbers) < 0 ||
+            become_wide(self, scalar_node(self)->data, ids, locals ? numbers : NULL, count) < 0;
     PyMem_Free(ids);
     PyMem_Free(numbers);
     return failed ? NULL : Py_NewRef(Py_None);

@@ -39,8 +39,7 @@ static PyObject *sum_of(PyObject *values, PyObject *start) {
     pg_node_id id;
     if (scalar_require_operand(start, &operands[count], "sum: start") == 0 &&
         gather(values, operands, "sum: a value") == 0) {
-        pg_status status =
-            pg_graph_sum(scalar_global.graph, &id, operands[count], operands, count);
+        pg_status status = pg_graph_sum(scalar_global.graph, &id, operands[count], operands, count);
         result = status == PG_OK ? scalar_of_node(id) : scalar_raise(status);
         if (status == PG_OK) scalar_release_node(id);
     }
@@ -92,8 +91,8 @@ static int layer_gather_row(layer_call *layer, size_t row, PyObject *weights, Py
     if (fast == NULL) return -1;
     int failed = 0;
     if ((size_t)PySequence_Fast_GET_SIZE(fast) != layer->columns) {
-        PyErr_Format(PyExc_ValueError, "%zd weights for %zu inputs",
-                     PySequence_Fast_GET_SIZE(fast), layer->columns);
+        PyErr_Format(PyExc_ValueError, "%zd weights for %zu inputs", PySequence_Fast_GET_SIZE(fast),
+                     layer->columns);
         failed = 1;
     }
     pg_operand *to = layer->weights + row * layer->columns;
@@ -210,8 +209,7 @@ static PyObject *call_sgd(PyObject *type, PyObject *args) {
     double *velocity = state != Py_None ? doubles_of(state, &view, count) : NULL;
     PyObject *result = NULL;
     if (velocity != NULL || state == Py_None) {
-        pg_status status =
-            pg_sgd(scalar_global.graph, velocity, ids, count, lr, momentum, decay);
+        pg_status status = pg_sgd(scalar_global.graph, velocity, ids, count, lr, momentum, decay);
         result = status == PG_OK ? Py_NewRef(Py_None) : scalar_raise(status);
     }
     if (velocity != NULL) PyBuffer_Release(&view);

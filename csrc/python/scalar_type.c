@@ -141,7 +141,8 @@ void scalar_release_node(pg_node_id id) {
     if (PG_UNLIKELY(noted.count > 0)) settle();
 }
 
-/* A subclass may have declared slots; Python's own dealloc would clear them, and it isn't called. */
+/* A subclass may have declared slots; Python's own dealloc would clear them, and it isn't called.
+ */
 static void clear_declared_slots(PyObject *object) {
     for (PyTypeObject *type = Py_TYPE(object); type != scalar_global.base; type = type->tp_base)
         for (PyMemberDef *member = type->tp_members; member && member->name; member++)
@@ -436,7 +437,8 @@ static PyObject *scalar_richcompare(PyObject *left, PyObject *right, int op) {
 /* ---- Methods that the op table gives --------------------------------------------------------- */
 
 static PyObject *binary_method(PyObject *self, PyObject *other, int op) {
-    static const char *const names[] = {"",
+    static const char *const names[] = {
+        "",
 #define PG_UNARY(NAME, python, ...) python,
 #define PG_NUMBER PG_UNARY
 #define PG_BINARY PG_UNARY

@@ -1,0 +1,67 @@
+"""Write what derives from the op table into the README and the type stub: `make docs`.
+
+A generated part stands between two marker lines, which stay. `tests/test_docs.py` holds that what
+is there is what this would write.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+
+from pygradc._ops import OPS, Op
+
+ROOT = Path(__file__).resolve().parent.parent
+
+
+def _call(op: Op) -> str:
+    """How a user writes the op."""
+    written = {"add": "a + b", "mul": "a * b", "pown": "a ** 2", "pow": "a ** b, 2 ** b"}
+    if op.name in written:
+        return written[op.name]
+    return f"a.{op.name}()" if op.arity == 1 else f"a.{op.name}(b)"
+
+
+def readme_table() -> list[str]:
+    """The op table in Markdown, a row an op."""
+    rows = ["| op | | y | dy/da | dy/db |", "|---|---|---|---|---|"]
+    for op in OPS:
+        formulas = [op.value, *op.derivatives, ""][:3]
+        cells = " | ".join(f"`{f.replace('|', chr(92) + '|')}`" if f else "" for f in formulas)
+        rows.append(f"| `{_call(op)}` | {op.doc} | {cells} |")
+    return rows
+
+
+def stub_methods() -> list[str]:
+    """The methods that Scalar gets from the table, typed."""
+    return [
+        f"    def {op.name}(self) -> Value: ..."
+        if op.arity == 1
+        else f"    def {op.name}(self, other: Value | Number, /) -> Value: ..."
+        for op in OPS
+        if not op.takes_number
+    ]
+
+
+PARTS = {
+    "README.md": ("<!-- ops: begin -->", "<!-- ops: end -->", readme_table),
+    "pygradc/_core.pyi": ("    # ops: begin", "    # ops: end", stub_methods),
+}
+
+
+def replaced(text: str, begin: str, end: str, lines: Iterable[str]) -> str:
+    """The text with the lines between the markers replaced."""
+    head, rest = text.split(begin + "\n", 1)
+    tail = rest.split(end, 1)[1]
+    return "\n".join([head + begin, *lines, end]) + tail
+
+
+def regenerated(name: str) -> str:
+    """What a file with a generated part should hold."""
+    begin, end, lines = PARTS[name]
+    return replaced((ROOT / name).read_text(encoding="utf-8"), begin, end, lines())
+
+
+if __name__ == "__main__":
+    for file in PARTS:
+        (ROOT / file).write_text(regenerated(file), encoding="utf-8")

@@ -1,0 +1,61 @@
+"""Is what the documents say true: the README's session, and what derives from the op table?"""
+
+from __future__ import annotations
+
+import doctest
+import importlib.util
+import re
+import subprocess
+import sys
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+
+
+def load_generator() -> ModuleType:
+    spec = importlib.util.spec_from_file_location("generate", ROOT / "docs" / "generate.py")
+    assert spec is not None and spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+generate = load_generator()
+
+
+def test_the_readme_session_prints_what_it_says() -> None:
+    results = doctest.testfile(str(ROOT / "README.md"), module_relative=False)
+    assert results.attempted > 10
+    assert results.failed == 0
+
+
+@pytest.mark.parametrize("name", generate.PARTS)
+def test_generated_parts_are_up_to_date(name: str) -> None:
+    assert (ROOT / name).read_text(encoding="utf-8") == generate.regenerated(name), "run: make docs"
+
+
+def test_an_outdated_part_would_be_noticed() -> None:
+    text = "<!-- ops: begin -->\nold\n<!-- ops: end -->\n"
+    begin, end, lines = generate.PARTS["README.md"]
+    assert generate.replaced(text, begin, end, lines()) != text
+
+
+@pytest.mark.parametrize("document", ["README.md", "docs/internals.md"])
+def test_files_that_documents_name_exist(document: str) -> None:
+    text = (ROOT / document).read_text(encoding="utf-8")
+    links = re.findall(r"\]\(([^)#]+)\)", text)
+    names = re.findall(r"`((?:csrc|pygradc|bench|docs|tests)/[\w./]+)`", text)
+    missing = [name for name in links + names if "://" not in name and not (ROOT / name).exists()]
+    assert not missing
+
+
+def test_import_needs_only_cffi_and_numpy() -> None:
+    code = (
+        "import sys; sys.modules.update(dict.fromkeys(['matplotlib', 'tqdm', 'graphviz']));"
+        "import pygradc; print(pygradc.Value(1.0) + 1)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT)
+    assert done.stdout == "Value(data=2.0, grad=0.0)\n", done.stderr

@@ -13,6 +13,7 @@ _Static_assert(sizeof(pg_node) == 32, "two nodes fill a cache line");
 
 static const size_t first_capacity = 1024;
 static const size_t most_nodes = 0x7fffffff;
+static const size_t worth_tidying = 512;
 
 pg_graph *pg_graph_new(void) {
     pg_graph *graph = pg_realloc(NULL, 1, sizeof *graph);
@@ -125,27 +126,51 @@ static inline void drop_reference(pg_graph *graph, pg_node_id id, pg_node_id *de
     }
 }
 
-/* Free the dead and whoever dies of that. The dead are a stack, threaded through their gradients:
- * a parent goes first, then its right side, then its left, so that the free list hands slots out
- * again in the order in which an expression is built. */
+/* Thread the free list anew, in the order of addresses; free slots at the arena's end become unused.
+ * Graphs of shared nodes are not freed in the order in which they were built, and after some hundred
+ * rounds the free list would name slots at random: building and sweeping then take twice as long. */
+static void tidy(pg_graph *graph) {
+    while (graph->used > 1 && graph->nodes[graph->used - 1].op == PG_OP_FREE) {
+        graph->used--;
+        graph->free_count--;
+    }
+    pg_node_id *link = &graph->free;
+    for (size_t id = 1; id < graph->used; id++) {
+        if (graph->nodes[id].op != PG_OP_FREE) continue;
+        *link = (pg_node_id)id;
+        link = &graph->nodes[id].u.next;
+    }
+    *link = 0;
+}
+
+/* Free one that nobody references, and put on the list of the dead whom only it used. */
+static inline void bury_one(pg_graph *graph, pg_node_id id, pg_node_id *dead) {
+    pg_node *node = &graph->nodes[id];
+    if (PG_UNLIKELY(node->flags & PG_FLAG_KEPT)) {
+        graph->hooks.drop(graph->owners[id]);
+        graph->owners[id] = NULL;
+    }
+    size_t count;
+    const pg_node_id *held = pg_holds(node, &count);
+    for (size_t i = 0; i < count; i++) drop_reference(graph, held[i], dead);
+    if (PG_UNLIKELY(node->op == PG_OP_WIDE)) pg_free(node->of.wide);
+    node->op = PG_OP_FREE;
+    node->u.next = graph->free;
+    graph->free = id;
+    graph->free_count++;
+}
+
+/* Free the dead and whoever dies of that: a stack, threaded through their gradients. When that was
+ * a good part of the arena, tidying it costs a fraction of what it saves the next graph. */
 static void bury(pg_graph *graph, pg_node_id dead) {
+    size_t before = graph->free_count;
     while (dead != 0) {
         pg_node_id id = dead;
-        pg_node *node = &graph->nodes[id];
-        dead = node->u.next;
-        if (PG_UNLIKELY(node->flags & PG_FLAG_KEPT)) {
-            graph->hooks.drop(graph->owners[id]);
-            graph->owners[id] = NULL;
-        }
-        size_t count;
-        const pg_node_id *held = pg_holds(node, &count);
-        for (size_t i = 0; i < count; i++) drop_reference(graph, held[i], &dead);
-        if (PG_UNLIKELY(node->op == PG_OP_WIDE)) pg_free(node->of.wide);
-        node->op = PG_OP_FREE;
-        node->u.next = graph->free;
-        graph->free = id;
-        graph->free_count++;
+        dead = graph->nodes[id].u.next;
+        bury_one(graph, id, &dead);
     }
+    size_t freed = graph->free_count - before;
+    if (freed >= worth_tidying && freed > graph->used / 4) tidy(graph);
 }
 
 void pg_graph_release(pg_graph *graph, pg_node_id id) {

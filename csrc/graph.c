@@ -13,7 +13,7 @@ _Static_assert(sizeof(pg_node) == 32, "two nodes fill a cache line");
 
 static const size_t first_capacity = 1024;
 static const size_t most_nodes = 0x7fffffff;
-static const size_t worth_tidying = 512;
+static const size_t worth_tidying = 512; /* nodes freed at once */
 
 pg_graph *pg_graph_new(void) {
     pg_graph *graph = pg_realloc(NULL, 1, sizeof *graph);
@@ -126,9 +126,10 @@ static inline void drop_reference(pg_graph *graph, pg_node_id id, pg_node_id *de
     }
 }
 
-/* Thread the free list anew, in the order of addresses; free slots at the arena's end become unused.
- * Graphs of shared nodes are not freed in the order in which they were built, and after some hundred
- * rounds the free list would name slots at random: building and sweeping then take twice as long. */
+/* Thread the free list anew, in the order of addresses; free slots at the arena's end become
+ * unused. Graphs of shared nodes are not freed in the order in which they were built, and after
+ * some hundred rounds the free list would name slots at random: building and sweeping then take
+ * twice as long. */
 static void tidy(pg_graph *graph) {
     while (graph->used > 1 && graph->nodes[graph->used - 1].op == PG_OP_FREE) {
         graph->used--;
@@ -141,6 +142,7 @@ static void tidy(pg_graph *graph) {
         link = &graph->nodes[id].u.next;
     }
     *link = 0;
+    graph->untidy = 0;
 }
 
 /* Free one that nobody references, and put on the list of the dead whom only it used. */
@@ -160,8 +162,8 @@ static inline void bury_one(pg_graph *graph, pg_node_id id, pg_node_id *dead) {
     graph->free_count++;
 }
 
-/* Free the dead and whoever dies of that: a stack, threaded through their gradients. When that was
- * a good part of the arena, tidying it costs a fraction of what it saves the next graph. */
+/* Free the dead and whoever dies of that: a stack, threaded through their gradients. When large
+ * graphs went, half the arena in sum, tidying costs a fraction of what it saves. */
 static void bury(pg_graph *graph, pg_node_id dead) {
     size_t before = graph->free_count;
     while (dead != 0) {
@@ -170,7 +172,9 @@ static void bury(pg_graph *graph, pg_node_id dead) {
         bury_one(graph, id, &dead);
     }
     size_t freed = graph->free_count - before;
-    if (freed >= worth_tidying && freed > graph->used / 4) tidy(graph);
+    if (freed < worth_tidying) return;
+    graph->untidy += freed;
+    if (graph->untidy > graph->used / 2) tidy(graph);
 }
 
 void pg_graph_release(pg_graph *graph, pg_node_id id) {

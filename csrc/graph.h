@@ -73,6 +73,7 @@ struct pg_graph {
     size_t capacity; /* slots allocated */
     pg_node_id free; /* the free list's head */
     size_t free_count;
+    size_t untidy;   /* nodes freed in large graphs since the free list was last put in order */
     uint16_t mark;   /* of the last walk */
     pg_walk scratch; /* room for the next walk, lent out while one is under way */
     pg_hooks hooks;
@@ -88,33 +89,32 @@ static inline size_t pg_room(const pg_graph *graph) {
     return graph->free_count + (graph->capacity - graph->used);
 }
 
-/* Take a slot; there must be room. The node has no references yet, and no children. */
-static inline pg_node_id pg_take(pg_graph *graph, int op, double data) {
+/* Take a slot; there must be room. */
+static inline pg_node_id pg_take_slot(pg_graph *graph) {
     pg_node_id id = graph->free;
-    if (id != 0) {
+    if (PG_LIKELY(id != 0)) {
         graph->free = graph->nodes[id].u.next;
+        PG_PREFETCH(&graph->nodes[graph->free]);
         graph->free_count--;
-    } else {
-        id = (pg_node_id)graph->used++;
-        graph->owners[id] = NULL;
+        return id;
     }
-    pg_node *node = &graph->nodes[id];
-    node->data = data;
-    node->u.grad = 0.0;
-    node->of.child[0] = node->of.child[1] = 0;
-    node->refs = 0;
-    node->mark = 0;
-    node->op = (uint8_t)op;
-    node->flags = 0;
+    id = (pg_node_id)graph->used++;
+    graph->owners[id] = NULL;
+    return id;
+}
+
+/* Fill a slot; there must be room. The node has no references yet, and no children. */
+static inline pg_node_id pg_take(pg_graph *graph, int op, double data) {
+    pg_node_id id = pg_take_slot(graph);
+    graph->nodes[id] = (pg_node){.data = data, .op = (uint8_t)op};
     return id;
 }
 
 /* Fill a slot with an op whose value is known; there must be room, and refs must not overflow. */
 static inline pg_node_id pg_take_op(pg_graph *graph, int op, double y, pg_node_id a, pg_node_id b) {
-    pg_node_id id = pg_take(graph, op, y);
-    pg_node *nodes = graph->nodes;
-    nodes[id].of.child[0] = a;
-    nodes[id].of.child[1] = b;
+    pg_node_id id = pg_take_slot(graph);
+    pg_node *const nodes = graph->nodes;
+    nodes[id] = (pg_node){.data = y, .of.child = {a, b}, .op = (uint8_t)op};
     nodes[a].refs++;
     if (b != 0) nodes[b].refs++;
     return id;
@@ -136,8 +136,10 @@ static inline const pg_node_id *pg_holds(const pg_node *node, size_t *count_ret)
 /* Free a node that nobody references. */
 void pg_discard(pg_graph *graph, pg_node_id id);
 
-/* topo.c: lend out room for a walk from root, and walk; give the room back. */
+/* topo.c: lend out room for a walk from root, walk, and put gradients aside; put them back; give
+ * the room back. */
 pg_status pg_walk_begin(pg_graph *graph, pg_walk *walk, pg_node_id root);
+void pg_walk_undo(pg_graph *graph, const pg_walk *walk);
 void pg_walk_end(pg_graph *graph, pg_walk *walk);
 
 #endif

@@ -2,8 +2,8 @@
  *
  * Every node comes after its children in the order; walking it backwards, a node's gradient is
  * complete before it is spent.
- * Before the sweep all gradients are put aside, so that a failure, wherever it comes, leaves them
- * as they were. A hook may run code that adds nodes: the arena may have moved when it returns.
+ * The walk has put all gradients aside, so that a failure, wherever it comes, leaves them as they
+ * were. A hook may run code that adds nodes: the arena may have moved when it returns.
  * Owns nothing: the order is the walk's, gradients are the graph's.
  * Cost: O(nodes + edges); no recursion.
  * Griewank and Walther, Evaluating Derivatives, 2nd ed., ch. 3. */
@@ -70,19 +70,6 @@ pg_status pg_push(pg_graph *graph, pg_node_id id) {
     return push(graph, &graph->nodes[id]);
 }
 
-static void put_gradients_aside(pg_graph *graph, pg_walk *walk) {
-    for (size_t i = 0; i < walk->count; i++) {
-        if (i + ahead < walk->count) PG_PREFETCH(&graph->nodes[walk->ids[i + ahead]]);
-        pg_node *node = &graph->nodes[walk->ids[i]];
-        walk->saved[i] = node->u.grad;
-        if (node->op != PG_OP_LEAF) node->u.grad = 0.0;
-    }
-}
-
-static void put_gradients_back(pg_graph *graph, const pg_walk *walk) {
-    for (size_t i = 0; i < walk->count; i++) graph->nodes[walk->ids[i]].u.grad = walk->saved[i];
-}
-
 static pg_status sweep(pg_graph *graph, const pg_walk *walk) {
     for (size_t i = walk->count; i-- > 0;) {
         if (i >= ahead) PG_PREFETCH(&graph->nodes[walk->ids[i - ahead]]);
@@ -105,10 +92,9 @@ pg_status pg_backward(pg_graph *graph, pg_node_id root) {
     pg_status status = pg_walk_begin(graph, &walk, root);
     if (status != PG_OK) return status;
     graph->nodes[root].refs++; /* a hook may drop the last other reference */
-    put_gradients_aside(graph, &walk);
     graph->nodes[root].u.grad = 1.0;
     status = sweep(graph, &walk);
-    if (status != PG_OK) put_gradients_back(graph, &walk);
+    if (status != PG_OK) pg_walk_undo(graph, &walk);
     pg_walk_end(graph, &walk);
     pg_graph_release(graph, root);
     return status;

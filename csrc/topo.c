@@ -35,26 +35,26 @@ static pg_status take_scratch(pg_graph *graph, pg_walk *walk) {
     return PG_ERR_NOMEM;
 }
 
+/* The next in the order. Its gradient is put aside while the node is at hand, and that of an inner
+ * node starts afresh: a pass of its own over all nodes would cost more than the walk itself. */
+static inline void append(pg_walk *walk, pg_node_id id, pg_node *node, bool leaf) {
+    walk->saved[walk->count] = node->u.grad;
+    if (!leaf) node->u.grad = 0.0;
+    walk->ids[walk->count++] = id;
+}
+
 /* Come to a child: true if it must be walked through before its parent can go on. A leaf has
  * nothing below it and joins the order at once. */
 static inline bool must_descend(pg_node *nodes, pg_walk *walk, pg_node_id child, uint16_t mark) {
     if (nodes[child].mark == mark) return false;
     nodes[child].mark = mark;
     if (nodes[child].op != PG_OP_LEAF) return true;
-    walk->ids[walk->count++] = child;
+    append(walk, child, &nodes[child], true);
     return false;
 }
 
-/* The first child that must be walked through, or 0. A node of one or two children is looked at
- * anew each time, since what was visited stays so; a wide one remembers how far it has come. */
-static inline pg_node_id next_child(pg_node *nodes, pg_walk *walk, pg_node *node, uint16_t mark) {
-    if (PG_LIKELY(node->op != PG_OP_WIDE)) {
-        const pg_node_id left = node->of.child[0], right = node->of.child[1];
-        if (must_descend(nodes, walk, left, mark)) return left;
-        if (right != 0 && must_descend(nodes, walk, right, mark)) return right;
-        return 0;
-    }
-    pg_wide *wide = node->of.wide;
+/* The first child of a wide node that must be walked through, or 0. */
+static pg_node_id next_of_wide(pg_node *nodes, pg_walk *walk, pg_wide *wide, uint16_t mark) {
     while (wide->cursor < wide->count) {
         pg_node_id child = wide->ids[wide->cursor++];
         if (must_descend(nodes, walk, child, mark)) return child;
@@ -63,21 +63,45 @@ static inline pg_node_id next_child(pg_node *nodes, pg_walk *walk, pg_node *node
     return 0;
 }
 
+/* On the stack: nothing is left to see of this node but the child that the walk went into. */
+static const pg_node_id last_child = 0x80000000;
+
+/* The first child of `here` that must be walked through, or 0. Of two children, the left one is
+ * looked at again when the walk comes back to see the right one: what was visited stays so. A wide
+ * node remembers how far it has come. *entry_ret is what to put on the stack. */
+static inline pg_node_id next_child(pg_node *nodes, pg_walk *walk, pg_node_id *entry_ret,
+                                    pg_node_id here, uint16_t mark) {
+    const pg_node *node = &nodes[here];
+    *entry_ret = here;
+    if (PG_UNLIKELY(node->op == PG_OP_WIDE)) return next_of_wide(nodes, walk, node->of.wide, mark);
+    const pg_node_id left = node->of.child[0], right = node->of.child[1];
+    if (must_descend(nodes, walk, left, mark)) {
+        if (right == 0) *entry_ret |= last_child;
+        return left;
+    }
+    *entry_ret |= last_child;
+    return right != 0 && must_descend(nodes, walk, right, mark) ? right : 0;
+}
+
 static void visit_all(pg_graph *graph, pg_walk *walk, pg_node_id root) {
     pg_node *const nodes = graph->nodes;
     const uint16_t mark = graph->mark;
-    size_t top = walk->capacity;
     pg_walk out = *walk; /* a copy of its own lets the compiler keep it in registers */
+    size_t top = out.capacity;
+    pg_node_id here = root;
     nodes[root].mark = mark;
-    for (pg_node_id here = root;;) {
-        pg_node_id child = 0;
-        if (nodes[here].op != PG_OP_LEAF) child = next_child(nodes, &out, &nodes[here], mark);
+    for (;;) {
+        pg_node_id entry, child = next_child(nodes, &out, &entry, here, mark);
         if (child != 0) {
-            out.ids[--top] = here;
+            out.ids[--top] = entry;
             here = child;
             continue;
         }
-        out.ids[out.count++] = here;
+        append(&out, here, &nodes[here], false);
+        while (top < out.capacity && (out.ids[top] & last_child)) {
+            here = out.ids[top++] & ~last_child;
+            append(&out, here, &nodes[here], false);
+        }
         if (top == out.capacity) break;
         here = out.ids[top++];
     }
@@ -91,7 +115,8 @@ pg_status pg_walk_begin(pg_graph *graph, pg_walk *walk, pg_node_id root) {
     if (status != PG_OK) return status;
     if (graph->mark == UINT16_MAX) wipe_marks(graph);
     graph->mark++;
-    visit_all(graph, walk, root);
+    if (graph->nodes[root].op != PG_OP_LEAF) visit_all(graph, walk, root);
+    else append(walk, root, &graph->nodes[root], true);
     return PG_OK;
 }
 
@@ -105,11 +130,16 @@ void pg_walk_end(pg_graph *graph, pg_walk *walk) {
     pg_free(walk->saved);
 }
 
+void pg_walk_undo(pg_graph *graph, const pg_walk *walk) {
+    for (size_t i = 0; i < walk->count; i++) graph->nodes[walk->ids[i]].u.grad = walk->saved[i];
+}
+
 pg_status pg_graph_order(pg_graph *graph, pg_node_id *order_ret, size_t *count_ret,
                          pg_node_id root) {
     pg_walk walk;
     pg_status status = pg_walk_begin(graph, &walk, root);
     if (status != PG_OK) return status;
+    pg_walk_undo(graph, &walk);
     *count_ret = walk.count;
     for (size_t i = 0; order_ret != NULL && i < walk.count; i++) order_ret[i] = walk.ids[i];
     pg_walk_end(graph, &walk);

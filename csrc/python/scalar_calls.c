@@ -24,9 +24,17 @@ static PyObject *call_push(PyObject *self, PyObject *none) {
 /* The sequence as a tuple or list that nobody else can shorten: a tuple as it is, else a copy. */
 static PyObject *frozen(PyObject *sequence) { return PySequence_Tuple(sequence); }
 
+/* A Value, nearly always, is worth no call. */
+static inline int require_operand(PyObject *object, pg_operand *operand_ret, const char *what) {
+    if (PG_UNLIKELY(Py_TYPE(object) != scalar_global.value))
+        return scalar_require_operand(object, operand_ret, what);
+    *operand_ret = (pg_operand){((scalar *)object)->id, 0.0};
+    return 0;
+}
+
 static int gather(PyObject *tuple, pg_operand *operands, const char *what) {
     for (Py_ssize_t i = 0; i < PyTuple_GET_SIZE(tuple); i++)
-        if (scalar_require_operand(PyTuple_GET_ITEM(tuple, i), &operands[i], what) < 0) return -1;
+        if (require_operand(PyTuple_GET_ITEM(tuple, i), &operands[i], what) < 0) return -1;
     return 0;
 }
 
@@ -97,7 +105,7 @@ static int layer_gather_row(layer_call *layer, size_t row, PyObject *weights, Py
     }
     pg_operand *to = layer->weights + row * layer->columns;
     for (Py_ssize_t i = 0; !failed && i < PySequence_Fast_GET_SIZE(fast); i++)
-        failed = scalar_require_operand(PySequence_Fast_GET_ITEM(fast, i), &to[i], "a weight") < 0;
+        failed = require_operand(PySequence_Fast_GET_ITEM(fast, i), &to[i], "a weight") < 0;
     Py_DECREF(fast);
     return failed ? -1 : scalar_require_operand(bias, &layer->biases[row], "a bias");
 }

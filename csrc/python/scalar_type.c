@@ -22,6 +22,7 @@ static PyObject *new_object(pg_node_id id) {
     scalar *self = free_objects;
     if (PG_LIKELY(self != NULL)) {
         free_objects = (scalar *)self->dict;
+        PG_PREFETCH(free_objects);
         free_object_count--;
         Py_SET_REFCNT((PyObject *)self, 1);
     } else {

@@ -1,0 +1,1 @@
+"""Benchmarks: what a training step costs here and elsewhere. Start at `run.py`."""

@@ -1,0 +1,139 @@
+"""Run the benchmarks: `python bench/run.py` prints the tables and writes bench/RESULTS.md.
+
+Everything that is compared is measured in one run, taking turns, because a shared machine's speed
+drifts.
+What is timed is in `measure.py`, the step itself in `workloads.py`, the wording in `report.py`.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Callable
+from concurrent.futures import ProcessPoolExecutor
+from contextlib import ExitStack
+from multiprocessing import get_context
+from pathlib import Path
+from typing import Any, TypeVar
+
+sys.path.append(str(Path(__file__).resolve().parent.parent))  # behind an installed pygradc
+
+from bench import measure, report
+from bench.report import Results, StepTimes
+from bench.workloads import ENGINES
+
+HERE = Path(__file__).resolve().parent
+T = TypeVar("T")
+
+
+def fresh_process() -> ProcessPoolExecutor:
+    return ProcessPoolExecutor(1, mp_context=get_context("spawn"))
+
+
+def alone(function: Callable[..., T], *args: Any) -> T | None:
+    """Run in a fresh process; None where pygradc is not installed."""
+    with fresh_process() as process:
+        try:
+            return process.submit(function, *args).result()
+        except ImportError as missing:
+            print(f"{function.__name__}: not installed ({missing})", file=sys.stderr)
+            return None
+
+
+def race(rounds: int, one_process: bool) -> dict[str, StepTimes]:
+    """Every competitor with the collector on and off, interleaved."""
+    times = {name: StepTimes() for name in ENGINES}
+    with ExitStack() as stack:
+        shared = stack.enter_context(fresh_process())
+        seats = []
+        for name in ENGINES:
+            for collect, samples in ((True, times[name].on), (False, times[name].off)):
+                process = shared if one_process else stack.enter_context(fresh_process())
+                missing = process.submit(measure.take_seat, name, collect).result()
+                if missing:
+                    print(f"{name}: not installed ({missing})", file=sys.stderr)
+                    break
+                seats.append((process, name, collect, samples))
+        for turn in range(rounds):
+            for process, name, collect, samples in seats if turn % 2 else reversed(seats):
+                samples += process.submit(measure.take_turn, name, collect).result()
+    return times
+
+
+def chains(nodes: int, rounds: int) -> measure.Graph | None:
+    """A fresh process for each round; peak bytes of the last."""
+    graphs = [alone(measure.chain, nodes) for _ in range(rounds)]
+    total, *rest = graphs
+    for graph in rest:
+        if total is None or graph is None:
+            return None
+        total.build += graph.build
+        total.backward += graph.backward
+        total.release += graph.release
+        total.built_bytes, total.peak_bytes = graph.built_bytes, graph.peak_bytes
+    return total
+
+
+def run(only: set[str], rounds: int, quick: bool, one_process: bool = False) -> Results:
+    """Measure what is asked for; what is not stays None."""
+    results = Results(one_process=one_process)
+    if "step" in only:
+        results.steps = race(rounds, one_process)
+    if "mul" in only:
+        results.muls = alone(measure.multiplications, 7 if quick else 31)
+    if "graph" in only:
+        results.graph = alone(measure.demo_graph, 5 * rounds)
+    if "chain" in only:
+        results.chain = chains(1_000_000 if quick else report.LONG_CHAIN, 1 if quick else 3)
+        results.base_chain = alone(measure.chain_of_the_base, 100_000 if quick else 1_000_000)
+    if "import" in only:
+        results.imports = alone(measure.imports, 3 if quick else 9)
+    return results
+
+
+BENCHMARKS = ("step", "mul", "graph", "chain", "import")
+
+
+def arguments(argv: list[str] | None = None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description="Benchmarks of pygradc against its competitors.")
+    parser.add_argument("--quick", action="store_true", help="a rough look; writes nothing")
+    parser.add_argument("--rounds", type=int, help="rounds of the race (default 9, quick 3)")
+    parser.add_argument(
+        "--only",
+        action="append",
+        choices=BENCHMARKS,
+        help="just this one; repeatable; writes nothing",
+    )
+    parser.add_argument(
+        "--one-process",
+        action="store_true",
+        help="race in one shared heap: each competitor's collector also walks the others' objects",
+    )
+    parser.add_argument(
+        "--write",
+        action=argparse.BooleanOptionalAction,
+        help="write RESULTS.md and results.png (default: for a full run)",
+    )
+    args = parser.parse_args(argv)
+    args.rounds = args.rounds or (3 if args.quick else 9)
+    if args.rounds < 1:
+        parser.error("--rounds must be at least 1")
+    if args.write is None:
+        args.write = not (args.quick or args.only)
+    return args
+
+
+def main() -> None:
+    args = arguments()
+    results = run(set(args.only or BENCHMARKS), args.rounds, args.quick, args.one_process)
+    print(report.tables(results))
+    if args.write:
+        plotted = report.plot(results, HERE / "results.png")
+        command = " ".join(["python bench/run.py", *sys.argv[1:]])
+        text = report.markdown(results, command, args.rounds, plotted)
+        (HERE / "RESULTS.md").write_text(text, encoding="utf-8")
+        print("wrote bench/RESULTS.md" + (" and bench/results.png" if plotted else ""))
+
+
+if __name__ == "__main__":
+    main()

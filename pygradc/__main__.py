@@ -238,7 +238,7 @@ def _write_picture(result: training.Result, path: Path) -> None:
     try:
         import matplotlib  # noqa: F401
     except ImportError:
-        print("picture   none: matplotlib is not installed (pip install matplotlib)")
+        print("picture   none: matplotlib is not installed (pip install 'pygradc[plot]')")
         return
     from .plots import save_training
 

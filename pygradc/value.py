@@ -47,6 +47,9 @@ class Value(Scalar):
 
         return draw_dot(self, format=format, rankdir=rankdir, **options)
 
+    def __reduce_ex__(self, protocol: Any) -> Any:
+        raise TypeError("a Value is a node of this process's graph: copy or pickle its data")
+
     def __repr__(self) -> str:
         return f"Value(data={self.data}, grad={self.grad})"
 

@@ -21,7 +21,7 @@ static PyObject *call_push(PyObject *self, PyObject *none) {
 
 /* ---- Sums and layers ------------------------------------------------------------------------- */
 
-/* The sequence as a tuple or list that nobody else can shorten: a tuple as it is, else a copy. */
+/* The sequence as a tuple, which nobody else can shorten. */
 static PyObject *frozen(PyObject *sequence) { return PySequence_Tuple(sequence); }
 
 /* A Value, nearly always, is worth no call. */
@@ -93,21 +93,26 @@ static void layer_free(layer_call *layer) {
     PyMem_Free(layer->ids);
 }
 
-/* One neuron's weights and bias into row `row`. */
+/* One neuron's weights and bias into row `row`. Reading a number of a foreign kind may run any
+ * code, so the length is looked at anew for each. */
 static int layer_gather_row(layer_call *layer, size_t row, PyObject *weights, PyObject *bias) {
     PyObject *fast = PySequence_Fast(weights, "a neuron's weights must be a sequence");
     if (fast == NULL) return -1;
-    int failed = 0;
-    if ((size_t)PySequence_Fast_GET_SIZE(fast) != layer->columns) {
-        PyErr_Format(PyExc_ValueError, "%zd weights for %zu inputs", PySequence_Fast_GET_SIZE(fast),
-                     layer->columns);
-        failed = 1;
-    }
     pg_operand *to = layer->weights + row * layer->columns;
-    for (Py_ssize_t i = 0; !failed && i < PySequence_Fast_GET_SIZE(fast); i++)
-        failed = require_operand(PySequence_Fast_GET_ITEM(fast, i), &to[i], "a weight") < 0;
+    size_t i = 0;
+    while (i < layer->columns && i < (size_t)PySequence_Fast_GET_SIZE(fast)) {
+        PyObject *weight = PySequence_Fast_GET_ITEM(fast, (Py_ssize_t)i);
+        if (require_operand(weight, &to[i++], "a weight") < 0) {
+            Py_DECREF(fast);
+            return -1;
+        }
+    }
+    size_t count = (size_t)PySequence_Fast_GET_SIZE(fast);
     Py_DECREF(fast);
-    return failed ? -1 : scalar_require_operand(bias, &layer->biases[row], "a bias");
+    if (i == layer->columns && i == count)
+        return scalar_require_operand(bias, &layer->biases[row], "a bias");
+    PyErr_Format(PyExc_ValueError, "%zu weights for %zu inputs", count, layer->columns);
+    return -1;
 }
 
 static PyObject *wrap_all(pg_node_id *ids, size_t count) {
@@ -129,23 +134,27 @@ static PyObject *layer_build(layer_call *layer) {
     return status == PG_OK ? wrap_all(layer->ids, layer->rows) : scalar_raise(status);
 }
 
-/* _layer(neurons, inputs, activation) -> list: neurons a list of (weights, bias), activation an
+/* _layer(neurons, inputs, activation) -> list: neurons a sequence of (weights, bias), activation an
  * op's number or 0. */
 static PyObject *call_layer(PyObject *type, PyObject *const *args, Py_ssize_t count) {
     (void)type;
-    if (count != 3 || !PyList_Check(args[0]) || !PyLong_Check(args[2]))
-        return PyErr_Format(PyExc_TypeError, "_layer takes a list, a sequence and an int");
-    PyObject *inputs = frozen(args[1]);
-    if (inputs == NULL) return NULL;
+    if (count != 3 || !PyLong_Check(args[2]))
+        return PyErr_Format(PyExc_TypeError, "_layer takes two sequences and an int");
+    PyObject *neurons = frozen(args[0]);
+    PyObject *inputs = neurons != NULL ? frozen(args[1]) : NULL;
+    if (inputs == NULL) {
+        Py_XDECREF(neurons);
+        return NULL;
+    }
     layer_call layer = {0};
-    layer.rows = (size_t)PyList_GET_SIZE(args[0]);
+    layer.rows = (size_t)PyTuple_GET_SIZE(neurons);
     layer.columns = (size_t)PyTuple_GET_SIZE(inputs);
     layer.activation = (int)PyLong_AsLong(args[2]);
     PyObject *result = NULL;
     int failed = scalar_make_room(layer.rows * (4 * layer.columns + 3)) < 0 ||
                  layer_allocate(&layer) < 0 || gather(inputs, layer.inputs, "an input") < 0;
     for (size_t row = 0; !failed && row < layer.rows; row++) {
-        PyObject *pair = PyList_GET_ITEM(args[0], (Py_ssize_t)row);
+        PyObject *pair = PyTuple_GET_ITEM(neurons, (Py_ssize_t)row);
         failed = !PyTuple_Check(pair) || PyTuple_GET_SIZE(pair) != 2;
         if (failed) PyErr_SetString(PyExc_TypeError, "a neuron must be a pair (weights, bias)");
         else
@@ -155,6 +164,7 @@ static PyObject *call_layer(PyObject *type, PyObject *const *args, Py_ssize_t co
     if (!failed) result = layer_build(&layer);
     layer_free(&layer);
     Py_DECREF(inputs);
+    Py_DECREF(neurons);
     return result;
 }
 

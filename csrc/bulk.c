@@ -10,12 +10,16 @@
 /* A sum on its way: a number until it meets the first node, as in Python. */
 static bool is_number(pg_operand a) { return a.id == 0; }
 
-static bool usable(const pg_graph *graph, const pg_operand *values, size_t count) {
+/* Every node alive, and able to take so many references more. */
+static pg_status check(const pg_graph *graph, const pg_operand *values, size_t count,
+                       size_t references) {
+    if (references > UINT32_MAX / 4) return PG_ERR_LIMIT;
     for (size_t i = 0; i < count; i++) {
         if (values[i].id == 0) continue;
-        if (!pg_alive(graph, values[i].id)) return false;
+        if (!pg_alive(graph, values[i].id)) return PG_ERR_BAD_NODE;
+        if (graph->nodes[values[i].id].refs > UINT32_MAX - 4 - references) return PG_ERR_LIMIT;
     }
-    return true;
+    return PG_OK;
 }
 
 /* op(a, b) for add and mul, there being room; the result has no references yet. A number becomes a
@@ -38,9 +42,9 @@ static pg_node_id as_node(pg_graph *graph, pg_operand a) {
 
 pg_status pg_graph_sum(pg_graph *graph, pg_node_id *id_ret, pg_operand start,
                        const pg_operand *values, size_t count) {
-    if (!usable(graph, values, count) || !usable(graph, &start, 1)) return PG_ERR_BAD_NODE;
-    if (count > UINT32_MAX / 4) return PG_ERR_LIMIT;
-    pg_status status = pg_graph_reserve(graph, 2 * count + 1);
+    pg_status status = check(graph, values, count, count + 2);
+    if (status == PG_OK) status = check(graph, &start, 1, count + 2);
+    if (status == PG_OK) status = pg_graph_reserve(graph, 2 * count + 1);
     if (status != PG_OK) return status;
     pg_operand total = start;
     for (size_t i = 0; i < count; i++) total = combine(graph, PG_OP_ADD, total, values[i]);
@@ -76,13 +80,14 @@ pg_status pg_graph_layer(pg_graph *graph, pg_node_id *ids_ret, int activation,
     if (activation != 0 && (info == NULL || info->arity != 1 || info->takes_number))
         return PG_ERR_BAD_OP;
     if (columns != 0 && rows > UINT32_MAX / 8 / columns) return PG_ERR_LIMIT;
-    if (!usable(graph, weights, rows * columns) || !usable(graph, biases, rows) ||
-        !usable(graph, inputs, columns))
-        return PG_ERR_BAD_NODE;
-    pg_status status = pg_graph_reserve(graph, rows * (4 * columns + 3));
+    const size_t references = rows * columns + rows;
+    pg_status status = check(graph, weights, rows * columns, references);
+    if (status == PG_OK) status = check(graph, biases, rows, references);
+    if (status == PG_OK) status = check(graph, inputs, columns, references);
+    if (status == PG_OK) status = pg_graph_reserve(graph, rows * (4 * columns + 3));
     for (size_t row = 0; status == PG_OK && row < rows; row++) {
-        status = neuron(graph, &ids_ret[row], activation, biases[row], weights + row * columns,
-                        inputs, columns);
+        const pg_operand *own = columns != 0 ? weights + row * columns : NULL;
+        status = neuron(graph, &ids_ret[row], activation, biases[row], own, inputs, columns);
         if (status != PG_OK)
             while (row > 0) pg_graph_release(graph, ids_ret[--row]);
     }

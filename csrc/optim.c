@@ -1,7 +1,7 @@
 /* optim.c - optimisers over a list of nodes: one pass each, no allocation.
  *
  * State (velocity, means) is the caller's, one double a node. Every node is checked before the
- * first is changed. The arithmetic is PyTorch's, operation for operation.
+ * first is changed. The formulas are PyTorch's.
  * Sources: Sutskever et al. 2013 (momentum); Kingma and Ba, Adam, 2015; Loshchilov and Hutter,
  * Decoupled weight decay regularization, 2019. */
 #include "graph.h"

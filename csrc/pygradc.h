@@ -143,7 +143,7 @@ pg_node_id pg_node_child(const pg_graph *graph, pg_node_id id, size_t index);
 const double *pg_node_locals(const pg_graph *graph, pg_node_id id); /* of a wide node, or NULL */
 
 /* The nodes that root is made of and root itself, children before parents: depth first, children
- * from left to right, each after its own children.
+ * from left to right, each after its own children. The number of a ** 2 is among them, a leaf.
  * Out: count_ret   how many
  *      order_ret   room for pg_graph_live() ids, or NULL to count only
  * Returns: PG_OK; PG_ERR_NOMEM, PG_ERR_BAD_NODE. */

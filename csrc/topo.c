@@ -1,10 +1,9 @@
 /* topo.c - nodes to order: depth first, children from left to right, each node after its own.
  *
  * The order of the recursive version, without recursion. The nodes on the way from the root to
- * where the walk stands are a stack. A node is on the stack
- * or in the order, never in both, so one array holds the two: the order grows from its start, the
- * stack from its end, and they cannot meet.
- * A node that was visited carries the number of the walk, so that nothing has to be cleared
+ * where the walk stands are a stack. A node is on the stack or in the order, never in both, so one
+ * array holds the two: the order grows from its start, the stack from its end, and they cannot
+ * meet. A node that was visited carries the number of the walk, so that nothing has to be cleared
  * afterwards; when the 16-bit numbers run out, all marks are wiped, once in 65,535 walks.
  * No code from outside runs during a walk, so two walks never interleave.
  * Owns the walk's arrays while it is lent out. Cost: O(nodes + edges); 12 bytes a living node.

@@ -1,7 +1,6 @@
 """Optimisers: the parameters as a list, their state as numpy arrays, one C call a step.
 
-The arithmetic is PyTorch's, operation for operation. `lr` and the other settings may be changed
-between steps. Source: csrc/optim.c.
+The formulas are PyTorch's. `lr` and the other settings may be changed between steps. Source: csrc/optim.c.
 """
 
 from __future__ import annotations

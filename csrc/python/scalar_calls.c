@@ -9,8 +9,10 @@ static PyObject *call_backward(PyObject *self, PyObject *none) {
     (void)none;
     Py_INCREF(self);
     pg_status status = pg_backward(scalar_global.graph, ((scalar *)self)->id);
+    PyObject *result = status == PG_OK ? Py_NewRef(Py_None) : scalar_raise(status);
+    scalar_settle();
     Py_DECREF(self);
-    return status == PG_OK ? Py_NewRef(Py_None) : scalar_raise(status);
+    return result;
 }
 
 static PyObject *call_push(PyObject *self, PyObject *none) {

@@ -58,7 +58,7 @@ PyObject *scalar_of_node(pg_node_id id) {
     return Py_NewRef(owner);
 }
 
-/* Objects that the graph's hooks took note of, each with a reference; see settle. */
+/* Objects that the graph's hooks took note of, each with a reference; see scalar_settle. */
 static struct {
     PyObject **objects;
     size_t count, capacity;
@@ -123,8 +123,8 @@ static void break_cycle(PyObject *object) {
 
 /* Let go of what was noted. That may release nodes, and note more: a loop, so that a chain of
  * closures of any length is taken down without recursion. */
-static void settle(void) {
-    if (noted.settling) return;
+void scalar_settle(void) {
+    if (noted.count == 0 || noted.settling) return;
     noted.settling = 1;
     PyObject *type, *error, *traceback;
     PyErr_Fetch(&type, &error, &traceback);
@@ -139,7 +139,7 @@ static void settle(void) {
 
 void scalar_release_node(pg_node_id id) {
     pg_graph_release(scalar_global.graph, id);
-    if (PG_UNLIKELY(noted.count > 0)) settle();
+    if (PG_UNLIKELY(noted.count > 0)) scalar_settle();
 }
 
 /* A subclass may have declared slots; Python's own dealloc would clear them, and it isn't called.

@@ -63,11 +63,6 @@ def _assign(parameters: Sequence[Value], data: npt.NDArray[np.float64]) -> None:
         parameter.data = number
 
 
-def _check_inputs(what: Module, expected: int, x: Sequence[Input]) -> None:
-    if len(x) != expected:
-        raise ValueError(f"{what!r} takes {expected} inputs, got {len(x)}")
-
-
 class Neuron(Module):
     """activation(b + w[0]*x[0] + w[1]*x[1] + ...).
 
@@ -85,7 +80,6 @@ class Neuron(Module):
         self.b = Value(random.uniform(-1, 1))
 
     def __call__(self, x: Sequence[Input]) -> Value:
-        _check_inputs(self, len(self.w), x)
         return Scalar._layer([(self.w, self.b)], x, self._activation)[0]
 
     def parameters(self) -> list[Value]:
@@ -110,12 +104,10 @@ class Layer(Module):
         self._activation = activation_number(activation)
 
     def __call__(self, x: Sequence[Input]) -> Any:
-        neurons = self.neurons
         if Neuron.__call__ is not _neuron_call:  # somebody taught neurons another trick
-            outs = [neuron(x) for neuron in neurons]
+            outs = [neuron(x) for neuron in self.neurons]
         else:
-            _check_inputs(self, len(neurons[0].w) if neurons else len(x), x)
-            outs = Scalar._layer([(n.w, n.b) for n in neurons], x, self._activation)
+            outs = Scalar._layer([(n.w, n.b) for n in self.neurons], x, self._activation)
         return outs[0] if len(outs) == 1 else outs
 
     def parameters(self) -> list[Value]:
@@ -156,7 +148,7 @@ class MLP(Module):
     def __call__(self, x: Sequence[Input]) -> Any:
         out: Any = x
         for layer in self.layers:
-            out = layer(out if hasattr(out, "__len__") else [out])
+            out = layer([out] if isinstance(out, Value) else out)
         return out
 
     def parameters(self) -> list[Value]:

@@ -113,7 +113,8 @@ static int layer_gather_row(layer_call *layer, size_t row, PyObject *weights, Py
     Py_DECREF(fast);
     if (i == layer->columns && i == count)
         return scalar_require_operand(bias, &layer->biases[row], "a bias");
-    PyErr_Format(PyExc_ValueError, "%zu weights for %zu inputs", count, layer->columns);
+    PyErr_Format(PyExc_ValueError, "a neuron of %zu weights takes %zu inputs, got %zu", count,
+                 count, layer->columns);
     return -1;
 }
 

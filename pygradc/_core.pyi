@@ -67,11 +67,12 @@ class Scalar:
     def _sum(values: Iterable[Value | Number], start: Value | Number, /) -> Value: ...
     @staticmethod
     def _layer(
-        neurons: list[tuple[Sequence[Value | Number], Value | Number]],
+        neurons: Sequence[tuple[Sequence[Value | Number], Value | Number, int]],
         inputs: Iterable[Value | Number],
-        activation: int,
         /,
     ) -> list[Value]: ...
+    @staticmethod
+    def _all_exactly(items: list[Any], kind: type, /) -> bool: ...
     @staticmethod
     def _zero_grad(parameters: Sequence[Value], /) -> None: ...
     @staticmethod

@@ -74,13 +74,22 @@ class Neuron(Module):
     """
 
     def __init__(self, nin: int, activation: str = "tanh") -> None:
-        self._activation = activation_number(activation)
         self.activation = activation
         self.w = [Value(random.uniform(-1, 1)) for _ in range(nin)]
         self.b = Value(random.uniform(-1, 1))
 
+    @property
+    def activation(self) -> str:
+        """The activation's name; may be set."""
+        return self._name
+
+    @activation.setter
+    def activation(self, name: str) -> None:
+        self._activation = activation_number(name)
+        self._name = name
+
     def __call__(self, x: Sequence[Input]) -> Value:
-        return Scalar._layer([(self.w, self.b)], x, self._activation)[0]
+        return Scalar._layer([(self.w, self.b, self._activation)], x)[0]
 
     def parameters(self) -> list[Value]:
         return [*self.w, self.b]
@@ -101,13 +110,13 @@ class Layer(Module):
     def __init__(self, nin: int, nout: int, activation: str = "tanh") -> None:
         self.neurons = [Neuron(nin, activation) for _ in range(nout)]
         self.activation = activation
-        self._activation = activation_number(activation)
 
     def __call__(self, x: Sequence[Input]) -> Any:
-        if Neuron.__call__ is not _neuron_call:  # somebody taught neurons another trick
-            outs = [neuron(x) for neuron in self.neurons]
-        else:
-            outs = Scalar._layer([(n.w, n.b) for n in self.neurons], x, self._activation)
+        neurons = self.neurons
+        if Neuron.__call__ is _neuron_call and Scalar._all_exactly(neurons, Neuron):
+            outs = Scalar._layer([(n.w, n.b, n._activation) for n in neurons], x)
+        else:  # somebody taught neurons another trick
+            outs = [neuron(x) for neuron in neurons]
         return outs[0] if len(outs) == 1 else outs
 
     def parameters(self) -> list[Value]:

@@ -123,7 +123,7 @@ def dot(
     ws, xs = tuple(ws), tuple(xs)
     if len(ws) != len(xs):
         raise ValueError(f"dot: {len(ws)} weights for {len(xs)} inputs")
-    return Scalar._layer([(ws, bias)], xs, 0)[0]
+    return Scalar._layer([(ws, bias, 0)], xs)[0]
 
 
 def live_nodes() -> int:

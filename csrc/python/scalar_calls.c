@@ -73,15 +73,15 @@ typedef struct layer_call {
     size_t rows, columns;
     pg_operand *weights, *biases, *inputs; /* one block */
     pg_node_id *ids;
-    int activation;
+    int *activations;
 } layer_call;
 
 static int layer_allocate(layer_call *layer) {
     size_t operands = layer->rows * layer->columns + layer->rows + layer->columns;
-    layer->ids = NULL;
     layer->weights = PyMem_New(pg_operand, operands + 1);
-    if (layer->weights != NULL) layer->ids = PyMem_New(pg_node_id, layer->rows + 1);
-    if (layer->ids == NULL) {
+    layer->ids = PyMem_New(pg_node_id, layer->rows + 1);
+    layer->activations = PyMem_New(int, layer->rows + 1);
+    if (layer->weights == NULL || layer->ids == NULL || layer->activations == NULL) {
         PyErr_NoMemory();
         return -1;
     }
@@ -93,6 +93,7 @@ static int layer_allocate(layer_call *layer) {
 static void layer_free(layer_call *layer) {
     PyMem_Free(layer->weights);
     PyMem_Free(layer->ids);
+    PyMem_Free(layer->activations);
 }
 
 /* One neuron's weights and bias into row `row`. Reading a number of a foreign kind may run any
@@ -130,45 +131,78 @@ static PyObject *wrap_all(pg_node_id *ids, size_t count) {
     return list;
 }
 
-static PyObject *layer_build(layer_call *layer) {
-    pg_status status =
-        pg_graph_layer(scalar_global.graph, layer->ids, layer->activation, layer->weights,
-                       layer->biases, layer->inputs, layer->rows, layer->columns);
-    return status == PG_OK ? wrap_all(layer->ids, layer->rows) : scalar_raise(status);
+/* All neurons, those of one activation after another in one call; or none. */
+static pg_status layer_append(layer_call *layer) {
+    pg_graph *graph = scalar_global.graph;
+    size_t from = 0, to = 0;
+    while (from < layer->rows) {
+        while (to < layer->rows && layer->activations[to] == layer->activations[from]) to++;
+        pg_status status =
+            pg_graph_layer(graph, layer->ids + from, layer->activations[from],
+                           layer->weights + from * layer->columns, layer->biases + from,
+                           layer->inputs, to - from, layer->columns);
+        if (status != PG_OK) {
+            while (from > 0) scalar_release_node(layer->ids[--from]);
+            return status;
+        }
+        from = to;
+    }
+    return PG_OK;
 }
 
-/* _layer(neurons, inputs, activation) -> list: neurons a sequence of (weights, bias), activation an
- * op's number or 0. */
-static PyObject *call_layer(PyObject *type, PyObject *const *args, Py_ssize_t count) {
-    (void)type;
-    if (count != 3 || !PyLong_Check(args[2]))
-        return PyErr_Format(PyExc_TypeError, "_layer takes two sequences and an int");
-    PyObject *neurons = frozen(args[0]);
-    PyObject *inputs = neurons != NULL ? frozen(args[1]) : NULL;
-    if (inputs == NULL) {
-        Py_XDECREF(neurons);
-        return NULL;
+/* Neurons as triples (weights, bias, activation). */
+static int layer_gather(layer_call *layer, PyObject *neurons, PyObject *inputs) {
+    if (gather(inputs, layer->inputs, "an input") < 0) return -1;
+    for (size_t row = 0; row < layer->rows; row++) {
+        PyObject *neuron = PyTuple_GET_ITEM(neurons, (Py_ssize_t)row);
+        if (!PyTuple_Check(neuron) || PyTuple_GET_SIZE(neuron) != 3) {
+            PyErr_SetString(PyExc_TypeError, "a neuron must be (weights, bias, activation)");
+            return -1;
+        }
+        long activation = PyLong_AsLong(PyTuple_GET_ITEM(neuron, 2));
+        if (activation == -1 && PyErr_Occurred()) return -1;
+        layer->activations[row] = (int)activation;
+        if (layer_gather_row(layer, row, PyTuple_GET_ITEM(neuron, 0), PyTuple_GET_ITEM(neuron, 1)) <
+            0)
+            return -1;
     }
+    return 0;
+}
+
+static PyObject *layer_of(PyObject *neurons, PyObject *inputs) {
     layer_call layer = {0};
     layer.rows = (size_t)PyTuple_GET_SIZE(neurons);
     layer.columns = (size_t)PyTuple_GET_SIZE(inputs);
-    layer.activation = (int)PyLong_AsLong(args[2]);
     PyObject *result = NULL;
-    int failed = scalar_make_room(layer.rows * (4 * layer.columns + 3)) < 0 ||
-                 layer_allocate(&layer) < 0 || gather(inputs, layer.inputs, "an input") < 0;
-    for (size_t row = 0; !failed && row < layer.rows; row++) {
-        PyObject *pair = PyTuple_GET_ITEM(neurons, (Py_ssize_t)row);
-        failed = !PyTuple_Check(pair) || PyTuple_GET_SIZE(pair) != 2;
-        if (failed) PyErr_SetString(PyExc_TypeError, "a neuron must be a pair (weights, bias)");
-        else
-            failed = layer_gather_row(&layer, row, PyTuple_GET_ITEM(pair, 0),
-                                      PyTuple_GET_ITEM(pair, 1)) < 0;
+    if (scalar_make_room(layer.rows * (4 * layer.columns + 3)) == 0 &&
+        layer_allocate(&layer) == 0 && layer_gather(&layer, neurons, inputs) == 0) {
+        pg_status status = layer_append(&layer);
+        result = status == PG_OK ? wrap_all(layer.ids, layer.rows) : scalar_raise(status);
     }
-    if (!failed) result = layer_build(&layer);
     layer_free(&layer);
-    Py_DECREF(inputs);
-    Py_DECREF(neurons);
     return result;
+}
+
+/* _layer(neurons, inputs) -> list: neurons a sequence of (weights, bias, activation), activation an
+ * op's number or 0. */
+static PyObject *call_layer(PyObject *type, PyObject *const *args, Py_ssize_t count) {
+    (void)type;
+    if (count != 2) return PyErr_Format(PyExc_TypeError, "_layer takes 2 arguments");
+    PyObject *neurons = frozen(args[0]);
+    PyObject *inputs = neurons != NULL ? frozen(args[1]) : NULL;
+    PyObject *result = inputs != NULL ? layer_of(neurons, inputs) : NULL;
+    Py_XDECREF(inputs);
+    Py_XDECREF(neurons);
+    return result;
+}
+
+/* _all_exactly(list, class): is each item of this class itself, not of a subclass? */
+static PyObject *call_all_exactly(PyObject *type, PyObject *const *args, Py_ssize_t count) {
+    (void)type;
+    if (count != 2 || !PyList_Check(args[0])) Py_RETURN_FALSE;
+    for (Py_ssize_t i = 0; i < PyList_GET_SIZE(args[0]); i++)
+        if ((PyObject *)Py_TYPE(PyList_GET_ITEM(args[0], i)) != args[1]) Py_RETURN_FALSE;
+    Py_RETURN_TRUE;
 }
 
 /* ---- Optimisers ------------------------------------------------------------------------------ */
@@ -303,6 +337,7 @@ PyMethodDef scalar_call_methods[] = {
     {"_become", scalar_become, METH_VARARGS, NULL},
     {"_sum", PG_FAST(call_sum), METH_FASTCALL | METH_STATIC, NULL},
     {"_layer", PG_FAST(call_layer), METH_FASTCALL | METH_STATIC, NULL},
+    {"_all_exactly", PG_FAST(call_all_exactly), METH_FASTCALL | METH_STATIC, NULL},
     {"_zero_grad", call_zero_grad, METH_O | METH_STATIC, NULL},
     {"_sgd", call_sgd, METH_VARARGS | METH_STATIC, NULL},
     {"_adam", call_adam, METH_VARARGS | METH_STATIC, NULL},

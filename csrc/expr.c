@@ -127,7 +127,8 @@ pg_status pg_expr_div(pg_graph *graph, pg_node_id *id_ret, pg_operand a, pg_oper
     if (!usable(graph, a, b)) return PG_ERR_BAD_NODE;
     if (b.id == 0) {
         double inverse;
-        pg_status status = evaluate(graph, &inverse, PG_OP_POWN, b.number, -1.0);
+        volatile double exponent = -1.0; /* or compilers make 1/x of it, which rounds differently */
+        pg_status status = evaluate(graph, &inverse, PG_OP_POWN, b.number, exponent);
         if (status != PG_OK) return status;
         return pg_expr_mul(graph, id_ret, a, number_operand(inverse));
     }

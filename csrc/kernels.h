@@ -44,9 +44,11 @@ static inline pg_status pg_fault_of(int op, double y, double a, double b) {
 }
 
 /* A derivative has poles of its own: 1/a at 0, and those of sqrt and pow. */
-static inline pg_status pg_pole_of(double derivative, pg_status fault, double a, double b) {
-    if (fault == PG_OK) return PG_OK;
-    return pg_judge(derivative, a == 0.0 ? PG_ERR_ZERO_DIVISION : PG_ERR_OVERFLOW, a, b);
+static inline pg_status pg_pole_of(double derivative, pg_status fault, double pole, double a,
+                                   double b) {
+    if (isfinite(derivative) || fault == PG_OK) return PG_OK;
+    if (isinf(derivative) && pole == 0.0 && isfinite(b)) return PG_ERR_ZERO_DIVISION;
+    return pg_judge(derivative, PG_ERR_OVERFLOW, a, b);
 }
 
 #endif

@@ -34,26 +34,27 @@ static inline pg_status push(pg_graph *graph, const pg_node *node) {
     const double g = node->u.grad, y = node->data;
     (void)y;
     switch (node->op) {
-#define PG_PUSH_ONE(NAME, b_, da_, fault_)                                                         \
+#define PG_PUSH_ONE(NAME, b_, da_, fault_, pole)                                                   \
     case PG_OP_##NAME: {                                                                           \
         pg_node *const left = &nodes[node->of.child[0]];                                           \
         const double a = left->data, b = (b_), ga = (da_);                                         \
-        const pg_status status = pg_pole_of(ga, (fault_), a, b);                                   \
+        const pg_status status = pg_pole_of(ga, (fault_), (pole), a, b);                           \
         if (PG_UNLIKELY(status != PG_OK)) return fault(graph, status, PG_OP_##NAME, 1, a, b);      \
         left->u.grad += ga * g;                                                                    \
         return PG_OK;                                                                              \
     }
-#define PG_UNARY(NAME, python, symbol, y_, da_, fault_, ...) PG_PUSH_ONE(NAME, 0.0, da_, fault_)
-#define PG_NUMBER(NAME, python, symbol, y_, da_, fault_, ...)                                      \
-    PG_PUSH_ONE(NAME, nodes[node->of.child[1]].data, da_, fault_)
-#define PG_BINARY(NAME, python, symbol, y_, da_, db_, fault_, ...)                                 \
+#define PG_UNARY(NAME, python, symbol, y_, da_, fault_, pole, ...)                                 \
+    PG_PUSH_ONE(NAME, 0.0, da_, fault_, pole)
+#define PG_NUMBER(NAME, python, symbol, y_, da_, fault_, pole, ...)                                \
+    PG_PUSH_ONE(NAME, nodes[node->of.child[1]].data, da_, fault_, pole)
+#define PG_BINARY(NAME, python, symbol, y_, da_, db_, fault_, pole, ...)                           \
     case PG_OP_##NAME: {                                                                           \
         pg_node *const left = &nodes[node->of.child[0]];                                           \
         pg_node *const right = &nodes[node->of.child[1]];                                          \
         const double a = left->data, b = right->data, ga = (da_), gb = (db_);                      \
-        pg_status status = pg_pole_of(ga, (fault_), a, b);                                         \
+        pg_status status = pg_pole_of(ga, (fault_), (pole), a, b);                                 \
         if (PG_UNLIKELY(status != PG_OK)) return fault(graph, status, PG_OP_##NAME, 1, a, b);      \
-        status = pg_pole_of(gb, (fault_), a, b);                                                   \
+        status = pg_pole_of(gb, (fault_), (pole), a, b);                                           \
         if (PG_UNLIKELY(status != PG_OK)) return fault(graph, status, PG_OP_##NAME, 2, a, b);      \
         left->u.grad += ga * g;                                                                    \
         right->u.grad += gb * g;                                                                   \

@@ -30,8 +30,18 @@ def _sigmoid(a: float) -> float:
     return 1.0 / (1.0 + math.exp(-a)) if a >= 0.0 else math.exp(a) / (1.0 + math.exp(a))
 
 
+def _power(a: float, b: float) -> float:
+    if a < 0.0 and math.isfinite(a) and math.isfinite(b) and b != math.floor(b):
+        raise ValueError("outside the real domain")  # Python's floats would become complex
+    return float(a**b)
+
+
+def _log_or_nan(a: float) -> float:
+    return math.log(a) if a > 0.0 else math.nan
+
+
 def _power_slope(a: float, b: float) -> float:
-    return 0.0 if b == 0.0 else b * a ** (b - 1.0)
+    return 0.0 if b == 0.0 else b * _power(a, b - 1.0)
 
 
 def _first_is_larger(a: float, b: float) -> bool:
@@ -46,10 +56,10 @@ def _first_is_smaller(a: float, b: float) -> bool:
 OPS = {
     "add": Op("+", lambda a, b: a + b, (lambda a, b, y: 1.0, lambda a, b, y: 1.0), True),
     "mul": Op("*", lambda a, b: a * b, (lambda a, b, y: b, lambda a, b, y: a), True),
-    "pown": Op("**", lambda a, b: a**b, (lambda a, b, y: _power_slope(a, b),)),
-    "pow": Op("**", lambda a, b: a**b,
+    "pown": Op("**", lambda a, b: _power(a, b), (lambda a, b, y: _power_slope(a, b),)),
+    "pow": Op("**", lambda a, b: _power(a, b),
               (lambda a, b, y: _power_slope(a, b),
-               lambda a, b, y: 0.0 if a == 0.0 else y * math.log(a))),
+               lambda a, b, y: 0.0 if a == 0.0 else y * _log_or_nan(a))),
     "exp": Op("exp", lambda a, b: math.exp(a), (lambda a, b, y: y,)),
     "log": Op("log", lambda a, b: math.log(a), (lambda a, b, y: 1.0 / a,)),
     "tanh": Op("tanh", lambda a, b: math.tanh(a), (lambda a, b, y: 1.0 - y * y,), True),
@@ -80,8 +90,6 @@ def _judge(op: Op, function: Callable[..., Any], a: float, b: float, *y: float) 
         result = function(a, b, *y)
     except (ValueError, ZeroDivisionError, OverflowError) as error:
         raise type(error)(f"{call}: {error}") from None
-    if isinstance(result, complex):
-        raise ValueError(f"{call}: outside the real domain")
     if not op.carries and math.isnan(result) and not (math.isnan(a) or math.isnan(b)):
         raise ValueError(f"{call}: outside the real domain")
     if not op.carries and math.isinf(result) and math.isfinite(a) and math.isfinite(b):
@@ -94,7 +102,7 @@ def _judge(op: Op, function: Callable[..., Any], a: float, b: float, *y: float) 
 
 def _number(x: object) -> float | int | None:
     """x as a plain number, or None if it is no real number."""
-    if isinstance(x, (int, float)):
+    if isinstance(x, float):
         return x
     if isinstance(x, numbers.Integral):
         return int(x)
@@ -108,6 +116,12 @@ def _require_number(x: object, what: str) -> float:
     if number is None:
         raise TypeError(f"{what} must be a real number, not {type(x).__name__}")
     return float(number)
+
+
+def _digits(exponent: float | int) -> str:
+    """** 2 for an int, ** 2.0 for a float."""
+    text = repr(float(exponent))
+    return text[:-2] if isinstance(exponent, int) and text.endswith(".0") else text
 
 
 class Value:
@@ -170,7 +184,7 @@ class Value:
         b = other._data if other is not None else float(exponent)
         out = Value(_judge(rule, rule.value, self._data, b))
         out._children = (self,) if other is None else (self, other)
-        out._op = rule.symbol if name != "pown" else f"**{exponent}"
+        out._op = rule.symbol if name != "pown" else f"**{_digits(exponent)}"
         out._rule, out._exponent = rule, float(exponent)
         return out
 

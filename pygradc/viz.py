@@ -16,6 +16,16 @@ MAX_NODES = 2000
 """Above this many nodes `draw_dot` refuses: dot's layout takes minutes from there on."""
 
 
+def _near(root: Any, max_depth: int | None) -> set[Any]:
+    """Root and what is at most max_depth steps below it; None: everything."""
+    found, level, depth = {root}, [root], 0
+    while level and (max_depth is None or depth < max_depth):
+        below = {child for node in level for child in node._children} - found
+        found |= below
+        level, depth = list(below), depth + 1
+    return found
+
+
 def trace(root: Any, max_depth: int | None = None) -> tuple[list[Any], list[tuple[Any, Any]]]:
     """The nodes below root and the edges (child, parent), children before parents.
 
@@ -23,17 +33,22 @@ def trace(root: Any, max_depth: int | None = None) -> tuple[list[Any], list[tupl
         root: Any Value with `_children`.
         max_depth: Leave out what is further than this from root; None: nothing.
     Returns:
-        Nodes, each once, and edges, each once.
+        Nodes, each once, in the order of the sweep, and edges, each once.
     """
-    depth = {root: 0}
-    level = [root]
-    while level and (max_depth is None or depth[level[0]] < max_depth):
-        below = {child: None for node in level for child in node._children if child not in depth}
-        depth.update((child, depth[level[0]] + 1) for child in below)
-        level = list(below)
-    nodes = list(reversed(depth))
-    edges = {(child, node): None for node in nodes for child in node._children if child in depth}
-    return nodes, list(edges)
+    near = _near(root, max_depth)
+    nodes: dict[Any, None] = {}
+    visited, stack = {root}, [(root, iter(root._children))]
+    while stack:
+        node, children = stack[-1]
+        child = next((c for c in children if c in near and c not in visited), None)
+        if child is None:
+            nodes[node] = None
+            stack.pop()
+        else:
+            visited.add(child)
+            stack.append((child, iter(child._children)))
+    edges = {(child, node): None for node in nodes for child in node._children if child in near}
+    return list(nodes), list(edges)
 
 
 def _escape(label: object) -> str:
@@ -68,7 +83,7 @@ def draw_dot(
         graphviz.ExecutableNotFound: on rendering, without the `dot` program; says what to install.
     """
     try:
-        from graphviz import Digraph
+        from graphviz import Digraph, escape
     except ImportError as error:
         raise ImportError("drawing needs graphviz: pip install 'pygradc[draw]'") from error
     if rankdir not in ("LR", "TB"):
@@ -85,7 +100,7 @@ def draw_dot(
         text = f"{{ {_escape(node.label)} | data {node.data:.4f} | grad {node.grad:.4f} }}"
         dot.node(name[node], label=text, shape="record")
         if node._op:
-            dot.node(name[node] + "op", label=node._op.replace("\\", "\\\\"))
+            dot.node(name[node] + "op", label=escape(str(node._op)))
             dot.edge(name[node] + "op", name[node])
     for child, node in edges:
         dot.edge(name[child], name[node] + "op" if node._op else name[node])

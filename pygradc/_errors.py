@@ -31,6 +31,8 @@ def fail(status: int, op: int, derivative: int, a: float, b: float) -> NoReturn:
     """Raise what this status of the core means."""
     if status == lib.PG_ERR_LIMIT:
         raise OverflowError("the graph is full: at most 2**31 - 1 nodes, 2**32 uses of each")
+    if status == lib.PG_ERR_BAD_NODE:
+        raise RuntimeError("a Value went away while its number was being read")
     if status not in (lib.PG_ERR_DOMAIN, lib.PG_ERR_ZERO_DIVISION, lib.PG_ERR_OVERFLOW):
         raise SystemError(f"the core returned status {status}")
     where = _where(op, derivative, a, b)

@@ -66,11 +66,12 @@ def log_softmax(logits: Sequence[Any]) -> list[Any]:
     return [x - log_total for x in shifted]
 
 
-def _cross_entropy(logits: Sequence[Any], label: int) -> Any:
-    if not 0 <= label < len(logits):
+def _cross_entropy(logits: Sequence[Any], label: Any) -> Any:
+    number = int(label)
+    if number != label or not 0 <= number < len(logits):
         raise ValueError(f"cross_entropy: label {label} for {len(logits)} classes")
     shifted, log_total = _shifted_logits(logits)
-    return log_total - shifted[label]
+    return log_total - shifted[number]
 
 
 def cross_entropy(logits: Sequence[Any], labels: Any) -> Any:
@@ -82,8 +83,8 @@ def cross_entropy(logits: Sequence[Any], labels: Any) -> Any:
     Returns:
         One Value, the mean over the batch.
     Raises:
-        ValueError: a label outside the classes, different lengths, or no rows.
+        ValueError: a label that is no class's number, different lengths, or no rows.
     """
     if hasattr(labels, "__len__"):
         return _mean([_cross_entropy(*row) for row in _pairs("cross_entropy", logits, labels)])
-    return _cross_entropy(logits, int(labels))
+    return _cross_entropy(logits, labels)

@@ -119,6 +119,8 @@ class Adam(Optimizer):
         self.lr = _check("lr", lr)
         self.betas = (_check("betas[0]", betas[0], 0, 1), _check("betas[1]", betas[1], 0, 1))
         self.eps = _check("eps", eps)
+        if not self.eps:
+            raise ValueError("eps must be above 0: a gradient of 0 would be divided by it")
         self.weight_decay = _check("weight_decay", weight_decay)
         self.decoupled = bool(decoupled)
         self.mean = self._zeros()

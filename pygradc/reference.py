@@ -149,14 +149,13 @@ class Value:
         self._rule: Op | None = None
         self._exponent = 0.0
         self._closure: Callable[[], Any] | None = None
-        self._local_grads = tuple(
-            _require_number(x, "a local gradient") for x in (local_grads or ())
-        )
+        slopes = tuple(local_grads or ())
+        if local_grads is not None and len(slopes) != len(self._children):
+            raise ValueError(f"{len(self._children)} children need as many local gradients")
         for i, child in enumerate(self._children):
             if not isinstance(child, Value):
                 raise TypeError(f"child {i} must be a Value, not {type(child).__name__}")
-        if local_grads is not None and len(self._local_grads) != len(self._children):
-            raise ValueError(f"{len(self._children)} children need as many local gradients")
+        self._local_grads = tuple(_require_number(x, "a local gradient") for x in slopes)
 
     @property
     def data(self) -> float:

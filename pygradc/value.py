@@ -92,11 +92,14 @@ def _construct(
         self.label = label
 
 
+_construct.__name__, _construct.__qualname__ = "__init__", "Value.__init__"  # for its errors
 Scalar._adopt(Value, _construct, _number, _errors.fail)
 
 
 def sum(values: Iterable[Value | Number], start: Value | Number = 0) -> Value:
     """Add up Values in one call, node for node as Python's `sum` does.
+
+    Numbers that come before the first Value are added as plain floats.
 
     Args:
         values: Values or numbers.

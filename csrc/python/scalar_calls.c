@@ -26,6 +26,12 @@ static PyObject *call_push(PyObject *self, PyObject *none) {
 /* The sequence as a tuple, which nobody else can shorten. */
 static PyObject *frozen(PyObject *sequence) { return PySequence_Tuple(sequence); }
 
+/* A number of a kind that only Python code can read. Such code may do anything, such as drop the
+ * Value whose id was read before. */
+static int is_foreign(PyObject *object) {
+    return !PyFloat_Check(object) && !PyLong_Check(object) && !scalar_check(object);
+}
+
 /* A Value, nearly always, is worth no call. */
 static inline int require_operand(PyObject *object, pg_operand *operand_ret, const char *what) {
     if (PG_UNLIKELY(Py_TYPE(object) != scalar_global.value))
@@ -74,6 +80,7 @@ typedef struct layer_call {
     pg_operand *weights, *biases, *inputs; /* one block */
     pg_node_id *ids;
     int *activations;
+    int plain_only; /* fail, without an exception, at a foreign number */
 } layer_call;
 
 static int layer_allocate(layer_call *layer) {
@@ -96,27 +103,25 @@ static void layer_free(layer_call *layer) {
     PyMem_Free(layer->activations);
 }
 
-/* One neuron's weights and bias into row `row`. Reading a number of a foreign kind may run any
- * code, so the length is looked at anew for each. */
+/* One neuron's weights and bias into row `row`. */
 static int layer_gather_row(layer_call *layer, size_t row, PyObject *weights, PyObject *bias) {
     PyObject *fast = PySequence_Fast(weights, "a neuron's weights must be a sequence");
     if (fast == NULL) return -1;
-    pg_operand *to = layer->weights + row * layer->columns;
-    size_t i = 0;
-    while (i < layer->columns && i < (size_t)PySequence_Fast_GET_SIZE(fast)) {
-        PyObject *weight = PySequence_Fast_GET_ITEM(fast, (Py_ssize_t)i);
-        if (require_operand(weight, &to[i++], "a weight") < 0) {
-            Py_DECREF(fast);
-            return -1;
-        }
-    }
     size_t count = (size_t)PySequence_Fast_GET_SIZE(fast);
+    int failed = count != layer->columns;
+    if (failed)
+        PyErr_Format(PyExc_ValueError, "a neuron of %zu weights takes %zu inputs, got %zu", count,
+                     count, layer->columns);
+    pg_operand *to = layer->weights + row * layer->columns;
+    for (size_t i = 0; i < count && !failed; i++) {
+        PyObject *weight = PySequence_Fast_GET_ITEM(fast, (Py_ssize_t)i);
+        failed = (layer->plain_only && is_foreign(weight))
+                     ? 1
+                     : require_operand(weight, &to[i], "a weight") < 0;
+    }
     Py_DECREF(fast);
-    if (i == layer->columns && i == count)
-        return scalar_require_operand(bias, &layer->biases[row], "a bias");
-    PyErr_Format(PyExc_ValueError, "a neuron of %zu weights takes %zu inputs, got %zu", count,
-                 count, layer->columns);
-    return -1;
+    if (failed || (layer->plain_only && is_foreign(bias))) return -1;
+    return scalar_require_operand(bias, &layer->biases[row], "a bias");
 }
 
 static PyObject *wrap_all(pg_node_id *ids, size_t count) {
@@ -151,8 +156,7 @@ static pg_status layer_append(layer_call *layer) {
 }
 
 /* Neurons as triples (weights, bias, activation). */
-static int layer_gather(layer_call *layer, PyObject *neurons, PyObject *inputs) {
-    if (gather(inputs, layer->inputs, "an input") < 0) return -1;
+static int layer_gather(layer_call *layer, PyObject *neurons) {
     for (size_t row = 0; row < layer->rows; row++) {
         PyObject *neuron = PyTuple_GET_ITEM(neurons, (Py_ssize_t)row);
         if (!PyTuple_Check(neuron) || PyTuple_GET_SIZE(neuron) != 3) {
@@ -169,17 +173,42 @@ static int layer_gather(layer_call *layer, PyObject *neurons, PyObject *inputs) 
     return 0;
 }
 
+/* The same neurons, their weights as tuples, which nobody else can change. */
+static PyObject *hold_weights(PyObject *neurons) {
+    PyObject *held = PyTuple_New(PyTuple_GET_SIZE(neurons));
+    for (Py_ssize_t i = 0; held != NULL && i < PyTuple_GET_SIZE(neurons); i++) {
+        PyObject *neuron = PyTuple_GET_ITEM(neurons, i);
+        PyObject *weights = PySequence_Tuple(PyTuple_GET_ITEM(neuron, 0));
+        PyObject *copy = weights != NULL ? PyTuple_Pack(3, weights, PyTuple_GET_ITEM(neuron, 1),
+                                                        PyTuple_GET_ITEM(neuron, 2))
+                                         : NULL;
+        Py_XDECREF(weights);
+        if (copy == NULL) Py_CLEAR(held);
+        else PyTuple_SET_ITEM(held, i, copy);
+    }
+    return held;
+}
+
+/* Inputs are held by their tuple; weights lie in the users' lists. As long as all are plain no code
+ * can run that changes those; at the first foreign number, begin again with copies. */
 static PyObject *layer_of(PyObject *neurons, PyObject *inputs) {
-    layer_call layer = {0};
+    layer_call layer = {.plain_only = 1};
     layer.rows = (size_t)PyTuple_GET_SIZE(neurons);
     layer.columns = (size_t)PyTuple_GET_SIZE(inputs);
-    PyObject *result = NULL;
+    PyObject *held = NULL, *result = NULL;
     if (scalar_make_room(layer.rows * (4 * layer.columns + 3)) == 0 &&
-        layer_allocate(&layer) == 0 && layer_gather(&layer, neurons, inputs) == 0) {
-        pg_status status = layer_append(&layer);
+        layer_allocate(&layer) == 0 && gather(inputs, layer.inputs, "an input") == 0) {
+        int failed = layer_gather(&layer, neurons) < 0;
+        if (failed && !PyErr_Occurred()) {
+            layer.plain_only = 0;
+            held = hold_weights(neurons);
+            failed = held == NULL || layer_gather(&layer, held) < 0;
+        }
+        pg_status status = failed ? PG_ERR_STOPPED : layer_append(&layer);
         result = status == PG_OK ? wrap_all(layer.ids, layer.rows) : scalar_raise(status);
     }
     layer_free(&layer);
+    Py_XDECREF(held);
     return result;
 }
 

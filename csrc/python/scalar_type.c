@@ -83,10 +83,11 @@ static void on_idle(void *owner) {
     if (note(owner) == 0) Py_INCREF((PyObject *)owner);
 }
 
-/* The node died that kept this object. */
+/* The node died that kept this object. Without memory to take note it stays for good: dropping it
+ * here would run code in the middle of a release. */
 static void on_drop(void *owner) {
     ((scalar *)owner)->id = 0;
-    if (note(owner) != 0) Py_DECREF((PyObject *)owner);
+    (void)note(owner);
 }
 
 static int used_by_nodes(const scalar *self) {
@@ -142,13 +143,24 @@ void scalar_release_node(pg_node_id id) {
     if (PG_UNLIKELY(noted.count > 0)) scalar_settle();
 }
 
-/* A subclass may have declared slots; Python's own dealloc would clear them, and it isn't called.
+/* The next slot that a subclass declared, after *member of *type; NULL when there are no more. */
+static PyObject **next_declared_slot(PyObject *object, PyTypeObject **type, PyMemberDef **member) {
+    for (; *type != scalar_global.base; *type = (*type)->tp_base, *member = NULL) {
+        *member = *member == NULL ? (*type)->tp_members : *member + 1;
+        for (; *member != NULL && (*member)->name != NULL; ++*member)
+            if ((*member)->type == T_OBJECT_EX)
+                return (PyObject **)((char *)object + (*member)->offset);
+    }
+    return NULL;
+}
+
+/* What Python's own functions for a subclass would do, had they asked whether nodes use the node.
  */
 static void clear_declared_slots(PyObject *object) {
-    for (PyTypeObject *type = Py_TYPE(object); type != scalar_global.base; type = type->tp_base)
-        for (PyMemberDef *member = type->tp_members; member && member->name; member++)
-            if (member->type == T_OBJECT_EX)
-                Py_CLEAR(*(PyObject **)((char *)object + member->offset));
+    PyTypeObject *type = Py_TYPE(object);
+    PyMemberDef *member = NULL;
+    PyObject **slot;
+    while ((slot = next_declared_slot(object, &type, &member)) != NULL) Py_CLEAR(*slot);
 }
 
 /* Nodes use the node of an object that somebody hung something on: the node keeps it. */
@@ -208,15 +220,21 @@ static void scalar_dealloc(PyObject *object) {
 static int scalar_traverse(PyObject *object, visitproc visit, void *arg) {
     scalar *self = (scalar *)object;
     Py_VISIT(Py_TYPE(object));
-    if (!used_by_nodes(self)) Py_VISIT(self->dict);
+    if (used_by_nodes(self)) return 0;
+    Py_VISIT(self->dict);
+    PyTypeObject *type = Py_TYPE(object);
+    PyMemberDef *member = NULL;
+    PyObject **slot;
+    while ((slot = next_declared_slot(object, &type, &member)) != NULL) Py_VISIT(*slot);
     return 0;
 }
 
 static int scalar_clear(PyObject *object) {
     scalar *self = (scalar *)object;
-    if (used_by_nodes(self) || self->dict == NULL) return 0;
+    if (used_by_nodes(self)) return 0;
     if (self->id != 0) scalar_node(self)->flags &= (uint8_t)~PG_FLAG_CLOSURE;
-    PyDict_Clear(self->dict);
+    if (self->dict != NULL) PyDict_Clear(self->dict);
+    clear_declared_slots(object);
     return 0;
 }
 
@@ -243,6 +261,14 @@ static int scalar_setattro(PyObject *object, PyObject *name, PyObject *value) {
     return result;
 }
 
+/* A subclass made by Python comes with functions of Python's that know nothing of keeping. */
+static void take_over(PyTypeObject *type) {
+    if (type->tp_dealloc == scalar_dealloc) return;
+    type->tp_dealloc = scalar_dealloc;
+    type->tp_traverse = scalar_traverse;
+    type->tp_clear = scalar_clear;
+}
+
 /* A new leaf; scalar_init says what it holds. Instances of subclasses are laid out by Python. */
 static PyObject *scalar_new(PyTypeObject *type, PyObject *args, PyObject *kwargs) {
     (void)args, (void)kwargs;
@@ -256,7 +282,7 @@ static PyObject *scalar_new(PyTypeObject *type, PyObject *args, PyObject *kwargs
         pg_status status = pg_graph_leaf(scalar_global.graph, &id, 0.0);
         return status == PG_OK ? scalar_adopt_node(id) : scalar_raise(status);
     }
-    if (type->tp_dealloc != scalar_dealloc) type->tp_dealloc = scalar_dealloc;
+    take_over(type);
     scalar *self = (scalar *)type->tp_alloc(type, 0);
     if (self == NULL) return NULL;
     pg_status status = pg_graph_leaf(scalar_global.graph, &id, 0.0);

@@ -1,0 +1,417 @@
+"""Is each op right, and would we notice if it weren't?
+
+For every row of the table: the core against the oracle to the last bit, where the row samples, at
+the edges of the floats, and where data were changed by hand; and against central differences, by a
+checker that must itself reject a wrong derivative.
+"""
+
+from __future__ import annotations
+
+import itertools
+import math
+import operator
+import struct
+from collections.abc import Callable
+from fractions import Fraction
+from typing import Any
+
+import numpy as np
+import pytest
+
+from pygradc import Value, reference
+from pygradc._ops import BY_NAME, OPS, Op
+
+SAMPLES = 300
+# fmt: off
+SPECIAL = (0.0, -0.0, 1.0, -1.0, 1.5, -3.0, 5e-324, -1e-310, 1e308, -1e308,
+           math.inf, -math.inf, math.nan)
+# fmt: on
+# Where libm has easy answers, and a compiler may be tempted to know better.
+ROUND = (-3.0, -2.0, -1.0, -0.5, 0.0, 0.5, 1.0, 2.0, 3.0)
+
+each_op = pytest.mark.parametrize("op", OPS, ids=lambda op: op.name)
+Point = tuple[float, ...]
+
+
+def bits(x: float) -> bytes:
+    """All that a float is; every nan is the same."""
+    return b"nan" if math.isnan(x) else struct.pack("<d", x)
+
+
+def outcome(function: Callable[..., Any], *args: Any) -> Any:
+    """What the call returns, or the type of what it raises."""
+    try:
+        return function(*args)
+    except (ArithmeticError, ValueError, TypeError, RecursionError) as error:
+        return type(error)
+
+
+def generator(op: Op) -> np.random.Generator:
+    return np.random.default_rng(op.number)
+
+
+def sampled(op: Op) -> list[Point]:
+    low, high = zip(*op.intervals)
+    points = generator(op).uniform(low, high, (SAMPLES, len(low)))
+    return [tuple(point) for point in points.tolist()]
+
+
+def round_points(op: Op) -> list[Point]:
+    """Sampled points whose last operand is a round number."""
+    firsts = [point[:-1] for point in sampled(op)[:30]]
+    return [(*first, last) for first in firsts for last in ROUND]
+
+
+def special_points(op: Op) -> list[Point]:
+    return list(itertools.product(SPECIAL, repeat=len(op.intervals)))
+
+
+def apply(engine: Any, op: Op, point: Point) -> tuple[Any, list[Any]]:
+    """The op's node, and the operands that are nodes."""
+    operands = [engine(x) for x in point[: op.arity]]
+    if op.takes_number:
+        return operands[0] ** point[1], operands
+    return getattr(operands[0], op.name)(*operands[1:]), operands
+
+
+def value(engine: Any, op: Op, point: Point) -> bytes:
+    return bits(apply(engine, op, point)[0].data)
+
+
+def derivatives(engine: Any, op: Op, point: Point) -> list[bytes]:
+    y, operands = apply(engine, op, point)
+    y.backward()
+    return [bits(x.grad) for x in operands]
+
+
+def behaviour(engine: Any, op: Op, point: Point) -> tuple[Any, Any]:
+    return outcome(value, engine, op, point), outcome(derivatives, engine, op, point)
+
+
+# ---- Is it the oracle's, bit for bit? ------------------------------------------------------------
+
+
+@each_op
+@pytest.mark.parametrize("points", [sampled, round_points, special_points])
+def test_value_and_derivatives_are_the_oracles(op: Op, points: Callable[[Op], list[Point]]) -> None:
+    different = [
+        (point, ours, oracles)
+        for point in points(op)
+        if (ours := behaviour(Value, op, point))
+        != (oracles := behaviour(reference.Value, op, point))
+    ]
+    assert different == []
+
+
+def derivatives_after_changes(engine: Any, op: Op, changed: Point) -> list[bytes]:
+    """Derivatives read data as they are at backward time, not as they were when y was made."""
+    y, operands = apply(engine, op, (1.0,) * len(op.intervals))
+    for node, data in zip([y, *operands], changed):
+        node.data = data
+    y.backward()
+    return [bits(x.grad) for x in operands]
+
+
+@each_op
+def test_derivatives_of_changed_data_are_the_oracles(op: Op) -> None:
+    different = []
+    for changed in itertools.product(SPECIAL, repeat=1 + op.arity):
+        ours = outcome(derivatives_after_changes, Value, op, changed)
+        oracles = outcome(derivatives_after_changes, reference.Value, op, changed)
+        if ours != oracles:
+            different.append((changed, ours, oracles))
+    assert different == []
+
+
+@each_op
+def test_the_gradient_above_is_passed_on_to_the_last_bit(op: Op) -> None:
+    def through_a_factor(engine: Any, point: Point, factor: float) -> list[bytes]:
+        y, operands = apply(engine, op, point)
+        (y * factor + y).backward()
+        return [bits(x.grad) for x in operands]
+
+    for point, factor in zip(sampled(op), generator(op).uniform(-3, 3, SAMPLES).tolist()):
+        ours = through_a_factor(Value, point, factor)
+        assert ours == through_a_factor(reference.Value, point, factor), (point, factor)
+
+
+@pytest.mark.parametrize("op", [op for op in OPS if op.arity == 2], ids=lambda op: op.name)
+def test_both_operands_may_be_the_same_node(op: Op) -> None:
+    def of_itself(engine: Any, a: float) -> tuple[bytes, bytes]:
+        x = engine(a)
+        y = getattr(x, op.name)(x)
+        y.backward()
+        return bits(y.data), bits(x.grad)
+
+    for a in [point[0] for point in sampled(op)] + list(SPECIAL):
+        ours, oracles = outcome(of_itself, Value, a), outcome(of_itself, reference.Value, a)
+        assert ours == oracles, a
+
+
+COMPOSED: dict[str, Callable[[Any, float, float], Any]] = {
+    "-a": lambda engine, a, b: -engine(a),
+    "a - b": lambda engine, a, b: engine(a) - engine(b),
+    "a - number": lambda engine, a, b: engine(a) - b,
+    "number - a": lambda engine, a, b: b - engine(a),
+    "a / b": lambda engine, a, b: engine(a) / engine(b),
+    "a / number": lambda engine, a, b: engine(a) / b,
+    "number / a": lambda engine, a, b: b / engine(a),
+    "number ** a": lambda engine, a, b: abs(b) ** engine(a),
+}
+
+
+@pytest.mark.parametrize("expression", COMPOSED)
+def test_composed_operators_are_the_oracles(expression: str) -> None:
+    """Many points: 1/b and pow(b, -1) differ in the last bit for one b in some thousands."""
+    build = COMPOSED[expression]
+    points = np.random.default_rng(7).uniform(-1000, 1000, (20_000, 2)).tolist()
+    if expression == "number ** a":
+        points = [(a / 500, b) for a, b in points]
+    different = [
+        (a, b)
+        for a, b in points
+        if bits(build(Value, a, b).data) != bits(build(reference.Value, a, b).data)
+    ]
+    assert different == []
+
+
+# ---- Is it the derivative at all? ----------------------------------------------------------------
+
+
+def near_a_kink(op: Op, point: Point) -> bool:
+    if op.name in ("relu", "abs"):
+        return abs(point[0]) < 1e-3
+    return op.name in ("maximum", "minimum") and abs(point[0] - point[1]) < 1e-3
+
+
+def central_difference(function: Callable[..., Any], point: Point, i: int) -> float:
+    h = 1e-5
+    ends = [(*point[:i], point[i] + step, *point[i + 1 :]) for step in (h, -h)]
+    above, below = (function(*map(Value, end)).data for end in ends)
+    return (above - below) / (ends[0][i] - ends[1][i])
+
+
+def wrong_gradients(function: Callable[..., Any], point: Point) -> list[tuple[int, float, float]]:
+    """The checker: which operand, the gradient that backward gave, and the central difference."""
+    operands = [Value(x) for x in point]
+    function(*operands).backward()
+    expected = [central_difference(function, point, i) for i in range(len(point))]
+    return [
+        (i, x.grad, slope)
+        for i, (x, slope) in enumerate(zip(operands, expected))
+        if not math.isclose(x.grad, slope, rel_tol=1e-6, abs_tol=1e-9)
+    ]
+
+
+def as_function(op: Op, point: Point) -> Callable[..., Any]:
+    """The op as a function of its nodes; a number is taken from the point."""
+    if op.takes_number:
+        return lambda a: a ** point[1]
+    return lambda *operands: getattr(operands[0], op.name)(*operands[1:])
+
+
+def smooth(op: Op) -> list[Point]:
+    return [point for point in sampled(op) if not near_a_kink(op, point)]
+
+
+@each_op
+def test_derivatives_agree_with_central_differences(op: Op) -> None:
+    assert len(smooth(op)) > SAMPLES * 0.9
+    for point in smooth(op):
+        assert wrong_gradients(as_function(op, point), point[: op.arity]) == [], point
+
+
+def imitation(
+    function: Callable[..., Any], point: Point, change: Callable[[float], float]
+) -> Callable[..., Any]:
+    """The same value at every point, from a custom node whose first derivative is changed."""
+    operands = [Value(x) for x in point]
+    function(*operands).backward()
+    slopes = (change(operands[0].grad), *(x.grad for x in operands[1:]))
+    return lambda *nodes: Value(function(*nodes).data, nodes, slopes)
+
+
+WRONG: dict[str, Callable[[float], float]] = {
+    "a hair too steep": lambda slope: slope + math.copysign(1e-5 * abs(slope) + 1e-6, slope),
+    "wrong sign": lambda slope: -slope - 1e-6,
+    "forgotten": lambda slope: 0.0 if slope else 1.0,
+}
+
+
+@each_op
+@pytest.mark.parametrize("mistake", WRONG)
+def test_the_checker_notices_a_wrong_derivative(op: Op, mistake: str) -> None:
+    for point in smooth(op)[:20]:
+        function, nodes = as_function(op, point), point[: op.arity]
+        faithful = imitation(function, nodes, lambda slope: slope)
+        assert wrong_gradients(faithful, nodes) == []
+        wrong = wrong_gradients(imitation(function, nodes, WRONG[mistake]), nodes)
+        assert [i for i, *_ in wrong] == [0]
+
+
+# ---- What the table promises ---------------------------------------------------------------------
+
+
+def test_table_and_oracle_name_the_same_ops() -> None:
+    table = [(op.name, op.symbol, op.arity) for op in OPS]
+    oracle = [
+        (name, op.symbol + "n" * (name == "pown"), len(op.derivatives))
+        for name, op in reference.OPS.items()
+    ]
+    assert table == oracle
+
+
+@each_op
+def test_a_row_says_all_that_it_should(op: Op) -> None:
+    assert BY_NAME[op.name] is op
+    assert op.number == OPS.index(op) + 1
+    assert op.doc and op.value and all(op.derivatives)
+    assert len(op.derivatives) == op.arity
+    assert len(op.intervals) == op.arity + op.takes_number
+    assert all(low < high for low, high in op.intervals)
+
+
+@each_op
+def test_a_row_is_a_method_unless_it_takes_a_number(op: Op) -> None:
+    assert hasattr(Value, op.name) == hasattr(reference.Value, op.name) == (not op.takes_number)
+    if not op.takes_number:
+        assert getattr(Value, op.name).__doc__ == op.doc
+
+
+@each_op
+def test_a_node_says_what_it_is(op: Op) -> None:
+    point = sampled(op)[0]
+    y, operands = apply(Value, op, point)
+    assert y._op == (f"**{point[1]}" if op.takes_number else op.symbol)
+    assert len(y._children) == op.arity
+    assert all(child is operand for child, operand in zip(y._children, operands))
+
+
+def gradients(function: Callable[..., Value], *point: float) -> list[float]:
+    operands = [Value(x) for x in point]
+    function(*operands).backward()
+    return [x.grad for x in operands]
+
+
+@pytest.mark.parametrize("zero", [0.0, -0.0])
+def test_relu_and_abs_are_flat_at_zero(zero: float) -> None:
+    assert gradients(Value.relu, zero) == [0.0]
+    assert gradients(abs, zero) == [0.0]
+    assert gradients(Value.abs, zero) == [0.0]
+
+
+@pytest.mark.parametrize("name", ["maximum", "minimum"])
+@pytest.mark.parametrize(("a", "b"), [(2.0, 2.0), (0.0, -0.0), (-0.0, 0.0), (math.inf, math.inf)])
+def test_a_tie_goes_to_the_first(name: str, a: float, b: float) -> None:
+    first, second = Value(a), Value(b)
+    y = getattr(first, name)(second)
+    y.backward()
+    assert bits(y.data) == bits(a)
+    assert (first.grad, second.grad) == (1.0, 0.0)
+
+
+@pytest.mark.parametrize("name", ["maximum", "minimum"])
+def test_a_tie_with_itself_counts_once(name: str) -> None:
+    assert gradients(lambda x: getattr(x, name)(x), 2.0) == [1.0]
+
+
+@pytest.mark.parametrize("name", ["maximum", "minimum"])
+@pytest.mark.parametrize(("a", "b"), [(math.nan, 1.0), (1.0, math.nan), (math.nan, math.nan)])
+def test_nan_wins_every_comparison(name: str, a: float, b: float) -> None:
+    y = getattr(Value(a), name)(b)
+    assert math.isnan(y.data)
+    assert gradients(getattr(Value, name), a, b) == ([1.0, 0.0] if math.isnan(a) else [0.0, 1.0])
+
+
+@pytest.mark.parametrize("a", [0.0, -0.0, 2.0, -2.0, math.inf])
+@pytest.mark.parametrize("exponent", [0, 0.0, -0.0])
+def test_a_to_the_zero_is_constant(a: float, exponent: float) -> None:
+    assert (Value(a) ** exponent).data == 1.0
+    assert gradients(lambda x: x**exponent, a) == [0.0]
+
+
+@pytest.mark.parametrize("b", [1.0, 2.0, 2.5])
+def test_zero_to_a_power_has_no_slope_in_the_exponent(b: float) -> None:
+    assert gradients(Value.pow, 0.0, b) == [1.0 if b == 1.0 else 0.0, 0.0]
+
+
+@pytest.mark.parametrize("a", [-1000.0, 1000.0, -math.inf, math.inf])
+def test_sigmoid_and_tanh_saturate_without_overflow(a: float) -> None:
+    assert Value(a).sigmoid().data == (0.0 if a < 0 else 1.0)
+    assert Value(a).tanh().data == math.copysign(1.0, a)
+    assert gradients(Value.sigmoid, a) == gradients(Value.tanh, a) == [0.0]
+
+
+# ---- Any number on either side -------------------------------------------------------------------
+
+NUMBERS: list[Any] = [
+    0, 3, -2, 2**53 + 1, 10**20, True, False,
+    0.0, -0.0, 2.5, -1.5, 0.1, 5e-324, 1e308, math.inf, -math.inf, math.nan,
+    np.float64(1.5), np.float64(0.1), np.float32(0.1), np.float16(0.1),
+    np.int64(7), np.int32(-7), np.uint8(200), np.bool_(True), np.bool_(False),
+    np.longdouble("0.1"), np.longdouble(-3),
+    Fraction(1, 3), Fraction(-7, 2),
+]  # fmt: skip
+OPERATORS = (operator.add, operator.sub, operator.mul, operator.truediv, operator.pow)
+COMPARISONS = (operator.lt, operator.le, operator.gt, operator.ge)
+BINARY_METHODS = tuple(op.name for op in OPS if op.arity == 2)
+
+each_number = pytest.mark.parametrize("number", NUMBERS, ids=lambda x: f"{type(x).__name__}({x})")
+
+
+def structure(node: Any) -> Any:
+    """Data and op of a node and of all that it is made of."""
+    return bits(node.data), node._op, tuple(structure(child) for child in node._children)
+
+
+@each_number
+@pytest.mark.parametrize("apply", OPERATORS, ids=lambda f: f.__name__)
+def test_a_number_on_either_side(apply: Callable[[Any, Any], Any], number: Any) -> None:
+    def both_sides(engine: Any, data: float) -> Any:
+        on_the_right = outcome(lambda: structure(apply(engine(data), number)))
+        return on_the_right, outcome(lambda: structure(apply(number, engine(data))))
+
+    for data in (2.5, -1.5, 1.0):
+        assert both_sides(Value, data) == both_sides(reference.Value, data)
+
+
+@each_number
+def test_an_operator_returns_a_value_whatever_the_number(number: Any) -> None:
+    x = Value(1.5)
+    results = [f(*pair) for f in OPERATORS[:3] for pair in ((x, number), (number, x))]
+    assert {type(result) for result in results} == {Value}
+
+
+@each_number
+@pytest.mark.parametrize("name", BINARY_METHODS)
+def test_a_method_takes_any_number(name: str, number: Any) -> None:
+    ours = outcome(lambda: structure(getattr(Value(2.5), name)(number)))
+    assert ours == outcome(lambda: structure(getattr(reference.Value(2.5), name)(number)))
+
+
+@each_number
+@pytest.mark.parametrize("compare", COMPARISONS, ids=lambda f: f.__name__)
+def test_comparisons_with_any_number(compare: Callable[[Any, Any], Any], number: Any) -> None:
+    for data in (2.5, -1.5, float(number), math.nan):
+        for flip in (False, True):
+            pair = (number, Value(data)) if flip else (Value(data), number)
+            expected = compare(float(number), data) if flip else compare(data, float(number))
+            assert bool(compare(*pair)) is expected
+
+
+@each_number
+def test_any_number_is_data(number: Any) -> None:
+    x = Value(number)
+    x.grad = number
+    assert bits(x.data) == bits(x.grad) == bits(float(number))
+    x.data = 0.0
+    x.data = number
+    assert type(x.data) is float and bits(x.data) == bits(float(number))
+
+
+@pytest.mark.parametrize("odd", ["x", None, 1j, [1.0], object()], ids=lambda x: type(x).__name__)
+def test_what_is_no_number_is_refused_as_the_oracle_does(odd: Any) -> None:
+    for f in (*OPERATORS, *COMPARISONS):
+        for engine in (Value, reference.Value):
+            assert outcome(f, engine(2.0), odd) is TypeError
+            assert outcome(f, odd, engine(2.0)) is TypeError

@@ -1,0 +1,293 @@
+"""Is the drawing the graph: each node once, every label legible, nothing that dot can't lay out?"""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+import pygradc
+from pygradc import Value, draw_dot
+from pygradc.viz import trace
+
+pytest.importorskip("graphviz")
+
+ROOT = Path(pygradc.__file__).resolve().parent.parent
+
+needs_dot = pytest.mark.skipif(shutil.which("dot") is None, reason="needs graphviz' dot")
+
+
+def run(code: str, **environment: str) -> str:
+    """What this code prints in a Python of its own."""
+    env = {**os.environ, "PYTHONPATH": str(ROOT), **environment}
+    command = [sys.executable, "-c", code]
+    done = subprocess.run(command, env=env, capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def lesson() -> Value:
+    a, b, c = Value(2.0, label="a"), Value(-3.0, label="b"), Value(10.0, label="c")
+    e = a * b
+    e.label = "e"
+    d = e + c
+    d.label = "d"
+    L = d * Value(-2.0, label="f")
+    L.label = "L"
+    L.backward()
+    return L
+
+
+def records(source: str) -> dict[str, str]:
+    """Each record's name in the source, with its label."""
+    return dict(re.findall(r'^\s*(\S+) \[label="(.*)" shape=record\]$', source, re.MULTILINE))
+
+
+def ovals(source: str) -> dict[str, str]:
+    """Each op's name in the source, with its label."""
+    found = re.findall(r'^\s*"?(\w+)"? \[label="?([^"\]]*)"?\]$', source, re.MULTILINE)
+    return {name: label for name, label in found if name not in records(source)}
+
+
+def edges(source: str) -> set[tuple[str, str]]:
+    """The edges between labels; an op's oval stands before its record."""
+    labels = {name: label.split()[1] for name, label in records(source).items()}
+    labels.update(ovals(source))
+    found = re.findall(r'^\s*"?(\w+)"? -> "?(\w+)"?$', source, re.MULTILINE)
+    return {(labels[tail], labels[head]) for tail, head in found}
+
+
+# ---- what is drawn ------------------------------------------------------------------------------
+
+
+def test_the_lessons_graph():
+    source = draw_dot(lesson()).source
+    assert sorted(records(source).values()) == [
+        "{ L | data -8.0000 | grad 1.0000 }",
+        "{ a | data 2.0000 | grad 6.0000 }",
+        "{ b | data -3.0000 | grad -4.0000 }",
+        "{ c | data 10.0000 | grad -2.0000 }",
+        "{ d | data 4.0000 | grad -2.0000 }",
+        "{ e | data -6.0000 | grad -2.0000 }",
+        "{ f | data -2.0000 | grad 4.0000 }",
+    ]
+    assert sorted(ovals(source).values()) == ["*", "*", "+"]
+    assert edges(source) == {
+        ("a", "*"), ("b", "*"), ("*", "e"), ("e", "+"), ("c", "+"), ("+", "d"),
+        ("d", "*"), ("f", "*"), ("*", "L"),
+    }  # fmt: skip
+    assert source.count("->") == 9
+
+
+def test_the_same_graph_gives_the_same_source():
+    assert draw_dot(lesson()).source == draw_dot(lesson()).source
+    code = (
+        "from pygradc import Value; x = Value(1.0); print(((x + 2) * x).tanh().draw_dot().source)"
+    )
+    assert run(code, PYTHONHASHSEED="1") == run(code, PYTHONHASHSEED="2")
+
+
+def test_the_method_and_the_function_are_the_same():
+    L = lesson()
+    assert L.draw_dot().source == draw_dot(L).source == draw_dot(L, "svg", "LR").source
+    assert L.draw_dot(max_depth=1).source == draw_dot(L, max_depth=1).source
+    assert L.draw_dot(format="png").format == "png" and L.draw_dot().format == "svg"
+
+
+@pytest.mark.parametrize("rankdir", ["LR", "TB"])
+def test_the_direction(rankdir):
+    assert f"rankdir={rankdir}" in lesson().draw_dot(rankdir=rankdir).source
+
+
+@pytest.mark.parametrize("rankdir", ["lr", "", "BT", None])
+def test_another_direction_is_refused(rankdir):
+    with pytest.raises(ValueError, match="rankdir must be 'LR' or 'TB'"):
+        draw_dot(lesson(), rankdir=rankdir)
+
+
+def test_a_single_leaf():
+    source = draw_dot(Value(1.5, label="x")).source
+    assert list(records(source).values()) == ["{ x | data 1.5000 | grad 0.0000 }"]
+    assert ovals(source) == {} and "->" not in source
+
+
+def test_shared_nodes_and_their_edges_are_drawn_once():
+    x = Value(3.0, label="x")
+    y = x * x
+    y.label = "y"
+    z = y + y
+    z.label = "z"
+    source = draw_dot(z).source
+    assert len(records(source)) == 3 and len(ovals(source)) == 2
+    assert source.count("->") == 4
+    assert edges(source) == {("x", "*"), ("*", "y"), ("y", "+"), ("+", "z")}
+
+
+def test_a_power_has_one_child():
+    a = Value(3.0, label="a")
+    p = a**2
+    p.label = "p"
+    source = draw_dot(p).source
+    assert list(ovals(source).values()) == ["**2"] and len(records(source)) == 2
+    assert source.count("->") == 2
+
+
+def test_custom_ops_and_labels_of_dropped_nodes_are_drawn():
+    x = Value(1.0, label="x")
+    out = Value(2.0, (x,), "custom") + 1
+    out._children[0].label = "inner"
+    source = draw_dot(out).source
+    assert "custom" in ovals(source).values() and "{ inner | data 2.0000" in source
+
+
+# ---- order and depth ----------------------------------------------------------------------------
+
+
+def uneven() -> Value:
+    """x is near the root on one way and far from it on another."""
+    x = Value(1.0, label="x")
+    return x + ((x * 2).tanh() * 3).exp()
+
+
+@pytest.mark.parametrize("root", [lesson(), uneven()])
+def test_children_are_traced_before_their_parents(root):
+    nodes, pairs = trace(root)
+    place = {node: i for i, node in enumerate(nodes)}
+    assert len(place) == len(nodes) and len(set(pairs)) == len(pairs)
+    assert place[root] == len(nodes) - 1
+    assert all(place[child] < place[node] for child, node in pairs)
+
+
+@pytest.mark.parametrize("depth, labels", [(0, "L"), (1, "Ldf"), (2, "Ldfec"), (3, "Ldfecab")])
+def test_max_depth_keeps_what_is_near_the_root(depth, labels):
+    source = draw_dot(lesson(), max_depth=depth).source
+    assert {label.split()[1] for label in records(source).values()} == set(labels)
+
+
+def test_depth_is_the_shortest_way():
+    nodes, pairs = trace(uneven(), max_depth=1)
+    assert sorted(node.label or node._op for node in nodes) == ["+", "exp", "x"]
+    assert len(pairs) == 2
+
+
+def test_a_long_chain_is_traced_without_recursion():
+    x = Value(0.0)
+    for _ in range(5000):
+        x = -x
+    nodes, pairs = trace(x)
+    assert len(nodes) == 10_001 and len(pairs) == 10_000
+
+
+# ---- too much -----------------------------------------------------------------------------------
+
+
+def test_more_than_max_nodes_is_refused_with_a_way_out():
+    L = lesson()
+    with pytest.raises(ValueError, match=r"7 nodes are too many .*max_nodes=6.*max_depth="):
+        draw_dot(L, max_nodes=6)
+    assert len(records(draw_dot(L, max_nodes=7).source)) == 7
+
+
+def test_a_huge_graph_is_refused_soon():
+    x = Value(0.0)
+    for _ in range(500_000):
+        x = x + 1
+    began = time.perf_counter()
+    with pytest.raises(ValueError, match="too many to draw"):
+        draw_dot(x)
+    assert time.perf_counter() - began < 10.0
+    assert len(records(draw_dot(x, max_depth=3).source)) == 7
+
+
+# ---- labels that mean something to dot ----------------------------------------------------------
+
+SPECIAL = ["{", "}", "|", "<", ">", "{x|<p> y}", "\\", "\\n", "\\N", "\\\\", 'a "b"', '\\"', "a\\"]
+SPECIAL += ["x1*w1 + x2*w2", "αβ日本", "&", "a;b", "[c]", "#", "->", "//"]
+
+
+def texts(root: Value) -> list[str]:
+    """What can be read in the picture that dot makes."""
+    svg = root.draw_dot().pipe(encoding="utf-8")
+    found = re.findall(r"<text[^>]*>(.*?)</text>", svg)
+    for entity, character in {"&quot;": '"', "&#45;": "-", "&lt;": "<", "&gt;": ">"}.items():
+        found = [text.replace(entity, character) for text in found]
+    return [text.replace("&#160;", " ").replace("&amp;", "&") for text in found]
+
+
+@needs_dot
+@pytest.mark.parametrize("label", SPECIAL)
+def test_special_characters_in_labels_are_shown_as_they_are(label):
+    assert texts(Value(1.0, label=label)) == [label, "data 1.0000", "grad 0.0000"]
+
+
+@needs_dot
+@pytest.mark.parametrize("op", ["<=>", "<b>", "a|b", "{", 'say "x"', "\\", "\\l", "[0]", "a:b"])
+def test_special_characters_in_ops_are_shown_as_they_are(op):
+    assert op in texts(Value(1.0, (Value(2.0),), op))
+
+
+def test_special_characters_leave_the_source_with_its_nodes():
+    for label in SPECIAL:
+        root = Value(1.0, label=label) + Value(2.0, label=label)
+        source = draw_dot(root).source
+        assert len(records(source)) == 3 and source.count(" -> ") - label.count(" -> ") == 3
+
+
+def test_labels_need_not_be_strings():
+    v = Value(1.0)
+    v.label = 7
+    assert "{ 7 | data 1.0000" in draw_dot(v).source
+
+
+def test_infinities_and_nan_are_drawn():
+    v = Value(float("inf"))
+    v.grad = float("nan")
+    assert "data inf | grad nan" in draw_dot(v).source
+
+
+# ---- rendering, and what may be missing ---------------------------------------------------------
+
+
+@needs_dot
+def test_svg_and_png_are_rendered(tmp_path):
+    path = Path(lesson().draw_dot().render(tmp_path / "graph"))
+    svg = path.read_text(encoding="utf-8")
+    assert path.name == "graph.svg" and svg.count('class="node"') == 10
+    assert svg.count('class="edge"') == 9
+    assert lesson().draw_dot(format="png").pipe().startswith(b"\x89PNG")
+    assert "<svg" in lesson().draw_dot()._repr_mimebundle_(["image/svg+xml"])["image/svg+xml"]
+
+
+def test_without_dot_the_source_is_there_and_rendering_says_what_to_install(tmp_path):
+    code = """
+import graphviz
+from pygradc import Value
+dot = (Value(1.0, label="x") * 2).draw_dot()
+assert "{ x | data 1.0000" in dot.source
+try:
+    dot.pipe()
+except graphviz.ExecutableNotFound as error:
+    print(error)
+"""
+    assert "Graphviz executables" in run(code, PATH=str(tmp_path))
+
+
+@pytest.mark.parametrize("call", ["pygradc.draw_dot(v)", "v.draw_dot()"])
+def test_without_the_package_the_error_says_how_to_install_it(call):
+    code = f"""
+import sys
+sys.modules["graphviz"] = None
+import pygradc
+v = pygradc.Value(1.0)
+try:
+    {call}
+except ImportError as error:
+    print(error)
+"""
+    assert "pip install 'pygradc[draw]'" in run(code)

@@ -1,6 +1,7 @@
 """Optimisers: the parameters as a list, their state as numpy arrays, one C call a step.
 
-The formulas are PyTorch's. `lr` and the other settings may be changed between steps. Source: csrc/optim.c.
+The formulas are PyTorch's. `lr` and the other settings may be changed between steps.
+Source: csrc/optim.c.
 """
 
 from __future__ import annotations

@@ -74,11 +74,12 @@ def chains(nodes: int, rounds: int) -> measure.Graph | None:
     return total
 
 
-def run(only: set[str], rounds: int, quick: bool, one_process: bool = False) -> Results:
+def run(only: set[str], rounds: int, quick: bool) -> Results:
     """Measure what is asked for; what is not stays None."""
-    results = Results(one_process=one_process)
+    results = Results()
     if "step" in only:
-        results.steps = race(rounds, one_process)
+        results.steps = race(rounds, one_process=False)
+        results.shared = race(rounds, one_process=True)
     if "mul" in only:
         results.muls = alone(measure.multiplications, 7 if quick else 31)
     if "graph" in only:
@@ -105,11 +106,6 @@ def arguments(argv: list[str] | None = None) -> argparse.Namespace:
         help="just this one; repeatable; writes nothing",
     )
     parser.add_argument(
-        "--one-process",
-        action="store_true",
-        help="race in one shared heap: each competitor's collector also walks the others' objects",
-    )
-    parser.add_argument(
         "--write",
         action=argparse.BooleanOptionalAction,
         help="write RESULTS.md and results.png (default: for a full run)",
@@ -125,7 +121,7 @@ def arguments(argv: list[str] | None = None) -> argparse.Namespace:
 
 def main() -> None:
     args = arguments()
-    results = run(set(args.only or BENCHMARKS), args.rounds, args.quick, args.one_process)
+    results = run(set(args.only or BENCHMARKS), args.rounds, args.quick)
     print(report.tables(results))
     if args.write:
         plotted = report.plot(results, HERE / "results.png")

@@ -53,11 +53,29 @@ pg_status pg_graph_sum(pg_graph *graph, pg_node_id *id_ret, pg_operand start,
     return PG_OK;
 }
 
+/* total + w * x, all three nodes; *sum is total's data before, and the result's after. */
+static inline pg_node_id multiply_add(pg_graph *graph, double *sum, pg_node_id total, pg_node_id w,
+                                      pg_node_id x) {
+    double product = graph->nodes[w].data * graph->nodes[x].data;
+    pg_node_id times = pg_take_op(graph, PG_OP_MUL, product, w, x);
+    *sum += product;
+    return pg_take_op(graph, PG_OP_ADD, *sum, total, times);
+}
+
+/* bias + w[0]*x[0] + w[1]*x[1] ..., a number until it meets the first node. */
 static pg_operand weighted_sum(pg_graph *graph, pg_operand bias, const pg_operand *weights,
                                const pg_operand *inputs, size_t count) {
     pg_operand total = bias;
-    for (size_t i = 0; i < count; i++)
-        total = combine(graph, PG_OP_ADD, total, combine(graph, PG_OP_MUL, weights[i], inputs[i]));
+    double sum = is_number(bias) ? bias.number : graph->nodes[bias.id].data;
+    for (size_t i = 0; i < count; i++) {
+        if (PG_LIKELY(total.id != 0 && weights[i].id != 0 && inputs[i].id != 0)) {
+            total.id = multiply_add(graph, &sum, total.id, weights[i].id, inputs[i].id);
+            continue;
+        }
+        pg_operand product = combine(graph, PG_OP_MUL, weights[i], inputs[i]);
+        total = combine(graph, PG_OP_ADD, total, product);
+        sum = is_number(total) ? total.number : graph->nodes[total.id].data;
+    }
     return total;
 }
 

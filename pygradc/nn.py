@@ -157,7 +157,7 @@ class MLP(Module):
     def __call__(self, x: Sequence[Input]) -> Any:
         out: Any = x
         for layer in self.layers:
-            out = layer([out] if isinstance(out, Value) else out)
+            out = layer([out] if type(out) is Value else out)
         return out
 
     def parameters(self) -> list[Value]:

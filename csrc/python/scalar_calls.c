@@ -103,6 +103,17 @@ static void layer_free(layer_call *layer) {
     PyMem_Free(layer->activations);
 }
 
+/* An operand of a layer; a foreign number only where it may be read. */
+static inline int layer_operand(const layer_call *layer, PyObject *object, pg_operand *operand_ret,
+                                const char *what) {
+    if (PG_LIKELY(Py_TYPE(object) == scalar_global.value)) {
+        *operand_ret = (pg_operand){((scalar *)object)->id, 0.0};
+        return 0;
+    }
+    if (layer->plain_only && is_foreign(object)) return -1;
+    return scalar_require_operand(object, operand_ret, what);
+}
+
 /* One neuron's weights and bias into row `row`. */
 static int layer_gather_row(layer_call *layer, size_t row, PyObject *weights, PyObject *bias) {
     PyObject *fast = PySequence_Fast(weights, "a neuron's weights must be a sequence");
@@ -112,16 +123,12 @@ static int layer_gather_row(layer_call *layer, size_t row, PyObject *weights, Py
     if (failed)
         PyErr_Format(PyExc_ValueError, "a neuron of %zu weights takes %zu inputs, got %zu", count,
                      count, layer->columns);
+    PyObject **items = PySequence_Fast_ITEMS(fast);
     pg_operand *to = layer->weights + row * layer->columns;
-    for (size_t i = 0; i < count && !failed; i++) {
-        PyObject *weight = PySequence_Fast_GET_ITEM(fast, (Py_ssize_t)i);
-        failed = (layer->plain_only && is_foreign(weight))
-                     ? 1
-                     : require_operand(weight, &to[i], "a weight") < 0;
-    }
+    for (size_t i = 0; i < count && !failed; i++)
+        failed = layer_operand(layer, items[i], &to[i], "a weight") < 0;
     Py_DECREF(fast);
-    if (failed || (layer->plain_only && is_foreign(bias))) return -1;
-    return scalar_require_operand(bias, &layer->biases[row], "a bias");
+    return failed ? -1 : layer_operand(layer, bias, &layer->biases[row], "a bias");
 }
 
 static PyObject *wrap_all(pg_node_id *ids, size_t count) {

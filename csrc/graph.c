@@ -51,6 +51,7 @@ static pg_status grow(pg_graph *graph, size_t needed) {
     if (capacity > most_nodes) capacity = most_nodes;
     pg_node *nodes = pg_realloc(graph->nodes, capacity, sizeof *nodes);
     if (nodes == NULL) return PG_ERR_NOMEM;
+    if (graph->nodes == NULL) memset(nodes, 0, sizeof *nodes); /* slot 0, that no node has */
     graph->nodes = nodes;
     void **owners = pg_realloc(graph->owners, capacity, sizeof *owners);
     if (owners == NULL) return PG_ERR_NOMEM;
@@ -114,10 +115,24 @@ pg_status pg_graph_retain(pg_graph *graph, pg_node_id id) {
     return PG_OK;
 }
 
+/* The last reference to a node that owns its owner is gone. True if the two part and it dies; else
+ * the owner owns it from now on. */
+static bool parts_from_owner(pg_graph *graph, pg_node_id id) {
+    pg_node *node = &graph->nodes[id];
+    node->flags &= (uint8_t)~PG_FLAG_KEPT;
+    if (graph->hooks.drop(graph->owners[id])) {
+        graph->owners[id] = NULL;
+        return true;
+    }
+    node->refs = 1;
+    return false;
+}
+
 /* One reference fewer. A node that this was the last of goes onto the list of the dead. */
 static inline void drop_reference(pg_graph *graph, pg_node_id id, pg_node_id *dead) {
     pg_node *node = &graph->nodes[id];
     if (--node->refs == 0) {
+        if (PG_UNLIKELY(node->flags & PG_FLAG_KEPT) && !parts_from_owner(graph, id)) return;
         node->u.next = *dead;
         *dead = id;
     } else if (PG_UNLIKELY(node->refs == 1 && (node->flags & PG_FLAG_CLOSURE) &&
@@ -148,10 +163,6 @@ static void tidy(pg_graph *graph) {
 /* Free one that nobody references, and put on the list of the dead whom only it used. */
 static inline void bury_one(pg_graph *graph, pg_node_id id, pg_node_id *dead) {
     pg_node *node = &graph->nodes[id];
-    if (PG_UNLIKELY(node->flags & PG_FLAG_KEPT)) {
-        graph->hooks.drop(graph->owners[id]);
-        graph->owners[id] = NULL;
-    }
     size_t count;
     const pg_node_id *held = pg_holds(node, &count);
     for (size_t i = 0; i < count; i++) drop_reference(graph, held[i], dead);

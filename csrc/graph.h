@@ -55,7 +55,8 @@ typedef struct pg_hooks {
     int (*call)(void *owner);  /* the sweep came to a node with PG_FLAG_CLOSURE; nonzero: stop */
     int (*poll)(void);         /* now and then in a long sweep; nonzero: stop */
     void (*idle)(void *owner); /* no node uses that of this owner, which has a closure, any more */
-    void (*drop)(void *owner); /* the node of this owner died, which was KEPT */
+    int (*drop)(void *owner);  /* nothing uses that of this owner, which was KEPT: 1, let it die; 0,
+                                  the owner is held from elsewhere and owns its node again */
 } pg_hooks;
 
 /* An order and the gradients that its nodes had before. */

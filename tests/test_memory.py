@@ -512,3 +512,19 @@ def test_subclasses_can_be_collected_with_their_instances(start):
     del kind, v, out
     gc.collect()
     assert watch() is None and live_nodes() == start
+
+
+@pytest.mark.parametrize("kind", [Value, type("Sub", (Value,), {})])
+def test_what_a_weak_reference_brings_back_outlives_the_node_that_kept_it(start, kind):
+    v = kind(3.0)
+    v.label, v.grad = "v", 0.5
+    weak = weakref.ref(v)
+    above = v + 1
+    del v  # the node keeps the object, for its label
+    again = weak()
+    del above  # the node's last user goes, while `again` holds the object
+    assert (again.data, again.grad, again.label) == (3.0, 0.5, "v")
+    assert (again * 2).data == 6.0
+    assert live_nodes() - start == 1
+    del again
+    assert weak() is None and live_nodes() == start

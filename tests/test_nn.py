@@ -7,29 +7,13 @@ import random
 
 import numpy as np
 import pytest
+from graphs import written
 
 from pygradc import Value, losses, nn, optim, reference
 from pygradc._ops import OPS
 
 ACTIVATIONS = ["linear"] + [op.name for op in OPS if op.arity == 1 and not op.takes_number]
 X = [0.5, 1.5, 2.5]
-
-
-def written(root) -> list[tuple]:
-    """The graph below root, for comparison: label, op, data and children's places of each node."""
-    places: dict = {}
-    rows: list[tuple] = []
-    stack = [root]
-    while stack:
-        node = stack[-1]
-        waiting = [child for child in node._children if child not in places]
-        if waiting:
-            stack.append(waiting[0])
-        elif stack.pop() not in places:
-            places[node] = len(rows)
-            children = tuple(places[child] for child in node._children)
-            rows.append((node.label, node._op, node.data, children))
-    return rows
 
 
 def expression(neuron, x):

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from graphs import written
 
 import pygradc
 from pygradc import Value
@@ -27,23 +28,6 @@ def run(code: str) -> str:
     done = subprocess.run(command, env=env, capture_output=True, text=True, timeout=120)
     assert done.returncode == 0, done.stderr
     return done.stdout
-
-
-def written(root: Value) -> list[tuple]:
-    """The graph below root, for comparison: label, op, data and children's places of each node."""
-    places: dict[Value, int] = {}
-    rows: list[tuple] = []
-    stack = [root]
-    while stack:
-        node = stack[-1]
-        waiting = [child for child in node._children if child not in places]
-        if waiting:
-            stack.append(waiting[0])
-        elif stack.pop() not in places:
-            places[node] = len(rows)
-            children = tuple(places[child] for child in node._children)
-            rows.append((node.label, node._op, node.data, children))
-    return rows
 
 
 def leaves(*data: float) -> list[Value]:

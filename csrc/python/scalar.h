@@ -68,6 +68,8 @@ PyObject *scalar_of_node(pg_node_id id);
 PyObject *scalar_adopt_node(pg_node_id id);
 /* Give up a reference to a node, and let go of what died with it. */
 void scalar_release_node(pg_node_id id);
+/* Do other nodes use its node? */
+int scalar_used_by_nodes(const scalar *self);
 /* Let go of what the graph's hooks took note of since. */
 void scalar_settle(void);
 /* The dict of attributes, made if need be; borrowed. NULL: MemoryError. */

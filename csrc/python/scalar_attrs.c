@@ -32,37 +32,32 @@ static int hang(scalar *self, PyObject *name, PyObject *value) {
     return dict != NULL ? PyDict_SetItem(dict, name, value) : -1;
 }
 
-static PyObject *get_data(PyObject *self, void *unused) {
-    (void)unused;
-    return PyFloat_FromDouble(scalar_node((scalar *)self)->data);
+/* One of a node's numbers: its name, and where it is. */
+typedef struct number_field {
+    const char *name;
+    size_t offset;
+} number_field;
+
+static number_field data_field = {"data", offsetof(pg_node, data)};
+static number_field grad_field = {"grad", offsetof(pg_node, u)};
+
+static double *number_at(PyObject *self, const number_field *field) {
+    return (double *)((char *)scalar_node((scalar *)self) + field->offset);
 }
 
-static int set_data(PyObject *self, PyObject *value, void *unused) {
-    (void)unused;
-    double data;
+static PyObject *get_number(PyObject *self, void *field) {
+    return PyFloat_FromDouble(*number_at(self, field));
+}
+
+static int set_number(PyObject *self, PyObject *value, void *field) {
+    const char *name = ((number_field *)field)->name;
+    double number;
     if (value == NULL) {
-        PyErr_SetString(PyExc_AttributeError, "data can't be deleted");
+        PyErr_Format(PyExc_AttributeError, "%s can't be deleted; set it to a number", name);
         return -1;
     }
-    if (scalar_require_number(value, &data, "data") < 0) return -1;
-    scalar_node((scalar *)self)->data = data;
-    return 0;
-}
-
-static PyObject *get_grad(PyObject *self, void *unused) {
-    (void)unused;
-    return PyFloat_FromDouble(scalar_node((scalar *)self)->u.grad);
-}
-
-static int set_grad(PyObject *self, PyObject *value, void *unused) {
-    (void)unused;
-    double grad;
-    if (value == NULL) {
-        PyErr_SetString(PyExc_AttributeError, "grad can't be deleted; set it to 0.0");
-        return -1;
-    }
-    if (scalar_require_number(value, &grad, "grad") < 0) return -1;
-    scalar_node((scalar *)self)->u.grad = grad;
+    if (scalar_require_number(value, &number, name) < 0) return -1;
+    *number_at(self, field) = number;
     return 0;
 }
 
@@ -198,8 +193,8 @@ static PyObject *get_dict(PyObject *self, void *unused) {
 }
 
 PyGetSetDef scalar_getset[] = {
-    {"data", get_data, set_data, "The number, a float.", NULL},
-    {"grad", get_grad, set_grad, "The gradient, a float.", NULL},
+    {"data", get_number, set_number, "The number, a float.", &data_field},
+    {"grad", get_number, set_number, "The gradient, a float.", &grad_field},
     {"label", get_label, set_label, "A name for drawings; '' by default.", NULL},
     {"_children", get_children, NULL, "The operands, in order: a tuple.", NULL},
     {"_prev", get_prev, NULL, "The operands: a set, as in micrograd.", NULL},
@@ -256,7 +251,7 @@ PyObject *scalar_become(PyObject *object, PyObject *args) {
         PyErr_Format(PyExc_ValueError, "%zu children need as many local gradients", count);
         return NULL;
     }
-    if (scalar_node(self)->refs > 1) {
+    if (scalar_used_by_nodes(self)) {
         PyErr_SetString(PyExc_TypeError, "a Value that others use can't get new children");
         return NULL;
     }

@@ -83,14 +83,20 @@ static void on_idle(void *owner) {
     if (note(owner) == 0) Py_INCREF((PyObject *)owner);
 }
 
-/* The node died that kept this object. Without memory to take note it stays for good: dropping it
- * here would run code in the middle of a release. */
-static void on_drop(void *owner) {
+/* Nothing uses the node that keeps this object. Somebody may have got hold of it through a weak
+ * reference: then it owns its node again. Else it dies; without memory to take note of that it
+ * stays for good, since dropping it here would run code in the middle of a release. */
+static int on_drop(void *owner) {
+    if (Py_REFCNT((PyObject *)owner) > 1) {
+        Py_DECREF((PyObject *)owner);
+        return 0;
+    }
     ((scalar *)owner)->id = 0;
     (void)note(owner);
+    return 1;
 }
 
-static int used_by_nodes(const scalar *self) {
+int scalar_used_by_nodes(const scalar *self) {
     if (self->id == 0) return 0;
     const pg_node *node = scalar_node(self);
     return (node->flags & PG_FLAG_KEPT) || node->refs > 1;
@@ -113,7 +119,7 @@ static Py_ssize_t private_cells(PyObject *closure, PyObject *object) {
  * time, but a graph may hang on it; where it is plain that only the cycle is left, break it now. */
 static void break_cycle(PyObject *object) {
     scalar *self = (scalar *)object;
-    if (used_by_nodes(self) || self->dict == NULL || Py_REFCNT(self->dict) != 1) return;
+    if (scalar_used_by_nodes(self) || self->dict == NULL || Py_REFCNT(self->dict) != 1) return;
     PyObject *closure = scalar_closure(self);
     if (closure == NULL) return;
     Py_ssize_t cells = private_cells(closure, object);
@@ -175,7 +181,7 @@ static void dealloc_adorned(scalar *self) {
     PyObject *object = (PyObject *)self;
     PyTypeObject *type = Py_TYPE(object);
     if (type->tp_finalize != NULL && PyObject_CallFinalizerFromDealloc(object) < 0) return;
-    if ((self->dict != NULL || type != scalar_global.value) && used_by_nodes(self)) {
+    if ((self->dict != NULL || type != scalar_global.value) && scalar_used_by_nodes(self)) {
         keep_by_node(self);
         return;
     }
@@ -220,7 +226,7 @@ static void scalar_dealloc(PyObject *object) {
 static int scalar_traverse(PyObject *object, visitproc visit, void *arg) {
     scalar *self = (scalar *)object;
     Py_VISIT(Py_TYPE(object));
-    if (used_by_nodes(self)) return 0;
+    if (scalar_used_by_nodes(self)) return 0;
     Py_VISIT(self->dict);
     PyTypeObject *type = Py_TYPE(object);
     PyMemberDef *member = NULL;
@@ -231,7 +237,7 @@ static int scalar_traverse(PyObject *object, visitproc visit, void *arg) {
 
 static int scalar_clear(PyObject *object) {
     scalar *self = (scalar *)object;
-    if (used_by_nodes(self)) return 0;
+    if (scalar_used_by_nodes(self)) return 0;
     if (self->id != 0) scalar_node(self)->flags &= (uint8_t)~PG_FLAG_CLOSURE;
     if (self->dict != NULL) PyDict_Clear(self->dict);
     clear_declared_slots(object);

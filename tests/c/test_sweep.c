@@ -181,7 +181,10 @@ static int call_owner(void *object) {
 }
 
 static void note_idle(void *object) { ((owner *)object)->idles++; }
-static void note_drop(void *object) { ((owner *)object)->drops++; }
+static int note_drop(void *object) {
+    ((owner *)object)->drops++;
+    return 1;
+}
 
 static void set_owner(owner *own, pg_graph *graph, pg_node_id id, unsigned flags) {
     own->graph = graph;

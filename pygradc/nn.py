@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any, Union
+from typing import Any, Union, cast
 
 import numpy as np
 import numpy.typing as npt
@@ -89,7 +89,13 @@ class Neuron(Module):
         self._name = name
 
     def __call__(self, x: Sequence[Input]) -> Value:
-        return Scalar._layer([(self.w, self.b, self._activation)], x)[0]
+        outs = Scalar._layer([(self.w, self.b, self._activation)], x)
+        return cast(Value, self._expression(x) if outs is NotImplemented else outs[0])
+
+    def _expression(self, x: Sequence[Input]) -> Any:
+        """The same in Python's operators, for a class of which somebody has patched some."""
+        out: Any = sum((wi * xi for wi, xi in zip(self.w, x)), self.b)
+        return out if self.activation == "linear" else getattr(out, self.activation)()
 
     def parameters(self) -> list[Value]:
         return [*self.w, self.b]
@@ -113,9 +119,10 @@ class Layer(Module):
 
     def __call__(self, x: Sequence[Input]) -> Any:
         neurons = self.neurons
+        outs: Any = NotImplemented
         if Neuron.__call__ is _neuron_call and Scalar._all_exactly(neurons, Neuron):
             outs = Scalar._layer([(n.w, n.b, n._activation) for n in neurons], x)
-        else:  # somebody taught neurons another trick
+        if outs is NotImplemented:  # somebody taught neurons, or Values, another trick
             outs = [neuron(x) for neuron in neurons]
         return outs[0] if len(outs) == 1 else outs
 

@@ -7,9 +7,10 @@ costs ten times what a slot does.
 
 from __future__ import annotations
 
+import builtins
 import numbers
 from collections.abc import Iterable
-from typing import TYPE_CHECKING, Any, Union
+from typing import TYPE_CHECKING, Any, Union, cast
 
 import numpy as np
 
@@ -110,7 +111,10 @@ def sum(values: Iterable[Value | Number], start: Value | Number = 0) -> Value:
         TypeError: something is neither a Value nor a real number.
     Source: csrc/bulk.c.
     """
-    return Scalar._sum(values, start)
+    result: Any = Scalar._sum(values, start)
+    if result is NotImplemented:  # somebody has patched +
+        result = builtins.sum(values, start)
+    return cast(Value, result)
 
 
 def dot(
@@ -126,7 +130,10 @@ def dot(
     ws, xs = tuple(ws), tuple(xs)
     if len(ws) != len(xs):
         raise ValueError(f"dot: {len(ws)} weights for {len(xs)} inputs")
-    return Scalar._layer([(ws, bias, 0)], xs)[0]
+    result: Any = Scalar._layer([(ws, bias, 0)], xs)
+    if result is NotImplemented:  # somebody has patched + or *
+        result = [builtins.sum((w * x for w, x in zip(ws, xs)), bias)]
+    return cast(Value, result[0])
 
 
 def live_nodes() -> int:

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from graphs import written
 
+import pygradc
 from pygradc import Value, losses, nn, optim, reference
 from pygradc._ops import OPS
 
@@ -543,3 +544,25 @@ def test_parameters_must_be_values(make):
     empty = make([])
     empty.step()
     assert empty.steps == 1
+
+
+@pytest.mark.parametrize("name", ["tanh", "__add__", "__mul__"])
+def test_what_the_user_patches_in_value_networks_use(monkeypatch, name):
+    model = nn.MLP(2, [3, 1])
+    plain, original, calls = model([0.5, -1.0]).data, getattr(Value, name), []
+
+    def patched(self, *operands):
+        calls.append(name)
+        return original(self, *operands)
+
+    monkeypatch.setattr(Value, name, patched)
+    assert model([0.5, -1.0]).data == plain
+    assert len(calls) == {"tanh": 4, "__add__": 9, "__mul__": 9}[name]
+
+
+def test_what_the_user_patches_in_value_sum_and_dot_use(monkeypatch):
+    add, mul = Value.__add__, Value.__mul__
+    monkeypatch.setattr(Value, "__add__", lambda a, b: add(a, b) * 10)
+    monkeypatch.setattr(Value, "__mul__", lambda a, b: mul(a, b))
+    assert pygradc.sum([Value(1.0), Value(2.0)], Value(0.5)).data == 170.0
+    assert pygradc.dot([Value(1.0)], [2.0], Value(3.0)).data == 50.0

@@ -68,6 +68,9 @@ PyObject *scalar_of_node(pg_node_id id);
 PyObject *scalar_adopt_node(pg_node_id id);
 /* Give up a reference to a node, and let go of what died with it. */
 void scalar_release_node(pg_node_id id);
+/* Are + and *, and the method of this op (0: none), those that the type was made with, or has
+ * somebody patched the class? 1, 0, or -1 with an exception set. */
+int scalar_is_native(int op);
 /* Do other nodes use its node? */
 int scalar_used_by_nodes(const scalar *self);
 /* Let go of what the graph's hooks took note of since. */

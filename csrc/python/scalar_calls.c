@@ -63,10 +63,11 @@ static PyObject *sum_of(PyObject *values, PyObject *start) {
     return result;
 }
 
-/* _sum(values, start) */
+/* _sum(values, start), or NotImplemented where the class was patched. */
 static PyObject *call_sum(PyObject *type, PyObject *const *args, Py_ssize_t count) {
     (void)type;
     if (count != 2) return PyErr_Format(PyExc_TypeError, "_sum takes 2 arguments");
+    if (!scalar_is_native(0)) Py_RETURN_NOTIMPLEMENTED;
     PyObject *values = frozen(args[0]);
     if (values == NULL) return NULL;
     PyObject *result = sum_of(values, args[1]);
@@ -196,6 +197,15 @@ static PyObject *hold_weights(PyObject *neurons) {
     return held;
 }
 
+/* Does the class have the + and * and the activations that it was made with? 1, 0, or -1. */
+static int layer_is_native(const layer_call *layer) {
+    int native = 1;
+    for (size_t row = 0; native == 1 && row < layer->rows; row++)
+        if (row == 0 || layer->activations[row] != layer->activations[row - 1])
+            native = scalar_is_native(layer->activations[row]);
+    return native;
+}
+
 /* Inputs are held by their tuple; weights lie in the users' lists. As long as all are plain no code
  * can run that changes those; at the first foreign number, begin again with copies. */
 static PyObject *layer_of(PyObject *neurons, PyObject *inputs) {
@@ -211,8 +221,12 @@ static PyObject *layer_of(PyObject *neurons, PyObject *inputs) {
             held = hold_weights(neurons);
             failed = held == NULL || layer_gather(&layer, held) < 0;
         }
-        pg_status status = failed ? PG_ERR_STOPPED : layer_append(&layer);
-        result = status == PG_OK ? wrap_all(layer.ids, layer.rows) : scalar_raise(status);
+        int native = failed ? -1 : layer_is_native(&layer);
+        if (native == 0) result = Py_NewRef(Py_NotImplemented);
+        if (native == 1) {
+            pg_status status = layer_append(&layer);
+            result = status == PG_OK ? wrap_all(layer.ids, layer.rows) : scalar_raise(status);
+        }
     }
     layer_free(&layer);
     Py_XDECREF(held);
@@ -220,7 +234,7 @@ static PyObject *layer_of(PyObject *neurons, PyObject *inputs) {
 }
 
 /* _layer(neurons, inputs) -> list: neurons a sequence of (weights, bias, activation), activation an
- * op's number or 0. */
+ * op's number or 0; or NotImplemented where the class was patched. */
 static PyObject *call_layer(PyObject *type, PyObject *const *args, Py_ssize_t count) {
     (void)type;
     if (count != 2) return PyErr_Format(PyExc_TypeError, "_layer takes 2 arguments");

@@ -552,15 +552,34 @@ static PyType_Spec spec = {
 
 static int poll_signals(void) { return PyErr_CheckSignals(); }
 
+/* For each op its name, interned, and the method that the type was made with; NULL without one. */
+static struct {
+    PyObject *name, *method;
+} natives[PG_OP_COUNT];
+
 static int add_op_methods(PyTypeObject *type) {
     for (PyMethodDef *method = op_methods; method->ml_name != NULL; method++) {
         PyObject *descriptor = PyDescr_NewMethod(type, method);
         if (descriptor == NULL) return -1;
-        int failed = PyObject_SetAttrString((PyObject *)type, method->ml_name, descriptor);
-        Py_DECREF(descriptor);
-        if (failed) return -1;
+        int op = 1;
+        while (strcmp(pg_op_describe(op)->name, method->ml_name) != 0) op++;
+        natives[op].name = PyUnicode_InternFromString(method->ml_name);
+        natives[op].method = descriptor;
+        if (natives[op].name == NULL ||
+            PyObject_SetAttr((PyObject *)type, natives[op].name, descriptor) < 0)
+            return -1;
     }
     return 0;
+}
+
+int scalar_is_native(int op) {
+    PyNumberMethods *numbers = scalar_global.value->tp_as_number;
+    if (numbers->nb_add != slot_add || numbers->nb_multiply != slot_mul) return 0;
+    if (op <= 0 || op >= PG_OP_COUNT || natives[op].name == NULL) return 1;
+    PyObject *method = PyObject_GetAttr((PyObject *)scalar_global.value, natives[op].name);
+    if (method == NULL) return -1;
+    Py_DECREF(method);
+    return method == natives[op].method;
 }
 
 static PyTypeObject *make_type(void) {

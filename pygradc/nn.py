@@ -19,6 +19,7 @@ from pygradc._scalar import Scalar
 from pygradc.value import Number, Value
 
 Input = Union[Value, Number]
+_Parts = tuple[list[Value], Value, int]  # weights, bias, the activation's number
 
 
 class Module:
@@ -74,9 +75,28 @@ class Neuron(Module):
     """
 
     def __init__(self, nin: int, activation: str = "tanh") -> None:
-        self.activation = activation
-        self.w = [Value(random.uniform(-1, 1)) for _ in range(nin)]
-        self.b = Value(random.uniform(-1, 1))
+        w = [Value(random.uniform(-1, 1)) for _ in range(nin)]
+        # One tuple, as the C call takes it: a layer collects these faster than three attributes.
+        self._parts: _Parts = (w, Value(random.uniform(-1, 1)), activation_number(activation))
+        self._name = activation
+
+    @property
+    def w(self) -> list[Value]:
+        """The weights, one an input: a list, whose items may be replaced; or set another."""
+        return self._parts[0]
+
+    @w.setter
+    def w(self, w: list[Value]) -> None:
+        self._parts = (w, *self._parts[1:])
+
+    @property
+    def b(self) -> Value:
+        """The bias; may be set."""
+        return self._parts[1]
+
+    @b.setter
+    def b(self, b: Value) -> None:
+        self._parts = (self._parts[0], b, self._parts[2])
 
     @property
     def activation(self) -> str:
@@ -85,11 +105,11 @@ class Neuron(Module):
 
     @activation.setter
     def activation(self, name: str) -> None:
-        self._activation = activation_number(name)
+        self._parts = (*self._parts[:2], activation_number(name))
         self._name = name
 
     def __call__(self, x: Sequence[Input]) -> Value:
-        outs = Scalar._layer([(self.w, self.b, self._activation)], x)
+        outs = Scalar._layer([self._parts], x)
         return cast(Value, self._expression(x) if outs is NotImplemented else outs[0])
 
     def _expression(self, x: Sequence[Input]) -> Any:
@@ -121,7 +141,7 @@ class Layer(Module):
         neurons = self.neurons
         outs: Any = NotImplemented
         if Neuron.__call__ is _neuron_call and Scalar._all_exactly(neurons, Neuron):
-            outs = Scalar._layer([(n.w, n.b, n._activation) for n in neurons], x)
+            outs = Scalar._layer([n._parts for n in neurons], x)
         if outs is NotImplemented:  # somebody taught neurons, or Values, another trick
             outs = [neuron(x) for neuron in neurons]
         return outs[0] if len(outs) == 1 else outs

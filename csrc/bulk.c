@@ -7,9 +7,6 @@
  * Owns nothing. Cost: O(nodes). */
 #include "graph.h"
 
-/* A sum on its way: a number until it meets the first node, as in Python. */
-static bool is_number(pg_operand a) { return a.id == 0; }
-
 /* Every node alive, and able to take so many references more. */
 static pg_status check(const pg_graph *graph, const pg_operand *values, size_t count,
                        size_t references) {
@@ -22,22 +19,16 @@ static pg_status check(const pg_graph *graph, const pg_operand *values, size_t c
     return PG_OK;
 }
 
-/* op(a, b) for add and mul, there being room; the result has no references yet. A number becomes a
- * leaf, and comes second. */
+/* op(a, b) for add and mul, there being room: a number as long as both are, as in Python. With a
+ * node among them, a node that has no references yet; the number becomes a leaf and comes second.
+ */
 static pg_operand combine(pg_graph *graph, int op, pg_operand a, pg_operand b) {
-    double left = is_number(a) ? a.number : graph->nodes[a.id].data;
-    double right = is_number(b) ? b.number : graph->nodes[b.id].data;
+    double left = pg_operand_data(graph, a), right = pg_operand_data(graph, b);
     double y = op == PG_OP_ADD ? left + right : left * right;
-    if (is_number(a)) {
-        if (is_number(b)) return (pg_operand){0, y};
-        return (pg_operand){pg_take_op(graph, op, y, b.id, pg_take(graph, PG_OP_LEAF, left)), 0.0};
-    }
-    pg_node_id second = is_number(b) ? pg_take(graph, PG_OP_LEAF, right) : b.id;
-    return (pg_operand){pg_take_op(graph, op, y, a.id, second), 0.0};
-}
-
-static pg_node_id as_node(pg_graph *graph, pg_operand a) {
-    return is_number(a) ? pg_take(graph, PG_OP_LEAF, a.number) : a.id;
+    if (a.id == 0 && b.id == 0) return (pg_operand){0, y};
+    pg_operand first = a.id != 0 ? a : b, second = a.id != 0 ? b : a;
+    pg_node_id other = pg_operand_node(graph, second);
+    return (pg_operand){pg_take_op(graph, op, y, first.id, other), 0.0};
 }
 
 pg_status pg_graph_sum(pg_graph *graph, pg_node_id *id_ret, pg_operand start,
@@ -48,7 +39,7 @@ pg_status pg_graph_sum(pg_graph *graph, pg_node_id *id_ret, pg_operand start,
     if (status != PG_OK) return status;
     pg_operand total = start;
     for (size_t i = 0; i < count; i++) total = combine(graph, PG_OP_ADD, total, values[i]);
-    *id_ret = as_node(graph, total);
+    *id_ret = pg_operand_node(graph, total);
     graph->nodes[*id_ret].refs++;
     return PG_OK;
 }
@@ -66,7 +57,7 @@ static inline pg_node_id multiply_add(pg_graph *graph, double *sum, pg_node_id t
 static pg_operand weighted_sum(pg_graph *graph, pg_operand bias, const pg_operand *weights,
                                const pg_operand *inputs, size_t count) {
     pg_operand total = bias;
-    double sum = is_number(bias) ? bias.number : graph->nodes[bias.id].data;
+    double sum = pg_operand_data(graph, bias);
     for (size_t i = 0; i < count; i++) {
         if (PG_LIKELY(total.id != 0 && weights[i].id != 0 && inputs[i].id != 0)) {
             total.id = multiply_add(graph, &sum, total.id, weights[i].id, inputs[i].id);
@@ -74,7 +65,7 @@ static pg_operand weighted_sum(pg_graph *graph, pg_operand bias, const pg_operan
         }
         pg_operand product = combine(graph, PG_OP_MUL, weights[i], inputs[i]);
         total = combine(graph, PG_OP_ADD, total, product);
-        sum = is_number(total) ? total.number : graph->nodes[total.id].data;
+        sum = pg_operand_data(graph, total);
     }
     return total;
 }
@@ -82,7 +73,7 @@ static pg_operand weighted_sum(pg_graph *graph, pg_operand bias, const pg_operan
 /* The neuron's node, with one reference, the caller's. */
 static pg_status neuron(pg_graph *graph, pg_node_id *id_ret, int activation, pg_operand bias,
                         const pg_operand *weights, const pg_operand *inputs, size_t count) {
-    pg_node_id total = as_node(graph, weighted_sum(graph, bias, weights, inputs, count));
+    pg_node_id total = pg_operand_node(graph, weighted_sum(graph, bias, weights, inputs, count));
     graph->nodes[total].refs++;
     *id_ret = total;
     if (activation == 0) return PG_OK;

@@ -9,10 +9,6 @@
 
 static pg_operand number_operand(double number) { return (pg_operand){0, number}; }
 
-static double operand_data(const pg_graph *graph, pg_operand a) {
-    return a.id != 0 ? graph->nodes[a.id].data : a.number;
-}
-
 /* op's value of these data, or the error that it is. */
 static pg_status evaluate(pg_graph *graph, double *y_ret, int op, double a, double b) {
     double y = pg_value_of(op, a, b);
@@ -40,21 +36,18 @@ static inline pg_status append(pg_graph *graph, pg_node_id *id_ret, int op, pg_n
 
 static pg_operand node_operand(pg_node_id id) { return (pg_operand){id, 0.0}; }
 
-static pg_node_id as_node(pg_graph *graph, pg_operand a) {
-    return a.id != 0 ? a.id : pg_take(graph, PG_OP_LEAF, a.number);
-}
-
 /* op(a, b), one of which is a number: that becomes a leaf once nothing can fail any more. */
 static pg_status append_mixed(pg_graph *graph, pg_node_id *id_ret, int op, pg_operand a,
                               pg_operand b) {
     double y;
-    pg_status status = evaluate(graph, &y, op, operand_data(graph, a), operand_data(graph, b));
+    pg_status status =
+        evaluate(graph, &y, op, pg_operand_data(graph, a), pg_operand_data(graph, b));
     if (status != PG_OK) return status;
     if (!pg_can_retain(&graph->nodes[a.id != 0 ? a.id : b.id])) return PG_ERR_LIMIT;
     status = pg_graph_reserve(graph, 2);
     if (status != PG_OK) return status;
-    pg_node_id left = as_node(graph, a);
-    *id_ret = pg_take_op(graph, op, y, left, as_node(graph, b));
+    pg_node_id left = pg_operand_node(graph, a);
+    *id_ret = pg_take_op(graph, op, y, left, pg_operand_node(graph, b));
     graph->nodes[*id_ret].refs = 1;
     return PG_OK;
 }
@@ -92,6 +85,12 @@ static inline pg_status append_any(pg_graph *graph, pg_node_id *id_ret, int op, 
     if (!usable(graph, a, b)) return PG_ERR_BAD_NODE;
     return a.id != 0 && b.id != 0 ? append(graph, id_ret, op, a.id, b.id)
                                   : append_mixed(graph, id_ret, op, a, b);
+}
+
+pg_status pg_expr_binary(pg_graph *graph, pg_node_id *id_ret, int op, pg_operand a, pg_operand b) {
+    const pg_op_info *info = pg_op_describe(op);
+    if (info == NULL || info->arity != 2) return PG_ERR_BAD_OP;
+    return append_any(graph, id_ret, op, a, b);
 }
 
 /* Give up the reference to a step on the way, which the result now uses. */

@@ -6,9 +6,9 @@
  * What they don't need, the owners, lies in an array beside it.
  *
  * A node's references are counted: one for each use by another node and one for each owner outside.
- * A freed node is chained into the free list through `next`, last freed first: a training loop that
- * drops a graph and builds the same one again finds its nodes in the same places, in the same
- * order.
+ * A freed node is chained into the free list through `next`, last freed first, so that a temporary
+ * takes the place, still in the cache, of the one before it. When large graphs go, the list is put
+ * in the order of addresses, so that the next one is built from neighbour to neighbour.
  */
 #ifndef PG_GRAPH_H
 #define PG_GRAPH_H
@@ -21,9 +21,9 @@
 #include <stdbool.h>
 
 /* Flags of a node. */
-#define PG_FLAG_CLOSURE 0x04u /* the owner has a closure to call instead of the op's kernel */
-#define PG_FLAG_KEPT 0x08u    /* the node owns its owner, not the other way round */
-#define PG_FLAG_INT 0x10u     /* the number was an int: ** 2 and not ** 2.0 */
+#define PG_FLAG_CLOSURE 0x01u /* the owner has a closure to call instead of the op's kernel */
+#define PG_FLAG_KEPT 0x02u    /* the node owns its owner, not the other way round */
+#define PG_FLAG_INT 0x04u     /* the number was an int: ** 2 and not ** 2.0 */
 
 /* The children of a node of any arity, and the derivatives by them. Owned by the node. */
 typedef struct pg_wide {
@@ -119,6 +119,16 @@ static inline pg_node_id pg_take_op(pg_graph *graph, int op, double y, pg_node_i
     nodes[a].refs++;
     if (b != 0) nodes[b].refs++;
     return id;
+}
+
+/* What an operand is worth. */
+static inline double pg_operand_data(const pg_graph *graph, pg_operand a) {
+    return a.id != 0 ? graph->nodes[a.id].data : a.number;
+}
+
+/* An operand's node; a number becomes a leaf without references, for which there must be room. */
+static inline pg_node_id pg_operand_node(pg_graph *graph, pg_operand a) {
+    return a.id != 0 ? a.id : pg_take(graph, PG_OP_LEAF, a.number);
 }
 
 /* References may be added to this node up to the number that any arena full of nodes can add. */

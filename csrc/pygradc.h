@@ -91,11 +91,13 @@ pg_status pg_graph_binary(pg_graph *graph, pg_node_id *id_ret, int op, pg_node_i
 
 /* What Python's expressions append, node for node as micrograd does. At least one operand is a
  * node; a number becomes a leaf of its own.
+ *   binary    op(a, b) as it stands
  *   add, mul  a number on the left comes second: 2 * v is mul(v, 2)
  *   sub       a + b * -1; a number b is negated first
  *   div       a * b ** -1; a number b is inverted first
  *   pow       a ** number is pown(a, number); otherwise pow(a, b)
  * Returns: as pg_graph_binary. */
+pg_status pg_expr_binary(pg_graph *graph, pg_node_id *id_ret, int op, pg_operand a, pg_operand b);
 pg_status pg_expr_add(pg_graph *graph, pg_node_id *id_ret, pg_operand a, pg_operand b);
 pg_status pg_expr_mul(pg_graph *graph, pg_node_id *id_ret, pg_operand a, pg_operand b);
 pg_status pg_expr_sub(pg_graph *graph, pg_node_id *id_ret, pg_operand a, pg_operand b);

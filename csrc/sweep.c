@@ -10,10 +10,8 @@
 #include "graph.h"
 #include "kernels.h"
 
-#include <string.h>
-
 static const size_t poll_every = 1 << 16;
-static const size_t ahead = 16;
+static const size_t ahead = 16; /* nodes to prefetch: about what memory takes, in nodes */
 
 static pg_status fault(pg_graph *graph, pg_status status, int op, int which, double a, double b) {
     graph->fault = (pg_fault){op, which, a, b};

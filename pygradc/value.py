@@ -137,5 +137,8 @@ def dot(
 
 
 def live_nodes() -> int:
-    """How many nodes live: those that Python holds, and those that they are made of."""
+    """How many nodes live: those that Python holds, and those that they are made of.
+
+    The exponent of `a ** 2` is one of them, though `_children` doesn't show it.
+    """
     return Scalar._live_nodes()

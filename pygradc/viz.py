@@ -16,11 +16,15 @@ MAX_NODES = 2000
 """Above this many nodes `draw_dot` refuses: dot's layout takes minutes from there on."""
 
 
-def _near(root: Any, max_depth: int | None) -> set[Any]:
-    """Root and what is at most max_depth steps below it; None: everything."""
+def _near(root: Any, max_depth: int | None, most: int | None = None) -> set[Any]:
+    """Root and what is at most max_depth steps below it; stops once there are more than `most`."""
     found, level, depth = {root}, [root], 0
     while level and (max_depth is None or depth < max_depth):
-        below = {child for node in level for child in node._children} - found
+        below: set[Any] = set()
+        for node in level:
+            below.update(child for child in node._children if child not in found)
+            if most is not None and len(found) + len(below) > most:
+                return found | below
         found |= below
         level, depth = list(below), depth + 1
     return found
@@ -88,12 +92,13 @@ def draw_dot(
         raise ImportError("drawing needs graphviz: pip install 'pygradc[draw]'") from error
     if rankdir not in ("LR", "TB"):
         raise ValueError(f"rankdir must be 'LR' or 'TB', not {rankdir!r}")
-    nodes, edges = trace(root, max_depth)
-    if len(nodes) > max_nodes:
+    counted = len(_near(root, max_depth, max_nodes))
+    if counted > max_nodes:
         raise ValueError(
-            f"{len(nodes)} nodes are too many to draw (max_nodes={max_nodes}); "
+            f"at least {counted} nodes are too many to draw (max_nodes={max_nodes}); "
             "draw the part near the root with max_depth=, say max_depth=5"
         )
+    nodes, edges = trace(root, max_depth)
     dot = Digraph(format=format, graph_attr={"rankdir": rankdir})
     name = {node: str(i) for i, node in enumerate(nodes)}
     for node in nodes:

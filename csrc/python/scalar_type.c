@@ -470,23 +470,11 @@ static PyObject *scalar_richcompare(PyObject *left, PyObject *right, int op) {
 /* ---- Methods that the op table gives --------------------------------------------------------- */
 
 static PyObject *binary_method(PyObject *self, PyObject *other, int op) {
-    static const char *const names[] = {
-        "",
-#define PG_UNARY(NAME, python, ...) python,
-#define PG_NUMBER PG_UNARY
-#define PG_BINARY PG_UNARY
-#include "../ops.def"
-    };
-    pg_operand b;
-    if (scalar_make_room(2) < 0 || scalar_require_operand(other, &b, names[op]) < 0) return NULL;
-    pg_node_id leaf = 0, id;
-    if (b.id == 0) {
-        pg_status made = pg_graph_leaf(scalar_global.graph, &leaf, b.number);
-        if (made != PG_OK) return scalar_raise(made);
-        b.id = leaf;
-    }
-    pg_status status = pg_graph_binary(scalar_global.graph, &id, op, ((scalar *)self)->id, b.id);
-    if (leaf != 0) scalar_release_node(leaf);
+    pg_operand a = {((scalar *)self)->id, 0.0}, b;
+    if (scalar_make_room(2) < 0 || scalar_require_operand(other, &b, pg_op_describe(op)->name) < 0)
+        return NULL;
+    pg_node_id id;
+    pg_status status = pg_expr_binary(scalar_global.graph, &id, op, a, b);
     return result_of(status, id);
 }
 

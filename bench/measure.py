@@ -1,9 +1,9 @@
-"""What is timed, and how. Each function here runs in a process of its own.
+"""What is timed, and how. Nothing here runs in the process of `run.py`.
 
-A process per competitor keeps heaps apart: the garbage collector's work depends on everything
-that lives in the process, so a library imported for one competitor would slow another (PyTorch's
-objects double the time of slots pure Python). `run.py` interleaves the processes; one works while
-the others wait.
+The garbage collector's work depends on everything that lives in a process: a library imported for
+one competitor slows another (PyTorch's objects double the time of slots pure Python). So `run.py`
+holds the race twice, with a process for each competitor and with one for all, and the competitors
+take turns; one works while the others wait.
 
 Times are lists of samples, so that the report can take medians and show the spread.
 """

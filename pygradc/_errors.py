@@ -16,7 +16,7 @@ def _call(op: int, a: float, b: float) -> str:
     """How the user wrote the op that failed."""
     row = OPS[op - 1]
     if row.takes_number and b == -1.0:  # what a / b is made of
-        return f"{a!r} ** -1.0, or a division by {a!r}"
+        return f"division by {a!r}, {a!r} ** -1.0"
     if row.symbol.startswith("**"):
         return f"{a!r} ** {b!r}"
     return f"{row.name}({a!r})" if row.arity == 1 else f"{row.name}({a!r}, {b!r})"

@@ -81,6 +81,7 @@ static pg_wide *new_wide(const pg_node_id *children, const double *locals, size_
     if (wide == NULL) return NULL;
     wide->count = count;
     wide->cursor = 0;
+    wide->kind = PG_WIDE_PLAIN;
     wide->locals = NULL;
     if (count > 0) memcpy(wide->ids, children, count * sizeof *children);
     if (locals != NULL) {

@@ -24,11 +24,21 @@
 #define PG_FLAG_CLOSURE 0x01u /* the owner has a closure to call instead of the op's kernel */
 #define PG_FLAG_KEPT 0x02u    /* the node owns its owner, not the other way round */
 #define PG_FLAG_INT 0x04u     /* the number was an int: ** 2 and not ** 2.0 */
+#define PG_FLAG_OLD 0x08u     /* lived before the trace that is under way */
+#define PG_FLAG_INPUT 0x10u   /* an input of that trace */
+
+/* What a wide node is. All but the first are made by a trace, and only a recording reads them. */
+typedef enum pg_wide_kind {
+    PG_WIDE_PLAIN = 0, /* given by number */
+    PG_WIDE_DETACH,    /* children[0] without its gradient */
+    PG_WIDE_SELECT     /* + the comparison; children: a, b, and the two that are compared */
+} pg_wide_kind;
 
 /* The children of a node of any arity, and the derivatives by them. Owned by the node. */
 typedef struct pg_wide {
     size_t count;
     size_t cursor;  /* topo.c: the child that a walk comes to next */
+    pg_wide_kind kind;
     double *locals; /* count of them behind the ids, or NULL */
     pg_node_id ids[];
 } pg_wide;

@@ -12,6 +12,11 @@
 
 #include <math.h>
 
+/* No overflow at either end. */
+static inline double sigmoid(double a) {
+    return a >= 0.0 ? 1.0 / (1.0 + exp(-a)) : exp(a) / (1.0 + exp(a));
+}
+
 /* y = op(a, b) */
 static inline double pg_value_of(int op, double a, double b) {
     switch (op) {
@@ -49,6 +54,21 @@ static inline pg_status pg_pole_of(double derivative, pg_status fault, double po
     if (isfinite(derivative) || fault == PG_OK) return PG_OK;
     if (isinf(derivative) && pole == 0.0 && isfinite(b)) return PG_ERR_ZERO_DIVISION;
     return pg_judge(derivative, PG_ERR_OVERFLOW, a, b);
+}
+
+/* The same for a derivative of this op that is at hand. */
+static inline pg_status pg_fault_of_derivative(int op, double derivative, double a, double b) {
+    const double y = pg_value_of(op, a, b);
+    (void)y;
+    switch (op) {
+#define PG_UNARY(NAME, python, symbol, y_, da_, fault, pole, ...)                                  \
+    case PG_OP_##NAME: return pg_pole_of(derivative, (fault), (pole), a, b);
+#define PG_NUMBER PG_UNARY
+#define PG_BINARY(NAME, python, symbol, y_, da_, db_, fault, pole, ...)                            \
+    case PG_OP_##NAME: return pg_pole_of(derivative, (fault), (pole), a, b);
+#include "ops.def"
+    default: return PG_OK;
+    }
 }
 
 #endif

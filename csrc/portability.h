@@ -13,4 +13,30 @@
 #define PG_PREFETCH(p) ((void)(p))
 #endif
 
+/* Levels of vectors on x86-64: a file between PG_BEGIN_x and PG_END_TARGET is compiled for x, and
+ * PG_HAS_x() tells whether this machine has it. Elsewhere there is one level. */
+#if defined(__x86_64__) && (defined(__GNUC__) || defined(__clang__))
+#define PG_X86_LEVELS 1
+#define PG_HAS_AVX2() (__builtin_cpu_supports("avx2") != 0)
+#define PG_HAS_AVX512()                                                                            \
+    (__builtin_cpu_supports("avx512f") != 0 && __builtin_cpu_supports("avx512dq") != 0)
+#if defined(__clang__)
+#define PG_BEGIN_AVX2                                                                              \
+    _Pragma("clang attribute push(__attribute__((target(\"avx2\"))), apply_to = function)")
+#define PG_BEGIN_AVX512                                                                            \
+    _Pragma("clang attribute push(__attribute__((target(\"avx512f,avx512dq,avx512vl\"))), apply_to = function)")
+#define PG_END_TARGET _Pragma("clang attribute pop")
+#else
+#define PG_BEGIN_AVX2 _Pragma("GCC push_options") _Pragma("GCC target(\"avx2\")")
+#define PG_BEGIN_AVX512                                                                            \
+    _Pragma("GCC push_options")                                                                    \
+        _Pragma("GCC target(\"avx512f,avx512dq,avx512vl,prefer-vector-width=512\")")
+#define PG_END_TARGET _Pragma("GCC pop_options")
+#endif
+#else
+#define PG_X86_LEVELS 0
+#define PG_HAS_AVX2() 0
+#define PG_HAS_AVX512() 0
+#endif
+
 #endif

@@ -27,7 +27,9 @@ typedef enum pg_status {
     PG_ERR_DOMAIN,        /* an operand outside the op's domain */
     PG_ERR_ZERO_DIVISION, /* zero to a negative power, or a derivative that divides by zero */
     PG_ERR_OVERFLOW,      /* finite operands, result too large for a double */
-    PG_ERR_STOPPED        /* a hook asked to stop */
+    PG_ERR_STOPPED,       /* a hook asked to stop */
+    PG_ERR_UNTRACEABLE,   /* a node that can't be replayed: a closure, derivatives given by number */
+    PG_ERR_BAD_FILE       /* bytes that are no sound program */
 } pg_status;
 
 /* One row of ops.def. */
@@ -172,11 +174,141 @@ pg_status pg_adam(pg_graph *graph, double *mean, double *square, const pg_node_i
                   size_t count, double lr, double beta1, double beta2, double eps,
                   double weight_decay, int decoupled, double step);
 
+/* ---- Recorded programs ---------------------------------------------------------------------- */
+
+/* A trace: until pg_trace_end, nodes that live now count as parameters, leaves that are added as
+ * constants, and those of pg_trace_input, which hold nan, as inputs. Traces don't nest. */
+void pg_trace_begin(pg_graph *graph);
+void pg_trace_end(pg_graph *graph);
+pg_status pg_trace_input(pg_graph *graph, pg_node_id *id_ret);
+/* Does this node's data depend on an input? 1, 0; -1 without memory. */
+int pg_trace_depends(pg_graph *graph, pg_node_id id);
+
+typedef enum pg_compare { /* the second four are the opposites of the first, also for nan */
+    PG_LESS = 0,
+    PG_LESS_EQUAL,
+    PG_GREATER,
+    PG_GREATER_EQUAL,
+    PG_NOT_LESS,
+    PG_NOT_LESS_EQUAL,
+    PG_NOT_GREATER,
+    PG_NOT_GREATER_EQUAL,
+    PG_COMPARE_COUNT
+} pg_compare;
+
+/* Nodes that only a recording understands: left < right ? a : b; and a without its gradient. */
+pg_status pg_trace_select(pg_graph *graph, pg_node_id *id_ret, int compare, pg_node_id left,
+                          pg_node_id right, pg_node_id a, pg_node_id b);
+pg_status pg_trace_detach(pg_graph *graph, pg_node_id *id_ret, pg_node_id a);
+
+typedef enum pg_pass { /* see csrc/passes.c; share and powers change bits, and are for fast mode */
+    PG_PASS_FOLD = 1,
+    PG_PASS_HOIST = 2,
+    PG_PASS_FUSE = 4,
+    PG_PASS_SHARE = 8,
+    PG_PASS_POWERS = 16
+} pg_pass;
+
+typedef struct pg_program pg_program; /* straight-line code; never changes once it is made */
+
+/* Record what the outputs, nodes of a trace that is under way, were computed from.
+ * In: passes  of pg_pass;  fast  replay with our own vector functions instead of libm's
+ * Returns: PG_OK; PG_ERR_NOMEM, PG_ERR_LIMIT; PG_ERR_UNTRACEABLE, pg_graph_fault then has its op */
+pg_status pg_record(pg_graph *graph, pg_program **program_ret, const pg_node_id *inputs,
+                    size_t input_count, const pg_node_id *outputs, size_t output_count,
+                    unsigned passes, int fast);
+void pg_program_free(pg_program *program); /* NULL is allowed */
+/* The nodes that the parameters of a program just recorded were; NULL for a loaded one. */
+const pg_node_id *pg_program_sources(const pg_program *program);
+
+typedef struct pg_program_size {
+    size_t inputs, params, outputs, constants;
+    size_t uniform_slots, row_slots, imports; /* slots: see csrc/program.h */
+    size_t uniform_instrs, row_instrs, pairs;
+    int fast;
+} pg_program_size;
+
+pg_program_size pg_program_measure(const pg_program *program);
+
+/* What pushes one output's gradient back to parameters, inputs or both. */
+typedef struct pg_reverse pg_reverse;
+enum { PG_WRT_PARAMS = 1, PG_WRT_INPUTS = 2 };
+pg_status pg_reverse_new(pg_reverse **reverse_ret, const pg_program *program, size_t output,
+                         unsigned wrt);
+void pg_reverse_free(pg_reverse *reverse); /* NULL is allowed */
+
+/* Where the inputs of the rows are: count of them, row after row stride doubles apart. A stride of
+ * 0 is one row for all. Arguments in turn give a program's inputs in order. */
+typedef struct pg_argument {
+    const double *data;
+    size_t stride, count;
+} pg_argument;
+
+/* What went wrong where, in the last call that returned PG_ERR_DOMAIN, _ZERO_DIVISION or
+ * _OVERFLOW. Row -1: in what depends on parameters only. */
+typedef struct pg_replay_fault {
+    int64_t row;
+    pg_fault fault;
+} pg_replay_fault;
+
+/* How many kinds of vectors this machine can be made to use: 1, what every machine of its kind has;
+ * on x86-64 also 2, AVX2, and 3, AVX-512. */
+int pg_vector_levels(void);
+
+/* Room to replay one program in one thread. In: level  0 .. pg_vector_levels() - 1, or -1: the
+ * widest. Returns: NULL without memory. */
+typedef struct pg_workspace pg_workspace;
+pg_workspace *pg_workspace_new(const pg_program *program, int level);
+void pg_workspace_free(pg_workspace *workspace); /* NULL is allowed */
+pg_replay_fault pg_workspace_fault(const pg_workspace *workspace);
+/* Called now and then in a long replay; nonzero stops it. NULL: nobody asks. */
+void pg_workspace_poll(pg_workspace *workspace, int (*poll)(void *), void *context);
+
+/* What a replay is to do. Rows are cut into chunks, whose number depends on that of the rows only;
+ * sums are formed chunk by chunk, and then in a fixed tree over all chunks. All arrays begin with
+ * the first row of first_chunk, or with first_chunk. */
+typedef struct pg_task {
+    const pg_argument *arguments; /* argument_count of them */
+    size_t argument_count;
+    const int64_t *index;             /* the numbers of the rows, or NULL: 0, 1, 2 ... */
+    size_t rows;                      /* of all chunks */
+    size_t first_chunk, last_chunk;   /* do these, without the last */
+    double *outputs;                  /* rows x outputs, or NULL */
+    double *gradients;                /* rows x outputs x inputs, or NULL */
+    double *partials;                 /* chunks x pg_partial_count, or NULL: no sums */
+    const pg_reverse *const *reverse; /* one an output; NULL: no gradients, no sums */
+    int ignore;                       /* let rows outside an op's domain give inf and nan */
+} pg_task;
+
+size_t pg_chunk_count(size_t rows);
+size_t pg_chunk_start(size_t rows, size_t chunk); /* its first row; rows for the one after the last */
+/* Doubles that a chunk's sums take: for each output its total and its accumulators. */
+size_t pg_partial_count(const pg_program *program, const pg_reverse *const *reverse);
+/* Compute what depends on the parameters only. Comes before the rows, in each workspace.
+ * Returns: as pg_replay. */
+pg_status pg_replay_begin(const pg_program *program, pg_workspace *workspace, const double *params,
+                          int ignore);
+/* Do the chunks first_chunk .. last_chunk - 1. Touches no graph: threads may share the program.
+ * Returns: PG_OK; PG_ERR_DOMAIN, _ZERO_DIVISION, _OVERFLOW (see pg_workspace_fault: the first row
+ *          that fails); PG_ERR_STOPPED */
+pg_status pg_replay(const pg_program *program, pg_workspace *workspace, const pg_task *task);
+/* When all chunks are done: the sums, and their gradients with respect to the parameters.
+ * In:  divisor   what both are divided by: 1, or the number of rows
+ * Out: totals    one an output
+ *      gradients outputs x params */
+pg_status pg_replay_finish(const pg_program *program, pg_workspace *workspace, const pg_task *task,
+                           double *totals, double *gradients, double divisor);
+/* The three in one, all chunks. task->partials may be NULL where there is one chunk. */
+pg_status pg_replay_sum(const pg_program *program, pg_workspace *workspace, const double *params,
+                        const pg_task *task, double *totals, double *gradients, double divisor);
+
 /* Testing only: let the n-th allocation from now fail, once; 0 turns it off. */
 void pg_alloc_fail_at(long n);
 
 /* Python only: create the type `Scalar` and add it to the module of this name, whose functions
  * these are. Returns: 0, or -1 after printing the exception, as an import does. */
 int pg_python_install(const char *module);
+/* Python only, for pg_workspace_poll: has a signal come, or has *stop, an int, become nonzero? */
+int pg_python_poll(void *stop);
 
 #endif

@@ -8,9 +8,28 @@ print(L, a.grad)        # Value(data=-8.0, grad=1.0) 6.0
 """
 
 from pygradc import losses, nn, optim
+from pygradc.program import Compiled, Program, compile
+from pygradc.tracing import TraceError, detach, maximum, minimum, where
 from pygradc.value import Value, dot, live_nodes, sum
 from pygradc.viz import draw_dot
 
 __version__ = "0.1.0"
 
-__all__ = ["Value", "dot", "draw_dot", "live_nodes", "losses", "nn", "optim", "sum"]
+__all__ = [
+    "Compiled",
+    "Program",
+    "TraceError",
+    "Value",
+    "compile",
+    "detach",
+    "dot",
+    "draw_dot",
+    "live_nodes",
+    "losses",
+    "maximum",
+    "minimum",
+    "nn",
+    "optim",
+    "sum",
+    "where",
+]

@@ -29,17 +29,33 @@ def _where(op: int, derivative: int, a: float, b: float) -> str:
     return f"derivative of {call} by its {'second' if derivative == 2 else 'first'} operand"
 
 
+def describe(status: int, op: int, derivative: int, a: float, b: float) -> str:
+    """What went wrong with which op of which operands."""
+    where = _where(op, derivative, a, b)
+    if status == lib.PG_ERR_DOMAIN:
+        return f"{where}: outside the real domain"
+    if status == lib.PG_ERR_ZERO_DIVISION:
+        return f"{where}: division by zero"
+    return f"{where}: result too large"
+
+
+_TYPES = {
+    lib.PG_ERR_DOMAIN: ValueError,
+    lib.PG_ERR_ZERO_DIVISION: ZeroDivisionError,
+    lib.PG_ERR_OVERFLOW: OverflowError,
+}
+
+
 def fail(status: int, op: int, derivative: int, a: float, b: float) -> NoReturn:
     """Raise what this status of the core means."""
     if status == lib.PG_ERR_LIMIT:
         raise OverflowError("the graph is full: at most 2**31 - 1 nodes, 2**32 uses of each")
     if status == lib.PG_ERR_BAD_NODE:
         raise RuntimeError("a Value went away while its number was being read")
-    if status not in (lib.PG_ERR_DOMAIN, lib.PG_ERR_ZERO_DIVISION, lib.PG_ERR_OVERFLOW):
+    if status == lib.PG_ERR_UNTRACEABLE:
+        from pygradc.tracing import untraceable
+
+        untraceable()
+    if status not in _TYPES:
         raise SystemError(f"the core returned status {status}")
-    where = _where(op, derivative, a, b)
-    if status == lib.PG_ERR_DOMAIN:
-        raise ValueError(f"{where}: outside the real domain")
-    if status == lib.PG_ERR_ZERO_DIVISION:
-        raise ZeroDivisionError(f"{where}: division by zero")
-    raise OverflowError(f"{where}: result too large")
+    raise _TYPES[status](describe(status, op, derivative, a, b))

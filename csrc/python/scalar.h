@@ -42,6 +42,9 @@ typedef struct scalar_state {
     PyObject *construct; /* (self, *args, **kwargs): what Value(...) means beyond one number */
     PyObject *number;    /* (object) -> float, int, or NotImplemented */
     PyObject *fail;      /* (status, op, derivative, a, b): raises */
+    PyObject *frozen;    /* (value, what): raises TraceError */
+    PyObject *condition; /* (left, comparison, right): a comparison during a trace */
+    int tracing;         /* a trace is under way */
     size_t adorned;      /* objects that the GC tracks because something hangs on them */
 } scalar_state;
 
@@ -80,6 +83,8 @@ PyObject *scalar_attributes(scalar *self);
 /* Make room for so many nodes before the graph is touched. May run the garbage collector, so it
  * comes before anything is read. 0, or -1 with MemoryError set. */
 int scalar_make_room(size_t count);
+/* Add these methods, which a table of another file has, to the type. 0 or -1. */
+int scalar_add_methods(PyTypeObject *type, PyMethodDef *methods);
 /* Turn a status into an exception. Always NULL. */
 PyObject *scalar_raise(pg_status status);
 /* A Value, or a number. 1; 0 if it is neither; -1 with an exception set. *is_int may be NULL. */
@@ -88,9 +93,26 @@ int scalar_operand(PyObject *object, pg_operand *operand_ret, int *is_int);
 int scalar_require_operand(PyObject *object, pg_operand *operand_ret, const char *what);
 int scalar_require_number(PyObject *object, double *number_ret, const char *what);
 
+/* scalar_trace.c */
+
+/* During a trace: would this number, that depends on an input, be frozen into the program? 0; or -1
+ * with TraceError set, which says `what` was asked for. */
+int scalar_check_traced(PyObject *self, const char *what);
+/* Is this an operand whose data depend on a trace's input? 1, 0, or -1 with an exception set. */
+int scalar_is_traced(PyObject *object);
+extern PyMethodDef scalar_trace_methods[];
+
+static inline int scalar_may_read(PyObject *self, const char *what) {
+    return PG_LIKELY(!scalar_global.tracing) ? 0 : scalar_check_traced(self, what);
+}
+
 /* scalar_attrs.c, scalar_calls.c */
 extern PyGetSetDef scalar_getset[];
 extern PyMethodDef scalar_call_methods[];
+/* The ids of a sequence of Values; PyMem_Free them. NULL with an exception set. */
+pg_node_id *scalar_gather_ids(PyObject *values, size_t *count_ret);
+/* A contiguous buffer of count float64, to be released; NULL with an exception set. */
+double *scalar_doubles_of(PyObject *array, Py_buffer *view, size_t count, int writable);
 PyObject *scalar_closure(scalar *self); /* borrowed, or NULL */
 int scalar_call_closure(void *owner);
 int scalar_init(PyObject *self, PyObject *args, PyObject *kwargs);

@@ -46,6 +46,7 @@ static double *number_at(PyObject *self, const number_field *field) {
 }
 
 static PyObject *get_number(PyObject *self, void *field) {
+    if (field == &data_field && scalar_may_read(self, ".data") < 0) return NULL;
     return PyFloat_FromDouble(*number_at(self, field));
 }
 
@@ -57,6 +58,7 @@ static int set_number(PyObject *self, PyObject *value, void *field) {
         return -1;
     }
     if (scalar_require_number(value, &number, name) < 0) return -1;
+    if (field == &data_field && scalar_may_read(self, "assigning .data") < 0) return -1;
     *number_at(self, field) = number;
     return 0;
 }

@@ -257,8 +257,7 @@ static PyObject *call_all_exactly(PyObject *type, PyObject *const *args, Py_ssiz
 
 /* ---- Optimisers ------------------------------------------------------------------------------ */
 
-/* The ids of a sequence of Values; PyMem_Free them. */
-static pg_node_id *gather_ids(PyObject *values, size_t *count_ret) {
+pg_node_id *scalar_gather_ids(PyObject *values, size_t *count_ret) {
     PyObject *fast = PySequence_Fast(values, "parameters must be a sequence of Values");
     if (fast == NULL) return NULL;
     Py_ssize_t count = PySequence_Fast_GET_SIZE(fast);
@@ -280,13 +279,13 @@ static pg_node_id *gather_ids(PyObject *values, size_t *count_ret) {
     return ids;
 }
 
-/* A writable array of count doubles. */
-static double *doubles_of(PyObject *array, Py_buffer *view, size_t count) {
-    if (PyObject_GetBuffer(array, view, PyBUF_CONTIG | PyBUF_FORMAT) < 0) return NULL;
+double *scalar_doubles_of(PyObject *array, Py_buffer *view, size_t count, int writable) {
+    const int wanted = (writable ? PyBUF_CONTIG : PyBUF_CONTIG_RO) | PyBUF_FORMAT;
+    if (PyObject_GetBuffer(array, view, wanted) < 0) return NULL;
     if ((size_t)view->len == count * sizeof(double) && view->format != NULL &&
         strcmp(view->format, "d") == 0)
         return view->buf;
-    PyErr_Format(PyExc_ValueError, "an optimiser's state must be %zu float64", count);
+    PyErr_Format(PyExc_ValueError, "expected an array of %zu float64", count);
     PyBuffer_Release(view);
     return NULL;
 }
@@ -294,7 +293,7 @@ static double *doubles_of(PyObject *array, Py_buffer *view, size_t count) {
 static PyObject *call_zero_grad(PyObject *type, PyObject *values) {
     (void)type;
     size_t count;
-    pg_node_id *ids = gather_ids(values, &count);
+    pg_node_id *ids = scalar_gather_ids(values, &count);
     if (ids == NULL) return NULL;
     pg_status status = pg_zero_grad(scalar_global.graph, ids, count);
     PyMem_Free(ids);
@@ -308,10 +307,10 @@ static PyObject *call_sgd(PyObject *type, PyObject *args) {
     double lr, momentum, decay;
     if (!PyArg_ParseTuple(args, "OOddd", &values, &state, &lr, &momentum, &decay)) return NULL;
     size_t count;
-    pg_node_id *ids = gather_ids(values, &count);
+    pg_node_id *ids = scalar_gather_ids(values, &count);
     if (ids == NULL) return NULL;
     Py_buffer view = {0};
-    double *velocity = state != Py_None ? doubles_of(state, &view, count) : NULL;
+    double *velocity = state != Py_None ? scalar_doubles_of(state, &view, count, 1) : NULL;
     PyObject *result = NULL;
     if (velocity != NULL || state == Py_None) {
         pg_status status = pg_sgd(scalar_global.graph, velocity, ids, count, lr, momentum, decay);
@@ -332,11 +331,11 @@ static PyObject *call_adam(PyObject *type, PyObject *args) {
                           &decay, &decoupled, &step))
         return NULL;
     size_t count;
-    pg_node_id *ids = gather_ids(values, &count);
+    pg_node_id *ids = scalar_gather_ids(values, &count);
     if (ids == NULL) return NULL;
     Py_buffer mean_view = {0}, square_view = {0};
-    double *mean = doubles_of(means, &mean_view, count);
-    double *square = mean != NULL ? doubles_of(squares, &square_view, count) : NULL;
+    double *mean = scalar_doubles_of(means, &mean_view, count, 1);
+    double *square = mean != NULL ? scalar_doubles_of(squares, &square_view, count, 1) : NULL;
     if (square != NULL) {
         pg_status status = pg_adam(scalar_global.graph, mean, square, ids, count, lr, beta1, beta2,
                                    eps, decay, decoupled, step);

@@ -452,7 +452,16 @@ static PyObject *slot_pos(PyObject *self) { return Py_NewRef(self); }
 static PyObject *slot_abs(PyObject *self) { return unary(self, PG_OP_ABS); }
 
 static PyObject *slot_float(PyObject *self) {
+    if (scalar_may_read(self, "float()") < 0) return NULL;
     return PyFloat_FromDouble(scalar_node((scalar *)self)->data);
+}
+
+/* Every Value is true, as objects are; during a trace the question would freeze the answer. */
+static int slot_bool(PyObject *self) { return scalar_may_read(self, "bool()") < 0 ? -1 : 1; }
+
+/* A comparison of what a trace's inputs decide: not a bool, but an object that says so. */
+static PyObject *traced_comparison(PyObject *left, PyObject *right, int op) {
+    return PyObject_CallFunction(scalar_global.condition, "OiO", left, op, right);
 }
 
 /* Values are ordered by their data; equal are only the same ones. */
@@ -462,6 +471,11 @@ static PyObject *scalar_richcompare(PyObject *left, PyObject *right, int op) {
     int found = scalar_operand(right, &operand, NULL);
     if (found < 0) return NULL;
     if (found == 0) Py_RETURN_NOTIMPLEMENTED;
+    if (PG_UNLIKELY(scalar_global.tracing)) {
+        int traced = scalar_is_traced(left);
+        if (traced == 0) traced = scalar_is_traced(right);
+        if (traced != 0) return traced < 0 ? NULL : traced_comparison(left, right, op);
+    }
     double a = scalar_node((scalar *)left)->data;
     double b = operand.id != 0 ? pg_node_data(scalar_global.graph, operand.id) : operand.number;
     Py_RETURN_RICHCOMPARE(a, b, op);
@@ -527,6 +541,7 @@ static PyType_Slot slots[] = {
     {Py_nb_positive, slot_pos},
     {Py_nb_absolute, slot_abs},
     {Py_nb_float, slot_float},
+    {Py_nb_bool, slot_bool},
     {Py_tp_hash, NULL}, /* filled in: object's own, by identity */
     {0, NULL},
 };
@@ -570,11 +585,26 @@ int scalar_is_native(int op) {
     return method == natives[op].method;
 }
 
+int scalar_add_methods(PyTypeObject *type, PyMethodDef *methods) {
+    for (PyMethodDef *method = methods; method->ml_name != NULL; method++) {
+        PyObject *function = PyCFunction_New(method, NULL);
+        PyObject *wrapped = function != NULL ? PyStaticMethod_New(function) : NULL;
+        int failed = wrapped == NULL ||
+                     PyObject_SetAttrString((PyObject *)type, method->ml_name, wrapped) < 0;
+        Py_XDECREF(wrapped);
+        Py_XDECREF(function);
+        if (failed) return -1;
+    }
+    return 0;
+}
+
 static PyTypeObject *make_type(void) {
     for (PyType_Slot *slot = slots; slot->slot != 0; slot++)
         if (slot->slot == Py_tp_hash) slot->pfunc = (void *)PyBaseObject_Type.tp_hash;
     PyTypeObject *type = (PyTypeObject *)PyType_FromSpec(&spec);
-    if (type != NULL && add_op_methods(type) < 0) Py_CLEAR(type);
+    if (type != NULL &&
+        (add_op_methods(type) < 0 || scalar_add_methods(type, scalar_trace_methods) < 0))
+        Py_CLEAR(type);
     return type;
 }
 

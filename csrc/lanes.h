@@ -1,0 +1,52 @@
+/* lanes.h - a block of rows, and the functions that run a program's code over it.
+ *
+ * lanes_kernels.h has the functions, written for any number of lanes; lanes_base.c, lanes_avx2.c
+ * and lanes_avx512.c compile them for 1, 8 and 32 lanes, for libm's functions and for our own, and
+ * for a kind of vectors each. All kinds give the same bits. */
+#ifndef PG_LANES_H
+#define PG_LANES_H
+
+#include "program.h"
+
+enum { PG_SUBLANES = 8 }; /* an accumulator keeps as many sums: row r is in sum r % 8 */
+
+/* Code, and where it runs. Slot s has its numbers at values + s * lanes. */
+typedef struct pg_block {
+    const pg_program *program;
+    const pg_instr *code; /* the part that runs */
+    size_t length;
+    const double *uniform; /* the uniform slots */
+    double *values, *grads;
+    double *accumulators; /* PG_SUBLANES doubles each */
+    const pg_reverse *reverse;
+    const pg_step *steps; /* those to run, of the reverse */
+    size_t step_count;
+    size_t active; /* lanes that hold a row; the others repeat the last row */
+    bool judge;    /* stop where a row leaves an op's domain */
+    size_t fault_lane;
+    pg_fault fault;
+} pg_block;
+
+typedef pg_status pg_run(pg_block *block);
+
+typedef struct pg_lanes {
+    pg_run *forward;  /* values of all slots that the code writes */
+    pg_run *backward; /* the steps; gradients of what they reach */
+    void (*fold)(double *accumulator, const double *lanes, size_t active);
+} pg_lanes;
+
+enum { PG_ONE, PG_EIGHT, PG_THIRTY_TWO, PG_WIDTHS };
+
+/* The functions for [libm's, ours] and each width. */
+typedef const pg_lanes pg_lane_table[2][PG_WIDTHS];
+extern pg_lane_table pg_lanes_base;
+#if PG_X86_LEVELS
+extern pg_lane_table pg_lanes_avx2, pg_lanes_avx512;
+#endif
+
+/* Is one of these results of op (derivative 0), or of its derivatives (1, 2), an error in an active
+ * lane? Notes the first in the block. */
+bool pg_judge_lanes(pg_block *block, int op, int derivative, const double *results, const double *a,
+                    const double *b, pg_status *status_ret);
+
+#endif

@@ -1,0 +1,54 @@
+/* lanes_levels.h - the kernels of one level: 1, 8 and 32 lanes, libm's functions and our own.
+ * Included once by each of lanes_base.c, lanes_avx2.c and lanes_avx512.c, which define LEVEL. */
+#include "kernels.h"
+#include "lanes.h"
+
+#include <float.h>
+
+#define PG_JOIN_(a, b, c) a##_##b##_##c
+#define PG_JOIN(a, b, c) PG_JOIN_(a, b, c)
+
+#define NAME(x) PG_JOIN(x, LANES, exact)
+#define LANES 1
+#include "lanes_kernels.h"
+#undef LANES
+#define LANES 8
+#include "lanes_kernels.h"
+#undef LANES
+#define LANES 32
+#include "lanes_kernels.h"
+#undef LANES
+#undef NAME
+
+#include "fastmath.h"
+#define exp pg_fast_exp
+#define log pg_fast_log
+#define tanh pg_fast_tanh
+#define erf pg_fast_erf
+#define sigmoid pg_fast_sigmoid
+#define NAME(x) PG_JOIN(x, LANES, fast)
+#define LANES 1
+#include "lanes_kernels.h"
+#undef LANES
+#define LANES 8
+#include "lanes_kernels.h"
+#undef LANES
+#define LANES 32
+#include "lanes_kernels.h"
+#undef LANES
+#undef NAME
+#undef exp
+#undef log
+#undef tanh
+#undef erf
+#undef sigmoid
+
+#define PG_LANES(lanes, math)                                                                      \
+    {                                                                                              \
+        forward_##lanes##_##math, backward_##lanes##_##math, fold_lanes_##lanes##_##math           \
+    }
+
+pg_lane_table PG_LANE_TABLE = {
+    {PG_LANES(1, exact), PG_LANES(8, exact), PG_LANES(32, exact)},
+    {PG_LANES(1, fast), PG_LANES(8, fast), PG_LANES(32, fast)},
+};

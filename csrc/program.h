@@ -1,0 +1,111 @@
+/* program.h - straight-line code over slots: what is replayed, saved and listed.
+ *
+ * A program has two parts. The uniform part depends on no input; it runs once a replay, on one
+ * number a slot. The row part runs over blocks of rows, on one number a slot and lane.
+ *
+ *   uniform slots  [constants | parameters | results of the uniform code]
+ *   row slots      [inputs | imports: uniform slots, spread over the lanes | results of row code]
+ *
+ * Each instruction writes a slot of its own, after those that it reads: adjoints need all values.
+ * A program is checked once, when it is made or loaded, and replayed without checks. It is never
+ * changed afterwards, so that any number of threads may replay it. */
+#ifndef PG_PROGRAM_H
+#define PG_PROGRAM_H
+
+#include "tape.h"
+
+/* How a DOT reads its operands; flags. */
+enum {
+    PG_DOT_STARTS = 1,        /* from slot a; else from the first product */
+    PG_DOT_UNIFORM_START = 2, /* a is a uniform slot, though the code is a row's */
+    PG_DOT_WEIGHTED = 4       /* left factors are uniform slots, right ones row slots */
+};
+
+typedef struct pg_instr {
+    uint8_t op;
+    uint8_t shape;         /* SELECT: the comparison; DOT: flags */
+    uint32_t dst, a, b;    /* slots; of DOT a is the start */
+    uint32_t first, count; /* DOT and SELECT: pairs of slots */
+} pg_instr;
+
+struct pg_program {
+    double *constants;
+    size_t constant_count, param_count, uniform_slots;
+    size_t input_count, import_count, row_slots;
+    uint32_t *imports; /* the uniform slots that row slots input_count ... are copies of */
+    pg_instr *code;    /* the uniform part, then the row part */
+    size_t uniform_length, length;
+    pg_pair *pairs;
+    size_t pair_count;
+    uint32_t *outputs; /* row slots */
+    size_t output_count;
+    uint32_t **orders; /* for each output the instructions in the order of backward() */
+    size_t *order_counts;
+    int fast;            /* math: our own vector functions instead of libm's */
+    pg_node_id *sources; /* while it is being made: the nodes of the parameters */
+};
+
+/* What happens to a contribution to a gradient. */
+typedef enum pg_give {
+    PG_GIVE_NONE = 0, /* nobody asks for it */
+    PG_GIVE_STORE,    /* the first of this slot */
+    PG_GIVE_ADD,
+    PG_GIVE_FOLD /* summed over the rows, into an accumulator */
+} pg_give;
+
+typedef struct pg_target {
+    uint32_t give; /* pg_give */
+    uint32_t at;   /* a slot, or an accumulator */
+} pg_target;
+
+/* One step back: instruction `instr` passes its gradient on. Of a DOT, the targets of its pairs are
+ * at `first`: left and right of the first pair, left and right of the second ... */
+typedef struct pg_step {
+    uint32_t instr; /* or PG_COLLECT: add accumulator b.at to uniform gradient a.at */
+    uint32_t first;
+    pg_target a, b;
+} pg_step;
+
+enum { PG_COLLECT = 0xffffffff };
+
+/* What pushes one output's gradient back: to the parameters, to the inputs, or to both. */
+struct pg_reverse {
+    pg_step *rows, *uniform;
+    size_t row_count, row_capacity, uniform_count, uniform_capacity;
+    pg_target *targets;
+    size_t target_count, target_capacity;
+    size_t accumulators;
+    uint32_t output;          /* its row slot */
+    uint8_t *input_reached;   /* for each input: does it get a gradient at all? */
+    uint8_t *uniform_reached; /* for each uniform slot, likewise */
+};
+
+/* The uniform slot of which this row slot is a copy, or PG_NO_VALUE. */
+static inline uint32_t pg_import_of(const pg_program *program, uint32_t slot) {
+    size_t index = (size_t)slot - program->input_count;
+    return slot >= program->input_count && index < program->import_count ? program->imports[index]
+                                                                         : PG_NO_VALUE;
+}
+
+/* How many of an instruction's operands a and b get a gradient. DOT is another matter. */
+static inline int pg_gradient_operands(int op) {
+    switch (op) {
+    case PG_OP_DETACH: return 0;
+    case PG_OP_RECIP:
+    case PG_OP_COPY: return 1;
+    case PG_OP_SELECT: return 2;
+    default: return pg_op_describe(op)->arity;
+    }
+}
+
+/* An all-zero program, or NULL. */
+pg_program *pg_program_new(void);
+
+/* program.c: a tape that went through its passes becomes a program. */
+pg_status pg_program_lower(pg_program **program_ret, const pg_tape *tape);
+
+/* Is it right: slots in range, operands written before they are read, orders of instructions that
+ * exist, each once? */
+bool pg_program_is_sound(const pg_program *program);
+
+#endif

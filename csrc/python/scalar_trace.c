@@ -1,0 +1,253 @@
+/* scalar_trace.c - recorded programs, as far as they touch the default graph: tracing a function,
+ * recording what it made, reading and writing parameters, and the node that a replay's result is.
+ *
+ * The replay itself touches no graph; it crosses through cffi, which lets go of the GIL. */
+#include "scalar.h"
+
+/* ---- Tracing --------------------------------------------------------------------------------- */
+
+int scalar_is_traced(PyObject *object) {
+    if (!scalar_check(object)) return 0;
+    int depends = pg_trace_depends(scalar_global.graph, ((scalar *)object)->id);
+    if (depends < 0) PyErr_NoMemory();
+    return depends;
+}
+
+int scalar_check_traced(PyObject *self, const char *what) {
+    int traced = scalar_is_traced(self);
+    if (traced <= 0) return traced;
+    PyObject *result = PyObject_CallFunction(scalar_global.frozen, "Os", self, what);
+    Py_XDECREF(result);
+    return -1;
+}
+
+/* _trace_begin(), _trace_end(); pygradc/tracing.py sees to it that traces don't nest. */
+static PyObject *trace_begin(PyObject *module, PyObject *none) {
+    (void)module, (void)none;
+    pg_trace_begin(scalar_global.graph);
+    scalar_global.tracing = 1;
+    Py_RETURN_NONE;
+}
+
+static PyObject *trace_end(PyObject *module, PyObject *none) {
+    (void)module, (void)none;
+    pg_trace_end(scalar_global.graph);
+    scalar_global.tracing = 0;
+    Py_RETURN_NONE;
+}
+
+static PyObject *node_or_error(pg_status status, pg_node_id id) {
+    return status == PG_OK ? scalar_adopt_node(id) : scalar_raise(status);
+}
+
+/* _trace_input() -> Value */
+static PyObject *trace_input(PyObject *module, PyObject *none) {
+    (void)module, (void)none;
+    if (scalar_make_room(1) < 0) return NULL;
+    pg_node_id id = 0;
+    pg_status status = pg_trace_input(scalar_global.graph, &id);
+    return node_or_error(status, id);
+}
+
+/* _is_traced(object) -> bool */
+static PyObject *is_traced(PyObject *module, PyObject *object) {
+    (void)module;
+    int traced = scalar_global.tracing ? scalar_is_traced(object) : 0;
+    return traced < 0 ? NULL : PyBool_FromLong(traced);
+}
+
+/* _trace_select(comparison, left, right, a, b) -> Value; all four are Values */
+static PyObject *trace_select(PyObject *module, PyObject *args) {
+    (void)module;
+    PyTypeObject *base = scalar_global.base;
+    PyObject *left, *right, *a, *b;
+    int compare;
+    if (!PyArg_ParseTuple(args, "iO!O!O!O!", &compare, base, &left, base, &right, base, &a, base,
+                          &b) ||
+        scalar_make_room(1) < 0)
+        return NULL;
+    pg_node_id id = 0;
+    pg_status status =
+        pg_trace_select(scalar_global.graph, &id, compare, ((scalar *)left)->id,
+                        ((scalar *)right)->id, ((scalar *)a)->id, ((scalar *)b)->id);
+    return node_or_error(status, id);
+}
+
+/* _trace_detach(a) -> Value */
+static PyObject *trace_detach(PyObject *module, PyObject *a) {
+    (void)module;
+    if (!PyObject_TypeCheck(a, scalar_global.base))
+        return PyErr_Format(PyExc_TypeError, "detach: not a Value");
+    if (scalar_make_room(1) < 0) return NULL;
+    pg_node_id id = 0;
+    pg_status status = pg_trace_detach(scalar_global.graph, &id, ((scalar *)a)->id);
+    return node_or_error(status, id);
+}
+
+/* _adopt_trace(frozen, condition): what tracing.py does when a traced number is asked for. */
+static PyObject *adopt_trace(PyObject *module, PyObject *args) {
+    (void)module;
+    PyObject *frozen, *condition;
+    if (!PyArg_ParseTuple(args, "OO", &frozen, &condition)) return NULL;
+    scalar_global.frozen = Py_NewRef(frozen);
+    scalar_global.condition = Py_NewRef(condition);
+    Py_RETURN_NONE;
+}
+
+/* ---- Recording ------------------------------------------------------------------------------- */
+
+static PyObject *values_of(const pg_node_id *ids, size_t count) {
+    PyObject *tuple = PyTuple_New((Py_ssize_t)count);
+    for (size_t i = 0; tuple != NULL && i < count; i++) {
+        PyObject *value = scalar_of_node(ids[i]);
+        if (value == NULL) Py_CLEAR(tuple);
+        else PyTuple_SET_ITEM(tuple, (Py_ssize_t)i, value);
+    }
+    return tuple;
+}
+
+/* (the program's address, its parameters) */
+static PyObject *program_and_params(pg_program *program) {
+    size_t count = pg_program_measure(program).params;
+    PyObject *params = values_of(pg_program_sources(program), count);
+    PyObject *address = params != NULL ? PyLong_FromVoidPtr(program) : NULL;
+    PyObject *result = address != NULL ? PyTuple_Pack(2, address, params) : NULL;
+    Py_XDECREF(params);
+    Py_XDECREF(address);
+    if (result == NULL) pg_program_free(program);
+    return result;
+}
+
+/* _record(inputs, outputs, passes, fast) -> (address, parameters); sequences of Values. The caller
+ * frees the program. */
+static PyObject *record(PyObject *module, PyObject *args) {
+    (void)module;
+    PyObject *inputs, *outputs;
+    unsigned passes;
+    int fast;
+    if (!PyArg_ParseTuple(args, "OOIp", &inputs, &outputs, &passes, &fast)) return NULL;
+    size_t input_count, output_count;
+    pg_node_id *input_ids = scalar_gather_ids(inputs, &input_count);
+    pg_node_id *output_ids = input_ids ? scalar_gather_ids(outputs, &output_count) : NULL;
+    PyObject *result = NULL;
+    if (output_ids != NULL) {
+        pg_program *program = NULL;
+        pg_status status = pg_record(scalar_global.graph, &program, input_ids, input_count,
+                                     output_ids, output_count, passes, fast);
+        result = status == PG_OK ? program_and_params(program) : scalar_raise(status);
+    }
+    PyMem_Free(input_ids);
+    PyMem_Free(output_ids);
+    return result;
+}
+
+/* ---- Parameters and results ------------------------------------------------------------------ */
+
+enum { read_data, write_data, write_grad };
+
+/* Copy between the Values of a sequence and an array of as many float64. */
+static PyObject *copy_numbers(PyObject *const *args, Py_ssize_t arg_count, int what) {
+    if (arg_count != 2) return PyErr_Format(PyExc_TypeError, "two arguments: Values and an array");
+    size_t count;
+    pg_node_id *ids = scalar_gather_ids(args[0], &count);
+    if (ids == NULL) return NULL;
+    Py_buffer view;
+    double *numbers = scalar_doubles_of(args[1], &view, count, what == read_data);
+    pg_node *nodes = scalar_global.graph->nodes;
+    for (size_t i = 0; numbers != NULL && i < count; i++) {
+        if (what == read_data) numbers[i] = nodes[ids[i]].data;
+        else if (what == write_data) nodes[ids[i]].data = numbers[i];
+        else nodes[ids[i]].u.grad = numbers[i];
+    }
+    PyMem_Free(ids);
+    if (numbers == NULL) return NULL;
+    PyBuffer_Release(&view);
+    Py_RETURN_NONE;
+}
+
+static PyObject *read_numbers(PyObject *module, PyObject *const *args, Py_ssize_t count) {
+    (void)module;
+    return copy_numbers(args, count, read_data);
+}
+
+static PyObject *write_numbers(PyObject *module, PyObject *const *args, Py_ssize_t count) {
+    (void)module;
+    return copy_numbers(args, count, write_data);
+}
+
+static PyObject *write_gradients(PyObject *module, PyObject *const *args, Py_ssize_t count) {
+    (void)module;
+    return copy_numbers(args, count, write_grad);
+}
+
+/* _result(data, children, derivatives) -> Value: derivatives an array, one for each child. */
+static PyObject *make_result(PyObject *module, PyObject *const *args, Py_ssize_t arg_count) {
+    (void)module;
+    if (arg_count != 3) return PyErr_Format(PyExc_TypeError, "_result takes 3 arguments");
+    double data = PyFloat_AsDouble(args[0]);
+    if ((data == -1.0 && PyErr_Occurred()) || scalar_make_room(1) < 0) return NULL;
+    size_t count;
+    pg_node_id *ids = scalar_gather_ids(args[1], &count);
+    if (ids == NULL) return NULL;
+    PyObject *result = NULL;
+    Py_buffer view;
+    double *locals = scalar_doubles_of(args[2], &view, count, 0);
+    if (locals != NULL) {
+        pg_node_id id = 0;
+        pg_status status = pg_graph_wide(scalar_global.graph, &id, data, ids, locals, count);
+        PyBuffer_Release(&view);
+        result = node_or_error(status, id);
+    }
+    PyMem_Free(ids);
+    return result;
+}
+
+/* ---- Ctrl-C ---------------------------------------------------------------------------------- */
+
+/* What a signal's handler raised during a replay, until Python asks for it: a cffi call can't
+ * return with an exception set. Handlers run in the main thread only. */
+static struct {
+    PyObject *type, *error, *traceback;
+} raised;
+
+int pg_python_poll(void *stop) {
+    if (*(volatile int *)stop) return 1;
+    PyGILState_STATE gil = PyGILState_Ensure();
+    int failed = PyErr_CheckSignals();
+    if (failed) {
+        Py_CLEAR(raised.type);
+        Py_CLEAR(raised.error);
+        Py_CLEAR(raised.traceback);
+        PyErr_Fetch(&raised.type, &raised.error, &raised.traceback);
+    }
+    PyGILState_Release(gil);
+    return failed != 0;
+}
+
+/* _raise_signal(): raise it now. */
+static PyObject *raise_signal(PyObject *module, PyObject *none) {
+    (void)module, (void)none;
+    if (raised.type == NULL) Py_RETURN_NONE;
+    PyErr_Restore(raised.type, raised.error, raised.traceback);
+    raised.type = raised.error = raised.traceback = NULL;
+    return NULL;
+}
+
+#define PG_FAST(function) (PyCFunction)(void (*)(void))(function)
+
+PyMethodDef scalar_trace_methods[] = {
+    {"_trace_begin", trace_begin, METH_NOARGS, NULL},
+    {"_trace_end", trace_end, METH_NOARGS, NULL},
+    {"_trace_input", trace_input, METH_NOARGS, NULL},
+    {"_is_traced", is_traced, METH_O, NULL},
+    {"_trace_select", trace_select, METH_VARARGS, NULL},
+    {"_trace_detach", trace_detach, METH_O, NULL},
+    {"_adopt_trace", adopt_trace, METH_VARARGS, NULL},
+    {"_record", record, METH_VARARGS, NULL},
+    {"_read", PG_FAST(read_numbers), METH_FASTCALL, NULL},
+    {"_write", PG_FAST(write_numbers), METH_FASTCALL, NULL},
+    {"_write_grad", PG_FAST(write_gradients), METH_FASTCALL, NULL},
+    {"_raise_signal", raise_signal, METH_NOARGS, NULL},
+    {"_result", PG_FAST(make_result), METH_FASTCALL, NULL},
+    {NULL, NULL, 0, NULL},
+};

@@ -1,0 +1,220 @@
+/* record.c - graph to tape: what a traced function's outputs were computed from.
+ *
+ * While a function is traced it runs on ordinary nodes. Its inputs are leaves that hold nan; nodes
+ * that lived before the trace are flagged as old, and are the parameters, whatever they were made
+ * of. A leaf that the function made is a constant. Nodes that can't be replayed (a closure, given
+ * derivatives) stop the recording.
+ * The walk is depth first, children from left to right, so the tape comes in backward()'s order.
+ * Owns nothing but its scratch. Cost: O(nodes reached); one pass over the arena at either end of a
+ * trace. */
+#include "tape.h"
+
+#include <math.h>
+#include <string.h>
+
+enum { no_node_yet = 0 };
+
+void pg_trace_begin(pg_graph *graph) {
+    for (size_t i = 1; i < graph->used; i++)
+        if (graph->nodes[i].op != PG_OP_FREE) graph->nodes[i].flags |= PG_FLAG_OLD;
+}
+
+void pg_trace_end(pg_graph *graph) {
+    for (size_t i = 1; i < graph->used; i++)
+        graph->nodes[i].flags &= (uint8_t)~(PG_FLAG_OLD | PG_FLAG_INPUT);
+}
+
+pg_status pg_trace_input(pg_graph *graph, pg_node_id *id_ret) {
+    pg_status status = pg_graph_leaf(graph, id_ret, NAN);
+    if (status == PG_OK) graph->nodes[*id_ret].flags |= PG_FLAG_INPUT;
+    return status;
+}
+
+/* A node of these operands that only a recording understands. */
+static pg_status add_symbol(pg_graph *graph, pg_node_id *id_ret, pg_wide_kind kind,
+                            const pg_node_id *operands, size_t count) {
+    pg_status status = pg_graph_wide(graph, id_ret, NAN, operands, NULL, count);
+    if (status == PG_OK) graph->nodes[*id_ret].of.wide->kind = kind;
+    return status;
+}
+
+pg_status pg_trace_select(pg_graph *graph, pg_node_id *id_ret, int compare, pg_node_id left,
+                          pg_node_id right, pg_node_id a, pg_node_id b) {
+    if (compare < 0 || compare >= PG_COMPARE_COUNT) return PG_ERR_BAD_OP;
+    const pg_node_id operands[] = {a, b, left, right};
+    return add_symbol(graph, id_ret, (pg_wide_kind)(PG_WIDE_SELECT + compare), operands, 4);
+}
+
+pg_status pg_trace_detach(pg_graph *graph, pg_node_id *id_ret, pg_node_id a) {
+    return add_symbol(graph, id_ret, PG_WIDE_DETACH, &a, 1);
+}
+
+/* ---- The walk -------------------------------------------------------------------------------- */
+
+typedef struct frame {
+    pg_node_id id;
+    uint32_t next; /* the child that the walk comes to next */
+} frame;
+
+typedef struct walker {
+    pg_graph *graph;
+    uint32_t *value_of; /* for each slot of the arena its value + 1; 0: not seen yet */
+    frame *stack;
+    size_t depth, capacity;
+} walker;
+
+static pg_status walker_begin(walker *walk, pg_graph *graph) {
+    *walk = (walker){.graph = graph};
+    walk->value_of = pg_realloc(NULL, graph->used, sizeof *walk->value_of);
+    if (walk->value_of == NULL) return PG_ERR_NOMEM;
+    memset(walk->value_of, 0, graph->used * sizeof *walk->value_of);
+    return PG_OK;
+}
+
+static void walker_end(walker *walk) {
+    pg_free(walk->value_of);
+    pg_free(walk->stack);
+}
+
+static pg_status push(walker *walk, pg_node_id id) {
+    if (pg_grow((void **)&walk->stack, &walk->capacity, walk->depth, sizeof *walk->stack) < 0)
+        return PG_ERR_NOMEM;
+    walk->stack[walk->depth++] = (frame){id, 0};
+    return PG_OK;
+}
+
+/* The walk ends here: a leaf, or a node that was there before the trace. */
+static bool is_end(const pg_node *node) {
+    return node->op == PG_OP_LEAF || (node->flags & PG_FLAG_OLD) != 0;
+}
+
+/* The next child of the frame on top that was not seen yet, or 0. */
+static pg_node_id next_child(walker *walk) {
+    frame *top = &walk->stack[walk->depth - 1];
+    size_t count;
+    const pg_node_id *held = pg_holds(&walk->graph->nodes[top->id], &count);
+    while (top->next < count) {
+        pg_node_id child = held[top->next++];
+        if (walk->value_of[child] == no_node_yet) return child;
+    }
+    return 0;
+}
+
+int pg_trace_depends(pg_graph *graph, pg_node_id id) {
+    const pg_node *node = &graph->nodes[id];
+    if (is_end(node)) return (node->flags & PG_FLAG_INPUT) != 0;
+    walker walk;
+    int found = 0;
+    pg_status status = walker_begin(&walk, graph);
+    if (status == PG_OK) status = push(&walk, id);
+    while (status == PG_OK && walk.depth > 0 && !found) {
+        pg_node_id child = next_child(&walk);
+        if (child == 0) {
+            walk.depth--;
+            continue;
+        }
+        walk.value_of[child] = 1;
+        node = &graph->nodes[child];
+        if (!is_end(node)) status = push(&walk, child);
+        else found = (node->flags & PG_FLAG_INPUT) != 0;
+    }
+    walker_end(&walk);
+    return status != PG_OK ? -1 : found;
+}
+
+/* ---- Nodes to values ------------------------------------------------------------------------- */
+
+static pg_status add_param(pg_tape *tape, uint32_t *value_ret, pg_node_id id, double data) {
+    if (pg_grow((void **)&tape->params, &tape->param_capacity, tape->param_count,
+                sizeof *tape->params) < 0)
+        return PG_ERR_NOMEM;
+    tape->params[tape->param_count++] = id;
+    return pg_tape_add(tape, value_ret, (pg_value){.op = PG_OP_PARAM, .number = data});
+}
+
+static pg_status add_wide(pg_tape *tape, uint32_t *value_ret, const walker *walk,
+                          const pg_wide *wide) {
+    pg_value value = {.number = NAN, .a = walk->value_of[wide->ids[0]] - 1, .b = PG_NO_VALUE};
+    if (wide->kind == PG_WIDE_DETACH) {
+        value.op = PG_OP_DETACH;
+        return pg_tape_add(tape, value_ret, value);
+    }
+    value.op = PG_OP_SELECT;
+    value.compare = (uint8_t)(wide->kind - PG_WIDE_SELECT);
+    value.b = walk->value_of[wide->ids[1]] - 1;
+    value.first = (uint32_t)tape->pair_count;
+    value.count = 1;
+    pg_status status = pg_tape_add_pair(tape, walk->value_of[wide->ids[2]] - 1,
+                                        walk->value_of[wide->ids[3]] - 1);
+    return status == PG_OK ? pg_tape_add(tape, value_ret, value) : status;
+}
+
+/* The value of a node whose children have theirs. */
+static pg_status add_node(pg_tape *tape, walker *walk, pg_node_id id) {
+    const pg_node *node = &walk->graph->nodes[id];
+    uint32_t number;
+    pg_status status;
+    if (node->flags & PG_FLAG_OLD) {
+        status = add_param(tape, &number, id, node->data);
+    } else if (node->op == PG_OP_LEAF) {
+        status =
+            pg_tape_add(tape, &number, (pg_value){.op = PG_OP_CONST, .number = node->data});
+    } else if (node->op == PG_OP_WIDE) {
+        status = add_wide(tape, &number, walk, node->of.wide);
+    } else {
+        pg_value value = {.op = node->op, .number = node->data, .b = PG_NO_VALUE};
+        value.a = walk->value_of[node->of.child[0]] - 1;
+        if (pg_op_slots[node->op] == 2) value.b = walk->value_of[node->of.child[1]] - 1;
+        status = pg_tape_add(tape, &number, value);
+    }
+    if (status == PG_OK) walk->value_of[id] = number + 1;
+    return status;
+}
+
+static bool can_be_replayed(const pg_node *node) {
+    if (node->flags & PG_FLAG_OLD) return true;
+    if (node->flags & PG_FLAG_CLOSURE) return false;
+    return node->op != PG_OP_WIDE || node->of.wide->kind != PG_WIDE_PLAIN;
+}
+
+static pg_status record_from(pg_tape *tape, walker *walk, pg_node_id root) {
+    if (walk->value_of[root] != no_node_yet) return PG_OK;
+    pg_status status = push(walk, root);
+    while (status == PG_OK && walk->depth > 0) {
+        pg_node_id here = walk->stack[walk->depth - 1].id;
+        const pg_node *node = &walk->graph->nodes[here];
+        if (!can_be_replayed(node)) {
+            walk->graph->fault = (pg_fault){.op = node->op};
+            return PG_ERR_UNTRACEABLE;
+        }
+        pg_node_id child = is_end(node) ? 0 : next_child(walk);
+        if (child != 0) {
+            status = push(walk, child);
+            continue;
+        }
+        walk->depth--;
+        if (walk->value_of[here] == no_node_yet) status = add_node(tape, walk, here);
+    }
+    return status;
+}
+
+pg_status pg_tape_record(pg_graph *graph, pg_tape *tape, const pg_node_id *inputs,
+                         size_t input_count, const pg_node_id *outputs, size_t output_count) {
+    walker walk;
+    pg_status status = walker_begin(&walk, graph);
+    for (size_t i = 0; status == PG_OK && i < input_count; i++) {
+        uint32_t number;
+        status = pg_tape_add(tape, &number, (pg_value){.op = PG_OP_INPUT, .number = NAN});
+        if (status == PG_OK) walk.value_of[inputs[i]] = number + 1;
+    }
+    tape->input_count = input_count;
+    tape->outputs = pg_realloc(NULL, output_count, sizeof *tape->outputs);
+    if (tape->outputs == NULL) status = PG_ERR_NOMEM;
+    for (size_t i = 0; status == PG_OK && i < output_count; i++) {
+        status = record_from(tape, &walk, outputs[i]);
+        if (status == PG_OK) tape->outputs[i] = walk.value_of[outputs[i]] - 1;
+    }
+    if (status == PG_OK) tape->output_count = output_count;
+    walker_end(&walk);
+    return status;
+}

@@ -1,0 +1,403 @@
+/* replay.c - program to values and gradients: rows in blocks, blocks in chunks, chunks in a tree.
+ *
+ * A block is 32 rows, or 8 where the program is so large that 32 would not fit the cache, or where
+ * fewer are left; a last single row runs alone. A block's last lanes may hold no row: they repeat
+ * the last one, and neither raise nor reach a sum.
+ * Sums do not depend on who computes them: row r of a chunk is added to sublane r % 8, a chunk's
+ * sublanes are added in a fixed tree, and so are the chunks, whose number depends on that of the
+ * rows only.
+ * Memory: slots x lanes, twice, whatever the number of rows. A workspace owns it and belongs to one
+ * thread; the program is only read.
+ * Cost: see bench/RESULTS.md; dispatch is paid once a block.
+ * Griewank and Walther, Evaluating Derivatives, 2nd ed., ch. 4 (programs and their adjoints). */
+#include "kernels.h"
+#include "lanes.h"
+
+#include <string.h>
+
+static const size_t fits_the_cache = 2048; /* row slots: 1 MiB for values and gradients */
+static const size_t least_chunk = 1024, most_chunks = 64;
+static const size_t poll_after = 1 << 22; /* slots x lanes: some milliseconds */
+static const size_t lanes_of[PG_WIDTHS] = {[PG_ONE] = 1, [PG_EIGHT] = 8, [PG_THIRTY_TWO] = 32};
+
+struct pg_workspace {
+    const pg_lanes *lanes; /* of the machine's vectors and the program's math, by width */
+    int width, widest;     /* width: for which the imports are spread; -1: for none yet */
+    double *uniform, *uniform_grads;
+    double *values, *grads;
+    double *sums; /* of one chunk: for each output its total and its accumulators, in sublanes */
+    size_t sum_capacity;
+    double *partials; /* of one chunk, for those who bring no room of their own */
+    size_t partial_capacity;
+    size_t work; /* since poll was last called */
+    int (*poll)(void *);
+    void *context;
+    pg_replay_fault fault;
+};
+
+int pg_vector_levels(void) { return 1 + PG_HAS_AVX2() + (PG_HAS_AVX2() && PG_HAS_AVX512()); }
+
+static const pg_lanes *lanes_for(int level, int fast) {
+#if PG_X86_LEVELS
+    if (level == 1) return pg_lanes_avx2[fast];
+    if (level == 2) return pg_lanes_avx512[fast];
+#endif
+    (void)level;
+    return pg_lanes_base[fast];
+}
+
+pg_workspace *pg_workspace_new(const pg_program *program, int level) {
+    pg_workspace *ws = pg_realloc(NULL, 1, sizeof *ws);
+    if (ws == NULL) return NULL;
+    const int widest_vectors = pg_vector_levels() - 1;
+    *ws = (pg_workspace){.width = -1};
+    ws->lanes = lanes_for(level < 0 || level > widest_vectors ? widest_vectors : level,
+                          program->fast != 0);
+    ws->widest = program->row_slots <= fits_the_cache ? PG_THIRTY_TWO : PG_EIGHT;
+    const size_t cells = program->row_slots * lanes_of[ws->widest];
+    ws->uniform = pg_realloc(NULL, program->uniform_slots, sizeof *ws->uniform);
+    ws->uniform_grads = pg_realloc(NULL, program->uniform_slots, sizeof *ws->uniform_grads);
+    ws->values = pg_realloc(NULL, cells, sizeof *ws->values);
+    ws->grads = pg_realloc(NULL, cells, sizeof *ws->grads);
+    if (ws->uniform && ws->uniform_grads && ws->values && ws->grads) return ws;
+    pg_workspace_free(ws);
+    return NULL;
+}
+
+void pg_workspace_free(pg_workspace *ws) {
+    if (ws == NULL) return;
+    pg_free(ws->uniform);
+    pg_free(ws->uniform_grads);
+    pg_free(ws->values);
+    pg_free(ws->grads);
+    pg_free(ws->sums);
+    pg_free(ws->partials);
+    pg_free(ws);
+}
+
+pg_replay_fault pg_workspace_fault(const pg_workspace *ws) { return ws->fault; }
+
+void pg_workspace_poll(pg_workspace *ws, int (*poll)(void *), void *context) {
+    ws->poll = poll;
+    ws->context = context;
+}
+
+/* Room for count doubles. */
+static pg_status make_room(double **array, size_t *capacity, size_t count) {
+    if (*capacity >= count && *array != NULL) return PG_OK;
+    double *grown = pg_realloc(NULL, count, sizeof *grown);
+    if (grown == NULL) return PG_ERR_NOMEM;
+    pg_free(*array);
+    *array = grown;
+    *capacity = count;
+    return PG_OK;
+}
+
+bool pg_judge_lanes(pg_block *block, int op, int derivative, const double *results, const double *a,
+                    const double *b, pg_status *status_ret) {
+    for (size_t lane = 0; lane < block->active; lane++) {
+        const bool recip = op == PG_OP_RECIP; /* is a ** -1 */
+        const int judged = recip ? PG_OP_POWN : op;
+        const double second = recip ? -1.0 : b[lane];
+        const pg_status status = derivative == 0
+                                     ? pg_fault_of(judged, results[lane], a[lane], second)
+                                     : pg_fault_of_derivative(judged, results[lane], a[lane], second);
+        if (status == PG_OK) continue;
+        block->fault_lane = lane;
+        block->fault = (pg_fault){judged, derivative, a[lane], second};
+        *status_ret = status;
+        return true;
+    }
+    return false;
+}
+
+/* ---- The uniform part ------------------------------------------------------------------------ */
+
+static pg_block uniform_block(const pg_program *program, pg_workspace *ws, bool judge) {
+    return (pg_block){.program = program,
+                      .code = program->code,
+                      .length = program->uniform_length,
+                      .uniform = ws->uniform,
+                      .values = ws->uniform,
+                      .grads = ws->uniform_grads,
+                      .active = 1,
+                      .judge = judge};
+}
+
+static pg_status uniform_fault(pg_workspace *ws, const pg_block *block, pg_status status) {
+    ws->fault = (pg_replay_fault){-1, block->fault};
+    return status;
+}
+
+pg_status pg_replay_begin(const pg_program *program, pg_workspace *ws, const double *params,
+                          int ignore) {
+    if (program->constant_count > 0)
+        memcpy(ws->uniform, program->constants, program->constant_count * sizeof *ws->uniform);
+    if (program->param_count > 0)
+        memcpy(ws->uniform + program->constant_count, params,
+               program->param_count * sizeof *params);
+    ws->width = -1;
+    pg_block block = uniform_block(program, ws, !ignore);
+    pg_status status = ws->lanes[PG_ONE].forward(&block);
+    return status == PG_OK ? PG_OK : uniform_fault(ws, &block, status);
+}
+
+/* Run the uniform steps back; the accumulators' sums are at `sums`. */
+static pg_status reverse_uniform(const pg_program *program, pg_workspace *ws,
+                                 const pg_reverse *reverse, const double *sums, bool judge) {
+    pg_block block = uniform_block(program, ws, judge);
+    block.reverse = reverse;
+    for (size_t i = 0; i < reverse->uniform_count; i++) {
+        const pg_step *step = &reverse->uniform[i];
+        if (step->instr != PG_COLLECT) {
+            block.steps = step;
+            block.step_count = 1;
+            pg_status status = ws->lanes[PG_ONE].backward(&block);
+            if (status != PG_OK) return uniform_fault(ws, &block, status);
+            continue;
+        }
+        double *grad = &ws->uniform_grads[step->a.at];
+        *grad = (step->a.give == PG_GIVE_STORE ? 0.0 : *grad) + sums[step->b.at];
+    }
+    return PG_OK;
+}
+
+/* ---- Blocks of rows -------------------------------------------------------------------------- */
+
+static size_t row_number(const pg_task *task, size_t row) {
+    return task->index != NULL ? (size_t)task->index[row] : row;
+}
+
+/* The row with which the task's arrays begin. */
+static size_t first_row(const pg_task *task) {
+    return pg_chunk_start(task->rows, task->first_chunk);
+}
+
+/* Rows first .. first + active - 1 into the input slots; the last lanes repeat the last row. */
+static void load_inputs(double *values, const pg_task *task, size_t first, size_t active,
+                        size_t lanes) {
+    const double *rows[32];
+    for (size_t i = 0; i < task->argument_count; i++) {
+        const pg_argument *argument = &task->arguments[i];
+        for (size_t l = 0; l < lanes; l++) {
+            const size_t row = first + (l < active ? l : active - 1);
+            rows[l] = argument->data + row_number(task, row) * argument->stride;
+        }
+        for (size_t k = 0; k < argument->count; k++, values += lanes)
+            for (size_t l = 0; l < lanes; l++) values[l] = rows[l][k];
+    }
+}
+
+/* Copy uniform slots into all lanes, once for each width. */
+static void spread_imports(const pg_program *program, pg_workspace *ws, int width) {
+    if (ws->width == width) return;
+    const size_t lanes = lanes_of[width];
+    double *values = ws->values + program->input_count * lanes;
+    for (size_t i = 0; i < program->import_count; i++, values += lanes)
+        for (size_t l = 0; l < lanes; l++) values[l] = ws->uniform[program->imports[i]];
+    ws->width = width;
+}
+
+static void store_outputs(const pg_program *program, const double *values, double *outputs,
+                          size_t active, size_t lanes) {
+    for (size_t o = 0; o < program->output_count; o++)
+        for (size_t l = 0; l < active; l++)
+            outputs[l * program->output_count + o] = values[program->outputs[o] * lanes + l];
+}
+
+/* Gradients with respect to the inputs: row after row, outputs x inputs each. */
+static void store_gradients(const pg_program *program, const pg_block *block, double *gradients,
+                            size_t output, size_t lanes) {
+    const size_t inputs = program->input_count, stride = program->output_count * inputs;
+    gradients += output * inputs;
+    for (size_t k = 0; k < inputs; k++)
+        for (size_t l = 0; l < block->active; l++)
+            gradients[l * stride + k] =
+                block->reverse->input_reached[k] ? block->grads[k * lanes + l] : 0.0;
+}
+
+/* One output's gradient, from its seed to the inputs and accumulators. */
+static pg_status reverse_block(pg_block *block, const pg_lanes *run, const pg_reverse *reverse,
+                               size_t lanes) {
+    block->reverse = reverse;
+    block->steps = reverse->rows;
+    block->step_count = reverse->row_count;
+    double *seed = block->grads + (size_t)reverse->output * lanes;
+    for (size_t l = 0; l < lanes; l++) seed[l] = 1.0;
+    return run->backward(block);
+}
+
+static pg_status run_block(const pg_program *program, pg_workspace *ws, const pg_task *task,
+                           size_t first, size_t active, int width, double *sums) {
+    const size_t lanes = lanes_of[width];
+    const pg_lanes *run = &ws->lanes[width];
+    pg_block block = {.program = program,
+                      .code = program->code + program->uniform_length,
+                      .length = program->length - program->uniform_length,
+                      .uniform = ws->uniform,
+                      .values = ws->values,
+                      .grads = ws->grads,
+                      .active = active,
+                      .judge = !task->ignore};
+    spread_imports(program, ws, width);
+    load_inputs(ws->values, task, first, active, lanes);
+    pg_status status = run->forward(&block);
+    if (status == PG_OK && task->outputs != NULL)
+        store_outputs(program, ws->values, task->outputs + first * program->output_count, active,
+                      lanes);
+    for (size_t o = 0; status == PG_OK && task->reverse != NULL && o < program->output_count; o++) {
+        if (sums != NULL) {
+            run->fold(sums, ws->values + (size_t)program->outputs[o] * lanes, active);
+            block.accumulators = sums + PG_SUBLANES;
+            sums += (1 + task->reverse[o]->accumulators) * PG_SUBLANES;
+        }
+        status = reverse_block(&block, run, task->reverse[o], lanes);
+        if (status == PG_OK && task->gradients != NULL)
+            store_gradients(program, &block,
+                            task->gradients +
+                                first * program->output_count * program->input_count,
+                            o, lanes);
+    }
+    if (status != PG_OK)
+        ws->fault = (pg_replay_fault){
+            (int64_t)row_number(task, first_row(task) + first + block.fault_lane), block.fault};
+    return status;
+}
+
+/* A row of this block fails: which one is first, and how? As if rows came one after the other. */
+static pg_status first_fault(const pg_program *program, pg_workspace *ws, const pg_task *task,
+                             size_t first, size_t active, double *sums) {
+    pg_status status = PG_OK;
+    for (size_t i = 0; status == PG_OK && i < active; i++)
+        status = run_block(program, ws, task, first + i, 1, PG_ONE, sums);
+    return status;
+}
+
+/* The width for the next block, where so many rows are left. */
+static int width_for(const pg_workspace *ws, size_t left) {
+    if (left == 1) return PG_ONE;
+    return left >= lanes_of[ws->widest] ? ws->widest : PG_EIGHT;
+}
+
+static bool must_stop(pg_workspace *ws, size_t work) {
+    ws->work += work;
+    if (ws->work < poll_after) return false;
+    ws->work = 0;
+    return ws->poll != NULL && ws->poll(ws->context) != 0;
+}
+
+/* ---- Chunks ---------------------------------------------------------------------------------- */
+
+size_t pg_chunk_count(size_t rows) {
+    if (rows == 0) return 0;
+    const size_t chunks = (rows + least_chunk - 1) / least_chunk;
+    return chunks < most_chunks ? chunks : most_chunks;
+}
+
+/* A multiple of 32, so that no block is cut. */
+size_t pg_chunk_start(size_t rows, size_t chunk) {
+    const size_t chunks = pg_chunk_count(rows);
+    if (chunk >= chunks) return rows;
+    const size_t blocks = (rows + 31) / 32;
+    return (blocks / chunks * chunk + blocks % chunks * chunk / chunks) * 32;
+}
+
+size_t pg_partial_count(const pg_program *program, const pg_reverse *const *reverse) {
+    size_t count = program->output_count;
+    for (size_t o = 0; o < program->output_count; o++) count += reverse[o]->accumulators;
+    return count;
+}
+
+static double sum_of_sublanes(const double *s) {
+    return ((s[0] + s[4]) + (s[2] + s[6])) + ((s[1] + s[5]) + (s[3] + s[7]));
+}
+
+static pg_status run_chunk(const pg_program *program, pg_workspace *ws, const pg_task *task,
+                           size_t chunk, size_t sums) {
+    const size_t base = pg_chunk_start(task->rows, task->first_chunk);
+    const size_t end = pg_chunk_start(task->rows, chunk + 1) - base;
+    double *accumulators = task->partials != NULL ? ws->sums : NULL;
+    if (accumulators != NULL) memset(accumulators, 0, sums * PG_SUBLANES * sizeof *accumulators);
+    for (size_t row = pg_chunk_start(task->rows, chunk) - base; row < end;) {
+        const int width = width_for(ws, end - row);
+        const size_t left = end - row, lanes = lanes_of[width];
+        const size_t active = left < lanes ? left : lanes;
+        pg_status status = run_block(program, ws, task, row, active, width, accumulators);
+        if (status != PG_OK && active > 1)
+            status = first_fault(program, ws, task, row, active, accumulators);
+        if (status != PG_OK) return status;
+        if (must_stop(ws, program->row_slots * lanes)) return PG_ERR_STOPPED;
+        row += active;
+    }
+    for (size_t i = 0; accumulators != NULL && i < sums; i++)
+        task->partials[(chunk - task->first_chunk) * sums + i] = sum_of_sublanes(accumulators + i * PG_SUBLANES);
+    return PG_OK;
+}
+
+pg_status pg_replay(const pg_program *program, pg_workspace *ws, const pg_task *task) {
+    size_t sums = 0;
+    if (task->partials != NULL) {
+        sums = pg_partial_count(program, task->reverse);
+        pg_status status = make_room(&ws->sums, &ws->sum_capacity, sums * PG_SUBLANES);
+        if (status != PG_OK) return status;
+    }
+    for (size_t chunk = task->first_chunk; chunk < task->last_chunk; chunk++) {
+        pg_status status = run_chunk(program, ws, task, chunk, sums);
+        if (status != PG_OK) return status;
+    }
+    return PG_OK;
+}
+
+/* Add up the chunks, neighbours first, into the first one. */
+static void sum_chunks(double *partials, size_t chunks, size_t sums) {
+    for (size_t step = 1; step < chunks; step *= 2)
+        for (size_t i = 0; i + step < chunks; i += 2 * step)
+            for (size_t k = 0; k < sums; k++)
+                partials[i * sums + k] += partials[(i + step) * sums + k];
+}
+
+static pg_status finish_output(const pg_program *program, pg_workspace *ws, const pg_task *task,
+                               const pg_reverse *reverse, const double *sums, double *gradients,
+                               double divisor) {
+    pg_status status = reverse_uniform(program, ws, reverse, sums, !task->ignore);
+    for (size_t i = 0; status == PG_OK && i < program->param_count; i++) {
+        const size_t slot = program->constant_count + i;
+        gradients[i] = reverse->uniform_reached[slot] ? ws->uniform_grads[slot] / divisor : 0.0;
+    }
+    return status;
+}
+
+pg_status pg_replay_finish(const pg_program *program, pg_workspace *ws, const pg_task *task,
+                           double *totals, double *gradients, double divisor) {
+    const size_t chunks = pg_chunk_count(task->rows);
+    double *sums = task->partials;
+    pg_status status = PG_OK;
+    if (chunks == 0) {
+        for (size_t i = 0; i < program->output_count; i++) totals[i] = 0.0;
+        for (size_t i = 0; i < program->output_count * program->param_count; i++)
+            gradients[i] = 0.0;
+        return PG_OK;
+    }
+    sum_chunks(sums, chunks, pg_partial_count(program, task->reverse));
+    for (size_t o = 0; status == PG_OK && o < program->output_count; o++) {
+        totals[o] = sums[0] / divisor;
+        status = finish_output(program, ws, task, task->reverse[o], sums + 1,
+                               gradients + o * program->param_count, divisor);
+        sums += 1 + task->reverse[o]->accumulators;
+    }
+    return status;
+}
+
+pg_status pg_replay_sum(const pg_program *program, pg_workspace *ws, const double *params,
+                        const pg_task *task, double *totals, double *gradients, double divisor) {
+    pg_task all = *task;
+    all.first_chunk = 0;
+    all.last_chunk = pg_chunk_count(task->rows);
+    const size_t room = all.last_chunk * pg_partial_count(program, task->reverse);
+    pg_status status = make_room(&ws->partials, &ws->partial_capacity, room);
+    all.partials = ws->partials;
+    if (status == PG_OK) status = pg_replay_begin(program, ws, params, task->ignore);
+    if (status == PG_OK) status = pg_replay(program, ws, &all);
+    if (status == PG_OK) status = pg_replay_finish(program, ws, &all, totals, gradients, divisor);
+    return status;
+}

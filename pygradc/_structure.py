@@ -1,0 +1,172 @@
+"""Nested arguments and results: taken apart into leaves, and put together again.
+
+A structure is what remains of lists, tuples, dicts, arrays and so on when the numbers are taken
+out. It is hashable (programs are kept by it) and plain (it is saved with a program).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any, Union
+
+import numpy as np
+import numpy.typing as npt
+
+from pygradc.value import Value, _number
+
+
+@dataclass(frozen=True)
+class Leaf:
+    """One number."""
+
+
+@dataclass(frozen=True)
+class Static:
+    """Something that is no number and comes back as it is: None, a string, a bool."""
+
+    value: Any
+
+
+@dataclass(frozen=True)
+class Array:
+    """A numpy array of this shape, its elements in C order."""
+
+    shape: tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class Sequence:
+    """A list or a tuple; `kind` makes it of its items."""
+
+    kind: type
+    items: tuple[Structure, ...]
+
+
+@dataclass(frozen=True)
+class Mapping:
+    """A dict, in its order."""
+
+    keys: tuple[Any, ...]
+    items: tuple[Structure, ...]
+
+
+Structure = Union[Leaf, Static, Array, Sequence, Mapping]
+
+LEAF = Leaf()
+_STATIC = (type(None), str, bytes, bool)
+
+
+def take_apart(obj: Any, leaves: list[Any], what: str) -> Structure:
+    """The structure of obj; its numbers and Values are appended to `leaves`.
+
+    Raises:
+        TypeError: something in it is neither a number nor a container; names `what`.
+    """
+    if isinstance(obj, Value) or isinstance(obj, (float, int)) and not isinstance(obj, bool):
+        leaves.append(obj)
+        return LEAF
+    if isinstance(obj, (list, tuple)):
+        return Sequence(type(obj), tuple(take_apart(item, leaves, what) for item in obj))
+    if isinstance(obj, dict):
+        return Mapping(
+            tuple(obj), tuple(take_apart(item, leaves, what) for item in obj.values())
+        )
+    if isinstance(obj, np.ndarray) and obj.ndim > 0:
+        for item in obj.ravel().tolist():
+            take_apart(item, leaves, what)
+        return Array(obj.shape)
+    if isinstance(obj, np.ndarray):
+        return take_apart(obj.item(), leaves, what)
+    number = _number(obj)
+    if number is NotImplemented or isinstance(obj, bool):
+        if isinstance(obj, _STATIC):
+            return Static(obj)
+        raise TypeError(f"{what}: expected numbers, Values and containers of them, got {obj!r}")
+    leaves.append(number)
+    return LEAF
+
+
+def put_together(structure: Structure, leaves: Iterator[Any]) -> Any:
+    """The inverse: each leaf is the next of `leaves`; arrays become object arrays."""
+    if isinstance(structure, Leaf):
+        return next(leaves)
+    if isinstance(structure, Static):
+        return structure.value
+    if isinstance(structure, Array):
+        array = np.empty(structure.shape, dtype=object)
+        flat = array.reshape(-1)
+        for i in range(flat.size):
+            flat[i] = next(leaves)
+        return array
+    items = [put_together(item, leaves) for item in structure.items]
+    if isinstance(structure, Mapping):
+        return dict(zip(structure.keys, items))
+    if hasattr(structure.kind, "_fields"):  # a namedtuple
+        return structure.kind(*items)
+    return structure.kind(items)
+
+
+def count_leaves(structure: Structure) -> int:
+    if isinstance(structure, Leaf):
+        return 1
+    if isinstance(structure, Static):
+        return 0
+    if isinstance(structure, Array):
+        return int(np.prod(structure.shape))
+    return sum(map(count_leaves, structure.items))
+
+
+def shape_of(structure: Structure) -> tuple[int, ...] | None:
+    """The shape that an array of the same numbers has; None if no array has it."""
+    if isinstance(structure, Leaf):
+        return ()
+    if isinstance(structure, Array):
+        return structure.shape
+    if not isinstance(structure, Sequence):
+        return None
+    shapes = {shape_of(item) for item in structure.items}
+    if len(shapes) != 1:
+        return None
+    inner = shapes.pop()
+    return None if inner is None else (len(structure.items), *inner)
+
+
+def stack(structure: Structure, columns: npt.NDArray[np.float64]) -> Any:
+    """Results of many rows: shape (rows, leaves) becomes what one row's result is, of arrays.
+
+    A number becomes an array (rows,); an array, or a list as regular as one, (rows, *shape);
+    tuples, dicts and irregular lists stay what they are.
+    """
+    if isinstance(structure, Static):
+        return structure.value
+    shape = shape_of(structure)
+    is_tuple = isinstance(structure, Sequence) and issubclass(structure.kind, tuple)
+    if shape is not None and not is_tuple:
+        return columns.reshape(len(columns), *shape)
+    assert isinstance(structure, (Sequence, Mapping))
+    items, start = [], 0
+    for item in structure.items:
+        end = start + count_leaves(item)
+        items.append(stack(item, columns[:, start:end]))
+        start = end
+    if isinstance(structure, Mapping):
+        return dict(zip(structure.keys, items))
+    return structure.kind(*items) if hasattr(structure.kind, "_fields") else structure.kind(items)
+
+
+def describe(structure: Structure) -> str:
+    """For messages: how one would write an argument of this structure."""
+    if isinstance(structure, Leaf):
+        return "a number"
+    if isinstance(structure, Static):
+        return repr(structure.value)
+    shape = shape_of(structure)
+    if shape is not None:
+        return f"numbers of shape {shape}"
+    assert isinstance(structure, (Sequence, Mapping))
+    if isinstance(structure, Mapping):
+        pairs = zip(structure.keys, structure.items)
+        return "{" + ", ".join(f"{key!r}: {describe(item)}" for key, item in pairs) + "}"
+    inner = ", ".join(map(describe, structure.items))
+    return f"({inner})" if issubclass(structure.kind, tuple) else f"[{inner}]"

@@ -22,6 +22,7 @@ typedef struct pg_block {
     const pg_step *steps; /* those to run, of the reverse */
     size_t step_count;
     size_t active; /* lanes that hold a row; the others repeat the last row */
+    const int64_t *mask; /* for each lane all bits, or none if it holds no row */
     bool judge;    /* stop where a row leaves an op's domain */
     size_t fault_lane;
     pg_fault fault;
@@ -32,7 +33,7 @@ typedef pg_status pg_run(pg_block *block);
 typedef struct pg_lanes {
     pg_run *forward;  /* values of all slots that the code writes */
     pg_run *backward; /* the steps; gradients of what they reach */
-    void (*fold)(double *accumulator, const double *lanes, size_t active);
+    void (*fold)(const pg_block *block, double *accumulator, const double *lanes);
 } pg_lanes;
 
 enum { PG_ONE, PG_EIGHT, PG_THIRTY_TWO, PG_WIDTHS };

@@ -3,6 +3,7 @@
 #if PG_X86_LEVELS
 PG_BEGIN_AVX2
 #define PG_LANE_TABLE pg_lanes_avx2
+#define PG_VECTOR_BYTES 32
 #include "lanes_levels.h"
 PG_END_TARGET
 #else

@@ -3,6 +3,7 @@
 #if PG_X86_LEVELS
 PG_BEGIN_AVX512
 #define PG_LANE_TABLE pg_lanes_avx512
+#define PG_VECTOR_BYTES 64
 #include "lanes_levels.h"
 PG_END_TARGET
 #else

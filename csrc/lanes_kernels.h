@@ -8,41 +8,55 @@
  * An instruction writes a slot that it doesn't read, so results may be `restrict`; two gradients of
  * one instruction may be the same slot (x * x), so they are given away one after the other. */
 
-/* Sum the lanes in a fixed tree: lanes that are 8 apart meet. Lanes without a row count for 0. */
-static inline void NAME(fold_lanes)(double *accumulator, const double *lanes, size_t active) {
 #if LANES == 1
-    (void)active;
+typedef double NAME(vec);
+enum { NAME(VECS) = 1 };
+#else
+typedef pg_vec NAME(vec);
+enum { NAME(VECS) = LANES / PG_VEC };
+#endif
+#define VEC NAME(vec)
+#define VECS NAME(VECS)
+#define EACH_VEC for (int v = 0; v < VECS; v++)
+#define SLOT(array, slot) ((VEC *)((array) + (size_t)(slot)*LANES))
+
+/* Sum the lanes in a fixed tree: lanes that are 8 apart meet. Lanes without a row count for 0. */
+static inline void NAME(fold_vecs)(const pg_block *block, double *accumulator, const VEC *lanes) {
+#if LANES == 1
+    (void)block;
     accumulator[0] += lanes[0];
 #else
-    double masked[LANES];
-    if (PG_UNLIKELY(active < LANES)) {
-        for (size_t l = 0; l < LANES; l++) masked[l] = l < active ? lanes[l] : 0.0;
-        lanes = masked;
+    enum { eight = PG_SUBLANES / PG_VEC };
+    pg_vec *const sums = (pg_vec *)accumulator;
+    VEC kept[VECS];
+    if (PG_UNLIKELY(block->active < LANES)) {
+        EACH_VEC kept[v] = PG_MASKED(lanes[v], ((const pg_mask *)block->mask)[v]);
+    } else {
+        EACH_VEC kept[v] = lanes[v];
     }
-    for (int k = 0; k < PG_SUBLANES; k++) {
+    for (int k = 0; k < eight; k++)
 #if LANES == 32
-        accumulator[k] += (lanes[k] + lanes[k + 8]) + (lanes[k + 16] + lanes[k + 24]);
+        sums[k] += (kept[k] + kept[k + eight]) + (kept[k + 2 * eight] + kept[k + 3 * eight]);
 #else
-        accumulator[k] += lanes[k];
+        sums[k] += kept[k];
 #endif
-    }
 #endif
 }
 
-static inline void NAME(give)(const pg_block *block, pg_target target, const double *lanes) {
-    double *grads = block->grads + (size_t)target.at * LANES;
-    switch (target.give) {
-    case PG_GIVE_STORE:
-        for (int l = 0; l < LANES; l++) grads[l] = 0.0 + lanes[l];
-        break;
-    case PG_GIVE_ADD:
-        for (int l = 0; l < LANES; l++) grads[l] += lanes[l];
-        break;
-    case PG_GIVE_FOLD:
-        NAME(fold_lanes)(block->accumulators + (size_t)target.at * PG_SUBLANES, lanes,
-                         block->active);
-        break;
-    default: break;
+static void NAME(fold)(const pg_block *block, double *accumulator, const double *lanes) {
+    NAME(fold_vecs)(block, accumulator, (const VEC *)lanes);
+}
+
+/* A contribution to a gradient goes where it is aimed at. */
+static inline void NAME(give)(const pg_block *block, pg_target target, const VEC *lanes) {
+    if (target.give == PG_GIVE_ADD) {
+        VEC *const grads = SLOT(block->grads, target.at);
+        EACH_VEC grads[v] += lanes[v];
+    } else if (target.give == PG_GIVE_STORE) {
+        VEC *const grads = SLOT(block->grads, target.at);
+        EACH_VEC grads[v] = 0.0 + lanes[v];
+    } else if (target.give == PG_GIVE_FOLD) {
+        NAME(fold_vecs)(block, block->accumulators + (size_t)target.at * PG_SUBLANES, lanes);
     }
 }
 
@@ -67,37 +81,30 @@ static inline bool NAME(compare)(int compare, double left, double right) {
 
 /* ---- Forward --------------------------------------------------------------------------------- */
 
+/* The sum stays in registers. */
 static inline void NAME(dot)(const pg_block *block, const pg_instr *instr) {
-    const pg_pair *pairs = block->program->pairs + instr->first;
-    const double *values = block->values, *uniform = block->uniform;
-    double sum[LANES];
-    uint32_t i = 0;
-    if (instr->shape & PG_DOT_UNIFORM_START)
-        for (int l = 0; l < LANES; l++) sum[l] = uniform[instr->a];
-    else if (instr->shape & PG_DOT_STARTS)
-        for (int l = 0; l < LANES; l++) sum[l] = values[(size_t)instr->a * LANES + l];
-    else {
-        const double *y = values + (size_t)pairs[0].right * LANES;
-        const double *x = values + (size_t)pairs[0].left * LANES;
-        const double w = uniform[instr->shape & PG_DOT_WEIGHTED ? pairs[0].left : 0];
-        for (int l = 0; l < LANES; l++)
-            sum[l] = (instr->shape & PG_DOT_WEIGHTED ? w : x[l]) * y[l];
-        i = 1;
+    const pg_pair *pair = block->program->pairs + instr->first, *end = pair + instr->count;
+    double *const values = block->values;
+    const double *const uniform = block->uniform;
+    const bool weighted = instr->shape & PG_DOT_WEIGHTED;
+    VEC sum[VECS];
+    if (instr->shape & PG_DOT_UNIFORM_START) {
+        const double start = uniform[instr->a];
+        EACH_VEC sum[v] = start - (VEC){0};
+    } else if (instr->shape & PG_DOT_STARTS) {
+        EACH_VEC sum[v] = SLOT(values, instr->a)[v];
+    } else {
+        if (weighted) EACH_VEC sum[v] = uniform[pair->left] * SLOT(values, pair->right)[v];
+        else EACH_VEC sum[v] = SLOT(values, pair->left)[v] * SLOT(values, pair->right)[v];
+        pair++;
     }
-    if (instr->shape & PG_DOT_WEIGHTED)
-        for (; i < instr->count; i++) {
-            const double w = uniform[pairs[i].left];
-            const double *x = values + (size_t)pairs[i].right * LANES;
-            for (int l = 0; l < LANES; l++) sum[l] += w * x[l];
-        }
+    if (weighted)
+        for (; pair < end; pair++)
+            EACH_VEC sum[v] += uniform[pair->left] * SLOT(values, pair->right)[v];
     else
-        for (; i < instr->count; i++) {
-            const double *x = values + (size_t)pairs[i].left * LANES;
-            const double *y = values + (size_t)pairs[i].right * LANES;
-            for (int l = 0; l < LANES; l++) sum[l] += x[l] * y[l];
-        }
-    double *out = block->values + (size_t)instr->dst * LANES;
-    for (int l = 0; l < LANES; l++) out[l] = sum[l];
+        for (; pair < end; pair++)
+            EACH_VEC sum[v] += SLOT(values, pair->left)[v] * SLOT(values, pair->right)[v];
+    EACH_VEC SLOT(values, instr->dst)[v] = sum[v];
 }
 
 /* y = op(a, b) in all lanes; `fault` says what an infinite y means, as in the op table. */
@@ -150,35 +157,33 @@ static pg_status NAME(forward)(pg_block *block) {
 
 /* ---- Backward -------------------------------------------------------------------------------- */
 
-/* A pair of a DOT: both factors get the sum's gradient times the other factor. */
-static inline void NAME(push_pair)(const pg_block *block, const pg_target *targets,
-                                   const double *left, double weight, bool weighted,
-                                   const double *right, const double *g) {
-    double gl[LANES], gr[LANES];
-    for (int l = 0; l < LANES; l++) gl[l] = right[l] * g[l];
-    for (int l = 0; l < LANES; l++) gr[l] = (weighted ? weight : left[l]) * g[l];
-    NAME(give)(block, targets[0], gl);
-    NAME(give)(block, targets[1], gr);
-}
-
-static inline void NAME(push_dot)(const pg_block *block, const pg_step *step,
-                                  const pg_instr *instr, const double *g) {
-    const pg_pair *pairs = block->program->pairs + instr->first;
-    const pg_target *targets = block->reverse->targets + step->first;
+/* Of each pair, the left factor gets the sum's gradient times the right one, and the other way
+ * round. */
+static inline void NAME(push_dot)(const pg_block *at, const pg_step *step, const pg_instr *instr) {
+    const pg_block block = *at; /* a copy, which no store can change */
+    const pg_pair *const pairs = block.program->pairs + instr->first;
+    const pg_target *const targets = block.reverse->targets + step->first;
     const bool weighted = instr->shape & PG_DOT_WEIGHTED;
+    VEC g[VECS], t[VECS];
+    EACH_VEC g[v] = SLOT(block.grads, instr->dst)[v];
     for (uint32_t i = instr->count; i-- > 0;) {
-        if (i == 0) NAME(give)(block, step->a, g);
-        const double *right = block->values + (size_t)pairs[i].right * LANES;
-        const double *left = weighted ? right : block->values + (size_t)pairs[i].left * LANES;
-        const double weight = weighted ? block->uniform[pairs[i].left] : 0.0;
-        NAME(push_pair)(block, targets + 2 * i, left, weight, weighted, right, g);
+        const pg_target left = targets[2 * i], right = targets[2 * i + 1];
+        if (i == 0) NAME(give)(&block, step->a, g);
+        if (left.give != PG_GIVE_NONE) {
+            EACH_VEC t[v] = SLOT(block.values, pairs[i].right)[v] * g[v];
+            NAME(give)(&block, left, t);
+        }
+        if (right.give == PG_GIVE_NONE) continue;
+        if (weighted) EACH_VEC t[v] = block.uniform[pairs[i].left] * g[v];
+        else EACH_VEC t[v] = SLOT(block.values, pairs[i].left)[v] * g[v];
+        NAME(give)(&block, right, t);
     }
 }
 
 /* The derivative `d_` by one operand, judged, times g, to its target. */
 #define PG_PUSH(op, which, d_, fault, target)                                                      \
     if ((target).give != PG_GIVE_NONE) {                                                           \
-        double ds[LANES];                                                                          \
+        _Alignas(64) double ds[LANES];                                                                          \
         for (int l = 0; l < LANES; l++) {                                                          \
             const double a = as[l], b = bs[l], y = ys[l];                                          \
             (void)a, (void)b, (void)y;                                                             \
@@ -190,7 +195,7 @@ static inline void NAME(push_dot)(const pg_block *block, const pg_step *step,
             pg_judge_lanes(block, op, which, ds, as, bs, &status))                                 \
             return status;                                                                         \
         for (int l = 0; l < LANES; l++) ds[l] *= g[l];                                             \
-        NAME(give)(block, target, ds);                                                             \
+        NAME(give)(block, target, (VEC *)ds);                                                            \
     }
 
 static pg_status NAME(backward)(pg_block *block) {
@@ -218,22 +223,26 @@ static pg_status NAME(backward)(pg_block *block) {
             const pg_pair pair = block->program->pairs[instr->first];
             const double *left = values + (size_t)pair.left * LANES;
             const double *right = values + (size_t)pair.right * LANES;
-            double ga[LANES], gb[LANES];
+            _Alignas(64) double ga[LANES], gb[LANES];
             for (int l = 0; l < LANES; l++) {
                 const bool chosen = NAME(compare)(instr->shape, left[l], right[l]);
                 ga[l] = (chosen ? 1.0 : 0.0) * g[l];
                 gb[l] = (chosen ? 0.0 : 1.0) * g[l];
             }
-            NAME(give)(block, step->a, ga);
-            NAME(give)(block, step->b, gb);
+            NAME(give)(block, step->a, (VEC *)ga);
+            NAME(give)(block, step->b, (VEC *)gb);
             break;
         }
-        case PG_OP_DOT: NAME(push_dot)(block, step, instr, g); break;
+        case PG_OP_DOT: NAME(push_dot)(block, step, instr); break;
         default: break;
         }
     }
     return PG_OK;
 }
 
+#undef VEC
+#undef VECS
+#undef EACH_VEC
+#undef SLOT
 #undef PG_FORWARD
 #undef PG_PUSH

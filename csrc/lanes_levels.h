@@ -5,6 +5,18 @@
 
 #include <float.h>
 
+#if PG_HAS_VECTORS
+typedef double pg_vec PG_VECTOR(PG_VECTOR_BYTES);
+typedef int64_t pg_mask PG_VECTOR(PG_VECTOR_BYTES);
+#define PG_VEC (PG_VECTOR_BYTES / 8)
+#define PG_MASKED(lanes, mask) ((pg_vec)((pg_mask)(lanes) & (mask)))
+#else
+typedef double pg_vec;
+typedef int64_t pg_mask;
+#define PG_VEC 1
+#define PG_MASKED(lanes, mask) ((mask) != 0 ? (lanes) : 0.0)
+#endif
+
 #define PG_JOIN_(a, b, c) a##_##b##_##c
 #define PG_JOIN(a, b, c) PG_JOIN_(a, b, c)
 
@@ -45,7 +57,7 @@
 
 #define PG_LANES(lanes, math)                                                                      \
     {                                                                                              \
-        forward_##lanes##_##math, backward_##lanes##_##math, fold_lanes_##lanes##_##math           \
+        forward_##lanes##_##math, backward_##lanes##_##math, fold_##lanes##_##math                 \
     }
 
 pg_lane_table PG_LANE_TABLE = {

@@ -13,6 +13,16 @@
 #define PG_PREFETCH(p) ((void)(p))
 #endif
 
+/* A vector of doubles that a loop can keep in registers. PG_VECTOR_BYTES, which the includer sets,
+ * is what the machine at hand has; elsewhere a vector has one double. */
+#if defined(__GNUC__) || defined(__clang__)
+#define PG_VECTOR(bytes) __attribute__((vector_size(bytes), may_alias))
+#define PG_HAS_VECTORS 1
+#else
+#define PG_VECTOR(bytes)
+#define PG_HAS_VECTORS 0
+#endif
+
 /* Levels of vectors on x86-64: a file between PG_BEGIN_x and PG_END_TARGET is compiled for x, and
  * PG_HAS_x() tells whether this machine has it. Elsewhere there is one level. */
 #if defined(__x86_64__) && (defined(__GNUC__) || defined(__clang__))

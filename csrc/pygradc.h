@@ -293,14 +293,14 @@ pg_status pg_replay_begin(const pg_program *program, pg_workspace *workspace, co
  *          that fails); PG_ERR_STOPPED */
 pg_status pg_replay(const pg_program *program, pg_workspace *workspace, const pg_task *task);
 /* When all chunks are done: the sums, and their gradients with respect to the parameters.
- * In:  divisor   what both are divided by: 1, or the number of rows
+ * In:  scale     what both are multiplied by: 1, or 1 / rows for means
  * Out: totals    one an output
  *      gradients outputs x params */
 pg_status pg_replay_finish(const pg_program *program, pg_workspace *workspace, const pg_task *task,
-                           double *totals, double *gradients, double divisor);
+                           double *totals, double *gradients, double scale);
 /* The three in one, all chunks. task->partials may be NULL where there is one chunk. */
 pg_status pg_replay_sum(const pg_program *program, pg_workspace *workspace, const double *params,
-                        const pg_task *task, double *totals, double *gradients, double divisor);
+                        const pg_task *task, double *totals, double *gradients, double scale);
 
 /* Testing only: let the n-th allocation from now fail, once; 0 turns it off. */
 void pg_alloc_fail_at(long n);

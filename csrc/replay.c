@@ -20,20 +20,38 @@ static const size_t least_chunk = 1024, most_chunks = 64;
 static const size_t poll_after = 1 << 22; /* slots x lanes: some milliseconds */
 static const size_t lanes_of[PG_WIDTHS] = {[PG_ONE] = 1, [PG_EIGHT] = 8, [PG_THIRTY_TWO] = 32};
 
+/* Doubles that begin where a vector may. */
+typedef struct numbers {
+    double *at;
+    void *block;
+    size_t capacity;
+} numbers;
+
 struct pg_workspace {
     const pg_lanes *lanes; /* of the machine's vectors and the program's math, by width */
     int width, widest;     /* width: for which the imports are spread; -1: for none yet */
-    double *uniform, *uniform_grads;
-    double *values, *grads;
-    double *sums; /* of one chunk: for each output its total and its accumulators, in sublanes */
-    size_t sum_capacity;
-    double *partials; /* of one chunk, for those who bring no room of their own */
-    size_t partial_capacity;
+    numbers uniform, uniform_grads;
+    numbers values, grads;
+    numbers sums;     /* of one chunk: for each output its total and its accumulators, in sublanes */
+    numbers partials; /* of all chunks, for those who bring no room of their own */
+    numbers mask; /* int64s: of the last block that wasn't full */
     size_t work; /* since poll was last called */
     int (*poll)(void *);
     void *context;
     pg_replay_fault fault;
 };
+
+/* Room for count doubles at least. What was in it is lost. */
+static pg_status make_room(numbers *array, size_t count) {
+    enum { alignment = 64 };
+    if (array->capacity >= count && array->block != NULL) return PG_OK;
+    char *block = pg_realloc(NULL, count * sizeof(double) + alignment, 1);
+    if (block == NULL) return PG_ERR_NOMEM;
+    pg_free(array->block);
+    *array = (numbers){NULL, block, count};
+    array->at = (double *)(block + (alignment - (uintptr_t)block % alignment) % alignment);
+    return PG_OK;
+}
 
 int pg_vector_levels(void) { return 1 + PG_HAS_AVX2() + (PG_HAS_AVX2() && PG_HAS_AVX512()); }
 
@@ -55,23 +73,23 @@ pg_workspace *pg_workspace_new(const pg_program *program, int level) {
                           program->fast != 0);
     ws->widest = program->row_slots <= fits_the_cache ? PG_THIRTY_TWO : PG_EIGHT;
     const size_t cells = program->row_slots * lanes_of[ws->widest];
-    ws->uniform = pg_realloc(NULL, program->uniform_slots, sizeof *ws->uniform);
-    ws->uniform_grads = pg_realloc(NULL, program->uniform_slots, sizeof *ws->uniform_grads);
-    ws->values = pg_realloc(NULL, cells, sizeof *ws->values);
-    ws->grads = pg_realloc(NULL, cells, sizeof *ws->grads);
-    if (ws->uniform && ws->uniform_grads && ws->values && ws->grads) return ws;
+    if (make_room(&ws->uniform, program->uniform_slots) == PG_OK &&
+        make_room(&ws->uniform_grads, program->uniform_slots) == PG_OK &&
+        make_room(&ws->mask, 32) == PG_OK && make_room(&ws->values, cells) == PG_OK && make_room(&ws->grads, cells) == PG_OK)
+        return ws;
     pg_workspace_free(ws);
     return NULL;
 }
 
 void pg_workspace_free(pg_workspace *ws) {
     if (ws == NULL) return;
-    pg_free(ws->uniform);
-    pg_free(ws->uniform_grads);
-    pg_free(ws->values);
-    pg_free(ws->grads);
-    pg_free(ws->sums);
-    pg_free(ws->partials);
+    pg_free(ws->uniform.block);
+    pg_free(ws->uniform_grads.block);
+    pg_free(ws->mask.block);
+    pg_free(ws->values.block);
+    pg_free(ws->grads.block);
+    pg_free(ws->sums.block);
+    pg_free(ws->partials.block);
     pg_free(ws);
 }
 
@@ -80,17 +98,6 @@ pg_replay_fault pg_workspace_fault(const pg_workspace *ws) { return ws->fault; }
 void pg_workspace_poll(pg_workspace *ws, int (*poll)(void *), void *context) {
     ws->poll = poll;
     ws->context = context;
-}
-
-/* Room for count doubles. */
-static pg_status make_room(double **array, size_t *capacity, size_t count) {
-    if (*capacity >= count && *array != NULL) return PG_OK;
-    double *grown = pg_realloc(NULL, count, sizeof *grown);
-    if (grown == NULL) return PG_ERR_NOMEM;
-    pg_free(*array);
-    *array = grown;
-    *capacity = count;
-    return PG_OK;
 }
 
 bool pg_judge_lanes(pg_block *block, int op, int derivative, const double *results, const double *a,
@@ -117,9 +124,9 @@ static pg_block uniform_block(const pg_program *program, pg_workspace *ws, bool 
     return (pg_block){.program = program,
                       .code = program->code,
                       .length = program->uniform_length,
-                      .uniform = ws->uniform,
-                      .values = ws->uniform,
-                      .grads = ws->uniform_grads,
+                      .uniform = ws->uniform.at,
+                      .values = ws->uniform.at,
+                      .grads = ws->uniform_grads.at,
                       .active = 1,
                       .judge = judge};
 }
@@ -132,9 +139,9 @@ static pg_status uniform_fault(pg_workspace *ws, const pg_block *block, pg_statu
 pg_status pg_replay_begin(const pg_program *program, pg_workspace *ws, const double *params,
                           int ignore) {
     if (program->constant_count > 0)
-        memcpy(ws->uniform, program->constants, program->constant_count * sizeof *ws->uniform);
+        memcpy(ws->uniform.at, program->constants, program->constant_count * sizeof *ws->uniform.at);
     if (program->param_count > 0)
-        memcpy(ws->uniform + program->constant_count, params,
+        memcpy(ws->uniform.at + program->constant_count, params,
                program->param_count * sizeof *params);
     ws->width = -1;
     pg_block block = uniform_block(program, ws, !ignore);
@@ -156,7 +163,7 @@ static pg_status reverse_uniform(const pg_program *program, pg_workspace *ws,
             if (status != PG_OK) return uniform_fault(ws, &block, status);
             continue;
         }
-        double *grad = &ws->uniform_grads[step->a.at];
+        double *grad = &ws->uniform_grads.at[step->a.at];
         *grad = (step->a.give == PG_GIVE_STORE ? 0.0 : *grad) + sums[step->b.at];
     }
     return PG_OK;
@@ -179,10 +186,13 @@ static void load_inputs(double *values, const pg_task *task, size_t first, size_
     const double *rows[32];
     for (size_t i = 0; i < task->argument_count; i++) {
         const pg_argument *argument = &task->arguments[i];
-        for (size_t l = 0; l < lanes; l++) {
-            const size_t row = first + (l < active ? l : active - 1);
-            rows[l] = argument->data + row_number(task, row) * argument->stride;
-        }
+        const size_t stride = argument->stride;
+        if (task->index == NULL)
+            for (size_t l = 0; l < active; l++) rows[l] = argument->data + (first + l) * stride;
+        else
+            for (size_t l = 0; l < active; l++)
+                rows[l] = argument->data + (size_t)task->index[first + l] * stride;
+        for (size_t l = active; l < lanes; l++) rows[l] = rows[active - 1];
         for (size_t k = 0; k < argument->count; k++, values += lanes)
             for (size_t l = 0; l < lanes; l++) values[l] = rows[l][k];
     }
@@ -192,9 +202,9 @@ static void load_inputs(double *values, const pg_task *task, size_t first, size_
 static void spread_imports(const pg_program *program, pg_workspace *ws, int width) {
     if (ws->width == width) return;
     const size_t lanes = lanes_of[width];
-    double *values = ws->values + program->input_count * lanes;
+    double *values = ws->values.at + program->input_count * lanes;
     for (size_t i = 0; i < program->import_count; i++, values += lanes)
-        for (size_t l = 0; l < lanes; l++) values[l] = ws->uniform[program->imports[i]];
+        for (size_t l = 0; l < lanes; l++) values[l] = ws->uniform.at[program->imports[i]];
     ws->width = width;
 }
 
@@ -234,20 +244,23 @@ static pg_status run_block(const pg_program *program, pg_workspace *ws, const pg
     pg_block block = {.program = program,
                       .code = program->code + program->uniform_length,
                       .length = program->length - program->uniform_length,
-                      .uniform = ws->uniform,
-                      .values = ws->values,
-                      .grads = ws->grads,
+                      .uniform = ws->uniform.at,
+                      .values = ws->values.at,
+                      .grads = ws->grads.at,
                       .active = active,
+                      .mask = (int64_t *)ws->mask.at,
                       .judge = !task->ignore};
+    for (size_t l = 0; active < lanes && l < lanes; l++)
+        ((int64_t *)ws->mask.at)[l] = l < active ? -1 : 0;
     spread_imports(program, ws, width);
-    load_inputs(ws->values, task, first, active, lanes);
+    load_inputs(ws->values.at, task, first, active, lanes);
     pg_status status = run->forward(&block);
     if (status == PG_OK && task->outputs != NULL)
-        store_outputs(program, ws->values, task->outputs + first * program->output_count, active,
+        store_outputs(program, ws->values.at, task->outputs + first * program->output_count, active,
                       lanes);
     for (size_t o = 0; status == PG_OK && task->reverse != NULL && o < program->output_count; o++) {
         if (sums != NULL) {
-            run->fold(sums, ws->values + (size_t)program->outputs[o] * lanes, active);
+            run->fold(&block, sums, ws->values.at + (size_t)program->outputs[o] * lanes);
             block.accumulators = sums + PG_SUBLANES;
             sums += (1 + task->reverse[o]->accumulators) * PG_SUBLANES;
         }
@@ -316,7 +329,7 @@ static pg_status run_chunk(const pg_program *program, pg_workspace *ws, const pg
                            size_t chunk, size_t sums) {
     const size_t base = pg_chunk_start(task->rows, task->first_chunk);
     const size_t end = pg_chunk_start(task->rows, chunk + 1) - base;
-    double *accumulators = task->partials != NULL ? ws->sums : NULL;
+    double *accumulators = task->partials != NULL ? ws->sums.at : NULL;
     if (accumulators != NULL) memset(accumulators, 0, sums * PG_SUBLANES * sizeof *accumulators);
     for (size_t row = pg_chunk_start(task->rows, chunk) - base; row < end;) {
         const int width = width_for(ws, end - row);
@@ -338,7 +351,7 @@ pg_status pg_replay(const pg_program *program, pg_workspace *ws, const pg_task *
     size_t sums = 0;
     if (task->partials != NULL) {
         sums = pg_partial_count(program, task->reverse);
-        pg_status status = make_room(&ws->sums, &ws->sum_capacity, sums * PG_SUBLANES);
+        pg_status status = make_room(&ws->sums, sums * PG_SUBLANES);
         if (status != PG_OK) return status;
     }
     for (size_t chunk = task->first_chunk; chunk < task->last_chunk; chunk++) {
@@ -358,17 +371,17 @@ static void sum_chunks(double *partials, size_t chunks, size_t sums) {
 
 static pg_status finish_output(const pg_program *program, pg_workspace *ws, const pg_task *task,
                                const pg_reverse *reverse, const double *sums, double *gradients,
-                               double divisor) {
+                               double scale) {
     pg_status status = reverse_uniform(program, ws, reverse, sums, !task->ignore);
     for (size_t i = 0; status == PG_OK && i < program->param_count; i++) {
         const size_t slot = program->constant_count + i;
-        gradients[i] = reverse->uniform_reached[slot] ? ws->uniform_grads[slot] / divisor : 0.0;
+        gradients[i] = reverse->uniform_reached[slot] ? scale * ws->uniform_grads.at[slot] : 0.0;
     }
     return status;
 }
 
 pg_status pg_replay_finish(const pg_program *program, pg_workspace *ws, const pg_task *task,
-                           double *totals, double *gradients, double divisor) {
+                           double *totals, double *gradients, double scale) {
     const size_t chunks = pg_chunk_count(task->rows);
     double *sums = task->partials;
     pg_status status = PG_OK;
@@ -380,24 +393,24 @@ pg_status pg_replay_finish(const pg_program *program, pg_workspace *ws, const pg
     }
     sum_chunks(sums, chunks, pg_partial_count(program, task->reverse));
     for (size_t o = 0; status == PG_OK && o < program->output_count; o++) {
-        totals[o] = sums[0] / divisor;
+        totals[o] = scale * sums[0];
         status = finish_output(program, ws, task, task->reverse[o], sums + 1,
-                               gradients + o * program->param_count, divisor);
+                               gradients + o * program->param_count, scale);
         sums += 1 + task->reverse[o]->accumulators;
     }
     return status;
 }
 
 pg_status pg_replay_sum(const pg_program *program, pg_workspace *ws, const double *params,
-                        const pg_task *task, double *totals, double *gradients, double divisor) {
+                        const pg_task *task, double *totals, double *gradients, double scale) {
     pg_task all = *task;
     all.first_chunk = 0;
     all.last_chunk = pg_chunk_count(task->rows);
     const size_t room = all.last_chunk * pg_partial_count(program, task->reverse);
-    pg_status status = make_room(&ws->partials, &ws->partial_capacity, room);
-    all.partials = ws->partials;
+    pg_status status = make_room(&ws->partials, room);
+    all.partials = ws->partials.at;
     if (status == PG_OK) status = pg_replay_begin(program, ws, params, task->ignore);
     if (status == PG_OK) status = pg_replay(program, ws, &all);
-    if (status == PG_OK) status = pg_replay_finish(program, ws, &all, totals, gradients, divisor);
+    if (status == PG_OK) status = pg_replay_finish(program, ws, &all, totals, gradients, scale);
     return status;
 }

@@ -1,14 +1,14 @@
 """Nested arguments and results: taken apart into leaves, and put together again.
 
 A structure is what remains of lists, tuples, dicts, arrays and so on when the numbers are taken
-out. It is hashable (programs are kept by it) and plain (it is saved with a program).
+out. It is a tuple: hashed fast, since programs are found by it, and plain, since it is saved with
+them.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
-from typing import Any, Union
+from typing import Any, NamedTuple, Union
 
 import numpy as np
 import numpy.typing as npt
@@ -16,35 +16,30 @@ import numpy.typing as npt
 from pygradc.value import Value, _number
 
 
-@dataclass(frozen=True)
-class Leaf:
+class Leaf(NamedTuple):
     """One number."""
 
 
-@dataclass(frozen=True)
-class Static:
+class Static(NamedTuple):
     """Something that is no number and comes back as it is: None, a string, a bool."""
 
     value: Any
 
 
-@dataclass(frozen=True)
-class Array:
+class Array(NamedTuple):
     """A numpy array of this shape, its elements in C order."""
 
     shape: tuple[int, ...]
 
 
-@dataclass(frozen=True)
-class Sequence:
+class Sequence(NamedTuple):
     """A list or a tuple; `kind` makes it of its items."""
 
     kind: type
     items: tuple[Structure, ...]
 
 
-@dataclass(frozen=True)
-class Mapping:
+class Mapping(NamedTuple):
     """A dict, in its order."""
 
     keys: tuple[Any, ...]

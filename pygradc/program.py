@@ -11,12 +11,13 @@ Source: csrc/record.c, passes.c, program.c, reverse.c, replay.c.
 from __future__ import annotations
 
 import functools
+import math
 import os
 import threading
 from collections import OrderedDict
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import Executor, ThreadPoolExecutor
-from typing import Any, NoReturn, cast
+from typing import Any, NoReturn
 
 import numpy as np
 import numpy.typing as npt
@@ -60,40 +61,52 @@ class Rows:
         self.columns: list[tuple[Floats, int, int]] = []
         self.values: list[tuple[int, Value]] = []
         self.width = 0
-        items = tuple(self._read(arg, f"argument {i}") for i, arg in enumerate(arguments))
-        self.structure = structures.Sequence(tuple, items)
+        items = []
+        for i, arg in enumerate(arguments):
+            items.append(self._read(arg, ("argument", i)))
+        self.structure = structures.Sequence(tuple, tuple(items))
         if self.count < 0:
             raise ValueError("expected at least one array, whose first axis is the row")
 
-    def _read(self, arg: Any, what: str) -> structures.Structure:
+    def _read(self, arg: Any, where: tuple[Any, ...]) -> structures.Structure:
+        """One argument, or an item of a dict; `where` is its place, for messages."""
         if isinstance(arg, dict):
-            items = [self._read(item, f"{what}[{key!r}]") for key, item in arg.items()]
+            items = [self._read(item, (*where, key)) for key, item in arg.items()]
             return structures.Mapping(tuple(arg), tuple(items))
         if isinstance(arg, Value):
             self.values.append((self.width, arg))
             arg = arg.data
-        array = _floats(arg, what)
-        if array.ndim == 0:
-            self._add(array, 0, 1)
+        array = _floats(arg, where)
+        rows, *shape = array.shape or (None,)
+        if rows is None:
+            self.columns.append((array, 0, 1))
+            self.width += 1
             return structures.LEAF
-        if self.count not in (-1, len(array)):
-            raise ValueError(f"{what} has {len(array)} rows, those before it have {self.count}")
-        self.count = len(array)
-        size = 1
-        for axis in array.shape[1:]:
-            size *= axis
-        self._add(array, size, size)
-        return structures.LEAF if array.ndim == 1 else structures.Array(array.shape[1:])
-
-    def _add(self, array: Floats, stride: int, count: int) -> None:
-        self.columns.append((array, stride, count))
-        self.width += count
+        if rows != self.count:
+            if self.count >= 0:
+                raise ValueError(
+                    f"{_place(where)} has {rows} rows, those before it have {self.count}"
+                )
+            self.count = rows
+        size = math.prod(shape)
+        self.columns.append((array, size, size))
+        self.width += size
+        return structures.Array(tuple(shape)) if shape else structures.LEAF
 
 
-def _floats(arg: Any, what: str) -> Floats:
+def _place(where: tuple[Any, ...]) -> str:
+    """'argument 0', "argument 1['x']"."""
+    return f"{where[0]} {where[1]}" + "".join(f"[{key!r}]" for key in where[2:])
+
+
+_FLOAT64 = np.dtype(np.float64)
+
+
+def _floats(arg: Any, where: tuple[Any, ...]) -> Floats:
     """As a C-contiguous float64 array."""
-    if type(arg) is np.ndarray and arg.dtype == np.float64 and arg.flags.c_contiguous:
-        return cast(Floats, arg)
+    if type(arg) is np.ndarray and arg.dtype is _FLOAT64 and arg.flags.c_contiguous:
+        return arg
+    what = _place(where)
     try:
         array = np.asarray(arg)
     except ValueError as error:
@@ -111,7 +124,20 @@ def _floats(arg: Any, what: str) -> Floats:
 class _Workspace:
     """Room for one replay, with the C structs that describe it."""
 
-    __slots__ = ("arguments", "gradients", "handle", "keep", "params", "stop", "task", "totals")
+    __slots__ = (
+        "arguments",
+        "gradients",
+        "gradients_at",
+        "handle",
+        "keep",
+        "params",
+        "params_at",
+        "reverse",
+        "stop",
+        "task",
+        "totals",
+        "totals_at",
+    )
 
     def __init__(self, program: Program) -> None:
         handle = lib.pg_workspace_new(program._handle, program._level)
@@ -119,17 +145,27 @@ class _Workspace:
             raise MemoryError
         self.handle = ffi.gc(handle, lib.pg_workspace_free)
         self.task = ffi.new("pg_task *")
-        self.arguments = ffi.NULL
+        self.task.ignore = program._errors == "ignore"
+        self.arguments: Any = ()
+        self.reverse: _Reverse | None = None
         size = program._size
         self.params = np.empty(size.params)
         self.totals = np.empty(size.outputs)
         self.gradients = np.empty((size.outputs, size.params))
+        self.params_at, self.totals_at, self.gradients_at = map(
+            _pointer, (self.params, self.totals, self.gradients)
+        )
         self.stop = ffi.new("int *")
         lib.pg_workspace_poll(self.handle, lib.pg_python_poll, self.stop)
 
 
-def _pointer(array: npt.NDArray[Any], kind: str = "double *") -> Any:
-    return ffi.cast(kind, ffi.from_buffer(array))
+_DOUBLES = ffi.typeof("double[]")
+_ARGUMENTS = ffi.typeof("pg_argument[]")
+
+
+def _pointer(array: Floats) -> Any:
+    """A double * that keeps the array alive."""
+    return ffi.from_buffer(_DOUBLES, array)
 
 
 class _Reverse:
@@ -299,15 +335,15 @@ class Program:
         self._check(rows.structure)
         if mean and rows.count == 0:
             raise ValueError("mean: there are no rows")
-        divisor = float(rows.count) if mean else 1.0
+        scale = 1.0 / rows.count if mean else 1.0
         children: tuple[Value, ...] = self._params
         if rows.values or executor is not None:
-            totals, derivatives = self._total_of_chunks(rows, executor, divisor)
+            totals, derivatives = self._total_of_chunks(rows, executor, scale)
             children = (*children, *(value for _, value in rows.values))
         else:
             with _Borrowed(self) as ws:
                 self._aim(ws, rows.columns, rows.count, self._reverse(lib.PG_WRT_PARAMS))
-                self._sum(ws, None, None, divisor)
+                self._sum(ws, None, None, scale)
                 totals, derivatives = ws.totals.tolist(), ws.gradients
                 results = [
                     Scalar._result(data, children, derivatives[i]) for i, data in enumerate(totals)
@@ -317,7 +353,7 @@ class Program:
         return structures.put_together(self._outputs, iter(results))
 
     def _total_of_chunks(
-        self, rows: Rows, executor: Executor | None, divisor: float
+        self, rows: Rows, executor: Executor | None, scale: float
     ) -> tuple[list[float], Floats]:
         wrt = lib.PG_WRT_PARAMS | (lib.PG_WRT_INPUTS if rows.values else 0)
         _, gradients, partials = self._run(
@@ -331,15 +367,15 @@ class Program:
                 self._handle,
                 ws.handle,
                 ws.task,
-                _pointer(ws.totals),
-                _pointer(ws.gradients),
-                divisor,
+                ws.totals_at,
+                ws.gradients_at,
+                scale,
             )
             if status != lib.PG_OK:
                 self._fail(status, ws)
             totals, derivatives = ws.totals.tolist(), ws.gradients.copy()
         if rows.values:
-            wanted = gradients[:, :, [i for i, _ in rows.values]].sum(axis=0) / divisor
+            wanted = gradients[:, :, [i for i, _ in rows.values]].sum(axis=0) * scale
             derivatives = np.concatenate([derivatives, wanted], axis=1)
         return totals, derivatives
 
@@ -355,28 +391,28 @@ class Program:
     def _aim(
         self,
         ws: _Workspace,
-        columns: Iterable[tuple[Floats, int, int]],
+        columns: Sequence[tuple[Floats, int, int]],
         rows: int,
         reverse: _Reverse | None,
     ) -> None:
         """Describe a task over all chunks, without results yet."""
-        ws.keep = columns
-        ws.arguments = ffi.new(
-            "pg_argument[]", [(_pointer(array), stride, n) for array, stride, n in columns]
-        )
+        ws.keep = [_pointer(array) for array, _, _ in columns]
         task = ws.task
-        task.arguments = ws.arguments
-        task.argument_count = len(ws.arguments)
-        task.index = ffi.NULL
+        if len(ws.arguments) != len(columns):
+            ws.arguments = ffi.new(_ARGUMENTS, len(columns))
+            task.arguments = ws.arguments
+            task.argument_count = len(columns)
+        for argument, data, (_, stride, count) in zip(ws.arguments, ws.keep, columns):
+            argument.data, argument.stride, argument.count = data, stride, count
+        if ws.reverse is not reverse:
+            ws.reverse = reverse
+            task.reverse = reverse.array if reverse is not None else ffi.NULL
         task.rows = rows
-        task.first_chunk = 0
-        task.last_chunk = lib.pg_chunk_count(rows)
+        task.first_chunk, task.last_chunk = 0, lib.pg_chunk_count(rows)
         task.outputs = task.gradients = task.partials = ffi.NULL
-        task.reverse = reverse.array if reverse is not None else ffi.NULL
-        task.ignore = self._errors == "ignore"
 
     def _sum(
-        self, ws: _Workspace, outputs: Floats | None, gradients: Floats | None, divisor: float
+        self, ws: _Workspace, outputs: Floats | None, gradients: Floats | None, scale: float
     ) -> None:
         """Replay all, into ws.totals and ws.gradients."""
         if outputs is not None:
@@ -387,11 +423,11 @@ class Program:
         status = lib.pg_replay_sum(
             self._handle,
             ws.handle,
-            _pointer(ws.params),
+            ws.params_at,
             ws.task,
-            _pointer(ws.totals),
-            _pointer(ws.gradients),
-            divisor,
+            ws.totals_at,
+            ws.gradients_at,
+            scale,
         )
         if status != lib.PG_OK:
             self._fail(status, ws)

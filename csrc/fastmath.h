@@ -8,8 +8,9 @@
  * nan; infinities, signed zeros and subnormals, as arguments and as results, are right. The error
  * is at most 1 ulp more than that of glibc's function; `python bench/accuracy.py` measures it.
  *
- * Cost: no memory, no branch, at most one division. gcc needs -fno-trapping-math (or else it may
- * not compute both sides of a selection) and vectorises some of them only with it.
+ * Cost: no table, no branch, at most one division; 0.65 to 1.5 ns an element with AVX-512. gcc needs
+ * -fno-trapping-math: without it, it won't compute both sides of a selection, and the loop stays
+ * scalar, with the same results.
  *
  * Three things look odd, and each is there for the vectoriser:
  *  - Adding 1.5 * 2**52 to a small number rounds it to an integer and leaves this integer in the
@@ -99,6 +100,91 @@ static inline double pg_fast_tanh(double x) {
     double denominator = small ? q : plus + minus;
     double y = base - numerator / denominator;
     y = a > 20.0 ? 1.0 : y;
+    return pg_from_bits(pg_bits_of(y) | (pg_bits_of(x) & PG_SIGN_BIT));
+}
+
+/* exp(r) = (q + t) / (q - t) for |r| <= log(2) / 2, where t / q = tanh(r / 2). For a caller who has
+ * to divide anyway this is half the work of the polynomial. */
+static inline double pg_exp_t(double r, double r2) {
+    return r * ((0x1.10ee239d5da26p-5 * r2 + 0x1.c01895f0a19a7p+3) * r2 + 0x1.f82b0745c536fp+8);
+}
+
+static inline double pg_exp_q(double r2) {
+    return (r2 + 0x1.c022d50001226p+6) * r2 + 0x1.f82b0745c536fp+9;
+}
+
+/* 1 / (1 + exp(-x)) = E / (E + 1) with E = exp(x) as a fraction. Nothing cancels, so that the
+ * result keeps its digits down to the subnormals. */
+static inline double pg_fast_sigmoid(double x) {
+    double n = x * PG_LOG2_E + (PG_ROUND + 2046.0), k = n - (PG_ROUND + 2046.0);
+    double r = (x - k * PG_LN2_HIGH) - k * PG_LN2_LOW, r2 = r * r;
+    double t = pg_exp_t(r, r2), q = pg_exp_q(r2);
+    double scaled = pg_scale(q + t, n);
+    double y = scaled / (scaled + (q - t));
+    y = x > 40.0 ? 1.0 : y;
+    return x < -746.0 ? 0.0 : y;
+}
+
+/* log(1 + f) - (f - f**2 / 2) for 1 + f in [sqrt(1/2), sqrt(2)]. With s = f / (2 + f) this is
+ * s (f**2 / 2 + R), where s R is what follows 2 s in the series of log((1 + s) / (1 - s)). */
+static inline double pg_log_tail(double f, double half_f2) {
+    double s = f / (2.0 + f), z = s * s, z2 = z * z;
+    double even = 0x1.999999998009fp-2 + z2 * (0x1.c71c52208990cp-3 + z2 * 0x1.39a21a045a5c5p-3);
+    double odd = 0x1.24924941cf9f3p-2 + z2 * (0x1.74663ac136b9dp-3 + z2 * 0x1.2f0202aad3f20p-3);
+    double rest = 0x1.5555555555592p-1 + z * even + z2 * odd;
+    return s * (half_f2 + z * rest);
+}
+
+/* x = 2**k (1 + f). Adding to the bits what makes sqrt(1/2) a power of two puts k on top. A
+ * subnormal is scaled by 2**54 first. */
+static inline double pg_fast_log(double x) {
+    const uint64_t root_half = 0x3fe6a09e667f3bcdu, one = 0x3ff0000000000000u;
+    int subnormal = x < 0x1p-1022;
+    double scaled = x * 0x1p54, offset = subnormal ? 0x1p52 + 1077.0 : 0x1p52 + 1023.0;
+    scaled = subnormal ? scaled : x;
+    uint64_t u = pg_bits_of(scaled) + (one - root_half);
+    double k = pg_from_bits(u >> 52 | 0x4330000000000000u) - offset; /* or-ing adds 2**52 */
+    double f = pg_from_bits((u & 0x000fffffffffffffu) + root_half) - 1.0;
+    double half_f2 = 0.5 * f * f;
+    double y = k * PG_LN2_HIGH - ((half_f2 - (pg_log_tail(f, half_f2) + k * PG_LN2_LOW)) - f);
+    y = x == INFINITY ? INFINITY : y;
+    double out = x == 0.0 ? -INFINITY : NAN;
+    return x > 0.0 ? y : out;
+}
+
+/* The fraction P/Q of erf: the same steps for both ranges of a, with other coefficients. */
+static inline double pg_erf_p(int small, double v) {
+    double p = small ? -0x1.7b17c7d8b18a8p+7 : 0x1.20dd025ea1d2cp-1;
+    p = p * v + (small ? -0x1.940b3b8141f79p+11 : 0x1.4f94bd1e4fdf2p+2);
+    p = p * v + (small ? -0x1.33ba37848d4d8p+16 : 0x1.6f80d8af006a8p+4);
+    p = p * v + (small ? -0x1.7ab93ba2f75e2p+18 : 0x1.cec48b041a2bbp+5);
+    p = p * v + (small ? -0x1.8434eff1ac5aep+21 : 0x1.502ec7760deebp+6);
+    return p * v + (small ? 0x1.36d8326c95668p+20 : 0x1.dee590b99777p+5);
+}
+
+static inline double pg_erf_q(int small, double v) {
+    double q = v + (small ? 0x1.41e2cc44848b5p+7 : 0x1.296502da2b26ap+3);
+    q = q * v + (small ? 0x1.4c3a6c960f232p+12 : 0x1.49b754c39942cp+5);
+    q = q * v + (small ? 0x1.53a2b1a5e4687p+16 : 0x1.ac94edf4dfd4dp+6);
+    q = q * v + (small ? 0x1.8e8996b0f3104p+19 : 0x1.5213b5e94bfe2p+7);
+    q = q * v + (small ? 0x1.05885bf330299p+22 : 0x1.2f2f785ad67d2p+7);
+    return q * v + (small ? 0x1.2ea99c49b52fcp+23 : 0x1.dee596f1d5c22p+5);
+}
+
+/* erf(a) = a + a P/Q(a**2) for a < 1.1, and 1 - exp(-a**2) P/Q(a) above, where it is over 0.88 and
+ * the product's error counts an eighth or less. As exp is a fraction, one division is enough. */
+static inline double pg_fast_erf(double x) {
+    double a = pg_from_bits(pg_bits_of(x) & ~PG_SIGN_BIT), a2 = a * a;
+    int small = a < 1.1;
+    double n = a2 * -PG_LOG2_E + (PG_ROUND + 3071.0); /* << 52: -(2**k), as 2048 is the sign */
+    double r = -a2 - (n - (PG_ROUND + 3071.0)) * PG_LN2, r2 = r * r;
+    double t = pg_exp_t(r, r2), q = pg_exp_q(r2);
+    double scaled = pg_from_bits(pg_bits_of(n) << 52) * (q + t), v = small ? a2 : a;
+    double numerator = (small ? a : scaled) * pg_erf_p(small, v);
+    double denominator = (small ? 1.0 : q - t) * pg_erf_q(small, v);
+    double base = small ? a : 1.0;
+    double y = base + numerator / denominator;
+    y = a > 6.0 ? 1.0 : y;
     return pg_from_bits(pg_bits_of(y) | (pg_bits_of(x) & PG_SIGN_BIT));
 }
 

@@ -37,7 +37,7 @@ typedef enum pg_wide_kind {
 /* The children of a node of any arity, and the derivatives by them. Owned by the node. */
 typedef struct pg_wide {
     size_t count;
-    size_t cursor;  /* topo.c: the child that a walk comes to next */
+    size_t cursor; /* topo.c: the child that a walk comes to next */
     pg_wide_kind kind;
     double *locals; /* count of them behind the ids, or NULL */
     pg_node_id ids[];

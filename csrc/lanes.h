@@ -21,9 +21,9 @@ typedef struct pg_block {
     const pg_reverse *reverse;
     const pg_step *steps; /* those to run, of the reverse */
     size_t step_count;
-    size_t active; /* lanes that hold a row; the others repeat the last row */
+    size_t active;       /* lanes that hold a row; the others repeat the last row */
     const int64_t *mask; /* for each lane all bits, or none if it holds no row */
-    bool judge;    /* stop where a row leaves an op's domain */
+    bool judge;          /* stop where a row leaves an op's domain */
     size_t fault_lane;
     pg_fault fault;
 } pg_block;

@@ -18,7 +18,7 @@ enum { NAME(VECS) = LANES / PG_VEC };
 #define VEC NAME(vec)
 #define VECS NAME(VECS)
 #define EACH_VEC for (int v = 0; v < VECS; v++)
-#define SLOT(array, slot) ((VEC *)((array) + (size_t)(slot)*LANES))
+#define SLOT(array, slot) ((VEC *)((array) + (size_t)(slot) * LANES))
 
 /* Sum the lanes in a fixed tree: lanes that are 8 apart meet. Lanes without a row count for 0. */
 static inline void NAME(fold_vecs)(const pg_block *block, double *accumulator, const VEC *lanes) {
@@ -183,7 +183,7 @@ static inline void NAME(push_dot)(const pg_block *at, const pg_step *step, const
 /* The derivative `d_` by one operand, judged, times g, to its target. */
 #define PG_PUSH(op, which, d_, fault, target)                                                      \
     if ((target).give != PG_GIVE_NONE) {                                                           \
-        _Alignas(64) double ds[LANES];                                                                          \
+        _Alignas(64) double ds[LANES];                                                             \
         for (int l = 0; l < LANES; l++) {                                                          \
             const double a = as[l], b = bs[l], y = ys[l];                                          \
             (void)a, (void)b, (void)y;                                                             \
@@ -195,7 +195,7 @@ static inline void NAME(push_dot)(const pg_block *at, const pg_step *step, const
             pg_judge_lanes(block, op, which, ds, as, bs, &status))                                 \
             return status;                                                                         \
         for (int l = 0; l < LANES; l++) ds[l] *= g[l];                                             \
-        NAME(give)(block, target, (VEC *)ds);                                                            \
+        NAME(give)(block, target, (VEC *)ds);                                                      \
     }
 
 static pg_status NAME(backward)(pg_block *block) {

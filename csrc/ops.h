@@ -10,7 +10,14 @@ enum {
 #include "ops.def"
     PG_OP_LEAF, /* made of nothing: an input, a parameter, a constant */
     PG_OP_WIDE, /* any number of children, derivatives stored as numbers */
-    PG_OP_COUNT
+    PG_OP_COUNT,
+    /* Instructions of programs only: */
+    PG_OP_RECIP = PG_OP_COUNT, /* 1 / a, where fast mode may write it so */
+    PG_OP_SELECT,              /* where(left < right, a, b) */
+    PG_OP_DETACH,              /* a, without a gradient */
+    PG_OP_COPY,                /* a uniform value, as an output of each row */
+    PG_OP_DOT,                 /* a + left0*right0 + left1*right1 ..., from left to right */
+    PG_OP_PROGRAM
 };
 
 /* How many of a node's two child slots are in use; 0 for a leaf, and for a wide node, which has

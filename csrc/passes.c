@@ -63,8 +63,7 @@ static pg_status merge(pg_tape *tape, bool (*mergeable)(const pg_value *value)) 
         if (table[at] == PG_NO_VALUE) table[at] = i;
         becomes[i] = table[at];
     }
-    for (size_t i = 0; i < tape->output_count; i++)
-        tape->outputs[i] = becomes[tape->outputs[i]];
+    for (size_t i = 0; i < tape->output_count; i++) tape->outputs[i] = becomes[tape->outputs[i]];
     pg_free(table);
     pg_free(becomes);
     return PG_OK;

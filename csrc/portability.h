@@ -34,7 +34,8 @@
 #define PG_BEGIN_AVX2                                                                              \
     _Pragma("clang attribute push(__attribute__((target(\"avx2\"))), apply_to = function)")
 #define PG_BEGIN_AVX512                                                                            \
-    _Pragma("clang attribute push(__attribute__((target(\"avx512f,avx512dq,avx512vl\"))), apply_to = function)")
+    _Pragma("clang attribute push(__attribute__((target(\"avx512f,avx512dq,avx512vl\"))), "        \
+            "apply_to = function)")
 #define PG_END_TARGET _Pragma("clang attribute pop")
 #else
 #define PG_BEGIN_AVX2 _Pragma("GCC push_options") _Pragma("GCC target(\"avx2\")")

@@ -42,6 +42,23 @@ pg_program_size pg_program_measure(const pg_program *program) {
                              .fast = program->fast};
 }
 
+const pg_instr *pg_program_code(const pg_program *program) { return program->code; }
+const pg_pair *pg_program_pairs(const pg_program *program) { return program->pairs; }
+const double *pg_program_constants(const pg_program *program) { return program->constants; }
+const uint32_t *pg_program_imports(const pg_program *program) { return program->imports; }
+const uint32_t *pg_program_outputs(const pg_program *program) { return program->outputs; }
+
+const char *pg_instr_name(int op) {
+    switch (op) {
+    case PG_OP_RECIP: return "recip";
+    case PG_OP_SELECT: return "select";
+    case PG_OP_DETACH: return "detach";
+    case PG_OP_COPY: return "copy";
+    case PG_OP_DOT: return "dot";
+    default: return pg_op_describe(op) != NULL ? pg_op_describe(op)->name : NULL;
+    }
+}
+
 /* ---- Lowering -------------------------------------------------------------------------------- */
 
 typedef struct lowering {
@@ -186,9 +203,8 @@ static void lower_value(lowering *l, uint32_t number) {
     instr->b = slot_for(l, value->uniform, value->b);
     for (uint32_t i = 0; i < value->count; i++) {
         const pg_pair *pair = &l->tape->pairs[value->first + i];
-        l->program->pairs[value->first + i] =
-            (pg_pair){slot_for(l, value->uniform, pair->left),
-                      slot_for(l, value->uniform, pair->right)};
+        l->program->pairs[value->first + i] = (pg_pair){slot_for(l, value->uniform, pair->left),
+                                                        slot_for(l, value->uniform, pair->right)};
     }
 }
 
@@ -202,8 +218,7 @@ static pg_status lower_outputs(lowering *l) {
         if (p->orders[i] == NULL) return PG_ERR_NOMEM;
         for (size_t k = 0; k < tape->order_counts[i]; k++) {
             uint32_t value = tape->orders[i][k];
-            if (!tape->values[value].dead)
-                p->orders[i][p->order_counts[i]++] = l->instr[value];
+            if (!tape->values[value].dead) p->orders[i][p->order_counts[i]++] = l->instr[value];
         }
     }
     return PG_OK;
@@ -219,8 +234,7 @@ static pg_status lower_all(lowering *l) {
     memset(p->pairs, 0, l->tape->pair_count * sizeof *p->pairs);
     p->pair_count = l->tape->pair_count;
     for (size_t i = 0; i < l->tape->count; i++)
-        if (pg_is_op(&l->tape->values[i]) && !l->tape->values[i].dead)
-            lower_value(l, (uint32_t)i);
+        if (pg_is_op(&l->tape->values[i]) && !l->tape->values[i].dead) lower_value(l, (uint32_t)i);
     for (size_t i = 0; i < p->param_count; i++) p->sources[i] = l->tape->params[i];
     return lower_outputs(l);
 }
@@ -246,9 +260,9 @@ static pg_status copy_uniform_outputs(pg_tape *tape) {
     for (size_t i = 0; i < tape->output_count; i++) {
         const pg_value *value = &tape->values[tape->outputs[i]];
         if (value->op != PG_OP_CONST && value->op != PG_OP_PARAM && !value->uniform) continue;
-        pg_status status = pg_tape_add(
-            tape, &tape->outputs[i],
-            (pg_value){.op = PG_OP_COPY, .a = tape->outputs[i], .b = PG_NO_VALUE});
+        pg_status status =
+            pg_tape_add(tape, &tape->outputs[i],
+                        (pg_value){.op = PG_OP_COPY, .a = tape->outputs[i], .b = PG_NO_VALUE});
         if (status != PG_OK) return status;
     }
     return PG_OK;
@@ -278,8 +292,7 @@ pg_status pg_record(pg_graph *graph, pg_program **program_ret, const pg_node_id 
                     size_t input_count, const pg_node_id *outputs, size_t output_count,
                     unsigned passes, int fast) {
     pg_tape tape = {0};
-    pg_status status =
-        pg_tape_record(graph, &tape, inputs, input_count, outputs, output_count);
+    pg_status status = pg_tape_record(graph, &tape, inputs, input_count, outputs, output_count);
     if (status == PG_OK) status = run_passes(&tape, passes);
     if (status == PG_OK) status = pg_program_lower(program_ret, &tape);
     if (status == PG_OK) (*program_ret)->fast = fast;

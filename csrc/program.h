@@ -14,20 +14,6 @@
 
 #include "tape.h"
 
-/* How a DOT reads its operands; flags. */
-enum {
-    PG_DOT_STARTS = 1,        /* from slot a; else from the first product */
-    PG_DOT_UNIFORM_START = 2, /* a is a uniform slot, though the code is a row's */
-    PG_DOT_WEIGHTED = 4       /* left factors are uniform slots, right ones row slots */
-};
-
-typedef struct pg_instr {
-    uint8_t op;
-    uint8_t shape;         /* SELECT: the comparison; DOT: flags */
-    uint32_t dst, a, b;    /* slots; of DOT a is the start */
-    uint32_t first, count; /* DOT and SELECT: pairs of slots */
-} pg_instr;
-
 struct pg_program {
     double *constants;
     size_t constant_count, param_count, uniform_slots;
@@ -44,29 +30,6 @@ struct pg_program {
     int fast;            /* math: our own vector functions instead of libm's */
     pg_node_id *sources; /* while it is being made: the nodes of the parameters */
 };
-
-/* What happens to a contribution to a gradient. */
-typedef enum pg_give {
-    PG_GIVE_NONE = 0, /* nobody asks for it */
-    PG_GIVE_STORE,    /* the first of this slot */
-    PG_GIVE_ADD,
-    PG_GIVE_FOLD /* summed over the rows, into an accumulator */
-} pg_give;
-
-typedef struct pg_target {
-    uint32_t give; /* pg_give */
-    uint32_t at;   /* a slot, or an accumulator */
-} pg_target;
-
-/* One step back: instruction `instr` passes its gradient on. Of a DOT, the targets of its pairs are
- * at `first`: left and right of the first pair, left and right of the second ... */
-typedef struct pg_step {
-    uint32_t instr; /* or PG_COLLECT: add accumulator b.at to uniform gradient a.at */
-    uint32_t first;
-    pg_target a, b;
-} pg_step;
-
-enum { PG_COLLECT = 0xffffffff };
 
 /* What pushes one output's gradient back: to the parameters, to the inputs, or to both. */
 struct pg_reverse {
@@ -104,8 +67,8 @@ pg_program *pg_program_new(void);
 /* program.c: a tape that went through its passes becomes a program. */
 pg_status pg_program_lower(pg_program **program_ret, const pg_tape *tape);
 
-/* Is it right: slots in range, operands written before they are read, orders of instructions that
- * exist, each once? */
-bool pg_program_is_sound(const pg_program *program);
+/* save.c: is it right: slots in range, operands written before they are read, orders of
+ * instructions that exist, each once and after its operands? `seen` is scratch, a byte for each. */
+bool pg_program_is_sound(const pg_program *program, uint8_t *seen);
 
 #endif

@@ -28,8 +28,8 @@ typedef enum pg_status {
     PG_ERR_ZERO_DIVISION, /* zero to a negative power, or a derivative that divides by zero */
     PG_ERR_OVERFLOW,      /* finite operands, result too large for a double */
     PG_ERR_STOPPED,       /* a hook asked to stop */
-    PG_ERR_UNTRACEABLE,   /* a node that can't be replayed: a closure, derivatives given by number */
-    PG_ERR_BAD_FILE       /* bytes that are no sound program */
+    PG_ERR_UNTRACEABLE, /* a node that can't be replayed: a closure, derivatives given by number */
+    PG_ERR_BAD_FILE     /* bytes that are no sound program */
 } pg_status;
 
 /* One row of ops.def. */
@@ -185,15 +185,15 @@ pg_status pg_trace_input(pg_graph *graph, pg_node_id *id_ret);
 int pg_trace_depends(pg_graph *graph, pg_node_id id);
 
 typedef enum pg_compare { /* the second four are the opposites of the first, also for nan */
-    PG_LESS = 0,
-    PG_LESS_EQUAL,
-    PG_GREATER,
-    PG_GREATER_EQUAL,
-    PG_NOT_LESS,
-    PG_NOT_LESS_EQUAL,
-    PG_NOT_GREATER,
-    PG_NOT_GREATER_EQUAL,
-    PG_COMPARE_COUNT
+                          PG_LESS = 0,
+                          PG_LESS_EQUAL,
+                          PG_GREATER,
+                          PG_GREATER_EQUAL,
+                          PG_NOT_LESS,
+                          PG_NOT_LESS_EQUAL,
+                          PG_NOT_GREATER,
+                          PG_NOT_GREATER_EQUAL,
+                          PG_COMPARE_COUNT
 } pg_compare;
 
 /* Nodes that only a recording understands: left < right ? a : b; and a without its gradient. */
@@ -202,11 +202,11 @@ pg_status pg_trace_select(pg_graph *graph, pg_node_id *id_ret, int compare, pg_n
 pg_status pg_trace_detach(pg_graph *graph, pg_node_id *id_ret, pg_node_id a);
 
 typedef enum pg_pass { /* see csrc/passes.c; share and powers change bits, and are for fast mode */
-    PG_PASS_FOLD = 1,
-    PG_PASS_HOIST = 2,
-    PG_PASS_FUSE = 4,
-    PG_PASS_SHARE = 8,
-    PG_PASS_POWERS = 16
+                       PG_PASS_FOLD = 1,
+                       PG_PASS_HOIST = 2,
+                       PG_PASS_FUSE = 4,
+                       PG_PASS_SHARE = 8,
+                       PG_PASS_POWERS = 16
 } pg_pass;
 
 typedef struct pg_program pg_program; /* straight-line code; never changes once it is made */
@@ -221,17 +221,82 @@ void pg_program_free(pg_program *program); /* NULL is allowed */
 /* The nodes that the parameters of a program just recorded were; NULL for a loaded one. */
 const pg_node_id *pg_program_sources(const pg_program *program);
 
+/* A program's code, for those who list, save or translate it. It has two parts:
+ *   uniform  depends on no input, and runs once a replay, on a number a slot:
+ *            slots [constants | parameters | results]
+ *   rows     runs once for each row: slots [inputs | imports | results]
+ * An import is a copy of a uniform slot. Instruction i of a part writes its result i. */
 typedef struct pg_program_size {
-    size_t inputs, params, outputs, constants;
-    size_t uniform_slots, row_slots, imports; /* slots: see csrc/program.h */
+    size_t inputs, params, outputs, constants, imports;
+    size_t uniform_slots, row_slots;
     size_t uniform_instrs, row_instrs, pairs;
     int fast;
 } pg_program_size;
 
+typedef struct pg_pair {
+    uint32_t left, right;
+} pg_pair;
+
+enum {                           /* how a dot reads its operands; flags */
+       PG_DOT_STARTS = 1,        /* from slot a; else from the first product */
+       PG_DOT_UNIFORM_START = 2, /* a is a uniform slot, though the code is a row's */
+       PG_DOT_WEIGHTED = 4       /* left factors are uniform slots, right ones row slots */
+};
+
+typedef struct pg_instr {
+    uint8_t op;            /* a row of ops.def, or what pg_instr_name says */
+    uint8_t shape;         /* select: the comparison; dot: flags */
+    uint32_t dst, a, b;    /* slots; of a dot a is the start */
+    uint32_t first, count; /* dot and select: pairs of slots */
+} pg_instr;
+
 pg_program_size pg_program_measure(const pg_program *program);
+const pg_instr *pg_program_code(const pg_program *program); /* the uniform part, then the rows' */
+const pg_pair *pg_program_pairs(const pg_program *program);
+const double *pg_program_constants(const pg_program *program);
+const uint32_t *pg_program_imports(const pg_program *program);
+const uint32_t *pg_program_outputs(const pg_program *program); /* row slots */
+const char *pg_instr_name(int op);
+
+/* A program as bytes, which hold nothing that could be executed.
+ * write: bytes_ret NULL only measures. Returns: how many bytes.
+ * read:  checks everything. Returns: PG_OK; PG_ERR_NOMEM; PG_ERR_BAD_FILE. */
+size_t pg_program_write(const pg_program *program, uint8_t *bytes_ret);
+pg_status pg_program_read(pg_program **program_ret, const uint8_t *bytes, size_t count);
 
 /* What pushes one output's gradient back to parameters, inputs or both. */
 typedef struct pg_reverse pg_reverse;
+typedef enum pg_give {                   /* what happens to a contribution to a gradient */
+                       PG_GIVE_NONE = 0, /* nobody asks for it */
+                       PG_GIVE_STORE,    /* the first of this slot */
+                       PG_GIVE_ADD,
+                       PG_GIVE_FOLD /* summed over the rows, into an accumulator */
+} pg_give;
+
+typedef struct pg_target {
+    uint32_t give; /* pg_give */
+    uint32_t at;   /* a slot, or an accumulator */
+} pg_target;
+
+/* One step back: instruction `instr` passes its gradient on. Of a dot, the targets of its pairs are
+ * at `first`: left and right of the first pair, left and right of the second ... */
+typedef struct pg_step {
+    uint32_t instr; /* or PG_COLLECT: add accumulator b.at to uniform gradient a.at */
+    uint32_t first;
+    pg_target a, b;
+} pg_step;
+
+enum { PG_COLLECT = 0xffffffff };
+
+typedef struct pg_steps {
+    const pg_step *rows, *uniform;
+    size_t row_count, uniform_count, accumulators;
+    const pg_target *targets;
+    const uint8_t *input_reached, *uniform_reached; /* has the slot got a gradient at all? */
+    uint32_t output;                                /* the row slot that begins with 1 */
+} pg_steps;
+
+pg_steps pg_reverse_steps(const pg_reverse *reverse);
 enum { PG_WRT_PARAMS = 1, PG_WRT_INPUTS = 2 };
 pg_status pg_reverse_new(pg_reverse **reverse_ret, const pg_program *program, size_t output,
                          unsigned wrt);
@@ -281,7 +346,8 @@ typedef struct pg_task {
 } pg_task;
 
 size_t pg_chunk_count(size_t rows);
-size_t pg_chunk_start(size_t rows, size_t chunk); /* its first row; rows for the one after the last */
+size_t pg_chunk_start(size_t rows,
+                      size_t chunk); /* its first row; rows for the one after the last */
 /* Doubles that a chunk's sums take: for each output its total and its accumulators. */
 size_t pg_partial_count(const pg_program *program, const pg_reverse *const *reverse);
 /* Compute what depends on the parameters only. Comes before the rows, in each workspace.

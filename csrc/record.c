@@ -144,8 +144,8 @@ static pg_status add_wide(pg_tape *tape, uint32_t *value_ret, const walker *walk
     value.b = walk->value_of[wide->ids[1]] - 1;
     value.first = (uint32_t)tape->pair_count;
     value.count = 1;
-    pg_status status = pg_tape_add_pair(tape, walk->value_of[wide->ids[2]] - 1,
-                                        walk->value_of[wide->ids[3]] - 1);
+    pg_status status =
+        pg_tape_add_pair(tape, walk->value_of[wide->ids[2]] - 1, walk->value_of[wide->ids[3]] - 1);
     return status == PG_OK ? pg_tape_add(tape, value_ret, value) : status;
 }
 
@@ -157,8 +157,7 @@ static pg_status add_node(pg_tape *tape, walker *walk, pg_node_id id) {
     if (node->flags & PG_FLAG_OLD) {
         status = add_param(tape, &number, id, node->data);
     } else if (node->op == PG_OP_LEAF) {
-        status =
-            pg_tape_add(tape, &number, (pg_value){.op = PG_OP_CONST, .number = node->data});
+        status = pg_tape_add(tape, &number, (pg_value){.op = PG_OP_CONST, .number = node->data});
     } else if (node->op == PG_OP_WIDE) {
         status = add_wide(tape, &number, walk, node->of.wide);
     } else {

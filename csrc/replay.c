@@ -32,10 +32,10 @@ struct pg_workspace {
     int width, widest;     /* width: for which the imports are spread; -1: for none yet */
     numbers uniform, uniform_grads;
     numbers values, grads;
-    numbers sums;     /* of one chunk: for each output its total and its accumulators, in sublanes */
+    numbers sums; /* of one chunk: for each output its total and its accumulators, in sublanes */
     numbers partials; /* of all chunks, for those who bring no room of their own */
-    numbers mask; /* int64s: of the last block that wasn't full */
-    size_t work; /* since poll was last called */
+    numbers mask;     /* int64s: of the last block that wasn't full */
+    size_t work;      /* since poll was last called */
     int (*poll)(void *);
     void *context;
     pg_replay_fault fault;
@@ -69,13 +69,14 @@ pg_workspace *pg_workspace_new(const pg_program *program, int level) {
     if (ws == NULL) return NULL;
     const int widest_vectors = pg_vector_levels() - 1;
     *ws = (pg_workspace){.width = -1};
-    ws->lanes = lanes_for(level < 0 || level > widest_vectors ? widest_vectors : level,
-                          program->fast != 0);
+    ws->lanes =
+        lanes_for(level < 0 || level > widest_vectors ? widest_vectors : level, program->fast != 0);
     ws->widest = program->row_slots <= fits_the_cache ? PG_THIRTY_TWO : PG_EIGHT;
     const size_t cells = program->row_slots * lanes_of[ws->widest];
     if (make_room(&ws->uniform, program->uniform_slots) == PG_OK &&
         make_room(&ws->uniform_grads, program->uniform_slots) == PG_OK &&
-        make_room(&ws->mask, 32) == PG_OK && make_room(&ws->values, cells) == PG_OK && make_room(&ws->grads, cells) == PG_OK)
+        make_room(&ws->mask, 32) == PG_OK && make_room(&ws->values, cells) == PG_OK &&
+        make_room(&ws->grads, cells) == PG_OK)
         return ws;
     pg_workspace_free(ws);
     return NULL;
@@ -106,9 +107,9 @@ bool pg_judge_lanes(pg_block *block, int op, int derivative, const double *resul
         const bool recip = op == PG_OP_RECIP; /* is a ** -1 */
         const int judged = recip ? PG_OP_POWN : op;
         const double second = recip ? -1.0 : b[lane];
-        const pg_status status = derivative == 0
-                                     ? pg_fault_of(judged, results[lane], a[lane], second)
-                                     : pg_fault_of_derivative(judged, results[lane], a[lane], second);
+        const pg_status status =
+            derivative == 0 ? pg_fault_of(judged, results[lane], a[lane], second)
+                            : pg_fault_of_derivative(judged, results[lane], a[lane], second);
         if (status == PG_OK) continue;
         block->fault_lane = lane;
         block->fault = (pg_fault){judged, derivative, a[lane], second};
@@ -139,7 +140,8 @@ static pg_status uniform_fault(pg_workspace *ws, const pg_block *block, pg_statu
 pg_status pg_replay_begin(const pg_program *program, pg_workspace *ws, const double *params,
                           int ignore) {
     if (program->constant_count > 0)
-        memcpy(ws->uniform.at, program->constants, program->constant_count * sizeof *ws->uniform.at);
+        memcpy(ws->uniform.at, program->constants,
+               program->constant_count * sizeof *ws->uniform.at);
     if (program->param_count > 0)
         memcpy(ws->uniform.at + program->constant_count, params,
                program->param_count * sizeof *params);
@@ -267,8 +269,7 @@ static pg_status run_block(const pg_program *program, pg_workspace *ws, const pg
         status = reverse_block(&block, run, task->reverse[o], lanes);
         if (status == PG_OK && task->gradients != NULL)
             store_gradients(program, &block,
-                            task->gradients +
-                                first * program->output_count * program->input_count,
+                            task->gradients + first * program->output_count * program->input_count,
                             o, lanes);
     }
     if (status != PG_OK)
@@ -343,7 +344,8 @@ static pg_status run_chunk(const pg_program *program, pg_workspace *ws, const pg
         row += active;
     }
     for (size_t i = 0; accumulators != NULL && i < sums; i++)
-        task->partials[(chunk - task->first_chunk) * sums + i] = sum_of_sublanes(accumulators + i * PG_SUBLANES);
+        task->partials[(chunk - task->first_chunk) * sums + i] =
+            sum_of_sublanes(accumulators + i * PG_SUBLANES);
     return PG_OK;
 }
 

@@ -92,10 +92,9 @@ static pg_status fold_into(builder *b, pg_target *target_ret, uint32_t slot) {
     const uint32_t accumulator = (uint32_t)r->accumulators++;
     *target_ret = (pg_target){PG_GIVE_FOLD, accumulator};
     *holds = *holds == holds_nothing ? accumulator : holds_a_sum;
-    return add_uniform_step(
-        r, (pg_step){.instr = PG_COLLECT,
-                     .a = {store_or_add(&r->uniform_reached[slot]), slot},
-                     .b = {PG_GIVE_FOLD, accumulator}});
+    return add_uniform_step(r, (pg_step){.instr = PG_COLLECT,
+                                         .a = {store_or_add(&r->uniform_reached[slot]), slot},
+                                         .b = {PG_GIVE_FOLD, accumulator}});
 }
 
 /* Where a contribution to this slot goes, which is a row's or uniform. */
@@ -196,6 +195,12 @@ pg_status pg_reverse_new(pg_reverse **reverse_ret, const pg_program *program, si
     if (status == PG_OK) *reverse_ret = r;
     else pg_reverse_free(r);
     return status;
+}
+
+pg_steps pg_reverse_steps(const pg_reverse *r) {
+    return (pg_steps){r->rows,          r->uniform,         r->row_count,
+                      r->uniform_count, r->accumulators,    r->targets,
+                      r->input_reached, r->uniform_reached, r->output};
 }
 
 void pg_reverse_free(pg_reverse *reverse) {

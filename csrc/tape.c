@@ -50,8 +50,7 @@ pg_status pg_tape_add_pair(pg_tape *tape, uint32_t left, uint32_t right) {
 
 void pg_tape_mark_dead(pg_tape *tape) {
     for (size_t i = 0; i < tape->count; i++)
-        tape->values[i].dead =
-            pg_is_op(&tape->values[i]) || tape->values[i].op == PG_OP_CONST;
+        tape->values[i].dead = pg_is_op(&tape->values[i]) || tape->values[i].op == PG_OP_CONST;
     for (size_t i = 0; i < tape->output_count; i++) tape->values[tape->outputs[i]].dead = 0;
     for (size_t i = tape->count; i-- > 0;) {
         if (tape->values[i].dead) continue;

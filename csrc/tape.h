@@ -9,36 +9,21 @@
 
 #include "graph.h"
 
-/* What a value can be besides an op of the table. */
-enum {
-    PG_OP_RECIP = PG_OP_COUNT, /* 1 / a, where fast mode may write it so */
-    PG_OP_SELECT,              /* where(lhs < rhs, a, b) */
-    PG_OP_DETACH,              /* a, without a gradient */
-    PG_OP_COPY,                /* a uniform value, as an output of each row */
-    PG_OP_DOT,                 /* a + l[0]*r[0] + l[1]*r[1] ..., from left to right */
-    PG_OP_PROGRAM,             /* from here on no instructions: */
-    PG_OP_INPUT = PG_OP_PROGRAM,
-    PG_OP_PARAM,
-    PG_OP_CONST,
-    PG_OP_TAPE
-};
+/* What a value can be besides an instruction. */
+enum { PG_OP_INPUT = PG_OP_PROGRAM, PG_OP_PARAM, PG_OP_CONST };
 
 enum { PG_NO_VALUE = 0xffffffff };
 
 typedef struct pg_value {
-    double number;   /* a constant; before folding, what the trace computed */
-    uint32_t a, b;   /* operands; PG_NO_VALUE where there is none. DOT: a is what is added to */
-    uint32_t first;  /* SELECT: its pair lhs, rhs; DOT: its first pair */
-    uint32_t count;  /* DOT: how many pairs */
+    double number;  /* a constant; before folding, what the trace computed */
+    uint32_t a, b;  /* operands; PG_NO_VALUE where there is none. DOT: a is what is added to */
+    uint32_t first; /* SELECT: its pair lhs, rhs; DOT: its first pair */
+    uint32_t count; /* DOT: how many pairs */
     uint8_t op;
     uint8_t compare; /* SELECT */
     uint8_t uniform; /* the same for all rows: computed once a replay */
     uint8_t dead;    /* no output needs it */
 } pg_value;
-
-typedef struct pg_pair {
-    uint32_t left, right;
-} pg_pair;
 
 typedef struct pg_tape {
     pg_value *values;
@@ -79,8 +64,8 @@ static inline bool pg_operand_of(const pg_tape *tape, const pg_value *value, siz
 }
 
 /* record.c: the values that the outputs reach. */
-pg_status pg_tape_record(pg_graph *graph, pg_tape *tape, const pg_node_id *inputs, size_t input_count,
-                         const pg_node_id *outputs, size_t output_count);
+pg_status pg_tape_record(pg_graph *graph, pg_tape *tape, const pg_node_id *inputs,
+                         size_t input_count, const pg_node_id *outputs, size_t output_count);
 
 /* passes.c: each a function of its own. They return PG_OK or PG_ERR_NOMEM. */
 pg_status pg_pass_fold(pg_tape *tape);

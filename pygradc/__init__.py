@@ -8,7 +8,8 @@ print(L, a.grad)        # Value(data=-8.0, grad=1.0) 6.0
 """
 
 from pygradc import losses, nn, optim
-from pygradc.program import Compiled, Program, compile
+from pygradc.compiled import Compiled, compile
+from pygradc.program import Program, load
 from pygradc.tracing import TraceError, detach, maximum, minimum, where
 from pygradc.value import Value, dot, live_nodes, sum
 from pygradc.viz import draw_dot
@@ -25,6 +26,7 @@ __all__ = [
     "dot",
     "draw_dot",
     "live_nodes",
+    "load",
     "losses",
     "maximum",
     "minimum",

@@ -58,15 +58,13 @@ def take_apart(obj: Any, leaves: list[Any], what: str) -> Structure:
     Raises:
         TypeError: something in it is neither a number nor a container; names `what`.
     """
-    if isinstance(obj, Value) or isinstance(obj, (float, int)) and not isinstance(obj, bool):
+    if isinstance(obj, Value) or (isinstance(obj, (float, int)) and not isinstance(obj, bool)):
         leaves.append(obj)
         return LEAF
     if isinstance(obj, (list, tuple)):
         return Sequence(type(obj), tuple(take_apart(item, leaves, what) for item in obj))
     if isinstance(obj, dict):
-        return Mapping(
-            tuple(obj), tuple(take_apart(item, leaves, what) for item in obj.values())
-        )
+        return Mapping(tuple(obj), tuple(take_apart(item, leaves, what) for item in obj.values()))
     if isinstance(obj, np.ndarray) and obj.ndim > 0:
         for item in obj.ravel().tolist():
             take_apart(item, leaves, what)

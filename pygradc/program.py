@@ -1,199 +1,39 @@
-"""Recorded functions: traced once for each structure of arguments, replayed in C over rows.
+"""Programs: what one trace of a function gave, replayed in C over rows.
 
-`compile` wraps a function; a `Program` is what one trace of it gave. What the recording captured
-(Values that were there before) are the parameters: their data are read anew at each replay.
-A replay works in a workspace, of which a program keeps as many as replays ran at the same time, and
-holds no GIL. Results don't depend on the executor: rows are cut into chunks by their number alone,
-and chunks are summed in a fixed tree.
+What the recording captured (Values that were there before) are the parameters: their data are read
+anew at each replay. A replay holds no GIL. Results don't depend on the executor: rows are cut into
+chunks by their number alone, and chunks are summed in a fixed tree.
 Source: csrc/record.c, passes.c, program.c, reverse.c, replay.c.
 """
 
 from __future__ import annotations
 
-import functools
-import math
 import os
 import threading
-from collections import OrderedDict
-from collections.abc import Callable, Iterable, Sequence
-from concurrent.futures import Executor, ThreadPoolExecutor
+from concurrent.futures import Executor
 from typing import Any, NoReturn
 
 import numpy as np
-import numpy.typing as npt
 
-from pygradc import _errors, tracing
+from pygradc import _code, _codegen, _errors, _files
 from pygradc import _structure as structures
-from pygradc._core import ffi, lib
+from pygradc._core import lib
+from pygradc._parallel import Work, in_parallel
+from pygradc._rows import Floats, Rows
 from pygradc._scalar import Scalar
+from pygradc._workspace import Borrowed, Reverse, Workspace, pointer
 from pygradc.value import Value
-
-Floats = npt.NDArray[np.float64]
-
-PASSES = {
-    "fold": lib.PG_PASS_FOLD,
-    "hoist": lib.PG_PASS_HOIST,
-    "fuse": lib.PG_PASS_FUSE,
-    "share": lib.PG_PASS_SHARE,
-    "powers": lib.PG_PASS_POWERS,
-}
-EXACT_PASSES = ("fold", "hoist", "fuse")
-FAST_PASSES = (*EXACT_PASSES, "share", "powers")
-
-
-# ---- arguments of many rows ---------------------------------------------------------------------
-
-
-class Rows:
-    """Arguments as the core takes them: arrays, row after row, and what is the same for all rows.
-
-    Attributes:
-        structure: of one row's arguments.
-        count: rows.
-        columns: for each leaf or array: (array, doubles from row to row, doubles a row).
-        values: (index of the input, Value) for each Value among them.
-    """
-
-    __slots__ = ("columns", "count", "structure", "values", "width")
-
-    def __init__(self, arguments: tuple[Any, ...]) -> None:
-        self.count = -1
-        self.columns: list[tuple[Floats, int, int]] = []
-        self.values: list[tuple[int, Value]] = []
-        self.width = 0
-        items = []
-        for i, arg in enumerate(arguments):
-            items.append(self._read(arg, ("argument", i)))
-        self.structure = structures.Sequence(tuple, tuple(items))
-        if self.count < 0:
-            raise ValueError("expected at least one array, whose first axis is the row")
-
-    def _read(self, arg: Any, where: tuple[Any, ...]) -> structures.Structure:
-        """One argument, or an item of a dict; `where` is its place, for messages."""
-        if isinstance(arg, dict):
-            items = [self._read(item, (*where, key)) for key, item in arg.items()]
-            return structures.Mapping(tuple(arg), tuple(items))
-        if isinstance(arg, Value):
-            self.values.append((self.width, arg))
-            arg = arg.data
-        array = _floats(arg, where)
-        rows, *shape = array.shape or (None,)
-        if rows is None:
-            self.columns.append((array, 0, 1))
-            self.width += 1
-            return structures.LEAF
-        if rows != self.count:
-            if self.count >= 0:
-                raise ValueError(
-                    f"{_place(where)} has {rows} rows, those before it have {self.count}"
-                )
-            self.count = rows
-        size = math.prod(shape)
-        self.columns.append((array, size, size))
-        self.width += size
-        return structures.Array(tuple(shape)) if shape else structures.LEAF
-
-
-def _place(where: tuple[Any, ...]) -> str:
-    """'argument 0', "argument 1['x']"."""
-    return f"{where[0]} {where[1]}" + "".join(f"[{key!r}]" for key in where[2:])
-
-
-_FLOAT64 = np.dtype(np.float64)
-
-
-def _floats(arg: Any, where: tuple[Any, ...]) -> Floats:
-    """As a C-contiguous float64 array."""
-    if type(arg) is np.ndarray and arg.dtype is _FLOAT64 and arg.flags.c_contiguous:
-        return arg
-    what = _place(where)
-    try:
-        array = np.asarray(arg)
-    except ValueError as error:
-        raise ValueError(f"{what}: expected an array with a row axis: {error}") from None
-    if array.dtype == object:
-        raise TypeError(f"{what}: expected numbers; Values go one row at a time, as in f(x)")
-    if array.dtype.kind not in "fiub":
-        raise TypeError(f"{what}: expected real numbers, got an array of {array.dtype}")
-    return np.ascontiguousarray(array, dtype=np.float64) if array.ndim else array.astype(np.float64)
-
-
-# ---- the core's objects -------------------------------------------------------------------------
-
-
-class _Workspace:
-    """Room for one replay, with the C structs that describe it."""
-
-    __slots__ = (
-        "arguments",
-        "gradients",
-        "gradients_at",
-        "handle",
-        "keep",
-        "params",
-        "params_at",
-        "reverse",
-        "stop",
-        "task",
-        "totals",
-        "totals_at",
-    )
-
-    def __init__(self, program: Program) -> None:
-        handle = lib.pg_workspace_new(program._handle, program._level)
-        if handle == ffi.NULL:
-            raise MemoryError
-        self.handle = ffi.gc(handle, lib.pg_workspace_free)
-        self.task = ffi.new("pg_task *")
-        self.task.ignore = program._errors == "ignore"
-        self.arguments: Any = ()
-        self.reverse: _Reverse | None = None
-        size = program._size
-        self.params = np.empty(size.params)
-        self.totals = np.empty(size.outputs)
-        self.gradients = np.empty((size.outputs, size.params))
-        self.params_at, self.totals_at, self.gradients_at = map(
-            _pointer, (self.params, self.totals, self.gradients)
-        )
-        self.stop = ffi.new("int *")
-        lib.pg_workspace_poll(self.handle, lib.pg_python_poll, self.stop)
-
-
-_DOUBLES = ffi.typeof("double[]")
-_ARGUMENTS = ffi.typeof("pg_argument[]")
-
-
-def _pointer(array: Floats) -> Any:
-    """A double * that keeps the array alive."""
-    return ffi.from_buffer(_DOUBLES, array)
-
-
-class _Reverse:
-    """The steps back of each output, with respect to parameters, inputs or both."""
-
-    def __init__(self, program: Program, wrt: int) -> None:
-        self.each = []
-        for output in range(program._size.outputs):
-            out = ffi.new("pg_reverse **")
-            if lib.pg_reverse_new(out, program._handle, output, wrt) != lib.PG_OK:
-                raise MemoryError
-            self.each.append(ffi.gc(out[0], lib.pg_reverse_free))
-        self.array = ffi.new("pg_reverse *[]", self.each)
-        self.partials = lib.pg_partial_count(program._handle, self.array)
 
 
 class _Stopped(Exception):
     """A replay was told to stop by another one's failure."""
 
 
-# ---- the program --------------------------------------------------------------------------------
-
-
 class Program:
     """Straight-line code for one structure of arguments.
 
-    Made by `compile`, or by `load`. Calling it, `map`, `sum`, `mean` and `gradients` are as those of
-    a compiled function, for arguments of this structure.
+    Made by `compile`, or by `load`. Calling it, `map`, `sum`, `mean` and `gradients` are as those
+    of a compiled function, for arguments of this structure.
     """
 
     def __init__(
@@ -214,8 +54,8 @@ class Program:
         self._errors = errors
         self._name = name
         self._level = -1
-        self._idle: list[_Workspace] = []
-        self._reverses: dict[int, _Reverse] = {}
+        self._idle: list[Workspace] = []
+        self._reverses: dict[int, Reverse] = {}
         self._lock = threading.Lock()
 
     # ---- replaying
@@ -246,8 +86,8 @@ class Program:
         size = self._size
         outputs = np.empty(size.outputs)
         gradients = np.empty((size.outputs, size.inputs)) if values else None
-        with _Borrowed(self) as ws:
-            self._aim(ws, [(row, len(leaves), len(leaves))], 1, self._reverse(wrt))
+        with Borrowed(self) as ws:
+            ws.aim([(row, len(leaves), len(leaves))], 1, self._reverse(wrt))
             self._sum(ws, outputs, gradients, 1.0)
             derivatives = ws.gradients.copy()
         children = (*self._params, *(value for _, value in values))
@@ -306,8 +146,8 @@ class Program:
         Args, Raises: as `map`.
         Returns:
             (outputs, gradients): outputs as `map`; gradients a tuple with, for each argument, an
-            array (rows, *output shape, *argument shape), where the output shape of one number is (),
-            and otherwise (outputs,) unless the result is a regular list or array.
+            array (rows, *output shape, *argument shape). The output shape is () for one number, the
+            shape of a regular list or array, and otherwise (outputs,).
         """
         return self._gradients(Rows(arrays), executor)
 
@@ -341,8 +181,8 @@ class Program:
             totals, derivatives = self._total_of_chunks(rows, executor, scale)
             children = (*children, *(value for _, value in rows.values))
         else:
-            with _Borrowed(self) as ws:
-                self._aim(ws, rows.columns, rows.count, self._reverse(lib.PG_WRT_PARAMS))
+            with Borrowed(self) as ws:
+                ws.aim(rows.columns, rows.count, self._reverse(lib.PG_WRT_PARAMS))
                 self._sum(ws, None, None, scale)
                 totals, derivatives = ws.totals.tolist(), ws.gradients
                 results = [
@@ -359,9 +199,9 @@ class Program:
         _, gradients, partials = self._run(
             rows, executor, wrt, gradients=bool(rows.values), sums=True
         )
-        with _Borrowed(self) as ws:
-            self._aim(ws, rows.columns, rows.count, self._reverse(wrt))
-            ws.task.partials = _pointer(partials)
+        with Borrowed(self) as ws:
+            ws.aim(rows.columns, rows.count, self._reverse(wrt))
+            ws.task.partials = pointer(partials)
             self._begin(ws)
             status = lib.pg_replay_finish(
                 self._handle,
@@ -381,44 +221,21 @@ class Program:
 
     # ---- the core's calls
 
-    def _reverse(self, wrt: int) -> _Reverse:
+    def _reverse(self, wrt: int) -> Reverse:
         reverse = self._reverses.get(wrt)
         if reverse is None:
             with self._lock:
-                reverse = self._reverses.setdefault(wrt, _Reverse(self, wrt))
+                reverse = self._reverses.setdefault(wrt, Reverse(self, wrt))
         return reverse
 
-    def _aim(
-        self,
-        ws: _Workspace,
-        columns: Sequence[tuple[Floats, int, int]],
-        rows: int,
-        reverse: _Reverse | None,
-    ) -> None:
-        """Describe a task over all chunks, without results yet."""
-        ws.keep = [_pointer(array) for array, _, _ in columns]
-        task = ws.task
-        if len(ws.arguments) != len(columns):
-            ws.arguments = ffi.new(_ARGUMENTS, len(columns))
-            task.arguments = ws.arguments
-            task.argument_count = len(columns)
-        for argument, data, (_, stride, count) in zip(ws.arguments, ws.keep, columns):
-            argument.data, argument.stride, argument.count = data, stride, count
-        if ws.reverse is not reverse:
-            ws.reverse = reverse
-            task.reverse = reverse.array if reverse is not None else ffi.NULL
-        task.rows = rows
-        task.first_chunk, task.last_chunk = 0, lib.pg_chunk_count(rows)
-        task.outputs = task.gradients = task.partials = ffi.NULL
-
     def _sum(
-        self, ws: _Workspace, outputs: Floats | None, gradients: Floats | None, scale: float
+        self, ws: Workspace, outputs: Floats | None, gradients: Floats | None, scale: float
     ) -> None:
         """Replay all, into ws.totals and ws.gradients."""
         if outputs is not None:
-            ws.task.outputs = _pointer(outputs)
+            ws.task.outputs = pointer(outputs)
         if gradients is not None:
-            ws.task.gradients = _pointer(gradients)
+            ws.task.gradients = pointer(gradients)
         Scalar._read(self._params, ws.params)
         status = lib.pg_replay_sum(
             self._handle,
@@ -432,12 +249,12 @@ class Program:
         if status != lib.PG_OK:
             self._fail(status, ws)
 
-    def _begin(self, ws: _Workspace, params: Floats | None = None) -> None:
+    def _begin(self, ws: Workspace, params: Floats | None = None) -> None:
         if params is None:
             Scalar._read(self._params, ws.params)
             params = ws.params
         status = lib.pg_replay_begin(
-            self._handle, ws.handle, _pointer(params), self._errors == "ignore"
+            self._handle, ws.handle, pointer(params), self._errors == "ignore"
         )
         if status != lib.PG_OK:
             self._fail(status, ws)
@@ -448,12 +265,12 @@ class Program:
         """(outputs, gradients, partials) of all rows; each None if not asked for."""
         params = np.empty(self._size.params)
         Scalar._read(self._params, params)
-        work = _Work(self, params, rows, wrt, gradients, sums)
+        work = Work(self, params, rows, wrt, gradients, sums)
         if executor is None:
             return work.run(0, lib.pg_chunk_count(rows.count), None)
-        return _in_parallel(work, executor)
+        return in_parallel(work, executor)
 
-    def _fail(self, status: int, ws: _Workspace) -> NoReturn:
+    def _fail(self, status: int, ws: Workspace) -> NoReturn:
         if status == lib.PG_ERR_STOPPED:
             Scalar._raise_signal()
             raise _Stopped
@@ -484,6 +301,46 @@ class Program:
         """How many instructions."""
         return int(self._size.uniform_instrs + self._size.row_instrs)
 
+    def __str__(self) -> str:
+        """The code, an instruction a line."""
+        labels = {f"p{i}": p.label for i, p in enumerate(self._params) if p.label}
+        return _code.listing(self._handle, self._name, labels, repr(self))
+
+    def to_c(self, name: str = "program") -> str:
+        """A C file of its own: `name`_value and `name`_gradient, for one row.
+
+        It compiles with `cc -std=c11 -Wall -Werror` and gives the bits of exact mode.
+        Raises:
+            ValueError: name is no identifier of C.
+        """
+        return _codegen.translate(self, name)
+
+    # ---- saving and copying
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Write the program and its parameters' data to a file; `pygradc.load` reads it.
+
+        Raises:
+            OSError: the file can't be written.
+            ValueError: the result's structure can't be saved (dict keys that are no strings).
+        """
+        content = _files.to_bytes(self)
+        with open(path, "wb") as file:
+            file.write(content)
+
+    def __reduce__(self) -> Any:
+        return _from_bytes, (_files.to_bytes(self),)
+
+    def __copy__(self) -> Program:
+        """The same code with the same parameters."""
+        return Program(
+            self._handle, self._params, self._inputs, self._outputs, self._errors, self._name
+        )
+
+    def __deepcopy__(self, memo: Any) -> Program:
+        """The same code with parameters of its own."""
+        return _from_bytes(_files.to_bytes(self))
+
     def __repr__(self) -> str:
         size = self._size
         return (
@@ -505,261 +362,22 @@ def _normal(structure: structures.Structure) -> Any:
     return tuple(map(_normal, structure.items))
 
 
-class _Borrowed:
-    """A workspace of the program, for a while: `with _Borrowed(program) as ws`."""
-
-    __slots__ = ("program", "ws")
-
-    def __init__(self, program: Program) -> None:
-        self.program = program
-
-    def __enter__(self) -> _Workspace:
-        try:
-            self.ws = self.program._idle.pop()
-        except IndexError:
-            self.ws = _Workspace(self.program)
-        return self.ws
-
-    def __exit__(self, *_: object) -> None:
-        self.ws.keep = None
-        self.program._idle.append(self.ws)
+def _from_bytes(content: bytes) -> Program:
+    contents = _files.from_bytes(content)
+    params = tuple(map(Value, contents.data.tolist()))
+    for i, label in contents.labels.items():
+        params[i].label = label
+    return Program(
+        contents.handle, params, contents.inputs, contents.outputs, contents.errors, contents.name
+    )
 
 
-# ---- chunks, and who does them ------------------------------------------------------------------
+def load(path: str | os.PathLike[str]) -> Program:
+    """A program that `Program.save` wrote, with parameters of its own.
 
-
-class _Work:
-    """A replay of many rows, that can be done in parts; it pickles."""
-
-    def __init__(
-        self, program: Program, params: Floats, rows: Rows, wrt: int, gradients: bool, sums: bool
-    ) -> None:
-        self.program, self.params, self.wrt = program, params, wrt
-        self.columns, self.count = rows.columns, rows.count
-        self.gradients, self.sums = gradients, sums
-
-    def part(self, first: int, last: int) -> _Work:
-        """The same with the rows of these chunks only."""
-        start, end = (lib.pg_chunk_start(self.count, chunk) for chunk in (first, last))
-        some: _Work = object.__new__(_Work)
-        some.__dict__.update(self.__dict__)
-        some.columns = [
-            (array[start:end] if stride else array, stride, n) for array, stride, n in self.columns
-        ]
-        return some
-
-    def run(self, first: int, last: int, stop: Any) -> tuple[Any, Any, Any]:
-        """Do these chunks, whose rows are those of `columns`."""
-        program = self.program
-        size = program._size
-        start, end = (lib.pg_chunk_start(self.count, chunk) for chunk in (first, last))
-        reverse = program._reverse(self.wrt) if self.wrt else None
-        outputs = np.empty((end - start, size.outputs))
-        gradients = np.empty((end - start, size.outputs, size.inputs)) if self.gradients else None
-        partials = np.empty((last - first, reverse.partials)) if reverse and self.sums else None
-        with _Borrowed(program) as ws:
-            program._aim(ws, self.columns, self.count, reverse)
-            task = ws.task
-            task.first_chunk, task.last_chunk = first, last
-            task.outputs = _pointer(outputs)
-            if gradients is not None:
-                task.gradients = _pointer(gradients)
-            if partials is not None:
-                task.partials = _pointer(partials)
-            if stop is not None:
-                lib.pg_workspace_poll(ws.handle, lib.pg_python_poll, stop)
-            try:
-                program._begin(ws, self.params)
-                status = lib.pg_replay(program._handle, ws.handle, task)
-                if status != lib.PG_OK:
-                    program._fail(status, ws)
-            finally:
-                lib.pg_workspace_poll(ws.handle, lib.pg_python_poll, ws.stop)
-        return outputs, gradients, partials
-
-
-def _run_part(work: _Work, first: int, last: int, stop: Any) -> tuple[Any, Any, Any]:
-    return work.run(first, last, stop)
-
-
-def _in_parallel(work: _Work, executor: Executor) -> tuple[Any, Any, Any]:
-    """Hand out neighbouring chunks, as many parts as there are workers."""
-    chunks = lib.pg_chunk_count(work.count)
-    workers = getattr(executor, "_max_workers", None) or os.cpu_count() or 1
-    parts = max(1, min(chunks, workers))
-    bounds = [chunks * i // parts for i in range(parts + 1)]
-    stop = ffi.new("int *") if isinstance(executor, ThreadPoolExecutor) else None
-    futures = [
-        executor.submit(_run_part, work.part(first, last), first, last, stop)
-        for first, last in zip(bounds, bounds[1:])
-    ]
-    try:
-        results = [future.result() for future in futures]
-    except BaseException:
-        if stop is not None:
-            stop[0] = 1
-        for future in futures:
-            future.cancel()
-        for future in futures:
-            if not future.cancelled():
-                future.exception()
-        raise
-    joined = []
-    for kind in zip(*results):
-        joined.append(None if kind[0] is None else np.concatenate(kind))
-    return tuple(joined)
-
-
-# ---- compiled functions -------------------------------------------------------------------------
-
-
-class Compiled:
-    """A function that is recorded for each structure of arguments it is called with.
-
-    Made by `compile`. `__wrapped__` is the function itself.
-    """
-
-    def __init__(
-        self,
-        function: Callable[..., Any],
-        fast: bool,
-        errors: str,
-        passes: int,
-        max_programs: int,
-    ) -> None:
-        functools.update_wrapper(self, function)
-        self._function = function
-        self._fast, self._errors, self._passes = fast, errors, passes
-        self._max_programs = max_programs
-        self._programs: OrderedDict[Any, Program] = OrderedDict()
-        self._lock = threading.RLock()
-
-    def __call__(self, *args: Any, **static: Any) -> Any:
-        """Replay for one row; record first, if the structure of args or `static` is new.
-
-        Args:
-            args: floats, Values, and nested lists, tuples, dicts, arrays of them.
-            static: anything hashable; part of what is recorded.
-        Returns, Raises: as `Program.__call__`; TraceError, from the recording.
-        """
-        if tracing.tracing():
-            return self._function(*args, **static)
-        leaves: list[Any] = []
-        structure = structures.take_apart(args, leaves, "argument")
-        return self._program(structure, static)._one_row(leaves)
-
-    def map(self, *arrays: Any, executor: Executor | None = None, **static: Any) -> Any:
-        """The outputs of each row, without gradients: see `Program.map`."""
-        rows = Rows(arrays)
-        return self._program(rows.structure, static)._map(rows, executor)
-
-    def sum(self, *arrays: Any, executor: Executor | None = None, **static: Any) -> Any:
-        """The outputs, each summed over the rows, as Values: see `Program.sum`."""
-        rows = Rows(arrays)
-        return self._program(rows.structure, static)._total(rows, executor, mean=False)
-
-    def mean(self, *arrays: Any, executor: Executor | None = None, **static: Any) -> Any:
-        """The outputs, each averaged over the rows, as Values: see `Program.mean`."""
-        rows = Rows(arrays)
-        return self._program(rows.structure, static)._total(rows, executor, mean=True)
-
-    def gradients(
-        self, *arrays: Any, executor: Executor | None = None, **static: Any
-    ) -> tuple[Any, Any]:
-        """Outputs and gradients with respect to the inputs, row by row: see `Program.gradients`."""
-        rows = Rows(arrays)
-        return self._program(rows.structure, static)._gradients(rows, executor)
-
-    @property
-    def programs(self) -> tuple[Program, ...]:
-        """One a structure of arguments, the least recently used first."""
-        return tuple(self._programs.values())
-
-    def parameters(self) -> list[Value]:
-        """The captured Values of all programs, each once."""
-        found = {id(p): p for program in self.programs for p in program.parameters()}
-        return list(found.values())
-
-    def _program(self, structure: structures.Structure, static: dict[str, Any]) -> Program:
-        try:
-            key = (structure, tuple(sorted(static.items()))) if static else structure
-            program = self._programs.get(key)
-        except TypeError as error:
-            raise TypeError(
-                f"keyword arguments are part of what is recorded and must be hashable: {error}"
-            ) from None
-        with self._lock:
-            if program is None:
-                program = self._record(structure, static)
-                self._programs[key] = program
-            self._programs.move_to_end(key)
-            while len(self._programs) > self._max_programs:
-                self._programs.popitem(last=False)
-        return program
-
-    def _record(self, structure: structures.Structure, static: dict[str, Any]) -> Program:
-        with tracing.trace():
-            count = structures.count_leaves(structure)
-            inputs = [Scalar._trace_input() for _ in range(count)]
-            args = structures.put_together(structure, iter(inputs))
-            result = self._function(*args, **static)
-            leaves: list[Any] = []
-            outputs = structures.take_apart(result, leaves, "result")
-            if not leaves:
-                raise TypeError(f"a recorded function must return Values, got {result!r}")
-            ends = [leaf if isinstance(leaf, Value) else Value(leaf) for leaf in leaves]
-            address, params = Scalar._record(inputs, ends, self._passes, self._fast)
-        handle = ffi.gc(ffi.cast("pg_program *", address), lib.pg_program_free)
-        name = getattr(self._function, "__name__", "function")
-        return Program(handle, params, structure, outputs, self._errors, name)
-
-    def __repr__(self) -> str:
-        return f"<compiled {self._function!r}, {len(self._programs)} programs>"
-
-
-def compile(
-    function: Callable[..., Any] | None = None,
-    *,
-    math: str = "exact",
-    errors: str = "raise",
-    passes: Iterable[str] | None = None,
-    max_programs: int = 64,
-) -> Any:
-    """Record a function of Values, to replay it in C: `@pygradc.compile`.
-
-    Args:
-        function: Takes numbers, Values and containers of them, and returns Values in any nesting.
-            What it captures are parameters; keyword arguments are static. It is run once for each
-            structure of arguments, and must do the same whatever the numbers are.
-        math: "exact": libm, row by row the bits of the function itself. "fast": our own vector
-            functions, shared subexpressions, products for squares.
-        errors: "raise": a row outside an op's domain is a FloatingPointError. "ignore": it gives
-            inf or nan.
-        passes: Which of "fold", "hoist", "fuse", "share", "powers" are made; None: all that keep
-            the bits, or in fast mode all.
-        max_programs: How many structures are kept, the most recently used ones.
-    Returns:
-        A `Compiled`; without a function, what makes one of it.
     Raises:
-        ValueError: a setting is none of these.
+        OSError: the file can't be read.
+        ValueError: it is no program, of another version, or damaged, whatever the bytes.
     """
-    if function is None:
-        return functools.partial(
-            compile, math=math, errors=errors, passes=passes, max_programs=max_programs
-        )
-    if not callable(function):
-        raise TypeError(f"compile: expected a function, not {type(function).__name__}")
-    if math not in ("exact", "fast"):
-        raise ValueError(f"math must be 'exact' or 'fast', not {math!r}")
-    if errors not in ("raise", "ignore"):
-        raise ValueError(f"errors must be 'raise' or 'ignore', not {errors!r}")
-    if max_programs < 1:
-        raise ValueError(f"max_programs must be at least 1, not {max_programs!r}")
-    wanted = (FAST_PASSES if math == "fast" else EXACT_PASSES) if passes is None else tuple(passes)
-    unknown = [name for name in wanted if name not in PASSES]
-    if unknown:
-        raise ValueError(f"passes: {unknown} are none of {list(PASSES)}")
-    number = functools.reduce(lambda bits, name: bits | PASSES[name], wanted, 0)
-    return Compiled(function, math == "fast", errors, number, max_programs)
-
-
+    with open(path, "rb") as file:
+        return _from_bytes(file.read())

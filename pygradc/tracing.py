@@ -11,7 +11,7 @@ from __future__ import annotations
 import os
 import sys
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any, NoReturn
 
@@ -60,9 +60,9 @@ def fail(asked: str, made_by: str, remedy: str) -> NoReturn:
 
 def untraceable() -> NoReturn:
     raise TraceError(
-        "a recorded function made a Value of given children, with a _backward closure or derivatives "
-        "given by number: a program can't replay these. Write it in Values' own operators, or make "
-        "it before the function is recorded."
+        "a recorded function made a Value of given children, with a _backward closure or "
+        "derivatives given by number: a program can't replay these. Write it in Values' own "
+        "operators, or make it before the function is recorded."
     )
 
 
@@ -221,11 +221,6 @@ def trace() -> Iterator[None]:
         finally:
             _active = False
             Scalar._trace_end()
-
-
-def record(inputs: Sequence[Value], outputs: Sequence[Value], passes: int, fast: bool) -> Any:
-    """(address of the program, its parameters), of a trace that is under way."""
-    return Scalar._record(inputs, outputs, passes, fast)
 
 
 __all__ = ["Condition", "TraceError", "detach", "maximum", "minimum", "where"]

@@ -67,9 +67,8 @@ static PyObject *trace_select(PyObject *module, PyObject *args) {
         scalar_make_room(1) < 0)
         return NULL;
     pg_node_id id = 0;
-    pg_status status =
-        pg_trace_select(scalar_global.graph, &id, compare, ((scalar *)left)->id,
-                        ((scalar *)right)->id, ((scalar *)a)->id, ((scalar *)b)->id);
+    pg_status status = pg_trace_select(scalar_global.graph, &id, compare, ((scalar *)left)->id,
+                                       ((scalar *)right)->id, ((scalar *)a)->id, ((scalar *)b)->id);
     return node_or_error(status, id);
 }
 

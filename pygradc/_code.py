@@ -1,0 +1,165 @@
+"""A program's code as Python sees it: instructions with names for their operands.
+
+What the listing and the translation to C have in common. Names: in0, in1 ... the inputs, p0, p1 ...
+the parameters, u0, u1 ... what is computed once a replay, v0, v1 ... what is computed for each row;
+constants stand as numbers.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from pygradc._core import ffi, lib
+
+COMPARISONS = ("<", "<=", ">", ">=")
+
+
+@dataclass(frozen=True)
+class Instruction:
+    """One instruction of either part.
+
+    Attributes:
+        number: in the whole program, the uniform part first.
+        name: an op of the table, or "dot", "select", "detach", "copy", "recip".
+        result: the name of what it computes.
+        operands: names; of a dot its start, if it has one, and then left and right of each pair; of
+            a select a, b and the two that are compared.
+        starts: a dot with a start.
+        comparison: of a select: "<", "<=", ">", ">="; `opposite` where it is negated.
+    """
+
+    number: int
+    name: str
+    result: str
+    operands: tuple[str, ...]
+    starts: bool = False
+    comparison: str = ""
+    opposite: bool = False
+
+    @property
+    def pairs(self) -> list[tuple[str, str]]:
+        """The factors of a dot."""
+        rest = self.operands[self.starts :]
+        return list(zip(rest[::2], rest[1::2]))
+
+
+class Code:
+    """Reads the core's program."""
+
+    def __init__(self, handle: Any) -> None:
+        self.handle = handle
+        self.size = lib.pg_program_measure(handle)
+        size = self.size
+        self.constants = list(lib.pg_program_constants(handle)[0 : size.constants])
+        self.imports = list(lib.pg_program_imports(handle)[0 : size.imports])
+        self.length = size.uniform_instrs + size.row_instrs
+        self._code = lib.pg_program_code(handle)
+        self._pairs = lib.pg_program_pairs(handle)
+
+    def uniform(self, slot: int) -> str:
+        """The name of a uniform slot."""
+        size = self.size
+        if slot < size.constants:
+            return repr(self.constants[slot])
+        if slot < size.constants + size.params:
+            return f"p{slot - size.constants}"
+        return f"u{slot - size.constants - size.params}"
+
+    def row(self, slot: int) -> str:
+        """The name of a row slot; of an import, that of what it is a copy of."""
+        size = self.size
+        if slot < size.inputs:
+            return f"in{slot}"
+        if slot < size.inputs + size.imports:
+            return self.uniform(self.imports[slot - size.inputs])
+        return f"v{slot - size.inputs - size.imports}"
+
+    def outputs(self) -> list[str]:
+        return [
+            self.row(slot) for slot in lib.pg_program_outputs(self.handle)[0 : self.size.outputs]
+        ]
+
+    def instructions(self) -> Iterator[Instruction]:
+        for number in range(self.length):
+            yield self.instruction(number)
+
+    def instruction(self, number: int) -> Instruction:
+        instr = self._code[number]
+        in_rows = number >= self.size.uniform_instrs
+        read = self.row if in_rows else self.uniform
+        name = str(ffi.string(lib.pg_instr_name(instr.op)).decode())
+        result = read(instr.dst)
+        pairs = self._pairs[instr.first : instr.first + instr.count]
+        if name == "dot":
+            return self._dot(number, instr, pairs, read, result)
+        if name == "select":
+            pair = pairs[0]
+            operands = tuple(map(read, (instr.a, instr.b, pair.left, pair.right)))
+            opposite, comparison = divmod(instr.shape, len(COMPARISONS))
+            return Instruction(
+                number, name, result, operands, False, COMPARISONS[comparison], bool(opposite)
+            )
+        info = lib.pg_op_describe(instr.op)
+        two = info != ffi.NULL and (info.arity == 2 or info.takes_number)
+        operands = tuple(map(read, (instr.a, instr.b)[: 1 + two]))
+        return Instruction(number, name, result, operands)
+
+    def _dot(self, number: int, instr: Any, pairs: Any, read: Any, result: str) -> Instruction:
+        left = self.uniform if instr.shape & lib.PG_DOT_WEIGHTED else read
+        starts = bool(instr.shape & lib.PG_DOT_STARTS)
+        operands = []
+        if starts:
+            start = self.uniform if instr.shape & lib.PG_DOT_UNIFORM_START else read
+            operands.append(start(instr.a))
+        for pair in pairs:
+            operands += [left(pair.left), read(pair.right)]
+        return Instruction(number, "dot", result, tuple(operands), starts)
+
+
+def listing(handle: Any, name: str, labels: dict[str, str], title: str) -> str:
+    """The program as text, an instruction a line.
+
+    Args:
+        labels: for names of parameters, what to say beside them.
+    """
+    code = Code(handle)
+    size = code.size
+    lines = [title]
+    inputs = ", ".join(f"in{i}" for i in range(min(size.inputs, 8)))
+    if size.inputs > 8:
+        inputs = f"in0 ... in{size.inputs - 1}"
+    lines.append(f"{name}({inputs})")
+    for parameter, label in labels.items():
+        lines.append(f"  {parameter} is {label}")
+    if size.uniform_instrs:
+        lines.append("once a replay:")
+    for instruction in code.instructions():
+        if instruction.number == size.uniform_instrs:
+            lines.append("for each row:")
+        lines.append(f"  {instruction.result} = {_formula(instruction)}")
+    lines.append(f"return {', '.join(code.outputs())}")
+    return "\n".join(lines)
+
+
+_INFIX = {"add": "+", "mul": "*", "pow": "**", "pown": "**"}
+_MOST_PAIRS = 6
+
+
+def _formula(instruction: Instruction) -> str:
+    operands = instruction.operands
+    if instruction.name in _INFIX:
+        return f"{operands[0]} {_INFIX[instruction.name]} {operands[1]}"
+    if instruction.name == "select":
+        condition = f"{operands[2]} {instruction.comparison} {operands[3]}"
+        if instruction.opposite:
+            condition = f"not {condition}"
+        return f"{operands[0]} if {condition} else {operands[1]}"
+    if instruction.name == "dot":
+        products = [f"{left}*{right}" for left, right in instruction.pairs]
+        if len(products) > _MOST_PAIRS:
+            count = len(products) - _MOST_PAIRS
+            products[_MOST_PAIRS - 1 : -1] = [f"... {count} more ..."]
+        return "dot: " + " + ".join([*operands[: instruction.starts], *products])
+    return f"{instruction.name}({', '.join(operands)})"

@@ -1,0 +1,241 @@
+"""Program to C: one standalone file with a value and a gradient function.
+
+Statement by statement what the replay does for one row, from the formulas of csrc/ops.def, so that
+it gives the same bits as exact mode. A program of fast mode becomes C with libm's functions.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from typing import Any
+
+from pygradc._code import Code, Instruction
+from pygradc._core import lib
+from pygradc._ops import BY_NAME
+
+_HEAD = """\
+/* {name}.c - {title}
+ *
+ * Written by pygradc; needs nothing but this file and the C library's math:
+ *     cc -std=c11 -O2 -c {name}.c
+ * {inputs} inputs, {params} parameters, {outputs} outputs.
+ * A row outside an op's domain gives inf or nan.
+ */
+#include <math.h>
+
+#if defined(__clang__)
+#pragma STDC FP_CONTRACT OFF
+#endif
+"""
+
+_SIGMOID = """
+/* No overflow at either end. */
+static inline double sigmoid(double a) {
+    return a >= 0.0 ? 1.0 / (1.0 + exp(-a)) : exp(a) / (1.0 + exp(a));
+}
+"""
+
+
+_POWER = """
+/* The library's pow: a compiler that sees the exponent writes a product, which rounds otherwise. */
+static inline double power(double a, double b) {
+    volatile double exponent = b;
+    return pow(a, exponent);
+}
+"""
+
+
+def translate(program: Any, name: str) -> str:
+    """The C file. `program` is a `Program`; name is a C identifier."""
+    if not re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]*", name):
+        raise ValueError(f"to_c: {name!r} is no name for a C function")
+    code = Code(program._handle)
+    size = code.size
+    title = f"{program._name}, recorded"
+    parts = [
+        _HEAD.format(
+            name=name, title=title, inputs=size.inputs, params=size.params, outputs=size.outputs
+        )
+    ]
+    if any(instruction.name == "sigmoid" for instruction in code.instructions()):
+        parts.append(_SIGMOID)
+    body = "\n".join([*_value_function(code, name), *_gradient_function(code, program, name)])
+    if "pow(" in body:
+        parts.append(_POWER)
+        body = body.replace("pow(", "power(")
+    return "\n".join([*parts, body]) + "\n"
+
+
+# ---- names --------------------------------------------------------------------------------------
+
+
+def _c(name: str) -> str:
+    """How C reads what the listing calls so."""
+    kind = re.fullmatch(r"(in|p)(\d+)", name)
+    if kind:
+        return f"{'inputs' if kind[1] == 'in' else 'params'}[{kind[2]}]"
+    if re.fullmatch(r"[uv]\d+", name):
+        return name
+    return {"inf": "INFINITY", "-inf": "-INFINITY", "nan": "NAN"}.get(name, name)
+
+
+def _expression(formula: str, **operands: str) -> str:
+    """A formula of the op table with a, b and y replaced."""
+
+    def replace(match: re.Match[str]) -> str:
+        text = operands[match[0]]
+        return f"({text})" if text.startswith("-") else text
+
+    return re.sub(rf"\b({'|'.join(operands)})\b", replace, formula)
+
+
+# ---- values -------------------------------------------------------------------------------------
+
+
+def _value(instruction: Instruction) -> str:
+    operands = [_c(operand) for operand in instruction.operands]
+    if instruction.name in ("copy", "detach"):
+        return operands[0]
+    if instruction.name == "recip":
+        return f"1.0 / {operands[0]}"
+    if instruction.name == "select":
+        return f"{_condition(instruction)} ? {operands[0]} : {operands[1]}"
+    if instruction.name == "dot":
+        products = [f"{_c(left)} * {_c(right)}" for left, right in instruction.pairs]
+        return " + ".join([*operands[: instruction.starts], *products])
+    op = BY_NAME[instruction.name]
+    return _expression(op.value, a=operands[0], b=operands[-1])
+
+
+def _condition(instruction: Instruction) -> str:
+    left, right = map(_c, instruction.operands[2:])
+    condition = f"({left} {instruction.comparison} {right})"
+    return f"!{condition}" if instruction.opposite else condition
+
+
+def _values(code: Code) -> Iterator[str]:
+    for instruction in code.instructions():
+        yield f"    const double {instruction.result} = {_value(instruction)};"
+
+
+def _results(code: Code) -> Iterator[str]:
+    for i, output in enumerate(code.outputs()):
+        yield f"    outputs[{i}] = {_c(output)};"
+
+
+def _value_function(code: Code, name: str) -> Iterator[str]:
+    yield f"/* outputs: {code.size.outputs} doubles. */"
+    yield f"void {name}_value(const double *inputs, const double *params, double *outputs) {{"
+    yield "    (void)inputs, (void)params;"
+    yield from _values(code)
+    yield from _results(code)
+    yield "}"
+    yield ""
+
+
+# ---- gradients ----------------------------------------------------------------------------------
+
+
+def _gradient_function(code: Code, program: Any, name: str) -> Iterator[str]:
+    size = code.size
+    reverse = program._reverse(lib.PG_WRT_PARAMS | lib.PG_WRT_INPUTS)
+    yield f"/* outputs: {size.outputs}; input_gradients: {size.outputs} x {size.inputs};"
+    yield f" * param_gradients: {size.outputs} x {size.params}. */"
+    yield f"void {name}_gradient(const double *inputs, const double *params, double *outputs,"
+    yield "    double *input_gradients, double *param_gradients) {"
+    yield "    (void)inputs, (void)params, (void)input_gradients, (void)param_gradients;"
+    yield from _values(code)
+    yield from _results(code)
+    for output, each in enumerate(reverse.each):
+        yield f"    {{ /* output {output} */"
+        yield from _Backward(code, lib.pg_reverse_steps(each), output).lines()
+        yield "    }"
+    yield "}"
+
+
+class _Backward:
+    """The steps of one output; gradients are variables g_<name>, accumulators a<number>."""
+
+    def __init__(self, code: Code, steps: Any, output: int) -> None:
+        self.code, self.steps, self.output = code, steps, output
+        self.declared: set[str] = set()
+
+    def lines(self) -> Iterator[str]:
+        steps, code = self.steps, self.code
+        for i in range(steps.accumulators):
+            yield f"        double a{i} = 0.0;"
+        seed = self._gradient_of(code.row(steps.output))
+        self.declared.add(seed)
+        yield f"        {'double ' if seed.startswith('g_') else ''}{seed} = 1.0;"
+        for i in range(steps.row_count):
+            yield from self._step(steps.rows[i], code.row)
+        for i in range(steps.uniform_count):
+            step = steps.uniform[i]
+            if step.instr == lib.PG_COLLECT:
+                yield self._give(step.a, code.uniform, f"a{step.b.at}")
+            else:
+                yield from self._step(step, code.uniform)
+        yield from self._unreached()
+
+    def _unreached(self) -> Iterator[str]:
+        size = self.code.size
+        for i in range(size.inputs):
+            if not self.steps.input_reached[i]:
+                yield f"        {self._gradient_of(f'in{i}')} = 0.0;"
+        for i in range(size.params):
+            if not self.steps.uniform_reached[size.constants + i]:
+                yield f"        {self._gradient_of(f'p{i}')} = 0.0;"
+
+    def _gradient_of(self, name: str) -> str:
+        kind = re.fullmatch(r"(in|p)(\d+)", name)
+        if not kind:
+            return f"g_{name}"
+        size = self.code.size
+        if kind[1] == "in":
+            return f"input_gradients[{self.output * size.inputs + int(kind[2])}]"
+        return f"param_gradients[{self.output * size.params + int(kind[2])}]"
+
+    def _give(self, target: Any, names: Any, amount: str) -> str:
+        """A contribution goes where it is aimed at."""
+        if target.give == lib.PG_GIVE_FOLD:
+            return f"        a{target.at} += {amount};"
+        gradient = self._gradient_of(names(target.at))
+        if target.give == lib.PG_GIVE_ADD:
+            return f"        {gradient} += {amount};"
+        declare = "double " if gradient.startswith("g_") else ""
+        return f"        {declare}{gradient} = 0.0 + {amount};"
+
+    def _step(self, step: Any, names: Any) -> Iterator[str]:
+        instruction = self.code.instruction(step.instr)
+        g = self._gradient_of(instruction.result)
+        if instruction.name == "dot":
+            yield from self._dot(step, instruction, names, g)
+            return
+        for which, target in enumerate((step.a, step.b)):
+            if target.give != lib.PG_GIVE_NONE:
+                yield self._give(target, names, f"({_derivative(instruction, which)}) * {g}")
+
+    def _dot(self, step: Any, dot: Instruction, names: Any, g: str) -> Iterator[str]:
+        for i in reversed(range(len(dot.pairs))):
+            if i == 0 and step.a.give != lib.PG_GIVE_NONE:
+                yield self._give(step.a, names, g)
+            left, right = map(_c, dot.pairs[i])
+            for target, other in (
+                (self.steps.targets[step.first + 2 * i], right),
+                (self.steps.targets[step.first + 2 * i + 1], left),
+            ):
+                if target.give != lib.PG_GIVE_NONE:
+                    yield self._give(target, names, f"{other} * {g}")
+
+
+def _derivative(instruction: Instruction, which: int) -> str:
+    operands = [_c(operand) for operand in instruction.operands]
+    if instruction.name == "copy":
+        return "1.0"
+    if instruction.name == "recip":
+        return f"-({instruction.result} * {instruction.result})"
+    if instruction.name == "select":
+        return f"{_condition(instruction)} ? {('1.0 : 0.0', '0.0 : 1.0')[which]}"
+    op = BY_NAME[instruction.name]
+    return _expression(op.derivatives[which], a=operands[0], b=operands[-1], y=instruction.result)

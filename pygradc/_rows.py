@@ -1,0 +1,92 @@
+"""Arguments of many rows, as the core takes them.
+
+An array's first axis is the row; a single number, or a Value, is the same for all rows. Arrays of
+float64 in C order are used as they are, others are converted.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from pygradc import _structure as structures
+from pygradc.value import Value
+
+Floats = npt.NDArray[np.float64]
+
+
+class Rows:
+    """Arguments as the core takes them: arrays, row after row, and what is the same for all rows.
+
+    Attributes:
+        structure: of one row's arguments.
+        count: rows.
+        columns: for each leaf or array: (array, doubles from row to row, doubles a row).
+        values: (index of the input, Value) for each Value among them.
+    """
+
+    __slots__ = ("columns", "count", "structure", "values", "width")
+
+    def __init__(self, arguments: tuple[Any, ...]) -> None:
+        self.count = -1
+        self.columns: list[tuple[Floats, int, int]] = []
+        self.values: list[tuple[int, Value]] = []
+        self.width = 0
+        items = []
+        for i, arg in enumerate(arguments):
+            items.append(self._read(arg, ("argument", i)))
+        self.structure = structures.Sequence(tuple, tuple(items))
+        if self.count < 0:
+            raise ValueError("expected at least one array, whose first axis is the row")
+
+    def _read(self, arg: Any, where: tuple[Any, ...]) -> structures.Structure:
+        """One argument, or an item of a dict; `where` is its place, for messages."""
+        if isinstance(arg, dict):
+            items = [self._read(item, (*where, key)) for key, item in arg.items()]
+            return structures.Mapping(tuple(arg), tuple(items))
+        if isinstance(arg, Value):
+            self.values.append((self.width, arg))
+            arg = arg.data
+        array = _floats(arg, where)
+        rows, *shape = array.shape or (None,)
+        if rows is None:
+            self.columns.append((array, 0, 1))
+            self.width += 1
+            return structures.LEAF
+        if rows != self.count:
+            if self.count >= 0:
+                raise ValueError(
+                    f"{_place(where)} has {rows} rows, those before it have {self.count}"
+                )
+            self.count = rows
+        size = math.prod(shape)
+        self.columns.append((array, size, size))
+        self.width += size
+        return structures.Array(tuple(shape)) if shape else structures.LEAF
+
+
+def _place(where: tuple[Any, ...]) -> str:
+    """'argument 0', "argument 1['x']"."""
+    return f"{where[0]} {where[1]}" + "".join(f"[{key!r}]" for key in where[2:])
+
+
+_FLOAT64 = np.dtype(np.float64)
+
+
+def _floats(arg: Any, where: tuple[Any, ...]) -> Floats:
+    """As a C-contiguous float64 array."""
+    if type(arg) is np.ndarray and arg.dtype is _FLOAT64 and arg.flags.c_contiguous:
+        return arg
+    what = _place(where)
+    try:
+        array = np.asarray(arg)
+    except ValueError as error:
+        raise ValueError(f"{what}: expected an array with a row axis: {error}") from None
+    if array.dtype == object:
+        raise TypeError(f"{what}: expected numbers; Values go one row at a time, as in f(x)")
+    if array.dtype.kind not in "fiub":
+        raise TypeError(f"{what}: expected real numbers, got an array of {array.dtype}")
+    return np.ascontiguousarray(array, dtype=np.float64) if array.ndim else array.astype(np.float64)

@@ -1,0 +1,118 @@
+"""What a replay works in: the core's workspace, the structs that describe a task, the steps back.
+
+A program keeps as many workspaces as replays ran at the same time; each belongs to one of them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from pygradc._core import ffi, lib
+from pygradc._rows import Floats
+
+if TYPE_CHECKING:
+    from pygradc.program import Program
+
+
+_DOUBLES = ffi.typeof("double[]")
+_ARGUMENTS = ffi.typeof("pg_argument[]")
+
+
+def pointer(array: Floats) -> Any:
+    """A double * that keeps the array alive."""
+    return ffi.from_buffer(_DOUBLES, array)
+
+
+class Workspace:
+    """Room for one replay, with the C structs that describe it."""
+
+    __slots__ = (
+        "arguments",
+        "gradients",
+        "gradients_at",
+        "handle",
+        "keep",
+        "params",
+        "params_at",
+        "reverse",
+        "stop",
+        "task",
+        "totals",
+        "totals_at",
+    )
+
+    def __init__(self, program: Program) -> None:
+        handle = lib.pg_workspace_new(program._handle, program._level)
+        if handle == ffi.NULL:
+            raise MemoryError
+        self.handle = ffi.gc(handle, lib.pg_workspace_free)
+        self.task = ffi.new("pg_task *")
+        self.task.ignore = program._errors == "ignore"
+        self.arguments: Any = ()
+        self.keep: list[Any] | None = None  # the arrays that `arguments` point to
+        self.reverse: Reverse | None = None
+        size = program._size
+        self.params = np.empty(size.params)
+        self.totals = np.empty(size.outputs)
+        self.gradients = np.empty((size.outputs, size.params))
+        self.params_at, self.totals_at, self.gradients_at = map(
+            pointer, (self.params, self.totals, self.gradients)
+        )
+        self.stop = ffi.new("int *")
+        lib.pg_workspace_poll(self.handle, lib.pg_python_poll, self.stop)
+
+    def aim(
+        self, columns: Sequence[tuple[Floats, int, int]], rows: int, reverse: Reverse | None
+    ) -> None:
+        """Describe a task over all chunks, without results yet."""
+        self.keep = [pointer(array) for array, _, _ in columns]
+        task = self.task
+        if len(self.arguments) != len(columns):
+            self.arguments = ffi.new(_ARGUMENTS, len(columns))
+            task.arguments = self.arguments
+            task.argument_count = len(columns)
+        for argument, data, (_, stride, count) in zip(self.arguments, self.keep, columns):
+            argument.data, argument.stride, argument.count = data, stride, count
+        if self.reverse is not reverse:
+            self.reverse = reverse
+            task.reverse = reverse.array if reverse is not None else ffi.NULL
+        task.rows = rows
+        task.first_chunk, task.last_chunk = 0, lib.pg_chunk_count(rows)
+        task.outputs = task.gradients = task.partials = ffi.NULL
+
+
+class Reverse:
+    """The steps back of each output, with respect to parameters, inputs or both."""
+
+    def __init__(self, program: Program, wrt: int) -> None:
+        self.each = []
+        for output in range(program._size.outputs):
+            out = ffi.new("pg_reverse **")
+            if lib.pg_reverse_new(out, program._handle, output, wrt) != lib.PG_OK:
+                raise MemoryError
+            self.each.append(ffi.gc(out[0], lib.pg_reverse_free))
+        self.array = ffi.new("pg_reverse *[]", self.each)
+        self.partials = lib.pg_partial_count(program._handle, self.array)
+
+
+class Borrowed:
+    """A workspace of the program, for a while: `with Borrowed(program) as ws`."""
+
+    __slots__ = ("program", "ws")
+
+    def __init__(self, program: Program) -> None:
+        self.program = program
+
+    def __enter__(self) -> Workspace:
+        try:
+            self.ws = self.program._idle.pop()
+        except IndexError:
+            self.ws = Workspace(self.program)
+        return self.ws
+
+    def __exit__(self, *_: object) -> None:
+        self.ws.keep = None
+        self.program._idle.append(self.ws)

@@ -1,0 +1,181 @@
+"""Compiled functions: traced once for each structure of arguments, and replayed from then on.
+
+A `Compiled` finds, or records, the `Program` for the arguments that it is called with.
+"""
+
+from __future__ import annotations
+
+import functools
+import threading
+from collections import OrderedDict
+from collections.abc import Callable, Iterable
+from concurrent.futures import Executor
+from typing import Any
+
+from pygradc import _structure as structures
+from pygradc import tracing
+from pygradc._core import ffi, lib
+from pygradc._rows import Rows
+from pygradc._scalar import Scalar
+from pygradc.program import Program
+from pygradc.value import Value
+
+PASSES = {
+    "fold": lib.PG_PASS_FOLD,
+    "hoist": lib.PG_PASS_HOIST,
+    "fuse": lib.PG_PASS_FUSE,
+    "share": lib.PG_PASS_SHARE,
+    "powers": lib.PG_PASS_POWERS,
+}
+EXACT_PASSES = ("fold", "hoist", "fuse")
+FAST_PASSES = (*EXACT_PASSES, "share", "powers")
+
+
+class Compiled:
+    """A function that is recorded for each structure of arguments it is called with.
+
+    Made by `compile`. `__wrapped__` is the function itself.
+    """
+
+    def __init__(
+        self,
+        function: Callable[..., Any],
+        fast: bool,
+        errors: str,
+        passes: int,
+        max_programs: int,
+    ) -> None:
+        functools.update_wrapper(self, function)
+        self._function = function
+        self._fast, self._errors, self._passes = fast, errors, passes
+        self._max_programs = max_programs
+        self._programs: OrderedDict[Any, Program] = OrderedDict()
+        self._lock = threading.RLock()
+
+    def __call__(self, *args: Any, **static: Any) -> Any:
+        """Replay for one row; record first, if the structure of args or `static` is new.
+
+        Args:
+            args: floats, Values, and nested lists, tuples, dicts, arrays of them.
+            static: anything hashable; part of what is recorded.
+        Returns, Raises: as `Program.__call__`; TraceError, from the recording.
+        """
+        if tracing.tracing():
+            return self._function(*args, **static)
+        leaves: list[Any] = []
+        structure = structures.take_apart(args, leaves, "argument")
+        return self._program(structure, static)._one_row(leaves)
+
+    def map(self, *arrays: Any, executor: Executor | None = None, **static: Any) -> Any:
+        """The outputs of each row, without gradients: see `Program.map`."""
+        rows = Rows(arrays)
+        return self._program(rows.structure, static)._map(rows, executor)
+
+    def sum(self, *arrays: Any, executor: Executor | None = None, **static: Any) -> Any:
+        """The outputs, each summed over the rows, as Values: see `Program.sum`."""
+        rows = Rows(arrays)
+        return self._program(rows.structure, static)._total(rows, executor, mean=False)
+
+    def mean(self, *arrays: Any, executor: Executor | None = None, **static: Any) -> Any:
+        """The outputs, each averaged over the rows, as Values: see `Program.mean`."""
+        rows = Rows(arrays)
+        return self._program(rows.structure, static)._total(rows, executor, mean=True)
+
+    def gradients(
+        self, *arrays: Any, executor: Executor | None = None, **static: Any
+    ) -> tuple[Any, Any]:
+        """Outputs and gradients with respect to the inputs, row by row: see `Program.gradients`."""
+        rows = Rows(arrays)
+        return self._program(rows.structure, static)._gradients(rows, executor)
+
+    @property
+    def programs(self) -> tuple[Program, ...]:
+        """One a structure of arguments, the least recently used first."""
+        return tuple(self._programs.values())
+
+    def parameters(self) -> list[Value]:
+        """The captured Values of all programs, each once."""
+        found = {id(p): p for program in self.programs for p in program.parameters()}
+        return list(found.values())
+
+    def _program(self, structure: structures.Structure, static: dict[str, Any]) -> Program:
+        try:
+            key = (structure, tuple(sorted(static.items()))) if static else structure
+            program = self._programs.get(key)
+        except TypeError as error:
+            raise TypeError(
+                f"keyword arguments are part of what is recorded and must be hashable: {error}"
+            ) from None
+        with self._lock:
+            if program is None:
+                program = self._record(structure, static)
+                self._programs[key] = program
+            self._programs.move_to_end(key)
+            while len(self._programs) > self._max_programs:
+                self._programs.popitem(last=False)
+        return program
+
+    def _record(self, structure: structures.Structure, static: dict[str, Any]) -> Program:
+        with tracing.trace():
+            count = structures.count_leaves(structure)
+            inputs = [Scalar._trace_input() for _ in range(count)]
+            args = structures.put_together(structure, iter(inputs))
+            result = self._function(*args, **static)
+            leaves: list[Any] = []
+            outputs = structures.take_apart(result, leaves, "result")
+            if not leaves:
+                raise TypeError(f"a recorded function must return Values, got {result!r}")
+            ends = [leaf if isinstance(leaf, Value) else Value(leaf) for leaf in leaves]
+            address, params = Scalar._record(inputs, ends, self._passes, self._fast)
+        handle = ffi.gc(ffi.cast("pg_program *", address), lib.pg_program_free)
+        name = getattr(self._function, "__name__", "function")
+        return Program(handle, params, structure, outputs, self._errors, name)
+
+    def __repr__(self) -> str:
+        return f"<compiled {self._function!r}, {len(self._programs)} programs>"
+
+
+def compile(
+    function: Callable[..., Any] | None = None,
+    *,
+    math: str = "exact",
+    errors: str = "raise",
+    passes: Iterable[str] | None = None,
+    max_programs: int = 64,
+) -> Any:
+    """Record a function of Values, to replay it in C: `@pygradc.compile`.
+
+    Args:
+        function: Takes numbers, Values and containers of them, and returns Values in any nesting.
+            What it captures are parameters; keyword arguments are static. It is run once for each
+            structure of arguments, and must do the same whatever the numbers are.
+        math: "exact": libm, row by row the bits of the function itself. "fast": our own vector
+            functions, shared subexpressions, products for squares.
+        errors: "raise": a row outside an op's domain is a FloatingPointError. "ignore": it gives
+            inf or nan.
+        passes: Which of "fold", "hoist", "fuse", "share", "powers" are made; None: all that keep
+            the bits, or in fast mode all.
+        max_programs: How many structures are kept, the most recently used ones.
+    Returns:
+        A `Compiled`; without a function, what makes one of it.
+    Raises:
+        ValueError: a setting is none of these.
+    """
+    if function is None:
+        return functools.partial(
+            compile, math=math, errors=errors, passes=passes, max_programs=max_programs
+        )
+    if not callable(function):
+        raise TypeError(f"compile: expected a function, not {type(function).__name__}")
+    if math not in ("exact", "fast"):
+        raise ValueError(f"math must be 'exact' or 'fast', not {math!r}")
+    if errors not in ("raise", "ignore"):
+        raise ValueError(f"errors must be 'raise' or 'ignore', not {errors!r}")
+    if max_programs < 1:
+        raise ValueError(f"max_programs must be at least 1, not {max_programs!r}")
+    wanted = (FAST_PASSES if math == "fast" else EXACT_PASSES) if passes is None else tuple(passes)
+    unknown = [name for name in wanted if name not in PASSES]
+    if unknown:
+        raise ValueError(f"passes: {unknown} are none of {list(PASSES)}")
+    number = functools.reduce(lambda bits, name: bits | PASSES[name], wanted, 0)
+    return Compiled(function, math == "fast", errors, number, max_programs)

@@ -8,9 +8,9 @@
  * nan; infinities, signed zeros and subnormals, as arguments and as results, are right. The error
  * is at most 1 ulp more than that of glibc's function; `python bench/accuracy.py` measures it.
  *
- * Cost: no table, no branch, at most one division; 0.65 to 1.5 ns an element with AVX-512. gcc needs
- * -fno-trapping-math: without it, it won't compute both sides of a selection, and the loop stays
- * scalar, with the same results.
+ * Cost: no table, no branch, at most one division; 0.65 to 1.5 ns an element with AVX-512. gcc
+ * needs -fno-trapping-math: without it, it won't compute both sides of a selection, and the loop
+ * stays scalar, with the same results.
  *
  * Three things look odd, and each is there for the vectoriser:
  *  - Adding 1.5 * 2**52 to a small number rounds it to an integer and leaves this integer in the
@@ -23,7 +23,7 @@
  * by a rational function up to 0.55); Tang, Table-driven implementation of the logarithm function,
  * ACM TOMS 16(4), 1990, and fdlibm's e_log.c (log from s = f / (2 + f)); Cody, Rational Chebyshev
  * approximations for the error function, Math. Comp. 23, 1969. The coefficients are our own: by
- * the Remez algorithm in 60 digits, minimising the error relative to the result.
+ * the Remez algorithm in 50 digits, minimising the error relative to the result.
  */
 #ifndef PG_FASTMATH_H
 #define PG_FASTMATH_H

@@ -1,4 +1,4 @@
-/* optim.c - optimisers over a list of nodes: one pass each, no allocation.
+/* optim.c - optimisers over a list of nodes, or over arrays: one pass each, no allocation.
  *
  * State (velocity, means) is the caller's, one double a node. Every node is checked before the
  * first is changed. The formulas are PyTorch's.
@@ -20,33 +20,62 @@ pg_status pg_zero_grad(pg_graph *graph, const pg_node_id *nodes, size_t count) {
     return PG_OK;
 }
 
+/* One parameter's step. velocity may be NULL. */
+static inline void sgd_one(double *p, double g, double *velocity, const pg_sgd_settings *s) {
+    if (s->weight_decay != 0.0) g += s->weight_decay * *p;
+    if (velocity != NULL) g = *velocity = s->momentum * *velocity + g;
+    *p -= s->lr * g;
+}
+
+/* What is the same for all parameters in one step of Adam. */
+typedef struct adam_step {
+    pg_adam_settings s;
+    double rate, correction;
+} adam_step;
+
+static adam_step adam_step_of(const pg_adam_settings *s, double step) {
+    return (adam_step){*s, s->lr / (1.0 - pow(s->beta1, step)), sqrt(1.0 - pow(s->beta2, step))};
+}
+
+static inline void adam_one(double *p, double g, double *mean, double *square,
+                            const adam_step *step) {
+    const pg_adam_settings *s = &step->s;
+    if (s->decoupled) *p -= s->lr * s->weight_decay * *p;
+    else if (s->weight_decay != 0.0) g += s->weight_decay * *p;
+    *mean = s->beta1 * *mean + (1.0 - s->beta1) * g;
+    *square = s->beta2 * *square + (1.0 - s->beta2) * g * g;
+    *p -= step->rate * *mean / (sqrt(*square) / step->correction + s->eps);
+}
+
 pg_status pg_sgd(pg_graph *graph, double *velocity, const pg_node_id *nodes, size_t count,
-                 double lr, double momentum, double weight_decay) {
+                 const pg_sgd_settings *settings) {
     if (!all_alive(graph, nodes, count)) return PG_ERR_BAD_NODE;
     for (size_t i = 0; i < count; i++) {
         pg_node *p = &graph->nodes[nodes[i]];
-        double g = p->u.grad;
-        if (weight_decay != 0.0) g += weight_decay * p->data;
-        if (velocity != NULL) g = velocity[i] = momentum * velocity[i] + g;
-        p->data -= lr * g;
+        sgd_one(&p->data, p->u.grad, velocity != NULL ? &velocity[i] : NULL, settings);
     }
     return PG_OK;
 }
 
 pg_status pg_adam(pg_graph *graph, double *mean, double *square, const pg_node_id *nodes,
-                  size_t count, double lr, double beta1, double beta2, double eps,
-                  double weight_decay, int decoupled, double step) {
+                  size_t count, const pg_adam_settings *settings, double step) {
     if (!all_alive(graph, nodes, count)) return PG_ERR_BAD_NODE;
-    const double rate = lr / (1.0 - pow(beta1, step));
-    const double correction = sqrt(1.0 - pow(beta2, step));
+    const adam_step now = adam_step_of(settings, step);
     for (size_t i = 0; i < count; i++) {
         pg_node *p = &graph->nodes[nodes[i]];
-        double g = p->u.grad;
-        if (decoupled) p->data -= lr * weight_decay * p->data;
-        else if (weight_decay != 0.0) g += weight_decay * p->data;
-        mean[i] = beta1 * mean[i] + (1.0 - beta1) * g;
-        square[i] = beta2 * square[i] + (1.0 - beta2) * g * g;
-        p->data -= rate * mean[i] / (sqrt(square[i]) / correction + eps);
+        adam_one(&p->data, p->u.grad, &mean[i], &square[i], &now);
     }
     return PG_OK;
+}
+
+void pg_sgd_array(double *data, const double *gradients, double *velocity, size_t count,
+                  const pg_sgd_settings *settings) {
+    for (size_t i = 0; i < count; i++)
+        sgd_one(&data[i], gradients[i], velocity != NULL ? &velocity[i] : NULL, settings);
+}
+
+void pg_adam_array(double *data, const double *gradients, double *mean, double *square,
+                   size_t count, const pg_adam_settings *settings, double step) {
+    const adam_step now = adam_step_of(settings, step);
+    for (size_t i = 0; i < count; i++) adam_one(&data[i], gradients[i], &mean[i], &square[i], &now);
 }

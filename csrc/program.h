@@ -67,6 +67,9 @@ pg_program *pg_program_new(void);
 /* program.c: a tape that went through its passes becomes a program. */
 pg_status pg_program_lower(pg_program **program_ret, const pg_tape *tape);
 
+/* replay.c: the rows of the last fault were counted from this one on. */
+void pg_workspace_shift_fault(pg_workspace *workspace, size_t first);
+
 /* save.c: is it right: slots in range, operands written before they are read, orders of
  * instructions that exist, each once and after its operands? `seen` is scratch, a byte for each. */
 bool pg_program_is_sound(const pg_program *program, uint8_t *seen);

@@ -167,12 +167,25 @@ pg_status pg_push(pg_graph *graph, pg_node_id id);
  *         (velocity NULL: p -= lr * g)
  *   adam  Kingma and Ba 2015, step counted from 1; decoupled: Loshchilov and Hutter 2019
  * Returns: PG_OK; PG_ERR_BAD_NODE, before anything is changed. */
+typedef struct pg_sgd_settings {
+    double lr, momentum, weight_decay;
+} pg_sgd_settings;
+
+typedef struct pg_adam_settings {
+    double lr, beta1, beta2, eps, weight_decay;
+    int decoupled;
+} pg_adam_settings;
+
 pg_status pg_zero_grad(pg_graph *graph, const pg_node_id *nodes, size_t count);
 pg_status pg_sgd(pg_graph *graph, double *velocity, const pg_node_id *nodes, size_t count,
-                 double lr, double momentum, double weight_decay);
+                 const pg_sgd_settings *settings);
 pg_status pg_adam(pg_graph *graph, double *mean, double *square, const pg_node_id *nodes,
-                  size_t count, double lr, double beta1, double beta2, double eps,
-                  double weight_decay, int decoupled, double step);
+                  size_t count, const pg_adam_settings *settings, double step);
+/* The same over arrays. */
+void pg_sgd_array(double *data, const double *gradients, double *velocity, size_t count,
+                  const pg_sgd_settings *settings);
+void pg_adam_array(double *data, const double *gradients, double *mean, double *square,
+                   size_t count, const pg_adam_settings *settings, double step);
 
 /* ---- Recorded programs ---------------------------------------------------------------------- */
 
@@ -367,6 +380,30 @@ pg_status pg_replay_finish(const pg_program *program, pg_workspace *workspace, c
 /* The three in one, all chunks. task->partials may be NULL where there is one chunk. */
 pg_status pg_replay_sum(const pg_program *program, pg_workspace *workspace, const double *params,
                         const pg_task *task, double *totals, double *gradients, double scale);
+
+/* ---- Training ------------------------------------------------------------------------------- */
+
+/* An optimiser and its parameters: count of them, in its order. */
+typedef struct pg_training {
+    size_t count;
+    double *data, *gradients; /* count each; gradients: of the last step */
+    const uint32_t *places;   /* for each the program's parameter that it is, or 0xffffffff */
+    double *params;           /* the program's parameters, in its order */
+    int adam;                 /* else sgd */
+    pg_sgd_settings sgd;
+    pg_adam_settings adam_settings;
+    double *velocity;      /* sgd: NULL without momentum */
+    double *mean, *square; /* adam */
+    size_t steps;          /* taken so far; adam counts from there */
+} pg_training;
+
+/* Train on the mean of the program's only output: epochs times all rows of task, in batches.
+ * In:  task    arguments, index, rows, reverse, ignore; index, if given, has rows row numbers for
+ *              each epoch, one epoch after the other
+ * Out: losses  for each epoch the mean over its rows, each taken before its batch's step
+ * Returns: as pg_replay; parameters and state are then those after the last whole step. */
+pg_status pg_fit(const pg_program *program, pg_workspace *workspace, const pg_task *task,
+                 pg_training *training, double *losses, size_t batch, size_t epochs);
 
 /* Testing only: let the n-th allocation from now fail, once; 0 turns it off. */
 void pg_alloc_fail_at(long n);

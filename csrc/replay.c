@@ -96,6 +96,10 @@ void pg_workspace_free(pg_workspace *ws) {
 
 pg_replay_fault pg_workspace_fault(const pg_workspace *ws) { return ws->fault; }
 
+void pg_workspace_shift_fault(pg_workspace *ws, size_t first) {
+    if (ws->fault.row >= 0) ws->fault.row += (int64_t)first;
+}
+
 void pg_workspace_poll(pg_workspace *ws, int (*poll)(void *), void *context) {
     ws->poll = poll;
     ws->context = context;

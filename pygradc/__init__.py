@@ -9,6 +9,7 @@ print(L, a.grad)        # Value(data=-8.0, grad=1.0) 6.0
 
 from pygradc import losses, nn, optim
 from pygradc.compiled import Compiled, compile
+from pygradc.fitting import fit
 from pygradc.program import Program, load
 from pygradc.tracing import TraceError, detach, maximum, minimum, where
 from pygradc.value import Value, dot, live_nodes, sum
@@ -25,6 +26,7 @@ __all__ = [
     "detach",
     "dot",
     "draw_dot",
+    "fit",
     "live_nodes",
     "load",
     "losses",

@@ -42,6 +42,17 @@ class Rows:
         if self.count < 0:
             raise ValueError("expected at least one array, whose first axis is the row")
 
+    def part(self, which: Any) -> Rows:
+        """Some of the rows: a slice, or an array of their numbers."""
+        some: Rows = object.__new__(Rows)
+        some.structure, some.values, some.width = self.structure, self.values, self.width
+        some.columns = [
+            (np.ascontiguousarray(array[which]) if stride else array, stride, count)
+            for array, stride, count in self.columns
+        ]
+        some.count = len(range(self.count)[which]) if isinstance(which, slice) else len(which)
+        return some
+
     def _read(self, arg: Any, where: tuple[Any, ...]) -> structures.Structure:
         """One argument, or an item of a dict; `where` is its place, for messages."""
         if isinstance(arg, dict):

@@ -34,6 +34,10 @@ class Optimizer:
                 raise TypeError(f"parameter {i} must be a Value, not {type(p).__name__}")
         self.steps = 0
 
+    def step(self) -> None:
+        """Move every parameter against its gradient."""
+        raise NotImplementedError
+
     def _zeros(self) -> np.ndarray[Any, np.dtype[np.float64]]:
         return np.zeros(len(self.parameters))
 
@@ -88,11 +92,15 @@ class SGD(Optimizer):
         if momentum:
             self.velocity = self._zeros()
 
-    def step(self) -> None:
-        """Move every parameter against its gradient."""
+    def _velocity(self) -> np.ndarray[Any, np.dtype[np.float64]] | None:
+        """None as long as there was no momentum."""
         if self.momentum and not self._state:
             self._state, self.velocity = ("velocity",), self._zeros()
-        velocity = self.velocity if self._state else None
+        return self.velocity if self._state else None
+
+    def step(self) -> None:
+        """Move every parameter against its gradient."""
+        velocity = self._velocity()
         Scalar._sgd(self.parameters, velocity, self.lr, self.momentum, self.weight_decay)
         self.steps += 1
 

@@ -304,8 +304,10 @@ static PyObject *call_zero_grad(PyObject *type, PyObject *values) {
 static PyObject *call_sgd(PyObject *type, PyObject *args) {
     (void)type;
     PyObject *values, *state;
-    double lr, momentum, decay;
-    if (!PyArg_ParseTuple(args, "OOddd", &values, &state, &lr, &momentum, &decay)) return NULL;
+    pg_sgd_settings settings;
+    if (!PyArg_ParseTuple(args, "OOddd", &values, &state, &settings.lr, &settings.momentum,
+                          &settings.weight_decay))
+        return NULL;
     size_t count;
     pg_node_id *ids = scalar_gather_ids(values, &count);
     if (ids == NULL) return NULL;
@@ -313,7 +315,7 @@ static PyObject *call_sgd(PyObject *type, PyObject *args) {
     double *velocity = state != Py_None ? scalar_doubles_of(state, &view, count, 1) : NULL;
     PyObject *result = NULL;
     if (velocity != NULL || state == Py_None) {
-        pg_status status = pg_sgd(scalar_global.graph, velocity, ids, count, lr, momentum, decay);
+        pg_status status = pg_sgd(scalar_global.graph, velocity, ids, count, &settings);
         result = status == PG_OK ? Py_NewRef(Py_None) : scalar_raise(status);
     }
     if (velocity != NULL) PyBuffer_Release(&view);
@@ -325,10 +327,11 @@ static PyObject *call_sgd(PyObject *type, PyObject *args) {
 static PyObject *call_adam(PyObject *type, PyObject *args) {
     (void)type;
     PyObject *values, *means, *squares, *result = NULL;
-    double lr, beta1, beta2, eps, decay, step;
-    int decoupled;
-    if (!PyArg_ParseTuple(args, "OOOdddddpd", &values, &means, &squares, &lr, &beta1, &beta2, &eps,
-                          &decay, &decoupled, &step))
+    pg_adam_settings settings;
+    double step;
+    if (!PyArg_ParseTuple(args, "OOOdddddpd", &values, &means, &squares, &settings.lr,
+                          &settings.beta1, &settings.beta2, &settings.eps, &settings.weight_decay,
+                          &settings.decoupled, &step))
         return NULL;
     size_t count;
     pg_node_id *ids = scalar_gather_ids(values, &count);
@@ -337,8 +340,7 @@ static PyObject *call_adam(PyObject *type, PyObject *args) {
     double *mean = scalar_doubles_of(means, &mean_view, count, 1);
     double *square = mean != NULL ? scalar_doubles_of(squares, &square_view, count, 1) : NULL;
     if (square != NULL) {
-        pg_status status = pg_adam(scalar_global.graph, mean, square, ids, count, lr, beta1, beta2,
-                                   eps, decay, decoupled, step);
+        pg_status status = pg_adam(scalar_global.graph, mean, square, ids, count, &settings, step);
         result = status == PG_OK ? Py_NewRef(Py_None) : scalar_raise(status);
         PyBuffer_Release(&square_view);
     }

@@ -208,11 +208,11 @@ static void check_parameters(const pg_graph *graph, const pg_node_id *ids, const
 static void check_sgd(double lr, double momentum, double decay, bool with_velocity) {
     pg_node_id ids[parameters];
     double p[parameters], g[parameters], v[parameters] = {0}, velocity[parameters] = {0};
+    const pg_sgd_settings settings = {lr, momentum, decay};
     pg_graph *graph = parameter_graph(ids, p);
     for (int t = 1; t <= steps; t++) {
         draw_gradients(graph, ids, g);
-        CHECK(pg_sgd(graph, with_velocity ? velocity : NULL, ids, parameters, lr, momentum,
-                     decay) == PG_OK);
+        CHECK(pg_sgd(graph, with_velocity ? velocity : NULL, ids, parameters, &settings) == PG_OK);
         for (size_t i = 0; i < parameters; i++) {
             v[i] = momentum * v[i] + (g[i] + decay * p[i]);
             p[i] = p[i] - lr * v[i];
@@ -234,14 +234,14 @@ static void sgd_follows_its_formula(void) {
 /* Kingma and Ba, algorithm 1; weight decay added to the gradient, or taken off the parameter. */
 static void check_adam(double decay, int decoupled) {
     const double lr = 0.01, beta1 = 0.9, beta2 = 0.999, eps = 1e-8;
+    const pg_adam_settings settings = {lr, beta1, beta2, eps, decay, decoupled};
     pg_node_id ids[parameters];
     double p[parameters], g[parameters], m[parameters] = {0}, v[parameters] = {0};
     double mean[parameters] = {0}, square[parameters] = {0};
     pg_graph *graph = parameter_graph(ids, p);
     for (int t = 1; t <= steps; t++) {
         draw_gradients(graph, ids, g);
-        CHECK(pg_adam(graph, mean, square, ids, parameters, lr, beta1, beta2, eps, decay, decoupled,
-                      t) == PG_OK);
+        CHECK(pg_adam(graph, mean, square, ids, parameters, &settings, t) == PG_OK);
         for (size_t i = 0; i < parameters; i++) {
             if (decoupled) p[i] = p[i] * (1.0 - lr * decay);
             else g[i] = g[i] + decay * p[i];
@@ -265,20 +265,21 @@ static void adam_follows_its_formula(void) {
 static void a_dead_parameter_changes_nothing(void) {
     pg_node_id ids[parameters];
     double p[parameters], g[parameters], state[2][parameters] = {{1.0, 2.0}, {3.0, 4.0}};
+    const pg_sgd_settings sgd = {0.1, 0.9, 0.1};
+    const pg_adam_settings adam = {0.1, 0.9, 0.9, 0.1, 0.1, 1};
     pg_graph *graph = parameter_graph(ids, p);
     draw_gradients(graph, ids, g);
     pg_graph_release(graph, ids[3]);
     snapshot before = snapshot_take(graph);
-    CHECK(pg_sgd(graph, state[0], ids, parameters, 0.1, 0.9, 0.1) == PG_ERR_BAD_NODE);
-    CHECK(pg_adam(graph, state[0], state[1], ids, parameters, 0.1, 0.9, 0.9, 0.1, 0.1, 1, 1.0) ==
-          PG_ERR_BAD_NODE);
+    CHECK(pg_sgd(graph, state[0], ids, parameters, &sgd) == PG_ERR_BAD_NODE);
+    CHECK(pg_adam(graph, state[0], state[1], ids, parameters, &adam, 1.0) == PG_ERR_BAD_NODE);
     CHECK(pg_zero_grad(graph, ids, parameters) == PG_ERR_BAD_NODE);
     CHECK(snapshot_holds(&before, graph));
     CHECK(state[0][0] == 1.0 && state[0][1] == 2.0 && state[1][0] == 3.0 && state[1][1] == 4.0);
     CHECK(pg_zero_grad(graph, ids, 3) == PG_OK && pg_node_grad(graph, ids[2]) == 0.0);
     CHECK(pg_node_grad(graph, ids[4]) == g[4]);
-    CHECK(pg_sgd(graph, NULL, NULL, 0, 0.1, 0.0, 0.0) == PG_OK);
-    CHECK(pg_adam(graph, NULL, NULL, NULL, 0, 0.1, 0.9, 0.9, 0.1, 0.0, 0, 1.0) == PG_OK);
+    CHECK(pg_sgd(graph, NULL, NULL, 0, &sgd) == PG_OK);
+    CHECK(pg_adam(graph, NULL, NULL, NULL, 0, &adam, 1.0) == PG_OK);
     snapshot_free(&before);
     pg_graph_free(graph);
 }

@@ -29,13 +29,14 @@ static bool same(const pg_tape *tape, const pg_value *x, const pg_value *y) {
     return true;
 }
 
-/* Multiply and shift, after Knuth, TAOCP 3, 6.4. */
+/* The high half of a product, after Knuth, TAOCP 3, 6.4; small integers differ as doubles in their
+ * high bits only, which are brought down first. */
 static size_t hash(const pg_value *value) {
     uint64_t bits = 0;
     if (value->op == PG_OP_CONST) memcpy(&bits, &value->number, sizeof bits);
     else bits = (uint64_t)value->a << 32 | value->b;
-    bits = (bits ^ value->op) * 0x9e3779b97f4a7c15u;
-    return (size_t)(bits >> 20);
+    bits = (bits ^ bits >> 32 ^ value->op) * 0x9e3779b97f4a7c15u;
+    return (size_t)(bits >> 32);
 }
 
 /* Of equal values keep the first, and let the rest be redirected to it. */

@@ -46,14 +46,15 @@ class Work:
         size = program._size
         start, end = (lib.pg_chunk_start(self.count, chunk) for chunk in (first, last))
         reverse = program._reverse(self.wrt) if self.wrt else None
-        outputs = np.empty((end - start, size.outputs))
+        outputs = None if self.sums else np.empty((end - start, size.outputs))
         gradients = np.empty((end - start, size.outputs, size.inputs)) if self.gradients else None
         partials = np.empty((last - first, reverse.partials)) if reverse and self.sums else None
         with Borrowed(program) as ws:
             ws.aim(self.columns, self.count, reverse)
             task = ws.task
             task.first_chunk, task.last_chunk = first, last
-            task.outputs = pointer(outputs)
+            if outputs is not None:
+                task.outputs = pointer(outputs)
             if gradients is not None:
                 task.gradients = pointer(gradients)
             if partials is not None:

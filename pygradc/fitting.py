@@ -224,7 +224,7 @@ class _InC:
                 self._fit(ws, losses, epochs)
             finally:
                 ws.task.index = ffi.NULL
-        return losses.tolist()
+        return list(map(float, losses))
 
     def _fit(self, ws: Workspace, losses: Floats, epochs: int) -> None:
         program = self.program

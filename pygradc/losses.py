@@ -6,7 +6,10 @@ Each takes one prediction or a batch and returns one Value, the mean over what i
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import reduce
 from typing import Any
+
+from pygradc import tracing
 
 
 def _as_list(x: Any) -> list[Any]:
@@ -50,9 +53,16 @@ def hinge(scores: Any, targets: Any) -> Any:
     return _mean([(1 + -t * s).relu() for s, t in _pairs("hinge", scores, targets)])
 
 
+def _largest(logits: Sequence[Any]) -> Any:
+    """A number; where a function is recorded, and there are none yet, a Value without gradient."""
+    if tracing.tracing():
+        return tracing.detach(reduce(tracing.maximum, logits))
+    return max(logit.data for logit in logits)
+
+
 def _shifted_logits(logits: Sequence[Any]) -> tuple[list[Any], Any]:
     """The logits less the largest, so that no exp overflows; and log(sum of exp) of those."""
-    shift = max(logit.data for logit in logits)
+    shift = _largest(logits)
     shifted = [logit - shift for logit in logits]
     total = shifted[0].exp()
     for x in shifted[1:]:
@@ -66,7 +76,31 @@ def log_softmax(logits: Sequence[Any]) -> list[Any]:
     return [x - log_total for x in shifted]
 
 
+def soft_cross_entropy(logits: Sequence[Any], probabilities: Sequence[Any]) -> Any:
+    """-(sum of p * log of softmax(logits)), for one row; one-hot for a label.
+
+    Takes no decision, so it can be recorded, unlike `cross_entropy` with labels.
+
+    Args:
+        logits: One Value a class.
+        probabilities: As many numbers or Values, with the sum 1.
+    Raises:
+        ValueError: different lengths, or none at all.
+    """
+    pairs = _pairs("soft_cross_entropy", probabilities, logits)
+    shifted, log_total = _shifted_logits(logits)
+    total = log_total
+    for (p, _), x in zip(pairs, shifted):
+        total = total - p * x
+    return total
+
+
 def _cross_entropy(logits: Sequence[Any], label: Any) -> Any:
+    if hasattr(label, "backward"):
+        raise TypeError(
+            "cross_entropy: a label must be a number that is known when the graph is built; "
+            "in a recorded function use soft_cross_entropy with one-hot rows"
+        )
     number = int(label)
     if number != label or not 0 <= number < len(logits):
         raise ValueError(f"cross_entropy: label {label} for {len(logits)} classes")

@@ -1,11 +1,11 @@
-"""Train an MLP on a table: minibatches, `backward()`, Adam.
+"""Train an MLP on a table: a recorded loss, minibatches, Adam.
 
-The loop is the lessons' loop: predictions, a loss, `zero_grad`, `backward`, a step. A `Task` says
-what differs between classes (one output each, cross-entropy, accuracy) and regression (one output,
-squared error, R^2). After each epoch the model is measured by a forward pass in numpy on the same
-weights, which needs no graph.
+One row's loss, written in Values, is recorded; `fit` runs the lessons' loop on it in C. A `Task`
+says what differs between classes (one output each, cross-entropy, accuracy) and regression (one
+output, squared error, R^2). After each epoch the model is measured by a forward pass in numpy on
+the same weights, which needs no graph.
 Nothing is printed and no file is written here; everything random comes from the seed.
-Cost: rows * epochs graphs of about two nodes a weight; digits, 64-32-10: some 4,900 nodes a row.
+Cost: rows * epochs replays of about two nodes a weight; digits, 64-32-10: some 4,900 nodes a row.
 Kingma & Ba (2015), Adam; LeCun et al. (1998), Efficient BackProp, 4.6: the first weights' scale.
 """
 
@@ -21,7 +21,9 @@ from typing import Any, Protocol
 import numpy as np
 
 from . import losses, nn, optim
+from .compiled import Compiled, compile
 from .datasets import Array, Dataset, Labels, Split, mean_and_scale, train_test_split
+from .fitting import fit
 
 HIDDEN = (32,)
 EPOCHS = 20
@@ -55,7 +57,7 @@ class Progress(Protocol):
     """Is told how far the training is."""
 
     def rows(self, count: int) -> None:
-        """`count` more rows have been trained on."""
+        """`count` more rows have been trained on, an epoch's."""
 
     def epoch(self, record: Epoch) -> None:
         """An epoch has ended."""
@@ -67,8 +69,8 @@ class Task(Protocol):
     metric: str
     width: int
 
-    def targets(self, labels: Labels) -> list[Any]:
-        """The labels as `loss` wants them."""
+    def targets(self, labels: Labels) -> Array:
+        """The labels as `loss` wants them, row by row."""
 
     def loss(self, output: Any, target: Any) -> Any:
         """The loss, a Value, of what the model gave for one row."""
@@ -88,11 +90,12 @@ class Classes:
     def __init__(self, count: int) -> None:
         self.width = count
 
-    def targets(self, labels: Labels) -> list[Any]:
-        return [int(label) for label in labels]
+    def targets(self, labels: Labels) -> Array:
+        """One-hot rows, shape (rows, classes)."""
+        return np.eye(self.width)[labels.astype(np.int64)]
 
     def loss(self, output: Any, target: Any) -> Any:
-        return losses.cross_entropy(output, target)
+        return losses.soft_cross_entropy(output, target)
 
     def decode(self, outputs: Array) -> Labels:
         winners: Labels = np.argmax(outputs, axis=1).astype(np.int64)
@@ -112,8 +115,8 @@ class Regression:
         mean, scale = mean_and_scale(labels.astype(np.float64)[:, None])
         self.mean, self.scale = float(mean[0]), float(scale[0])
 
-    def targets(self, labels: Labels) -> list[Any]:
-        return [(float(label) - self.mean) / self.scale for label in labels]
+    def targets(self, labels: Labels) -> Array:
+        return (labels.astype(np.float64) - self.mean) / self.scale
 
     def loss(self, output: Any, target: Any) -> Any:
         return losses.mse(output, target)
@@ -290,49 +293,43 @@ def _run_epochs(
     batch_size: int,
     progress: Progress | None,
 ) -> list[Epoch]:
-    features = split.train_features.tolist()  # Python floats: each is read often
-    targets = task.targets(split.train_labels)
-    optimizer = optim.Adam(model.parameters(), lr=lr)
-    shuffle = np.random.default_rng([seed, 1])
+    features, targets = split.train_features, task.targets(split.train_labels)
     history: list[Epoch] = []
-    for number in range(1, epochs + 1):
-        order = shuffle.permutation(len(features)).tolist()
-        total = 0.0
-        for start in range(0, len(order), batch_size):
-            batch = order[start : start + batch_size]
-            xs, ys = [features[row] for row in batch], [targets[row] for row in batch]
-            total += _step(model, task, optimizer, xs, ys, number) * len(batch)
-            if progress:
-                progress.rows(len(batch))
+
+    def after(number: int, mean_loss: float) -> None:
+        if not math.isfinite(mean_loss):
+            raise TrainingError(_diverged(number, f"it is {mean_loss}"))
         tested = task.decode(forward(layers(model.state_dict()), split.test_features))
-        score = task.score(tested, split.test_labels)
-        history.append(Epoch(number, total / len(order), score))
+        history.append(Epoch(number, mean_loss, task.score(tested, split.test_labels)))
         if progress:
+            progress.rows(len(features))
             progress.epoch(history[-1])
+
+    optimizer = optim.Adam(model.parameters(), lr=lr)
+    try:
+        fit(
+            recorded_loss(model, task),
+            features,
+            targets,
+            optimizer,
+            epochs=epochs,
+            batch_size=batch_size,
+            seed=seed,
+            callback=after,
+        )
+    except FloatingPointError as error:
+        raise TrainingError(_diverged(len(history) + 1, str(error))) from error
     return history
 
 
-def _step(
-    model: nn.MLP, task: Task, optimizer: Any, xs: list[Any], ys: list[Any], epoch: int
-) -> float:
-    """One minibatch; returns its mean loss before the step.
+def recorded_loss(model: nn.MLP, task: Task) -> Compiled:
+    """One row's loss, a function of its features and its target."""
 
-    Each row's graph is swept as soon as it is built, and the gradients add up in the weights: the
-    same sums as from one graph for all rows, twice as fast, since one row's graph fits the cache.
-    """
-    total = 0.0
-    optimizer.zero_grad()
-    try:
-        for x, y in zip(xs, ys):
-            loss = task.loss(model(x), y) * (1.0 / len(xs))
-            loss.backward()
-            total += loss.data
-    except (ArithmeticError, ValueError) as error:
-        raise TrainingError(_diverged(epoch, str(error))) from error
-    if not math.isfinite(total):
-        raise TrainingError(_diverged(epoch, f"it is {total}"))
-    optimizer.step()
-    return total
+    def loss(x: Any, y: Any) -> Any:
+        return task.loss(model(x), y)
+
+    recorded: Compiled = compile(loss, math="fast")
+    return recorded
 
 
 def _diverged(epoch: int, why: str) -> str:

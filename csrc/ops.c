@@ -11,11 +11,12 @@ const unsigned char pg_op_slots[PG_OP_COUNT] = {
 };
 
 static const pg_op_info table[] = {
-#define PG_UNARY(NAME, python, symbol, y_, da_, fault, pole, lo, hi, doc)                          \
+#define PG_UNARY(NAME, python, symbol, y_, da_, fault, pole, lo, hi, doc, ...)                     \
     {python, symbol, doc, #y_, #da_, "", 1, 0, {lo, 0.0}, {hi, 0.0}},
-#define PG_NUMBER(NAME, python, symbol, y_, da_, fault, pole, a_lo, a_hi, b_lo, b_hi, doc)         \
+#define PG_NUMBER(NAME, python, symbol, y_, da_, fault, pole, a_lo, a_hi, b_lo, b_hi, doc, ...)    \
     {python, symbol, doc, #y_, #da_, "", 1, 1, {a_lo, b_lo}, {a_hi, b_hi}},
-#define PG_BINARY(NAME, python, symbol, y_, da_, db_, fault, pole, a_lo, a_hi, b_lo, b_hi, doc)    \
+#define PG_BINARY(NAME, python, symbol, y_, da_, db_, fault, pole, a_lo, a_hi, b_lo, b_hi, doc,    \
+                  ...)                                                                             \
     {python, symbol, doc, #y_, #da_, #db_, 2, 0, {a_lo, b_lo}, {a_hi, b_hi}},
 #include "ops.def"
 };

@@ -381,6 +381,19 @@ pg_status pg_replay_finish(const pg_program *program, pg_workspace *workspace, c
 pg_status pg_replay_sum(const pg_program *program, pg_workspace *workspace, const double *params,
                         const pg_task *task, double *totals, double *gradients, double scale);
 
+/* Derivatives along a direction in the parameters, which is count params doubles.
+ *   jvp  for each row the outputs, and the outputs' derivatives along it (task->outputs, tangents:
+ *        rows x outputs)
+ *   hvp  of the sum of the only output over all rows, times scale: the Hessian times the direction,
+ *        and the gradient too; task->reverse with respect to the parameters
+ * Rows are done one chunk after another by the caller's thread. A detached value has no derivative.
+ * Returns: as pg_replay; PG_ERR_NOMEM. */
+pg_status pg_jvp(const pg_program *program, pg_workspace *workspace, const double *params,
+                 const double *direction, const pg_task *task, double *tangents);
+pg_status pg_hvp(const pg_program *program, pg_workspace *workspace, const double *params,
+                 const double *direction, const pg_task *task, double *product, double *gradient,
+                 double scale);
+
 /* ---- Training ------------------------------------------------------------------------------- */
 
 /* An optimiser and its parameters: count of them, in its order. */

@@ -10,45 +10,24 @@
  * thread; the program is only read.
  * Cost: see bench/RESULTS.md; dispatch is paid once a block.
  * Griewank and Walther, Evaluating Derivatives, 2nd ed., ch. 4 (programs and their adjoints). */
+#include "replay.h"
+
 #include "kernels.h"
-#include "lanes.h"
 
 #include <string.h>
 
 static const size_t fits_the_cache = 2048; /* row slots: 1 MiB for values and gradients */
 static const size_t least_chunk = 1024, most_chunks = 64;
 static const size_t poll_after = 1 << 22; /* slots x lanes: some milliseconds */
-static const size_t lanes_of[PG_WIDTHS] = {[PG_ONE] = 1, [PG_EIGHT] = 8, [PG_THIRTY_TWO] = 32};
+const size_t pg_lanes_of[PG_WIDTHS] = {[PG_ONE] = 1, [PG_EIGHT] = 8, [PG_THIRTY_TWO] = 32};
 
-/* Doubles that begin where a vector may. */
-typedef struct numbers {
-    double *at;
-    void *block;
-    size_t capacity;
-} numbers;
-
-struct pg_workspace {
-    const pg_lanes *lanes; /* of the machine's vectors and the program's math, by width */
-    int width, widest;     /* width: for which the imports are spread; -1: for none yet */
-    numbers uniform, uniform_grads;
-    numbers values, grads;
-    numbers sums; /* of one chunk: for each output its total and its accumulators, in sublanes */
-    numbers partials; /* of all chunks, for those who bring no room of their own */
-    numbers mask;     /* int64s: of the last block that wasn't full */
-    size_t work;      /* since poll was last called */
-    int (*poll)(void *);
-    void *context;
-    pg_replay_fault fault;
-};
-
-/* Room for count doubles at least. What was in it is lost. */
-static pg_status make_room(numbers *array, size_t count) {
+pg_status pg_make_room(pg_numbers *array, size_t count) {
     enum { alignment = 64 };
     if (array->capacity >= count && array->block != NULL) return PG_OK;
     char *block = pg_realloc(NULL, count * sizeof(double) + alignment, 1);
     if (block == NULL) return PG_ERR_NOMEM;
     pg_free(array->block);
-    *array = (numbers){NULL, block, count};
+    *array = (pg_numbers){NULL, block, count};
     array->at = (double *)(block + (alignment - (uintptr_t)block % alignment) % alignment);
     return PG_OK;
 }
@@ -72,11 +51,11 @@ pg_workspace *pg_workspace_new(const pg_program *program, int level) {
     ws->lanes =
         lanes_for(level < 0 || level > widest_vectors ? widest_vectors : level, program->fast != 0);
     ws->widest = program->row_slots <= fits_the_cache ? PG_THIRTY_TWO : PG_EIGHT;
-    const size_t cells = program->row_slots * lanes_of[ws->widest];
-    if (make_room(&ws->uniform, program->uniform_slots) == PG_OK &&
-        make_room(&ws->uniform_grads, program->uniform_slots) == PG_OK &&
-        make_room(&ws->mask, 32) == PG_OK && make_room(&ws->values, cells) == PG_OK &&
-        make_room(&ws->grads, cells) == PG_OK)
+    const size_t cells = program->row_slots * pg_lanes_of[ws->widest];
+    if (pg_make_room(&ws->uniform, program->uniform_slots) == PG_OK &&
+        pg_make_room(&ws->uniform_grads, program->uniform_slots) == PG_OK &&
+        pg_make_room(&ws->mask, 32) == PG_OK && pg_make_room(&ws->values, cells) == PG_OK &&
+        pg_make_room(&ws->grads, cells) == PG_OK)
         return ws;
     pg_workspace_free(ws);
     return NULL;
@@ -155,9 +134,8 @@ pg_status pg_replay_begin(const pg_program *program, pg_workspace *ws, const dou
     return status == PG_OK ? PG_OK : uniform_fault(ws, &block, status);
 }
 
-/* Run the uniform steps back; the accumulators' sums are at `sums`. */
-static pg_status reverse_uniform(const pg_program *program, pg_workspace *ws,
-                                 const pg_reverse *reverse, const double *sums, bool judge) {
+pg_status pg_reverse_uniform(const pg_program *program, pg_workspace *ws, const pg_reverse *reverse,
+                             const double *sums, bool judge) {
     pg_block block = uniform_block(program, ws, judge);
     block.reverse = reverse;
     for (size_t i = 0; i < reverse->uniform_count; i++) {
@@ -207,7 +185,7 @@ static void load_inputs(double *values, const pg_task *task, size_t first, size_
 /* Copy uniform slots into all lanes, once for each width. */
 static void spread_imports(const pg_program *program, pg_workspace *ws, int width) {
     if (ws->width == width) return;
-    const size_t lanes = lanes_of[width];
+    const size_t lanes = pg_lanes_of[width];
     double *values = ws->values.at + program->input_count * lanes;
     for (size_t i = 0; i < program->import_count; i++, values += lanes)
         for (size_t l = 0; l < lanes; l++) values[l] = ws->uniform.at[program->imports[i]];
@@ -232,53 +210,71 @@ static void store_gradients(const pg_program *program, const pg_block *block, do
                 block->reverse->input_reached[k] ? block->grads[k * lanes + l] : 0.0;
 }
 
-/* One output's gradient, from its seed to the inputs and accumulators. */
-static pg_status reverse_block(pg_block *block, const pg_lanes *run, const pg_reverse *reverse,
-                               size_t lanes) {
+pg_status pg_reverse_block(pg_workspace *ws, pg_block *block, const pg_reverse *reverse,
+                           int width) {
+    const size_t lanes = pg_lanes_of[width];
     block->reverse = reverse;
     block->steps = reverse->rows;
     block->step_count = reverse->row_count;
     double *seed = block->grads + (size_t)reverse->output * lanes;
     for (size_t l = 0; l < lanes; l++) seed[l] = 1.0;
-    return run->backward(block);
+    return ws->lanes[width].backward(block);
+}
+
+void pg_note_fault(pg_workspace *ws, const pg_task *task, const pg_block *block, size_t first) {
+    const size_t row = row_number(task, first_row(task) + first + block->fault_lane);
+    ws->fault = (pg_replay_fault){(int64_t)row, block->fault};
+}
+
+pg_status pg_forward_block(const pg_program *program, pg_workspace *ws, const pg_task *task,
+                           pg_block *block_ret, size_t first, size_t active, int width) {
+    const size_t lanes = pg_lanes_of[width];
+    int64_t *const mask = (int64_t *)ws->mask.at;
+    for (size_t l = 0; active < lanes && l < lanes; l++) mask[l] = l < active ? -1 : 0;
+    *block_ret = (pg_block){.program = program,
+                            .code = program->code + program->uniform_length,
+                            .length = program->length - program->uniform_length,
+                            .uniform = ws->uniform.at,
+                            .values = ws->values.at,
+                            .grads = ws->grads.at,
+                            .active = active,
+                            .mask = mask,
+                            .judge = !task->ignore};
+    spread_imports(program, ws, width);
+    load_inputs(ws->values.at, task, first, active, lanes);
+    return ws->lanes[width].forward(block_ret);
+}
+
+/* Each output's gradient in turn: sums over the rows, and what the rows' inputs get. */
+static pg_status reverse_outputs(const pg_program *program, pg_workspace *ws, const pg_task *task,
+                                 pg_block *block, size_t first, int width, double *sums) {
+    const size_t lanes = pg_lanes_of[width];
+    pg_status status = PG_OK;
+    for (size_t o = 0; status == PG_OK && o < program->output_count; o++) {
+        if (sums != NULL) {
+            ws->lanes[width].fold(block, sums, ws->values.at + (size_t)program->outputs[o] * lanes);
+            block->accumulators = sums + PG_SUBLANES;
+            sums += (1 + task->reverse[o]->accumulators) * PG_SUBLANES;
+        }
+        status = pg_reverse_block(ws, block, task->reverse[o], width);
+        if (status == PG_OK && task->gradients != NULL)
+            store_gradients(program, block,
+                            task->gradients + first * program->output_count * program->input_count,
+                            o, lanes);
+    }
+    return status;
 }
 
 static pg_status run_block(const pg_program *program, pg_workspace *ws, const pg_task *task,
                            size_t first, size_t active, int width, double *sums) {
-    const size_t lanes = lanes_of[width];
-    const pg_lanes *run = &ws->lanes[width];
-    pg_block block = {.program = program,
-                      .code = program->code + program->uniform_length,
-                      .length = program->length - program->uniform_length,
-                      .uniform = ws->uniform.at,
-                      .values = ws->values.at,
-                      .grads = ws->grads.at,
-                      .active = active,
-                      .mask = (int64_t *)ws->mask.at,
-                      .judge = !task->ignore};
-    for (size_t l = 0; active < lanes && l < lanes; l++)
-        ((int64_t *)ws->mask.at)[l] = l < active ? -1 : 0;
-    spread_imports(program, ws, width);
-    load_inputs(ws->values.at, task, first, active, lanes);
-    pg_status status = run->forward(&block);
+    pg_block block;
+    pg_status status = pg_forward_block(program, ws, task, &block, first, active, width);
     if (status == PG_OK && task->outputs != NULL)
         store_outputs(program, ws->values.at, task->outputs + first * program->output_count, active,
-                      lanes);
-    for (size_t o = 0; status == PG_OK && task->reverse != NULL && o < program->output_count; o++) {
-        if (sums != NULL) {
-            run->fold(&block, sums, ws->values.at + (size_t)program->outputs[o] * lanes);
-            block.accumulators = sums + PG_SUBLANES;
-            sums += (1 + task->reverse[o]->accumulators) * PG_SUBLANES;
-        }
-        status = reverse_block(&block, run, task->reverse[o], lanes);
-        if (status == PG_OK && task->gradients != NULL)
-            store_gradients(program, &block,
-                            task->gradients + first * program->output_count * program->input_count,
-                            o, lanes);
-    }
-    if (status != PG_OK)
-        ws->fault = (pg_replay_fault){
-            (int64_t)row_number(task, first_row(task) + first + block.fault_lane), block.fault};
+                      pg_lanes_of[width]);
+    if (status == PG_OK && task->reverse != NULL)
+        status = reverse_outputs(program, ws, task, &block, first, width, sums);
+    if (status != PG_OK) pg_note_fault(ws, task, &block, first);
     return status;
 }
 
@@ -294,7 +290,7 @@ static pg_status first_fault(const pg_program *program, pg_workspace *ws, const 
 /* The width for the next block, where so many rows are left. */
 static int width_for(const pg_workspace *ws, size_t left) {
     if (left == 1) return PG_ONE;
-    return left >= lanes_of[ws->widest] ? ws->widest : PG_EIGHT;
+    return left >= pg_lanes_of[ws->widest] ? ws->widest : PG_EIGHT;
 }
 
 static bool must_stop(pg_workspace *ws, size_t work) {
@@ -326,10 +322,6 @@ size_t pg_partial_count(const pg_program *program, const pg_reverse *const *reve
     return count;
 }
 
-static double sum_of_sublanes(const double *s) {
-    return ((s[0] + s[4]) + (s[2] + s[6])) + ((s[1] + s[5]) + (s[3] + s[7]));
-}
-
 static pg_status run_chunk(const pg_program *program, pg_workspace *ws, const pg_task *task,
                            size_t chunk, size_t sums) {
     const size_t base = pg_chunk_start(task->rows, task->first_chunk);
@@ -338,7 +330,7 @@ static pg_status run_chunk(const pg_program *program, pg_workspace *ws, const pg
     if (accumulators != NULL) memset(accumulators, 0, sums * PG_SUBLANES * sizeof *accumulators);
     for (size_t row = pg_chunk_start(task->rows, chunk) - base; row < end;) {
         const int width = width_for(ws, end - row);
-        const size_t left = end - row, lanes = lanes_of[width];
+        const size_t left = end - row, lanes = pg_lanes_of[width];
         const size_t active = left < lanes ? left : lanes;
         pg_status status = run_block(program, ws, task, row, active, width, accumulators);
         if (status != PG_OK && active > 1)
@@ -349,7 +341,7 @@ static pg_status run_chunk(const pg_program *program, pg_workspace *ws, const pg
     }
     for (size_t i = 0; accumulators != NULL && i < sums; i++)
         task->partials[(chunk - task->first_chunk) * sums + i] =
-            sum_of_sublanes(accumulators + i * PG_SUBLANES);
+            pg_sum_of_sublanes(accumulators + i * PG_SUBLANES);
     return PG_OK;
 }
 
@@ -357,7 +349,7 @@ pg_status pg_replay(const pg_program *program, pg_workspace *ws, const pg_task *
     size_t sums = 0;
     if (task->partials != NULL) {
         sums = pg_partial_count(program, task->reverse);
-        pg_status status = make_room(&ws->sums, sums * PG_SUBLANES);
+        pg_status status = pg_make_room(&ws->sums, sums * PG_SUBLANES);
         if (status != PG_OK) return status;
     }
     for (size_t chunk = task->first_chunk; chunk < task->last_chunk; chunk++) {
@@ -378,7 +370,7 @@ static void sum_chunks(double *partials, size_t chunks, size_t sums) {
 static pg_status finish_output(const pg_program *program, pg_workspace *ws, const pg_task *task,
                                const pg_reverse *reverse, const double *sums, double *gradients,
                                double scale) {
-    pg_status status = reverse_uniform(program, ws, reverse, sums, !task->ignore);
+    pg_status status = pg_reverse_uniform(program, ws, reverse, sums, !task->ignore);
     for (size_t i = 0; status == PG_OK && i < program->param_count; i++) {
         const size_t slot = program->constant_count + i;
         gradients[i] = reverse->uniform_reached[slot] ? scale * ws->uniform_grads.at[slot] : 0.0;
@@ -413,7 +405,7 @@ pg_status pg_replay_sum(const pg_program *program, pg_workspace *ws, const doubl
     all.first_chunk = 0;
     all.last_chunk = pg_chunk_count(task->rows);
     const size_t room = all.last_chunk * pg_partial_count(program, task->reverse);
-    pg_status status = make_room(&ws->partials, room);
+    pg_status status = pg_make_room(&ws->partials, room);
     all.partials = ws->partials.at;
     if (status == PG_OK) status = pg_replay_begin(program, ws, params, task->ignore);
     if (status == PG_OK) status = pg_replay(program, ws, &all);

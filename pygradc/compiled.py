@@ -15,7 +15,7 @@ from typing import Any
 from pygradc import _structure as structures
 from pygradc import tracing
 from pygradc._core import ffi, lib
-from pygradc._rows import Rows
+from pygradc._rows import Floats, Rows
 from pygradc._scalar import Scalar
 from pygradc.program import Program
 from pygradc.value import Value
@@ -87,6 +87,19 @@ class Compiled:
         """Outputs and gradients with respect to the inputs, row by row: see `Program.gradients`."""
         rows = Rows(arrays)
         return self._program(rows.structure, static)._gradients(rows, executor)
+
+    def jvp(self, v: Any, *arrays: Any, **static: Any) -> tuple[Any, Any]:
+        """Outputs, and their derivatives along v in the parameters: see `Program.jvp`.
+
+        v goes by the order of the program's own `parameters()`.
+        """
+        rows = Rows(arrays)
+        return self._program(rows.structure, static)._jvp(v, rows)
+
+    def hvp(self, v: Any, *arrays: Any, mean: bool = False, **static: Any) -> Floats:
+        """The Hessian of the sum over the rows, times v: see `Program.hvp`."""
+        rows = Rows(arrays)
+        return self._program(rows.structure, static)._hvp(v, rows, mean)
 
     @property
     def programs(self) -> tuple[Program, ...]:

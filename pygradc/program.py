@@ -219,6 +219,90 @@ class Program:
             derivatives = np.concatenate([derivatives, wanted], axis=1)
         return totals, derivatives
 
+    def jvp(self, v: Any, *arrays: Any) -> tuple[Any, Any]:
+        """The outputs of each row, and their derivatives along v in the parameters.
+
+        Args:
+            v: a direction: as many numbers as `parameters()`, in that order.
+            arrays: as `map`.
+        Returns:
+            (outputs, tangents), each as `map` gives it.
+        Raises:
+            ValueError: v is of another length; and as `map`.
+        Source: csrc/tangent.c.
+        """
+        return self._jvp(v, Rows(arrays))
+
+    def _jvp(self, v: Any, rows: Rows) -> tuple[Any, Any]:
+        self._check(rows.structure)
+        direction = self._direction(v)
+        outputs = np.empty((rows.count, self._size.outputs))
+        tangents = np.empty_like(outputs)
+        with Borrowed(self) as ws:
+            ws.aim(rows.columns, rows.count, None)
+            ws.task.outputs = pointer(outputs)
+            Scalar._read(self._params, ws.params)
+            status = lib.pg_jvp(
+                self._handle,
+                ws.handle,
+                ws.params_at,
+                pointer(direction),
+                ws.task,
+                pointer(tangents),
+            )
+            if status != lib.PG_OK:
+                self._fail(status, ws)
+        return structures.stack(self._outputs, outputs), structures.stack(self._outputs, tangents)
+
+    def hvp(self, v: Any, *arrays: Any, mean: bool = False) -> Floats:
+        """The Hessian of the sum over the rows, with respect to the parameters, times v.
+
+        Args:
+            v: as many numbers as `parameters()`, in that order.
+            arrays: as `map`.
+            mean: of the mean over the rows instead.
+        Returns:
+            Shape (parameters,), float64.
+        Raises:
+            ValueError: v is of another length, or the function returns more than one Value; and as
+                `map`.
+        Source: csrc/tangent.c.
+        """
+        return self._hvp(v, Rows(arrays), mean)
+
+    def _hvp(self, v: Any, rows: Rows, mean: bool) -> Floats:
+        self._check(rows.structure)
+        direction = self._direction(v)
+        if self._size.outputs != 1:
+            raise ValueError(f"hvp: the function returns {self._size.outputs} Values, not one")
+        if mean and rows.count == 0:
+            raise ValueError("hvp: there are no rows")
+        product, gradient = np.empty(self._size.params), np.empty(self._size.params)
+        with Borrowed(self) as ws:
+            ws.aim(rows.columns, rows.count, self._reverse(lib.PG_WRT_PARAMS))
+            Scalar._read(self._params, ws.params)
+            status = lib.pg_hvp(
+                self._handle,
+                ws.handle,
+                ws.params_at,
+                pointer(direction),
+                ws.task,
+                pointer(product),
+                pointer(gradient),
+                1.0 / rows.count if mean else 1.0,
+            )
+            if status != lib.PG_OK:
+                self._fail(status, ws)
+        return product
+
+    def _direction(self, v: Any) -> Floats:
+        direction = np.ascontiguousarray(v, dtype=np.float64)
+        if direction.shape != (self._size.params,):
+            raise ValueError(
+                f"v has shape {direction.shape}; there are {self._size.params} parameters"
+            )
+        return direction
+
     # ---- the core's calls
 
     def _reverse(self, wrt: int) -> Reverse:

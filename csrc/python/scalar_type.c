@@ -504,9 +504,10 @@ static PyObject *binary_method(PyObject *self, PyObject *other, int op) {
 #include "../ops.def"
 
 static PyMethodDef op_methods[] = {
-#define PG_UNARY(NAME, python, symbol, y_, da_, fault, pole, lo, hi, doc)                          \
+#define PG_UNARY(NAME, python, symbol, y_, da_, fault, pole, lo, hi, doc, ...)                     \
     {python, method_##NAME, METH_NOARGS, doc},
-#define PG_BINARY(NAME, python, symbol, y_, da_, db_, fault, pole, a_lo, a_hi, b_lo, b_hi, doc)    \
+#define PG_BINARY(NAME, python, symbol, y_, da_, db_, fault, pole, a_lo, a_hi, b_lo, b_hi, doc,    \
+                  ...)                                                                             \
     {python, method_##NAME, METH_O, doc},
 #include "../ops.def"
     {NULL, NULL, 0, NULL},

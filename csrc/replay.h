@@ -1,0 +1,48 @@
+/* replay.h - a workspace, and the parts of a replay that tangent.c takes up. */
+#ifndef PG_REPLAY_H
+#define PG_REPLAY_H
+
+#include "lanes.h"
+
+/* Doubles that begin where a vector may. */
+typedef struct pg_numbers {
+    double *at;
+    void *block;
+    size_t capacity;
+} pg_numbers;
+
+struct pg_workspace {
+    const pg_lanes *lanes; /* of the machine's vectors and the program's math, by width */
+    int width, widest;     /* width: for which the imports are spread; -1: for none yet */
+    pg_numbers uniform, uniform_grads;
+    pg_numbers values, grads;
+    pg_numbers sums; /* of one chunk: for each output its total and its accumulators, in sublanes */
+    pg_numbers partials; /* of all chunks, for those who bring no room of their own */
+    pg_numbers mask;     /* int64s: of the last block that wasn't full */
+    size_t work;         /* since poll was last called */
+    int (*poll)(void *);
+    void *context;
+    pg_replay_fault fault;
+};
+
+/* Room for count doubles at least. What was in it is lost. */
+pg_status pg_make_room(pg_numbers *array, size_t count);
+
+extern const size_t pg_lanes_of[PG_WIDTHS];
+
+/* Load rows first .. first + active - 1, spread the imports, and compute all values. */
+pg_status pg_forward_block(const pg_program *program, pg_workspace *ws, const pg_task *task,
+                           pg_block *block_ret, size_t first, size_t active, int width);
+/* One output's gradient, from its seed to the inputs and accumulators. */
+pg_status pg_reverse_block(pg_workspace *ws, pg_block *block, const pg_reverse *reverse, int width);
+/* Run the uniform steps back; the accumulators' sums are at `sums`. */
+pg_status pg_reverse_uniform(const pg_program *program, pg_workspace *ws, const pg_reverse *reverse,
+                             const double *sums, bool judge);
+/* Take note of the fault of a block of rows. */
+void pg_note_fault(pg_workspace *ws, const pg_task *task, const pg_block *block, size_t first);
+
+static inline double pg_sum_of_sublanes(const double *s) {
+    return ((s[0] + s[4]) + (s[2] + s[6])) + ((s[1] + s[5]) + (s[3] + s[7]));
+}
+
+#endif

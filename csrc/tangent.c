@@ -1,0 +1,339 @@
+/* tangent.c - derivatives along a direction: of values (forward), and of gradients (forward over
+ * reverse), which gives products with the Hessian.
+ *
+ * Beside each value stands its tangent, and beside each gradient the gradient's: dy = (dy/da) da +
+ * (dy/db) db, and where the sweep adds d * g, its tangent is (d's tangent) * g + d * (g's tangent).
+ * Values and gradients come from the ordinary kernels; here are the tangents only, along the same
+ * steps, by plain loops over eight lanes.
+ * Owns its arrays for the time of a call. Cost: a replay and about as much again.
+ * Pearlmutter, Fast exact multiplication by the Hessian, Neural Computation 6, 1994. */
+#include "kernels.h"
+#include "replay.h"
+
+#include <string.h>
+
+/* Tangents of what a block or the uniform part holds, for so many lanes. */
+typedef struct tangents {
+    const pg_block *block;
+    size_t lanes;
+    double *values, *grads;
+    const double *uniform;
+    double *accumulators; /* PG_SUBLANES each; of the uniform part none */
+} tangents;
+
+/* d, its tangent: of the derivative of an instruction by one operand, in one lane. */
+typedef struct dual {
+    double d, tangent;
+} dual;
+
+/* What doesn't change adds nothing, even where the derivative is inf or nan. */
+static inline double along(double derivative, double tangent) {
+    return tangent != 0.0 ? derivative * tangent : 0.0;
+}
+
+/* The derivatives by a and b, with tangents, where a and b have tangents da and db. */
+static inline void derivatives(int op, double a, double b, double y, double da, double db,
+                               dual *by_a, dual *by_b) {
+    (void)a, (void)b, (void)y;
+    *by_b = (dual){0.0, 0.0};
+    switch (op) {
+#define PG_UNARY(NAME, python, symbol, y_, da_, fault, pole, lo, hi, doc, daa_)                    \
+    case PG_OP_##NAME: *by_a = (dual){(da_), along((daa_), da)}; return;
+#define PG_NUMBER(NAME, python, symbol, y_, da_, fault, pole, a_lo, a_hi, b_lo, b_hi, doc, daa_)   \
+    case PG_OP_##NAME: *by_a = (dual){(da_), along((daa_), da)}; return;
+#define PG_BINARY(NAME, python, symbol, y_, da_, db_, fault, pole, a_lo, a_hi, b_lo, b_hi, doc,    \
+                  daa_, dab_, dbb_)                                                                \
+    case PG_OP_##NAME:                                                                             \
+        *by_a = (dual){(da_), along((daa_), da) + along((dab_), db)};                              \
+        *by_b = (dual){(db_), along((dab_), da) + along((dbb_), db)};                              \
+        return;
+#include "ops.def"
+    case PG_OP_RECIP: *by_a = (dual){-(y * y), 2.0 * y * y * y * da}; return;
+    case PG_OP_COPY: *by_a = (dual){1.0, 0.0}; return;
+    default: *by_a = (dual){0.0, 0.0}; return; /* DETACH */
+    }
+}
+
+static bool holds(int compare, double left, double right) {
+    const bool is[] = {left<right, left <= right, left> right, left >= right};
+    return is[compare % 4] != (compare >= PG_NOT_LESS);
+}
+
+/* ---- Forward --------------------------------------------------------------------------------- */
+
+static void dot_tangent(const tangents *t, const pg_instr *instr, double *dy) {
+    const size_t lanes = t->lanes;
+    const double *const x = t->block->values, *const u = t->block->uniform;
+    const bool weighted = instr->shape & PG_DOT_WEIGHTED;
+    for (size_t l = 0; l < lanes; l++) {
+        double sum = 0.0;
+        if (instr->shape & PG_DOT_UNIFORM_START) sum = t->uniform[instr->a];
+        else if (instr->shape & PG_DOT_STARTS) sum = t->values[instr->a * lanes + l];
+        for (uint32_t i = 0; i < instr->count; i++) {
+            const pg_pair pair = t->block->program->pairs[instr->first + i];
+            const size_t right = pair.right * lanes + l, left = pair.left * lanes + l;
+            const double w = weighted ? u[pair.left] : x[left];
+            const double dw = weighted ? t->uniform[pair.left] : t->values[left];
+            sum += dw * x[right] + w * t->values[right];
+        }
+        dy[l] = sum;
+    }
+}
+
+static void select_tangent(const tangents *t, const pg_instr *instr, double *dy) {
+    const size_t lanes = t->lanes;
+    const pg_pair pair = t->block->program->pairs[instr->first];
+    const double *const x = t->block->values;
+    for (size_t l = 0; l < lanes; l++)
+        dy[l] = holds(instr->shape, x[pair.left * lanes + l], x[pair.right * lanes + l])
+                    ? t->values[instr->a * lanes + l]
+                    : t->values[instr->b * lanes + l];
+}
+
+static void forward_tangents(const tangents *t) {
+    const size_t lanes = t->lanes;
+    const double *const x = t->block->values;
+    for (size_t i = 0; i < t->block->length; i++) {
+        const pg_instr *instr = &t->block->code[i];
+        double *dy = t->values + instr->dst * lanes;
+        if (instr->op == PG_OP_DOT) dot_tangent(t, instr, dy);
+        else if (instr->op == PG_OP_SELECT) select_tangent(t, instr, dy);
+        else
+            for (size_t l = 0; l < lanes; l++) {
+                const size_t a = instr->a * lanes + l, b = instr->b * lanes + l;
+                dual by_a, by_b;
+                derivatives(instr->op, x[a], x[b], x[instr->dst * lanes + l], t->values[a],
+                            t->values[b], &by_a, &by_b);
+                const bool two = pg_gradient_operands(instr->op) == 2;
+                dy[l] = along(by_a.d, t->values[a]) + (two ? along(by_b.d, t->values[b]) : 0.0);
+            }
+    }
+}
+
+/* ---- Backward -------------------------------------------------------------------------------- */
+
+static void give(const tangents *t, pg_target target, const double *amount) {
+    double *grads = t->grads + (size_t)target.at * t->lanes;
+    if (target.give == PG_GIVE_FOLD) {
+        double *sums = t->accumulators + (size_t)target.at * PG_SUBLANES;
+        for (size_t l = 0; l < t->block->active; l++) sums[l % PG_SUBLANES] += amount[l];
+        return;
+    }
+    for (size_t l = 0; l < t->lanes; l++)
+        grads[l] = (target.give == PG_GIVE_STORE ? 0.0 : grads[l]) + amount[l];
+}
+
+static void push_dot_tangent(const tangents *t, const pg_step *step, const pg_instr *instr) {
+    const size_t lanes = t->lanes, dst = instr->dst * lanes;
+    const double *const x = t->block->values, *const g = t->block->grads + dst;
+    const double *const dg = t->grads + dst;
+    const bool weighted = instr->shape & PG_DOT_WEIGHTED;
+    const pg_target *targets = t->block->reverse->targets + step->first;
+    double amount[PG_SUBLANES];
+    for (uint32_t i = instr->count; i-- > 0;) {
+        const pg_pair pair = t->block->program->pairs[instr->first + i];
+        if (i == 0 && step->a.give != PG_GIVE_NONE) give(t, step->a, dg);
+        for (size_t l = 0; l < lanes; l++)
+            amount[l] =
+                t->values[pair.right * lanes + l] * g[l] + x[pair.right * lanes + l] * dg[l];
+        if (targets[2 * i].give != PG_GIVE_NONE) give(t, targets[2 * i], amount);
+        if (targets[2 * i + 1].give == PG_GIVE_NONE) continue;
+        for (size_t l = 0; l < lanes; l++) {
+            const size_t left = pair.left * lanes + l;
+            amount[l] = weighted
+                            ? t->uniform[pair.left] * g[l] + t->block->uniform[pair.left] * dg[l]
+                            : t->values[left] * g[l] + x[left] * dg[l];
+        }
+        give(t, targets[2 * i + 1], amount);
+    }
+}
+
+static void push_tangent(const tangents *t, const pg_step *step, const pg_instr *instr) {
+    const size_t lanes = t->lanes;
+    const double *const x = t->block->values;
+    const pg_pair pair =
+        instr->op == PG_OP_SELECT ? t->block->program->pairs[instr->first] : (pg_pair){0, 0};
+    double to_a[PG_SUBLANES], to_b[PG_SUBLANES];
+    for (size_t l = 0; l < lanes; l++) {
+        const size_t a = instr->a * lanes + l, b = instr->b * lanes + l;
+        const size_t dst = instr->dst * lanes + l;
+        dual by_a, by_b;
+        if (instr->op == PG_OP_SELECT) {
+            const bool first =
+                holds(instr->shape, x[pair.left * lanes + l], x[pair.right * lanes + l]);
+            by_a = (dual){first ? 1.0 : 0.0, 0.0};
+            by_b = (dual){first ? 0.0 : 1.0, 0.0};
+        } else {
+            derivatives(instr->op, x[a], x[b], x[dst], t->values[a], t->values[b], &by_a, &by_b);
+        }
+        const double g = t->block->grads[dst], dg = t->grads[dst];
+        to_a[l] = by_a.tangent * g + by_a.d * dg;
+        to_b[l] = by_b.tangent * g + by_b.d * dg;
+    }
+    if (step->a.give != PG_GIVE_NONE) give(t, step->a, to_a);
+    if (step->b.give != PG_GIVE_NONE) give(t, step->b, to_b);
+}
+
+static void step_back(const tangents *t, const pg_step *step) {
+    const pg_instr *instr = &t->block->program->code[step->instr];
+    if (instr->op == PG_OP_DOT) push_dot_tangent(t, step, instr);
+    else push_tangent(t, step, instr);
+}
+
+/* ---- A whole call ---------------------------------------------------------------------------- */
+
+typedef struct call {
+    const pg_program *program;
+    pg_workspace *ws;
+    const pg_task *task;
+    const pg_reverse *reverse;                        /* NULL: values only */
+    pg_numbers uniform, uniform_grads, values, grads; /* tangents */
+    pg_numbers sums, tangent_sums;                    /* of the accumulators, in sublanes */
+} call;
+
+static pg_status open_call(call *c) {
+    const pg_program *p = c->program;
+    const size_t cells = p->row_slots * PG_SUBLANES;
+    const size_t sums = c->reverse != NULL ? c->reverse->accumulators * PG_SUBLANES : 0;
+    if (pg_make_room(&c->uniform, p->uniform_slots) != PG_OK ||
+        pg_make_room(&c->uniform_grads, p->uniform_slots) != PG_OK ||
+        pg_make_room(&c->values, cells) != PG_OK || pg_make_room(&c->grads, cells) != PG_OK ||
+        pg_make_room(&c->sums, sums) != PG_OK || pg_make_room(&c->tangent_sums, sums) != PG_OK)
+        return PG_ERR_NOMEM;
+    memset(c->sums.at, 0, sums * sizeof(double));
+    memset(c->tangent_sums.at, 0, sums * sizeof(double));
+    return PG_OK;
+}
+
+static void close_call(call *c) {
+    pg_free(c->uniform.block);
+    pg_free(c->uniform_grads.block);
+    pg_free(c->values.block);
+    pg_free(c->grads.block);
+    pg_free(c->sums.block);
+    pg_free(c->tangent_sums.block);
+}
+
+/* The uniform part's values are there; the direction is the parameters' tangent. */
+static void forward_uniform(call *c, const double *direction) {
+    const pg_program *p = c->program;
+    const pg_block block = {.program = p,
+                            .code = p->code,
+                            .length = p->uniform_length,
+                            .values = c->ws->uniform.at,
+                            .active = 1};
+    memset(c->uniform.at, 0, p->constant_count * sizeof(double));
+    if (p->param_count > 0)
+        memcpy(c->uniform.at + p->constant_count, direction, p->param_count * sizeof(double));
+    forward_tangents(&(tangents){.block = &block, .lanes = 1, .values = c->uniform.at});
+}
+
+/* Tangents of what doesn't change along the direction, and of the imports. */
+static void begin_rows(call *c) {
+    const pg_program *p = c->program;
+    memset(c->values.at, 0, p->input_count * PG_SUBLANES * sizeof(double));
+    for (size_t i = 0; i < p->import_count; i++)
+        for (size_t l = 0; l < PG_SUBLANES; l++)
+            c->values.at[(p->input_count + i) * PG_SUBLANES + l] = c->uniform.at[p->imports[i]];
+}
+
+/* Eight rows at most: values and tangents, and with a reverse their gradients. */
+static pg_status run_rows(call *c, size_t first, size_t active, double *tangent_outputs) {
+    const pg_program *p = c->program;
+    pg_block block;
+    pg_status status = pg_forward_block(p, c->ws, c->task, &block, first, active, PG_EIGHT);
+    const tangents t = {&block,      PG_SUBLANES,   c->values.at,
+                        c->grads.at, c->uniform.at, c->tangent_sums.at};
+    if (status == PG_OK) forward_tangents(&t);
+    for (size_t o = 0; status == PG_OK && tangent_outputs != NULL && o < p->output_count; o++)
+        for (size_t l = 0; l < active; l++) {
+            const size_t from = p->outputs[o] * PG_SUBLANES + l;
+            const size_t to = (first + l) * p->output_count + o;
+            c->task->outputs[to] = block.values[from];
+            tangent_outputs[to] = t.values[from];
+        }
+    if (status == PG_OK && c->reverse != NULL) {
+        block.accumulators = c->sums.at;
+        status = pg_reverse_block(c->ws, &block, c->reverse, PG_EIGHT);
+        double *seed = t.grads + c->reverse->output * PG_SUBLANES;
+        for (size_t l = 0; l < PG_SUBLANES; l++) seed[l] = 0.0;
+        for (size_t i = 0; status == PG_OK && i < c->reverse->row_count; i++)
+            step_back(&t, &c->reverse->rows[i]);
+    }
+    if (status != PG_OK) pg_note_fault(c->ws, c->task, &block, first);
+    return status;
+}
+
+static pg_status run_all_rows(call *c, double *tangent_outputs) {
+    enum { rows_between_polls = 1 << 12 };
+    pg_status status = PG_OK;
+    begin_rows(c);
+    for (size_t row = 0; status == PG_OK && row < c->task->rows; row += PG_SUBLANES) {
+        const size_t left = c->task->rows - row;
+        status = run_rows(c, row, left < PG_SUBLANES ? left : PG_SUBLANES, tangent_outputs);
+        if (status == PG_OK && row % rows_between_polls == 0 && c->ws->poll != NULL &&
+            c->ws->poll(c->ws->context) != 0)
+            return PG_ERR_STOPPED;
+    }
+    return status;
+}
+
+/* The uniform steps, tangents beside the gradients that are there already. */
+static void reverse_uniform_tangents(call *c) {
+    const pg_block block = {.program = c->program,
+                            .uniform = c->ws->uniform.at,
+                            .values = c->ws->uniform.at,
+                            .grads = c->ws->uniform_grads.at,
+                            .reverse = c->reverse,
+                            .active = 1};
+    const tangents t = {&block, 1, c->uniform.at, c->uniform_grads.at, c->uniform.at, NULL};
+    for (size_t i = 0; i < c->reverse->uniform_count; i++) {
+        const pg_step *step = &c->reverse->uniform[i];
+        if (step->instr != PG_COLLECT) {
+            step_back(&t, step);
+            continue;
+        }
+        const double sum =
+            pg_sum_of_sublanes(c->tangent_sums.at + (size_t)step->b.at * PG_SUBLANES);
+        give(&t, step->a, &sum);
+    }
+}
+
+pg_status pg_jvp(const pg_program *program, pg_workspace *ws, const double *params,
+                 const double *direction, const pg_task *task, double *tangent_outputs) {
+    call c = {.program = program, .ws = ws, .task = task};
+    pg_status status = open_call(&c);
+    if (status == PG_OK) status = pg_replay_begin(program, ws, params, task->ignore);
+    if (status == PG_OK) {
+        forward_uniform(&c, direction);
+        status = run_all_rows(&c, tangent_outputs);
+    }
+    close_call(&c);
+    return status;
+}
+
+pg_status pg_hvp(const pg_program *program, pg_workspace *ws, const double *params,
+                 const double *direction, const pg_task *task, double *product, double *gradient,
+                 double scale) {
+    call c = {.program = program, .ws = ws, .task = task, .reverse = task->reverse[0]};
+    pg_status status = open_call(&c);
+    if (status == PG_OK) status = pg_replay_begin(program, ws, params, task->ignore);
+    if (status == PG_OK) {
+        forward_uniform(&c, direction);
+        status = run_all_rows(&c, NULL);
+    }
+    if (status == PG_OK) { /* sums in place: accumulator i's sublanes begin at or after i */
+        for (size_t i = 0; i < c.reverse->accumulators; i++)
+            c.sums.at[i] = pg_sum_of_sublanes(c.sums.at + i * PG_SUBLANES);
+        status = pg_reverse_uniform(program, ws, c.reverse, c.sums.at, !task->ignore);
+    }
+    if (status == PG_OK) reverse_uniform_tangents(&c);
+    for (size_t i = 0; status == PG_OK && i < program->param_count; i++) {
+        const size_t slot = program->constant_count + i;
+        const bool reached = c.reverse->uniform_reached[slot];
+        gradient[i] = reached ? scale * ws->uniform_grads.at[slot] : 0.0;
+        product[i] = reached ? scale * c.uniform_grads.at[slot] : 0.0;
+    }
+    close_call(&c);
+    return status;
+}

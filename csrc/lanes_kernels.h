@@ -21,7 +21,8 @@ enum { NAME(VECS) = LANES / PG_VEC };
 #define SLOT(array, slot) ((VEC *)((array) + (size_t)(slot) * LANES))
 
 /* Sum the lanes in a fixed tree: lanes that are 8 apart meet. Lanes without a row count for 0. */
-static inline void NAME(fold_vecs)(const pg_block *block, double *accumulator, const VEC *lanes) {
+static inline PG_ALWAYS_INLINE void NAME(fold_vecs)(const pg_block *block, double *accumulator,
+                                                    const VEC *lanes) {
 #if LANES == 1
     (void)block;
     accumulator[0] += lanes[0];
@@ -48,7 +49,8 @@ static void NAME(fold)(const pg_block *block, double *accumulator, const double 
 }
 
 /* A contribution to a gradient goes where it is aimed at. */
-static inline void NAME(give)(const pg_block *block, pg_target target, const VEC *lanes) {
+static inline PG_ALWAYS_INLINE void NAME(give)(const pg_block *block, pg_target target,
+                                               const VEC *lanes) {
     if (target.give == PG_GIVE_ADD) {
         VEC *const grads = SLOT(block->grads, target.at);
         EACH_VEC grads[v] += lanes[v];
@@ -158,25 +160,49 @@ static pg_status NAME(forward)(pg_block *block) {
 /* ---- Backward -------------------------------------------------------------------------------- */
 
 /* Of each pair, the left factor gets the sum's gradient times the right one, and the other way
- * round. */
+ * round. What all left and all right targets say is known to the callers that matter, and the
+ * compiler then leaves out the questions. */
+static inline PG_ALWAYS_INLINE void NAME(push_pairs)(const pg_block *block, const pg_step *step,
+                                                     const pg_instr *instr, pg_give left,
+                                                     pg_give right, bool weighted) {
+    const pg_pair *pair = block->program->pairs + instr->first + instr->count;
+    const pg_target *target = block->reverse->targets + step->first + 2 * (size_t)instr->count;
+    const double *const values = block->values, *const uniform = block->uniform;
+    VEC g[VECS], t[VECS];
+    EACH_VEC g[v] = SLOT(block->grads, instr->dst)[v];
+    for (uint32_t i = instr->count; i-- > 0;) {
+        pair--;
+        target -= 2;
+        if (i == 0) NAME(give)(block, step->a, g);
+        if (left != PG_GIVE_NONE) {
+            const pg_give how = left == PG_GIVE_MIXED ? (pg_give)target[0].give : left;
+            EACH_VEC t[v] = SLOT(values, pair->right)[v] * g[v];
+            NAME(give)(block, (pg_target){how, target[0].at}, t);
+        }
+        if (right != PG_GIVE_NONE) {
+            const pg_give how = right == PG_GIVE_MIXED ? (pg_give)target[1].give : right;
+            if (weighted) EACH_VEC t[v] = uniform[pair->left] * g[v];
+            else EACH_VEC t[v] = SLOT(values, pair->left)[v] * g[v];
+            NAME(give)(block, (pg_target){how, target[1].at}, t);
+        }
+    }
+}
+
 static inline void NAME(push_dot)(const pg_block *at, const pg_step *step, const pg_instr *instr) {
     const pg_block block = *at; /* a copy, which no store can change */
-    const pg_pair *const pairs = block.program->pairs + instr->first;
-    const pg_target *const targets = block.reverse->targets + step->first;
-    const bool weighted = instr->shape & PG_DOT_WEIGHTED;
-    VEC g[VECS], t[VECS];
-    EACH_VEC g[v] = SLOT(block.grads, instr->dst)[v];
-    for (uint32_t i = instr->count; i-- > 0;) {
-        const pg_target left = targets[2 * i], right = targets[2 * i + 1];
-        if (i == 0) NAME(give)(&block, step->a, g);
-        if (left.give != PG_GIVE_NONE) {
-            EACH_VEC t[v] = SLOT(block.values, pairs[i].right)[v] * g[v];
-            NAME(give)(&block, left, t);
-        }
-        if (right.give == PG_GIVE_NONE) continue;
-        if (weighted) EACH_VEC t[v] = block.uniform[pairs[i].left] * g[v];
-        else EACH_VEC t[v] = SLOT(block.values, pairs[i].left)[v] * g[v];
-        NAME(give)(&block, right, t);
+    const pg_give left = step->left, right = step->right;
+    if (!(instr->shape & PG_DOT_WEIGHTED)) {
+        if (left == PG_GIVE_STORE && right == PG_GIVE_ADD) /* a sum of squares */
+            NAME(push_pairs)(&block, step, instr, PG_GIVE_STORE, PG_GIVE_ADD, false);
+        else NAME(push_pairs)(&block, step, instr, PG_GIVE_MIXED, PG_GIVE_MIXED, false);
+    } else if (left == PG_GIVE_FOLD && right == PG_GIVE_ADD) {
+        NAME(push_pairs)(&block, step, instr, PG_GIVE_FOLD, PG_GIVE_ADD, true);
+    } else if (left == PG_GIVE_FOLD && right == PG_GIVE_STORE) {
+        NAME(push_pairs)(&block, step, instr, PG_GIVE_FOLD, PG_GIVE_STORE, true);
+    } else if (left == PG_GIVE_FOLD && right == PG_GIVE_NONE) {
+        NAME(push_pairs)(&block, step, instr, PG_GIVE_FOLD, PG_GIVE_NONE, true);
+    } else {
+        NAME(push_pairs)(&block, step, instr, PG_GIVE_MIXED, PG_GIVE_MIXED, true);
     }
 }
 

@@ -7,10 +7,12 @@
 #define PG_LIKELY(x) __builtin_expect(!!(x), 1)
 #define PG_UNLIKELY(x) __builtin_expect(!!(x), 0)
 #define PG_PREFETCH(p) __builtin_prefetch(p)
+#define PG_ALWAYS_INLINE __attribute__((always_inline))
 #else
 #define PG_LIKELY(x) (x)
 #define PG_UNLIKELY(x) (x)
 #define PG_PREFETCH(p) ((void)(p))
+#define PG_ALWAYS_INLINE
 #endif
 
 /* A vector of doubles that a loop can keep in registers. PG_VECTOR_BYTES, which the includer sets,

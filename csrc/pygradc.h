@@ -283,7 +283,8 @@ typedef enum pg_give {                   /* what happens to a contribution to a 
                        PG_GIVE_NONE = 0, /* nobody asks for it */
                        PG_GIVE_STORE,    /* the first of this slot */
                        PG_GIVE_ADD,
-                       PG_GIVE_FOLD /* summed over the rows, into an accumulator */
+                       PG_GIVE_FOLD, /* summed over the rows, into an accumulator */
+                       PG_GIVE_MIXED /* of several targets: not all the same */
 } pg_give;
 
 typedef struct pg_target {
@@ -296,6 +297,7 @@ typedef struct pg_target {
 typedef struct pg_step {
     uint32_t instr; /* or PG_COLLECT: add accumulator b.at to uniform gradient a.at */
     uint32_t first;
+    pg_give left, right; /* of a dot: what all left and all right targets say; else PG_GIVE_MIXED */
     pg_target a, b;
 } pg_step;
 

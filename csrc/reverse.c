@@ -135,6 +135,13 @@ static pg_status aim_dot(builder *b, pg_step *step, const pg_instr *dot) {
     return status;
 }
 
+/* What every second target says, if they agree. */
+static pg_give common_give(const pg_target *targets, uint32_t count) {
+    for (uint32_t i = 1; i < count; i++)
+        if (targets[2 * i].give != targets[0].give) return PG_GIVE_MIXED;
+    return (pg_give)targets[0].give;
+}
+
 static pg_status add_instr(builder *b, uint32_t number) {
     const pg_instr *instr = &b->program->code[number];
     pg_reverse *r = b->reverse;
@@ -145,6 +152,9 @@ static pg_status add_instr(builder *b, uint32_t number) {
     pg_status status;
     if (instr->op == PG_OP_DOT) {
         status = aim_dot(b, &step, instr);
+        if (status != PG_OK) return status;
+        step.left = common_give(r->targets + step.first, instr->count);
+        step.right = common_give(r->targets + step.first + 1, instr->count);
     } else {
         const int operands = pg_gradient_operands(instr->op);
         status = operands > 0 ? aim(b, &step.a, b->in_rows, instr->a) : PG_OK;

@@ -14,7 +14,7 @@ import numpy as np
 
 from pygradc._core import ffi, lib
 from pygradc._rows import Floats, Rows
-from pygradc._workspace import Borrowed, pointer
+from pygradc._workspace import Borrowed
 
 if TYPE_CHECKING:
     from pygradc.program import Program
@@ -53,12 +53,7 @@ class Work:
             ws.aim(self.columns, self.count, reverse)
             task = ws.task
             task.first_chunk, task.last_chunk = first, last
-            if outputs is not None:
-                task.outputs = pointer(outputs)
-            if gradients is not None:
-                task.gradients = pointer(gradients)
-            if partials is not None:
-                task.partials = pointer(partials)
+            ws.write_to(outputs=outputs, gradients=gradients, partials=partials)
             if stop is not None:
                 lib.pg_workspace_poll(ws.handle, lib.pg_python_poll, stop)
             try:

@@ -17,13 +17,14 @@ if TYPE_CHECKING:
     from pygradc.program import Program
 
 
+from_buffer = ffi.from_buffer
 _DOUBLES = ffi.typeof("double[]")
 _ARGUMENTS = ffi.typeof("pg_argument[]")
 
 
 def pointer(array: Floats) -> Any:
     """A double * that keeps the array alive."""
-    return ffi.from_buffer(_DOUBLES, array)
+    return from_buffer(_DOUBLES, array)
 
 
 class Workspace:
@@ -35,9 +36,12 @@ class Workspace:
         "gradients_at",
         "handle",
         "keep",
+        "layout",
         "params",
         "params_at",
+        "results",
         "reverse",
+        "rows",
         "stop",
         "task",
         "totals",
@@ -53,7 +57,10 @@ class Workspace:
         self.task.ignore = program._errors == "ignore"
         self.arguments: Any = ()
         self.keep: list[Any] | None = None  # the arrays that `arguments` point to
+        self.results: dict[str, Floats | None] = {}
+        self.layout: list[tuple[int, int]] = []
         self.reverse: Reverse | None = None
+        self.rows = 0
         size = program._size
         self.params = np.empty(size.params)
         self.totals = np.empty(size.outputs)
@@ -68,20 +75,39 @@ class Workspace:
         self, columns: Sequence[tuple[Floats, int, int]], rows: int, reverse: Reverse | None
     ) -> None:
         """Describe a task over all chunks, without results yet."""
-        self.keep = [pointer(array) for array, _, _ in columns]
+        self.keep = [from_buffer(_DOUBLES, column[0]) for column in columns]
         task = self.task
         if len(self.arguments) != len(columns):
             self.arguments = ffi.new(_ARGUMENTS, len(columns))
+            self.layout = [(0, 0)] * len(columns)
             task.arguments = self.arguments
             task.argument_count = len(columns)
-        for argument, data, (_, stride, count) in zip(self.arguments, self.keep, columns):
-            argument.data, argument.stride, argument.count = data, stride, count
+        for i, (_, stride, count) in enumerate(columns):
+            argument = self.arguments[i]
+            argument.data = self.keep[i]
+            if self.layout[i] != (stride, count):
+                self.layout[i] = argument.stride, argument.count = stride, count
         if self.reverse is not reverse:
             self.reverse = reverse
             task.reverse = reverse.array if reverse is not None else ffi.NULL
-        task.rows = rows
-        task.first_chunk, task.last_chunk = 0, lib.pg_chunk_count(rows)
-        task.outputs = task.gradients = task.partials = ffi.NULL
+        if self.rows != rows:
+            self.rows = task.rows = rows
+
+    def write_to(self, **results: Floats | None) -> None:
+        """Let the task fill these arrays: outputs, gradients, partials."""
+        self.results = results
+        for name, array in results.items():
+            if array is not None:
+                setattr(self.task, name, pointer(array))
+
+    def forget(self) -> None:
+        """The arrays that the task read and filled are somebody else's."""
+        self.keep = None
+        if self.results:
+            self.results = {}
+            task = self.task
+            task.outputs = task.gradients = task.partials = ffi.NULL
+            task.first_chunk = 0
 
 
 class Reverse:
@@ -114,5 +140,5 @@ class Borrowed:
         return self.ws
 
     def __exit__(self, *_: object) -> None:
-        self.ws.keep = None
+        self.ws.forget()
         self.program._idle.append(self.ws)

@@ -88,7 +88,8 @@ class Program:
         gradients = np.empty((size.outputs, size.inputs)) if values else None
         with Borrowed(self) as ws:
             ws.aim([(row, len(leaves), len(leaves))], 1, self._reverse(wrt))
-            self._sum(ws, outputs, gradients, 1.0)
+            ws.write_to(outputs=outputs, gradients=gradients)
+            self._sum(ws, 1.0)
             derivatives = ws.gradients.copy()
         children = (*self._params, *(value for _, value in values))
         if gradients is not None:
@@ -183,7 +184,7 @@ class Program:
         else:
             with Borrowed(self) as ws:
                 ws.aim(rows.columns, rows.count, self._reverse(lib.PG_WRT_PARAMS))
-                self._sum(ws, None, None, scale)
+                self._sum(ws, scale)
                 totals, derivatives = ws.totals.tolist(), ws.gradients
                 results = [
                     Scalar._result(data, children, derivatives[i]) for i, data in enumerate(totals)
@@ -201,7 +202,7 @@ class Program:
         )
         with Borrowed(self) as ws:
             ws.aim(rows.columns, rows.count, self._reverse(wrt))
-            ws.task.partials = pointer(partials)
+            ws.write_to(partials=partials)
             self._begin(ws)
             status = lib.pg_replay_finish(
                 self._handle,
@@ -240,7 +241,7 @@ class Program:
         tangents = np.empty_like(outputs)
         with Borrowed(self) as ws:
             ws.aim(rows.columns, rows.count, None)
-            ws.task.outputs = pointer(outputs)
+            ws.write_to(outputs=outputs)
             Scalar._read(self._params, ws.params)
             status = lib.pg_jvp(
                 self._handle,
@@ -312,14 +313,8 @@ class Program:
                 reverse = self._reverses.setdefault(wrt, Reverse(self, wrt))
         return reverse
 
-    def _sum(
-        self, ws: Workspace, outputs: Floats | None, gradients: Floats | None, scale: float
-    ) -> None:
+    def _sum(self, ws: Workspace, scale: float) -> None:
         """Replay all, into ws.totals and ws.gradients."""
-        if outputs is not None:
-            ws.task.outputs = pointer(outputs)
-        if gradients is not None:
-            ws.task.gradients = pointer(gradients)
         Scalar._read(self._params, ws.params)
         status = lib.pg_replay_sum(
             self._handle,

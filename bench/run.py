@@ -2,7 +2,8 @@
 
 Everything that is compared is measured in one run, taking turns, because a shared machine's speed
 drifts.
-What is timed is in `measure.py`, the step itself in `workloads.py`, the wording in `report.py`.
+What is timed is in `measure.py`, the step itself in `workloads.py`, the wording in `report.py`;
+recorded programs and their competitors are in `recorded.py` and `baselines.py`.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from typing import Any, TypeVar
 
 sys.path.append(str(Path(__file__).resolve().parent.parent))  # behind an installed pygradc
 
-from bench import measure, report
+from bench import measure, recorded, report
 from bench.report import Results, StepTimes
 from bench.workloads import ENGINES
 
@@ -92,7 +93,7 @@ def run(only: set[str], rounds: int, quick: bool) -> Results:
     return results
 
 
-BENCHMARKS = ("step", "mul", "graph", "chain", "import")
+BENCHMARKS = ("step", "mul", "graph", "chain", "import", "recorded")
 
 
 def arguments(argv: list[str] | None = None) -> argparse.Namespace:
@@ -121,12 +122,21 @@ def arguments(argv: list[str] | None = None) -> argparse.Namespace:
 
 def main() -> None:
     args = arguments()
-    results = run(set(args.only or BENCHMARKS), args.rounds, args.quick)
-    print(report.tables(results))
+    only = set(args.only or BENCHMARKS)
+    results = run(only, args.rounds, args.quick)
+    if only != {"recorded"}:
+        print(report.tables(results))
+    programs = None
+    if "recorded" in only:
+        programs = recorded.measure(recorded.PARTS, args.rounds, args.quick)
+        print(recorded.tables(programs))
     if args.write:
         plotted = report.plot(results, HERE / "results.png")
         command = " ".join(["python bench/run.py", *sys.argv[1:]])
         text = report.markdown(results, command, args.rounds, plotted)
+        if programs is not None:
+            drawn = recorded.plot(programs, HERE / "recorded.png")
+            text += recorded.markdown(programs, drawn)
         (HERE / "RESULTS.md").write_text(text, encoding="utf-8")
         print("wrote bench/RESULTS.md" + (" and bench/results.png" if plotted else ""))
 

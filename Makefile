@@ -42,15 +42,23 @@ test: $(VENV)/ready
 bench: $(VENV)/ready
 	$(BIN)/python bench/run.py $(ARGS)
 
-build/test_core: $(CORE) $(C_FILES) csrc/ops.def
-	mkdir -p build
-	$(CC) $(WARNINGS) $(SANITIZE) -ffp-contract=off -Icsrc tests/c/*.c $(CORE) -lm -o $@
+# Each compiler has objects of its own; only what changed is compiled again.
+TESTED := $(patsubst %.c,build/$(CC)/%.o,$(CORE) $(wildcard tests/c/*.c))
+HEADERS := $(wildcard csrc/*.h csrc/*.def tests/c/*.h)
 
-ctest: build/test_core
-	build/test_core
+build/$(CC)/%.o: %.c $(HEADERS)
+	@mkdir -p $(@D)
+	$(CC) $(WARNINGS) $(SANITIZE) -ffp-contract=off -Icsrc -c $< -o $@
+
+build/$(CC)/test_core: $(TESTED)
+	$(CC) $(SANITIZE) $^ -lm -lpthread -o $@
+
+ctest:
+	$(MAKE) -s -j2 build/$(CC)/test_core
+	build/$(CC)/test_core
 
 clean-ctest:
-	rm -f build/test_core
+	rm -rf build/$(CC)
 
 lint: $(VENV)/lint
 	$(BIN)/ruff check .

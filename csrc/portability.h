@@ -33,11 +33,12 @@
 #define PG_HAS_AVX512()                                                                            \
     (__builtin_cpu_supports("avx512f") != 0 && __builtin_cpu_supports("avx512dq") != 0)
 #if defined(__clang__)
-#define PG_BEGIN_AVX2                                                                              \
+/* clang-format off */
+#define PG_BEGIN_AVX2 \
     _Pragma("clang attribute push(__attribute__((target(\"avx2\"))), apply_to = function)")
-#define PG_BEGIN_AVX512                                                                            \
-    _Pragma("clang attribute push(__attribute__((target(\"avx512f,avx512dq,avx512vl\"))), "        \
-            "apply_to = function)")
+#define PG_BEGIN_AVX512 \
+    _Pragma("clang attribute push(__attribute__((target(\"avx512f,avx512dq,avx512vl\"))), apply_to = function)")
+/* clang-format on */
 #define PG_END_TARGET _Pragma("clang attribute pop")
 #else
 #define PG_BEGIN_AVX2 _Pragma("GCC push_options") _Pragma("GCC target(\"avx2\")")

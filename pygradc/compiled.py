@@ -144,6 +144,18 @@ class Compiled:
         name = getattr(self._function, "__name__", "function")
         return Program(handle, params, structure, outputs, self._errors, name)
 
+    def __get__(self, instance: Any, owner: Any = None) -> Compiled:
+        """As a method: each instance has recordings of its own."""
+        if instance is None:
+            return self
+        method = self._function.__get__(instance, owner)
+        bound = Compiled(method, self._fast, self._errors, self._passes, self._max_programs)
+        instance.__dict__[self._attribute] = bound  # is found there from now on
+        return bound
+
+    def __set_name__(self, owner: Any, name: str) -> None:
+        self._attribute = name
+
     def __repr__(self) -> str:
         return f"<compiled {self._function!r}, {len(self._programs)} programs>"
 

@@ -43,6 +43,7 @@ def _users_line() -> str:
 _REMEDIES = {
     "bool()": "branch with pygradc.where(condition, a, b), maximum or minimum",
     "assigning .data": "compute a new Value instead",
+    "backward()": "call backward() on what the recorded function returns",
 }
 _REMEDY = (
     "compute with the Value itself; where(), maximum and minimum choose, detach() stops gradients, "
@@ -162,9 +163,9 @@ def where(condition: Any, a: Value | Number, b: Value | Number) -> Value:
             f"where: the condition must be a bool or a comparison, not {type(condition).__name__}"
         )
     chosen = bool(condition)
-    if Scalar._is_traced(first) or Scalar._is_traced(second):
-        yes, one = Value(1.0 if chosen else 0.0), Value(0.5)
-        return Scalar._trace_select(lib.PG_GREATER, yes, one, first, second)
+    if tracing():
+        yes, half = Value(1.0 if chosen else 0.0), Value(0.5)
+        return Scalar._trace_select(lib.PG_GREATER, yes, half, first, second)
     data = first.data if chosen else second.data
     return Value(data, (first, second), (1.0, 0.0) if chosen else (0.0, 1.0))
 

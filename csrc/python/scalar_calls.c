@@ -7,6 +7,7 @@
 
 static PyObject *call_backward(PyObject *self, PyObject *none) {
     (void)none;
+    if (scalar_may_read(self, "backward()") < 0) return NULL;
     Py_INCREF(self);
     pg_status status = pg_backward(scalar_global.graph, ((scalar *)self)->id);
     PyObject *result = status == PG_OK ? Py_NewRef(Py_None) : scalar_raise(status);

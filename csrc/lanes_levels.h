@@ -1,5 +1,6 @@
 /* lanes_levels.h - the kernels of one level: 1, 8 and 32 lanes, libm's functions and our own.
- * Included once by each of lanes_base.c, lanes_avx2.c and lanes_avx512.c, which define LEVEL. */
+ * Included once by each of lanes_base.c, lanes_avx2.c and lanes_avx512.c, which define
+ * PG_LANE_TABLE and PG_VECTOR_BYTES. */
 #include "kernels.h"
 #include "lanes.h"
 

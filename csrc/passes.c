@@ -7,10 +7,12 @@
  *   fuse    chains of multiply-add are one instruction
  *
  * Each pass may be left out, and each leaves a tape that says the same.
- * In exact mode no pass may change a bit: values keep their operations and their order, and each
- * gradient stays the sum of the same numbers in the same order. Fusing is where that takes care;
- * see below. Owns nothing but scratch. Cost: O(values), but for fuse, where that is times outputs.
- * Aho, Lam, Sethi and Ullman, Compilers, 2nd ed., 8.5 (value numbering) and 9.1. */
+ * In exact mode no pass may change a bit of a row: values keep their operations and their order,
+ * and each gradient stays the sum of the same numbers in the same order. Fusing is where that takes
+ * care; see below. Over many rows hoisting does change last bits of the parameters' gradients: the
+ * rows' gradients are summed before the uniform part multiplies them. Owns nothing but scratch.
+ * Cost: O(values), but for fuse, where that is times outputs. Aho, Lam, Sethi and Ullman,
+ * Compilers, 2nd ed., 8.5 (value numbering) and 9.1. */
 #include "tape.h"
 
 #include <string.h>

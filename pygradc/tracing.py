@@ -42,7 +42,7 @@ def _users_line() -> str:
 
 _REMEDIES = {
     "bool()": "branch with pygradc.where(condition, a, b), maximum or minimum",
-    "assigning .data": "compute a new Value instead",
+    "assigning .data": "compute a new Value",
     "backward()": "call backward() on what the recorded function returns",
 }
 _REMEDY = (

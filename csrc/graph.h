@@ -27,9 +27,10 @@
 #define PG_FLAG_OLD 0x08u     /* lived before the trace that is under way */
 #define PG_FLAG_INPUT 0x10u   /* an input of that trace */
 
-/* What a wide node is. All but the first are made by a trace, and only a recording reads them. */
+/* What a wide node is. The last two are made by a trace, and only a recording reads them. */
 typedef enum pg_wide_kind {
     PG_WIDE_PLAIN = 0, /* given by number */
+    PG_WIDE_CHOICE,    /* where(condition, a, b), given by number */
     PG_WIDE_DETACH,    /* children[0] without its gradient */
     PG_WIDE_SELECT     /* + the comparison; children: a, b, and the two that are compared */
 } pg_wide_kind;

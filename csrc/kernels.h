@@ -11,6 +11,7 @@
 #include "pygradc.h"
 
 #include <math.h>
+#include <stdbool.h>
 
 /* No overflow at either end. */
 static inline double sigmoid(double a) {
@@ -56,7 +57,20 @@ static inline pg_status pg_pole_of(double derivative, pg_status fault, double po
     return pg_judge(derivative, PG_ERR_OVERFLOW, a, b);
 }
 
-/* The same for a derivative of this op that is at hand. */
+static inline bool pg_compares(int compare, double left, double right) {
+    switch (compare) {
+    case PG_LESS: return left < right;
+    case PG_LESS_EQUAL: return left <= right;
+    case PG_GREATER: return left > right;
+    case PG_GREATER_EQUAL: return left >= right;
+    case PG_NOT_LESS: return !(left < right);
+    case PG_NOT_LESS_EQUAL: return !(left <= right);
+    case PG_NOT_GREATER: return !(left > right);
+    default: return !(left >= right);
+    }
+}
+
+/* What it means that a derivative of op is this: PG_OK, or an error. */
 static inline pg_status pg_fault_of_derivative(int op, double derivative, double a, double b) {
     const double y = pg_value_of(op, a, b);
     (void)y;

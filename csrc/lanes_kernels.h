@@ -68,19 +68,6 @@ static inline bool NAME(all_finite)(const double *lanes) {
     return odd == 0;
 }
 
-static inline bool NAME(compare)(int compare, double left, double right) {
-    switch (compare) {
-    case PG_LESS: return left < right;
-    case PG_LESS_EQUAL: return left <= right;
-    case PG_GREATER: return left > right;
-    case PG_GREATER_EQUAL: return left >= right;
-    case PG_NOT_LESS: return !(left < right);
-    case PG_NOT_LESS_EQUAL: return !(left <= right);
-    case PG_NOT_GREATER: return !(left > right);
-    default: return !(left >= right);
-    }
-}
-
 /* ---- Forward --------------------------------------------------------------------------------- */
 
 /* The sum stays in registers. */
@@ -147,7 +134,7 @@ static pg_status NAME(forward)(pg_block *block) {
             const double *left = values + (size_t)pair.left * LANES;
             const double *right = values + (size_t)pair.right * LANES;
             for (int l = 0; l < LANES; l++)
-                ys[l] = NAME(compare)(instr->shape, left[l], right[l]) ? as[l] : bs[l];
+                ys[l] = pg_compares(instr->shape, left[l], right[l]) ? as[l] : bs[l];
             break;
         }
         case PG_OP_DOT: NAME(dot)(block, instr); break;
@@ -251,7 +238,7 @@ static pg_status NAME(backward)(pg_block *block) {
             const double *right = values + (size_t)pair.right * LANES;
             _Alignas(64) double ga[LANES], gb[LANES];
             for (int l = 0; l < LANES; l++) {
-                const bool chosen = NAME(compare)(instr->shape, left[l], right[l]);
+                const bool chosen = pg_compares(instr->shape, left[l], right[l]);
                 ga[l] = (chosen ? 1.0 : 0.0) * g[l];
                 gb[l] = (chosen ? 0.0 : 1.0) * g[l];
             }

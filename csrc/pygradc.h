@@ -209,6 +209,9 @@ typedef enum pg_compare { /* the second four are the opposites of the first, als
                           PG_COMPARE_COUNT
 } pg_compare;
 
+/* condition ? a : b, an ordinary node of both; the gradient goes to the one chosen. */
+pg_status pg_graph_where(pg_graph *graph, pg_node_id *id_ret, int condition, pg_node_id a,
+                         pg_node_id b);
 /* Nodes that only a recording understands: left < right ? a : b; and a without its gradient. */
 pg_status pg_trace_select(pg_graph *graph, pg_node_id *id_ret, int compare, pg_node_id left,
                           pg_node_id right, pg_node_id a, pg_node_id b);

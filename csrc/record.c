@@ -7,9 +7,9 @@
  * The walk is depth first, children from left to right, so the tape comes in backward()'s order.
  * Owns nothing but its scratch. Cost: O(nodes reached); one pass over the arena at either end of a
  * trace. */
+#include "kernels.h"
 #include "tape.h"
 
-#include <math.h>
 #include <string.h>
 
 enum { no_node_yet = 0 };
@@ -30,10 +30,14 @@ pg_status pg_trace_input(pg_graph *graph, pg_node_id *id_ret) {
     return status;
 }
 
-/* A node of these operands that only a recording understands. */
-static pg_status add_symbol(pg_graph *graph, pg_node_id *id_ret, pg_wide_kind kind,
+/* A node of these operands that only a recording understands; its data are known only if theirs
+ * are. */
+static pg_status add_symbol(pg_graph *graph, pg_node_id *id_ret, pg_wide_kind kind, double data,
                             const pg_node_id *operands, size_t count) {
-    pg_status status = pg_graph_wide(graph, id_ret, NAN, operands, NULL, count);
+    for (size_t i = 0; i < count; i++)
+        if (!pg_alive(graph, operands[i])) return PG_ERR_BAD_NODE;
+        else if (isnan(graph->nodes[operands[i]].data)) data = NAN;
+    pg_status status = pg_graph_wide(graph, id_ret, data, operands, NULL, count);
     if (status == PG_OK) graph->nodes[*id_ret].of.wide->kind = kind;
     return status;
 }
@@ -42,11 +46,25 @@ pg_status pg_trace_select(pg_graph *graph, pg_node_id *id_ret, int compare, pg_n
                           pg_node_id right, pg_node_id a, pg_node_id b) {
     if (compare < 0 || compare >= PG_COMPARE_COUNT) return PG_ERR_BAD_OP;
     const pg_node_id operands[] = {a, b, left, right};
-    return add_symbol(graph, id_ret, (pg_wide_kind)(PG_WIDE_SELECT + compare), operands, 4);
+    const pg_node *nodes = graph->nodes;
+    const bool holds = pg_compares(compare, nodes[left].data, nodes[right].data);
+    return add_symbol(graph, id_ret, (pg_wide_kind)(PG_WIDE_SELECT + compare),
+                      nodes[holds ? a : b].data, operands, 4);
 }
 
 pg_status pg_trace_detach(pg_graph *graph, pg_node_id *id_ret, pg_node_id a) {
-    return add_symbol(graph, id_ret, PG_WIDE_DETACH, &a, 1);
+    return add_symbol(graph, id_ret, PG_WIDE_DETACH, graph->nodes[a].data, &a, 1);
+}
+
+pg_status pg_graph_where(pg_graph *graph, pg_node_id *id_ret, int condition, pg_node_id a,
+                         pg_node_id b) {
+    const pg_node_id children[] = {a, b};
+    const double locals[] = {condition ? 1.0 : 0.0, condition ? 0.0 : 1.0};
+    if (!pg_alive(graph, a) || !pg_alive(graph, b)) return PG_ERR_BAD_NODE;
+    pg_status status =
+        pg_graph_wide(graph, id_ret, graph->nodes[condition ? a : b].data, children, locals, 2);
+    if (status == PG_OK) graph->nodes[*id_ret].of.wide->kind = PG_WIDE_CHOICE;
+    return status;
 }
 
 /* ---- The walk -------------------------------------------------------------------------------- */
@@ -173,7 +191,7 @@ static pg_status add_node(pg_tape *tape, walker *walk, pg_node_id id) {
 static bool can_be_replayed(const pg_node *node) {
     if (node->flags & PG_FLAG_OLD) return true;
     if (node->flags & PG_FLAG_CLOSURE) return false;
-    return node->op != PG_OP_WIDE || node->of.wide->kind != PG_WIDE_PLAIN;
+    return node->op != PG_OP_WIDE || node->of.wide->kind >= PG_WIDE_DETACH;
 }
 
 static pg_status record_from(pg_tape *tape, walker *walk, pg_node_id root) {

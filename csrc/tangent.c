@@ -54,11 +54,6 @@ static inline void derivatives(int op, double a, double b, double y, double da, 
     }
 }
 
-static bool holds(int compare, double left, double right) {
-    const bool is[] = {left<right, left <= right, left> right, left >= right};
-    return is[compare % 4] != (compare >= PG_NOT_LESS);
-}
-
 /* ---- Forward --------------------------------------------------------------------------------- */
 
 static void dot_tangent(const tangents *t, const pg_instr *instr, double *dy) {
@@ -85,7 +80,7 @@ static void select_tangent(const tangents *t, const pg_instr *instr, double *dy)
     const pg_pair pair = t->block->program->pairs[instr->first];
     const double *const x = t->block->values;
     for (size_t l = 0; l < lanes; l++)
-        dy[l] = holds(instr->shape, x[pair.left * lanes + l], x[pair.right * lanes + l])
+        dy[l] = pg_compares(instr->shape, x[pair.left * lanes + l], x[pair.right * lanes + l])
                     ? t->values[instr->a * lanes + l]
                     : t->values[instr->b * lanes + l];
 }
@@ -160,7 +155,7 @@ static void push_tangent(const tangents *t, const pg_step *step, const pg_instr 
         dual by_a, by_b;
         if (instr->op == PG_OP_SELECT) {
             const bool first =
-                holds(instr->shape, x[pair.left * lanes + l], x[pair.right * lanes + l]);
+                pg_compares(instr->shape, x[pair.left * lanes + l], x[pair.right * lanes + l]);
             by_a = (dual){first ? 1.0 : 0.0, 0.0};
             by_b = (dual){first ? 0.0 : 1.0, 0.0};
         } else {

@@ -94,7 +94,7 @@ class Program:
         children = (*self._params, *(value for _, value in values))
         if gradients is not None:
             wanted = gradients[:, [i for i, _ in values]]
-            derivatives = np.concatenate([derivatives, wanted], axis=1)
+            derivatives = np.ascontiguousarray(np.concatenate([derivatives, wanted], axis=1))
         results = [
             Scalar._result(data, children, derivatives[i])
             for i, data in enumerate(outputs.tolist())
@@ -217,7 +217,7 @@ class Program:
             totals, derivatives = ws.totals.tolist(), ws.gradients.copy()
         if rows.values:
             wanted = gradients[:, :, [i for i, _ in rows.values]].sum(axis=0) * scale
-            derivatives = np.concatenate([derivatives, wanted], axis=1)
+            derivatives = np.ascontiguousarray(np.concatenate([derivatives, wanted], axis=1))
         return totals, derivatives
 
     def jvp(self, v: Any, *arrays: Any) -> tuple[Any, Any]:

@@ -15,6 +15,8 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any, NoReturn
 
+import numpy as np
+
 from pygradc._core import lib
 from pygradc._scalar import Scalar
 from pygradc.value import Number, Value
@@ -79,35 +81,48 @@ _COMPARISONS = {  # rich comparison's number: the core's
     4: lib.PG_GREATER,
     5: lib.PG_GREATER_EQUAL,
 }
+_OPPOSITES = lib.PG_NOT_LESS - lib.PG_LESS
 _SIGNS = ["<", "<=", ">", ">="]
 
 
+_Choice = Callable[[Value, Value, bool], Value]
+
+
 class Condition:
-    """A comparison during a trace; `where` takes it, `&`, `|` and `~` combine it."""
+    """A comparison during a trace; `where` takes it, `&`, `|` and `~` combine it.
+
+    It holds a function (a, b, negated) that gives a where it holds, else b; or the other way round,
+    with a still the first operand, since gradients are summed in the operands' order.
+    """
 
     __slots__ = ("_choose", "_text")
 
-    def __init__(self, choose: Callable[[Value, Value], Value], text: str) -> None:
+    def __init__(self, choose: _Choice, text: str) -> None:
         self._choose = choose
         self._text = text
 
+    def _joined(self, other: Any, every: bool) -> Condition:
+        """Both, or either; negated, either's opposite or both."""
+        second = _condition(other)
+
+        def choose(a: Value, b: Value, negated: bool) -> Value:
+            inner = second._choose(a, b, negated)
+            first = (inner, b) if every != negated else (a, inner)
+            return self._choose(*first, negated)
+
+        return Condition(choose, f"({self._text}) {'&' if every else '|'} ({second._text})")
+
     def __and__(self, other: Condition | bool) -> Condition:
-        both = _condition(other)
-        return Condition(
-            lambda a, b: self._choose(both._choose(a, b), b), f"({self._text}) & ({both._text})"
-        )
+        return self._joined(other, every=True)
 
     def __or__(self, other: Condition | bool) -> Condition:
-        either = _condition(other)
-        return Condition(
-            lambda a, b: self._choose(a, either._choose(a, b)), f"({self._text}) | ({either._text})"
-        )
+        return self._joined(other, every=False)
 
     __rand__ = __and__
     __ror__ = __or__
 
     def __invert__(self) -> Condition:
-        return Condition(lambda a, b: self._choose(b, a), f"~({self._text})")
+        return Condition(lambda a, b, negated: self._choose(a, b, not negated), f"~({self._text})")
 
     def __bool__(self) -> bool:
         fail("bool()", f"the comparison {self._text!r}", _REMEDIES["bool()"])
@@ -117,10 +132,18 @@ class Condition:
 
 
 def _condition(condition: Any) -> Condition:
+    """A bool holds for all rows."""
     if isinstance(condition, Condition):
         return condition
-    chosen = bool(condition)
-    return Condition(lambda a, b: a if chosen else b, str(chosen))
+    if not isinstance(condition, (bool, np.bool_)):
+        raise TypeError(
+            f"where: the condition must be a bool or a comparison, not {type(condition).__name__}"
+        )
+    yes, half = Value(float(condition)), Value(0.5)
+    return _compared(yes, _GREATER, half)
+
+
+_GREATER = 4
 
 
 def _compared(left: Value, comparison: int, right: Value | Number) -> Condition:
@@ -128,8 +151,8 @@ def _compared(left: Value, comparison: int, right: Value | Number) -> Condition:
     kind = _COMPARISONS[comparison]
     first, second = _as_value(left), _as_value(right)
 
-    def choose(a: Value, b: Value) -> Value:
-        return Scalar._trace_select(kind, first, second, a, b)
+    def choose(a: Value, b: Value, negated: bool) -> Value:
+        return Scalar._trace_select(kind + negated * _OPPOSITES, first, second, a, b)
 
     return Condition(choose, f"{first._op or 'input'} {_SIGNS[kind]} {second._op or 'leaf'}")
 
@@ -156,18 +179,13 @@ def where(condition: Any, a: Value | Number, b: Value | Number) -> Value:
         TypeError: the condition is neither, or a or b isn't a number.
     """
     first, second = _as_value(a), _as_value(b)
-    if isinstance(condition, Condition):
-        return condition._choose(first, second)
-    if isinstance(condition, Value) or not hasattr(condition, "__bool__"):
+    if tracing():
+        return _condition(condition)._choose(first, second, False)
+    if not isinstance(condition, (bool, np.bool_)):
         raise TypeError(
             f"where: the condition must be a bool or a comparison, not {type(condition).__name__}"
         )
-    chosen = bool(condition)
-    if tracing():
-        yes, half = Value(1.0 if chosen else 0.0), Value(0.5)
-        return Scalar._trace_select(lib.PG_GREATER, yes, half, first, second)
-    data = first.data if chosen else second.data
-    return Value(data, (first, second), (1.0, 0.0) if chosen else (0.0, 1.0))
+    return Scalar._where(bool(condition), first, second)
 
 
 def maximum(a: Value | Number, b: Value | Number) -> Value:
@@ -214,7 +232,12 @@ _owner = 0
 def trace() -> Iterator[None]:
     """A trace, one at a time."""
     global _active, _owner
-    with _lock:
+    with _lock, np.errstate(all="ignore"):  # inputs are nan, which numpy would warn of
+        if _active:
+            raise TraceError(
+                f"{_users_line()}: a function can't be recorded while another one is. "
+                "Call it without map, sum or mean: it then becomes part of the other one."
+            )
         Scalar._trace_begin()
         _active, _owner = True, threading.get_ident()
         try:

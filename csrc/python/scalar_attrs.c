@@ -120,6 +120,8 @@ static PyObject *get_op(PyObject *self, void *unused) {
     if (PyErr_Occurred()) return NULL;
     const pg_node *node = scalar_node((scalar *)self);
     const pg_op_info *info = pg_op_describe(node->op);
+    if (node->op == PG_OP_WIDE && node->of.wide->kind != PG_WIDE_PLAIN)
+        return PyUnicode_FromString(node->of.wide->kind == PG_WIDE_DETACH ? "detach" : "where");
     if (info == NULL) return Py_NewRef(names.empty);
     return info->takes_number ? name_with_number("**", ((scalar *)self)->id)
                               : PyUnicode_FromString(info->symbol);

@@ -72,6 +72,20 @@ static PyObject *trace_select(PyObject *module, PyObject *args) {
     return node_or_error(status, id);
 }
 
+/* _where(condition, a, b) -> Value, outside of traces */
+static PyObject *choose(PyObject *module, PyObject *args) {
+    (void)module;
+    PyTypeObject *base = scalar_global.base;
+    PyObject *a, *b;
+    int condition;
+    if (!PyArg_ParseTuple(args, "pO!O!", &condition, base, &a, base, &b) || scalar_make_room(1) < 0)
+        return NULL;
+    pg_node_id id = 0;
+    pg_status status =
+        pg_graph_where(scalar_global.graph, &id, condition, ((scalar *)a)->id, ((scalar *)b)->id);
+    return node_or_error(status, id);
+}
+
 /* _trace_detach(a) -> Value */
 static PyObject *trace_detach(PyObject *module, PyObject *a) {
     (void)module;
@@ -240,6 +254,7 @@ PyMethodDef scalar_trace_methods[] = {
     {"_trace_input", trace_input, METH_NOARGS, NULL},
     {"_is_traced", is_traced, METH_O, NULL},
     {"_trace_select", trace_select, METH_VARARGS, NULL},
+    {"_where", choose, METH_VARARGS, NULL},
     {"_trace_detach", trace_detach, METH_O, NULL},
     {"_adopt_trace", adopt_trace, METH_VARARGS, NULL},
     {"_record", record, METH_VARARGS, NULL},

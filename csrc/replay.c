@@ -86,10 +86,9 @@ void pg_workspace_poll(pg_workspace *ws, int (*poll)(void *), void *context) {
 
 bool pg_judge_lanes(pg_block *block, int op, int derivative, const double *results, const double *a,
                     const double *b, pg_status *status_ret) {
+    const int judged = op == PG_OP_RECIP ? PG_OP_POWN : op; /* 1 / a is a ** -1 */
     for (size_t lane = 0; lane < block->active; lane++) {
-        const bool recip = op == PG_OP_RECIP; /* is a ** -1 */
-        const int judged = recip ? PG_OP_POWN : op;
-        const double second = recip ? -1.0 : b[lane];
+        const double second = op != judged ? -1.0 : pg_op_slots[op] == 2 ? b[lane] : 0.0;
         const pg_status status =
             derivative == 0 ? pg_fault_of(judged, results[lane], a[lane], second)
                             : pg_fault_of_derivative(judged, results[lane], a[lane], second);

@@ -66,8 +66,7 @@ def take_apart(obj: Any, leaves: list[Any], what: str) -> Structure:
     if isinstance(obj, dict):
         return Mapping(tuple(obj), tuple(take_apart(item, leaves, what) for item in obj.values()))
     if isinstance(obj, np.ndarray) and obj.ndim > 0:
-        for item in obj.ravel().tolist():
-            take_apart(item, leaves, what)
+        leaves += [_element(item, what) for item in obj.ravel().tolist()]
         return Array(obj.shape)
     if isinstance(obj, np.ndarray):
         return take_apart(obj.item(), leaves, what)
@@ -78,6 +77,14 @@ def take_apart(obj: Any, leaves: list[Any], what: str) -> Structure:
         raise TypeError(f"{what}: expected numbers, Values and containers of them, got {obj!r}")
     leaves.append(number)
     return LEAF
+
+
+def _element(item: Any, what: str) -> Any:
+    """What an array may hold."""
+    number = item if isinstance(item, (Value, float)) else _number(item)
+    if number is NotImplemented:
+        raise TypeError(f"{what}: expected numbers or Values in the array, got {item!r}")
+    return number
 
 
 def put_together(structure: Structure, leaves: Iterator[Any]) -> Any:

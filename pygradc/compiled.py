@@ -113,13 +113,14 @@ class Compiled:
 
     def _program(self, structure: structures.Structure, static: dict[str, Any]) -> Program:
         try:
-            key = (structure, tuple(sorted(static.items()))) if static else structure
-            program = self._programs.get(key)
+            key = (structure, tuple((k, _exactly(static[k])) for k in sorted(static)))
+            hash(key)
         except TypeError as error:
             raise TypeError(
                 f"keyword arguments are part of what is recorded and must be hashable: {error}"
             ) from None
         with self._lock:
+            program = self._programs.get(key)
             if program is None:
                 program = self._record(structure, static)
                 self._programs[key] = program
@@ -158,6 +159,13 @@ class Compiled:
 
     def __repr__(self) -> str:
         return f"<compiled {self._function!r}, {len(self._programs)} programs>"
+
+
+def _exactly(value: Any) -> Any:
+    """A key that tells 1 from True and 1.0, and 0.0 from -0.0, which == doesn't."""
+    if isinstance(value, tuple):
+        return type(value), tuple(map(_exactly, value))
+    return type(value), value.hex() if isinstance(value, float) else value
 
 
 def compile(

@@ -52,6 +52,8 @@ class Value(Scalar):
         raise TypeError("a Value is a node of this process's graph: copy or pickle its data")
 
     def __repr__(self) -> str:
+        if Scalar._is_traced(self):
+            return f"Value({self._op or 'input'} of a function being recorded)"
         return f"Value(data={self.data}, grad={self.grad})"
 
     def __format__(self, spec: str) -> str:

@@ -1,6 +1,6 @@
 /* lanes_kernels.h - a program's instructions, forward and backward, over LANES rows at once.
  *
- * A template: lanes_levels.h includes it once for each number of lanes and kind of functions, with
+ * A template: lanes_widths.h includes it once for each number of lanes and kind of functions, with
  * LANES and NAME(x) defined. The arithmetic comes from the op table; each loop is plain C
  * that the compiler turns into vectors.
  * Each lane does what the sweep does for one row, operation for operation: a first contribution to

@@ -22,15 +22,7 @@ typedef int64_t pg_mask;
 #define PG_JOIN(a, b, c) PG_JOIN_(a, b, c)
 
 #define NAME(x) PG_JOIN(x, LANES, exact)
-#define LANES 1
-#include "lanes_kernels.h"
-#undef LANES
-#define LANES 8
-#include "lanes_kernels.h"
-#undef LANES
-#define LANES 32
-#include "lanes_kernels.h"
-#undef LANES
+#include "lanes_widths.h"
 #undef NAME
 
 #include "fastmath.h"
@@ -40,15 +32,7 @@ typedef int64_t pg_mask;
 #define erf pg_fast_erf
 #define sigmoid pg_fast_sigmoid
 #define NAME(x) PG_JOIN(x, LANES, fast)
-#define LANES 1
-#include "lanes_kernels.h"
-#undef LANES
-#define LANES 8
-#include "lanes_kernels.h"
-#undef LANES
-#define LANES 32
-#include "lanes_kernels.h"
-#undef LANES
+#include "lanes_widths.h"
 #undef NAME
 #undef exp
 #undef log

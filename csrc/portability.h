@@ -27,7 +27,7 @@
 
 /* Levels of vectors on x86-64: a file between PG_BEGIN_x and PG_END_TARGET is compiled for x, and
  * PG_HAS_x() tells whether this machine has it. Elsewhere there is one level. */
-#if defined(__x86_64__) && (defined(__GNUC__) || defined(__clang__))
+#if defined(__x86_64__) && (defined(__clang__) || (defined(__GNUC__) && __GNUC__ >= 8))
 #define PG_X86_LEVELS 1
 #define PG_HAS_AVX2() (__builtin_cpu_supports("avx2") != 0)
 #define PG_HAS_AVX512()                                                                            \

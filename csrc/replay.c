@@ -18,7 +18,7 @@
 
 static const size_t fits_the_cache = 2048; /* row slots: 1 MiB for values and gradients */
 static const size_t least_chunk = 1024, most_chunks = 64;
-static const size_t poll_after = 1 << 22; /* slots x lanes: some milliseconds */
+static const size_t poll_after = 1 << 20; /* numbers computed: a millisecond or so */
 const size_t pg_lanes_of[PG_WIDTHS] = {[PG_ONE] = 1, [PG_EIGHT] = 8, [PG_THIRTY_TWO] = 32};
 
 pg_status pg_make_room(pg_numbers *array, size_t count) {
@@ -101,6 +101,13 @@ bool pg_judge_lanes(pg_block *block, int op, int derivative, const double *resul
     return false;
 }
 
+bool pg_must_stop(pg_workspace *ws, size_t work) {
+    ws->work += work;
+    if (ws->work < poll_after) return false;
+    ws->work = 0;
+    return ws->poll != NULL && ws->poll(ws->context) != 0;
+}
+
 /* ---- The uniform part ------------------------------------------------------------------------ */
 
 static pg_block uniform_block(const pg_program *program, pg_workspace *ws, bool judge) {
@@ -128,6 +135,7 @@ pg_status pg_replay_begin(const pg_program *program, pg_workspace *ws, const dou
         memcpy(ws->uniform.at + program->constant_count, params,
                program->param_count * sizeof *params);
     ws->width = -1;
+    if (pg_must_stop(ws, program->uniform_slots + program->pair_count)) return PG_ERR_STOPPED;
     pg_block block = uniform_block(program, ws, !ignore);
     pg_status status = ws->lanes[PG_ONE].forward(&block);
     return status == PG_OK ? PG_OK : uniform_fault(ws, &block, status);
@@ -292,13 +300,6 @@ static int width_for(const pg_workspace *ws, size_t left) {
     return left >= pg_lanes_of[ws->widest] ? ws->widest : PG_EIGHT;
 }
 
-static bool must_stop(pg_workspace *ws, size_t work) {
-    ws->work += work;
-    if (ws->work < poll_after) return false;
-    ws->work = 0;
-    return ws->poll != NULL && ws->poll(ws->context) != 0;
-}
-
 /* ---- Chunks ---------------------------------------------------------------------------------- */
 
 size_t pg_chunk_count(size_t rows) {
@@ -335,7 +336,8 @@ static pg_status run_chunk(const pg_program *program, pg_workspace *ws, const pg
         if (status != PG_OK && active > 1)
             status = first_fault(program, ws, task, row, active, accumulators);
         if (status != PG_OK) return status;
-        if (must_stop(ws, program->row_slots * lanes)) return PG_ERR_STOPPED;
+        if (pg_must_stop(ws, (program->row_slots + program->pair_count) * lanes))
+            return PG_ERR_STOPPED;
         row += active;
     }
     for (size_t i = 0; accumulators != NULL && i < sums; i++)

@@ -38,6 +38,8 @@ pg_status pg_reverse_block(pg_workspace *ws, pg_block *block, const pg_reverse *
 /* Run the uniform steps back; the accumulators' sums are at `sums`. */
 pg_status pg_reverse_uniform(const pg_program *program, pg_workspace *ws, const pg_reverse *reverse,
                              const double *sums, bool judge);
+/* So many numbers more were computed: has somebody asked to stop? */
+bool pg_must_stop(pg_workspace *ws, size_t work);
 /* Take note of the fault of a block of rows. */
 void pg_note_fault(pg_workspace *ws, const pg_task *task, const pg_block *block, size_t first);
 

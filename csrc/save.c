@@ -161,7 +161,9 @@ bool pg_program_is_sound(const pg_program *p, uint8_t *seen) {
     for (size_t i = 0; i < p->length; i++)
         if (!instr_is_sound(p, &p->code[i], i >= p->uniform_length)) return false;
     for (size_t i = 0; i < p->output_count; i++)
-        if (p->outputs[i] >= p->row_slots || !order_is_sound(p, seen, i)) return false;
+        if (p->outputs[i] >= p->row_slots || pg_import_of(p, p->outputs[i]) != PG_NO_VALUE ||
+            !order_is_sound(p, seen, i))
+            return false;
     return true;
 }
 

@@ -268,15 +268,14 @@ static pg_status first_fault(call *c, size_t first, size_t active, double *tange
 }
 
 static pg_status run_all_rows(call *c, double *tangent_outputs) {
-    enum { rows_between_polls = 1 << 12 };
+    const pg_program *program = c->program;
     pg_status status = PG_OK;
     begin_rows(c);
     for (size_t row = 0; status == PG_OK && row < c->task->rows; row += PG_SUBLANES) {
         const size_t left = c->task->rows - row, active = left < PG_SUBLANES ? left : PG_SUBLANES;
         status = run_rows(c, row, active, tangent_outputs);
         if (status != PG_OK) return first_fault(c, row, active, tangent_outputs);
-        if (row % rows_between_polls == 0 && c->ws->poll != NULL &&
-            c->ws->poll(c->ws->context) != 0)
+        if (pg_must_stop(c->ws, (program->row_slots + program->pair_count) * 4 * PG_SUBLANES))
             return PG_ERR_STOPPED;
     }
     return status;

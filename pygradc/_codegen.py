@@ -37,13 +37,12 @@ static inline double sigmoid(double a) {
 """
 
 
-_POWER = """
-/* The library's pow: a compiler that sees the exponent writes a product, which rounds otherwise. */
-static inline double power(double a, double b) {
-    volatile double exponent = b;
-    return pow(a, exponent);
-}
+_LIBRARY = """
+/* The library's functions, through pointers that the compiler must not look through: knowing an
+ * argument it would replace them by others, or by numbers, that round otherwise. */
 """
+_FUNCTIONS = {"pow": "double, double"}  # the others take one
+_CALL = re.compile(r"\b(exp|log|tanh|sin|cos|erf|pow)\(")
 
 
 def translate(program: Any, name: str) -> str:
@@ -52,19 +51,23 @@ def translate(program: Any, name: str) -> str:
         raise ValueError(f"to_c: {name!r} is no name for a C function")
     code = Code(program._handle)
     size = code.size
-    title = f"{program._name}, recorded"
-    parts = [
-        _HEAD.format(
-            name=name, title=title, inputs=size.inputs, params=size.params, outputs=size.outputs
-        )
-    ]
-    if any(instruction.name == "sigmoid" for instruction in code.instructions()):
-        parts.append(_SIGMOID)
+    title = re.sub(r"[^\w<>. -]", "?", program._name) + ", recorded"
+    head = _HEAD.format(
+        name=name, title=title, inputs=size.inputs, params=size.params, outputs=size.outputs
+    )
     body = "\n".join([*_value_function(code, name), *_gradient_function(code, program, name)])
-    if "pow(" in body:
-        parts.append(_POWER)
-        body = body.replace("pow(", "power(")
-    return "\n".join([*parts, body]) + "\n"
+    if "sigmoid(" in body:
+        body = _SIGMOID + "\n" + body
+    used = sorted(set(_CALL.findall(body)))
+    pointers = [
+        f"static double (*const volatile library_{f})({_FUNCTIONS.get(f, 'double')}) = {f};\n"
+        for f in used
+    ]
+    body = _CALL.sub(r"library_\1(", body)
+    return (
+        "\n".join([head, _LIBRARY.lstrip() + "".join(pointers), body] if used else [head, body])
+        + "\n"
+    )
 
 
 # ---- names --------------------------------------------------------------------------------------
@@ -159,15 +162,22 @@ class _Backward:
 
     def __init__(self, code: Code, steps: Any, output: int) -> None:
         self.code, self.steps, self.output = code, steps, output
-        self.declared: set[str] = set()
 
     def lines(self) -> Iterator[str]:
         steps, code = self.steps, self.code
         for i in range(steps.accumulators):
             yield f"        double a{i} = 0.0;"
+        steps_back = list(self._steps())
         seed = self._gradient_of(code.row(steps.output))
-        self.declared.add(seed)
-        yield f"        {'double ' if seed.startswith('g_') else ''}{seed} = 1.0;"
+        if not seed.startswith("g_"):
+            yield f"        {seed} = 1.0;"
+        elif any(re.search(rf"\b{seed}\b", line) for line in steps_back):
+            yield f"        double {seed} = 1.0;"
+        yield from steps_back
+        yield from self._unreached()
+
+    def _steps(self) -> Iterator[str]:
+        steps, code = self.steps, self.code
         for i in range(steps.row_count):
             yield from self._step(steps.rows[i], code.row)
         for i in range(steps.uniform_count):
@@ -176,7 +186,6 @@ class _Backward:
                 yield self._give(step.a, code.uniform, f"a{step.b.at}")
             else:
                 yield from self._step(step, code.uniform)
-        yield from self._unreached()
 
     def _unreached(self) -> Iterator[str]:
         size = self.code.size

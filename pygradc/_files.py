@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 import struct
 from typing import Any
 
@@ -28,6 +29,7 @@ VERSION = 1
 _HEAD = struct.Struct("<8sI32s")
 _LENGTHS = struct.Struct("<QQ")
 _MOST_LEAVES = 2**30
+_MOST_AXES = 32  # numpy's limit before 2.0
 
 
 class Contents:
@@ -111,6 +113,9 @@ def _read_code(code: bytes) -> Any:
 def _check(contents: Contents) -> None:
     """Do the description and the code speak of the same program?"""
     size = lib.pg_program_measure(contents.handle)
+    inputs = contents.inputs
+    if not isinstance(inputs, structures.Sequence) or inputs.kind is not tuple:
+        raise ValueError("the program's description is damaged: its arguments are no tuple")
     if contents.errors not in ("raise", "ignore"):
         raise ValueError(f"the program's description is damaged: errors={contents.errors!r}")
     wanted = (
@@ -150,8 +155,10 @@ def _structure_from(data: Any) -> structures.Structure:
     if not isinstance(data, dict):
         raise ValueError(f"no structure: {data!r}")
     if "array" in data:
-        shape = tuple(int(axis) for axis in data["array"])
-        if not shape or min(shape) < 0 or _product(shape) > _MOST_LEAVES:
+        shape = tuple(data["array"])
+        if not 0 < len(shape) <= _MOST_AXES or any(type(axis) is not int for axis in shape):
+            raise ValueError(f"no shape: {shape}")
+        if min(shape) < 0 or math.prod(max(axis, 1) for axis in shape) > _MOST_LEAVES:
             raise ValueError(f"no shape: {shape}")
         return structures.Array(shape)
     if "static" in data:
@@ -162,15 +169,10 @@ def _structure_from(data: Any) -> structures.Structure:
         keys, items = data["dict"], data["items"]
         if len(keys) != len(items) or not all(isinstance(key, str) for key in keys):
             raise ValueError("keys and items differ")
+        if len(set(keys)) != len(keys):
+            raise ValueError("a key twice")
         return structures.Mapping(tuple(keys), tuple(map(_structure_from, items)))
     for name, kind in (("tuple", tuple), ("list", list)):
         if name in data:
             return structures.Sequence(kind, tuple(map(_structure_from, data[name])))
     raise ValueError(f"no structure: {data!r}")
-
-
-def _product(shape: tuple[int, ...]) -> int:
-    total = 1
-    for axis in shape:
-        total *= axis
-    return total

@@ -26,15 +26,17 @@ class Rows:
         count: rows.
         columns: for each leaf or array: (array, doubles from row to row, doubles a row).
         values: (index of the input, Value) for each Value among them.
+        index: the numbers of the rows, int64; None: all, in order.
     """
 
-    __slots__ = ("columns", "count", "structure", "values", "width")
+    __slots__ = ("columns", "count", "index", "structure", "values", "width")
 
     def __init__(self, arguments: tuple[Any, ...]) -> None:
         self.count = -1
         self.columns: list[tuple[Floats, int, int]] = []
         self.values: list[tuple[int, Value]] = []
         self.width = 0
+        self.index: npt.NDArray[np.int64] | None = None
         items = []
         for i, arg in enumerate(arguments):
             items.append(self._read(arg, ("argument", i)))
@@ -42,15 +44,11 @@ class Rows:
         if self.count < 0:
             raise ValueError("expected at least one array, whose first axis is the row")
 
-    def part(self, which: Any) -> Rows:
-        """Some of the rows: a slice, or an array of their numbers."""
+    def part(self, numbers: npt.NDArray[np.int64]) -> Rows:
+        """The rows of these numbers; faults name them by these."""
         some: Rows = object.__new__(Rows)
         some.structure, some.values, some.width = self.structure, self.values, self.width
-        some.columns = [
-            (np.ascontiguousarray(array[which]) if stride else array, stride, count)
-            for array, stride, count in self.columns
-        ]
-        some.count = len(range(self.count)[which]) if isinstance(which, slice) else len(which)
+        some.columns, some.count, some.index = self.columns, len(numbers), numbers
         return some
 
     def _read(self, arg: Any, where: tuple[Any, ...]) -> structures.Structure:
@@ -58,6 +56,8 @@ class Rows:
         if isinstance(arg, dict):
             items = [self._read(item, (*where, key)) for key, item in arg.items()]
             return structures.Mapping(tuple(arg), tuple(items))
+        if arg is None or isinstance(arg, (bool, str, bytes)):
+            return structures.Static(arg)
         if isinstance(arg, Value):
             self.values.append((self.width, arg))
             arg = arg.data

@@ -170,3 +170,9 @@ def describe(structure: Structure) -> str:
         return "{" + ", ".join(f"{key!r}: {describe(item)}" for key, item in pairs) + "}"
     inner = ", ".join(map(describe, structure.items))
     return f"({inner})" if issubclass(structure.kind, tuple) else f"[{inner}]"
+
+
+def describe_all(arguments: Structure) -> str:
+    """A tuple of arguments, one by one."""
+    assert isinstance(arguments, Sequence)
+    return ", ".join(map(describe, arguments.items)) or "no arguments"

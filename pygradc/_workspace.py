@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
 from_buffer = ffi.from_buffer
 _DOUBLES = ffi.typeof("double[]")
+_INDEX = ffi.typeof("int64_t[]")
 _ARGUMENTS = ffi.typeof("pg_argument[]")
 
 
@@ -57,7 +58,7 @@ class Workspace:
         self.task.ignore = program._errors == "ignore"
         self.arguments: Any = ()
         self.keep: list[Any] | None = None  # the arrays that `arguments` point to
-        self.results: dict[str, Floats | None] = {}
+        self.results: dict[str, Any] = {}
         self.layout: list[tuple[int, int]] = []
         self.reverse: Reverse | None = None
         self.rows = 0
@@ -72,7 +73,11 @@ class Workspace:
         lib.pg_workspace_poll(self.handle, lib.pg_python_poll, self.stop)
 
     def aim(
-        self, columns: Sequence[tuple[Floats, int, int]], rows: int, reverse: Reverse | None
+        self,
+        columns: Sequence[tuple[Floats, int, int]],
+        rows: int,
+        reverse: Reverse | None,
+        index: Any = None,
     ) -> None:
         """Describe a task over all chunks, without results yet."""
         self.keep = [from_buffer(_DOUBLES, column[0]) for column in columns]
@@ -92,10 +97,13 @@ class Workspace:
             task.reverse = reverse.array if reverse is not None else ffi.NULL
         if self.rows != rows:
             self.rows = task.rows = rows
+        if index is not None:
+            self.results = {"index": index}
+            task.index = from_buffer(_INDEX, index)
 
     def write_to(self, **results: Floats | None) -> None:
         """Let the task fill these arrays: outputs, gradients, partials."""
-        self.results = results
+        self.results.update(results)
         for name, array in results.items():
             if array is not None:
                 setattr(self.task, name, pointer(array))
@@ -106,7 +114,7 @@ class Workspace:
         if self.results:
             self.results = {}
             task = self.task
-            task.outputs = task.gradients = task.partials = ffi.NULL
+            task.outputs = task.gradients = task.partials = task.index = ffi.NULL
             task.first_chunk = 0
 
 

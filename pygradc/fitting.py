@@ -8,6 +8,7 @@ Source: csrc/fit.c, csrc/optim.c.
 
 from __future__ import annotations
 
+import operator
 import time
 from collections.abc import Callable
 from typing import Any
@@ -64,8 +65,10 @@ def fit(
         raise TypeError("fit: expected an optimizer after the arrays, as optim.SGD(parameters, lr)")
     rows = Rows(data)
     program = _program(function, rows, static)
-    if batch_size is None:
-        batch_size = max(rows.count, 1)
+    batch_size = max(rows.count, 1) if batch_size is None else _whole("batch_size", batch_size)
+    epochs = _whole("epochs", epochs)
+    if callback is not None and not callable(callback):
+        raise TypeError(f"fit: callback must be a function, not {type(callback).__name__}")
     if epochs < 0 or batch_size < 1:
         raise ValueError(f"fit: epochs={epochs} and batch_size={batch_size} must be positive")
     if rows.count == 0:
@@ -76,10 +79,19 @@ def fit(
         return _run(loop, order, epochs, callback, bar)
 
 
+def _whole(name: str, value: Any) -> int:
+    try:
+        return operator.index(value)
+    except TypeError:
+        raise TypeError(f"fit: {name} must be a whole number, not {value!r}") from None
+
+
 def _program(function: Any, rows: Rows, static: dict[str, Any]) -> Program:
     if isinstance(function, Compiled):
         program = function._program(rows.structure, static)
-    elif isinstance(function, Program) and not static:
+    elif isinstance(function, Program):
+        if static:
+            raise TypeError(f"fit: a program takes no keyword arguments, got {sorted(static)}")
         program = function
         program._check(rows.structure)
     else:
@@ -186,6 +198,7 @@ class _InC:
         places = [place.get(id(p), _NOWHERE) for p in optimizer.parameters]
         self.data, self.gradients = np.empty(len(places)), np.zeros(len(places))
         self.params = np.empty(program._size.params)
+        self.ahead = False  # of the graph
         self.places = np.array(places, dtype=np.uint32)
         training = self.training = ffi.new("pg_training *")
         training.count = len(places)
@@ -206,28 +219,30 @@ class _InC:
             settings.lr, settings.eps = optimizer.lr, optimizer.eps
             settings.beta1, settings.beta2 = optimizer.betas
             settings.weight_decay, settings.decoupled = optimizer.weight_decay, optimizer.decoupled
-            training.mean, training.square = pointer(optimizer.mean), pointer(optimizer.square)
+            training.mean, training.square = map(self._state, (optimizer.mean, optimizer.square))
             return
         sgd = training.sgd
         sgd.lr, sgd.momentum = optimizer.lr, optimizer.momentum
         sgd.weight_decay = optimizer.weight_decay
         velocity = optimizer._velocity()
-        training.velocity = ffi.NULL if velocity is None else pointer(velocity)
+        training.velocity = ffi.NULL if velocity is None else self._state(velocity)
+
+    def _state(self, array: Any) -> Any:
+        count = len(self.places)
+        if array.shape != (count,) or array.dtype != np.float64 or not array.flags.c_contiguous:
+            raise ValueError(f"fit: the optimizer's state must be {count} float64")
+        return pointer(array)
 
     def run(self, epochs: int, index: Any) -> list[float]:
         losses = np.empty(epochs)
         with Borrowed(self.program) as ws:
-            ws.aim(self.rows.columns, self.rows.count, self.reverse)
-            if index is not None:
-                ws.task.index = ffi.from_buffer("int64_t[]", index)
-            try:
-                self._fit(ws, losses, epochs)
-            finally:
-                ws.task.index = ffi.NULL
+            ws.aim(self.rows.columns, self.rows.count, self.reverse, index)
+            self._fit(ws, losses, epochs)
         return list(map(float, losses))
 
     def _fit(self, ws: Workspace, losses: Floats, epochs: int) -> None:
         program = self.program
+        self.ahead = True
         status = lib.pg_fit(
             program._handle,
             ws.handle,
@@ -241,6 +256,9 @@ class _InC:
             program._fail(status, ws)
 
     def write_back(self) -> None:
+        if not self.ahead:
+            return
+        self.ahead = False
         Scalar._write(self.optimizer.parameters, self.data)
         Scalar._write_grad(self.optimizer.parameters, self.gradients)
         self.optimizer.steps = self.training.steps
@@ -266,9 +284,10 @@ class _InPython:
 
     def _epoch(self, index: Any) -> float:
         total = 0.0
+        numbers = np.arange(self.rows.count) if index is None else index
         for first in range(0, self.rows.count, self.batch_size):
             end = min(first + self.batch_size, self.rows.count)
-            batch = self.rows.part(slice(first, end) if index is None else index[first:end])
+            batch = self.rows.part(numbers[first:end])
             loss = self.program._total(batch, None, mean=True)
             self.optimizer.zero_grad()
             loss.backward()

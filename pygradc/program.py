@@ -183,7 +183,7 @@ class Program:
             children = (*children, *(value for _, value in rows.values))
         else:
             with Borrowed(self) as ws:
-                ws.aim(rows.columns, rows.count, self._reverse(lib.PG_WRT_PARAMS))
+                ws.aim(rows.columns, rows.count, self._reverse(lib.PG_WRT_PARAMS), rows.index)
                 self._sum(ws, scale)
                 totals, derivatives = ws.totals.tolist(), ws.gradients
                 results = [
@@ -365,10 +365,8 @@ class Program:
         """Is this the structure of arguments that was recorded, lists and arrays being alike?"""
         if given == self._inputs or _normal(given) == self._normal:
             return
-        raise ValueError(
-            f"recorded for arguments {structures.describe(self._inputs)}, "
-            f"called with {structures.describe(given)}"
-        )
+        wanted, got = map(structures.describe_all, (self._inputs, given))
+        raise ValueError(f"recorded for {wanted}; called with {got}")
 
     # ---- what it is
 
@@ -382,7 +380,9 @@ class Program:
 
     def __str__(self) -> str:
         """The code, an instruction a line."""
-        labels = {f"p{i}": p.label for i, p in enumerate(self._params) if p.label}
+        labels = {
+            f"p{i}": " ".join(str(p.label).split()) for i, p in enumerate(self._params) if p.label
+        }
         return _code.listing(self._handle, self._name, labels, repr(self))
 
     def to_c(self, name: str = "program") -> str:

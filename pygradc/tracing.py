@@ -8,10 +8,11 @@ One trace runs at a time; the lock is held meanwhile.
 
 from __future__ import annotations
 
+import operator
 import os
 import sys
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any, NoReturn
 
@@ -83,49 +84,57 @@ _COMPARISONS = {  # rich comparison's number: the core's
 }
 _OPPOSITES = lib.PG_NOT_LESS - lib.PG_LESS
 _SIGNS = ["<", "<=", ">", ">="]
+_MEANINGS = [operator.lt, operator.le, operator.gt, operator.ge]
 
 
-_Choice = Callable[[Value, Value, bool], Value]
+def _called(value: Value) -> str:
+    return value._op or ("input" if Scalar._is_traced(value) else "leaf")
 
 
 class Condition:
     """A comparison during a trace; `where` takes it, `&`, `|` and `~` combine it.
 
-    It holds a function (a, b, negated) that gives a where it holds, else b; or the other way round,
-    with a still the first operand, since gradients are summed in the operands' order.
+    Combined ones are comparisons too: of 1.0 or 0.0, which the first chose, with 0.5.
     """
 
-    __slots__ = ("_choose", "_text")
+    __slots__ = ("_kind", "_left", "_right", "_text")
 
-    def __init__(self, choose: _Choice, text: str) -> None:
-        self._choose = choose
-        self._text = text
+    def __init__(self, kind: int, left: Value, right: Value, text: str = "") -> None:
+        self._kind, self._left, self._right = kind, left, right
+        sign = _SIGNS[kind % _OPPOSITES]
+        self._text = text or f"{_called(left)} {sign} {_called(right)}"
 
-    def _joined(self, other: Any, every: bool) -> Condition:
-        """Both, or either; negated, either's opposite or both."""
-        second = _condition(other)
+    def _choose(self, a: Value, b: Value) -> Value:
+        return Scalar._trace_select(self._kind, self._left, self._right, a, b)
 
-        def choose(a: Value, b: Value, negated: bool) -> Value:
-            inner = second._choose(a, b, negated)
-            first = (inner, b) if every != negated else (a, inner)
-            return self._choose(*first, negated)
-
-        return Condition(choose, f"({self._text}) {'&' if every else '|'} ({second._text})")
+    def _number(self) -> Value:
+        return self._choose(Value(1.0), Value(0.0))
 
     def __and__(self, other: Condition | bool) -> Condition:
-        return self._joined(other, every=True)
+        second = _condition(other)
+        both = self._choose(second._number(), Value(0.0))
+        text = f"({self._text}) & ({second._text})"
+        return Condition(lib.PG_GREATER, both, Value(0.5), text)
 
     def __or__(self, other: Condition | bool) -> Condition:
-        return self._joined(other, every=False)
+        second = _condition(other)
+        either = self._choose(Value(1.0), second._number())
+        text = f"({self._text}) | ({second._text})"
+        return Condition(lib.PG_GREATER, either, Value(0.5), text)
 
     __rand__ = __and__
     __ror__ = __or__
 
     def __invert__(self) -> Condition:
-        return Condition(lambda a, b, negated: self._choose(a, b, not negated), f"~({self._text})")
+        opposite = (self._kind + _OPPOSITES) % (2 * _OPPOSITES)
+        return Condition(opposite, self._left, self._right, f"~({self._text})")
 
     def __bool__(self) -> bool:
-        fail("bool()", f"the comparison {self._text!r}", _REMEDIES["bool()"])
+        """Known, and then frozen, only where no input decides."""
+        if Scalar._is_traced(self._left) or Scalar._is_traced(self._right):
+            fail("bool()", f"the comparison {self._text!r}", _REMEDIES["bool()"])
+        opposite, kind = divmod(self._kind, _OPPOSITES)
+        return bool(_MEANINGS[kind](self._left.data, self._right.data)) != bool(opposite)
 
     def __repr__(self) -> str:
         return f"Condition({self._text})"
@@ -139,22 +148,12 @@ def _condition(condition: Any) -> Condition:
         raise TypeError(
             f"where: the condition must be a bool or a comparison, not {type(condition).__name__}"
         )
-    yes, half = Value(float(condition)), Value(0.5)
-    return _compared(yes, _GREATER, half)
-
-
-_GREATER = 4
+    return Condition(lib.PG_GREATER, Value(float(condition)), Value(0.5), str(condition))
 
 
 def _compared(left: Value, comparison: int, right: Value | Number) -> Condition:
-    """The C type calls this for <, <=, > and >= of traced Values."""
-    kind = _COMPARISONS[comparison]
-    first, second = _as_value(left), _as_value(right)
-
-    def choose(a: Value, b: Value, negated: bool) -> Value:
-        return Scalar._trace_select(kind + negated * _OPPOSITES, first, second, a, b)
-
-    return Condition(choose, f"{first._op or 'input'} {_SIGNS[kind]} {second._op or 'leaf'}")
+    """The C type calls this for <, <=, > and >= of Values during a trace."""
+    return Condition(_COMPARISONS[comparison], _as_value(left), _as_value(right))
 
 
 Scalar._adopt_trace(_frozen, _compared)
@@ -180,7 +179,7 @@ def where(condition: Any, a: Value | Number, b: Value | Number) -> Value:
     """
     first, second = _as_value(a), _as_value(b)
     if tracing():
-        return _condition(condition)._choose(first, second, False)
+        return _condition(condition)._choose(first, second)
     if not isinstance(condition, (bool, np.bool_)):
         raise TypeError(
             f"where: the condition must be a bool or a comparison, not {type(condition).__name__}"

@@ -220,7 +220,8 @@ plans = st.lists(
     min_size=3,
     max_size=20,
 )
-EXAMPLES = int(os.environ.get("PYGRADC_EXAMPLES", "600"))
+ALWAYS_THE_SAME = "PYGRADC_EXAMPLES" not in os.environ  # else more, and others each night
+EXAMPLES = int(os.environ.get("PYGRADC_EXAMPLES", "400"))
 
 
 def outcome(call: Callable[[], Any]) -> Any:
@@ -239,7 +240,7 @@ def some_rows(seed: int, count: int, odd: bool) -> Any:
     return rows
 
 
-@settings(max_examples=EXAMPLES, deadline=None)
+@settings(max_examples=EXAMPLES, deadline=None, derandomize=ALWAYS_THE_SAME)
 @given(
     plans,
     st.lists(some_numbers, min_size=2, max_size=3),

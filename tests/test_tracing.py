@@ -389,6 +389,17 @@ def test_combined_conditions_keep_the_order_of_gradients(i: int) -> None:
     check(shared(i, operator.not_), rows, shared(i, operator.invert))
 
 
+def infinite(i: int, no: Callable[[Any], Any]) -> Callable[[Value, Value], Value]:
+    return lambda x, y: chosen(i, no)(x, y) * 1e308 * 10.0
+
+
+@pytest.mark.parametrize("i", CONDITIONS)
+def test_combined_conditions_pass_on_an_infinite_gradient(i: int) -> None:
+    """Once: what isn't chosen gets 0 * inf, and what is chosen doesn't."""
+    rows = np.random.default_rng(i).uniform(-2, 2, (50, 2))
+    check(infinite(i, operator.not_), rows, infinite(i, operator.invert))
+
+
 def nested(x: Value, y: Value) -> Value:
     inner = where(x < y, where(y > 0.5, x * y, y), where(x >= 0.0, x, -y))
     return where(inner > 0.1, inner * inner, inner.sin()) + inner

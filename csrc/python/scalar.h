@@ -37,15 +37,15 @@ typedef struct scalar {
 /* The one default graph and what the type needs of Python; filled in by install and adopt. */
 typedef struct scalar_state {
     pg_graph *graph;
-    PyTypeObject *base;  /* Scalar */
-    PyTypeObject *value; /* the class that operators return */
-    PyObject *construct; /* (self, *args, **kwargs): what Value(...) means beyond one number */
-    PyObject *number;    /* (object) -> float, int, or NotImplemented */
-    PyObject *fail;      /* (status, op, derivative, a, b): raises */
-    PyObject *frozen;    /* (value, what): raises TraceError */
-    PyObject *condition; /* (left, comparison, right): a comparison during a trace */
-    int tracing;         /* a trace is under way */
-    size_t adorned;      /* objects that the GC tracks because something hangs on them */
+    PyTypeObject *base;    /* Scalar */
+    PyTypeObject *value;   /* the class that operators return */
+    PyObject *construct;   /* (self, *args, **kwargs): what Value(...) means beyond one number */
+    PyObject *number;      /* (object) -> float, int, or NotImplemented */
+    PyObject *fail;        /* (status, op, derivative, a, b): raises */
+    PyObject *frozen;      /* (value, what): raises TraceError */
+    PyObject *condition;   /* (left, comparison, right): a comparison during a trace */
+    unsigned long tracing; /* the thread in which a trace is under way, or 0 */
+    size_t adorned;        /* objects that the GC tracks because something hangs on them */
 } scalar_state;
 
 extern scalar_state scalar_global;
@@ -102,8 +102,14 @@ int scalar_check_traced(PyObject *self, const char *what);
 int scalar_is_traced(PyObject *object);
 extern PyMethodDef scalar_trace_methods[];
 
+/* Is a trace under way, in this thread? */
+static inline int scalar_tracing(void) {
+    return PG_UNLIKELY(scalar_global.tracing != 0) &&
+           scalar_global.tracing == PyThread_get_thread_ident();
+}
+
 static inline int scalar_may_read(PyObject *self, const char *what) {
-    return PG_LIKELY(!scalar_global.tracing) ? 0 : scalar_check_traced(self, what);
+    return scalar_tracing() ? scalar_check_traced(self, what) : 0;
 }
 
 /* scalar_attrs.c, scalar_calls.c */

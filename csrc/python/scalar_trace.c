@@ -25,7 +25,7 @@ int scalar_check_traced(PyObject *self, const char *what) {
 static PyObject *trace_begin(PyObject *module, PyObject *none) {
     (void)module, (void)none;
     pg_trace_begin(scalar_global.graph);
-    scalar_global.tracing = 1;
+    scalar_global.tracing = PyThread_get_thread_ident();
     Py_RETURN_NONE;
 }
 
@@ -52,7 +52,7 @@ static PyObject *trace_input(PyObject *module, PyObject *none) {
 /* _is_traced(object) -> bool */
 static PyObject *is_traced(PyObject *module, PyObject *object) {
     (void)module;
-    int traced = scalar_global.tracing ? scalar_is_traced(object) : 0;
+    int traced = scalar_tracing() ? scalar_is_traced(object) : 0;
     return traced < 0 ? NULL : PyBool_FromLong(traced);
 }
 

@@ -459,7 +459,7 @@ static PyObject *slot_float(PyObject *self) {
 /* Every Value is true, as objects are; during a trace the question would freeze the answer. */
 static int slot_bool(PyObject *self) { return scalar_may_read(self, "bool()") < 0 ? -1 : 1; }
 
-/* A comparison of what a trace's inputs decide: not a bool, but an object that says so. */
+/* A comparison during a trace: not a bool, but an object that is one where no input decides. */
 static PyObject *traced_comparison(PyObject *left, PyObject *right, int op) {
     return PyObject_CallFunction(scalar_global.condition, "OiO", left, op, right);
 }
@@ -471,11 +471,7 @@ static PyObject *scalar_richcompare(PyObject *left, PyObject *right, int op) {
     int found = scalar_operand(right, &operand, NULL);
     if (found < 0) return NULL;
     if (found == 0) Py_RETURN_NOTIMPLEMENTED;
-    if (PG_UNLIKELY(scalar_global.tracing)) {
-        int traced = scalar_is_traced(left);
-        if (traced == 0) traced = scalar_is_traced(right);
-        if (traced != 0) return traced < 0 ? NULL : traced_comparison(left, right, op);
-    }
+    if (scalar_tracing()) return traced_comparison(left, right, op);
     double a = scalar_node((scalar *)left)->data;
     double b = operand.id != 0 ? pg_node_data(scalar_global.graph, operand.id) : operand.number;
     Py_RETURN_RICHCOMPARE(a, b, op);

@@ -1,0 +1,108 @@
+"""Do the examples run, print what they promise, and do what they are there to show?"""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+import pygradc
+from pygradc import Value
+
+ROOT = Path(pygradc.__file__).resolve().parent.parent
+EXAMPLES = ROOT / "examples"
+
+
+def run(name: str, *arguments: str) -> str:
+    """In a process of its own, as one types it; what it printed."""
+    done = subprocess.run(
+        [sys.executable, str(EXAMPLES / name), *arguments],
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        capture_output=True, text=True, timeout=60,
+    )  # fmt: skip
+    assert done.returncode == 0 and done.stderr == "", done.stderr
+    return done.stdout
+
+
+@pytest.fixture
+def embedding() -> Any:
+    """The example as a fresh module: tables as drawn, nothing recorded."""
+    spec = importlib.util.spec_from_file_location("embedding", EXAMPLES / "embedding.py")
+    assert spec is not None and spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def test_embedding_learns_words() -> None:
+    out = run("embedding.py", "--steps", "1500")
+    losses = [float(x) for x in re.findall(r"^step +\d+  loss ([\d.]+)$", out, re.M)]
+    assert len(losses) == 10
+    assert losses[-1] < 0.8 < 1.2 < losses[0]
+    assert "\n7 programs" in out
+    eager, recorded = map(float, re.findall(r"^a step \w+: ([\d.]+) ms$", out, re.M))
+    assert recorded < eager
+    (sampled,) = re.findall(r"^sampled: (.*)$", out, re.M)
+    assert set(sampled) <= set("abcdefghijklmnopqrstuvwxyz ") and len(sampled.split()) > 8
+
+
+@pytest.mark.parametrize("steps", ["0", "3"])
+def test_embedding_takes_any_number_of_steps(steps: str) -> None:
+    assert "sampled:" in run("embedding.py", "--steps", steps)
+
+
+def gradients(rows: list[list[Value]]) -> Any:
+    return np.array([[p.grad for p in row] for row in rows])
+
+
+def test_embedding_gradients_reach_exactly_the_rows_that_were_passed(embedding: Any) -> None:
+    for word in ("one", "two", "seven", "six"):  # "two" by the program that "one" made
+        for p in embedding.parameters:
+            p.grad = 0.0
+        embedding.loss(*embedding.rows_and_targets(word)).backward()
+        passed = {0, *(embedding.NUMBER[letter] for letter in word)}
+        reached = gradients(embedding.tokens).any(axis=1)
+        assert set(np.flatnonzero(reached).tolist()) == passed
+        places = gradients(embedding.places).any(axis=1)
+        assert places.tolist() == [i <= len(word) for i in range(embedding.LONGEST)]
+        assert all(gradients(table).all() for table in (embedding.output, embedding.content))
+    assert len(embedding.loss.programs) == 2
+
+
+def losses_and_gradients(embedding: Any, function: Any, words: list[str]) -> Any:
+    results = []
+    for word in words:
+        for p in embedding.parameters:
+            p.grad = 0.0
+        mean = function(*embedding.rows_and_targets(word))
+        mean.backward()
+        results.append([mean.data, *(p.grad for p in embedding.parameters)])
+    return np.array(results)
+
+
+def test_embedding_recorded_is_eager_to_the_last_bit(embedding: Any) -> None:
+    """But for the order in which the gradients of a row that is passed twice are added up."""
+    repeating = {word for word in embedding.WORDS if len(set(word)) < len(word)}
+    once = [word for word in embedding.WORDS if word not in repeating]
+    recorded, eager = embedding.loss, embedding.loss.__wrapped__
+    ours, theirs = (losses_and_gradients(embedding, f, once) for f in (recorded, eager))
+    assert ours.tobytes() == theirs.tobytes()
+    twice = sorted(repeating)
+    ours, theirs = (losses_and_gradients(embedding, f, twice) for f in (recorded, eager))
+    assert ours[:, 0].tobytes() == theirs[:, 0].tobytes()
+    np.testing.assert_allclose(ours, theirs, rtol=1e-11, atol=1e-14)
+
+
+def test_embedding_keeps_one_program_a_length(embedding: Any) -> None:
+    for word in embedding.WORDS:
+        embedding.loss(*embedding.rows_and_targets(word))
+    lengths = {len(word) for word in embedding.WORDS}
+    assert len(embedding.loss.programs) == len(lengths) <= embedding.LONGEST
+    assert len(set(map(len, embedding.loss.programs))) == len(lengths)

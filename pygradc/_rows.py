@@ -56,7 +56,7 @@ class Rows:
         if isinstance(arg, dict):
             items = [self._read(item, (*where, key)) for key, item in arg.items()]
             return structures.Mapping(tuple(arg), tuple(items))
-        if arg is None or isinstance(arg, (bool, str, bytes)):
+        if isinstance(arg, bool):
             return structures.Static(arg)
         if isinstance(arg, Value):
             self.values.append((self.width, arg))

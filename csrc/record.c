@@ -30,13 +30,18 @@ pg_status pg_trace_input(pg_graph *graph, pg_node_id *id_ret) {
     return status;
 }
 
-/* A node of these operands that only a recording understands; its data are known only if theirs
- * are. */
+static bool all_alive(const pg_graph *graph, const pg_node_id *ids, size_t count) {
+    for (size_t i = 0; i < count; i++)
+        if (!pg_alive(graph, ids[i])) return false;
+    return true;
+}
+
+/* A node of these living operands that only a recording understands; its data are known only if
+ * theirs are. */
 static pg_status add_symbol(pg_graph *graph, pg_node_id *id_ret, pg_wide_kind kind, double data,
                             const pg_node_id *operands, size_t count) {
     for (size_t i = 0; i < count; i++)
-        if (!pg_alive(graph, operands[i])) return PG_ERR_BAD_NODE;
-        else if (isnan(graph->nodes[operands[i]].data)) data = NAN;
+        if (isnan(graph->nodes[operands[i]].data)) data = NAN;
     pg_status status = pg_graph_wide(graph, id_ret, data, operands, NULL, count);
     if (status == PG_OK) graph->nodes[*id_ret].of.wide->kind = kind;
     return status;
@@ -44,8 +49,9 @@ static pg_status add_symbol(pg_graph *graph, pg_node_id *id_ret, pg_wide_kind ki
 
 pg_status pg_trace_select(pg_graph *graph, pg_node_id *id_ret, int compare, pg_node_id left,
                           pg_node_id right, pg_node_id a, pg_node_id b) {
-    if (compare < 0 || compare >= PG_COMPARE_COUNT) return PG_ERR_BAD_OP;
     const pg_node_id operands[] = {a, b, left, right};
+    if (compare < 0 || compare >= PG_COMPARE_COUNT) return PG_ERR_BAD_OP;
+    if (!all_alive(graph, operands, 4)) return PG_ERR_BAD_NODE;
     const pg_node *nodes = graph->nodes;
     const bool holds = pg_compares(compare, nodes[left].data, nodes[right].data);
     return add_symbol(graph, id_ret, (pg_wide_kind)(PG_WIDE_SELECT + compare),
@@ -53,6 +59,7 @@ pg_status pg_trace_select(pg_graph *graph, pg_node_id *id_ret, int compare, pg_n
 }
 
 pg_status pg_trace_detach(pg_graph *graph, pg_node_id *id_ret, pg_node_id a) {
+    if (!pg_alive(graph, a)) return PG_ERR_BAD_NODE;
     return add_symbol(graph, id_ret, PG_WIDE_DETACH, graph->nodes[a].data, &a, 1);
 }
 
@@ -60,7 +67,7 @@ pg_status pg_graph_where(pg_graph *graph, pg_node_id *id_ret, int condition, pg_
                          pg_node_id b) {
     const pg_node_id children[] = {a, b};
     const double locals[] = {condition ? 1.0 : 0.0, condition ? 0.0 : 1.0};
-    if (!pg_alive(graph, a) || !pg_alive(graph, b)) return PG_ERR_BAD_NODE;
+    if (!all_alive(graph, children, 2)) return PG_ERR_BAD_NODE;
     pg_status status =
         pg_graph_wide(graph, id_ret, graph->nodes[condition ? a : b].data, children, locals, 2);
     if (status == PG_OK) graph->nodes[*id_ret].of.wide->kind = PG_WIDE_CHOICE;

@@ -162,10 +162,6 @@ pg_status pg_reverse_uniform(const pg_program *program, pg_workspace *ws, const 
 
 /* ---- Blocks of rows -------------------------------------------------------------------------- */
 
-static size_t row_number(const pg_task *task, size_t row) {
-    return task->index != NULL ? (size_t)task->index[row] : row;
-}
-
 /* The row with which the task's arrays begin. */
 static size_t first_row(const pg_task *task) {
     return pg_chunk_start(task->rows, task->first_chunk);
@@ -229,8 +225,10 @@ pg_status pg_reverse_block(pg_workspace *ws, pg_block *block, const pg_reverse *
 }
 
 void pg_note_fault(pg_workspace *ws, const pg_task *task, const pg_block *block, size_t first) {
-    const size_t row = row_number(task, first_row(task) + first + block->fault_lane);
-    ws->fault = (pg_replay_fault){(int64_t)row, block->fault};
+    const size_t place = first + block->fault_lane;
+    const int64_t row =
+        task->index != NULL ? task->index[place] : (int64_t)(first_row(task) + place);
+    ws->fault = (pg_replay_fault){row, block->fault};
 }
 
 pg_status pg_forward_block(const pg_program *program, pg_workspace *ws, const pg_task *task,

@@ -158,8 +158,12 @@ bool pg_program_is_sound(const pg_program *p, uint8_t *seen) {
     memset(seen, 0, p->length);
     for (size_t i = 0; i < p->import_count; i++)
         if (p->imports[i] >= p->uniform_slots) return false;
-    for (size_t i = 0; i < p->length; i++)
+    size_t pairs = 0; /* shared by instructions, they could be worth many times the file's size */
+    for (size_t i = 0; i < p->length; i++) {
         if (!instr_is_sound(p, &p->code[i], i >= p->uniform_length)) return false;
+        pairs += p->code[i].count;
+    }
+    if (pairs > p->pair_count) return false;
     for (size_t i = 0; i < p->output_count; i++)
         if (p->outputs[i] >= p->row_slots || pg_import_of(p, p->outputs[i]) != PG_NO_VALUE ||
             !order_is_sound(p, seen, i))

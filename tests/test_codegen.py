@@ -499,7 +499,9 @@ def test_a_name_that_means_something_to_c_will_do(name, compiler, tmp_path):
 
 
 @each_compiler
-@pytest.mark.parametrize("name", ["<lambda>", "a */ b", "a /* b", "*\\\n/", "a\nb", "größe", "??/"])
+@pytest.mark.parametrize(
+    "name", ["<lambda>", "a */ b", "a /* b", "*\\\n/", "a\nb", "größe", "??/", "!!<!!-"]
+)
 def test_whatever_the_functions_name_the_file_compiles(name, compiler, tmp_path):
     """It stands in a comment, which it must not end."""
 

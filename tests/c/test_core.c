@@ -5,9 +5,13 @@
  *   test_memory.c   reference counts, release, reuse
  *   test_bulk.c     sums, layers, optimisers
  *   test_failure.c  allocations that fail, ids and ops that don't exist
+ *   test_record.c   what a trace becomes: parameters, passes, code
+ *   test_replay.c   are replays what ordinary nodes give, bit for bit, however rows are cut
+ *   test_save.c     programs to bytes and back, and bytes that are no program
  *
- * Meant to run under AddressSanitizer and UBSan, in a few seconds; no arguments. */
+ * Meant to run under AddressSanitizer and UBSan, in some seconds; no arguments. */
 #include "testing.h"
+#include <time.h>
 
 static int failures = 0; /* of the test that runs */
 
@@ -17,14 +21,18 @@ bool check(bool ok, const char *expression, const char *file, int line) {
 }
 
 int main(void) {
-    const test_case *lists[] = {op_tests, sweep_tests, memory_tests, bulk_tests, failure_tests};
+    const test_case *lists[] = {op_tests,      sweep_tests,  memory_tests, bulk_tests,
+                                failure_tests, record_tests, replay_tests, save_tests};
     int passed = 0, failed = 0;
     setvbuf(stdout, NULL, _IOLBF, BUFSIZ); /* nothing is lost when a sanitizer ends the program */
     for (size_t i = 0; i < LENGTH(lists); i++) {
         for (const test_case *test = lists[i]; test->run != NULL; test++) {
             failures = 0;
             seed(1);
+            clock_t c0 = clock();
             test->run();
+            if ((double)(clock() - c0) / CLOCKS_PER_SEC > 0.1)
+                printf("%s %.2f\n", test->name, (double)(clock() - c0) / CLOCKS_PER_SEC);
             pg_alloc_fail_at(0);
             if (failures > 0) printf("FAILED %s: %d checks\n", test->name, failures);
             failures > 0 ? failed++ : passed++;

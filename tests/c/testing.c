@@ -27,6 +27,8 @@ double uniform(double lo, double hi) {
 
 bool same_bits(double a, double b) { return memcmp(&a, &b, sizeof a) == 0; }
 
+bool same_number(double a, double b) { return same_bits(a, b) || (isnan(a) && isnan(b)); }
+
 bool near(double a, double b, double relative) {
     return fabs(a - b) <= relative * (fabs(b) > 1.0 ? fabs(b) : 1.0);
 }
@@ -230,4 +232,327 @@ double *reference_gradients(const pg_graph *graph, pg_node_id root) {
     for (size_t i = count; i-- > 0;) spend(graph, grads, order[i]);
     free(order);
     return grads;
+}
+
+/* ---- functions to record ------------------------------------------------------------------ */
+
+static uint32_t values_of(const recipe *r) { return (uint32_t)(r->inputs + r->params + r->count); }
+
+static double most_of(const recipe *r, uint32_t value) {
+    const size_t given = r->inputs + r->params;
+    return value < given ? 2.0 : r->lines[value - given].most;
+}
+
+/* How large this line's result can be; rough, for random_recipe. */
+static double bound(const recipe *r, const line *it) {
+    const double a = most_of(r, it->a), b = most_of(r, it->b);
+    switch (it->op) {
+    case PG_OP_LEAF: return fabs(it->number);
+    case PG_OP_ADD: return a + b;
+    case PG_OP_MUL: return a * b;
+    case PG_OP_RELU:
+    case PG_OP_ABS:
+    case PG_OP_DETACH: return a;
+    case PG_OP_MAXIMUM:
+    case PG_OP_MINIMUM:
+    case PG_OP_SELECT: return fmax(a, b);
+    case PG_OP_POWN:
+    case PG_OP_POW:
+    case PG_OP_EXP: return 1e9;
+    default: return 2.0;
+    }
+}
+
+static uint32_t add_line(recipe *r, line it) {
+    it.most = bound(r, &it);
+    r->lines[r->count++] = it;
+    return values_of(r) - 1;
+}
+
+static uint32_t add_op(recipe *r, int op, uint32_t a, uint32_t b) {
+    return add_line(r, (line){.op = op, .a = a, .b = b});
+}
+
+static uint32_t add_constant(recipe *r, double value) {
+    return add_line(r, (line){.op = PG_OP_LEAF, .number = value});
+}
+
+/* Any value that isn't large; half the time one of the last. */
+static uint32_t any_value(const recipe *r) {
+    const size_t count = values_of(r);
+    uint32_t value;
+    do value = (uint32_t)(count > 8 && below(2) ? count - 1 - below(8) : below(count));
+    while (most_of(r, value) > 8.0);
+    return value;
+}
+
+/* An op of any values. They are drawn one after the other, the same with every compiler. */
+static uint32_t add_any_op(recipe *r, int op) {
+    static const double powers[] = {2.0, 3.0, 0.0, 1.0, -1.0, -2.0, 0.5, 2.5};
+    line it = {.op = op, .a = any_value(r)};
+    it.b = any_value(r);
+    it.number = powers[below(LENGTH(powers))];
+    return add_line(r, it);
+}
+
+/* Within (0.5, 1.5). */
+static uint32_t add_positive(recipe *r) {
+    uint32_t share = add_op(r, PG_OP_SIGMOID, any_value(r), 0);
+    return add_op(r, PG_OP_ADD, share, add_constant(r, 0.5));
+}
+
+static uint32_t add_chain(recipe *r) {
+    uint32_t sum = below(3) ? any_value(r) : add_any_op(r, PG_OP_MUL);
+    for (size_t i = 1 + below(4); i > 0; i--) {
+        uint32_t product = add_any_op(r, PG_OP_MUL);
+        sum = below(4) ? add_op(r, PG_OP_ADD, sum, product) : add_op(r, PG_OP_ADD, product, sum);
+    }
+    return sum;
+}
+
+static uint32_t add_select(recipe *r) {
+    line it = {.op = PG_OP_SELECT, .a = any_value(r)};
+    it.b = any_value(r);
+    it.left = any_value(r);
+    it.right = any_value(r);
+    it.compare = (int)below(PG_COMPARE_COUNT);
+    return add_line(r, it);
+}
+
+/* The same, where no value is an error. */
+static uint32_t add_safe_op(recipe *r, int op) {
+    uint32_t value = add_any_op(r, op);
+    line *it = &r->lines[r->count - 1];
+    if (op == PG_OP_POWN && it->number >= 0.0 && it->number == floor(it->number)) return value;
+    if (op != PG_OP_LOG && op != PG_OP_SQRT && op != PG_OP_POW && op != PG_OP_POWN) return value;
+    line again = *it;
+    r->count--;
+    again.a = add_positive(r);
+    return add_line(r, again);
+}
+
+static void add_lines(recipe *r) {
+    static const double constants[] = {1.0, 2.0, -1.0, -0.0, 0.0, 0.75};
+    const size_t kind = below(12);
+    uint32_t value = 0;
+    if (kind == 0) add_constant(r, constants[below(LENGTH(constants))]);
+    else if (kind == 1) add_line(r, (line){.op = PG_OP_DETACH, .a = any_value(r)});
+    else if (kind == 2) add_select(r);
+    else if (kind < 5) value = add_chain(r);
+    else if (kind < 7) value = add_any_op(r, kind == 5 ? PG_OP_ADD : PG_OP_MUL);
+    else value = add_safe_op(r, 1 + (int)below((size_t)pg_op_count()));
+    if (value != 0) add_op(r, below(2) ? PG_OP_TANH : PG_OP_SIN, value, 0); /* small again */
+}
+
+/* Add up the values that no line uses, so that the last line needs everything. */
+static void add_up_the_rest(recipe *r) {
+    bool *used = must_alloc(values_of(r), sizeof *used);
+    for (size_t i = 0; i < r->count; i++) {
+        const line *it = &r->lines[i];
+        if (it->op != PG_OP_LEAF)
+            used[it->a] = used[it->b] = used[it->left] = used[it->right] = true;
+    }
+    const uint32_t count = values_of(r);
+    uint32_t sum = count - 1;
+    for (uint32_t i = 0; i + 1 < count; i++)
+        if (!used[i]) sum = add_op(r, PG_OP_ADD, sum, i);
+    free(used);
+}
+
+static recipe new_recipe(size_t inputs, size_t params, size_t count, size_t outputs) {
+    enum { most_at_once = 16 };
+    recipe r = {.inputs = inputs, .params = params, .outputs = outputs};
+    r.lines = must_alloc(2 * (count + most_at_once) + inputs + params, sizeof *r.lines);
+    return r;
+}
+
+static void choose_ends(recipe *r) {
+    for (size_t i = 0; i < r->outputs; i++)
+        r->ends[i] = i == 0 || below(4) ? values_of(r) - 1 - (uint32_t)i : any_value(r);
+}
+
+recipe random_recipe(size_t inputs, size_t params, size_t count, size_t outputs) {
+    recipe r = new_recipe(inputs, params, count, outputs);
+    if (inputs + params == 0) add_constant(&r, 1.5);
+    while (r.count < count || values_of(&r) <= outputs) add_lines(&r);
+    if (below(2)) add_up_the_rest(&r);
+    choose_ends(&r);
+    return r;
+}
+
+recipe reckless_recipe(size_t inputs, size_t count, size_t outputs) {
+    recipe r = new_recipe(inputs, 0, count, outputs);
+    while (r.count < count) {
+        const int op = (int)below((size_t)pg_op_count() + 1);
+        if (op == 0) add_select(&r);
+        else add_any_op(&r, op);
+        r.lines[r.count - 1].most = 0.0; /* who cares */
+    }
+    choose_ends(&r);
+    return r;
+}
+
+void recipe_free(recipe *r) { free(r->lines); }
+
+/* ---- recording them ----------------------------------------------------------------------- */
+
+static pg_status trace_line(pg_graph *graph, pg_node_id *id_ret, const line *it,
+                            const pg_node_id *ids) {
+    switch (it->op) {
+    case PG_OP_LEAF: return pg_graph_leaf(graph, id_ret, it->number);
+    case PG_OP_DETACH: return pg_trace_detach(graph, id_ret, ids[it->a]);
+    case PG_OP_SELECT:
+        return pg_trace_select(graph, id_ret, it->compare, ids[it->left], ids[it->right],
+                               ids[it->a], ids[it->b]);
+    case PG_OP_POWN: return pg_graph_number(graph, id_ret, it->op, ids[it->a], it->number);
+    default: return apply(graph, id_ret, it->op, ids[it->a], ids[it->b]);
+    }
+}
+
+static void find_params(const recipe *r, uint32_t *param_of_ret, const pg_program *program,
+                        const pg_node_id *ids) {
+    const pg_node_id *sources = pg_program_sources(program);
+    for (size_t i = 0; i < pg_program_measure(program).params; i++)
+        for (uint32_t k = 0; k < r->params; k++)
+            if (ids[r->inputs + k] == sources[i]) param_of_ret[i] = k;
+}
+
+pg_program *recipe_record(const recipe *r, uint32_t *param_of_ret, unsigned passes, int fast) {
+    pg_graph *graph = new_graph();
+    pg_node_id *ids = must_alloc(values_of(r), sizeof *ids), ends[MOST_OUTPUTS];
+    pg_program *program = NULL;
+    for (size_t i = 0; i < r->params; i++) ids[r->inputs + i] = leaf(graph, 1.0);
+    pg_trace_begin(graph);
+    pg_status status = PG_OK;
+    for (size_t i = 0; i < r->inputs; i++) must(pg_trace_input(graph, &ids[i]));
+    for (size_t i = 0; status == PG_OK && i < r->count; i++)
+        status = trace_line(graph, &ids[r->inputs + r->params + i], &r->lines[i], ids);
+    for (size_t i = 0; i < r->outputs; i++) ends[i] = ids[r->ends[i]];
+    if (status == PG_OK)
+        must(pg_record(graph, &program, ids, r->inputs, ends, r->outputs, passes, fast));
+    pg_trace_end(graph);
+    if (program != NULL && param_of_ret != NULL) find_params(r, param_of_ret, program, ids);
+    pg_graph_free(graph);
+    free(ids);
+    return program;
+}
+
+pg_program *must_record(const recipe *r, uint32_t *param_of_ret, unsigned passes, int fast) {
+    pg_program *program = recipe_record(r, param_of_ret, passes, fast);
+    must(program != NULL ? PG_OK : PG_ERR_DOMAIN);
+    return program;
+}
+
+/* ---- and computing them on ordinary nodes ------------------------------------------------- */
+
+eager eager_new(const recipe *r, bool split) {
+    eager e = {.recipe = r, .graph = new_graph(), .split = split};
+    e.ids = must_alloc(values_of(r), sizeof *e.ids);
+    e.uses = must_alloc(2 * r->count + r->outputs, sizeof *e.uses);
+    for (size_t i = 0; i < r->inputs + r->params; i++) e.ids[i] = leaf(e.graph, 0.0);
+    return e;
+}
+
+void eager_free(eager *e) {
+    pg_graph_free(e->graph);
+    free(e->ids);
+    free(e->uses);
+}
+
+static bool is_param(const recipe *r, uint32_t value) {
+    return value >= r->inputs && value < r->inputs + r->params;
+}
+
+/* The node through which a gradient comes to this value. */
+static pg_node_id operand_node(eager *e, uint32_t value) {
+    if (!e->split || !is_param(e->recipe, value)) return e->ids[value];
+    const uint32_t param = value - (uint32_t)e->recipe->inputs;
+    pg_node_id id = leaf(e->graph, pg_node_data(e->graph, e->ids[value]));
+    e->uses[e->use_count++] = (param_use){param, id};
+    return id;
+}
+
+static bool holds(int compare, double left, double right) {
+    switch (compare) {
+    case PG_LESS: return left < right;
+    case PG_LESS_EQUAL: return left <= right;
+    case PG_GREATER: return left > right;
+    case PG_GREATER_EQUAL: return left >= right;
+    case PG_NOT_LESS: return !(left < right);
+    case PG_NOT_LESS_EQUAL: return !(left <= right);
+    case PG_NOT_GREATER: return !(left > right);
+    default: return !(left >= right);
+    }
+}
+
+/* As where() of a bool does: both are children, and one gets the gradient. */
+static pg_status choose(eager *e, pg_node_id *id_ret, const line *it) {
+    const double left = pg_node_data(e->graph, e->ids[it->left]);
+    const bool first = holds(it->compare, left, pg_node_data(e->graph, e->ids[it->right]));
+    const pg_node_id children[] = {operand_node(e, it->a), operand_node(e, it->b)};
+    const double locals[] = {first ? 1.0 : 0.0, first ? 0.0 : 1.0};
+    return pg_graph_wide(e->graph, id_ret, pg_node_data(e->graph, children[!first]), children,
+                         locals, 2);
+}
+
+static pg_status compute(eager *e, pg_node_id *id_ret, const line *it) {
+    const pg_op_info *info = pg_op_describe(it->op);
+    if (it->op == PG_OP_LEAF) return pg_graph_leaf(e->graph, id_ret, it->number);
+    if (it->op == PG_OP_DETACH)
+        return pg_graph_leaf(e->graph, id_ret, pg_node_data(e->graph, e->ids[it->a]));
+    if (it->op == PG_OP_SELECT) return choose(e, id_ret, it);
+    const pg_node_id a = operand_node(e, it->a);
+    if (info->takes_number) return pg_graph_number(e->graph, id_ret, it->op, a, it->number);
+    return apply(e->graph, id_ret, it->op, a, info->arity == 2 ? operand_node(e, it->b) : 0);
+}
+
+/* A value, after those that it is made of, from left to right. */
+static void reach(eager *e, uint32_t value) {
+    if (e->ids[value] != 0 || e->status != PG_OK) return;
+    const line *it = &e->recipe->lines[value - e->recipe->inputs - e->recipe->params];
+    const pg_op_info *info = pg_op_describe(it->op);
+    if (it->op != PG_OP_LEAF) reach(e, it->a);
+    if (it->op == PG_OP_SELECT || (info != NULL && info->arity == 2)) reach(e, it->b);
+    if (it->op == PG_OP_SELECT) {
+        reach(e, it->left);
+        reach(e, it->right);
+    }
+    if (e->status == PG_OK) e->status = compute(e, &e->ids[value], it);
+}
+
+/* Give back the nodes of the row before. */
+static void forget(eager *e) {
+    const size_t given = e->recipe->inputs + e->recipe->params;
+    for (size_t i = values_of(e->recipe); i-- > given;) {
+        if (e->ids[i] != 0) pg_graph_release(e->graph, e->ids[i]);
+        e->ids[i] = 0;
+    }
+    while (e->use_count > 0) pg_graph_release(e->graph, e->uses[--e->use_count].id);
+}
+
+pg_status eager_forward(eager *e, const double *inputs, const double *params) {
+    const recipe *r = e->recipe;
+    forget(e);
+    e->status = PG_OK;
+    for (size_t i = 0; i < r->inputs; i++) pg_node_set_data(e->graph, e->ids[i], inputs[i]);
+    for (size_t i = 0; i < r->params; i++)
+        pg_node_set_data(e->graph, e->ids[r->inputs + i], params[i]);
+    for (size_t i = 0; i < r->outputs; i++) reach(e, r->ends[i]);
+    return e->status;
+}
+
+pg_status eager_backward(eager *e, double *inputs_ret, double *params_ret, size_t output) {
+    const recipe *r = e->recipe;
+    const size_t given = r->inputs + r->params;
+    for (size_t i = 0; i < given; i++) pg_node_set_grad(e->graph, e->ids[i], 0.0);
+    for (size_t i = 0; i < e->use_count; i++) pg_node_set_grad(e->graph, e->uses[i].id, 0.0);
+    pg_status status = pg_backward(e->graph, e->ids[r->ends[output]]);
+    for (size_t i = 0; i < r->inputs; i++) inputs_ret[i] = pg_node_grad(e->graph, e->ids[i]);
+    for (size_t i = 0; params_ret != NULL && i < r->params; i++)
+        params_ret[i] = pg_node_grad(e->graph, e->ids[r->inputs + i]);
+    return status;
+}
+
+double eager_output(const eager *e, size_t output) {
+    return pg_node_data(e->graph, e->ids[e->recipe->ends[output]]);
 }

@@ -18,7 +18,8 @@ typedef struct test_case {
 } test_case;
 
 /* One list a file, ended by a row of zeros. */
-extern const test_case op_tests[], sweep_tests[], memory_tests[], bulk_tests[], failure_tests[];
+extern const test_case op_tests[], sweep_tests[], memory_tests[], bulk_tests[], failure_tests[],
+    record_tests[], replay_tests[], save_tests[];
 
 #define TEST(function) {#function, function}
 #define LENGTH(array) (sizeof(array) / sizeof((array)[0]))
@@ -28,6 +29,7 @@ extern const test_case op_tests[], sweep_tests[], memory_tests[], bulk_tests[], 
 bool check(bool ok, const char *expression, const char *file, int line);
 
 bool same_bits(double a, double b);
+bool same_number(double a, double b);           /* the same bits, or both nan */
 bool near(double a, double b, double relative); /* relative to the larger of |b| and 1 */
 
 /* splitmix64: the same numbers everywhere. */
@@ -73,5 +75,67 @@ void snapshot_free(snapshot *before);
 size_t reference_order(const pg_graph *graph, pg_node_id *order_ret, pg_node_id root);
 /* What the gradients will be after pg_backward, by slot. The caller frees them. */
 double *reference_gradients(const pg_graph *graph, pg_node_id root);
+
+/* ---- functions to record ------------------------------------------------------------------ */
+
+/* One line of a function: op(a, b), where a and b are values that come before it. */
+typedef struct line {
+    int op;               /* a row of ops.def; PG_OP_LEAF, a constant; PG_OP_SELECT, PG_OP_DETACH */
+    uint32_t a, b;        /* values */
+    uint32_t left, right; /* SELECT: left < right ? a : b, or another comparison */
+    int compare;
+    double number; /* a constant, or the 2 of a ** 2 */
+    double most;   /* no result is larger than this */
+} line;
+
+enum { MOST_OUTPUTS = 3 };
+
+/* A function in straight lines. Its values are counted through: inputs, parameters, lines. */
+typedef struct recipe {
+    line *lines;
+    size_t inputs, params, count, outputs;
+    uint32_t ends[MOST_OUTPUTS]; /* the values that are outputs */
+} recipe;
+
+/* count lines or more, of all ops, diamonds and chains of multiply-add among them; the outputs need
+ * some of them, or all. For inputs and parameters within (-2, 2) no op and no derivative is an
+ * error. recipe_free when done. */
+recipe random_recipe(size_t inputs, size_t params, size_t count, size_t outputs);
+/* Any op of any values, so that rows fail; no parameters, no constants, no detach. */
+recipe reckless_recipe(size_t inputs, size_t count, size_t outputs);
+void recipe_free(recipe *r);
+
+/* Trace and record it. Out: param_of_ret  for each parameter of the program the recipe's, or NULL.
+ * Returns: NULL if the trace itself is an error. */
+pg_program *recipe_record(const recipe *r, uint32_t *param_of_ret, unsigned passes, int fast);
+/* The same, for recipes and memory that don't fail. */
+pg_program *must_record(const recipe *r, uint32_t *param_of_ret, unsigned passes, int fast);
+
+/* A use of a parameter that has a leaf of its own. */
+typedef struct param_use {
+    uint32_t param;
+    pg_node_id id;
+} param_use;
+
+/* The second opinion: the function on ordinary nodes, anew for each row. */
+typedef struct eager {
+    const recipe *recipe;
+    pg_graph *graph;
+    pg_node_id *ids; /* of each value that the outputs need; 0 for the others */
+    bool split;      /* give each use of a parameter a leaf of its own, and list them */
+    param_use *uses;
+    size_t use_count;
+    pg_status status; /* the first error */
+} eager;
+
+eager eager_new(const recipe *r, bool split);
+void eager_free(eager *e);
+/* Compute one row: the outputs' nodes are then e->ids[r->ends[...]].
+ * Returns: PG_OK, or an op's error; pg_graph_fault(e->graph) has more. */
+pg_status eager_forward(eager *e, const double *inputs, const double *params);
+/* One output's gradients, from 0. Out: inputs_ret  one an input;  params_ret  one a parameter, or
+ * NULL. Returns: as pg_backward. */
+pg_status eager_backward(eager *e, double *inputs_ret, double *params_ret, size_t output);
+double eager_output(const eager *e, size_t output);
 
 #endif

@@ -1,0 +1,798 @@
+/* test_record.c - what a trace becomes: which nodes are parameters, constants and inputs, what each
+ * pass makes of the code, what can't be recorded, and that the graph is afterwards as it was. */
+#include "testing.h"
+
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum {
+    exact_passes = PG_PASS_FOLD | PG_PASS_HOIST | PG_PASS_FUSE,
+    all_passes = exact_passes | PG_PASS_SHARE | PG_PASS_POWERS
+};
+
+/* ---- a trace under way ---------------------------------------------------------------------- */
+
+/* Two parameters, and a trace with two inputs. The nodes that the test adds go with the graph. */
+typedef struct trace {
+    pg_graph *graph;
+    pg_node_id w, v, inputs[2], x, y;
+} trace;
+
+static trace trace_new(void) {
+    trace t = {.graph = new_graph()};
+    t.w = leaf(t.graph, 3.0);
+    t.v = leaf(t.graph, 5.0);
+    pg_trace_begin(t.graph);
+    for (size_t i = 0; i < 2; i++) CHECK(pg_trace_input(t.graph, &t.inputs[i]) == PG_OK);
+    t.x = t.inputs[0];
+    t.y = t.inputs[1];
+    return t;
+}
+
+static pg_program *record(const trace *t, const pg_node_id *outputs, size_t count,
+                          unsigned passes) {
+    pg_program *program = NULL;
+    pg_status status = pg_record(t->graph, &program, t->inputs, 2, outputs, count, passes, 0);
+    if (!CHECK(status == PG_OK && program != NULL)) abort();
+    return program;
+}
+
+static pg_program *record_one(const trace *t, pg_node_id output, unsigned passes) {
+    return record(t, &output, 1, passes);
+}
+
+static void trace_free(trace *t) {
+    pg_trace_end(t->graph);
+    pg_graph_free(t->graph);
+}
+
+static pg_node_id add(const trace *t, pg_node_id a, pg_node_id b) {
+    return binary(t->graph, PG_OP_ADD, a, b);
+}
+
+static pg_node_id mul(const trace *t, pg_node_id a, pg_node_id b) {
+    return binary(t->graph, PG_OP_MUL, a, b);
+}
+
+static pg_node_id power(const trace *t, pg_node_id a, double exponent) {
+    pg_node_id id = 0;
+    CHECK(pg_graph_number(t->graph, &id, PG_OP_POWN, a, exponent) == PG_OK);
+    return id;
+}
+
+static pg_node_id constant(const trace *t, double data) { return leaf(t->graph, data); }
+
+static pg_node_id detach(const trace *t, pg_node_id a) {
+    pg_node_id id = 0;
+    CHECK(pg_trace_detach(t->graph, &id, a) == PG_OK);
+    return id;
+}
+
+static pg_node_id choose(const trace *t, int compare, pg_node_id left, pg_node_id right,
+                         pg_node_id a, pg_node_id b) {
+    pg_node_id id = 0;
+    CHECK(pg_trace_select(t->graph, &id, compare, left, right, a, b) == PG_OK);
+    return id;
+}
+
+/* ---- the code ------------------------------------------------------------------------------- */
+
+/* Instructions' names with a space behind each: "mul add ". */
+static void names_of(char *text_ret, size_t room, const pg_instr *code, size_t count) {
+    size_t length = 0;
+    text_ret[0] = '\0';
+    for (size_t i = 0; i < count; i++)
+        length +=
+            (size_t)snprintf(text_ret + length, room - length, "%s ", pg_instr_name(code[i].op));
+}
+
+/* Has the program this code: uniform part, rows' part? Prints what it has if not. */
+static bool code_is(const pg_program *program, const char *uniform, const char *rows) {
+    const pg_program_size size = pg_program_measure(program);
+    const pg_instr *code = pg_program_code(program);
+    char text[2][400];
+    names_of(text[0], sizeof text[0], code, size.uniform_instrs);
+    names_of(text[1], sizeof text[1], code + size.uniform_instrs, size.row_instrs);
+    const bool same = strcmp(text[0], uniform) == 0 && strcmp(text[1], rows) == 0;
+    if (!same) printf("code: \"%s\", \"%s\"\n", text[0], text[1]);
+    return same;
+}
+
+/* Record one output with these passes; is this the code? */
+static bool becomes(const trace *t, pg_node_id output, unsigned passes, const char *uniform,
+                    const char *rows) {
+    pg_program *program = record_one(t, output, passes);
+    const bool same = code_is(program, uniform, rows);
+    pg_program_free(program);
+    return same;
+}
+
+static bool sizes_are(const pg_program *program, pg_program_size expected) {
+    const pg_program_size size = pg_program_measure(program);
+    return size.inputs == expected.inputs && size.params == expected.params &&
+           size.outputs == expected.outputs && size.constants == expected.constants &&
+           size.imports == expected.imports && size.uniform_slots == expected.uniform_slots &&
+           size.row_slots == expected.row_slots && size.uniform_instrs == expected.uniform_instrs &&
+           size.row_instrs == expected.row_instrs && size.pairs == expected.pairs &&
+           size.fast == expected.fast;
+}
+
+/* The outputs at x = 2, y = -7, w = 3, v = 5, in the order that the program has w and v in. */
+static void replay_once(const pg_program *program, double *outputs_ret) {
+    const double inputs[] = {2.0, -7.0};
+    const pg_argument argument = {inputs, 2, pg_program_measure(program).inputs};
+    const pg_task task = {.arguments = &argument,
+                          .argument_count = 1,
+                          .rows = 1,
+                          .last_chunk = 1,
+                          .outputs = outputs_ret};
+    double params[2] = {3.0, 5.0};
+    if (pg_program_measure(program).params > 0 && pg_program_sources(program)[0] == 2)
+        params[0] = 5.0, params[1] = 3.0;
+    pg_workspace *ws = pg_workspace_new(program, -1);
+    CHECK(ws != NULL && pg_replay_begin(program, ws, params, 0) == PG_OK);
+    CHECK(pg_replay(program, ws, &task) == PG_OK);
+    pg_workspace_free(ws);
+}
+
+static double value_of(const trace *t, pg_node_id output, unsigned passes) {
+    pg_program *program = record_one(t, output, passes);
+    double value = 0.0;
+    replay_once(program, &value);
+    pg_program_free(program);
+    return value;
+}
+
+/* ---- what is recorded ----------------------------------------------------------------------- */
+
+static void sizes_of_a_small_program(void) {
+    trace t = trace_new();
+    const pg_node_id inner = add(&t, mul(&t, t.w, t.w), constant(&t, 2.0));
+    const pg_node_id top = unary(t.graph, PG_OP_TANH, add(&t, mul(&t, inner, t.x), t.v));
+    pg_program *plain = record_one(&t, top, 0), *all = record_one(&t, top, exact_passes);
+    CHECK(code_is(plain, "", "mul add mul add tanh "));
+    CHECK(sizes_are(plain, (pg_program_size){.inputs = 2,
+                                             .params = 2,
+                                             .outputs = 1,
+                                             .constants = 1,
+                                             .imports = 3,
+                                             .uniform_slots = 3,
+                                             .row_slots = 10,
+                                             .row_instrs = 5}));
+    CHECK(code_is(all, "dot ", "dot tanh "));
+    CHECK(sizes_are(all, (pg_program_size){.inputs = 2,
+                                           .params = 2,
+                                           .outputs = 1,
+                                           .constants = 1,
+                                           .uniform_slots = 4,
+                                           .row_slots = 4,
+                                           .uniform_instrs = 1,
+                                           .row_instrs = 2,
+                                           .pairs = 2}));
+    pg_program *fast = NULL;
+    CHECK(pg_record(t.graph, &fast, t.inputs, 2, &top, 1, 0, 1) == PG_OK);
+    CHECK(pg_program_measure(fast).fast == 1);
+    pg_program_free(plain);
+    pg_program_free(all);
+    pg_program_free(fast);
+    pg_program_free(NULL);
+    trace_free(&t);
+}
+
+static void only_what_is_reached_is_recorded(void) {
+    trace t = trace_new();
+    const pg_node_id used = add(&t, t.x, t.w);
+    mul(&t, used, t.v);
+    mul(&t, constant(&t, 2.0), t.y);
+    for (unsigned passes = 0; passes <= all_passes; passes++) {
+        pg_program *program = record_one(&t, used, passes);
+        CHECK(code_is(program, "", "add "));
+        CHECK(sizes_are(program, (pg_program_size){.inputs = 2,
+                                                   .params = 1,
+                                                   .outputs = 1,
+                                                   .imports = 1,
+                                                   .uniform_slots = 1,
+                                                   .row_slots = 4,
+                                                   .row_instrs = 1}));
+        pg_program_free(program);
+    }
+    trace_free(&t);
+}
+
+/* What lived before the trace is a parameter, whatever it was made of, once. */
+static void captured_nodes_are_parameters(void) {
+    trace t = {.graph = new_graph()};
+    pg_node_id old[4], wide;
+    for (size_t i = 0; i < 3; i++) old[i] = leaf(t.graph, 1.0 + (double)i);
+    old[3] = mul(&t, old[0], old[1]);
+    CHECK(pg_graph_wide(t.graph, &wide, 9.0, old, NULL, 2) == PG_OK);
+    pg_trace_begin(t.graph);
+    for (size_t i = 0; i < 2; i++) CHECK(pg_trace_input(t.graph, &t.inputs[i]) == PG_OK);
+    const pg_node_id first = add(&t, mul(&t, t.inputs[1], old[2]), mul(&t, old[3], old[2]));
+    const pg_node_id outputs[] = {first, add(&t, add(&t, first, wide), old[0])};
+    const pg_node_id expected[] = {old[2], old[3], wide, old[0]};
+    for (unsigned passes = 0; passes <= all_passes; passes++) {
+        pg_program *program = record(&t, outputs, 2, passes);
+        const pg_node_id *sources = pg_program_sources(program);
+        CHECK(pg_program_measure(program).params == LENGTH(expected));
+        CHECK(memcmp(sources, expected, sizeof expected) == 0);
+        pg_program_free(program);
+    }
+    trace_free(&t);
+}
+
+/* A slot that an old node has left is a new node's when it is filled again. */
+static void nodes_in_reused_slots_are_new(void) {
+    trace t = trace_new();
+    const pg_node_id old = t.v;
+    pg_graph_release(t.graph, old);
+    const pg_node_id two = constant(&t, 2.0), sum = add(&t, t.x, two);
+    CHECK(two == old);
+    pg_program *program = record_one(&t, sum, 0);
+    CHECK(pg_program_measure(program).params == 0);
+    CHECK(pg_program_measure(program).constants == 1 && pg_program_constants(program)[0] == 2.0);
+    pg_program_free(program);
+    trace_free(&t);
+}
+
+static void outputs_of_any_kind(void) {
+    trace t = trace_new();
+    const pg_node_id top = unary(t.graph, PG_OP_ABS, t.y), two = constant(&t, 2.0);
+    const pg_node_id outputs[] = {t.x, t.w, two, top, top, t.w, mul(&t, t.v, t.w), t.y};
+    const double expected[] = {2.0, 3.0, 2.0, 7.0, 7.0, 3.0, 15.0, -7.0};
+    for (unsigned passes = 0; passes <= all_passes; passes++) {
+        double found[LENGTH(outputs)];
+        pg_program *program = record(&t, outputs, LENGTH(outputs), passes);
+        replay_once(program, found);
+        CHECK(memcmp(found, expected, sizeof expected) == 0);
+        const uint32_t *slots = pg_program_outputs(program);
+        CHECK(slots[0] == 0 && slots[7] == 1 && slots[3] == slots[4]);
+        if (passes & PG_PASS_HOIST) CHECK(code_is(program, "mul ", "abs copy copy copy copy "));
+        else CHECK(code_is(program, "", "abs mul copy copy copy "));
+        pg_program_free(program);
+    }
+    trace_free(&t);
+}
+
+static void no_inputs_no_outputs(void) {
+    trace t = trace_new();
+    const pg_node_id square = mul(&t, t.w, t.w);
+    for (unsigned passes = 0; passes <= all_passes; passes++) {
+        pg_program *program = NULL;
+        double value = 0.0;
+        CHECK(pg_record(t.graph, &program, NULL, 0, &square, 1, passes, 0) == PG_OK);
+        CHECK(pg_program_measure(program).inputs == 0);
+        replay_once(program, &value);
+        CHECK(value == 9.0);
+        pg_program_free(program);
+        program = NULL;
+        CHECK(pg_record(t.graph, &program, t.inputs, 2, NULL, 0, passes, 0) == PG_OK);
+        CHECK(sizes_are(program, (pg_program_size){.inputs = 2, .row_slots = 2}));
+        replay_once(program, NULL);
+        pg_program_free(program);
+    }
+    trace_free(&t);
+}
+
+static void instructions_have_names(void) {
+    for (int op = 1; op <= pg_op_count(); op++)
+        CHECK(strcmp(pg_instr_name(op), pg_op_describe(op)->name) == 0);
+    CHECK(strcmp(pg_instr_name(PG_OP_DOT), "dot") == 0);
+    CHECK(pg_instr_name(0) == NULL && pg_instr_name(-1) == NULL && pg_instr_name(1000) == NULL);
+    CHECK(pg_instr_name(PG_OP_LEAF) == NULL && pg_instr_name(PG_OP_WIDE) == NULL);
+}
+
+/* ---- fold ----------------------------------------------------------------------------------- */
+
+static void fold_computes_ops_of_constants(void) {
+    trace t = trace_new();
+    const pg_node_id six = mul(&t, constant(&t, 2.0), constant(&t, 3.0));
+    const pg_node_id ends[] = {add(&t, t.x, power(&t, six, 2.0)), power(&t, six, 2.0)};
+    CHECK(becomes(&t, ends[0], 0, "", "mul pown add "));
+    CHECK(becomes(&t, ends[0], PG_PASS_HOIST, "mul pown ", "add "));
+    CHECK(becomes(&t, ends[1], PG_PASS_FOLD, "", "copy "));
+    pg_program *program = record_one(&t, ends[0], PG_PASS_FOLD);
+    CHECK(code_is(program, "", "add ") && pg_program_measure(program).constants == 1);
+    CHECK(pg_program_constants(program)[0] == 36.0);
+    pg_program_free(program);
+    trace_free(&t);
+}
+
+static void fold_merges_equal_constants(void) {
+    trace t = trace_new();
+    const double constants[] = {2.0, 0.0, 2.0, -0.0, 2.0, NAN, NAN};
+    pg_node_id top = t.x;
+    for (size_t i = 0; i < LENGTH(constants); i++) top = add(&t, top, constant(&t, constants[i]));
+    pg_program *plain = record_one(&t, top, 0), *folded = record_one(&t, top, PG_PASS_FOLD);
+    CHECK(pg_program_measure(plain).constants == LENGTH(constants));
+    CHECK(pg_program_measure(folded).constants == 4);
+    for (size_t i = 0; i < 4; i++)
+        CHECK(same_number(pg_program_constants(folded)[i], (double[]){2.0, 0.0, -0.0, NAN}[i]));
+    pg_program_free(plain);
+    pg_program_free(folded);
+    trace_free(&t);
+}
+
+/* A select is not computed while it is traced, nor is a detached value: what is made of them must
+ * not be taken from there. */
+static void fold_knows_what_the_trace_does_not(void) {
+    trace t = trace_new();
+    const pg_node_id two = constant(&t, 2.0), three = constant(&t, 3.0);
+    const pg_node_id chosen = choose(&t, PG_LESS, two, three, two, three);
+    const pg_node_id detached = detach(&t, two);
+    for (unsigned passes = 0; passes <= all_passes; passes++) {
+        CHECK(value_of(&t, detached, passes) == 2.0);
+        CHECK(value_of(&t, chosen, passes) == 2.0);
+        CHECK(value_of(&t, add(&t, chosen, three), passes) == 5.0);
+        CHECK(value_of(&t, add(&t, detached, three), passes) == 5.0);
+        CHECK(value_of(&t, mul(&t, add(&t, detached, three), t.x), passes) == 10.0);
+        CHECK(value_of(&t, mul(&t, detach(&t, detach(&t, three)), detached), passes) == 6.0);
+    }
+    trace_free(&t);
+}
+
+/* ---- hoist ---------------------------------------------------------------------------------- */
+
+static void hoist_moves_what_no_input_reaches(void) {
+    trace t = trace_new();
+    const pg_node_id part = unary(t.graph, PG_OP_TANH, mul(&t, t.w, constant(&t, 2.0)));
+    const pg_node_id top = mul(&t, add(&t, t.x, part), detach(&t, add(&t, part, t.v)));
+    CHECK(becomes(&t, top, 0, "", "mul tanh add add detach mul "));
+    CHECK(becomes(&t, top, PG_PASS_HOIST, "mul tanh add detach ", "add mul "));
+    pg_program *program = record_one(&t, top, PG_PASS_HOIST);
+    const uint32_t *imports = pg_program_imports(program);
+    CHECK(pg_program_measure(program).imports == 2); /* the tanh, the detached sum */
+    CHECK(imports[0] == 4 && imports[1] == 6);       /* after one constant and two parameters */
+    pg_program_free(program);
+    trace_free(&t);
+}
+
+static void hoist_moves_selects_of_parameters(void) {
+    trace t = trace_new();
+    const pg_node_id of_params = choose(&t, PG_LESS, t.w, t.v, t.w, t.v);
+    const pg_node_id by_input = choose(&t, PG_LESS, t.x, t.v, t.w, t.v);
+    CHECK(becomes(&t, of_params, PG_PASS_HOIST, "select ", "copy "));
+    CHECK(becomes(&t, by_input, PG_PASS_HOIST, "", "select "));
+    trace_free(&t);
+}
+
+/* ---- fuse ----------------------------------------------------------------------------------- */
+
+/* The only dot of a program. */
+static const pg_instr *find_dot(const pg_program *program) {
+    const pg_program_size size = pg_program_measure(program);
+    const pg_instr *found = NULL;
+    for (size_t i = 0; i < size.uniform_instrs + size.row_instrs; i++) {
+        const pg_instr *instr = &pg_program_code(program)[i];
+        if (instr->op != PG_OP_DOT) continue;
+        CHECK(found == NULL);
+        found = instr;
+    }
+    return found;
+}
+
+/* Is the sum one dot, with these flags, slot to start from, and pairs? */
+static void check_dot(const trace *t, pg_node_id sum, unsigned passes, int shape, uint32_t start,
+                      const pg_pair *pairs, uint32_t count) {
+    pg_program *program = record_one(t, sum, passes);
+    const pg_instr *dot = find_dot(program);
+    if (CHECK(dot != NULL) && CHECK(dot->shape == shape && dot->count == count)) {
+        if (shape & PG_DOT_STARTS) CHECK(dot->a == start);
+        for (uint32_t i = 0; i < count; i++) {
+            const pg_pair pair = pg_program_pairs(program)[dot->first + i];
+            CHECK(pair.left == pairs[i].left && pair.right == pairs[i].right);
+        }
+    }
+    pg_program_free(program);
+    CHECK(same_bits(value_of(t, sum, passes), value_of(t, sum, passes & ~(unsigned)PG_PASS_FUSE)));
+}
+
+/* Inputs are row slots 0 and 1; parameters are uniform slots in order of first reach. */
+static void fuse_makes_dots_of_chains(void) {
+    trace t = trace_new();
+    const unsigned fuse = PG_PASS_FUSE;
+    const pg_node_id wx = mul(&t, t.w, t.x), yv = mul(&t, t.y, t.v);
+    check_dot(&t, add(&t, wx, yv), fuse, PG_DOT_WEIGHTED, 0, (pg_pair[]){{0, 0}, {1, 1}}, 2);
+    check_dot(&t, add(&t, t.x, mul(&t, t.w, t.x)), fuse, PG_DOT_WEIGHTED | PG_DOT_STARTS, 0,
+              (pg_pair[]){{0, 0}}, 1);
+    check_dot(&t, add(&t, mul(&t, t.w, t.x), t.y), fuse, PG_DOT_WEIGHTED | PG_DOT_STARTS, 1,
+              (pg_pair[]){{0, 0}}, 1);
+    check_dot(&t, add(&t, add(&t, t.v, mul(&t, t.x, t.w)), mul(&t, t.y, t.w)), fuse,
+              PG_DOT_WEIGHTED | PG_DOT_STARTS | PG_DOT_UNIFORM_START, 0,
+              (pg_pair[]){{1, 0}, {1, 1}}, 2);
+    check_dot(&t, add(&t, t.v, mul(&t, t.x, t.y)), fuse, PG_DOT_STARTS | PG_DOT_UNIFORM_START, 0,
+              (pg_pair[]){{0, 1}}, 1);
+    check_dot(&t, add(&t, mul(&t, t.x, t.x), mul(&t, t.w, t.y)), fuse, 0, 0,
+              (pg_pair[]){{0, 0}, {2, 1}}, 2); /* w is an import */
+    check_dot(&t, add(&t, t.w, mul(&t, t.w, t.v)), fuse | PG_PASS_HOIST, PG_DOT_STARTS, 0,
+              (pg_pair[]){{0, 1}}, 1);
+    trace_free(&t);
+}
+
+static void fuse_takes_layers_whole(void) {
+    trace t = trace_new();
+    const pg_operand weights[] = {node(t.w), node(t.v), node(t.v), node(t.w)};
+    const pg_operand inputs[] = {node(t.x), node(t.y)}, biases[] = {node(t.v), node(t.w)};
+    pg_node_id ids[2];
+    CHECK(pg_graph_layer(t.graph, ids, PG_OP_TANH, weights, biases, inputs, 2, 2) == PG_OK);
+    pg_program *program = record(&t, ids, 2, PG_PASS_FUSE);
+    CHECK(code_is(program, "", "dot tanh dot tanh "));
+    CHECK(pg_program_measure(program).imports == 0 && pg_program_measure(program).pairs == 4);
+    pg_program_free(program);
+    trace_free(&t);
+}
+
+static void fuse_leaves_what_others_use(void) {
+    trace t = trace_new();
+    const pg_node_id product = mul(&t, t.x, t.y), sum = add(&t, t.w, product);
+    const pg_node_id inner = add(&t, t.w, mul(&t, t.x, t.y));
+    const pg_node_id outer = add(&t, inner, mul(&t, t.y, t.y));
+    const pg_node_id twice = mul(&t, t.x, t.y);
+    CHECK(becomes(&t, mul(&t, sum, product), PG_PASS_FUSE, "", "mul add mul "));
+    CHECK(becomes(&t, outer, PG_PASS_FUSE, "", "dot "));
+    CHECK(becomes(&t, mul(&t, outer, inner), PG_PASS_FUSE, "", "dot dot mul "));
+    CHECK(becomes(&t, add(&t, twice, twice), PG_PASS_FUSE, "", "mul add "));
+    CHECK(becomes(&t, add(&t, t.x, t.y), PG_PASS_FUSE, "", "add "));
+    CHECK(becomes(&t, add(&t, t.x, add(&t, t.y, t.w)), PG_PASS_FUSE, "", "add add "));
+    pg_program *program = record(&t, (pg_node_id[]){outer, inner}, 2, PG_PASS_FUSE);
+    CHECK(code_is(program, "", "dot dot "));
+    pg_program_free(program);
+    trace_free(&t);
+}
+
+/* (a + p) + tanh(a) * y: as one dot, a would get its gradient from the sum before the one from
+ * tanh. Where a is a constant, nobody cares. */
+static void fuse_keeps_the_order_of_gradients(void) {
+    trace t = trace_new();
+    const pg_node_id a[] = {t.x, constant(&t, 0.5)};
+    for (size_t i = 0; i < 2; i++) {
+        const pg_node_id inner = add(&t, a[i], mul(&t, t.y, t.y));
+        const pg_node_id top = add(&t, inner, mul(&t, unary(t.graph, PG_OP_TANH, a[i]), t.y));
+        CHECK(becomes(&t, top, 0, "", "mul add tanh mul add "));
+        CHECK(becomes(&t, top, PG_PASS_FUSE, "", i == 0 ? "mul add tanh mul add " : "tanh dot "));
+    }
+    trace_free(&t);
+}
+
+/* ---- share, powers -------------------------------------------------------------------------- */
+
+static void share_merges_equal_ops(void) {
+    trace t = trace_new();
+    const pg_node_id one = power(&t, unary(t.graph, PG_OP_TANH, t.x), 2.0);
+    const pg_node_id other = power(&t, unary(t.graph, PG_OP_TANH, t.x), 2.0);
+    CHECK(becomes(&t, add(&t, one, other), 0, "", "tanh pown tanh pown add "));
+    CHECK(becomes(&t, add(&t, one, other), PG_PASS_SHARE, "", "tanh pown add "));
+    const pg_node_id cube = power(&t, unary(t.graph, PG_OP_TANH, t.x), 3.0);
+    CHECK(becomes(&t, add(&t, one, cube), PG_PASS_SHARE, "", "tanh pown pown add "));
+    const pg_node_id order = add(&t, mul(&t, t.x, t.y), mul(&t, t.y, t.x));
+    CHECK(becomes(&t, order, PG_PASS_SHARE, "", "mul mul add "));
+    trace_free(&t);
+}
+
+static void share_compares_whole_selects(void) {
+    trace t = trace_new();
+    const pg_node_id first = choose(&t, PG_LESS, t.x, t.y, t.w, t.v);
+    const pg_node_id others[] = {
+        choose(&t, PG_LESS, t.x, t.y, t.w, t.v), choose(&t, PG_LESS, t.y, t.x, t.w, t.v),
+        choose(&t, PG_LESS, t.x, t.x, t.w, t.v), choose(&t, PG_LESS_EQUAL, t.x, t.y, t.w, t.v),
+        choose(&t, PG_LESS, t.x, t.y, t.v, t.w)};
+    for (size_t i = 0; i < LENGTH(others); i++)
+        CHECK(becomes(&t, add(&t, first, others[i]), PG_PASS_SHARE, "",
+                      i == 0 ? "select add " : "select select add "));
+    trace_free(&t);
+}
+
+static void powers_are_products_and_reciprocals(void) {
+    trace t = trace_new();
+    const pg_node_id square = power(&t, t.x, 2.0), inverse = power(&t, t.x, -1.0);
+    CHECK(becomes(&t, square, 0, "", "pown ") && becomes(&t, inverse, 0, "", "pown "));
+    CHECK(becomes(&t, square, PG_PASS_POWERS, "", "mul "));
+    CHECK(becomes(&t, inverse, PG_PASS_POWERS, "", "recip "));
+    CHECK(becomes(&t, power(&t, t.x, 3.0), PG_PASS_POWERS, "", "pown "));
+    CHECK(becomes(&t, binary(t.graph, PG_OP_POW, t.x, t.w), PG_PASS_POWERS, "", "pow "));
+    CHECK(value_of(&t, square, PG_PASS_POWERS) == 4.0);
+    CHECK(value_of(&t, inverse, PG_PASS_POWERS) == 0.5);
+    pg_program *program = record_one(&t, inverse, PG_PASS_POWERS);
+    CHECK(pg_program_measure(program).constants == 0);
+    pg_program_free(program);
+    trace_free(&t);
+}
+
+/* Whatever passes are made, and in any combination: the same function of small integers. */
+static void passes_keep_the_meaning(void) {
+    trace t = trace_new();
+    const pg_node_id two = constant(&t, 2.0), four = mul(&t, two, constant(&t, 2.0));
+    const pg_node_id part = add(&t, mul(&t, t.w, t.v), four); /* 19 */
+    const pg_node_id square = power(&t, add(&t, t.x, t.y), 2.0);
+    const pg_node_id again = power(&t, add(&t, t.x, t.y), 2.0); /* 25 */
+    const pg_node_id sum = add(&t, add(&t, part, mul(&t, square, t.w)), mul(&t, again, t.v));
+    const pg_node_id chosen = choose(&t, PG_GREATER, sum, part, detach(&t, sum), t.y);
+    for (unsigned passes = 0; passes <= all_passes; passes++)
+        CHECK(value_of(&t, chosen, passes) == 19.0 + 75.0 + 125.0);
+    trace_free(&t);
+}
+
+/* ---- what only a recording understands ------------------------------------------------------ */
+
+static void selects_note_their_comparison(void) {
+    trace t = trace_new();
+    for (int compare = 0; compare < PG_COMPARE_COUNT; compare++) {
+        pg_program *program = record_one(&t, choose(&t, compare, t.y, t.x, t.x, t.w), exact_passes);
+        const pg_instr instr = pg_program_code(program)[0];
+        CHECK(code_is(program, "", "select ") && instr.shape == compare && instr.count == 1);
+        CHECK(instr.a == 0 && instr.b == 2 && instr.dst == 3);
+        CHECK(pg_program_pairs(program)[instr.first].left == 1);
+        CHECK(pg_program_pairs(program)[instr.first].right == 0);
+        pg_program_free(program);
+    }
+    trace_free(&t);
+}
+
+static void selects_and_detach_of_bad_operands(void) {
+    trace t = trace_new();
+    pg_node_id id = 0, bad[] = {0, 1000, UINT32_MAX};
+    snapshot before = snapshot_take(t.graph);
+    CHECK(pg_trace_select(t.graph, &id, -1, t.x, t.x, t.x, t.x) == PG_ERR_BAD_OP);
+    CHECK(pg_trace_select(t.graph, &id, PG_COMPARE_COUNT, t.x, t.x, t.x, t.x) == PG_ERR_BAD_OP);
+    for (size_t i = 0; i < LENGTH(bad); i++) {
+        CHECK(pg_trace_detach(t.graph, &id, bad[i]) == PG_ERR_BAD_NODE);
+        CHECK(pg_trace_select(t.graph, &id, 0, bad[i], t.x, t.x, t.x) == PG_ERR_BAD_NODE);
+        CHECK(pg_trace_select(t.graph, &id, 0, t.x, bad[i], t.x, t.x) == PG_ERR_BAD_NODE);
+        CHECK(pg_trace_select(t.graph, &id, 0, t.x, t.x, bad[i], t.x) == PG_ERR_BAD_NODE);
+        CHECK(pg_trace_select(t.graph, &id, 0, t.x, t.x, t.x, bad[i]) == PG_ERR_BAD_NODE);
+    }
+    CHECK(snapshot_holds(&before, t.graph));
+    snapshot_free(&before);
+    trace_free(&t);
+}
+
+static void what_depends_on_an_input(void) {
+    trace t = trace_new();
+    const pg_node_id two = constant(&t, 2.0), of_params = mul(&t, mul(&t, t.w, t.v), two);
+    const pg_node_id of_input = unary(t.graph, PG_OP_TANH, add(&t, of_params, t.x));
+    const pg_node_id no[] = {t.w, two, of_params, detach(&t, of_params),
+                             choose(&t, PG_LESS, t.w, t.v, two, of_params)};
+    const pg_node_id yes[] = {t.x,
+                              t.y,
+                              of_input,
+                              mul(&t, of_params, of_input),
+                              detach(&t, of_input),
+                              power(&t, t.x, 0.0),
+                              choose(&t, PG_LESS, t.w, t.x, t.w, t.v),
+                              choose(&t, PG_LESS, t.w, t.v, t.w, t.x)};
+    for (size_t i = 0; i < LENGTH(no); i++) CHECK(pg_trace_depends(t.graph, no[i]) == 0);
+    for (size_t i = 0; i < LENGTH(yes); i++) CHECK(pg_trace_depends(t.graph, yes[i]) == 1);
+    for (long n = 1; n <= 2; n++) {
+        pg_alloc_fail_at(n);
+        CHECK(pg_trace_depends(t.graph, of_input) == -1);
+        pg_alloc_fail_at(0);
+        CHECK(pg_trace_depends(t.graph, of_input) == 1);
+    }
+    pg_trace_end(t.graph);
+    CHECK(pg_trace_depends(t.graph, of_input) == 0); /* no inputs any more */
+    pg_graph_free(t.graph);
+}
+
+static void check_untraceable(const trace *t, pg_node_id bad, int op) {
+    pg_program *program = NULL;
+    const pg_node_id outputs[] = {t->x, mul(t, add(t, t->x, bad), t->w)};
+    snapshot before = snapshot_take(t->graph);
+    CHECK(pg_record(t->graph, &program, t->inputs, 2, outputs, 2, exact_passes, 0) ==
+          PG_ERR_UNTRACEABLE);
+    CHECK(program == NULL && pg_graph_fault(t->graph).op == op);
+    CHECK(snapshot_holds(&before, t->graph));
+    CHECK(pg_record(t->graph, &program, t->inputs, 2, outputs, 1, exact_passes, 0) == PG_OK);
+    pg_program_free(program); /* of what doesn't need the bad node */
+    snapshot_free(&before);
+}
+
+static void closures_and_given_derivatives_are_untraceable(void) {
+    trace t = trace_new();
+    pg_node_id wide, bare, closed = unary(t.graph, PG_OP_TANH, t.y);
+    const double locals[] = {1.0, 2.0};
+    CHECK(pg_graph_wide(t.graph, &wide, 0.5, t.inputs, locals, 2) == PG_OK);
+    CHECK(pg_graph_wide(t.graph, &bare, 0.5, NULL, NULL, 0) == PG_OK);
+    t.graph->nodes[closed].flags |= PG_FLAG_CLOSURE;
+    check_untraceable(&t, wide, PG_OP_WIDE);
+    check_untraceable(&t, bare, PG_OP_WIDE);
+    check_untraceable(&t, closed, PG_OP_TANH);
+    trace_free(&t);
+}
+
+/* ---- the graph afterwards ------------------------------------------------------------------- */
+
+static bool is_clean(const pg_graph *graph) {
+    bool clean = true;
+    for (size_t i = 1; i < graph->used; i++)
+        clean = clean && (graph->nodes[i].flags & (PG_FLAG_OLD | PG_FLAG_INPUT)) == 0;
+    return clean;
+}
+
+static void a_trace_leaves_the_graph_as_it_was(void) {
+    for (size_t round = 0; round < 30; round++) {
+        pg_graph *graph = new_graph();
+        pg_node_id ids[60], inputs[2], extra[3];
+        random_graph(graph, ids, LENGTH(ids));
+        snapshot before = snapshot_take(graph);
+        pg_trace_begin(graph);
+        for (size_t i = 0; i < 2; i++) CHECK(pg_trace_input(graph, &inputs[i]) == PG_OK);
+        extra[0] = binary(graph, PG_OP_MUL, inputs[0], ids[below(LENGTH(ids))]);
+        extra[1] = binary(graph, PG_OP_ADD, ids[below(LENGTH(ids))], inputs[1]);
+        extra[2] = binary(graph, PG_OP_ADD, extra[0], extra[1]);
+        pg_program *program = NULL;
+        CHECK(pg_record(graph, &program, inputs, 2, extra, 3, (unsigned)below(all_passes + 1), 0) ==
+              PG_OK);
+        if (below(2)) pg_trace_end(graph); /* before the nodes go, or after */
+        release_all(graph, extra, 3);
+        release_all(graph, inputs, 2);
+        pg_trace_end(graph);
+        CHECK(is_clean(graph) && snapshot_holds(&before, graph));
+        CHECK(consistent(graph, ids, LENGTH(ids)));
+        pg_program_free(program);
+        snapshot_free(&before);
+        pg_graph_free(graph);
+    }
+}
+
+/* ---- allocations that fail ------------------------------------------------------------------ */
+
+/* What is needed for the calls that may run out of memory, and what they make. */
+typedef struct scene {
+    recipe recipe;
+    pg_graph *graph;
+    pg_node_id ids[200], inputs[2], outputs[2];
+    pg_program *program;
+    pg_reverse *reverse[2];
+    pg_workspace *ws;
+    uint8_t *bytes;
+    size_t byte_count;
+} scene;
+
+static void scene_trace(scene *s) {
+    s->graph = new_graph();
+    for (size_t i = 0; i < 3; i++) s->ids[i] = leaf(s->graph, 0.5);
+    pg_trace_begin(s->graph);
+    for (size_t i = 0; i < 2; i++) CHECK(pg_trace_input(s->graph, &s->inputs[i]) == PG_OK);
+    for (size_t i = 0; i < 2; i++) s->ids[3 + i] = s->inputs[i];
+    for (size_t i = 5; i < LENGTH(s->ids); i++) {
+        const pg_node_id a = s->ids[below(i)], b = s->ids[below(i)];
+        if (i % 5 == 0) s->ids[i] = leaf(s->graph, (double)i);
+        else if (i % 5 == 1) CHECK(pg_trace_select(s->graph, &s->ids[i], 0, a, b, b, a) == PG_OK);
+        else s->ids[i] = binary(s->graph, i % 5 < 4 ? PG_OP_ADD : PG_OP_MUL, a, b);
+    }
+    s->outputs[0] = s->ids[LENGTH(s->ids) - 1];
+    for (size_t i = 0; i < LENGTH(s->ids); i++) /* reach all of them */
+        s->outputs[0] = binary(s->graph, PG_OP_ADD, s->outputs[0],
+                               binary(s->graph, PG_OP_MUL, s->ids[i], s->ids[below(i + 1)]));
+    s->outputs[1] = s->ids[LENGTH(s->ids) - 2];
+}
+
+static pg_status try_record(scene *s) {
+    return pg_record(s->graph, &s->program, s->inputs, 2, s->outputs, 2, all_passes, 0);
+}
+
+static pg_status try_reverse(scene *s) {
+    return pg_reverse_new(&s->reverse[0], s->program, 0, PG_WRT_PARAMS | PG_WRT_INPUTS);
+}
+
+static pg_status try_workspace(scene *s) {
+    s->ws = pg_workspace_new(s->program, -1);
+    return s->ws != NULL ? PG_OK : PG_ERR_NOMEM;
+}
+
+static pg_status try_replay(scene *s) {
+    static const double data[4000] = {0.25, 0.5, 0.75};
+    double params[3] = {0.5, 0.5, 0.5}, totals[2], *sums = must_alloc(6, sizeof *sums);
+    const pg_argument argument = {data, 1, 2};
+    const pg_reverse *const reverse[] = {s->reverse[0], s->reverse[1]};
+    const pg_task task = {
+        .arguments = &argument, .argument_count = 1, .rows = 3000, .reverse = reverse, .ignore = 1};
+    pg_status status = pg_replay_sum(s->program, s->ws, params, &task, totals, sums, 1.0);
+    free(sums);
+    return status;
+}
+
+static pg_status try_read(scene *s) {
+    pg_program *program = NULL;
+    pg_status status = pg_program_read(&program, s->bytes, s->byte_count);
+    CHECK((status == PG_OK) == (program != NULL));
+    pg_program_free(program);
+    return status;
+}
+
+typedef pg_status attempt(scene *);
+
+static void forget_nothing(scene *s) { (void)s; }
+
+static void forget_program(scene *s) {
+    pg_program_free(s->program);
+    s->program = NULL;
+}
+
+static void forget_reverse(scene *s) {
+    pg_reverse_free(s->reverse[0]);
+    s->reverse[0] = NULL;
+}
+
+static void forget_workspace(scene *s) {
+    pg_workspace_free(s->ws);
+    s->ws = NULL;
+}
+
+static void renew_workspace(scene *s) {
+    forget_workspace(s);
+    CHECK(try_workspace(s) == PG_OK);
+}
+
+/* Let the nth allocation fail, n rising until none does. What succeeds is kept at last.
+ * Returns: how many allocations there were to fail. */
+static long try_until_it_works(scene *s, attempt *call, void (*forget)(scene *)) {
+    long n = 1;
+    for (bool failed = true; failed && CHECK(n < 1000); n++) {
+        forget(s);
+        pg_alloc_fail_at(n);
+        pg_status status = call(s);
+        pg_alloc_fail_at(0);
+        failed = status != PG_OK;
+        if (!failed) continue;
+        CHECK(status == PG_ERR_NOMEM);
+        CHECK(call(s) == PG_OK); /* the same call, with memory */
+    }
+    return n - 2;
+}
+
+static void each_call_survives_any_failure(void) {
+    scene *s = must_alloc(1, sizeof *s);
+    scene_trace(s);
+    snapshot before = snapshot_take(s->graph);
+    CHECK(try_until_it_works(s, try_record, forget_program) > 20);
+    CHECK(snapshot_holds(&before, s->graph));
+    CHECK(try_until_it_works(s, try_reverse, forget_reverse) > 8);
+    CHECK(pg_reverse_new(&s->reverse[1], s->program, 1, PG_WRT_PARAMS) == PG_OK);
+    CHECK(try_until_it_works(s, try_workspace, forget_workspace) == 6);
+    CHECK(try_until_it_works(s, try_replay, renew_workspace) == 2);
+    s->byte_count = pg_program_write(s->program, NULL);
+    s->bytes = must_alloc(s->byte_count, 1);
+    CHECK(pg_program_write(s->program, s->bytes) == s->byte_count);
+    CHECK(try_until_it_works(s, try_read, forget_nothing) > 8);
+    snapshot_free(&before);
+    pg_trace_end(s->graph);
+    pg_graph_free(s->graph);
+    free(s->bytes);
+    for (size_t i = 0; i < 2; i++) pg_reverse_free(s->reverse[i]);
+    forget_workspace(s);
+    forget_program(s);
+    pg_reverse_free(NULL);
+    free(s);
+}
+
+const test_case record_tests[] = {
+    TEST(sizes_of_a_small_program),
+    TEST(only_what_is_reached_is_recorded),
+    TEST(captured_nodes_are_parameters),
+    TEST(nodes_in_reused_slots_are_new),
+    TEST(outputs_of_any_kind),
+    TEST(no_inputs_no_outputs),
+    TEST(instructions_have_names),
+    TEST(fold_computes_ops_of_constants),
+    TEST(fold_merges_equal_constants),
+    TEST(fold_knows_what_the_trace_does_not),
+    TEST(hoist_moves_what_no_input_reaches),
+    TEST(hoist_moves_selects_of_parameters),
+    TEST(fuse_makes_dots_of_chains),
+    TEST(fuse_takes_layers_whole),
+    TEST(fuse_leaves_what_others_use),
+    TEST(fuse_keeps_the_order_of_gradients),
+    TEST(share_merges_equal_ops),
+    TEST(share_compares_whole_selects),
+    TEST(powers_are_products_and_reciprocals),
+    TEST(passes_keep_the_meaning),
+    TEST(selects_note_their_comparison),
+    TEST(selects_and_detach_of_bad_operands),
+    TEST(what_depends_on_an_input),
+    TEST(closures_and_given_derivatives_are_untraceable),
+    TEST(a_trace_leaves_the_graph_as_it_was),
+    TEST(each_call_survives_any_failure),
+    {0},
+};

@@ -1,0 +1,1101 @@
+/* test_replay.c - is a replay what ordinary nodes give, to the last bit: for any function, any
+ * number of rows and kind of vectors, however rows are cut into chunks and whoever computes them;
+ * and which row is named when one fails.
+ *
+ * The second opinion builds the function anew for each row and calls pg_backward. */
+#include "testing.h"
+
+#include <math.h>
+#include <pthread.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum {
+    most_rows = 1025,
+    most_params = 6,
+    most_arguments = 8,
+    both = PG_WRT_PARAMS | PG_WRT_INPUTS,
+    exact_passes = PG_PASS_FOLD | PG_PASS_HOIST | PG_PASS_FUSE,
+    all_passes = exact_passes | PG_PASS_SHARE | PG_PASS_POWERS
+};
+static const size_t row_counts[] = {1, 2, 7, 8, 9, 31, 32, 33, 40, 100, most_rows};
+
+/* ---- a function, rows, and what they should give ------------------------------------------- */
+
+typedef struct scene {
+    recipe recipe;
+    pg_program *program;
+    pg_program_size size;
+    double params[most_params];     /* the recipe's */
+    uint32_t param_of[most_params]; /* which of them are the program's */
+    double captured[most_params];   /* the program's */
+    pg_reverse *reverse[MOST_OUTPUTS];
+    double *inputs;                    /* rows x inputs */
+    double *outputs;                   /* rows x outputs: what each row should give */
+    double *input_grads, *param_grads; /* rows x outputs x inputs, or parameters of the program */
+    pg_status *status;                 /* rows: or what error each should be */
+    pg_fault *faults;
+} scene;
+
+static void scene_record(scene *s, unsigned passes, int fast) {
+    s->program = must_record(&s->recipe, s->param_of, passes, fast);
+    s->size = pg_program_measure(s->program);
+    for (size_t i = 0; i < s->recipe.params; i++) s->params[i] = uniform(-2.0, 2.0);
+    for (size_t i = 0; i < s->size.params; i++) s->captured[i] = s->params[s->param_of[i]];
+    for (size_t o = 0; o < s->size.outputs; o++)
+        CHECK(pg_reverse_new(&s->reverse[o], s->program, o, both) == PG_OK);
+}
+
+static scene scene_new(recipe r, size_t rows, unsigned passes, int fast) {
+    scene s = {.recipe = r};
+    scene_record(&s, passes, fast);
+    s.inputs = must_alloc(rows * r.inputs, sizeof(double));
+    s.outputs = must_alloc(rows * r.outputs, sizeof(double));
+    s.input_grads = must_alloc(rows * r.outputs * r.inputs, sizeof(double));
+    s.param_grads = must_alloc(rows * r.outputs * s.size.params, sizeof(double));
+    s.status = must_alloc(rows, sizeof *s.status);
+    s.faults = must_alloc(rows, sizeof *s.faults);
+    for (size_t i = 0; i < rows * r.inputs; i++) s.inputs[i] = uniform(-2.0, 2.0);
+    return s;
+}
+
+static void scene_free(scene *s) {
+    recipe_free(&s->recipe);
+    for (size_t o = 0; o < s->size.outputs; o++) pg_reverse_free(s->reverse[o]);
+    pg_program_free(s->program);
+    free(s->inputs);
+    free(s->outputs);
+    free(s->input_grads);
+    free(s->param_grads);
+    free(s->status);
+    free(s->faults);
+}
+
+static pg_status expect_row(scene *s, eager *e, size_t row) {
+    const recipe *r = &s->recipe;
+    double grads[most_params];
+    pg_status status = eager_forward(e, s->inputs + row * r->inputs, s->params);
+    for (size_t o = 0; status == PG_OK && o < r->outputs; o++) {
+        const size_t at = row * r->outputs + o;
+        s->outputs[at] = eager_output(e, o);
+        status = eager_backward(e, s->input_grads + at * r->inputs, grads, o);
+        for (size_t i = 0; i < s->size.params; i++)
+            s->param_grads[at * s->size.params + i] = grads[s->param_of[i]];
+    }
+    return status;
+}
+
+/* Returns: the first row that is an error, or rows. */
+static size_t expect_rows(scene *s, size_t rows) {
+    eager e = eager_new(&s->recipe, false);
+    size_t failing = rows;
+    for (size_t row = rows; row-- > 0;) {
+        s->status[row] = expect_row(s, &e, row);
+        s->faults[row] = pg_graph_fault(e.graph);
+        if (s->status[row] != PG_OK) failing = row;
+    }
+    eager_free(&e);
+    return failing;
+}
+
+/* A random function of random rows, and what they should give. */
+static scene random_scene(size_t lines, size_t rows, unsigned passes) {
+    const size_t inputs = 1 + below(4), params = below(most_params), outputs = below(MOST_OUTPUTS);
+    recipe r = random_recipe(inputs, params, lines, 1 + outputs);
+    scene s = scene_new(r, rows, passes, 0);
+    CHECK(expect_rows(&s, rows) == rows);
+    return s;
+}
+
+/* ---- a replay and its results --------------------------------------------------------------- */
+
+typedef struct results {
+    double *outputs, *gradients; /* of each row */
+    double *totals, *sums;       /* of all */
+} results;
+
+static results results_new(const scene *s, size_t rows) {
+    const pg_program_size *size = &s->size;
+    return (results){must_alloc(rows * size->outputs, sizeof(double)),
+                     must_alloc(rows * size->outputs * size->inputs, sizeof(double)),
+                     must_alloc(size->outputs, sizeof(double)),
+                     must_alloc(size->outputs * size->params, sizeof(double))};
+}
+
+static void results_free(results *r) {
+    free(r->outputs);
+    free(r->gradients);
+    free(r->totals);
+    free(r->sums);
+}
+
+static bool same_array(const double *a, const double *b, size_t count) {
+    bool same = true;
+    for (size_t i = 0; i < count; i++) same = same && same_number(a[i], b[i]);
+    return same;
+}
+
+static bool same_rows(const scene *s, const results *a, const results *b, size_t rows) {
+    return same_array(a->outputs, b->outputs, rows * s->size.outputs) &&
+           same_array(a->gradients, b->gradients, rows * s->size.outputs * s->size.inputs);
+}
+
+static bool same_sums(const scene *s, const results *a, const results *b) {
+    return same_array(a->totals, b->totals, s->size.outputs) &&
+           same_array(a->sums, b->sums, s->size.outputs * s->size.params);
+}
+
+/* The columns of an array of rows, dealt out to arguments. Returns: how many arguments. */
+static size_t deal_out(pg_argument *arguments, const double *data, size_t columns) {
+    size_t count = 0;
+    for (size_t column = 0; column < columns; count++) {
+        const size_t width = 1 + below(columns - column);
+        arguments[count] = (pg_argument){data + column, columns, width};
+        column += width;
+    }
+    return count;
+}
+
+static const pg_reverse *const *steps_of(const scene *s) {
+    return (const pg_reverse *const *)s->reverse;
+}
+
+static pg_task task_of(const scene *s, pg_argument *arguments, const results *r, size_t rows) {
+    return (pg_task){.arguments = arguments,
+                     .argument_count = deal_out(arguments, s->inputs, s->size.inputs),
+                     .rows = rows,
+                     .outputs = r->outputs,
+                     .gradients = r->gradients,
+                     .reverse = steps_of(s)};
+}
+
+static pg_workspace *must_work(const pg_program *program, int level) {
+    pg_workspace *ws = pg_workspace_new(program, level);
+    if (!CHECK(ws != NULL)) abort();
+    return ws;
+}
+
+/* Replay the first rows. */
+static pg_status run(const scene *s, pg_workspace *ws, const results *r, size_t rows) {
+    pg_argument arguments[most_arguments];
+    const pg_task task = task_of(s, arguments, r, rows);
+    return pg_replay_sum(s->program, ws, s->captured, &task, r->totals, r->sums, 1.0);
+}
+
+static pg_status run_anew(const scene *s, const results *r, size_t rows, int level) {
+    pg_workspace *ws = must_work(s->program, level);
+    pg_status status = run(s, ws, r, rows);
+    pg_workspace_free(ws);
+    return status;
+}
+
+static int any_level(void) { return (int)below((size_t)pg_vector_levels()); }
+
+/* ---- sums, as replay.c and lanes_kernels.h say that they are formed ------------------------- */
+
+/* What each row adds to a sum. Of several that belong to one sum, a block adds one after the other.
+ */
+typedef struct contribution {
+    uint32_t param;
+    double *rows;
+} contribution;
+
+static void add_block(double sums[8], const double *rows, size_t active, size_t lanes) {
+    double lane[32] = {0.0};
+    memcpy(lane, rows, active * sizeof *lane);
+    if (lanes == 1) sums[0] += lane[0];
+    for (size_t k = 0; lanes > 1 && k < 8; k++)
+        sums[k] += lanes == 8 ? lane[k] : (lane[k] + lane[k + 8]) + (lane[k + 16] + lane[k + 24]);
+}
+
+static double sum_of_chunk(const contribution *all, size_t count, uint32_t param, size_t first,
+                           size_t end, size_t widest) {
+    double s[8] = {0.0};
+    for (size_t row = first; row < end;) {
+        const size_t left = end - row, lanes = left == 1 ? 1 : left >= widest ? widest : 8;
+        const size_t active = left < lanes ? left : lanes;
+        for (size_t i = 0; i < count; i++)
+            if (all[i].param == param) add_block(s, all[i].rows + row, active, lanes);
+        row += active;
+    }
+    return ((s[0] + s[4]) + (s[2] + s[6])) + ((s[1] + s[5]) + (s[3] + s[7]));
+}
+
+static double sum_of_rows(const contribution *all, size_t count, uint32_t param, size_t rows,
+                          size_t widest) {
+    double partials[64] = {0.0};
+    size_t chunks = pg_chunk_count(rows);
+    for (size_t i = 0; i < chunks; i++)
+        partials[i] = sum_of_chunk(all, count, param, pg_chunk_start(rows, i),
+                                   pg_chunk_start(rows, i + 1), widest);
+    for (; chunks > 1; chunks = (chunks + 1) / 2) /* neighbours; an odd one stays as it is */
+        for (size_t i = 0; i < chunks; i += 2)
+            partials[i / 2] = i + 1 < chunks ? partials[i] + partials[i + 1] : partials[i];
+    return partials[0];
+}
+
+/* ---- random functions ----------------------------------------------------------------------- */
+
+static size_t widest_block(const scene *s) { return s->size.row_slots > 2048 ? 8 : 32; }
+
+static void check_totals(const scene *s, const results *r, size_t rows) {
+    double *column = must_alloc(rows, sizeof *column);
+    for (size_t o = 0; o < s->size.outputs; o++) {
+        for (size_t i = 0; i < rows; i++) column[i] = s->outputs[i * s->size.outputs + o];
+        const contribution output = {0, column};
+        CHECK(same_number(r->totals[o], sum_of_rows(&output, 1, 0, rows, widest_block(s))));
+    }
+    free(column);
+}
+
+/* Gradients of one row are the node's; those of many are about their sum. */
+static void check_sums(const scene *s, const results *r, size_t rows) {
+    const size_t count = s->size.outputs * s->size.params;
+    for (size_t i = 0; i < count; i++) {
+        double sum = 0.0, size = 1.0;
+        for (size_t row = 0; row < rows; row++) {
+            sum += s->param_grads[row * count + i];
+            size += fabs(s->param_grads[row * count + i]);
+        }
+        if (rows == 1) CHECK(same_number(r->sums[i], s->param_grads[i]));
+        else CHECK(fabs(r->sums[i] - sum) <= 1e-9 * size);
+    }
+}
+
+static void check_replay(const scene *s, pg_workspace *ws, size_t rows) {
+    results r = results_new(s, rows);
+    const results expected = {.outputs = s->outputs, .gradients = s->input_grads};
+    CHECK(run(s, ws, &r, rows) == PG_OK);
+    CHECK(same_rows(s, &r, &expected, rows));
+    check_totals(s, &r, rows);
+    check_sums(s, &r, rows);
+    results_free(&r);
+}
+
+static void replays_give_what_nodes_give(void) {
+    for (size_t round = 0; round < 60; round++) {
+        const unsigned passes = (unsigned)below(exact_passes + 1);
+        scene s = random_scene(4 + below(60), round % 4 == 0 ? most_rows : 100, passes);
+        for (int level = 0; level < pg_vector_levels(); level++) {
+            pg_workspace *ws = must_work(s.program, level);
+            for (size_t i = 0; i < LENGTH(row_counts) - (round % 4 != 0); i++)
+                check_replay(&s, ws, row_counts[i]);
+            pg_workspace_free(ws);
+        }
+        scene_free(&s);
+    }
+}
+
+/* Each row alone: parameters' gradients are then exact too, whatever was hoisted. */
+static void single_rows_give_exact_gradients(void) {
+    for (size_t round = 0; round < 300; round++) {
+        const unsigned passes = (unsigned)below(exact_passes + 1);
+        scene s = random_scene(4 + below(100), 4, passes);
+        const double *const grads = s.param_grads;
+        pg_workspace *ws = must_work(s.program, any_level());
+        results r = results_new(&s, 1);
+        for (size_t row = 0; row < 4; row++) {
+            pg_argument arguments[most_arguments];
+            pg_task task = task_of(&s, arguments, &r, 1);
+            for (size_t i = 0; i < task.argument_count; i++)
+                arguments[i].data += row * s.size.inputs;
+            CHECK(pg_replay_sum(s.program, ws, s.captured, &task, r.totals, r.sums, 1.0) == PG_OK);
+            const size_t count = s.size.outputs * s.size.params;
+            CHECK(same_array(r.sums, grads + row * count, count));
+            for (size_t o = 0; o < s.size.outputs; o++)
+                CHECK(same_number(r.totals[o], 0.0 + s.outputs[row * s.size.outputs + o]));
+        }
+        results_free(&r);
+        pg_workspace_free(ws);
+        scene_free(&s);
+    }
+}
+
+/* ---- sums, to the last bit ------------------------------------------------------------------ */
+
+/* What each use of a parameter adds to its gradient, in the order of backward(); one output. */
+typedef struct contributions {
+    contribution *all;
+    size_t count, capacity;
+} contributions;
+
+static void note(contributions *c, size_t rows, size_t row, uint32_t param, double grad) {
+    if (row == 0) c->all[c->count] = (contribution){param, must_alloc(rows, sizeof(double))};
+    CHECK(c->all[c->count].param == param);
+    c->all[c->count++].rows[row] = grad;
+}
+
+static void note_node(contributions *c, const eager *e, size_t rows, size_t row, pg_node_id id) {
+    for (size_t i = 0; i < e->use_count; i++)
+        if (e->uses[i].id == id) note(c, rows, row, e->uses[i].param, pg_node_grad(e->graph, id));
+}
+
+static void note_row(contributions *c, eager *e, size_t rows, size_t row, size_t output) {
+    const recipe *r = e->recipe;
+    const uint32_t end = r->ends[output];
+    pg_node_id *order = must_alloc(pg_graph_live(e->graph), sizeof *order);
+    double grads[most_arguments];
+    size_t count = 0;
+    CHECK(eager_backward(e, grads, NULL, output) == PG_OK);
+    CHECK(pg_graph_order(e->graph, order, &count, e->ids[end]) == PG_OK);
+    c->count = 0;
+    if (end >= r->inputs && end < r->inputs + r->params)
+        note(c, rows, row, end - (uint32_t)r->inputs, 1.0);
+    while (count-- > 0)
+        for (size_t k = 0; k < pg_node_arity(e->graph, order[count]); k++)
+            note_node(c, e, rows, row, pg_node_child(e->graph, order[count], k));
+    free(order);
+}
+
+static void check_output_sums(const scene *s, const results *r, size_t rows, size_t output) {
+    eager e = eager_new(&s->recipe, true);
+    contributions c = {.all = must_alloc(2 * s->recipe.count + 1, sizeof *c.all)};
+    for (size_t row = 0; row < rows; row++) {
+        CHECK(eager_forward(&e, s->inputs + row * s->recipe.inputs, s->params) == PG_OK);
+        note_row(&c, &e, rows, row, output);
+    }
+    for (size_t i = 0; i < s->size.params; i++)
+        CHECK(same_number(r->sums[output * s->size.params + i],
+                          sum_of_rows(c.all, c.count, s->param_of[i], rows, widest_block(s))));
+    for (size_t i = 0; i < c.count; i++) free(c.all[i].rows);
+    free(c.all);
+    eager_free(&e);
+}
+
+/* Where nothing is hoisted, a parameter's gradient is nothing but sums over rows. */
+static void sums_are_formed_as_stated(void) {
+    for (size_t round = 0; round < 60; round++) {
+        const size_t rows = row_counts[below(LENGTH(row_counts))];
+        const unsigned passes = (unsigned)below(exact_passes + 1) & ~(unsigned)PG_PASS_HOIST;
+        const size_t params = 1 + below(most_params - 1);
+        scene s = scene_new(random_recipe(2, params, 4 + below(30), 2), rows, passes, 0);
+        results r = results_new(&s, rows);
+        CHECK(run_anew(&s, &r, rows, any_level()) == PG_OK);
+        for (size_t o = 0; o < 2; o++) check_output_sums(&s, &r, rows, o);
+        results_free(&r);
+        scene_free(&s);
+    }
+}
+
+static void kinds_of_vectors_give_the_same_bits(void) {
+    for (size_t round = 0; round < 40; round++) {
+        const size_t rows = 1 + below(300), lines = 4 + below(80);
+        const unsigned passes = (unsigned)below(all_passes + 1);
+        scene s = scene_new(random_recipe(3, 3, lines, 2), rows, passes, (int)(round % 2));
+        results base = results_new(&s, rows), other = results_new(&s, rows);
+        CHECK(run_anew(&s, &base, rows, 0) == PG_OK);
+        for (int level = -1; level <= pg_vector_levels(); level++) { /* both ends: the widest */
+            CHECK(run_anew(&s, &other, rows, level) == PG_OK);
+            CHECK(same_rows(&s, &base, &other, rows) && same_sums(&s, &base, &other));
+        }
+        results_free(&base);
+        results_free(&other);
+        scene_free(&s);
+    }
+}
+
+/* Our own functions and all passes: the same bits in a block and alone, and about what nodes give.
+ */
+static void fast_mode_is_near(void) {
+    for (size_t round = 0; round < 40; round++) {
+        const size_t rows = 45;
+        scene s = scene_new(random_recipe(3, 3, 4 + below(25), 1), rows, all_passes, 1);
+        results all = results_new(&s, rows), one = results_new(&s, 1);
+        CHECK(expect_rows(&s, rows) == rows);
+        CHECK(run_anew(&s, &all, rows, -1) == PG_OK);
+        const double *const inputs = s.inputs;
+        for (size_t row = 0; row < rows; row++, s.inputs += s.size.inputs) {
+            CHECK(run_anew(&s, &one, 1, -1) == PG_OK);
+            CHECK(same_bits(one.outputs[0], all.outputs[row]));
+            CHECK(same_array(one.gradients, all.gradients + row * 3, 3));
+            CHECK(near(one.outputs[0], s.outputs[row], 1e-9));
+            for (size_t i = 0; i < 3; i++)
+                CHECK(near(one.gradients[i], s.input_grads[row * 3 + i], 1e-8));
+            for (size_t i = 0; i < s.size.params; i++)
+                CHECK(near(one.sums[i], s.param_grads[row * s.size.params + i], 1e-8));
+        }
+        s.inputs = (double *)inputs;
+        results_free(&all);
+        results_free(&one);
+        scene_free(&s);
+    }
+}
+
+/* More row slots than fit the cache: blocks have 8 lanes. */
+static void big_programs(void) {
+    static const size_t counts[] = {1, 2, 7, 8, 9, 33, 40};
+    for (unsigned passes = 0; passes <= exact_passes; passes += exact_passes) {
+        scene s = scene_new(random_recipe(4, 5, 6000, 2), 40, passes, 0);
+        while (s.size.row_slots <= 2048) {
+            scene_free(&s);
+            s = scene_new(random_recipe(4, 5, 6000, 2), 40, passes, 0);
+        }
+        CHECK(expect_rows(&s, 40) == 40);
+        for (int level = 0; level < pg_vector_levels(); level++) {
+            pg_workspace *ws = must_work(s.program, level);
+            for (size_t i = 0; i < LENGTH(counts); i++) check_replay(&s, ws, counts[i]);
+            pg_workspace_free(ws);
+        }
+        scene_free(&s);
+    }
+}
+
+/* ---- what is asked for ---------------------------------------------------------------------- */
+
+static void replace_reverse(scene *s, unsigned wrt) {
+    for (size_t o = 0; o < s->size.outputs; o++) {
+        pg_reverse_free(s->reverse[o]);
+        CHECK(pg_reverse_new(&s->reverse[o], s->program, o, wrt) == PG_OK);
+    }
+}
+
+static bool all_zero(const double *numbers, size_t count) {
+    bool zero = true;
+    for (size_t i = 0; i < count; i++) zero = zero && numbers[i] == 0.0;
+    return zero;
+}
+
+static void gradients_by_parameters_or_inputs_only(void) {
+    for (size_t round = 0; round < 40; round++) {
+        const unsigned passes = (unsigned)below(exact_passes + 1);
+        scene s = random_scene(4 + below(60), 50, passes);
+        const pg_program_size size = s.size;
+        results all = results_new(&s, 50), some = results_new(&s, 50);
+        CHECK(run_anew(&s, &all, 50, -1) == PG_OK);
+        replace_reverse(&s, PG_WRT_PARAMS);
+        CHECK(run_anew(&s, &some, 50, -1) == PG_OK && same_sums(&s, &all, &some));
+        replace_reverse(&s, PG_WRT_INPUTS);
+        CHECK(run_anew(&s, &some, 50, -1) == PG_OK && same_rows(&s, &all, &some, 50));
+        CHECK(same_array(all.totals, some.totals, size.outputs));
+        CHECK(all_zero(some.sums, size.outputs * size.params));
+        CHECK(pg_partial_count(s.program, steps_of(&s)) == size.outputs);
+        results_free(&all);
+        results_free(&some);
+        scene_free(&s);
+    }
+}
+
+static void results_that_nobody_asks_for(void) {
+    scene s = random_scene(40, 50, exact_passes);
+    results all = results_new(&s, 50), some = results_new(&s, 50),
+            none = {.totals = some.totals, .sums = some.sums};
+    pg_argument arguments[most_arguments];
+    pg_workspace *ws = must_work(s.program, -1);
+    CHECK(run(&s, ws, &all, 50) == PG_OK);
+    CHECK(run(&s, ws, &none, 50) == PG_OK && same_sums(&s, &all, &some));
+    pg_task task = task_of(&s, arguments, &some, 50);
+    task.last_chunk = 1;
+    task.reverse = NULL;
+    task.gradients = NULL;
+    CHECK(pg_replay_begin(s.program, ws, s.captured, 0) == PG_OK);
+    CHECK(pg_replay(s.program, ws, &task) == PG_OK);
+    CHECK(same_array(all.outputs, some.outputs, 50 * s.size.outputs));
+    replace_reverse(&s, PG_WRT_INPUTS);
+    task = task_of(&s, arguments, &some, 50);
+    task.last_chunk = 1;
+    task.outputs = NULL;
+    CHECK(pg_replay(s.program, ws, &task) == PG_OK && same_rows(&s, &all, &some, 50));
+    pg_workspace_free(ws);
+    results_free(&all);
+    results_free(&some);
+    scene_free(&s);
+}
+
+static void scales_multiply_sums(void) {
+    scene s = random_scene(40, 50, exact_passes);
+    results all = results_new(&s, 50), mean = results_new(&s, 50);
+    pg_argument arguments[most_arguments];
+    pg_workspace *ws = must_work(s.program, -1);
+    pg_task task = task_of(&s, arguments, &mean, 50);
+    const double scale = 1.0 / 50.0;
+    CHECK(run(&s, ws, &all, 50) == PG_OK);
+    CHECK(pg_replay_sum(s.program, ws, s.captured, &task, mean.totals, mean.sums, scale) == PG_OK);
+    for (size_t i = 0; i < s.size.outputs; i++) all.totals[i] *= scale;
+    for (size_t i = 0; i < s.size.outputs * s.size.params; i++) all.sums[i] *= scale;
+    CHECK(same_sums(&s, &all, &mean) && same_rows(&s, &all, &mean, 50));
+    pg_workspace_free(ws);
+    results_free(&all);
+    results_free(&mean);
+    scene_free(&s);
+}
+
+static void no_rows(void) {
+    scene s = random_scene(40, 1, exact_passes);
+    results r = results_new(&s, 1);
+    for (size_t o = 0; o < s.size.outputs; o++) r.totals[o] = 1.0;
+    for (size_t i = 0; i < s.size.outputs * s.size.params; i++) r.sums[i] = 1.0;
+    CHECK(run_anew(&s, &r, 0, -1) == PG_OK);
+    CHECK(all_zero(r.totals, s.size.outputs));
+    CHECK(all_zero(r.sums, s.size.outputs * s.size.params));
+    results_free(&r);
+    scene_free(&s);
+}
+
+/* A workspace that has seen other numbers, of other parameters, gives what a new one does. */
+static void workspaces_forget(void) {
+    scene s = random_scene(60, most_rows, exact_passes);
+    pg_workspace *ws = must_work(s.program, -1);
+    for (size_t round = 0; round < 30; round++) {
+        const size_t rows = row_counts[below(LENGTH(row_counts))];
+        results old = results_new(&s, rows), new = results_new(&s, rows);
+        for (size_t i = 0; i < s.size.params; i++) s.captured[i] = uniform(-2.0, 2.0);
+        for (size_t i = 0; i < most_rows * s.size.inputs; i++) s.inputs[i] = uniform(-2.0, 2.0);
+        CHECK(run(&s, ws, &old, rows) == PG_OK && run_anew(&s, &new, rows, -1) == PG_OK);
+        CHECK(same_rows(&s, &old, &new, rows) && same_sums(&s, &old, &new));
+        results_free(&old);
+        results_free(&new);
+    }
+    pg_workspace_free(ws);
+    scene_free(&s);
+}
+
+/* ---- chunks --------------------------------------------------------------------------------- */
+
+static void check_chunks(size_t rows) {
+    const size_t count = pg_chunk_count(rows);
+    CHECK(count <= 64 && (count == 0) == (rows == 0) && (rows <= 1024 || count > 1));
+    CHECK(pg_chunk_start(rows, 0) == 0 || rows == 0);
+    CHECK(pg_chunk_start(rows, count) == rows && pg_chunk_start(rows, count + 1) == rows);
+    for (size_t i = 0; i < count; i++) {
+        const size_t start = pg_chunk_start(rows, i), end = pg_chunk_start(rows, i + 1);
+        CHECK(start % 32 == 0 && start < end && end <= rows);
+    }
+}
+
+static void chunks_cover_all_rows(void) {
+    for (size_t rows = 0; rows < 3000; rows++) check_chunks(rows);
+    for (size_t rows = 65400; rows < 65700; rows++) check_chunks(rows);
+    for (size_t round = 0; round < 1000; round++) check_chunks(below((size_t)1 << below(50)));
+}
+
+/* How rows come to a replay: as they are, or through an index. */
+typedef struct rows_given {
+    const int64_t *index;
+    size_t count;
+} rows_given;
+
+/* Do some of the chunks, in a workspace of their own; the results' arrays are for all rows.
+ * Out: fault_ret  may be NULL */
+static pg_status run_part(const scene *s, const results *r, pg_replay_fault *fault_ret,
+                          rows_given rows, double *partials, size_t first, size_t last) {
+    const size_t row = pg_chunk_start(rows.count, first);
+    pg_argument arguments[most_arguments];
+    pg_task task = task_of(s, arguments, r, rows.count);
+    for (size_t i = 0; rows.index == NULL && i < task.argument_count; i++)
+        arguments[i].data += row * arguments[i].stride;
+    if (rows.index != NULL) task.index = rows.index + row;
+    task.first_chunk = first;
+    task.last_chunk = last;
+    task.outputs += row * s->size.outputs;
+    task.gradients += row * s->size.outputs * s->size.inputs;
+    task.partials = partials + first * pg_partial_count(s->program, steps_of(s));
+    pg_workspace *ws = must_work(s->program, any_level());
+    pg_status status = pg_replay_begin(s->program, ws, s->captured, 0);
+    if (status == PG_OK) status = pg_replay(s->program, ws, &task);
+    if (fault_ret != NULL) *fault_ret = pg_workspace_fault(ws);
+    pg_workspace_free(ws);
+    return status;
+}
+
+static void finish(const scene *s, const results *r, size_t rows, double *partials) {
+    pg_workspace *ws = must_work(s->program, any_level());
+    const pg_task task = {.rows = rows, .partials = partials, .reverse = steps_of(s)};
+    CHECK(pg_replay_begin(s->program, ws, s->captured, 0) == PG_OK);
+    CHECK(pg_replay_finish(s->program, ws, &task, r->totals, r->sums, 1.0) == PG_OK);
+    pg_workspace_free(ws);
+}
+
+/* All chunks, the last part first. */
+static void run_in_parts(const scene *s, const results *r, rows_given rows) {
+    size_t last = pg_chunk_count(rows.count);
+    double *partials =
+        must_alloc(last * pg_partial_count(s->program, steps_of(s)), sizeof *partials);
+    while (last > 0) {
+        const size_t first = below(last);
+        CHECK(run_part(s, r, NULL, rows, partials, first, last) == PG_OK);
+        last = first;
+    }
+    finish(s, r, rows.count, partials);
+    free(partials);
+}
+
+static void any_split_gives_the_same_bits(void) {
+    for (size_t round = 0; round < 12; round++) {
+        const size_t rows = 1 + below(9000);
+        scene s = scene_new(random_recipe(2, 3, 4 + below(30), 2), rows, exact_passes, 0);
+        results whole = results_new(&s, rows), parts = results_new(&s, rows);
+        CHECK(run_anew(&s, &whole, rows, -1) == PG_OK);
+        for (size_t i = 0; i < 3; i++) {
+            run_in_parts(&s, &parts, (rows_given){NULL, rows});
+            CHECK(same_rows(&s, &whole, &parts, rows) && same_sums(&s, &whole, &parts));
+        }
+        results_free(&whole);
+        results_free(&parts);
+        scene_free(&s);
+    }
+}
+
+/* ---- where rows come from ------------------------------------------------------------------- */
+
+static void an_index_gathers_rows(void) {
+    for (size_t round = 0; round < 12; round++) {
+        const size_t rows = 1 + below(5000);
+        scene s = scene_new(random_recipe(2, 3, 4 + below(30), 2), rows, exact_passes, 0);
+        scene gathered = s;
+        int64_t *index = must_alloc(rows, sizeof *index);
+        gathered.inputs = must_alloc(rows * 2, sizeof(double));
+        for (size_t i = 0; i < rows; i++) {
+            index[i] = (int64_t)below(rows);
+            memcpy(gathered.inputs + 2 * i, s.inputs + 2 * index[i], 2 * sizeof(double));
+        }
+        results direct = results_new(&s, rows), indexed = results_new(&s, rows);
+        CHECK(run_anew(&gathered, &direct, rows, -1) == PG_OK);
+        run_in_parts(&s, &indexed, (rows_given){index, rows});
+        CHECK(same_rows(&s, &direct, &indexed, rows) && same_sums(&s, &direct, &indexed));
+        free(index);
+        free(gathered.inputs);
+        results_free(&direct);
+        results_free(&indexed);
+        scene_free(&s);
+    }
+}
+
+/* Arguments that are the same for all rows are read from one place. */
+static void a_stride_of_0_repeats_a_row(void) {
+    for (size_t round = 0; round < 20; round++) {
+        const size_t rows = 1 + below(200);
+        const double fixed[] = {uniform(-2.0, 2.0), 0.25};
+        scene s = scene_new(random_recipe(3, 2, 4 + below(30), 1), rows, exact_passes, 0);
+        for (size_t i = 0; i < rows; i++) memcpy(s.inputs + 3 * i + 1, fixed, sizeof fixed);
+        results spread = results_new(&s, rows), repeated = results_new(&s, rows);
+        CHECK(run_anew(&s, &spread, rows, -1) == PG_OK);
+        const pg_argument arguments[] = {{s.inputs, 3, 1}, {fixed, 0, 1}, {fixed + 1, 0, 1}};
+        const pg_task task = {.arguments = arguments,
+                              .argument_count = 3,
+                              .rows = rows,
+                              .outputs = repeated.outputs,
+                              .gradients = repeated.gradients,
+                              .reverse = steps_of(&s)};
+        pg_workspace *ws = must_work(s.program, any_level());
+        CHECK(pg_replay_sum(s.program, ws, s.captured, &task, repeated.totals, repeated.sums,
+                            1.0) == PG_OK);
+        CHECK(same_rows(&s, &spread, &repeated, rows) && same_sums(&s, &spread, &repeated));
+        pg_workspace_free(ws);
+        results_free(&spread);
+        results_free(&repeated);
+        scene_free(&s);
+    }
+}
+
+/* ---- lanes without a row -------------------------------------------------------------------- */
+
+/* A recipe by hand. */
+static recipe written(size_t inputs, size_t params, const line *lines, size_t count) {
+    recipe r = {must_alloc(count, sizeof *lines), inputs, params, count, 1, {0}};
+    memcpy(r.lines, lines, count * sizeof *lines);
+    r.ends[0] = (uint32_t)(inputs + params + count - 1);
+    return r;
+}
+
+/* w * x * x + |x|: small integers, so that sums are exact in any order. */
+static recipe square_and_size(void) {
+    const line lines[] = {{.op = PG_OP_MUL, .a = 1, .b = 0},
+                          {.op = PG_OP_MUL, .a = 2, .b = 0},
+                          {.op = PG_OP_ABS, .a = 0},
+                          {.op = PG_OP_ADD, .a = 3, .b = 4}};
+    return written(1, 1, lines, LENGTH(lines));
+}
+
+static void check_tail(scene *s, size_t rows, double last) {
+    results r = results_new(s, rows);
+    double squares = 0.0, sizes = 0.0;
+    for (size_t i = 0; i < rows; i++) {
+        const double x = s->inputs[i] = i + 1 == rows ? last : (double)below(100) - 50.0;
+        squares += x * x;
+        sizes += fabs(x);
+    }
+    for (int level = 0; level < pg_vector_levels(); level++) {
+        CHECK(run_anew(s, &r, rows, level) == PG_OK);
+        CHECK(r.totals[0] == s->captured[0] * squares + sizes && r.sums[0] == squares);
+    }
+    results_free(&r);
+}
+
+static void sums_count_each_row_once(void) {
+    for (unsigned passes = 0; passes <= exact_passes; passes++) {
+        scene s = scene_new(square_and_size(), 2200, passes, 0);
+        s.captured[0] = 3.0;
+        for (size_t rows = 1; rows < 100; rows++) {
+            check_tail(&s, rows, 1000.0);
+            check_tail(&s, rows, INFINITY); /* inf, and not the nan of inf * 0 */
+        }
+        check_tail(&s, 1057, 1000.0);
+        check_tail(&s, 2150, INFINITY);
+        scene_free(&s);
+    }
+}
+
+/* log(x) + w: the last row is an error; no lane may say so for another row. */
+static void a_failing_last_row_is_named_once(void) {
+    const line lines[] = {{.op = PG_OP_LOG, .a = 0}, {.op = PG_OP_ADD, .a = 2, .b = 1}};
+    scene s = scene_new(written(1, 1, lines, LENGTH(lines)), 100, exact_passes, 0);
+    for (size_t i = 0; i < 100; i++) s.inputs[i] = -1.0;
+    for (size_t rows = 1; rows < 100; rows++) {
+        results r = results_new(&s, rows);
+        pg_workspace *ws = must_work(s.program, any_level());
+        s.inputs[rows - 1] = 0.0;
+        for (size_t i = 0; i + 1 < rows; i++) s.inputs[i] = 1.0;
+        CHECK(run(&s, ws, &r, rows) == PG_ERR_DOMAIN);
+        CHECK(pg_workspace_fault(ws).row == (int64_t)rows - 1);
+        s.inputs[rows - 1] = 1.0; /* the rows behind are still errors, and nobody's */
+        CHECK(run(&s, ws, &r, rows) == PG_OK);
+        pg_workspace_free(ws);
+        results_free(&r);
+    }
+    scene_free(&s);
+}
+
+/* ---- rows that fail ------------------------------------------------------------------------- */
+
+static bool same_fault(pg_fault a, pg_fault b) {
+    return a.op == b.op && a.derivative == b.derivative && same_number(a.a, b.a) &&
+           same_number(a.b, b.b);
+}
+
+/* log(x) + sqrt(y) */
+static recipe log_and_root(void) {
+    const line lines[] = {
+        {.op = PG_OP_LOG, .a = 0}, {.op = PG_OP_SQRT, .a = 1}, {.op = PG_OP_ADD, .a = 2, .b = 3}};
+    return written(2, 0, lines, LENGTH(lines));
+}
+
+static void check_fault(const scene *s, int level, size_t rows, pg_status status, size_t row,
+                        pg_fault fault) {
+    results r = results_new(s, rows);
+    pg_workspace *ws = must_work(s->program, level);
+    CHECK(run(s, ws, &r, rows) == status);
+    const pg_replay_fault found = pg_workspace_fault(ws);
+    CHECK(found.row == (int64_t)row && same_fault(found.fault, fault));
+    pg_workspace_free(ws);
+    results_free(&r);
+}
+
+/* The earlier row, though the later one fails in an earlier instruction; forward or backward. */
+static void the_first_failing_row_is_named(void) {
+    static const size_t pairs[][2] = {{0, 1},   {5, 6},   {30, 31}, {31, 32}, {33, 60}, {62, 63},
+                                      {64, 71}, {70, 76}, {71, 72}, {75, 76}, {3, 76}};
+    scene s = scene_new(log_and_root(), 77, exact_passes, 0);
+    for (int level = 0; level < pg_vector_levels(); level++) {
+        for (size_t i = 0; i < LENGTH(pairs); i++) {
+            double *const early = s.inputs + 2 * pairs[i][0], *const late =
+                                                                  s.inputs + 2 * pairs[i][1];
+            for (size_t k = 0; k < 2 * 77; k++) s.inputs[k] = 1.0;
+            late[0] = -2.0;
+            check_fault(&s, level, 77, PG_ERR_DOMAIN, pairs[i][1],
+                        (pg_fault){PG_OP_LOG, 0, -2.0, 0.0});
+            early[1] = -3.0;
+            check_fault(&s, level, 77, PG_ERR_DOMAIN, pairs[i][0],
+                        (pg_fault){PG_OP_SQRT, 0, -3.0, 0.0});
+            early[1] = 0.0;
+            check_fault(&s, level, 77, PG_ERR_ZERO_DIVISION, pairs[i][0],
+                        (pg_fault){PG_OP_SQRT, 1, 0.0, 0.0});
+        }
+    }
+    scene_free(&s);
+}
+
+/* The row of the whole task, or what the index calls it, also where a part begins further on. */
+static void rows_are_named_in_any_part(void) {
+    enum { rows = 4000, bad = 3333 };
+    scene s = scene_new(log_and_root(), rows, exact_passes, 0);
+    results r = results_new(&s, rows);
+    double *partials = must_alloc(64, sizeof *partials);
+    int64_t *index = must_alloc(2 * rows, sizeof *index); /* the second half is nobody's */
+    for (size_t i = 0; i < 2 * rows; i++) s.inputs[i] = 1.0;
+    for (int64_t i = 0; i < 2 * rows; i++) index[i] = i < rows ? (i + 9) % rows : -7;
+    s.inputs[2 * bad] = 0.0;
+    for (size_t first = 0; first < pg_chunk_count(rows); first++) {
+        for (size_t indexed = 0; indexed < 2; indexed++) {
+            const size_t place = indexed ? bad - 9 : bad;
+            const rows_given given = {indexed ? index : NULL, rows};
+            pg_replay_fault fault = {0};
+            pg_status status = run_part(&s, &r, &fault, given, partials, first, 4);
+            if (pg_chunk_start(rows, first) > place) CHECK(status == PG_OK);
+            else CHECK(status == PG_ERR_DOMAIN && fault.row == bad);
+        }
+    }
+    free(partials);
+    free(index);
+    results_free(&r);
+    scene_free(&s);
+}
+
+/* log(w) * x, or sqrt(w) * x: hoisted it is the fault of no row. */
+static void check_uniform_fault(int op, double w, pg_status status, int derivative) {
+    const line lines[] = {{.op = op, .a = 1}, {.op = PG_OP_MUL, .a = 2, .b = 0}};
+    for (unsigned hoist = 0; hoist <= PG_PASS_HOIST; hoist += PG_PASS_HOIST) {
+        scene s = scene_new(written(1, 1, lines, LENGTH(lines)), 9, hoist, 0);
+        results r = results_new(&s, 9);
+        pg_workspace *ws = must_work(s.program, any_level());
+        s.captured[0] = w;
+        CHECK(run(&s, ws, &r, 9) == status);
+        const pg_replay_fault found = pg_workspace_fault(ws);
+        CHECK(found.row == (hoist ? -1 : 0) && found.fault.op == op);
+        CHECK(found.fault.derivative == derivative && found.fault.a == w);
+        s.captured[0] = 2.0; /* and nothing is left of it */
+        CHECK(run(&s, ws, &r, 9) == PG_OK);
+        pg_workspace_free(ws);
+        results_free(&r);
+        scene_free(&s);
+    }
+}
+
+static void faults_of_parameters_have_no_row(void) {
+    check_uniform_fault(PG_OP_LOG, -1.0, PG_ERR_DOMAIN, 0);
+    check_uniform_fault(PG_OP_EXP, 1000.0, PG_ERR_OVERFLOW, 0);
+    check_uniform_fault(PG_OP_SQRT, 0.0, PG_ERR_ZERO_DIVISION, 1);
+    check_uniform_fault(PG_OP_LOG, 0x1p-1074, PG_ERR_OVERFLOW, 1);
+}
+
+/* In fast mode a ** -1 is an instruction of its own; it is to fail as the power does. */
+static void reciprocals_fail_as_powers(void) {
+    static const double bad[] = {0.0, -0.0, 0x1p-1074, 1e-200, -1e-200};
+    const line lines[] = {{.op = PG_OP_POWN, .a = 0, .number = -1.0}};
+    for (int powers = 0; powers <= PG_PASS_POWERS; powers += PG_PASS_POWERS) {
+        scene s = scene_new(written(1, 0, lines, 1), 20, (unsigned)powers, powers != 0);
+        for (size_t i = 0; i < LENGTH(bad); i++) {
+            for (size_t k = 0; k < 20; k++) s.inputs[k] = 1.0;
+            s.inputs[13] = bad[i];
+            CHECK(expect_rows(&s, 20) == 13);
+            check_fault(&s, any_level(), 20, s.status[13], 13, s.faults[13]);
+        }
+        scene_free(&s);
+    }
+}
+
+/* ---- any numbers ---------------------------------------------------------------------------- */
+
+static const double odd_numbers[] = {0.0,   -0.0,   1.0,       -1.0, 0.5,      2.0,       -3.0,
+                                     1e308, -1e308, 0x1p-1074, NAN,  INFINITY, -INFINITY, 800.0};
+
+static double any_number(void) {
+    return below(3) ? uniform(-2.0, 2.0) : odd_numbers[below(LENGTH(odd_numbers))];
+}
+
+/* The whole as one replay: the first error, if there is one. */
+static void check_first_fault(const scene *s, size_t rows, size_t failing) {
+    results r = results_new(s, rows);
+    const results expected = {.outputs = s->outputs, .gradients = s->input_grads};
+    if (failing < rows)
+        check_fault(s, any_level(), rows, s->status[failing], failing, s->faults[failing]);
+    else CHECK(run_anew(s, &r, rows, any_level()) == PG_OK && same_rows(s, &r, &expected, rows));
+    results_free(&r);
+}
+
+/* Rows with errors, if nobody judges, leave the others alone. */
+static void check_ignored(const scene *s, size_t rows) {
+    const size_t outputs = s->size.outputs, gradients = outputs * s->size.inputs;
+    results r = results_new(s, rows);
+    pg_argument arguments[most_arguments];
+    pg_workspace *ws = must_work(s->program, any_level());
+    pg_task task = task_of(s, arguments, &r, rows);
+    task.ignore = 1;
+    CHECK(pg_replay_sum(s->program, ws, s->captured, &task, r.totals, r.sums, 1.0) == PG_OK);
+    for (size_t i = 0; i < rows; i++) {
+        if (s->status[i] != PG_OK) continue;
+        CHECK(same_array(r.outputs + i * outputs, s->outputs + i * outputs, outputs));
+        CHECK(same_array(r.gradients + i * gradients, s->input_grads + i * gradients, gradients));
+    }
+    pg_workspace_free(ws);
+    results_free(&r);
+}
+
+static void reckless_functions_fail_as_nodes_do(void) {
+    size_t failed = 0, passed = 0;
+    for (size_t round = 0; round < 1500; round++) {
+        const size_t lines = 2 + below(8);
+        recipe r = reckless_recipe(2, lines, 1 + below(2));
+        pg_program *program = recipe_record(&r, NULL, 0, 0);
+        pg_program_free(program);
+        if (program == NULL) { /* an error whatever x is, as is log(x ** 0 - 1) */
+            recipe_free(&r);
+            continue;
+        }
+        const size_t rows = 1 + below(60);
+        scene s = scene_new(r, rows, below(2) ? PG_PASS_FUSE : 0, 0);
+        const bool odd = below(2);
+        for (size_t i = 0; i < 2 * rows; i++) s.inputs[i] = odd ? any_number() : uniform(0.1, 3.0);
+        const size_t failing = expect_rows(&s, rows);
+        check_first_fault(&s, rows, failing);
+        check_ignored(&s, rows);
+        failing < rows ? failed++ : passed++;
+        scene_free(&s);
+    }
+    CHECK(failed > 200 && passed > 200);
+}
+
+/* Of one operand, or of every two. */
+static void fill_with_pairs(scene *s) {
+    for (size_t i = 0; i < LENGTH(odd_numbers); i++) {
+        for (size_t k = 0; k < LENGTH(odd_numbers); k++) {
+            double *const row = s->inputs + (i * LENGTH(odd_numbers) + k) * s->size.inputs;
+            row[0] = odd_numbers[i];
+            row[1] = odd_numbers[k];
+        }
+    }
+}
+
+/* Every op at every pair, alone and among the others. The second input comes first where `swapped`,
+ * so that an op of one operand stands beside any other number. */
+static void each_op_at_odd_numbers(void) {
+    enum { rows = LENGTH(odd_numbers) * LENGTH(odd_numbers) };
+    for (int op = 1; op <= pg_op_count(); op++) {
+        for (uint32_t swapped = 0; swapped < 2; swapped++) {
+            const line lines[] = {{.op = op, .a = swapped, .b = 1 - swapped, .number = -0.5}};
+            scene s = scene_new(written(2, 0, lines, 1), rows, exact_passes, 0), one = s;
+            fill_with_pairs(&s);
+            check_first_fault(&s, rows, expect_rows(&s, rows));
+            check_ignored(&s, rows);
+            for (size_t i = 0; i < rows; i++) {
+                one.inputs = s.inputs + 2 * i;
+                one.outputs = s.outputs + i;
+                one.input_grads = s.input_grads + 2 * i;
+                one.status = s.status + i;
+                one.faults = s.faults + i;
+                check_first_fault(&one, 1, s.status[i] != PG_OK ? 0 : 1);
+            }
+            scene_free(&s);
+        }
+    }
+}
+
+static void each_comparison_at_odd_numbers(void) {
+    enum { rows = LENGTH(odd_numbers) * LENGTH(odd_numbers) };
+    for (int compare = 0; compare < PG_COMPARE_COUNT; compare++) {
+        const line lines[] = {
+            {.op = PG_OP_SELECT, .a = 2, .b = 3, .left = 0, .right = 1, .compare = compare}};
+        scene s = scene_new(written(4, 0, lines, 1), rows, exact_passes, 0);
+        fill_with_pairs(&s);
+        CHECK(expect_rows(&s, rows) == rows);
+        check_first_fault(&s, rows, rows);
+        scene_free(&s);
+    }
+}
+
+/* ---- stopping, threads ---------------------------------------------------------------------- */
+
+typedef struct patience {
+    size_t polls, allowed;
+} patience;
+
+static int count_polls(void *context) {
+    patience *p = context;
+    return p->polls++ >= p->allowed;
+}
+
+static void a_poll_stops_a_replay(void) {
+    enum { rows = 3000, lines = 5000 };
+    recipe r = {must_alloc(lines, sizeof(line)), 1, 0, lines, 1, {lines}};
+    for (uint32_t i = 0; i < lines; i++) r.lines[i] = (line){.op = PG_OP_ABS, .a = i};
+    scene s = scene_new(r, rows, exact_passes, 0);
+    pg_workspace *ws = must_work(s.program, -1);
+    patience p = {0, SIZE_MAX};
+    pg_workspace_poll(ws, count_polls, &p);
+    pg_argument argument = {s.inputs, 1, 1};
+    pg_task task = {.arguments = &argument, .argument_count = 1, .rows = 1, .last_chunk = 1};
+    CHECK(pg_replay_begin(s.program, ws, NULL, 0) == PG_OK);
+    CHECK(pg_replay(s.program, ws, &task) == PG_OK && p.polls == 0); /* a short one asks nobody */
+    task.rows = rows;
+    task.last_chunk = pg_chunk_count(rows);
+    CHECK(pg_replay(s.program, ws, &task) == PG_OK && p.polls >= 2);
+    for (size_t allowed = 0; allowed < 2; allowed++) {
+        p = (patience){0, allowed};
+        CHECK(pg_replay(s.program, ws, &task) == PG_ERR_STOPPED && p.polls == allowed + 1);
+    }
+    results results = results_new(&s, rows);
+    p = (patience){0, 0};
+    CHECK(run(&s, ws, &results, rows) == PG_ERR_STOPPED && p.polls == 1);
+    pg_workspace_poll(ws, NULL, NULL);
+    CHECK(run(&s, ws, &results, rows) == PG_OK && p.polls == 1);
+    for (size_t i = 0; i < rows; i++) CHECK(results.outputs[i] == fabs(s.inputs[i]));
+    results_free(&results);
+    pg_workspace_free(ws);
+    scene_free(&s);
+}
+
+/* What one thread does: replay all rows, again and again. */
+typedef struct job {
+    const scene *scene;
+    results results;
+    const results *expected;
+    pg_argument arguments[most_arguments];
+    pg_task task;
+    int level;
+    bool right;
+} job;
+
+static void *work(void *context) {
+    job *j = context;
+    const scene *s = j->scene;
+    pg_workspace *ws = pg_workspace_new(s->program, j->level);
+    j->right = ws != NULL;
+    for (size_t i = 0; j->right && i < 10; i++)
+        j->right = pg_replay_sum(s->program, ws, s->captured, &j->task, j->results.totals,
+                                 j->results.sums, 1.0) == PG_OK &&
+                   same_rows(s, &j->results, j->expected, j->task.rows) &&
+                   same_sums(s, &j->results, j->expected);
+    pg_workspace_free(ws);
+    return NULL;
+}
+
+static void threads_share_a_program(void) {
+    enum { rows = 1500, count = 4 };
+    scene s = scene_new(random_recipe(3, 4, 60, 2), rows, exact_passes, 0);
+    results expected = results_new(&s, rows);
+    pthread_t threads[count];
+    job jobs[count];
+    CHECK(run_anew(&s, &expected, rows, 0) == PG_OK);
+    for (int i = 0; i < count; i++) {
+        job *j = &jobs[i];
+        *j = (job){.scene = &s, .results = results_new(&s, rows), .expected = &expected};
+        j->task = task_of(&s, j->arguments, &j->results, rows);
+        j->level = i % pg_vector_levels();
+        if (!CHECK(pthread_create(&threads[i], NULL, work, j) == 0)) abort();
+    }
+    for (int i = 0; i < count; i++) {
+        CHECK(pthread_join(threads[i], NULL) == 0 && jobs[i].right);
+        results_free(&jobs[i].results);
+    }
+    results_free(&expected);
+    scene_free(&s);
+}
+
+const test_case replay_tests[] = {
+    TEST(replays_give_what_nodes_give),
+    TEST(single_rows_give_exact_gradients),
+    TEST(sums_are_formed_as_stated),
+    TEST(kinds_of_vectors_give_the_same_bits),
+    TEST(fast_mode_is_near),
+    TEST(big_programs),
+    TEST(gradients_by_parameters_or_inputs_only),
+    TEST(results_that_nobody_asks_for),
+    TEST(scales_multiply_sums),
+    TEST(no_rows),
+    TEST(workspaces_forget),
+    TEST(chunks_cover_all_rows),
+    TEST(any_split_gives_the_same_bits),
+    TEST(an_index_gathers_rows),
+    TEST(a_stride_of_0_repeats_a_row),
+    TEST(sums_count_each_row_once),
+    TEST(a_failing_last_row_is_named_once),
+    TEST(the_first_failing_row_is_named),
+    TEST(rows_are_named_in_any_part),
+    TEST(faults_of_parameters_have_no_row),
+    TEST(reciprocals_fail_as_powers),
+    TEST(reckless_functions_fail_as_nodes_do),
+    TEST(each_op_at_odd_numbers),
+    TEST(each_comparison_at_odd_numbers),
+    TEST(a_poll_stops_a_replay),
+    TEST(threads_share_a_program),
+    {0},
+};

@@ -7,7 +7,7 @@ float64 in C order are used as they are, others are converted.
 from __future__ import annotations
 
 import math
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import numpy.typing as npt
@@ -37,9 +37,13 @@ class Rows:
         self.values: list[tuple[int, Value]] = []
         self.width = 0
         self.index: npt.NDArray[np.int64] | None = None
-        items = []
+        items: list[structures.Structure] = []
         for i, arg in enumerate(arguments):
-            items.append(self._read(arg, ("argument", i)))
+            if _is_ready(arg) and len(arg) == (self.count if i else len(arg)):
+                self.count = len(arg)
+                items.append(self._add(arg, arg.shape))
+            else:
+                items.append(self._read(arg, ("argument", i)))
         self.structure = structures.Sequence(tuple, tuple(items))
         if self.count < 0:
             raise ValueError("expected at least one array, whose first axis is the row")
@@ -62,21 +66,29 @@ class Rows:
             self.values.append((self.width, arg))
             arg = arg.data
         array = _floats(arg, where)
-        rows, *shape = array.shape or (None,)
-        if rows is None:
+        if array.ndim == 0:
             self.columns.append((array, 0, 1))
             self.width += 1
             return structures.LEAF
+        rows = len(array)
         if rows != self.count:
             if self.count >= 0:
                 raise ValueError(
                     f"{_place(where)} has {rows} rows, those before it have {self.count}"
                 )
             self.count = rows
-        size = math.prod(shape)
+        return self._add(array, array.shape)
+
+    def _add(self, array: Floats, shape: tuple[int, ...]) -> structures.Structure:
+        """An array of as many rows as the others have."""
+        if len(shape) == 1:
+            self.columns.append((array, 1, 1))
+            self.width += 1
+            return structures.LEAF
+        size = math.prod(shape[1:])
         self.columns.append((array, size, size))
         self.width += size
-        return structures.Array(tuple(shape)) if shape else structures.LEAF
+        return structures.Array(shape[1:])
 
 
 def _place(where: tuple[Any, ...]) -> str:
@@ -87,10 +99,17 @@ def _place(where: tuple[Any, ...]) -> str:
 _FLOAT64 = np.dtype(np.float64)
 
 
+def _is_ready(arg: Any) -> bool:
+    """Can the core take this array as it is?"""
+    if type(arg) is not np.ndarray or arg.dtype is not _FLOAT64:
+        return False
+    return arg.ndim > 0 and arg.flags.c_contiguous
+
+
 def _floats(arg: Any, where: tuple[Any, ...]) -> Floats:
     """As a C-contiguous float64 array."""
-    if type(arg) is np.ndarray and arg.dtype is _FLOAT64 and arg.flags.c_contiguous:
-        return arg
+    if _is_ready(arg):
+        return cast(Floats, arg)
     what = _place(where)
     try:
         array = np.asarray(arg)

@@ -112,19 +112,27 @@ class Compiled:
         return list(found.values())
 
     def _program(self, structure: structures.Structure, static: dict[str, Any]) -> Program:
+        key: Any = structure
+        if static:
+            key = structure, tuple((name, _exactly(static[name])) for name in sorted(static))
         try:
-            key = (structure, tuple((k, _exactly(static[k])) for k in sorted(static)))
-            hash(key)
+            program = self._programs[key]
+            self._programs.move_to_end(key)
+            return program
+        except KeyError:  # never recorded; or another thread's recording took its place just now
+            return self._program_anew(key, structure, static)
         except TypeError as error:
             raise TypeError(
                 f"keyword arguments are part of what is recorded and must be hashable: {error}"
             ) from None
+
+    def _program_anew(
+        self, key: Any, structure: structures.Structure, static: dict[str, Any]
+    ) -> Program:
         with self._lock:
             program = self._programs.get(key)
             if program is None:
-                program = self._record(structure, static)
-                self._programs[key] = program
-            self._programs.move_to_end(key)
+                program = self._programs[key] = self._record(structure, static)
             while len(self._programs) > self._max_programs:
                 self._programs.popitem(last=False)
         return program

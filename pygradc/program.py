@@ -95,11 +95,7 @@ class Program:
         if gradients is not None:
             wanted = gradients[:, [i for i, _ in values]]
             derivatives = np.ascontiguousarray(np.concatenate([derivatives, wanted], axis=1))
-        results = [
-            Scalar._result(data, children, derivatives[i])
-            for i, data in enumerate(outputs.tolist())
-        ]
-        return structures.put_together(self._outputs, iter(results))
+        return self._results(outputs.tolist(), children, derivatives)
 
     def map(self, *arrays: Any, executor: Executor | None = None) -> Any:
         """The outputs of each row, without gradients.
@@ -185,13 +181,15 @@ class Program:
             with Borrowed(self) as ws:
                 ws.aim(rows.columns, rows.count, self._reverse(lib.PG_WRT_PARAMS), rows.index)
                 self._sum(ws, scale)
-                totals, derivatives = ws.totals.tolist(), ws.gradients
-                results = [
-                    Scalar._result(data, children, derivatives[i]) for i, data in enumerate(totals)
-                ]
-            return structures.put_together(self._outputs, iter(results))
-        results = [Scalar._result(data, children, derivatives[i]) for i, data in enumerate(totals)]
-        return structures.put_together(self._outputs, iter(results))
+                return self._results(ws.totals.tolist(), children, ws.gradients)
+        return self._results(totals, children, derivatives)
+
+    def _results(self, data: list[float], children: tuple[Value, ...], derivatives: Floats) -> Any:
+        """The outputs' Values, put together."""
+        values = [Scalar._result(x, children, d) for x, d in zip(data, derivatives)]
+        if self._outputs is structures.LEAF:
+            return values[0]
+        return structures.put_together(self._outputs, iter(values))
 
     def _total_of_chunks(
         self, rows: Rows, executor: Executor | None, scale: float

@@ -214,7 +214,8 @@ static inline void NAME(push_dot)(const pg_block *at, const pg_step *step, const
 static pg_status NAME(backward)(pg_block *block) {
     const double *const values = block->values;
     pg_status status = PG_OK;
-    for (const pg_step *step = block->steps, *end = step + block->step_count; step < end; step++) {
+    for (size_t i = 0; i < block->step_count; i++) {
+        const pg_step *const step = &block->steps[i];
         const pg_instr *instr = &block->program->code[step->instr];
         const double *as = values + (size_t)instr->a * LANES;
         const double *bs = values + (size_t)instr->b * LANES;

@@ -11,7 +11,6 @@
  *
  * Meant to run under AddressSanitizer and UBSan, in some seconds; no arguments. */
 #include "testing.h"
-#include <time.h>
 
 static int failures = 0; /* of the test that runs */
 
@@ -29,10 +28,7 @@ int main(void) {
         for (const test_case *test = lists[i]; test->run != NULL; test++) {
             failures = 0;
             seed(1);
-            clock_t c0 = clock();
             test->run();
-            if ((double)(clock() - c0) / CLOCKS_PER_SEC > 0.1)
-                printf("%s %.2f\n", test->name, (double)(clock() - c0) / CLOCKS_PER_SEC);
             pg_alloc_fail_at(0);
             if (failures > 0) printf("FAILED %s: %d checks\n", test->name, failures);
             failures > 0 ? failed++ : passed++;

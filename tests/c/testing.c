@@ -485,14 +485,11 @@ static bool holds(int compare, double left, double right) {
     }
 }
 
-/* As where() of a bool does: both are children, and one gets the gradient. */
 static pg_status choose(eager *e, pg_node_id *id_ret, const line *it) {
     const double left = pg_node_data(e->graph, e->ids[it->left]);
     const bool first = holds(it->compare, left, pg_node_data(e->graph, e->ids[it->right]));
-    const pg_node_id children[] = {operand_node(e, it->a), operand_node(e, it->b)};
-    const double locals[] = {first ? 1.0 : 0.0, first ? 0.0 : 1.0};
-    return pg_graph_wide(e->graph, id_ret, pg_node_data(e->graph, children[!first]), children,
-                         locals, 2);
+    const pg_node_id a = operand_node(e, it->a), b = operand_node(e, it->b);
+    return pg_graph_where(e->graph, id_ret, first, a, b);
 }
 
 static pg_status compute(eager *e, pg_node_id *id_ret, const line *it) {

@@ -555,7 +555,6 @@ def test_gradients_after_a_product_are_what_they_were() -> None:
     assert bits() == expected and np.array_equal(f.map(*rows.T), mapped)
 
 
-@pytest.mark.skipif(not hasattr(np, "linalg"), reason="needs numpy.linalg")
 def test_newtons_method_with_conjugate_gradients_solves_least_squares() -> None:
     """What such products are for."""
     w = [Value(0.0) for _ in range(4)]

@@ -49,6 +49,21 @@ static inline pg_status pg_fault_of(int op, double y, double a, double b) {
     }
 }
 
+/* Can op, or a derivative of it, fail at all? */
+static inline bool pg_can_fail(int op) {
+    const double a = 1.0;
+    (void)a;
+    switch (op) {
+#define PG_UNARY(NAME, python, symbol, y_, da_, fault, ...)                                        \
+    case PG_OP_##NAME: return (fault) != PG_OK;
+#define PG_NUMBER PG_UNARY
+#define PG_BINARY(NAME, python, symbol, y_, da_, db_, fault, ...)                                  \
+    case PG_OP_##NAME: return (fault) != PG_OK;
+#include "ops.def"
+    default: return true;
+    }
+}
+
 /* A derivative has poles of its own: 1/a at 0, and those of sqrt and pow. */
 static inline pg_status pg_pole_of(double derivative, pg_status fault, double pole, double a,
                                    double b) {

@@ -22,11 +22,21 @@ typedef struct pg_block {
     const pg_step *steps; /* those to run, of the reverse */
     size_t step_count;
     size_t active;       /* lanes that hold a row; the others repeat the last row */
-    const int64_t *mask; /* for each lane all bits, or none if it holds no row */
+    const int64_t *mask; /* for each lane all bits, or none if it holds no row; NULL: all do */
     bool judge;          /* stop where a row leaves an op's domain */
     size_t fault_lane;
     pg_fault fault;
 } pg_block;
+
+/* Where gradients go. Kernels take it by value, so that no store of theirs can change it. */
+typedef struct pg_place {
+    double *grads, *accumulators;
+    const int64_t *mask;
+} pg_place;
+
+static inline pg_place pg_place_of(const pg_block *block) {
+    return (pg_place){block->grads, block->accumulators, block->mask};
+}
 
 typedef pg_status pg_run(pg_block *block);
 

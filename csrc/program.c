@@ -145,7 +145,8 @@ static void give_slots(lowering *l) {
     uint32_t uniform = param + (uint32_t)p->param_count, import = (uint32_t)p->input_count;
     uint32_t row = import + (uint32_t)p->import_count;
     uint32_t instr = 0, row_instr = (uint32_t)p->uniform_length;
-    for (size_t i = 0; i < l->tape->count; i++) {
+    for (size_t k = 0; k < l->tape->count; k++) {
+        const size_t i = l->tape->schedule != NULL ? l->tape->schedule[k] : k;
         const pg_value *value = &l->tape->values[i];
         if (value->dead) continue;
         if (value->op == PG_OP_CONST) {
@@ -236,7 +237,8 @@ static pg_status lower_all(lowering *l) {
     for (size_t i = 0; i < l->tape->count; i++)
         if (pg_is_op(&l->tape->values[i]) && !l->tape->values[i].dead) lower_value(l, (uint32_t)i);
     for (size_t i = 0; i < p->param_count; i++) p->sources[i] = l->tape->params[i];
-    return lower_outputs(l);
+    status = lower_outputs(l);
+    return status == PG_OK ? pg_mark_runs(p) : status;
 }
 
 pg_status pg_program_lower(pg_program **program_ret, const pg_tape *tape) {
@@ -285,6 +287,7 @@ static pg_status run_passes(pg_tape *tape, unsigned passes) {
     pg_tape_mark_dead(tape);
     if (status == PG_OK) status = pg_tape_find_orders(tape);
     if (status == PG_OK && (passes & PG_PASS_FUSE)) status = pg_pass_fuse(tape);
+    if (status == PG_OK && (passes & PG_PASS_LAYERS)) status = pg_pass_layers(tape);
     return status;
 }
 

@@ -67,6 +67,11 @@ pg_program *pg_program_new(void);
 /* program.c: a tape that went through its passes becomes a program. */
 pg_status pg_program_lower(pg_program **program_ret, const pg_tape *tape);
 
+/* runs.c: count which instructions run as one; bring the steps back of a layer together, and count
+ * those. PG_OK or PG_ERR_NOMEM. */
+pg_status pg_mark_runs(pg_program *program);
+pg_status pg_join_runs(const pg_program *program, pg_reverse *reverse);
+
 /* replay.c: the rows of the last fault were counted from this one on. */
 void pg_workspace_shift_fault(pg_workspace *workspace, size_t first);
 

@@ -217,12 +217,13 @@ pg_status pg_trace_select(pg_graph *graph, pg_node_id *id_ret, int compare, pg_n
                           pg_node_id right, pg_node_id a, pg_node_id b);
 pg_status pg_trace_detach(pg_graph *graph, pg_node_id *id_ret, pg_node_id a);
 
-typedef enum pg_pass { /* see csrc/passes.c; share and powers change bits, and are for fast mode */
+typedef enum pg_pass { /* see csrc/passes.c, runs.c; share and powers change bits: for fast mode */
                        PG_PASS_FOLD = 1,
                        PG_PASS_HOIST = 2,
                        PG_PASS_FUSE = 4,
                        PG_PASS_SHARE = 8,
-                       PG_PASS_POWERS = 16
+                       PG_PASS_POWERS = 16,
+                       PG_PASS_LAYERS = 32
 } pg_pass;
 
 typedef struct pg_program pg_program; /* straight-line code; never changes once it is made */
@@ -264,6 +265,7 @@ typedef struct pg_instr {
     uint8_t shape;         /* select: the comparison; dot: flags */
     uint32_t dst, a, b;    /* slots; of a dot a is the start */
     uint32_t first, count; /* dot and select: pairs of slots */
+    uint32_t run;          /* so many from here on run as one: see csrc/runs.c */
 } pg_instr;
 
 pg_program_size pg_program_measure(const pg_program *program);
@@ -302,6 +304,7 @@ typedef struct pg_step {
     uint32_t first;
     pg_give left, right; /* of a dot: what all left and all right targets say; else PG_GIVE_MIXED */
     pg_target a, b;
+    uint32_t run; /* so many from here on run as one */
 } pg_step;
 
 enum { PG_COLLECT = 0xffffffff };

@@ -243,7 +243,7 @@ pg_status pg_forward_block(const pg_program *program, pg_workspace *ws, const pg
                             .values = ws->values.at,
                             .grads = ws->grads.at,
                             .active = active,
-                            .mask = mask,
+                            .mask = active < lanes ? mask : NULL,
                             .judge = !task->ignore};
     spread_imports(program, ws, width);
     load_inputs(ws->values.at, task, first, active, lanes);

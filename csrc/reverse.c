@@ -94,7 +94,8 @@ static pg_status fold_into(builder *b, pg_target *target_ret, uint32_t slot) {
     *holds = *holds == holds_nothing ? accumulator : holds_a_sum;
     return add_uniform_step(r, (pg_step){.instr = PG_COLLECT,
                                          .a = {store_or_add(&r->uniform_reached[slot]), slot},
-                                         .b = {PG_GIVE_FOLD, accumulator}});
+                                         .b = {PG_GIVE_FOLD, accumulator},
+                                         .run = 1});
 }
 
 /* Where a contribution to this slot goes, which is a row's or uniform. */
@@ -148,7 +149,7 @@ static pg_status add_instr(builder *b, uint32_t number) {
     b->in_rows = number >= b->program->uniform_length;
     if (!is_wanted(b, b->in_rows, instr->dst)) return PG_OK;
     if (!(b->in_rows ? b->row_reached : r->uniform_reached)[instr->dst]) return PG_OK;
-    pg_step step = {.instr = number};
+    pg_step step = {.instr = number, .run = 1};
     pg_status status;
     if (instr->op == PG_OP_DOT) {
         status = aim_dot(b, &step, instr);
@@ -173,6 +174,7 @@ static pg_status build(builder *b, size_t output, unsigned wrt) {
     pg_status status = PG_OK;
     for (size_t i = p->order_counts[output]; status == PG_OK && i-- > 0;)
         status = add_instr(b, p->orders[output][i]);
+    if (status == PG_OK) status = pg_join_runs(p, b->reverse);
     for (size_t i = 0; i < p->input_count; i++) b->reverse->input_reached[i] = b->row_reached[i];
     return status;
 }

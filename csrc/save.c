@@ -310,7 +310,7 @@ static pg_status read_all(reader *r, pg_program *p) {
     if (seen == NULL) return PG_ERR_NOMEM;
     status = pg_program_is_sound(p, seen) ? PG_OK : PG_ERR_BAD_FILE;
     pg_free(seen);
-    return status;
+    return status == PG_OK ? pg_mark_runs(p) : status;
 }
 
 pg_status pg_program_read(pg_program **program_ret, const uint8_t *bytes, size_t count) {

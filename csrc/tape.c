@@ -27,6 +27,7 @@ void pg_tape_free(pg_tape *tape) {
     pg_free(tape->pairs);
     pg_free(tape->params);
     pg_free(tape->outputs);
+    pg_free(tape->schedule);
     *tape = (pg_tape){0};
 }
 

@@ -35,7 +35,8 @@ typedef struct pg_tape {
     size_t input_count; /* values 0 .. input_count - 1 */
     uint32_t *outputs;
     size_t output_count;
-    uint32_t **orders; /* for each output its values in the order of backward(); see tape.c */
+    uint32_t *schedule; /* all values in the order of the code, or NULL: as they stand */
+    uint32_t **orders;  /* for each output its values in the order of backward(); see tape.c */
     size_t *order_counts;
 } pg_tape;
 
@@ -73,6 +74,8 @@ pg_status pg_pass_share(pg_tape *tape);
 pg_status pg_pass_powers(pg_tape *tape);
 pg_status pg_pass_hoist(pg_tape *tape);
 pg_status pg_pass_fuse(pg_tape *tape);
+/* runs.c: likewise. */
+pg_status pg_pass_layers(pg_tape *tape);
 
 /* tape.c: mark what no output needs as dead; find the order of each output. */
 void pg_tape_mark_dead(pg_tape *tape);

@@ -131,6 +131,26 @@ class Scalar:
     @staticmethod
     def _raise_signal() -> None: ...
     @staticmethod
+    def _replay(
+        address: int,
+        arguments: int,
+        shape: tuple[int, ...],
+        array: type,
+        ignore: bool,
+        level: int,
+        /,
+    ) -> Any: ...
+    @staticmethod
+    def _replay_back(replay: Any, wrt: int, address: int, /) -> None: ...
+    @staticmethod
+    def _replay_row(
+        replay: Any, parameters: tuple[Value, ...], arguments: tuple[Any, ...], /
+    ) -> Any: ...
+    @staticmethod
+    def _replay_sum(
+        replay: Any, parameters: tuple[Value, ...], arrays: tuple[Any, ...], mean: bool, /
+    ) -> Any: ...
+    @staticmethod
     def _result(data: float, children: Sequence[Value], derivatives: Any, /) -> Value: ...
     @staticmethod
     def _adopt(value: type, construct: Any, number: Any, fail: Any, /) -> None: ...

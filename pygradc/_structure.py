@@ -107,6 +107,29 @@ def put_together(structure: Structure, leaves: Iterator[Any]) -> Any:
     return structure.kind(items)
 
 
+_KINDS = {list: 1, tuple: 2}
+
+
+def words(structure: Structure) -> list[int] | None:
+    """As csrc/python/scalar_replay.c reads it: in preorder a word each, lengths and shapes behind.
+
+    None if it has more than numbers, lists, tuples and arrays.
+    """
+    if isinstance(structure, Leaf):
+        return [0]
+    if isinstance(structure, Array):
+        return [3, len(structure.shape), *structure.shape]
+    if not isinstance(structure, Sequence) or structure.kind not in _KINDS:
+        return None
+    found = [_KINDS[structure.kind], len(structure.items)]
+    for item in structure.items:
+        inner = words(item)
+        if inner is None:
+            return None
+        found += inner
+    return found
+
+
 def count_leaves(structure: Structure) -> int:
     if isinstance(structure, Leaf):
         return 1

@@ -129,6 +129,7 @@ class Reverse:
                 raise MemoryError
             self.each.append(ffi.gc(out[0], lib.pg_reverse_free))
         self.array = ffi.new("pg_reverse *[]", self.each)
+        self.address = int(ffi.cast("intptr_t", self.array))
         self.partials = lib.pg_partial_count(program._handle, self.array)
 
 

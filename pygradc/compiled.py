@@ -6,8 +6,8 @@ A `Compiled` finds, or records, the `Program` for the arguments that it is calle
 from __future__ import annotations
 
 import functools
+import itertools
 import threading
-from collections import OrderedDict
 from collections.abc import Callable, Iterable
 from concurrent.futures import Executor
 from typing import Any
@@ -26,9 +26,14 @@ PASSES = {
     "fuse": lib.PG_PASS_FUSE,
     "share": lib.PG_PASS_SHARE,
     "powers": lib.PG_PASS_POWERS,
+    "layers": lib.PG_PASS_LAYERS,
 }
-EXACT_PASSES = ("fold", "hoist", "fuse")
+EXACT_PASSES = ("fold", "hoist", "fuse", "layers")
 FAST_PASSES = (*EXACT_PASSES, "share", "powers")
+
+
+def _when_used(program: Program) -> int:
+    return program._used
 
 
 class Compiled:
@@ -49,7 +54,9 @@ class Compiled:
         self._function = function
         self._fast, self._errors, self._passes = fast, errors, passes
         self._max_programs = max_programs
-        self._programs: OrderedDict[Any, Program] = OrderedDict()
+        self._programs: dict[Any, Program] = {}
+        self._recent: list[Program] = []  # those without static arguments, the last used first
+        self._clock = itertools.count(1)
         self._lock = threading.RLock()
 
     def __call__(self, *args: Any, **static: Any) -> Any:
@@ -62,6 +69,11 @@ class Compiled:
         """
         if tracing.tracing():
             return self._function(*args, **static)
+        if not static:
+            for program in self._recent:
+                values = program._row_in_short(args)
+                if values is not NotImplemented:
+                    return self._chose(program, values)
         leaves: list[Any] = []
         structure = structures.take_apart(args, leaves, "argument")
         return self._program(structure, static)._one_row(leaves)
@@ -73,13 +85,26 @@ class Compiled:
 
     def sum(self, *arrays: Any, executor: Executor | None = None, **static: Any) -> Any:
         """The outputs, each summed over the rows, as Values: see `Program.sum`."""
-        rows = Rows(arrays)
-        return self._program(rows.structure, static)._total(rows, executor, mean=False)
+        return self._total(arrays, executor, static, mean=False)
 
     def mean(self, *arrays: Any, executor: Executor | None = None, **static: Any) -> Any:
         """The outputs, each averaged over the rows, as Values: see `Program.mean`."""
+        return self._total(arrays, executor, static, mean=True)
+
+    def _total(
+        self,
+        arrays: tuple[Any, ...],
+        executor: Executor | None,
+        static: dict[str, Any],
+        mean: bool,
+    ) -> Any:
+        if executor is None and not static:
+            for program in self._recent:
+                values = program._total_in_short(arrays, mean)
+                if values is not NotImplemented:
+                    return self._chose(program, values)
         rows = Rows(arrays)
-        return self._program(rows.structure, static)._total(rows, executor, mean=True)
+        return self._program(rows.structure, static)._total(rows, executor, mean)
 
     def gradients(
         self, *arrays: Any, executor: Executor | None = None, **static: Any
@@ -104,7 +129,7 @@ class Compiled:
     @property
     def programs(self) -> tuple[Program, ...]:
         """One a structure of arguments, the least recently used first."""
-        return tuple(self._programs.values())
+        return tuple(sorted(self._programs.values(), key=_when_used))
 
     def parameters(self) -> list[Value]:
         """The captured Values of all programs, each once."""
@@ -116,26 +141,39 @@ class Compiled:
         if static:
             key = structure, tuple((name, _exactly(static[name])) for name in sorted(static))
         try:
-            program = self._programs[key]
-            self._programs.move_to_end(key)
-            return program
-        except KeyError:  # never recorded; or another thread's recording took its place just now
-            return self._program_anew(key, structure, static)
+            program = self._programs.get(key)
         except TypeError as error:
             raise TypeError(
                 f"keyword arguments are part of what is recorded and must be hashable: {error}"
             ) from None
+        if program is None:
+            program = self._program_anew(key, structure, static)
+        if static:
+            program._used = next(self._clock)
+            return program
+        return self._chose(program, program)
 
     def _program_anew(
         self, key: Any, structure: structures.Structure, static: dict[str, Any]
     ) -> Program:
         with self._lock:
-            program = self._programs.get(key)
+            program = self._programs.get(key)  # another thread may have been faster
             if program is None:
-                program = self._programs[key] = self._record(structure, static)
+                program = self._record(structure, static)
+                program._used = next(self._clock)
+                self._programs[key] = program
             while len(self._programs) > self._max_programs:
-                self._programs.popitem(last=False)
+                oldest = min(self._programs, key=lambda key: self._programs[key]._used)
+                dropped = self._programs.pop(oldest)
+                self._recent = [p for p in self._recent if p is not dropped]
         return program
+
+    def _chose(self, program: Program, result: Any) -> Any:
+        """Take note that this program, found without static arguments, is in use."""
+        program._used = next(self._clock)
+        if not self._recent or self._recent[0] is not program:
+            self._recent = [program, *(p for p in self._recent if p is not program)]
+        return result
 
     def _record(self, structure: structures.Structure, static: dict[str, Any]) -> Program:
         with tracing.trace():
@@ -194,8 +232,8 @@ def compile(
             functions, shared subexpressions, products for squares.
         errors: "raise": a row outside an op's domain is a FloatingPointError. "ignore": it gives
             inf or nan.
-        passes: Which of "fold", "hoist", "fuse", "share", "powers" are made; None: all that keep
-            the bits, or in fast mode all.
+        passes: Which of "fold", "hoist", "fuse", "layers", "share", "powers" are made; None: all
+            that keep the bits, or in fast mode all.
         max_programs: How many structures are kept, the most recently used ones.
     Returns:
         A `Compiled`; without a function, what makes one of it.

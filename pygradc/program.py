@@ -17,7 +17,7 @@ import numpy as np
 
 from pygradc import _code, _codegen, _errors, _files
 from pygradc import _structure as structures
-from pygradc._core import lib
+from pygradc._core import ffi, lib
 from pygradc._parallel import Work, in_parallel
 from pygradc._rows import Floats, Rows
 from pygradc._scalar import Scalar
@@ -53,10 +53,31 @@ class Program:
         self._normal = _normal(inputs)
         self._errors = errors
         self._name = name
-        self._level = -1
         self._idle: list[Workspace] = []
         self._reverses: dict[int, Reverse] = {}
         self._lock = threading.Lock()
+        self._short: Any = None
+        self._used = 0  # when its compiled function last chose it
+        self._set_level(-1)
+
+    def _set_level(self, level: int) -> None:
+        """Replay with this kind of vectors from now on; -1: the widest."""
+        self._level = level
+        self._idle.clear()
+        words = structures.words(self._inputs)
+        if words is None:
+            return
+        assert isinstance(self._inputs, structures.Sequence)
+        self._short = Scalar._replay(
+            int(ffi.cast("intptr_t", self._handle)),
+            len(self._inputs.items),
+            tuple(words[2:]),
+            np.ndarray,
+            self._errors == "ignore",
+            level,
+        )
+        for wrt, reverse in self._reverses.items():
+            Scalar._replay_back(self._short, wrt, reverse.address)
 
     # ---- replaying
 
@@ -72,10 +93,25 @@ class Program:
             ValueError, TypeError: arguments of another structure; says which was expected.
             FloatingPointError: an operand outside an op's domain.
         """
+        values = self._row_in_short(args)
+        if values is not NotImplemented:
+            return values
         leaves: list[Any] = []
         given = structures.take_apart(args, leaves, "argument")
         self._check(given)
         return self._one_row(leaves)
+
+    def _row_in_short(self, args: tuple[Any, ...]) -> Any:
+        """As `__call__`, in one call to C; NotImplemented where that can't be."""
+        if self._short is None:
+            return NotImplemented
+        return self._put_together(Scalar._replay_row(self._short, self._params, args))
+
+    def _total_in_short(self, arrays: tuple[Any, ...], mean: bool) -> Any:
+        """As `sum` or `mean`, likewise."""
+        if self._short is None:
+            return NotImplemented
+        return self._put_together(Scalar._replay_sum(self._short, self._params, arrays, mean))
 
     def _one_row(self, leaves: list[Any]) -> Any:
         values = [(i, leaf) for i, leaf in enumerate(leaves) if isinstance(leaf, Value)]
@@ -127,7 +163,7 @@ class Program:
 
         Args, Raises: as `map`. No rows give 0.
         """
-        return self._total(Rows(arrays), executor, mean=False)
+        return self._sum_or_mean(arrays, executor, mean=False)
 
     def mean(self, *arrays: Any, executor: Executor | None = None) -> Any:
         """The outputs, each averaged over the rows: one Value for each. See `sum`.
@@ -135,7 +171,11 @@ class Program:
         Raises:
             ValueError: there are no rows; and as `map`.
         """
-        return self._total(Rows(arrays), executor, mean=True)
+        return self._sum_or_mean(arrays, executor, mean=True)
+
+    def _sum_or_mean(self, arrays: tuple[Any, ...], executor: Executor | None, mean: bool) -> Any:
+        values = NotImplemented if executor is not None else self._total_in_short(arrays, mean)
+        return self._total(Rows(arrays), executor, mean) if values is NotImplemented else values
 
     def gradients(self, *arrays: Any, executor: Executor | None = None) -> tuple[Any, Any]:
         """The outputs and their gradients with respect to the inputs, row by row.
@@ -186,7 +226,14 @@ class Program:
 
     def _results(self, data: list[float], children: tuple[Value, ...], derivatives: Floats) -> Any:
         """The outputs' Values, put together."""
-        values = [Scalar._result(x, children, d) for x, d in zip(data, derivatives)]
+        return self._put_together(
+            tuple(Scalar._result(x, children, d) for x, d in zip(data, derivatives))
+        )
+
+    def _put_together(self, values: Any) -> Any:
+        """The outputs' Values as the function returns them; NotImplemented stays."""
+        if values is NotImplemented:
+            return values
         if self._outputs is structures.LEAF:
             return values[0]
         return structures.put_together(self._outputs, iter(values))
@@ -309,6 +356,8 @@ class Program:
         if reverse is None:
             with self._lock:
                 reverse = self._reverses.setdefault(wrt, Reverse(self, wrt))
+                if self._short is not None:
+                    Scalar._replay_back(self._short, wrt, reverse.address)
         return reverse
 
     def _sum(self, ws: Workspace, scale: float) -> None:

@@ -509,8 +509,7 @@ def test_fast_math_without_passes_is_near_them_all(seed: int) -> None:
 
 def with_level(f: Any, level: int) -> Any:
     for program in f.programs:
-        program._level = level
-        program._idle.clear()
+        program._set_level(level)
     return f
 
 

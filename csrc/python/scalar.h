@@ -50,6 +50,9 @@ typedef struct scalar_state {
 
 extern scalar_state scalar_global;
 
+/* A METH_FASTCALL function in a table of methods. */
+#define PG_FAST(function) (PyCFunction)(void (*)(void))(function)
+
 static inline pg_node *scalar_node(const scalar *self) {
     return &scalar_global.graph->nodes[self->id];
 }
@@ -101,6 +104,12 @@ int scalar_check_traced(PyObject *self, const char *what);
 /* Is this an operand whose data depend on a trace's input? 1, 0, or -1 with an exception set. */
 int scalar_is_traced(PyObject *object);
 extern PyMethodDef scalar_trace_methods[];
+/* Raise what a signal's handler raised during a replay, and return NULL; None if there is nothing.
+ */
+PyObject *scalar_raise_signal(void);
+
+/* scalar_replay.c */
+extern PyMethodDef scalar_replay_methods[];
 
 /* Is a trace under way, in this thread? */
 static inline int scalar_tracing(void) {

@@ -377,8 +377,6 @@ static PyObject *call_adopt(PyObject *type, PyObject *args) {
     Py_RETURN_NONE;
 }
 
-#define PG_FAST(function) (PyCFunction)(void (*)(void))(function)
-
 PyMethodDef scalar_call_methods[] = {
     {"backward", call_backward, METH_NOARGS,
      "Push gradients from here to every node below.\n\n"

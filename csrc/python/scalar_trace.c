@@ -240,13 +240,15 @@ int pg_python_poll(void *stop) {
 /* _raise_signal(): raise it now. */
 static PyObject *raise_signal(PyObject *module, PyObject *none) {
     (void)module, (void)none;
+    return scalar_raise_signal();
+}
+
+PyObject *scalar_raise_signal(void) {
     if (raised.type == NULL) Py_RETURN_NONE;
     PyErr_Restore(raised.type, raised.error, raised.traceback);
     raised.type = raised.error = raised.traceback = NULL;
     return NULL;
 }
-
-#define PG_FAST(function) (PyCFunction)(void (*)(void))(function)
 
 PyMethodDef scalar_trace_methods[] = {
     {"_trace_begin", trace_begin, METH_NOARGS, NULL},

@@ -600,7 +600,8 @@ static PyTypeObject *make_type(void) {
         if (slot->slot == Py_tp_hash) slot->pfunc = (void *)PyBaseObject_Type.tp_hash;
     PyTypeObject *type = (PyTypeObject *)PyType_FromSpec(&spec);
     if (type != NULL &&
-        (add_op_methods(type) < 0 || scalar_add_methods(type, scalar_trace_methods) < 0))
+        (add_op_methods(type) < 0 || scalar_add_methods(type, scalar_trace_methods) < 0 ||
+         scalar_add_methods(type, scalar_replay_methods) < 0))
         Py_CLEAR(type);
     return type;
 }

@@ -40,6 +40,7 @@ struct pg_reverse {
     size_t accumulators;
     uint32_t output;          /* its row slot */
     uint8_t *input_reached;   /* for each input: does it get a gradient at all? */
+    uint32_t *input_order;    /* all inputs, in the order in which they first get theirs */
     uint8_t *uniform_reached; /* for each uniform slot, likewise */
 };
 

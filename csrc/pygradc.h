@@ -315,6 +315,7 @@ typedef struct pg_steps {
     const pg_target *targets;
     const uint8_t *input_reached, *uniform_reached; /* has the slot got a gradient at all? */
     uint32_t output;                                /* the row slot that begins with 1 */
+    const uint32_t *input_order; /* all inputs, in the order in which they first get a gradient */
 } pg_steps;
 
 pg_steps pg_reverse_steps(const pg_reverse *reverse);

@@ -22,6 +22,7 @@ typedef struct builder {
     uint8_t *row_wanted, *uniform_wanted; /* is the slot's gradient asked for? */
     uint8_t *row_reached;                 /* has the slot got a gradient? */
     uint32_t *holds;                      /* for each uniform slot */
+    size_t inputs_reached;
     bool in_rows;
 } builder;
 
@@ -105,6 +106,8 @@ static pg_status aim(builder *b, pg_target *target_ret, bool row_slot, uint32_t 
     if (!is_wanted(b, row_slot, slot)) return PG_OK;
     if (b->in_rows && uniform != PG_NO_VALUE) return fold_into(b, target_ret, uniform);
     if (!b->in_rows) b->holds[slot] = holds_a_sum;
+    else if (slot < b->program->input_count && !b->row_reached[slot])
+        b->reverse->input_order[b->inputs_reached++] = slot;
     uint8_t *reached = b->in_rows ? &b->row_reached[slot] : &b->reverse->uniform_reached[slot];
     *target_ret = (pg_target){store_or_add(reached), slot};
     return PG_OK;
@@ -170,12 +173,17 @@ static pg_status build(builder *b, size_t output, unsigned wrt) {
     find_wanted(b, wrt);
     b->reverse->output = p->outputs[output];
     b->row_reached[p->outputs[output]] = 1;
+    if (p->outputs[output] < p->input_count)
+        b->reverse->input_order[b->inputs_reached++] = p->outputs[output];
     memset(b->holds, 0xff, p->uniform_slots * sizeof *b->holds); /* holds_nothing */
     pg_status status = PG_OK;
     for (size_t i = p->order_counts[output]; status == PG_OK && i-- > 0;)
         status = add_instr(b, p->orders[output][i]);
     if (status == PG_OK) status = pg_join_runs(p, b->reverse);
-    for (size_t i = 0; i < p->input_count; i++) b->reverse->input_reached[i] = b->row_reached[i];
+    for (uint32_t i = 0; i < p->input_count; i++) {
+        b->reverse->input_reached[i] = b->row_reached[i];
+        if (!b->row_reached[i]) b->reverse->input_order[b->inputs_reached++] = i;
+    }
     return status;
 }
 
@@ -191,14 +199,15 @@ pg_status pg_reverse_new(pg_reverse **reverse_ret, const pg_program *program, si
     if (r == NULL) return PG_ERR_NOMEM;
     r->input_reached = zeroed(program->input_count);
     r->uniform_reached = zeroed(program->uniform_slots);
+    r->input_order = pg_realloc(NULL, program->input_count, sizeof *r->input_order);
     builder b = {.program = program, .reverse = r};
     b.row_wanted = zeroed(program->row_slots);
     b.uniform_wanted = zeroed(program->uniform_slots);
     b.row_reached = zeroed(program->row_slots);
     b.holds = pg_realloc(NULL, program->uniform_slots, sizeof *b.holds);
     pg_status status = PG_ERR_NOMEM;
-    if (r->input_reached && r->uniform_reached && b.row_wanted && b.uniform_wanted &&
-        b.row_reached && b.holds)
+    if (r->input_reached && r->uniform_reached && r->input_order && b.row_wanted &&
+        b.uniform_wanted && b.row_reached && b.holds)
         status = build(&b, output, wrt);
     pg_free(b.row_wanted);
     pg_free(b.uniform_wanted);
@@ -210,9 +219,9 @@ pg_status pg_reverse_new(pg_reverse **reverse_ret, const pg_program *program, si
 }
 
 pg_steps pg_reverse_steps(const pg_reverse *r) {
-    return (pg_steps){r->rows,          r->uniform,         r->row_count,
-                      r->uniform_count, r->accumulators,    r->targets,
-                      r->input_reached, r->uniform_reached, r->output};
+    return (pg_steps){r->rows,         r->uniform,    r->row_count,     r->uniform_count,
+                      r->accumulators, r->targets,    r->input_reached, r->uniform_reached,
+                      r->output,       r->input_order};
 }
 
 void pg_reverse_free(pg_reverse *reverse) {
@@ -222,5 +231,6 @@ void pg_reverse_free(pg_reverse *reverse) {
     pg_free(reverse->targets);
     pg_free(reverse->input_reached);
     pg_free(reverse->uniform_reached);
+    pg_free(reverse->input_order);
     pg_free(reverse);
 }

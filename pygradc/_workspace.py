@@ -132,6 +132,10 @@ class Reverse:
         self.address = int(ffi.cast("intptr_t", self.array))
         self.partials = lib.pg_partial_count(program._handle, self.array)
 
+    def input_order(self, output: int, inputs: int) -> Any:
+        """All inputs, in the order in which backward() of this output comes to them."""
+        return ffi.unpack(lib.pg_reverse_steps(self.each[output]).input_order, inputs)
+
 
 class Borrowed:
     """A workspace of the program, for a while: `with Borrowed(program) as ws`."""

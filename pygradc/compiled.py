@@ -73,7 +73,8 @@ class Compiled:
             for program in self._recent:
                 values = program._row_in_short(args)
                 if values is not NotImplemented:
-                    return self._chose(program, values)
+                    self._chose(program)
+                    return values
         leaves: list[Any] = []
         structure = structures.take_apart(args, leaves, "argument")
         return self._program(structure, static)._one_row(leaves)
@@ -102,7 +103,8 @@ class Compiled:
             for program in self._recent:
                 values = program._total_in_short(arrays, mean)
                 if values is not NotImplemented:
-                    return self._chose(program, values)
+                    self._chose(program)
+                    return values
         rows = Rows(arrays)
         return self._program(rows.structure, static)._total(rows, executor, mean)
 
@@ -150,8 +152,9 @@ class Compiled:
             program = self._program_anew(key, structure, static)
         if static:
             program._used = next(self._clock)
-            return program
-        return self._chose(program, program)
+        else:
+            self._chose(program)
+        return program
 
     def _program_anew(
         self, key: Any, structure: structures.Structure, static: dict[str, Any]
@@ -168,12 +171,11 @@ class Compiled:
                 self._recent = [p for p in self._recent if p is not dropped]
         return program
 
-    def _chose(self, program: Program, result: Any) -> Any:
+    def _chose(self, program: Program) -> None:
         """Take note that this program, found without static arguments, is in use."""
         program._used = next(self._clock)
         if not self._recent or self._recent[0] is not program:
             self._recent = [program, *(p for p in self._recent if p is not program)]
-        return result
 
     def _record(self, structure: structures.Structure, static: dict[str, Any]) -> Program:
         with tracing.trace():

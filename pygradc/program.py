@@ -114,24 +114,26 @@ class Program:
         return self._put_together(Scalar._replay_sum(self._short, self._params, arrays, mean))
 
     def _one_row(self, leaves: list[Any]) -> Any:
-        values = [(i, leaf) for i, leaf in enumerate(leaves) if isinstance(leaf, Value)]
-        wrt = lib.PG_WRT_PARAMS | (lib.PG_WRT_INPUTS if values else 0)
-        row = np.empty(len(leaves))
-        for i, leaf in enumerate(leaves):
-            row[i] = leaf.data if isinstance(leaf, Value) else leaf
+        values = {i: leaf for i, leaf in enumerate(leaves) if isinstance(leaf, Value)}
+        reverse = self._reverse(lib.PG_WRT_PARAMS | (lib.PG_WRT_INPUTS if values else 0))
+        row = np.array([leaf.data if isinstance(leaf, Value) else leaf for leaf in leaves], float)
         size = self._size
         outputs = np.empty(size.outputs)
         gradients = np.empty((size.outputs, size.inputs)) if values else None
         with Borrowed(self) as ws:
-            ws.aim([(row, len(leaves), len(leaves))], 1, self._reverse(wrt))
+            ws.aim([(row, len(leaves), len(leaves))], 1, reverse)
             ws.write_to(outputs=outputs, gradients=gradients)
             self._sum(ws, 1.0)
             derivatives = ws.gradients.copy()
-        children = (*self._params, *(value for _, value in values))
-        if gradients is not None:
-            wanted = gradients[:, [i for i, _ in values]]
-            derivatives = np.ascontiguousarray(np.concatenate([derivatives, wanted], axis=1))
-        return self._results(outputs.tolist(), children, derivatives)
+        if gradients is None:
+            return self._results(outputs.tolist(), self._params, derivatives)
+        results = []
+        for o, data in enumerate(outputs.tolist()):
+            order = [i for i in reverse.input_order(o, size.inputs) if i in values]
+            children = (*self._params, *(values[i] for i in order))
+            by_all = np.concatenate([derivatives[o], gradients[o, order]])
+            results.append(Scalar._result(data, children, by_all))
+        return self._put_together(tuple(results))
 
     def map(self, *arrays: Any, executor: Executor | None = None) -> Any:
         """The outputs of each row, without gradients.

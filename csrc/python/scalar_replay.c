@@ -18,12 +18,12 @@ enum { a_number, a_list, a_tuple, an_array };
 typedef struct room {
     struct room *next;
     pg_workspace *workspace;
-    pg_node_id *ids; /* of the parameters, then of the inputs that are Values */
+    pg_node_id *ids;       /* of the parameters, then of the inputs that are Values */
+    pg_node_id *value_ids; /* for each input the Value that it is, or 0 */
     int stop;
     double *params, *totals, *gradients;     /* of a sum: params, outputs, outputs x params */
     double *row, *outputs, *input_gradients; /* of one row: inputs, outputs, outputs x inputs */
     double *derivatives;                     /* of one output by all ids */
-    uint32_t *places;                        /* the inputs that are Values */
     pg_argument arguments[];                 /* one for each argument */
 } room;
 
@@ -68,7 +68,7 @@ static room *room_new(const call *c) {
     r->outputs = r->row + in;
     r->input_gradients = r->outputs + out;
     r->derivatives = r->input_gradients + out * in;
-    r->places = r->ids + params + in;
+    r->value_ids = r->ids + params + in;
     pg_workspace_poll(r->workspace, pg_python_poll, &r->stop);
     return r;
 }
@@ -163,7 +163,8 @@ typedef struct walk {
     const call *call;
     const int64_t *shape; /* what comes next */
     room *room;
-    size_t inputs, values; /* read so far */
+    size_t inputs; /* read so far */
+    int values;    /* are there Values among them? */
 } walk;
 
 /* A buffer of float64 in C order, of this rank and, from axis `from` on, this shape? If so, view
@@ -185,11 +186,13 @@ static int holds_doubles(const call *c, PyObject *object, Py_buffer *view, const
 
 static int read_number(walk *w, PyObject *object) {
     double *to = &w->room->row[w->inputs];
+    pg_node_id *id = &w->room->value_ids[w->inputs];
+    *id = 0;
     if (PyFloat_Check(object)) *to = PyFloat_AS_DOUBLE(object);
     else if (scalar_check(object)) {
         *to = scalar_node((scalar *)object)->data;
-        w->room->places[w->values] = (uint32_t)w->inputs;
-        w->room->ids[w->call->size.params + w->values++] = ((scalar *)object)->id;
+        *id = ((scalar *)object)->id;
+        w->values = 1;
     } else if (PyLong_CheckExact(object)) {
         *to = PyLong_AsDouble(object);
         if (*to == -1.0 && PyErr_Occurred()) {
@@ -208,6 +211,7 @@ static int read_array(walk *w, PyObject *object) {
     if (!holds_doubles(w->call, object, &view, shape, 0)) return 0;
     const size_t count = (size_t)view.len / sizeof(double);
     memcpy(w->room->row + w->inputs, view.buf, (size_t)view.len);
+    memset(w->room->value_ids + w->inputs, 0, count * sizeof *w->room->value_ids);
     w->inputs += count;
     PyBuffer_Release(&view);
     return 1;
@@ -246,23 +250,28 @@ static void read_params(const call *c, room *r, PyObject *params) {
     }
 }
 
-/* A node of the parameters, and of so many Values among the inputs. */
-static PyObject *make_value(const call *c, room *r, size_t output, double data, size_t values) {
-    const size_t params = c->size.params;
-    const double *locals = r->gradients + output * params;
-    if (values > 0) {
-        const double *of_inputs = r->input_gradients + output * c->size.inputs;
-        memcpy(r->derivatives, locals, params * sizeof *locals);
-        for (size_t i = 0; i < values; i++) r->derivatives[params + i] = of_inputs[r->places[i]];
+/* A node of the parameters, and of the inputs that are Values. These come in the order in which the
+ * function itself would pass gradients to them, since one Value may be several inputs. */
+static PyObject *make_value(const call *c, room *r, size_t output, double data, int values) {
+    size_t count = c->size.params;
+    const double *locals = r->gradients + output * count;
+    if (values) {
+        const uint32_t *order =
+            pg_reverse_steps(c->reverse[PG_WRT_PARAMS | PG_WRT_INPUTS][output]).input_order;
+        memcpy(r->derivatives, locals, count * sizeof *locals);
         locals = r->derivatives;
+        for (size_t i = 0; i < c->size.inputs; i++) {
+            if (r->value_ids[order[i]] == 0) continue;
+            r->ids[count] = r->value_ids[order[i]];
+            r->derivatives[count++] = r->input_gradients[output * c->size.inputs + order[i]];
+        }
     }
     pg_node_id id = 0;
-    pg_status status =
-        pg_graph_wide(scalar_global.graph, &id, data, r->ids, locals, params + values);
+    pg_status status = pg_graph_wide(scalar_global.graph, &id, data, r->ids, locals, count);
     return status == PG_OK ? scalar_adopt_node(id) : scalar_raise(status);
 }
 
-static PyObject *make_values(const call *c, room *r, const double *data, size_t values) {
+static PyObject *make_values(const call *c, room *r, const double *data, int values) {
     PyObject *tuple = PyTuple_New((Py_ssize_t)c->size.outputs);
     for (size_t o = 0; tuple != NULL && o < c->size.outputs; o++) {
         PyObject *value = make_value(c, r, o, data[o], values);
@@ -272,18 +281,24 @@ static PyObject *make_values(const call *c, room *r, const double *data, size_t 
     return tuple;
 }
 
-/* The inputs that are Values must outlive the replay, whoever drops them meanwhile. */
-static size_t retain_values(const call *c, const room *r, size_t values) {
-    size_t held = 0;
-    while (held < values &&
-           pg_graph_retain(scalar_global.graph, r->ids[c->size.params + held]) == PG_OK)
-        held++;
-    return held;
+/* The inputs that are Values must outlive the replay, whoever drops them meanwhile. Returns how
+ * many inputs it came through before a node had too many references. */
+static size_t retain_values(const call *c, const room *r) {
+    size_t i = 0;
+    for (; i < c->size.inputs; i++)
+        if (r->value_ids[i] != 0 && pg_graph_retain(scalar_global.graph, r->value_ids[i]) != PG_OK)
+            break;
+    return i;
+}
+
+static void release_values(const room *r, size_t inputs) {
+    for (size_t i = 0; i < inputs; i++)
+        if (r->value_ids[i] != 0) scalar_release_node(r->value_ids[i]);
 }
 
 /* Replay, without the GIL. A fault is left to those who can describe it. */
 static PyObject *replay(call *c, room *r, const pg_task *task, const double *data, double scale,
-                        size_t values) {
+                        int values) {
     pg_status status;
     r->stop = 0;
     Py_BEGIN_ALLOW_THREADS;
@@ -296,21 +311,22 @@ static PyObject *replay(call *c, room *r, const pg_task *task, const double *dat
     Py_RETURN_NOTIMPLEMENTED;
 }
 
-static PyObject *replay_one(call *c, room *r, size_t values) {
+static PyObject *replay_one(call *c, room *r, int values) {
     const pg_argument argument = {r->row, c->size.inputs, c->size.inputs};
     const pg_task task = {.arguments = &argument,
                           .argument_count = 1,
                           .rows = 1,
                           .outputs = r->outputs,
-                          .gradients = values > 0 ? r->input_gradients : NULL,
-                          .reverse = c->reverse[PG_WRT_PARAMS | (values > 0 ? PG_WRT_INPUTS : 0)],
+                          .gradients = values ? r->input_gradients : NULL,
+                          .reverse = c->reverse[PG_WRT_PARAMS | (values ? PG_WRT_INPUTS : 0)],
                           .ignore = c->ignore};
     if (task.reverse == NULL) Py_RETURN_NOTIMPLEMENTED;
+    if (!values) return replay(c, r, &task, r->outputs, 1.0, 0);
     PyObject *result = NULL;
-    const size_t held = retain_values(c, r, values);
-    if (held == values) result = replay(c, r, &task, r->outputs, 1.0, values);
+    const size_t held = retain_values(c, r);
+    if (held == c->size.inputs) result = replay(c, r, &task, r->outputs, 1.0, 1);
     else scalar_raise(PG_ERR_LIMIT);
-    for (size_t i = 0; i < held; i++) scalar_release_node(r->ids[c->size.params + i]);
+    release_values(r, held);
     return result;
 }
 

@@ -353,12 +353,13 @@ void pg_workspace_poll(pg_workspace *workspace, int (*poll)(void *), void *conte
 
 /* What a replay is to do. Rows are cut into chunks, whose number depends on that of the rows only;
  * sums are formed chunk by chunk, and then in a fixed tree over all chunks. All arrays begin with
- * the first row of first_chunk, or with first_chunk. */
+ * the first row of base_chunk, or with base_chunk. */
 typedef struct pg_task {
     const pg_argument *arguments; /* argument_count of them */
     size_t argument_count;
     const int64_t *index;             /* the numbers of the rows, or NULL: 0, 1, 2 ... */
     size_t rows;                      /* of all chunks */
+    size_t base_chunk;                /* at most first_chunk */
     size_t first_chunk, last_chunk;   /* do these, without the last */
     double *outputs;                  /* rows x outputs, or NULL */
     double *gradients;                /* rows x outputs x inputs, or NULL */

@@ -164,7 +164,7 @@ pg_status pg_reverse_uniform(const pg_program *program, pg_workspace *ws, const 
 
 /* The row with which the task's arrays begin. */
 static size_t first_row(const pg_task *task) {
-    return pg_chunk_start(task->rows, task->first_chunk);
+    return pg_chunk_start(task->rows, task->base_chunk);
 }
 
 /* Rows first .. first + active - 1 into the input slots; the last lanes repeat the last row. */
@@ -322,7 +322,7 @@ size_t pg_partial_count(const pg_program *program, const pg_reverse *const *reve
 
 static pg_status run_chunk(const pg_program *program, pg_workspace *ws, const pg_task *task,
                            size_t chunk, size_t sums) {
-    const size_t base = pg_chunk_start(task->rows, task->first_chunk);
+    const size_t base = first_row(task);
     const size_t end = pg_chunk_start(task->rows, chunk + 1) - base;
     double *accumulators = task->partials != NULL ? ws->sums.at : NULL;
     if (accumulators != NULL) memset(accumulators, 0, sums * PG_SUBLANES * sizeof *accumulators);
@@ -339,7 +339,7 @@ static pg_status run_chunk(const pg_program *program, pg_workspace *ws, const pg
         row += active;
     }
     for (size_t i = 0; accumulators != NULL && i < sums; i++)
-        task->partials[(chunk - task->first_chunk) * sums + i] =
+        task->partials[(chunk - task->base_chunk) * sums + i] =
             pg_sum_of_sublanes(accumulators + i * PG_SUBLANES);
     return PG_OK;
 }
@@ -401,7 +401,7 @@ pg_status pg_replay_finish(const pg_program *program, pg_workspace *ws, const pg
 pg_status pg_replay_sum(const pg_program *program, pg_workspace *ws, const double *params,
                         const pg_task *task, double *totals, double *gradients, double scale) {
     pg_task all = *task;
-    all.first_chunk = 0;
+    all.base_chunk = all.first_chunk = 0;
     all.last_chunk = pg_chunk_count(task->rows);
     const size_t room = all.last_chunk * pg_partial_count(program, task->reverse);
     pg_status status = pg_make_room(&ws->partials, room);

@@ -1,98 +1,187 @@
 """A replay of many rows in parts: chunks, and the executors that do them.
 
 Chunks depend on the number of rows only, and each gives its own partial sums, so whoever does them
-changes no bit. Threads share the program; to a process it is pickled, with its rows only.
+changes no bit. Threads share the program and the results, and each takes the next chunks when it
+has done its own; the caller's thread is one of them. To any other executor the program is pickled,
+with a part of the rows for each worker.
 """
 
 from __future__ import annotations
 
 import os
-from concurrent.futures import Executor, ThreadPoolExecutor
-from typing import TYPE_CHECKING, Any
+from collections.abc import Iterator
+from concurrent.futures import Executor, Future, ThreadPoolExecutor
+from functools import partial
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
 from pygradc._core import ffi, lib
 from pygradc._rows import Floats, Rows
-from pygradc._workspace import Borrowed
+from pygradc._workspace import Borrowed, Workspace
 
 if TYPE_CHECKING:
     from pygradc.program import Program
 
+_HELPINGS = 8  # of chunks for each thread: the last one to finish is not far behind the others
+
+
+class Results(NamedTuple):
+    """What a replay fills; None where it isn't asked for.
+
+    Attributes:
+        outputs: shape (rows, outputs).
+        gradients: shape (rows, outputs, inputs).
+        partials: shape (chunks, sums).
+    """
+
+    outputs: Any
+    gradients: Any
+    partials: Any
+
 
 class Work:
-    """A replay of many rows, that can be done in parts; it pickles."""
+    """A replay of many rows, that can be done in parts; it pickles.
+
+    `columns` begin with the first row of chunk `base`.
+    """
 
     def __init__(
         self, program: Program, params: Floats, rows: Rows, wrt: int, gradients: bool, sums: bool
     ) -> None:
         self.program, self.params, self.wrt = program, params, wrt
-        self.columns, self.count = rows.columns, rows.count
+        self.columns, self.count, self.base = rows.columns, rows.count, 0
         self.gradients, self.sums = gradients, sums
 
     def part(self, first: int, last: int) -> Work:
         """The same with the rows of these chunks only."""
-        start, end = (lib.pg_chunk_start(self.count, chunk) for chunk in (first, last))
+        start, end = self._rows_of(first, last)
         some: Work = object.__new__(Work)
         some.__dict__.update(self.__dict__)
+        some.base = first
         some.columns = [
             (array[start:end] if stride else array, stride, n) for array, stride, n in self.columns
         ]
         return some
 
-    def run(self, first: int, last: int, stop: Any) -> tuple[Any, Any, Any]:
-        """Do these chunks, whose rows are those of `columns`."""
-        program = self.program
-        size = program._size
-        start, end = (lib.pg_chunk_start(self.count, chunk) for chunk in (first, last))
-        reverse = program._reverse(self.wrt) if self.wrt else None
-        outputs = None if self.sums else np.empty((end - start, size.outputs))
-        gradients = np.empty((end - start, size.outputs, size.inputs)) if self.gradients else None
-        partials = np.empty((last - first, reverse.partials)) if reverse and self.sums else None
-        with Borrowed(program) as ws:
+    def _rows_of(self, first: int, last: int) -> tuple[int, int]:
+        return lib.pg_chunk_start(self.count, first), lib.pg_chunk_start(self.count, last)
+
+    def room(self, first: int, last: int) -> Results:
+        """For the results of these chunks."""
+        size = self.program._size
+        start, end = self._rows_of(first, last)
+        rows, sums = end - start, self.wrt and self.sums
+        return Results(
+            None if self.sums else np.empty((rows, size.outputs)),
+            np.empty((rows, size.outputs, size.inputs)) if self.gradients else None,
+            np.empty((last - first, self.program._reverse(self.wrt).partials)) if sums else None,
+        )
+
+    def do(self, results: Results, parts: Iterator[tuple[int, int]], stop: Any = None) -> None:
+        """Do parts, (first chunk, last chunk + 1) each, into results that begin as `columns` do.
+
+        Ends early where `stop`, an int *, becomes nonzero.
+        """
+        with Borrowed(self.program) as ws:
+            reverse = self.program._reverse(self.wrt) if self.wrt else None
             ws.aim(self.columns, self.count, reverse)
-            task = ws.task
-            task.first_chunk, task.last_chunk = first, last
-            ws.write_to(outputs=outputs, gradients=gradients, partials=partials)
+            ws.task.base_chunk = self.base
+            ws.write_to(**results._asdict())
             if stop is not None:
                 lib.pg_workspace_poll(ws.handle, lib.pg_python_poll, stop)
             try:
-                program._begin(ws, self.params)
-                status = lib.pg_replay(program._handle, ws.handle, task)
-                if status != lib.PG_OK:
-                    program._fail(status, ws)
+                self._do(ws, parts)
             finally:
                 lib.pg_workspace_poll(ws.handle, lib.pg_python_poll, ws.stop)
-        return outputs, gradients, partials
+
+    def _do(self, ws: Workspace, parts: Iterator[tuple[int, int]]) -> None:
+        program, task, begun = self.program, ws.task, False
+        for first, last in parts:
+            if not begun:
+                program._begin(ws, self.params)
+                begun = True
+            task.first_chunk, task.last_chunk = first, last
+            status = lib.pg_replay(program._handle, ws.handle, task)
+            if status != lib.PG_OK:
+                for _ in parts:  # what follows is of no use any more
+                    pass
+                program._fail(status, ws)
 
 
-def _run_part(work: Work, first: int, last: int, stop: Any) -> tuple[Any, Any, Any]:
-    return work.run(first, last, stop)
-
-
-def in_parallel(work: Work, executor: Executor) -> tuple[Any, Any, Any]:
-    """Hand out neighbouring chunks, as many parts as there are workers."""
+def run(work: Work, executor: Executor | None) -> Results:
+    """Do all of it: here, or by an executor."""
     chunks = lib.pg_chunk_count(work.count)
+    if executor is None:
+        return _run_part(work, 0, chunks)
     workers = getattr(executor, "_max_workers", None) or os.cpu_count() or 1
-    parts = max(1, min(chunks, workers))
+    if isinstance(executor, ThreadPoolExecutor):
+        return _in_threads(work, executor, chunks, workers)
+    return _in_parts(work, executor, chunks, workers)
+
+
+def _cut(chunks: int, parts: int) -> list[tuple[int, int]]:
+    """Neighbouring chunks, in as many parts, none of them empty."""
+    parts = max(1, min(chunks, parts))
     bounds = [chunks * i // parts for i in range(parts + 1)]
-    stop = ffi.new("int *") if isinstance(executor, ThreadPoolExecutor) else None
+    return list(zip(bounds, bounds[1:]))
+
+
+def _run_part(work: Work, first: int, last: int) -> Results:
+    results = work.room(first, last)
+    work.do(results, iter([(first, last)]))
+    return results
+
+
+def _settle(futures: list[Future[Any]], stop: Any) -> None:
+    """After a failure: no future runs any more."""
+    if stop is not None:
+        stop[0] = 1
+    for future in futures:
+        future.cancel()
+    for future in futures:
+        if not future.cancelled():
+            future.exception()
+
+
+def _in_threads(work: Work, executor: Executor, chunks: int, workers: int) -> Results:
+    """This thread is one of the workers. A row that fails ends the handing out of parts; those with
+    earlier rows are under way by then, so that the first row that fails is known in the end.
+    """
+    results = work.room(0, chunks)
+    cut = _cut(chunks, _HELPINGS * workers)
+    parts = iter(cut)  # next() is atomic
+    stop = ffi.new("int *")
+    faults: list[FloatingPointError] = []
+    futures: list[Future[None]] = []
+    try:
+        for _ in range(min(workers, len(cut)) - 1):
+            futures.append(executor.submit(work.do, results, parts, stop))
+        for finish in (partial(work.do, results, parts, stop), *(f.result for f in futures)):
+            try:
+                finish()
+            except FloatingPointError as fault:
+                faults.append(fault)
+    except BaseException:
+        _settle(futures, stop)
+        raise
+    if faults:
+        raise min(faults, key=_row_of)
+    return results
+
+
+def _row_of(fault: FloatingPointError) -> int:
+    return fault.row  # type: ignore[attr-defined, no-any-return]
+
+
+def _in_parts(work: Work, executor: Executor, chunks: int, workers: int) -> Results:
     futures = [
-        executor.submit(_run_part, work.part(first, last), first, last, stop)
-        for first, last in zip(bounds, bounds[1:])
+        executor.submit(_run_part, work.part(first, last), first, last)
+        for first, last in _cut(chunks, workers)
     ]
     try:
-        results = [future.result() for future in futures]
+        done = [future.result() for future in futures]
     except BaseException:
-        if stop is not None:
-            stop[0] = 1
-        for future in futures:
-            future.cancel()
-        for future in futures:
-            if not future.cancelled():
-                future.exception()
+        _settle(futures, None)
         raise
-    joined = []
-    for kind in zip(*results):
-        joined.append(None if kind[0] is None else np.concatenate(kind))
-    return joined[0], joined[1], joined[2]
+    return Results(*(None if kind[0] is None else np.concatenate(kind) for kind in zip(*done)))

@@ -115,7 +115,7 @@ class Workspace:
             self.results = {}
             task = self.task
             task.outputs = task.gradients = task.partials = task.index = ffi.NULL
-            task.first_chunk = 0
+            task.first_chunk = task.base_chunk = 0
 
 
 class Reverse:

@@ -18,7 +18,7 @@ import numpy as np
 from pygradc import _code, _codegen, _errors, _files
 from pygradc import _structure as structures
 from pygradc._core import ffi, lib
-from pygradc._parallel import Work, in_parallel
+from pygradc._parallel import Results, Work, run
 from pygradc._rows import Floats, Rows
 from pygradc._scalar import Scalar
 from pygradc._workspace import Borrowed, Reverse, Workspace, pointer
@@ -154,8 +154,8 @@ class Program:
 
     def _map(self, rows: Rows, executor: Executor | None) -> Any:
         self._check(rows.structure)
-        outputs, _, _ = self._run(rows, executor, 0, gradients=False, sums=False)
-        return structures.stack(self._outputs, outputs)
+        done = self._run(rows, executor, 0, gradients=False, sums=False)
+        return structures.stack(self._outputs, done.outputs)
 
     def sum(self, *arrays: Any, executor: Executor | None = None) -> Any:
         """The outputs, each summed over the rows: one Value for each.
@@ -192,12 +192,10 @@ class Program:
 
     def _gradients(self, rows: Rows, executor: Executor | None) -> tuple[Any, Any]:
         self._check(rows.structure)
-        outputs, gradients, _ = self._run(
-            rows, executor, lib.PG_WRT_INPUTS, gradients=True, sums=False
-        )
+        done = self._run(rows, executor, lib.PG_WRT_INPUTS, gradients=True, sums=False)
         shape = structures.shape_of(self._outputs)
         out_shape = (self._size.outputs,) if shape is None else shape
-        gradients = gradients.reshape(rows.count, *out_shape, self._size.inputs)
+        gradients = done.gradients.reshape(rows.count, *out_shape, self._size.inputs)
         assert isinstance(self._inputs, structures.Sequence)
         parts, start = [], 0
         for item in self._inputs.items:
@@ -208,7 +206,7 @@ class Program:
                 part = part.reshape(rows.count, *out_shape, *item_shape)
             parts.append(part)
             start = end
-        return structures.stack(self._outputs, outputs), tuple(parts)
+        return structures.stack(self._outputs, done.outputs), tuple(parts)
 
     def _total(self, rows: Rows, executor: Executor | None, mean: bool) -> Any:
         self._check(rows.structure)
@@ -244,12 +242,10 @@ class Program:
         self, rows: Rows, executor: Executor | None, scale: float
     ) -> tuple[list[float], Floats]:
         wrt = lib.PG_WRT_PARAMS | (lib.PG_WRT_INPUTS if rows.values else 0)
-        _, gradients, partials = self._run(
-            rows, executor, wrt, gradients=bool(rows.values), sums=True
-        )
+        done = self._run(rows, executor, wrt, gradients=bool(rows.values), sums=True)
         with Borrowed(self) as ws:
             ws.aim(rows.columns, rows.count, self._reverse(wrt))
-            ws.write_to(partials=partials)
+            ws.write_to(partials=done.partials)
             self._begin(ws)
             status = lib.pg_replay_finish(
                 self._handle,
@@ -263,7 +259,7 @@ class Program:
                 self._fail(status, ws)
             totals, derivatives = ws.totals.tolist(), ws.gradients.copy()
         if rows.values:
-            wanted = gradients[:, :, [i for i, _ in rows.values]].sum(axis=0) * scale
+            wanted = done.gradients[:, :, [i for i, _ in rows.values]].sum(axis=0) * scale
             derivatives = np.ascontiguousarray(np.concatenate([derivatives, wanted], axis=1))
         return totals, derivatives
 
@@ -389,14 +385,11 @@ class Program:
 
     def _run(
         self, rows: Rows, executor: Executor | None, wrt: int, gradients: bool, sums: bool
-    ) -> tuple[Any, Any, Any]:
-        """(outputs, gradients, partials) of all rows; each None if not asked for."""
+    ) -> Results:
+        """Replay all rows."""
         params = np.empty(self._size.params)
         Scalar._read(self._params, params)
-        work = Work(self, params, rows, wrt, gradients, sums)
-        if executor is None:
-            return work.run(0, lib.pg_chunk_count(rows.count), None)
-        return in_parallel(work, executor)
+        return run(Work(self, params, rows, wrt, gradients, sums), executor)
 
     def _fail(self, status: int, ws: Workspace) -> NoReturn:
         if status == lib.PG_ERR_STOPPED:
@@ -408,7 +401,9 @@ class Program:
         fault = at.fault
         what = _errors.describe(status, fault.op, fault.derivative, fault.a, fault.b)
         where = f"row {at.row}" if at.row >= 0 else "in what depends on parameters only"
-        raise FloatingPointError(f"{where}: {what}")
+        error = FloatingPointError(f"{where}: {what}")
+        error.row = at.row  # type: ignore[attr-defined]
+        raise error
 
     def _check(self, given: structures.Structure) -> None:
         """Is this the structure of arguments that was recorded, lists and arrays being alike?"""

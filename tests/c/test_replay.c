@@ -660,21 +660,23 @@ typedef struct rows_given {
     size_t count;
 } rows_given;
 
-/* Do some of the chunks, in a workspace of their own; the results' arrays are for all rows.
+/* Do some of the chunks, in a workspace of their own, with arrays that begin with any chunk before
+ * them; the results' arrays are for all rows.
  * Out: fault_ret  may be NULL */
 static pg_status run_part(const scene *s, const results *r, pg_replay_fault *fault_ret,
                           rows_given rows, double *partials, size_t first, size_t last) {
-    const size_t row = pg_chunk_start(rows.count, first);
+    const size_t base = below(first + 1), row = pg_chunk_start(rows.count, base);
     pg_argument arguments[most_arguments];
     pg_task task = task_of(s, arguments, r, rows.count);
     for (size_t i = 0; rows.index == NULL && i < task.argument_count; i++)
         arguments[i].data += row * arguments[i].stride;
     if (rows.index != NULL) task.index = rows.index + row;
+    task.base_chunk = base;
     task.first_chunk = first;
     task.last_chunk = last;
     task.outputs += row * s->size.outputs;
     task.gradients += row * s->size.outputs * s->size.inputs;
-    task.partials = partials + first * pg_partial_count(s->program, steps_of(s));
+    task.partials = partials + base * pg_partial_count(s->program, steps_of(s));
     pg_workspace *ws = must_work(s->program, any_level());
     pg_status status = pg_replay_begin(s->program, ws, s->captured, 0);
     if (status == PG_OK) status = pg_replay(s->program, ws, &task);

@@ -167,21 +167,26 @@ static size_t first_row(const pg_task *task) {
     return pg_chunk_start(task->rows, task->base_chunk);
 }
 
+/* One number of each of rows first .. first + active - 1. */
+static void load_lanes(double *lanes, const double *data, size_t stride, const int64_t *index,
+                       size_t first, size_t active) {
+    if (index != NULL) {
+        for (size_t l = 0; l < active; l++) lanes[l] = data[(size_t)index[first + l] * stride];
+        return;
+    }
+    data += first * stride;
+    for (size_t l = 0; l < active; l++, data += stride) lanes[l] = *data;
+}
+
 /* Rows first .. first + active - 1 into the input slots; the last lanes repeat the last row. */
 static void load_inputs(double *values, const pg_task *task, size_t first, size_t active,
                         size_t lanes) {
-    const double *rows[32];
     for (size_t i = 0; i < task->argument_count; i++) {
-        const pg_argument *argument = &task->arguments[i];
-        const size_t stride = argument->stride;
-        if (task->index == NULL)
-            for (size_t l = 0; l < active; l++) rows[l] = argument->data + (first + l) * stride;
-        else
-            for (size_t l = 0; l < active; l++)
-                rows[l] = argument->data + (size_t)task->index[first + l] * stride;
-        for (size_t l = active; l < lanes; l++) rows[l] = rows[active - 1];
-        for (size_t k = 0; k < argument->count; k++, values += lanes)
-            for (size_t l = 0; l < lanes; l++) values[l] = rows[l][k];
+        const pg_argument argument = task->arguments[i];
+        for (size_t k = 0; k < argument.count; k++, values += lanes) {
+            load_lanes(values, argument.data + k, argument.stride, task->index, first, active);
+            for (size_t l = active; l < lanes; l++) values[l] = values[active - 1];
+        }
     }
 }
 

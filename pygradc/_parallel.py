@@ -9,7 +9,7 @@ with a part of the rows for each worker.
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import Executor, Future, ThreadPoolExecutor
 from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -154,10 +154,11 @@ def _in_threads(work: Work, executor: Executor, chunks: int, workers: int) -> Re
     stop = ffi.new("int *")
     faults: list[FloatingPointError] = []
     futures: list[Future[None]] = []
+    mine: Callable[[], None] = partial(work.do, results, parts, stop)
     try:
         for _ in range(min(workers, len(cut)) - 1):
-            futures.append(executor.submit(work.do, results, parts, stop))
-        for finish in (partial(work.do, results, parts, stop), *(f.result for f in futures)):
+            futures.append(executor.submit(mine))
+        for finish in (mine, *(future.result for future in futures)):
             try:
                 finish()
             except FloatingPointError as fault:

@@ -1,7 +1,7 @@
 /* baselines.c - the benchmarks' two workloads by hand, the way an expert writes them for speed.
  *
- * Samples lie innermost: a `lanes` holds one unit of eight samples, and a layer is multiplications
- * and additions of such vectors with the weights as broadcast numbers. Sizes are constants, so
+ * Samples lie innermost: a `lanes` holds one unit of as many samples as the machine's vectors do,
+ * and a layer is multiplications and additions of such vectors with the weights as broadcast numbers. Sizes are constants, so
  * loops over units unroll and sums stay in registers. A weight's gradient is summed lane by lane
  * over all samples and across the lanes once at the end.
  *
@@ -25,11 +25,17 @@
 #define INLINE static inline __attribute__((always_inline))
 #define UNROLL _Pragma("GCC unroll 32")
 
-enum { WIDTH = 8 }; /* samples in a vector */
+#ifdef __AVX512F__
+enum { WIDTH = 8 }; /* samples in a vector: with 16 sums, what the registers hold */
+#else
+enum { WIDTH = 4 };
+#endif
+int width(void) { return WIDTH; }
+
 typedef double lanes __attribute__((vector_size(8 * WIDTH)));
 typedef double loose __attribute__((vector_size(8 * WIDTH), aligned(8), may_alias)); /* callers' */
 
-/* --- layers over eight samples ------------------------------------------------------------- */
+/* --- layers over a vector of samples ------------------------------------------------------- */
 
 /* z[j] = bias[j] + sum over k of w[j][k] * h[k] */
 INLINE void forward(int nin, int nout, const double *p, const lanes *h, lanes *z) {
@@ -51,12 +57,14 @@ INLINE void backward(int nin, int nout, const double *p, const lanes *gz, lanes 
     UNROLL for (int k = 0; k < nin; k++) gh[k] = sum[k];
 }
 
-/* The sum of eight lanes. */
+/* The sum of the lanes. */
 INLINE double across(lanes v) {
-    return ((v[0] + v[4]) + (v[2] + v[6])) + ((v[1] + v[5]) + (v[3] + v[7]));
+    double sum = 0.0;
+    for (int i = 0; i < WIDTH / 2; i++) sum += v[i] + v[i + WIDTH / 2];
+    return sum;
 }
 
-/* gp[j][k] += gz[j] * h[k] over blocks of eight samples, a tile of `tall` by `wide` in registers.
+/* gp[j][k] += gz[j] * h[k] over blocks of samples, a tile of `tall` by `wide` in registers.
  * A block's units lie `nin` and `nout` vectors apart; wide == 0 stands for the biases. */
 INLINE void tile(int blocks, int nin, int nout, int tall, int wide, const lanes *gz, const lanes *h,
                  lanes *sum) {
@@ -128,7 +136,7 @@ typedef struct {
     lanes gout[BLOCKS];
 } demo;
 
-/* Forward and backward of eight samples, all but the weights' gradients. Returns: the hinges. */
+/* Forward and backward of a block's samples, all but the weights' gradients. Returns: the hinges. */
 INLINE lanes demo_block(enum activation kind, demo *d, int b) {
     const double *p = (const double *)d->p;
     lanes score, hinge;
@@ -177,7 +185,7 @@ INLINE double demo_run(enum activation kind, double *p, const double *x, const d
 }
 
 /* Train for some steps. Returns: the loss before the last of them.
- * In:  x       13 blocks of 2 inputs of 8 samples, the 4 after the last zero
+ * In:  x       blocks of 2 inputs of WIDTH samples, those after the last zero
  *      labels  -1 or 1; 0 after the last
  * Out: p       the 337 parameters, in place */
 double demo_relu(double *p, const double *x, const double *labels, double lr, int steps) {
@@ -190,7 +198,7 @@ double demo_tanh(double *p, const double *x, const double *labels, double lr, in
 
 /* --- the gradient over many rows ----------------------------------------------------------- */
 
-enum { GROUP = 8 }; /* blocks of eight rows at a time: long loops for tanh, all of it in L1 */
+enum { GROUP = 64 / WIDTH }; /* blocks at a time: long loops for tanh, all of it in L1 */
 
 typedef struct {
     lanes x[GROUP][3], h1[GROUP][4], h2[GROUP][4], out[GROUP];
@@ -235,7 +243,7 @@ static void layer_out(int nin, int nout, const lanes *w, const lanes *b, double 
 /* The gradient of the summed squared error of MLP 3-4-4-1, tanh on every layer.
  * In:  groups  of 64 rows; the last one filled up
  *      valid   rows of the last group that count
- *      x       blocks of 3 inputs of 8 rows
+ *      x       blocks of 3 inputs of WIDTH rows
  *      y       the targets
  * Out: gp      of the 41 parameters p */
 void rows_gradient(double *gp, const double *p, const double *x, const double *y, long groups,

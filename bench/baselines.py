@@ -265,12 +265,13 @@ class NumPyRows:
 # --- C by hand ------------------------------------------------------------------------------
 
 CDEF = """
+int width(void);
 double demo_relu(double *p, const double *x, const double *labels, double lr, int steps);
 double demo_tanh(double *p, const double *x, const double *labels, double lr, int steps);
 void rows_gradient(double *gp, const double *p, const double *x, const double *y, long groups,
                    int valid);
 """
-LANES, GROUP = 8, 64  # samples in a vector of baselines.c, rows in a group
+GROUP = 64  # rows in a group of baselines.c
 FLAGS = {
     "libm": ["-ffp-contract=off"],
     "vector": ["-ffp-contract=off", "-fno-trapping-math", "-fno-math-errno", "-DVECTOR_TANH"],
@@ -319,11 +320,11 @@ def _compile(folder: Path, flags: list[str]) -> Path:
     return library
 
 
-def _blocks(x: Array, size: int) -> Array:
+def _blocks(x: Array, size: int, lanes: int) -> Array:
     """(n, inputs) to (blocks, inputs, lanes), filled up with zeros to a multiple of `size` rows."""
     filled = np.zeros((-(-len(x) // size) * size, x.shape[1]))
     filled[: len(x)] = x
-    blocks = filled.reshape(-1, LANES, x.shape[1])
+    blocks = filled.reshape(-1, lanes, x.shape[1])
     return np.ascontiguousarray(blocks.transpose(0, 2, 1))
 
 
@@ -338,10 +339,11 @@ class C(Trainer):
         self.ffi, library = c_library(variant)
         self.function = {"relu": library.demo_relu, "tanh": library.demo_tanh}[activation]
         self.p, self.lr = np.array(workloads.flatten(case.weights)), case.lr
+        lanes = library.width()
         self.arrays = [
             self.p,
-            _blocks(np.array(case.points), LANES),
-            _blocks(np.array(case.labels)[:, None], LANES),
+            _blocks(np.array(case.points), lanes, lanes),
+            _blocks(np.array(case.labels)[:, None], lanes, lanes),
         ]
         self.pointers = [_pointer(self.ffi, array) for array in self.arrays]
 
@@ -358,7 +360,8 @@ class CRows:
     def __init__(self, rows: Rows, variant: str) -> None:
         ffi, library = c_library(variant)
         count = len(rows.targets)
-        x, y = _blocks(rows.points, GROUP), _blocks(rows.targets[:, None], GROUP)
+        lanes = library.width()
+        x, y = (_blocks(a, GROUP, lanes) for a in (rows.points, rows.targets[:, None]))
         groups = -(-count // GROUP)
         self.grads = np.zeros(len(rows.flat))
         self.arrays = [self.grads, rows.flat, x, y]

@@ -141,21 +141,26 @@ pg_status pg_replay_begin(const pg_program *program, pg_workspace *ws, const dou
     return status == PG_OK ? PG_OK : uniform_fault(ws, &block, status);
 }
 
+static void collect(double *grads, const double *sums, const pg_step *steps, size_t count) {
+    for (const pg_step *step = steps; step < steps + count; step++) {
+        double *grad = &grads[step->a.at];
+        *grad = (step->a.give == PG_GIVE_STORE ? 0.0 : *grad) + sums[step->b.at];
+    }
+}
+
 pg_status pg_reverse_uniform(const pg_program *program, pg_workspace *ws, const pg_reverse *reverse,
                              const double *sums, bool judge) {
     pg_block block = uniform_block(program, ws, judge);
     block.reverse = reverse;
-    for (size_t i = 0; i < reverse->uniform_count; i++) {
-        const pg_step *step = &reverse->uniform[i];
-        if (step->instr != PG_COLLECT) {
-            block.steps = step;
-            block.step_count = 1;
-            pg_status status = ws->lanes[PG_ONE].backward(&block);
-            if (status != PG_OK) return uniform_fault(ws, &block, status);
+    for (size_t i = 0; i < reverse->uniform_count; i += block.step_count) {
+        block.steps = &reverse->uniform[i];
+        block.step_count = block.steps->run;
+        if (block.steps->instr == PG_COLLECT) {
+            collect(block.grads, sums, block.steps, block.step_count);
             continue;
         }
-        double *grad = &ws->uniform_grads.at[step->a.at];
-        *grad = (step->a.give == PG_GIVE_STORE ? 0.0 : *grad) + sums[step->b.at];
+        pg_status status = ws->lanes[PG_ONE].backward(&block);
+        if (status != PG_OK) return uniform_fault(ws, &block, status);
     }
     return PG_OK;
 }

@@ -99,6 +99,34 @@ class Value:
                 child.grad += local * node.grad
 
 
+class Adam:
+    """Adam (Kingma and Ba, 2015) as a loop over the parameters, in the arithmetic of pygradc's."""
+
+    def __init__(
+        self, parameters: Iterable[Value], lr: float, betas: tuple[float, float], eps: float = 1e-8
+    ) -> None:
+        self.parameters = list(parameters)
+        self.lr, self.betas, self.eps = lr, betas, eps
+        self.mean = [0.0] * len(self.parameters)
+        self.square = [0.0] * len(self.parameters)
+        self.steps = 0
+
+    def zero_grad(self) -> None:
+        for p in self.parameters:
+            p.grad = 0.0
+
+    def step(self) -> None:
+        self.steps += 1
+        (beta1, beta2), eps, mean, square = self.betas, self.eps, self.mean, self.square
+        rate = self.lr / (1.0 - beta1**self.steps)
+        correction = math.sqrt(1.0 - beta2**self.steps)
+        for i, p in enumerate(self.parameters):
+            g = p.grad
+            mean[i] = m = beta1 * mean[i] + (1.0 - beta1) * g
+            square[i] = s = beta2 * square[i] + (1.0 - beta2) * g * g
+            p.data -= rate * m / (math.sqrt(s) / correction + eps)
+
+
 class SGD:
     """Gradient descent, `p.data -= lr * p.grad`, as a loop over the parameters."""
 

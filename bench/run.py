@@ -3,7 +3,8 @@
 Everything that is compared is measured in one run, taking turns, because a shared machine's speed
 drifts.
 What is timed is in `measure.py`, the step itself in `workloads.py`, the wording in `report.py`;
-recorded programs and their competitors are in `recorded.py` and `baselines.py`.
+recorded programs and their competitors are in `recorded.py` and `baselines.py`, the GPT of
+`examples/microgpt` in `microgpt.py`.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ from typing import Any, TypeVar
 
 sys.path.append(str(Path(__file__).resolve().parent.parent))  # behind an installed pygradc
 
-from bench import measure, recorded, report
+from bench import measure, microgpt, recorded, report
 from bench.report import Results, StepTimes
 from bench.workloads import ENGINES
 
@@ -93,7 +94,7 @@ def run(only: set[str], rounds: int, quick: bool) -> Results:
     return results
 
 
-BENCHMARKS = ("step", "mul", "graph", "chain", "import", "recorded")
+BENCHMARKS = ("step", "mul", "graph", "chain", "import", "recorded", "microgpt")
 
 
 def arguments(argv: list[str] | None = None) -> argparse.Namespace:
@@ -124,12 +125,16 @@ def main() -> None:
     args = arguments()
     only = set(args.only or BENCHMARKS)
     results = run(only, args.rounds, args.quick)
-    if only != {"recorded"}:
+    if only - {"recorded", "microgpt"}:
         print(report.tables(results))
     programs = None
     if "recorded" in only:
         programs = recorded.measure(recorded.PARTS, args.rounds, args.quick)
         print(recorded.tables(programs))
+    gpt = None
+    if "microgpt" in only:
+        gpt = microgpt.measure(args.rounds, 3 if args.quick else microgpt.COMPARED)
+        print(microgpt.tables(gpt))
     if args.write:
         plotted = report.plot(results, HERE / "results.png")
         command = " ".join(["python bench/run.py", *sys.argv[1:]])
@@ -137,6 +142,8 @@ def main() -> None:
         if programs is not None:
             drawn = recorded.plot(programs, HERE / "recorded.png")
             text += recorded.markdown(programs, drawn)
+        if gpt is not None:
+            text += microgpt.markdown(gpt)
         (HERE / "RESULTS.md").write_text(text, encoding="utf-8")
         print("wrote bench/RESULTS.md" + (" and bench/results.png" if plotted else ""))
 

@@ -16,7 +16,7 @@ import pytest
 
 sys.path.append(str(Path(__file__).resolve().parent.parent))  # behind an installed pygradc
 
-from bench import measure, pure, report, run, workloads
+from bench import measure, microgpt, pure, recorded, report, run, workloads
 from bench.workloads import BASE, ENGINES, OP_BY_OP, USER_LOOP, Case, Engine
 
 STEPS = 3
@@ -160,3 +160,32 @@ def test_the_runner_writes_only_full_runs_unless_told() -> None:
     assert not run.arguments(["--only", "mul"]).write
     assert run.arguments(["--quick", "--write"]).write
     assert run.arguments(["--quick"]).rounds == 3
+
+
+def gpt_results(said: dict[str, list[str]]) -> microgpt.Results:
+    """With made-up times: the machine is half as fast in the second round."""
+    seconds = {microgpt.SLOTS: 0.3, microgpt.EAGER: 0.02, microgpt.RECORDED: 0.003}
+    race = {name: recorded.Times([s, 2 * s]) for name, s in seconds.items()}
+    return microgpt.Results(race=race, steps=2, said=said)
+
+
+def test_the_gpt_is_timed_round_by_round_and_a_missed_target_says_so() -> None:
+    eager, replayed = microgpt.targets(gpt_results({}))
+    assert (eager.figure, eager.verdict) == (pytest.approx(15.0), "holds")
+    assert (replayed.figure, replayed.verdict) == (pytest.approx(100.0), "**missed**")
+    assert {t.verdict for t in microgpt.targets(microgpt.Results())} == {"not measured"}
+
+
+def test_digits_that_differ_are_told() -> None:
+    same, other = ["3.25", "3.5", "anna"], ["3.25", "3.75", "anna"]
+    told = microgpt.tables(gpt_results({microgpt.SLOTS: same, microgpt.RECORDED: same}))
+    assert "The same to the last digit on all of them: 2 losses" in told
+    told = microgpt.tables(gpt_results({microgpt.SLOTS: same, microgpt.RECORDED: other}))
+    assert f"**Digits differ** from those of {microgpt.SLOTS}" in told
+    assert f"{microgpt.RECORDED}, at 2" in told and f"{microgpt.SLOTS}, at none" in told
+    assert "Digits were not compared" in microgpt.tables(gpt_results({}))
+
+
+def test_the_gpt_on_slots_gives_the_digits_of_the_recorded_one() -> None:
+    base, ours = (microgpt.training(name, 2, 1) for name in (microgpt.SLOTS, microgpt.RECORDED))
+    assert base == ours and len(base) == 3

@@ -144,7 +144,7 @@ def agreement(results: Results) -> str:
     """Says whether the digits are the same."""
     if not results.said:
         return "Digits were not compared."
-    who = ", ".join(results.said)
+    who = "; ".join(results.said)
     if results.agree:
         return (
             f"The same to the last digit on all of them: {results.steps:,} losses and, after them, "

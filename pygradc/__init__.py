@@ -7,7 +7,7 @@ L.backward()
 print(L, a.grad)        # Value(data=-8.0, grad=1.0) 6.0
 """
 
-from pygradc import losses, nn, optim
+from pygradc import compat, losses, nn, optim
 from pygradc.compiled import Compiled, compile
 from pygradc.fitting import fit
 from pygradc.program import Program, load
@@ -22,6 +22,7 @@ __all__ = [
     "Program",
     "TraceError",
     "Value",
+    "compat",
     "compile",
     "detach",
     "dot",

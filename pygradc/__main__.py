@@ -1,6 +1,7 @@
 """`python -m pygradc train`: from a table to a trained MLP, its weights and a picture.
 
 This file reads the command line, reports and writes files; `training.py` trains, `plots.py` draws.
+`python -m pygradc run program.py` is another matter, and `compat/_run.py`'s.
 Files are written beside their final name and then moved there, so none is ever half-written.
 Exit codes: 0; 1 the training failed; 2 a bad argument or file (one line on stderr); 130 Ctrl-C.
 tqdm (the bar) and matplotlib (the picture) are extras: without them, plain lines and no picture.
@@ -20,6 +21,7 @@ from typing import IO, Any
 import numpy as np
 
 from . import training
+from .compat._run import run
 from .datasets import DataError, Dataset, held_out, load
 
 OK, FAILED, BAD_INPUT, INTERRUPTED = 0, 1, 2, 130
@@ -29,6 +31,8 @@ MOST_LINES = 20  # lines of progress, when there is no bar
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run a command; returns the exit code. Raises SystemExit(2) for a bad command line."""
     options = _parser().parse_args(arguments)
+    if options.command == "run":
+        return run(options.program, options.arguments, keep=options.keep)
     try:
         return _train(options)
     except DataError as error:
@@ -103,7 +107,16 @@ def _parser() -> argparse.ArgumentParser:
     add("--seed", "S", "of split, weights and order (default: 0)", type=_seed, default=0)
     add("--out", "DIR", "where to write (default: runs/<data>)", type=Path)
     train.set_defaults(**defaults)
+    _add_run(commands)
     return parser
+
+
+def _add_run(commands: Any) -> None:
+    told = "run a Python program, its micrograd and its class Value being pygradc's"
+    run = commands.add_parser("run", help=told, description=told[0].upper() + told[1:] + ".")
+    run.add_argument("--keep", action="store_true", help="leave the program's class Value alone")
+    run.add_argument("program", metavar="PROGRAM.py", help="the program")
+    run.add_argument("arguments", metavar="...", nargs=argparse.REMAINDER, help="its arguments")
 
 
 def _count(text: str) -> int:

@@ -1,0 +1,178 @@
+"""Run a program as `python program.py` does, on pygradc: what `python -m pygradc run` is.
+
+Its source is compiled with one statement more: after a top-level `class Value`, that name is handed
+to `_replace.replaced`. So are those of the modules that it imports from its own folder; their
+compiled form is not cached, so that Python itself never meets it. Lines keep their numbers.
+`import micrograd` gets pygradc's (`install`), unless the program's folder has a micrograd with an
+engine of its own: its networks may be anything, and are run as they are, on pygradc's Value.
+"""
+
+from __future__ import annotations
+
+import ast
+import builtins
+import os
+import sys
+from collections.abc import Sequence
+from importlib.abc import MetaPathFinder
+from importlib.machinery import ModuleSpec, PathFinder, SourceFileLoader
+from pathlib import Path
+from types import CodeType, ModuleType, TracebackType
+
+from pygradc.compat import _replace
+from pygradc.compat._install import install
+
+CANNOT_OPEN = 2  # Python's exit code for a program that can't be read
+CLASS = b"class Value"
+
+
+def run(program: str, arguments: Sequence[str], keep: bool = False) -> int:
+    """Run a program as the main module of this process.
+
+    Args:
+        program: The path of a Python file.
+        arguments: Its command line.
+        keep: Leave its class Value alone.
+    Returns:
+        An exit code. What the program raises comes through, SystemExit too; the interpreter prints
+        its traceback from the program's first frame on.
+    """
+    try:
+        source = Path(program).read_bytes()
+    except OSError as error:
+        print(f"pygradc: can't open file {program!r}: {error.strerror}", file=sys.stderr)
+        return CANNOT_OPEN
+    path = os.path.abspath(program)
+    main = _become_main(program, path, arguments)
+    folder = os.path.dirname(os.path.realpath(program))
+    if not _has_micrograd(folder):
+        install()
+    if not keep:
+        sys.meta_path.insert(_before_path_finder(), _Finder(folder))
+    try:
+        code = compile(source, path, "exec", dont_inherit=True) if keep else compiled(source, path)
+        exec(code, main.__dict__)
+    except BaseException as error:
+        _hide_frames(error)
+        raise
+    return 0
+
+
+def _become_main(program: str, path: str, arguments: Sequence[str]) -> ModuleType:
+    """A fresh `__main__`, sys.argv and sys.path[0], as Python gives them to a program."""
+    main = ModuleType("__main__")
+    main.__file__ = path
+    main.__loader__ = SourceFileLoader("__main__", path)
+    main.__dict__.update(__builtins__=builtins, __annotations__={})
+    sys.modules["__main__"] = main
+    sys.argv = [program, *arguments]
+    if not (getattr(sys.flags, "safe_path", False) or sys.flags.isolated):
+        sys.path[0] = os.path.dirname(os.path.realpath(program))
+    return main
+
+
+def _before_path_finder() -> int:
+    """Where among the finders: what is built in comes first, as ever."""
+    return sys.meta_path.index(PathFinder) if PathFinder in sys.meta_path else len(sys.meta_path)
+
+
+class _Finder(MetaPathFinder):
+    """Finds what Python would, and lends the program's own modules another loader."""
+
+    def __init__(self, folder: str) -> None:
+        self.folder = os.path.join(folder, "")
+
+    def find_spec(
+        self, name: str, path: Sequence[str] | None, target: ModuleType | None = None
+    ) -> ModuleSpec | None:
+        if name.partition(".")[0] == "pygradc":
+            return None
+        spec = PathFinder.find_spec(name, path, target)
+        if spec is None or type(spec.loader) is not SourceFileLoader or not self._owns(spec.origin):
+            return None
+        spec.loader = _Loader(spec.loader.name, spec.loader.path)
+        return spec
+
+    def _owns(self, origin: str | None) -> bool:
+        within = os.path.realpath(origin or "")
+        return within.startswith(self.folder) and "site-packages" not in within
+
+
+class _Loader(SourceFileLoader):
+    def get_code(self, fullname: str) -> CodeType | None:
+        source = self.get_data(self.path)
+        if CLASS not in source:
+            return super().get_code(fullname)
+        return compiled(source, self.path)
+
+
+def compiled(source: bytes, path: str) -> CodeType:
+    """The code of a module, in which a top-level class Value is handed to `replaced`."""
+    tree = ast.parse(source, path)
+    keywords = {
+        keyword.arg
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Call) and getattr(node.func, "id", "") == "Value"
+        for keyword in node.keywords
+        if keyword.arg is not None
+    }
+    body: list[ast.stmt] = []
+    for node in tree.body:
+        body.append(node)
+        if isinstance(node, ast.ClassDef) and node.name == "Value":
+            body.append(_handing_over(node, path, sorted(keywords)))
+    tree.body = body
+    return compile(tree, path, "exec", dont_inherit=True)
+
+
+def _handing_over(node: ast.ClassDef, path: str, keywords: Sequence[str]) -> ast.stmt:
+    told = f"Value, {path!r}, {node.lineno}, {keywords!r}"
+    function = "__import__('pygradc.compat._replace', fromlist=['replaced']).replaced"
+    (statement,) = ast.parse(f"Value = {function}({told})").body
+    for part in ast.walk(statement):
+        ast.copy_location(part, node)
+    return statement
+
+
+def _has_micrograd(folder: str) -> bool:
+    """Does the program's folder have a micrograd of its own, with an engine?"""
+    for name in ("micrograd.py", "micrograd/__init__.py", "micrograd/engine.py"):
+        try:
+            source = Path(folder, name).read_bytes()
+            tree = ast.parse(source) if CLASS in source else ast.Module([], [])
+        except (OSError, SyntaxError, ValueError):
+            continue
+        for node in tree.body:
+            if isinstance(node, ast.ClassDef) and node.name == "Value":
+                methods = {getattr(part, "name", "") for part in node.body}
+                if methods >= {"__init__", "backward"}:
+                    return True
+    return False
+
+
+def _hide_frames(error: BaseException) -> None:
+    """Let the interpreter print this error as if Python itself had run the program."""
+    show = sys.excepthook  # or the program's own
+    traceback = _without_ours(error.__traceback__)
+
+    def excepthook(kind: type[BaseException], error: BaseException, _: object) -> None:
+        show(kind, error.with_traceback(traceback), traceback)
+        if _replace.replacements and isinstance(error, (AttributeError, TypeError)):
+            hint = "with --keep the program runs on its own class Value"
+            print(f"pygradc: {hint}", file=sys.stderr)
+
+    sys.excepthook = excepthook
+
+
+def _without_ours(traceback: TracebackType | None) -> TracebackType | None:
+    """The traceback without the frames of this file, and of the imports that it served."""
+    entries = []
+    while traceback is not None:
+        entries.append(traceback)
+        traceback = traceback.tb_next
+    own: TracebackType | None = None
+    for entry in reversed(entries):
+        name = entry.tb_frame.f_code.co_filename
+        if name != __file__ and not name.startswith("<frozen importlib"):
+            own = TracebackType(own, entry.tb_frame, entry.tb_lasti, entry.tb_lineno)
+    return own

@@ -1,0 +1,11 @@
+"""micrograd's modules, on pygradc: `import pygradc.compat.micrograd as micrograd`.
+
+`engine` has `Value`; `nn` has `Module`, `Neuron`, `Layer`, `MLP`, with micrograd's arguments, ReLU,
+zero biases and the linear last layer. All are also here.
+"""
+
+from pygradc.compat.micrograd import engine, nn
+from pygradc.compat.micrograd.engine import Value
+from pygradc.compat.micrograd.nn import MLP, Layer, Module, Neuron
+
+__all__ = ["MLP", "Layer", "Module", "Neuron", "Value", "engine", "nn"]

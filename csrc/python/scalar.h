@@ -88,6 +88,9 @@ PyObject *scalar_attributes(scalar *self);
 int scalar_make_room(size_t count);
 /* Add these methods, which a table of another file has, to the type. 0 or -1. */
 int scalar_add_methods(PyTypeObject *type, PyMethodDef *methods);
+/* An exception that comes out of a function of the facade: its traceback begins below that
+ * function's frame, so that it ends at the user's line. */
+void scalar_hide_frame(void);
 /* Turn a status into an exception. Always NULL. */
 PyObject *scalar_raise(pg_status status);
 /* A Value, or a number. 1; 0 if it is neither; -1 with an exception set. *is_int may be NULL. */

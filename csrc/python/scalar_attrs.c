@@ -287,5 +287,6 @@ int scalar_init(PyObject *self, PyObject *args, PyObject *kwargs) {
     PyObject *result = PyObject_Call(bound, args, kwargs);
     Py_DECREF(bound);
     Py_XDECREF(result);
+    if (result == NULL) scalar_hide_frame();
     return result != NULL ? 0 : -1;
 }

@@ -326,6 +326,17 @@ int scalar_make_room(size_t count) {
     return make_room_slowly(count);
 }
 
+void scalar_hide_frame(void) {
+    PyObject *type, *error, *traceback;
+    PyErr_Fetch(&type, &error, &traceback);
+    PyObject *rest = NULL;
+    if (traceback != NULL) {
+        rest = Py_XNewRef((PyObject *)((PyTracebackObject *)traceback)->tb_next);
+        Py_DECREF(traceback);
+    }
+    PyErr_Restore(type, error, rest);
+}
+
 PyObject *scalar_raise(pg_status status) {
     if (status == PG_ERR_STOPPED) return NULL; /* the hook has set the exception */
     if (status == PG_ERR_NOMEM) return PyErr_NoMemory();
@@ -335,6 +346,8 @@ PyObject *scalar_raise(pg_status status) {
     if (result != NULL) {
         Py_DECREF(result);
         PyErr_Format(PyExc_SystemError, "status %d raised nothing", (int)status);
+    } else {
+        scalar_hide_frame();
     }
     return NULL;
 }

@@ -108,7 +108,8 @@ class _Loader(SourceFileLoader):
 
 def compiled(source: bytes, path: str) -> CodeType:
     """The code of a module, in which a top-level class Value is handed to `replaced`."""
-    tree = ast.parse(source, path)
+    tree = compile(source, path, "exec", ast.PyCF_ONLY_AST, dont_inherit=True)
+    assert isinstance(tree, ast.Module)
     keywords = {
         keyword.arg
         for node in ast.walk(tree)

@@ -39,7 +39,8 @@ def uninstall() -> None:
         return
     from pygradc.compat import micrograd
 
-    _take_out()
+    for name in _take_out().keys() - {"micrograd", "micrograd.engine", "micrograd.nn"}:
+        vars(micrograd).pop(name.partition(".")[2], None)  # a module that the other has
     sys.modules.update(_before)
     _before = None
     for folder in _elsewhere:

@@ -65,7 +65,7 @@ def _of_operators() -> dict[str, list[Try]]:
 
 
 def _where_squares_differ() -> Numbers:
-    """Some x where 1 - y**2 isn't 1 - y*y, for y = tanh(x): one in 2,500 with a libm as they are."""
+    """Some x where 1 - y**2 isn't 1 - y*y, for y = tanh(x): one in 2,500 with today's libm."""
     xs = (0.001 * k for k in range(-3000, 3000))
     found = ((x,) for x in xs for y in [math.tanh(x)] if 1.0 - y**2 != 1.0 - y * y)
     return tuple(itertools.islice(found, 3))

@@ -1,0 +1,3 @@
+from engine import Value
+
+print("loss: " + Value(0.5))  # raises

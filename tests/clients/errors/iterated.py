@@ -1,0 +1,3 @@
+from engine import Value
+
+outs = [x.data for x in Value(0.3)]  # raises

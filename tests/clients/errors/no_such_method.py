@@ -1,0 +1,3 @@
+from engine import Value
+
+Value(0.3).softmax()  # raises

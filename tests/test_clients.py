@@ -1,8 +1,8 @@
 """Do the programs that people have run on pygradc unchanged, with the same digits and errors?
 
-`clients/` has programs over `from engine import Value`. Each is run with the oracle's class and with
-pygradc's, in this process, and what it prints is compared as text. What a client sets on the class
-is undone.
+`clients/` has programs over `from engine import Value`. Each is run with the oracle's class and
+with pygradc's, in this process, and what it prints is compared as text. What a client sets on the
+class is undone.
 """
 
 from __future__ import annotations

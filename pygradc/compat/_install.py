@@ -13,7 +13,7 @@ from importlib.machinery import PathFinder
 from types import ModuleType
 
 _before: dict[str, ModuleType] | None = None  # what install() displaced; None: not installed
-_elsewhere: list[str] = []  # the folders that pygradc's package was lent
+elsewhere: list[str] = []  # the folders of the micrograd that is passed by
 
 
 def install() -> None:
@@ -25,8 +25,8 @@ def install() -> None:
 
     _before = _take_out()
     spec = PathFinder.find_spec("micrograd")
-    _elsewhere[:] = (spec.submodule_search_locations or ()) if spec is not None else ()
-    micrograd.__path__.extend(_elsewhere)
+    elsewhere[:] = (spec.submodule_search_locations or ()) if spec is not None else ()
+    micrograd.__path__.extend(elsewhere)
     sys.modules["micrograd"] = micrograd
     sys.modules["micrograd.engine"] = micrograd.engine
     sys.modules["micrograd.nn"] = micrograd.nn
@@ -43,7 +43,7 @@ def uninstall() -> None:
         vars(micrograd).pop(name.partition(".")[2], None)  # a module that the other has
     sys.modules.update(_before)
     _before = None
-    for folder in _elsewhere:
+    for folder in elsewhere:
         micrograd.__path__.remove(folder)
 
 

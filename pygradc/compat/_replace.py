@@ -69,7 +69,10 @@ def replaced(cls: Any, path: str, line: int, keywords: Sequence[str]) -> Any:
     except Unfit as why:
         place.say(f"class Value is left as it is: {why}")
         return cls
-    place.say("class Value is pygradc's; docs/compat.md says what differs from one in Python")
+    place.say(
+        "class Value is pygradc's: its data are floats; backward() reads operands late "
+        "and gives inner nodes fresh gradients"
+    )
     if kept:
         place.say(f"kept of the program's: {', '.join(sorted(kept))}")
     return Value
@@ -118,8 +121,9 @@ def _require_protocol(cls: Any, keywords: Sequence[str]) -> None:
     if type(cls) is not type or cls.__bases__ != (object,):
         raise Unfit("it has base classes or a metaclass")
     own = {name: member for name, member in vars(cls).items() if not isinstance(member, SLOT)}
-    if not own.keys() >= {"__init__", "backward"}:
-        raise Unfit("it has no __init__ or no backward")
+    for name in ("__init__", "backward"):
+        if not isinstance(own.get(name), types.FunctionType):
+            raise Unfit(f"it has no {name} of its own")
     custom = sorted(own.keys() & (CUSTOM | STATE))
     if custom:
         raise Unfit(f"it defines {', '.join(custom)} itself")

@@ -20,7 +20,7 @@ from pathlib import Path
 from types import CodeType, ModuleType, TracebackType
 
 from pygradc.compat import _replace
-from pygradc.compat._install import install
+from pygradc.compat._install import elsewhere, install
 
 CANNOT_OPEN = 2  # Python's exit code for a program that can't be read
 CLASS = b"class Value"
@@ -47,6 +47,8 @@ def run(program: str, arguments: Sequence[str], keep: bool = False) -> int:
     folder = os.path.dirname(os.path.realpath(program))
     if not _has_micrograd(folder):
         install()
+        for passed_by in elsewhere if b"micrograd" in source else ():
+            print(f"pygradc: micrograd is pygradc's, not the one in {passed_by}", file=sys.stderr)
     if not keep:
         sys.meta_path.insert(_before_path_finder(), _Finder(folder))
     try:

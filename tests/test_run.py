@@ -466,6 +466,7 @@ def from_zero(self: Any) -> None:
         ("local_grads", {"__getattr__": lambda self, name: 0}, "it defines __getattr__ itself"),
         ("closures", {"data": property(lambda self: 1)}, "it defines data itself"),
         ("closures", {"relu": lambda self: print("relu") or self}, "its methods print"),
+        ("local_grads", {"_push": lambda self: None}, "pygradc's Value has another _push"),
         ("closures", {"__add__": lambda a, b: 1 / 0}, "2.0 times 7.0, or its backward(), raises"),
     ],
 )
@@ -528,6 +529,15 @@ def test_a_class_that_is_defined_again_takes_the_place_of_the_first() -> None:
     replace(changed("local_grads", __repr__=lambda self: "first"))
     replace(changed("local_grads", softplus=lambda self: 1))
     assert repr(Value(1.0)) != "first" and Value(1.0).softplus() == 1
+
+
+def test_a_class_that_is_defined_again_is_compared_with_pygradcs(capsys: Any) -> None:
+    for _ in range(2):
+        assert replace(changed("local_grads", tanh=through_exp)) is Value
+        assert vars(Value)["tanh"] is through_exp
+    misfit = changed("local_grads", backward=from_zero)
+    assert replace(misfit) is misfit
+    assert vars(Value)["tanh"] is through_exp  # of the class before, whose Values may still be used
 
 
 def test_classes_of_two_modules_do_not_mix(capsys: Any) -> None:

@@ -7,7 +7,7 @@ protocols. A class for which that can't hold (its data are arrays, its backward(
 its attributes have no counterpart) is left as it is.
 What no try sees, because it is so for all programs, is in docs/compat.md: data are floats, operands
 are read when backward() runs, inner gradients are fresh.
-Owns: the methods that it set on Value, which it takes off before it sets those of a next class.
+Owns: the members that it set on Value, which it takes off before it sets those of a next class.
 """
 
 from __future__ import annotations
@@ -48,7 +48,8 @@ class Place(NamedTuple):
 
 
 replacements: list[Place] = []  # in the order in which they were made
-_covered: dict[str, Any] = {}  # what Value itself had under the names that a program's class set
+_set: dict[str, Any] = {}  # the program's members that are on Value
+_covered: dict[str, Any] = {}  # what Value itself has under these names
 _NOTHING = object()
 
 
@@ -63,7 +64,7 @@ def replaced(cls: Any, path: str, line: int, keywords: Sequence[str]) -> Any:
     place = Place(path, line)
     try:
         _require_protocol(cls, keywords)
-        with _unnoticed():
+        with _unnoticed(), _as_it_was():
             kept = {**_attributes(cls), **_methods(cls)}
         _set_on_value(kept, place)
     except Unfit as why:
@@ -78,27 +79,51 @@ def replaced(cls: Any, path: str, line: int, keywords: Sequence[str]) -> Any:
     return Value
 
 
+# ---- The members of the program's class that are on Value ----------------------------------------
+
+
+def _set_on_value(kept: dict[str, Any], place: Place) -> None:
+    elsewhere = [earlier for earlier in replacements if earlier.path != place.path]
+    if elsewhere and (kept or _set):
+        raise Unfit(f"that of {elsewhere[0]} has other methods")
+    _take_off()
+    _put_on(kept)
+    replacements.append(place)
+
+
 def restore() -> None:
-    """Take the methods of the program's class off Value."""
+    """Value as if nothing had ever been replaced."""
+    _take_off()
+    replacements.clear()
+
+
+def _put_on(members: dict[str, Any]) -> None:
+    for name, member in members.items():
+        _set[name], _covered[name] = member, vars(Value).get(name, _NOTHING)
+        setattr(Value, name, member)
+
+
+def _take_off() -> dict[str, Any]:
+    """Returns what it took off."""
+    members = dict(_set)
     for name, before in _covered.items():
         if before is _NOTHING:
             delattr(Value, name)
         else:
             setattr(Value, name, before)
+    _set.clear()
     _covered.clear()
-    replacements.clear()
+    return members
 
 
-def _set_on_value(kept: dict[str, Any], place: Place) -> None:
-    elsewhere = [earlier for earlier in replacements if earlier.path != place.path]
-    if elsewhere and (kept or _covered):
-        raise Unfit(f"that of {elsewhere[0]} has other methods")
-    if not elsewhere:
-        restore()
-    for name, member in kept.items():
-        _covered[name] = vars(Value).get(name, _NOTHING)
-        setattr(Value, name, member)
-    replacements.append(place)
+@contextlib.contextmanager
+def _as_it_was() -> Iterator[None]:
+    """A class is compared with pygradc's Value, not with one that has an earlier one's methods."""
+    members = _take_off()
+    try:
+        yield
+    finally:
+        _put_on(members)
 
 
 # ---- Does the class follow the protocol? ---------------------------------------------------------
@@ -170,13 +195,13 @@ def _unnoticed() -> Iterator[None]:
 # ---- What is kept of it? -------------------------------------------------------------------------
 
 PLAIN = (int, float, str, bool, type(None))
-OF_ANY_CLASS = {
-    *vars(types.new_class("Empty")),
-    "__init__",
-    "backward",
-    "__slots__",
-    "__annotations__",
-}
+
+
+class _Empty:
+    """What is in every class is not the program's."""
+
+
+NOT_TRIED = {*vars(_Empty), "__init__", "backward", "__hash__", "__slots__", "__annotations__"}
 HEART = {"__add__", "__radd__", "__mul__", "__rmul__"}
 
 
@@ -230,15 +255,15 @@ def _methods(cls: Any) -> dict[str, Any]:
     kept = {
         name: member
         for name, member in own.items()
-        if name not in OF_ANY_CLASS | {"__hash__"}
-        and not isinstance(member, SLOT)
-        and not _tries.same(cls, name)
+        if name not in NOT_TRIED and not isinstance(member, SLOT) and not _tries.same(cls, name)
     }
     if "__eq__" in kept:
         kept["__hash__"] = own["__hash__"]  # Python has put None there if the class has no own
     if HEART & set(kept):
         raise Unfit(f"{', '.join(sorted(HEART & set(kept)))} give other numbers than pygradc's")
     for name, member in kept.items():
+        if name.startswith("_") and not name.endswith("__") and hasattr(Value, name):
+            raise Unfit(f"pygradc's Value has another {name}")
         if "__class__" in getattr(getattr(member, "__code__", None), "co_freevars", ()):
             raise Unfit(f"its {name} uses super()")
     return kept

@@ -24,6 +24,7 @@ from pygradc.compat._install import elsewhere, install
 
 CANNOT_OPEN = 2  # Python's exit code for a program that can't be read
 CLASS = b"class Value"
+LIBRARY = os.path.join(os.path.dirname(os.path.realpath(os.__file__)), "")
 
 
 def run(program: str, arguments: Sequence[str], keep: bool = False) -> int:
@@ -65,7 +66,7 @@ def _become_main(program: str, path: str, arguments: Sequence[str]) -> ModuleTyp
     main = ModuleType("__main__")
     main.__file__ = path
     main.__loader__ = SourceFileLoader("__main__", path)
-    main.__dict__.update(__builtins__=builtins, __annotations__={})
+    main.__dict__.update(__builtins__=builtins, __annotations__={}, __cached__=None)
     sys.modules["__main__"] = main
     sys.argv = [program, *arguments]
     if not (getattr(sys.flags, "safe_path", False) or sys.flags.isolated):
@@ -97,7 +98,8 @@ class _Finder(MetaPathFinder):
 
     def _owns(self, origin: str | None) -> bool:
         within = os.path.realpath(origin or "")
-        return within.startswith(self.folder) and "site-packages" not in within
+        installed = "site-packages" in within or within.startswith(LIBRARY)
+        return within.startswith(self.folder) and not installed
 
 
 class _Loader(SourceFileLoader):

@@ -26,8 +26,9 @@ def load_generator() -> ModuleType:
 generate = load_generator()
 
 
-def test_the_readme_session_prints_what_it_says() -> None:
-    results = doctest.testfile(str(ROOT / "README.md"), module_relative=False)
+@pytest.mark.parametrize("document", ["README.md", "docs/compat.md"])
+def test_sessions_print_what_they_say(document: str) -> None:
+    results = doctest.testfile(str(ROOT / document), module_relative=False)
     assert results.attempted > 10
     assert results.failed == 0
 
@@ -43,10 +44,10 @@ def test_an_outdated_part_would_be_noticed() -> None:
     assert generate.replaced(text, begin, end, lines()) != text
 
 
-@pytest.mark.parametrize("document", ["README.md", "docs/internals.md"])
+@pytest.mark.parametrize("document", ["README.md", "docs/internals.md", "docs/compat.md"])
 def test_files_that_documents_name_exist(document: str) -> None:
     text = (ROOT / document).read_text(encoding="utf-8")
-    links = re.findall(r"\]\(([^)#]+)\)", text)
+    links = re.findall(r"\]\((?:\.\./)?([^)#]+)(?:#[^)]*)?\)", text)
     names = re.findall(r"`((?:csrc|pygradc|bench|docs|tests)/[\w./]+)`", text)
     missing = [name for name in links + names if "://" not in name and not (ROOT / name).exists()]
     assert not missing

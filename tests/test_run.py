@@ -508,6 +508,19 @@ def test_attributes_with_a_constant_default_are_the_classs(capsys: Any) -> None:
     assert (a.m, b.m, (a + b).m, a.colour) == (3.0, 0.0, 0.0, None)
 
 
+def other_names(self: Any, data: Any, children: Any = (), local_grad: Any = ()) -> None:
+    labelled(self, data, children)
+    self.label, self.prev, self.op, self.children = "", self._prev, self._op, children
+    self._local_grad = local_grad
+
+
+def test_other_names_for_the_graph_can_be_read() -> None:
+    assert replace(changed("closures", __init__=other_names)) is Value
+    a = Value(2.0)
+    out = Value(6.0, (a,), (3.0,))
+    assert (out.children, out.prev, out._local_grad, (a * a).op) == ((a,), {a}, (3.0,), "*")
+
+
 def test_random_numbers_of_the_program_stay_as_they_are() -> None:
     import random
 

@@ -15,6 +15,7 @@ from __future__ import annotations
 import contextlib
 import inspect
 import io
+import operator
 import os
 import random
 import sys
@@ -131,10 +132,15 @@ def _as_it_was() -> Iterator[None]:
 KEYWORDS = {"data", "_children", "children", "_op", "label", "local_grads"}
 POSITIONS = (
     {"children", "_children", "prev", "_prev", "parents", "_parents"},
-    {"local_grads", "_local_grads", "op", "_op"},
+    {"local_grads", "_local_grads", "local_grad", "op", "_op"},
     {"label"},
 )
 STATE = {"data", "grad", "label", "_backward", "_children", "_local_grads", "_op", "_prev"}
+ALIASES = {  # other names for the state, by which a program may read it
+    **dict.fromkeys(("children", "parents", "_parents"), "_children"),
+    **dict.fromkeys(("local_grads", "local_grad", "_local_grad"), "_local_grads"),
+    **{"prev": "_prev", "op": "_op"},
+}
 CUSTOM = {  # with one of these, trying methods doesn't tell what the class does
     *("__new__", "__getattr__", "__getattribute__", "__setattr__", "__delattr__", "__del__"),
     *("__init_subclass__", "__class_getitem__"),
@@ -206,7 +212,7 @@ HEART = {"__add__", "__radd__", "__mul__", "__rmul__"}
 
 
 def _attributes(cls: Any) -> dict[str, Any]:
-    """The attributes that the constructor sets beyond a Value's; they become the class's."""
+    """What stands in, on Value, for attributes that the constructor sets and a Value lacks."""
     try:
         leaf, inner = cls(2.5), cls(2.0) * cls(7.0)
         ours, theirs = _sweeps(Value), _sweeps(cls)
@@ -219,7 +225,7 @@ def _attributes(cls: Any) -> dict[str, Any]:
     if getattr(leaf, "label", "") not in ("", None):
         raise Unfit(f"its label is {leaf.label!r} by default")
     return {
-        name: _constant(name, leaf, inner)
+        name: _stand_in(name, leaf, inner)
         for name in sorted(_names(leaf) - STATE)
         if hasattr(leaf, name)  # a slot may be empty: any attribute may be set on a Value
     }
@@ -242,7 +248,9 @@ def _names(value: Any) -> set[str]:
     return (named | {*getattr(value, "__dict__", ())}) - {"__dict__", "__weakref__"}
 
 
-def _constant(name: str, leaf: Any, inner: Any) -> Any:
+def _stand_in(name: str, leaf: Any, inner: Any) -> Any:
+    if name in ALIASES:
+        return property(operator.attrgetter(ALIASES[name]))
     first, second = getattr(leaf, name), getattr(inner, name, _NOTHING)
     if type(first) not in PLAIN or type(second) is not type(first) or first != second:
         raise Unfit(f"its attribute {name} has no counterpart")

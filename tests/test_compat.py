@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import importlib
 import random
+import re
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -147,6 +148,14 @@ def test_modules_are_imported_by_either_spelling() -> None:
     assert micrograd.engine.Value is micrograd.Value is Again is Value
     assert micrograd.nn is nn and micrograd.MLP is MLP
     assert pygradc.compat is compat
+
+
+def test_every_package_is_shipped() -> None:
+    root = CLIENTS.parent.parent
+    listed = re.search(r"^packages = \[(.*)\]", (root / "pyproject.toml").read_text("utf-8"), re.M)
+    found = (file.parent.relative_to(root) for file in (root / "pygradc").rglob("__init__.py"))
+    assert listed is not None
+    assert set(re.findall(r'"(.*?)"', listed[1])) == {".".join(path.parts) for path in found}
 
 
 # ---- install ------------------------------------------------------------------------------------

@@ -260,7 +260,7 @@ def test_an_error_of_an_op_is_at_the_programs_line(program: Program) -> None:
 
 
 @pytest.mark.parametrize(
-    "text", ["x = = 3", "def f(:\n  pass", "x = 'a", "\tx\n  y", "# \xe9\nx = ("]
+    "text", ["x = = 3", "def f(:\n  pass", "x = 'a", "\tx\n  y", "x = ) # \xe9"]
 )
 def test_syntax_errors(program: Program, text: str) -> None:
     program.write(program=text)

@@ -104,7 +104,7 @@ def test_a_program_prints_the_same_digits(program: Program, protocol: str, clien
     assert run.said[0].startswith(
         f"program.py:{line}: class Value is pygradc's: its data are floats"
     )
-    kept = "kept of the program's: _unary, tanh" if protocol == "closures" else None
+    kept = "kept of the program's: _below, _lift, _node, tanh" if protocol == "closures" else None
     assert run.said[1:] == ([f"program.py:{line}: {kept}"] if kept else [])
 
 
@@ -502,7 +502,7 @@ def with_moments(self: Any, data: Any, _children: Any = (), _op: str = "") -> No
 
 def test_attributes_with_a_constant_default_are_the_classs(capsys: Any) -> None:
     assert replace(changed("closures", __init__=with_moments)) is Value
-    assert "kept of the program's: _unary, colour, m, tanh" in capsys.readouterr().err
+    assert "kept of the program's: _below, _lift, _node, colour, m, tanh" in capsys.readouterr().err
     a, b = Value(1.0), Value(2.0)
     a.m = 3.0
     assert (a.m, b.m, (a + b).m, a.colour) == (3.0, 0.0, 0.0, None)

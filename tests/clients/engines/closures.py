@@ -7,102 +7,82 @@ class Value:
     """A scalar with its gradient."""
 
     def __init__(self, data, _children=(), _op="", label=""):
-        self.data = data
-        self.grad = 0
-        self.label = label
-        self._backward = lambda: None
+        self.data, self.grad = data, 0
+        self._op, self.label = _op, label
         self._prev = tuple(_children)  # in order, so that sums come out the same each time
-        self._op = _op
+        self._backward = lambda: None
+
+    @staticmethod
+    def _lift(x):
+        return x if isinstance(x, Value) else Value(x)
+
+    @staticmethod
+    def _node(data, op, *slopes):
+        """A node from pairs of an operand and its derivative, a function of the node's data."""
+        out = Value(data, [operand for operand, _ in slopes], op)
+
+        def push():
+            for operand, slope in slopes:
+                operand.grad += slope(out.data) * out.grad
+
+        out._backward = push
+        return out
 
     def __add__(self, other):
-        other = other if isinstance(other, Value) else Value(other)
-        out = Value(self.data + other.data, (self, other), "+")
-
-        def _backward():
-            self.grad += out.grad
-            other.grad += out.grad
-
-        out._backward = _backward
-        return out
+        other = Value._lift(other)
+        return Value._node(self.data + other.data, "+", (self, lambda y: 1), (other, lambda y: 1))
 
     def __mul__(self, other):
-        other = other if isinstance(other, Value) else Value(other)
-        out = Value(self.data * other.data, (self, other), "*")
-
-        def _backward():
-            self.grad += other.data * out.grad
-            other.grad += self.data * out.grad
-
-        out._backward = _backward
-        return out
+        other = Value._lift(other)
+        slopes = (self, lambda y: other.data), (other, lambda y: self.data)
+        return Value._node(self.data * other.data, "*", *slopes)
 
     def __pow__(self, n):
-        assert isinstance(n, (int, float)), "the exponent must be a number"
-        out = Value(self.data**n, (self,), f"**{n}")
-
-        def _backward():
-            self.grad += (n * self.data ** (n - 1)) * out.grad
-
-        out._backward = _backward
-        return out
-
-    def _unary(self, data, op, slope):
-        out = Value(data, (self,), op)
-
-        def _backward():
-            self.grad += slope(out.data) * out.grad
-
-        out._backward = _backward
-        return out
+        slope = self, lambda y: n * self.data ** (n - 1)
+        return Value._node(self.data**n, f"**{n}", slope)
 
     def relu(self):
-        return self._unary(0 if self.data < 0 else self.data, "ReLU", lambda y: y > 0)
+        return Value._node(self.data if self.data > 0 else 0, "ReLU", (self, lambda y: y > 0))
 
     def tanh(self):
         e = math.exp(2 * self.data)
-        return self._unary((e - 1) / (e + 1), "tanh", lambda y: 1 - y**2)
+        return Value._node((e - 1) / (e + 1), "tanh", (self, lambda y: 1 - y**2))
 
     def exp(self):
-        return self._unary(math.exp(self.data), "exp", lambda y: y)
+        return Value._node(math.exp(self.data), "exp", (self, lambda y: y))
 
     def log(self):
-        return self._unary(math.log(self.data), "log", lambda y: 1 / self.data)
-
-    def backward(self):
-        topo, visited = [], set()
-
-        def build(v):
-            if v not in visited:
-                visited.add(v)
-                for child in v._prev:
-                    build(child)
-                topo.append(v)
-
-        build(self)
-        self.grad = 1
-        for v in reversed(topo):
-            v._backward()
+        return Value._node(math.log(self.data), "log", (self, lambda y: 1 / self.data))
 
     def __neg__(self):
         return self * -1
 
-    def __radd__(self, other):
-        return self + other
-
     def __sub__(self, other):
-        return self + (-other)
+        return self + -other
 
     def __rsub__(self, other):
-        return other + (-self)
-
-    def __rmul__(self, other):
-        return self * other
+        return -self + other
 
     def __truediv__(self, other):
         return self * other**-1
 
     def __rtruediv__(self, other):
-        return other * self**-1
+        return self**-1 * other
+
+    __radd__, __rmul__ = __add__, __mul__
+
+    def _below(self, order, seen):
+        seen.add(self)
+        for operand in self._prev:
+            if operand not in seen:
+                operand._below(order, seen)
+        order.append(self)
+        return order
+
+    def backward(self):
+        self.grad = 1
+        for node in reversed(self._below([], set())):
+            node._backward()
 
     def __repr__(self):
         return f"Value(data={self.data}, grad={self.grad})"

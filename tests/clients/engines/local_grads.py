@@ -7,69 +7,65 @@ class Value:
     __slots__ = ("_children", "_local_grads", "data", "grad", "velocity")
 
     def __init__(self, data, children=(), local_grads=()):
-        self.data = data
-        self.grad = 0
-        self._children = children
-        self._local_grads = local_grads
+        self.data, self.grad = data, 0
+        self._children, self._local_grads = children, local_grads
 
     def __add__(self, other):
-        other = other if isinstance(other, Value) else Value(other)
-        return Value(self.data + other.data, (self, other), (1, 1))
+        if not isinstance(other, Value):
+            other = Value(other)
+        return Value(self.data + other.data, children=(self, other), local_grads=(1, 1))
 
     def __mul__(self, other):
-        other = other if isinstance(other, Value) else Value(other)
-        return Value(self.data * other.data, (self, other), (other.data, self.data))
+        if not isinstance(other, Value):
+            other = Value(other)
+        slopes = other.data, self.data
+        return Value(self.data * other.data, children=(self, other), local_grads=slopes)
 
     def __pow__(self, n):
-        return Value(self.data**n, (self,), (n * self.data ** (n - 1),))
-
-    def log(self):
-        return Value(math.log(self.data), (self,), (1 / self.data,))
+        slope = n * self.data ** (n - 1)
+        return Value(self.data**n, (self,), (slope,))
 
     def exp(self):
         y = math.exp(self.data)
         return Value(y, (self,), (y,))
+
+    def log(self):
+        return Value(math.log(self.data), (self,), (1 / self.data,))
 
     def tanh(self):
         y = math.tanh(self.data)
         return Value(y, (self,), (1 - y * y,))
 
     def relu(self):
-        return Value(max(0, self.data), (self,), (float(self.data > 0),))
+        positive = self.data > 0
+        return Value(self.data if positive else 0.0, (self,), (float(positive),))
 
     def __neg__(self):
         return self * -1
 
-    def __radd__(self, other):
-        return self + other
-
     def __sub__(self, other):
-        return self + (-other)
+        return self + -other
 
     def __rsub__(self, other):
-        return other + (-self)
-
-    def __rmul__(self, other):
-        return self * other
+        return -self + other
 
     def __truediv__(self, other):
         return self * other**-1
 
     def __rtruediv__(self, other):
-        return other * self**-1
+        return self**-1 * other
+
+    __radd__, __rmul__ = __add__, __mul__
 
     def backward(self):
-        topo, visited = [], set()
-
-        def build(v):
-            if v not in visited:
-                visited.add(v)
-                for child in v._children:
-                    build(child)
-                topo.append(v)
-
-        build(self)
+        order, waiting = {}, [self]
+        while waiting:  # depth first, each node after its own
+            below = [v for v in waiting[-1]._children if v not in order]
+            if below:
+                waiting.append(below[0])
+            else:
+                order[waiting.pop()] = True
         self.grad = 1
-        for v in reversed(topo):
-            for child, local_grad in zip(v._children, v._local_grads):
-                child.grad += local_grad * v.grad
+        for v in reversed(order):
+            for child, slope in zip(v._children, v._local_grads):
+                child.grad += slope * v.grad

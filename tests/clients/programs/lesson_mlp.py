@@ -1,4 +1,4 @@
-# the lesson's four samples and its tanh network, trained by assigning data
+# four samples of three numbers and a small tanh network, trained by assigning data
 import random
 
 from engine import Value
@@ -6,55 +6,29 @@ from engine import Value
 random.seed(42)
 
 
-class Neuron:
-    def __init__(self, nin):
-        self.w = [Value(random.uniform(-1, 1)) for _ in range(nin)]
-        self.b = Value(random.uniform(-1, 1))
-
-    def __call__(self, x):
-        act = sum((wi * xi for wi, xi in zip(self.w, x)), self.b)
-        return act.tanh()
-
-    def parameters(self):
-        return self.w + [self.b]
+def layer(nin, nout):
+    return [[Value(random.uniform(-1, 1)) for _ in range(nin + 1)] for _ in range(nout)]
 
 
-class Layer:
-    def __init__(self, nin, nout):
-        self.neurons = [Neuron(nin) for _ in range(nout)]
-
-    def __call__(self, x):
-        outs = [n(x) for n in self.neurons]
-        return outs[0] if len(outs) == 1 else outs
-
-    def parameters(self):
-        return [p for neuron in self.neurons for p in neuron.parameters()]
+layers = [layer(3, 4), layer(4, 4), layer(4, 1)]
+parameters = [p for rows in layers for row in rows for p in row]
 
 
-class MLP:
-    def __init__(self, nin, nouts):
-        sz = [nin] + nouts
-        self.layers = [Layer(sz[i], sz[i + 1]) for i in range(len(nouts))]
-
-    def __call__(self, x):
-        for layer in self.layers:
-            x = layer(x)
-        return x
-
-    def parameters(self):
-        return [p for layer in self.layers for p in layer.parameters()]
+def predict(xs):
+    for rows in layers:
+        xs = [sum((w * x for w, x in zip(row, xs)), row[-1]).tanh() for row in rows]
+    return xs[0]
 
 
-n = MLP(3, [4, 4, 1])
-xs = [[2.0, 3.0, -1.0], [3.0, -1.0, 0.5], [0.5, 1.0, 1.0], [1.0, 1.0, -1.0]]
-ys = [1.0, -1.0, -1.0, 1.0]
-for k in range(20):
-    ypred = [n(x) for x in xs]
-    loss = sum((yout - ygt) ** 2 for ygt, yout in zip(ys, ypred))
-    for p in n.parameters():
+samples = [[2.0, 3.0, -1.0], [3.0, -1.0, 0.5], [0.5, 1.0, 1.0], [1.0, 1.0, -1.0]]
+wanted = [1.0, -1.0, -1.0, 1.0]
+for step in range(20):
+    outputs = [predict(xs) for xs in samples]
+    loss = sum((out - want) ** 2 for out, want in zip(outputs, wanted))
+    for p in parameters:
         p.grad = 0.0
     loss.backward()
-    for p in n.parameters():
+    for p in parameters:
         p.data += -0.05 * p.grad
-    print(k, loss.data)
-print([y.data for y in ypred])
+    print(step, loss.data)
+print([out.data for out in outputs])

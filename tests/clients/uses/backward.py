@@ -1,20 +1,15 @@
-# the expression everybody starts with: all operators, numbers on either side
+# one expression with every operator, numbers on either side, and nodes that are used again
 from engine import Value
 
-a = Value(-4.0)
-b = Value(2.0)
-c = a + b
-d = a * b + b**3
-c += c + 1
-c += 1 + c + (-a)
-d += d * 2 + (b + a).relu()
-d += 3 * d + (b - a).relu()
-e = c - d
-f = e**2
-g = f / 2.0
-g += 10.0 / f
-print(g.data)
-g.backward()
-print(a.grad, b.grad)
-for v in (c, d, e, f, g):
+p, q = Value(1.75), Value(-0.6)
+r = p * q - 3
+r += p**2 / 4
+s = (r + q).relu() + 2 * p - (-q) ** 3
+s = s * 0.5 + 1 - s / (1 + p * p)
+t = 12.5 / s + (s - r) ** -1 + r
+t -= q
+u = t * t / (t + 40) - 1e-3 * r
+u.backward()
+print(u.data, p.grad, q.grad)
+for v in (r, s, t, u):
     print(v.data, v.grad)

@@ -1,60 +1,51 @@
-# trace and draw_dot as in the notebooks, with id(v) for names; the picture is a list of lines here
+# a drawing of one's own: nodes and edges in sets, id(v) for names; the picture is printed as text
 from engine import Value
 
 
-def trace(root):
-    nodes, edges = set(), set()
-
-    def build(v):
-        if v not in nodes:
-            nodes.add(v)
-            for child in v._prev:
-                edges.add((child, v))
-                build(child)
-
-    build(root)
-    return nodes, edges
+def trace(v, nodes, edges):
+    if v in nodes:
+        return
+    nodes.add(v)
+    for operand in v._prev:
+        edges.add((operand, v))
+        trace(operand, nodes, edges)
 
 
-class Digraph:
+class Picture:
     def __init__(self):
-        self.labels, self.arrows = {}, []
+        self.boxes, self.arrows = {}, []
 
-    def node(self, name, label):
-        assert name not in self.labels or self.labels[name] == label
-        self.labels[name] = label
-
-    def edge(self, tail, head):
-        self.arrows.append((tail, head))
+    def box(self, name, text):
+        assert name not in self.boxes or self.boxes[name] == text
+        self.boxes[name] = text
 
 
 def draw_dot(root):
-    dot = Digraph()
-    nodes, edges = trace(root)
-    for n in nodes:
-        uid = str(id(n))
-        dot.node(name=uid, label=f"{n.label} | data {n.data:.4f} | grad {n.grad:.4f}")
-        if n._op:
-            dot.node(name=uid + n._op, label=n._op)
-            dot.edge(uid + n._op, uid)
-    for n1, n2 in edges:
-        dot.edge(str(id(n1)), str(id(n2)) + n2._op)
-    return dot
+    nodes, edges = set(), set()
+    trace(root, nodes, edges)
+    picture = Picture()
+    for v in nodes:
+        picture.box(str(id(v)), f"{v.label}: {v.data:.4f}, {v.grad:.4f}")
+        if v._op:
+            picture.box(f"{id(v)}{v._op}", v._op)
+            picture.arrows.append((f"{id(v)}{v._op}", str(id(v))))
+    for operand, v in edges:
+        picture.arrows.append((str(id(operand)), f"{id(v)}{v._op}"))
+    return picture
 
 
-a = Value(2.0, label="a")
-b = Value(-3.0, label="b")
-c = Value(10.0, label="c")
-e = a * b
-e.label = "e"
-d = e + c
-d.label = "d"
-del e
-f = Value(-2.0, label="f")
-L = d * f
-L.label = "L"
-L.backward()
-dot = draw_dot(L)
-print(sorted(dot.labels.values()))
-print(sorted((dot.labels[tail], dot.labels[head]) for tail, head in dot.arrows))
-print(len(dot.labels), len(dot.arrows))
+width = Value(2.5, label="width")
+height = Value(-1.5, label="height")
+depth = Value(4.0, label="depth")
+area = width * height
+area.label = "area"
+volume = area * depth
+volume.label = "volume"
+del area
+cost = volume * volume + 3 * depth
+cost.label = "cost"
+cost.backward()
+picture = draw_dot(cost)
+print(sorted(picture.boxes.values()))
+print(sorted((picture.boxes[tail], picture.boxes[head]) for tail, head in picture.arrows))
+print(len(picture.boxes), len(picture.arrows))

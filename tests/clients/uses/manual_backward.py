@@ -1,38 +1,33 @@
-# backpropagation by hand, node by node: o.grad = 1, then _backward() of each
+# backpropagation by hand: the last gradient is 1, then _backward() of each node, last to first
 from engine import Value
 
-x1, x2 = Value(2.0), Value(0.0)
-w1, w2 = Value(-3.0), Value(1.0)
-b = Value(6.8813735870195432)
-x1w1 = x1 * w1
-x2w2 = x2 * w2
-both = x1w1 + x2w2
-n = both + b
-o = n.tanh()
-
-o.grad = 1.0
-for node in (o, n, b, both, x2w2, x1w1):
+x, y = Value(1.3), Value(-0.4)
+weight, other, bias = Value(0.9), Value(2.1), Value(-0.05)
+first = x * weight
+second = y * other
+total = first + second + bias
+out = total.tanh()
+out.grad = 1.0
+for node in (out, total, *total._children, second, first):
     node._backward()
-for v in (o, n, b, both, x2w2, x1w1, x1, w1, x2, w2):
+for v in (out, total, second, first, x, weight, y, other, bias):
     print(v.data, v.grad)
 
-# or in an order of one's own making
-topo, visited = [], set()
+
+# or in an order that one finds oneself
+def postorder(v, done):
+    if v not in done:
+        for operand in v._children:
+            postorder(operand, done)
+        done[v] = True
+    return done
 
 
-def build_topo(v):
-    if v not in visited:
-        visited.add(v)
-        for child in v._prev:
-            build_topo(child)
-        topo.append(v)
-
-
-out = (x1 * x2 + w1) * (x1 - w2) / 3
-for v in (x1, x2, w1, w2):
+result = (x * y + weight) * (x - other) / 3
+for v in (x, y, weight, other):
     v.grad = 0.0
-build_topo(out)
-out.grad = 1.0
-for v in reversed(topo):
-    v._backward()
-print(len(topo), [v.grad for v in (x1, x2, w1, w2)])
+nodes = list(postorder(result, {}))
+result.grad = 1.0
+while nodes:
+    nodes.pop()._backward()
+print([v.grad for v in (x, y, weight, other)])

@@ -1,16 +1,16 @@
-# the network classes that everybody writes: Module, Neuron, Layer, MLP, parameters()
+# network classes of one's own: Module, Neuron, Layer, MLP, parameters()
 import random
 
 from engine import Value
 
 
 class Module:
+    def parameters(self):
+        return []
+
     def zero_grad(self):
         for p in self.parameters():
             p.grad = 0
-
-    def parameters(self):
-        return []
 
 
 class Neuron(Module):
@@ -19,40 +19,44 @@ class Neuron(Module):
         self.b = Value(0)
         self.nonlin = nonlin
 
-    def __call__(self, x):
-        act = sum((wi * xi for wi, xi in zip(self.w, x)), self.b)
-        return act.relu() if self.nonlin else act
+    def __call__(self, inputs):
+        total = self.b
+        for weight, value in zip(self.w, inputs):
+            total = total + weight * value
+        return total.relu() if self.nonlin else total
 
     def parameters(self):
-        return self.w + [self.b]
+        return [*self.w, self.b]
 
 
 class Layer(Module):
-    def __init__(self, nin, nout, **kwargs):
-        self.neurons = [Neuron(nin, **kwargs) for _ in range(nout)]
+    def __init__(self, nin, nout, **options):
+        self.neurons = []
+        while len(self.neurons) < nout:
+            self.neurons.append(Neuron(nin, **options))
 
-    def __call__(self, x):
-        out = [n(x) for n in self.neurons]
-        return out[0] if len(out) == 1 else out
+    def __call__(self, inputs):
+        outputs = [neuron(inputs) for neuron in self.neurons]
+        if len(outputs) == 1:
+            return outputs[0]
+        return outputs
 
     def parameters(self):
-        return [p for n in self.neurons for p in n.parameters()]
+        return sum((neuron.parameters() for neuron in self.neurons), [])
 
 
 class MLP(Module):
     def __init__(self, nin, nouts):
-        sizes = [nin] + nouts
-        self.layers = [
-            Layer(sizes[i], sizes[i + 1], nonlin=i != len(nouts) - 1) for i in range(len(nouts))
-        ]
+        *hidden, last = zip([nin, *nouts], nouts)
+        self.layers = [Layer(*shape) for shape in hidden] + [Layer(*last, nonlin=False)]
 
-    def __call__(self, x):
+    def __call__(self, inputs):
         for layer in self.layers:
-            x = layer(x)
-        return x
+            inputs = layer(inputs)
+        return inputs
 
     def parameters(self):
-        return [p for layer in self.layers for p in layer.parameters()]
+        return sum((layer.parameters() for layer in self.layers), [])
 
 
 random.seed(1337)

@@ -60,18 +60,14 @@ def recorded() -> Engine:
 def record(loss: Loss) -> Loss:
     """The loss as recorded programs, one for each length of a name.
 
-    A letter's row is an argument at each of its places, and the gradients of all places are added
-    to the row in the order of the arguments. Passed from the last place to the first, they come in
-    the order in which `backward()` walks the graph itself. So the digits stay the same even where
-    a letter occurs three times, as in "alana".
+    A letter's row is an argument at each of its places, and its gradients come back in the order in
+    which `backward()` walks the graph. So the digits stay the same even where a letter occurs three
+    times, as in "alana".
     """
     import pygradc
 
-    def from_the_last(rows: Rows, targets: Rows) -> Any:
-        return loss(rows[::-1], targets)
-
-    replayed = pygradc.compile(from_the_last, max_programs=gpt.BLOCK)
-    return lambda rows, targets: replayed(rows[::-1], targets)
+    replayed: Loss = pygradc.compile(loss, max_programs=gpt.BLOCK)
+    return replayed
 
 
 ENGINES = {"reference": reference, "pygradc": eager, "recorded": recorded}

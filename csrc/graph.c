@@ -82,6 +82,7 @@ static pg_wide *new_wide(const pg_node_id *children, const double *locals, size_
     wide->count = count;
     wide->cursor = 0;
     wide->kind = PG_WIDE_PLAIN;
+    wide->tag = NULL;
     wide->locals = NULL;
     if (count > 0) memcpy(wide->ids, children, count * sizeof *children);
     if (locals != NULL) {
@@ -161,13 +162,18 @@ static void tidy(pg_graph *graph) {
     graph->untidy = 0;
 }
 
+static void free_wide(pg_graph *graph, pg_wide *wide) {
+    if (wide->tag != NULL) graph->hooks.untag(wide->tag);
+    pg_free(wide);
+}
+
 /* Free one that nobody references, and put on the list of the dead whom only it used. */
 static inline void bury_one(pg_graph *graph, pg_node_id id, pg_node_id *dead) {
     pg_node *node = &graph->nodes[id];
     size_t count;
     const pg_node_id *held = pg_holds(node, &count);
     for (size_t i = 0; i < count; i++) drop_reference(graph, held[i], dead);
-    if (PG_UNLIKELY(node->op == PG_OP_WIDE)) pg_free(node->of.wide);
+    if (PG_UNLIKELY(node->op == PG_OP_WIDE)) free_wide(graph, node->of.wide);
     node->op = PG_OP_FREE;
     node->u.next = graph->free;
     graph->free = id;

@@ -40,6 +40,7 @@ typedef struct pg_wide {
     size_t count;
     size_t cursor; /* topo.c: the child that a walk comes to next */
     pg_wide_kind kind;
+    void *tag;      /* something outside that says what op this is, or NULL; see pg_hooks.untag */
     double *locals; /* count of them behind the ids, or NULL */
     pg_node_id ids[];
 } pg_wide;
@@ -68,6 +69,7 @@ typedef struct pg_hooks {
     void (*idle)(void *owner); /* no node uses that of this owner, which has a closure, any more */
     int (*drop)(void *owner);  /* nothing uses that of this owner, which was KEPT: 1, let it die; 0,
                                   the owner is held from elsewhere and owns its node again */
+    void (*untag)(void *tag);  /* the wide node with this tag is gone */
 } pg_hooks;
 
 /* An order and the gradients that its nodes had before. */

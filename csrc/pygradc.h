@@ -146,6 +146,11 @@ size_t pg_node_arity(const pg_graph *graph, pg_node_id id);
 pg_node_id pg_node_child(const pg_graph *graph, pg_node_id id, size_t index);
 const double *pg_node_locals(const pg_graph *graph, pg_node_id id); /* of a wide node, or NULL */
 
+/* The derivatives of an op of the table by its one or two children, from their data as they are.
+ * Returns: PG_OK; PG_ERR_BAD_NODE; PG_ERR_BAD_OP for a leaf or a wide node; _DOMAIN,
+ * _ZERO_DIVISION, _OVERFLOW as pg_backward. */
+pg_status pg_node_slopes(pg_graph *graph, double slopes_ret[2], pg_node_id id);
+
 /* The nodes that root is made of and root itself, children before parents: depth first, children
  * from left to right, each after its own children. The number of a ** 2 is among them, a leaf.
  * Out: count_ret   how many

@@ -33,11 +33,13 @@ class Value(Scalar):
             d(self)/d(child) for each child.
         label: A name for drawings.
 
-    `children=` and `local_grads=` are microgpt's names for the second and third.
+    `children=` and `local_grads=` are microgpt's names for the second and third. None is as good as
+    not given; a string in second place is the label.
 
     Raises:
-        TypeError: data, a child or a local gradient is of the wrong type.
+        TypeError: data, a child or a local gradient is of the wrong type; one is given twice.
         ValueError: not as many local gradients as children.
+    Source: csrc/python/scalar_init.c.
     """
 
     __slots__ = ()
@@ -69,34 +71,7 @@ def _number(x: object) -> Any:
     return NotImplemented
 
 
-def _construct(
-    self: Value,
-    data: Any,
-    _children: Iterable[Value] = (),
-    _op: Any = "",
-    label: str = "",
-    *,
-    children: Iterable[Value] | None = None,
-    local_grads: Iterable[float] | None = None,
-) -> None:
-    """What Value(...) means beyond a single number."""
-    self.data = data
-    if isinstance(_children, str):  # Value(2.0, "name"), as some lessons write it
-        _children, label = (), label or _children
-    kids = tuple(_children if children is None else children)
-    if local_grads is None and not isinstance(_op, str):
-        local_grads, _op = _op, ""
-    local = None if local_grads is None else tuple(local_grads)
-    if kids or local:
-        self._become(kids, local)
-    if _op:
-        self._op = _op
-    if label:
-        self.label = label
-
-
-_construct.__name__, _construct.__qualname__ = "__init__", "Value.__init__"  # for its errors
-Scalar._adopt(Value, _construct, _number, _errors.fail)
+Scalar._adopt(Value, _number, _errors.fail)
 
 
 def sum(values: Iterable[Value | Number], start: Value | Number = 0) -> Value:

@@ -39,7 +39,6 @@ typedef struct scalar_state {
     pg_graph *graph;
     PyTypeObject *base;    /* Scalar */
     PyTypeObject *value;   /* the class that operators return */
-    PyObject *construct;   /* (self, *args, **kwargs): what Value(...) means beyond one number */
     PyObject *number;      /* (object) -> float, int, or NotImplemented */
     PyObject *fail;        /* (status, op, derivative, a, b): raises */
     PyObject *frozen;      /* (value, what): raises TraceError */
@@ -85,13 +84,15 @@ PyObject *scalar_attributes(scalar *self);
 int scalar_make_room(size_t count);
 /* Add these methods, which a table of another file has, to the type. 0 or -1. */
 int scalar_add_methods(PyTypeObject *type, PyMethodDef *methods);
-/* Turn a status into an exception. Always NULL. */
+/* Turn a status into an exception, raised where the core was called. Always NULL. */
 PyObject *scalar_raise(pg_status status);
 /* A Value, or a number. 1; 0 if it is neither; -1 with an exception set. *is_int may be NULL. */
 int scalar_operand(PyObject *object, pg_operand *operand_ret, int *is_int);
 /* As above; `what` and TypeError for what is neither. 0 or -1. */
 int scalar_require_operand(PyObject *object, pg_operand *operand_ret, const char *what);
 int scalar_require_number(PyObject *object, double *number_ret, const char *what);
+/* Let the exception that a Python function of ours raised look as if raised by its caller. */
+void scalar_hide_frames(void);
 
 /* scalar_trace.c */
 
@@ -112,6 +113,10 @@ static inline int scalar_may_read(PyObject *self, const char *what) {
     return scalar_tracing() ? scalar_check_traced(self, what) : 0;
 }
 
+/* scalar_init.c */
+int scalar_init(PyObject *self, PyObject *args, PyObject *kwargs);
+int scalar_init_names(void);
+
 /* scalar_attrs.c, scalar_calls.c */
 extern PyGetSetDef scalar_getset[];
 extern PyMethodDef scalar_call_methods[];
@@ -121,8 +126,6 @@ pg_node_id *scalar_gather_ids(PyObject *values, size_t *count_ret);
 double *scalar_doubles_of(PyObject *array, Py_buffer *view, size_t count, int writable);
 PyObject *scalar_closure(scalar *self); /* borrowed, or NULL */
 int scalar_call_closure(void *owner);
-int scalar_init(PyObject *self, PyObject *args, PyObject *kwargs);
 int scalar_intern_names(void);
-PyObject *scalar_become(PyObject *self, PyObject *args);
 
 #endif

@@ -357,12 +357,11 @@ static PyObject *call_live_nodes(PyObject *type, PyObject *none) {
     return PyLong_FromSize_t(pg_graph_live(scalar_global.graph));
 }
 
-/* _adopt(Value, construct, number, fail): the class that operators return from now on. */
+/* _adopt(Value, number, fail): the class that operators return from now on. */
 static PyObject *call_adopt(PyObject *type, PyObject *args) {
     (void)type;
-    PyObject *value, *construct, *number, *fail;
-    if (!PyArg_ParseTuple(args, "O!OOO", &PyType_Type, &value, &construct, &number, &fail))
-        return NULL;
+    PyObject *value, *number, *fail;
+    if (!PyArg_ParseTuple(args, "O!OO", &PyType_Type, &value, &number, &fail)) return NULL;
     PyTypeObject *class = (PyTypeObject *)value;
     if (scalar_global.value != NULL || !PyType_IsSubtype(class, scalar_global.base) ||
         class->tp_basicsize != scalar_global.base->tp_basicsize) {
@@ -371,7 +370,6 @@ static PyObject *call_adopt(PyObject *type, PyObject *args) {
     }
     class->tp_dealloc = scalar_global.base->tp_dealloc; /* Python's own is five times slower */
     scalar_global.value = (PyTypeObject *)Py_NewRef(value);
-    scalar_global.construct = Py_NewRef(construct);
     scalar_global.number = Py_NewRef(number);
     scalar_global.fail = Py_NewRef(fail);
     Py_RETURN_NONE;
@@ -386,7 +384,6 @@ PyMethodDef scalar_call_methods[] = {
      "Raises ValueError, ZeroDivisionError or OverflowError where a derivative has no finite\n"
      "value, and whatever a _backward closure or Ctrl-C raises; gradients are then as before."},
     {"_push", call_push, METH_NOARGS, "Push this node's gradient to its children."},
-    {"_become", scalar_become, METH_VARARGS, NULL},
     {"_sum", PG_FAST(call_sum), METH_FASTCALL | METH_STATIC, NULL},
     {"_layer", PG_FAST(call_layer), METH_FASTCALL | METH_STATIC, NULL},
     {"_all_exactly", PG_FAST(call_all_exactly), METH_FASTCALL | METH_STATIC, NULL},

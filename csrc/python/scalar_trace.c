@@ -18,6 +18,7 @@ int scalar_check_traced(PyObject *self, const char *what) {
     if (traced <= 0) return traced;
     PyObject *result = PyObject_CallFunction(scalar_global.frozen, "Os", self, what);
     Py_XDECREF(result);
+    scalar_hide_frames();
     return -1;
 }
 

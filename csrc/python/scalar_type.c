@@ -128,6 +128,13 @@ static void break_cycle(PyObject *object) {
     PyDict_Clear(self->dict);
 }
 
+/* A node's tag loses one of its references. The last one is let go of later: that may run code. */
+static void on_untag(void *tag) {
+    PyObject *object = tag;
+    if (Py_REFCNT(object) > 1 || PyUnicode_CheckExact(object)) Py_DECREF(object);
+    else (void)note(object);
+}
+
 /* Let go of what was noted. That may release nodes, and note more: a loop, so that a chain of
  * closures of any length is taken down without recursion. */
 void scalar_settle(void) {
@@ -137,7 +144,7 @@ void scalar_settle(void) {
     PyErr_Fetch(&type, &error, &traceback);
     while (noted.count > 0) {
         PyObject *object = noted.objects[--noted.count];
-        break_cycle(object);
+        if (scalar_check(object)) break_cycle(object);
         Py_DECREF(object);
     }
     PyErr_Restore(type, error, traceback);
@@ -326,6 +333,13 @@ int scalar_make_room(size_t count) {
     return make_room_slowly(count);
 }
 
+void scalar_hide_frames(void) {
+    PyObject *type, *error, *traceback;
+    PyErr_Fetch(&type, &error, &traceback);
+    Py_XDECREF(traceback);
+    PyErr_Restore(type, error, NULL);
+}
+
 PyObject *scalar_raise(pg_status status) {
     if (status == PG_ERR_STOPPED) return NULL; /* the hook has set the exception */
     if (status == PG_ERR_NOMEM) return PyErr_NoMemory();
@@ -336,6 +350,7 @@ PyObject *scalar_raise(pg_status status) {
         Py_DECREF(result);
         PyErr_Format(PyExc_SystemError, "status %d raised nothing", (int)status);
     }
+    scalar_hide_frames();
     return NULL;
 }
 
@@ -612,10 +627,11 @@ static int install(const char *module_name) {
     if (scalar_global.base == NULL) {
         scalar_global.graph = pg_graph_new();
         if (scalar_global.graph == NULL) PyErr_NoMemory();
-        else if (scalar_intern_names() == 0) scalar_global.base = make_type();
+        else if (scalar_intern_names() == 0 && scalar_init_names() == 0)
+            scalar_global.base = make_type();
         if (scalar_global.base != NULL)
             scalar_global.graph->hooks =
-                (pg_hooks){scalar_call_closure, poll_signals, on_idle, on_drop};
+                (pg_hooks){scalar_call_closure, poll_signals, on_idle, on_drop, on_untag};
     }
     failed = scalar_global.base == NULL ||
              PyObject_SetAttrString(module, "Scalar", (PyObject *)scalar_global.base) < 0;

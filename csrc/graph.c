@@ -167,13 +167,18 @@ static void free_wide(pg_graph *graph, pg_wide *wide) {
     pg_free(wide);
 }
 
-/* Free one that nobody references, and put on the list of the dead whom only it used. */
-static inline void bury_one(pg_graph *graph, pg_node_id id, pg_node_id *dead) {
-    pg_node *node = &graph->nodes[id];
+/* Let go of a node's children, and put on the list of the dead whom only it used. */
+static inline void drop_children(pg_graph *graph, pg_node *node, pg_node_id *dead) {
     size_t count;
     const pg_node_id *held = pg_holds(node, &count);
     for (size_t i = 0; i < count; i++) drop_reference(graph, held[i], dead);
     if (PG_UNLIKELY(node->op == PG_OP_WIDE)) free_wide(graph, node->of.wide);
+}
+
+/* Free one that nobody references. */
+static inline void bury_one(pg_graph *graph, pg_node_id id, pg_node_id *dead) {
+    pg_node *node = &graph->nodes[id];
+    drop_children(graph, node, dead);
     node->op = PG_OP_FREE;
     node->u.next = graph->free;
     graph->free = id;
@@ -204,6 +209,15 @@ void pg_graph_release(pg_graph *graph, pg_node_id id) {
 void pg_discard(pg_graph *graph, pg_node_id id) {
     graph->nodes[id].u.next = 0;
     bury(graph, id);
+}
+
+void pg_cut(pg_graph *graph, pg_node_id id) {
+    pg_node *node = &graph->nodes[id];
+    pg_node_id dead = 0;
+    drop_children(graph, node, &dead);
+    node->op = PG_OP_LEAF;
+    node->of.child[0] = node->of.child[1] = 0;
+    bury(graph, dead);
 }
 
 double pg_node_data(const pg_graph *graph, pg_node_id id) { return graph->nodes[id].data; }

@@ -159,6 +159,8 @@ static inline const pg_node_id *pg_holds(const pg_node *node, size_t *count_ret)
 
 /* Free a node that nobody references. */
 void pg_discard(pg_graph *graph, pg_node_id id);
+/* Make a leaf of a node: it keeps its data and lets go of its children. */
+void pg_cut(pg_graph *graph, pg_node_id id);
 
 /* topo.c: lend out room for a walk from root, walk, and put gradients aside; put them back; give
  * the room back. */

@@ -164,6 +164,10 @@ pg_status pg_graph_order(pg_graph *graph, pg_node_id *order_ret, size_t *count_r
  * derivative; PG_ERR_STOPPED from a hook. On any failure all gradients are as they were. */
 pg_status pg_backward(pg_graph *graph, pg_node_id root);
 
+/* Set the gradient of root and of every node below it to 0. Returns: PG_OK; PG_ERR_NOMEM,
+ * _BAD_NODE. */
+pg_status pg_clear_grads(pg_graph *graph, pg_node_id root);
+
 /* Add one node's gradient, times its derivatives, to those of its children. */
 pg_status pg_push(pg_graph *graph, pg_node_id id);
 

@@ -86,6 +86,15 @@ static pg_status sweep(pg_graph *graph, const pg_walk *walk) {
     return PG_OK;
 }
 
+pg_status pg_clear_grads(pg_graph *graph, pg_node_id root) {
+    pg_walk walk;
+    pg_status status = pg_walk_begin(graph, &walk, root);
+    if (status != PG_OK) return status;
+    for (size_t i = 0; i < walk.count; i++) graph->nodes[walk.ids[i]].u.grad = 0.0;
+    pg_walk_end(graph, &walk);
+    return PG_OK;
+}
+
 pg_status pg_backward(pg_graph *graph, pg_node_id root) {
     pg_walk walk;
     pg_status status = pg_walk_begin(graph, &walk, root);

@@ -10,6 +10,7 @@ print(L, a.grad)        # Value(data=-8.0, grad=1.0) 6.0
 from pygradc import losses, nn, optim
 from pygradc.compiled import Compiled, compile
 from pygradc.fitting import fit
+from pygradc.graphs import clear_grads, no_grad
 from pygradc.program import Program, load
 from pygradc.tracing import TraceError, detach, maximum, minimum, where
 from pygradc.value import Value, dot, live_nodes, sum
@@ -22,6 +23,7 @@ __all__ = [
     "Program",
     "TraceError",
     "Value",
+    "clear_grads",
     "compile",
     "detach",
     "dot",
@@ -33,6 +35,7 @@ __all__ = [
     "maximum",
     "minimum",
     "nn",
+    "no_grad",
     "optim",
     "sum",
     "where",

@@ -239,9 +239,12 @@ def trace() -> Iterator[None]:
             )
         Scalar._trace_begin()
         _active, _owner = True, threading.get_ident()
+        outer = Scalar._no_grad(0)  # a program has its gradients, whoever asks for it first
+        Scalar._no_grad(-outer)
         try:
             yield
         finally:
+            Scalar._no_grad(outer)
             _active = False
             Scalar._trace_end()
 

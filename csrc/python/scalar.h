@@ -45,6 +45,7 @@ typedef struct scalar_state {
     PyObject *condition;   /* (left, comparison, right): a comparison during a trace */
     unsigned long tracing; /* the thread in which a trace is under way, or 0 */
     size_t adorned;        /* objects that the GC tracks because something hangs on them */
+    long no_grad;          /* how deep all threads together are in no_grad() */
 } scalar_state;
 
 extern scalar_state scalar_global;
@@ -68,8 +69,9 @@ static inline int scalar_check(PyObject *object) {
 PyObject *scalar_of_node(pg_node_id id);
 /* An object for a node that was just made; takes over the reference that came with it. */
 PyObject *scalar_adopt_node(pg_node_id id);
-/* Give up a reference to a node, and let go of what died with it. */
+/* Give up a reference to a node, or a node's children, and let go of what died with it. */
 void scalar_release_node(pg_node_id id);
+void scalar_cut_node(pg_node_id id);
 /* Are + and *, and the method of this op (0: none), those that the type was made with, or has
  * somebody patched the class? 1, 0, or -1 with an exception set. */
 int scalar_is_native(int op);
@@ -111,6 +113,26 @@ static inline int scalar_tracing(void) {
 
 static inline int scalar_may_read(PyObject *self, const char *what) {
     return scalar_tracing() ? scalar_check_traced(self, what) : 0;
+}
+
+/* scalar_no_grad.c */
+
+/* Is this thread in no_grad()? Ask scalar_without_graph, which costs nothing if no thread is. */
+int scalar_no_grad_here(void);
+/* As scalar_adopt_node, and in no_grad() without a graph. */
+PyObject *scalar_ungraphed(pg_node_id id);
+int scalar_no_grad_names(void);
+extern PyMethodDef scalar_no_grad_methods[];
+
+static inline int scalar_without_graph(void) {
+    return PG_UNLIKELY(scalar_global.no_grad != 0) && scalar_no_grad_here();
+}
+
+/* The object for the node that an op has just made, or the exception that its status means. */
+static inline PyObject *scalar_result(pg_status status, pg_node_id id) {
+    if (PG_UNLIKELY(status != PG_OK)) return scalar_raise(status);
+    if (PG_UNLIKELY(scalar_global.no_grad != 0)) return scalar_ungraphed(id);
+    return scalar_adopt_node(id);
 }
 
 /* scalar_init.c */

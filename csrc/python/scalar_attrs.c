@@ -176,6 +176,7 @@ static int set_backward(PyObject *self, PyObject *value, void *unused) {
                      Py_TYPE(value)->tp_name);
         return -1;
     }
+    if (scalar_node((scalar *)self)->op == PG_OP_LEAF && scalar_without_graph()) return 0;
     if (hang((scalar *)self, names.backward, value) < 0) return -1;
     pg_node *node = scalar_node((scalar *)self);
     if (value != NULL) node->flags |= PG_FLAG_CLOSURE;

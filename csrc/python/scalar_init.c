@@ -164,7 +164,8 @@ static int adopt_children(scalar *self, double data, PyObject *children, PyObjec
     if (failed) PyErr_NoMemory();
     else
         failed = read_children(children, locals, ids, numbers) < 0 ||
-                 become_wide(self, data, ids, locals != NULL ? numbers : NULL, count) < 0;
+                 (!scalar_without_graph() &&
+                  become_wide(self, data, ids, locals != NULL ? numbers : NULL, count) < 0);
     if (ids != few_ids) PyMem_Free(ids);
     if (numbers != few_numbers) PyMem_Free(numbers);
     return failed ? -1 : 0;
@@ -192,6 +193,7 @@ static int read_and_adopt_children(scalar *self, double data, const arguments *g
 static int name_op(scalar *self, PyObject *name) {
     if (name == NULL || PyUnicode_GET_LENGTH(name) == 0) return 0;
     pg_node *node = scalar_node(self);
+    if (scalar_without_graph()) return 0;
     if (node->op != PG_OP_WIDE || !PyUnicode_CheckExact(name))
         return PyObject_SetAttr((PyObject *)self, names.op, name);
     node->of.wide->tag = Py_NewRef(name);

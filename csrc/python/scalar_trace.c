@@ -70,7 +70,7 @@ static PyObject *trace_select(PyObject *module, PyObject *args) {
     pg_node_id id = 0;
     pg_status status = pg_trace_select(scalar_global.graph, &id, compare, ((scalar *)left)->id,
                                        ((scalar *)right)->id, ((scalar *)a)->id, ((scalar *)b)->id);
-    return node_or_error(status, id);
+    return scalar_result(status, id);
 }
 
 /* _where(condition, a, b) -> Value, outside of traces */
@@ -84,7 +84,7 @@ static PyObject *choose(PyObject *module, PyObject *args) {
     pg_node_id id = 0;
     pg_status status =
         pg_graph_where(scalar_global.graph, &id, condition, ((scalar *)a)->id, ((scalar *)b)->id);
-    return node_or_error(status, id);
+    return scalar_result(status, id);
 }
 
 /* _trace_detach(a) -> Value */
@@ -210,7 +210,7 @@ static PyObject *make_result(PyObject *module, PyObject *const *args, Py_ssize_t
         pg_node_id id = 0;
         pg_status status = pg_graph_wide(scalar_global.graph, &id, data, ids, locals, count);
         PyBuffer_Release(&view);
-        result = node_or_error(status, id);
+        result = scalar_result(status, id);
     }
     PyMem_Free(ids);
     return result;

@@ -156,6 +156,11 @@ void scalar_release_node(pg_node_id id) {
     if (PG_UNLIKELY(noted.count > 0)) scalar_settle();
 }
 
+void scalar_cut_node(pg_node_id id) {
+    pg_cut(scalar_global.graph, id);
+    if (noted.count > 0) scalar_settle();
+}
+
 /* The next slot that a subclass declared, after *member of *type; NULL when there are no more. */
 static PyObject **next_declared_slot(PyObject *object, PyTypeObject **type, PyMemberDef **member) {
     for (; *type != scalar_global.base; *type = (*type)->tp_base, *member = NULL) {
@@ -415,10 +420,6 @@ int scalar_require_number(PyObject *object, double *number_ret, const char *what
 
 typedef pg_status expression(pg_graph *graph, pg_node_id *id_ret, pg_operand a, pg_operand b);
 
-static inline PyObject *result_of(pg_status status, pg_node_id id) {
-    return PG_LIKELY(status == PG_OK) ? scalar_adopt_node(id) : scalar_raise(status);
-}
-
 enum { most_nodes_an_expression = 4 };
 
 /* Room comes first, since it may run the collector; operands are held by whoever calls. */
@@ -431,7 +432,7 @@ static inline PyObject *apply(expression *build, PyObject *left, PyObject *right
     if (PG_UNLIKELY(found < 0)) return NULL;
     pg_node_id id;
     pg_status status = build(scalar_global.graph, &id, a, b);
-    return result_of(status, id);
+    return scalar_result(status, id);
 }
 
 static PyObject *slot_add(PyObject *a, PyObject *b) { return apply(pg_expr_add, a, b, NULL); }
@@ -452,14 +453,14 @@ static PyObject *unary(PyObject *self, int op) {
     if (scalar_make_room(1) < 0) return NULL;
     pg_node_id id;
     pg_status status = pg_graph_unary(scalar_global.graph, &id, op, ((scalar *)self)->id);
-    return result_of(status, id);
+    return scalar_result(status, id);
 }
 
 static PyObject *slot_neg(PyObject *self) {
     if (scalar_make_room(2) < 0) return NULL;
     pg_node_id id;
     pg_status status = pg_expr_neg(scalar_global.graph, &id, ((scalar *)self)->id);
-    return result_of(status, id);
+    return scalar_result(status, id);
 }
 
 static PyObject *slot_pos(PyObject *self) { return Py_NewRef(self); }
@@ -500,7 +501,7 @@ static PyObject *binary_method(PyObject *self, PyObject *other, int op) {
         return NULL;
     pg_node_id id;
     pg_status status = pg_expr_binary(scalar_global.graph, &id, op, a, b);
-    return result_of(status, id);
+    return scalar_result(status, id);
 }
 
 #define PG_UNARY(NAME, ...)                                                                        \
@@ -615,7 +616,8 @@ static PyTypeObject *make_type(void) {
         if (slot->slot == Py_tp_hash) slot->pfunc = (void *)PyBaseObject_Type.tp_hash;
     PyTypeObject *type = (PyTypeObject *)PyType_FromSpec(&spec);
     if (type != NULL &&
-        (add_op_methods(type) < 0 || scalar_add_methods(type, scalar_trace_methods) < 0))
+        (add_op_methods(type) < 0 || scalar_add_methods(type, scalar_trace_methods) < 0 ||
+         scalar_add_methods(type, scalar_no_grad_methods) < 0))
         Py_CLEAR(type);
     return type;
 }
@@ -627,7 +629,8 @@ static int install(const char *module_name) {
     if (scalar_global.base == NULL) {
         scalar_global.graph = pg_graph_new();
         if (scalar_global.graph == NULL) PyErr_NoMemory();
-        else if (scalar_intern_names() == 0 && scalar_init_names() == 0)
+        else if (scalar_intern_names() == 0 && scalar_init_names() == 0 &&
+                 scalar_no_grad_names() == 0)
             scalar_global.base = make_type();
         if (scalar_global.base != NULL)
             scalar_global.graph->hooks =

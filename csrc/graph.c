@@ -110,6 +110,21 @@ pg_status pg_graph_wide(pg_graph *graph, pg_node_id *id_ret, double data,
     return PG_OK;
 }
 
+pg_status pg_graph_custom(pg_graph *graph, pg_node_id *id_ret, double data,
+                          const pg_node_id *children, size_t count, void *tag) {
+    double few[8] = {0}, *slopes = few; /* what is there is for the hook to fill in */
+    if (count > 8) slopes = pg_realloc(NULL, count, sizeof *slopes);
+    if (slopes == NULL) return PG_ERR_NOMEM;
+    if (count > 8) memset(slopes, 0, count * sizeof *slopes);
+    pg_status status = pg_graph_wide(graph, id_ret, data, children, slopes, count);
+    if (status == PG_OK) {
+        graph->nodes[*id_ret].of.wide->kind = PG_WIDE_CUSTOM;
+        graph->nodes[*id_ret].of.wide->tag = tag;
+    }
+    if (count > 8) pg_free(slopes);
+    return status;
+}
+
 pg_status pg_graph_retain(pg_graph *graph, pg_node_id id) {
     if (!pg_alive(graph, id)) return PG_ERR_BAD_NODE;
     if (!pg_can_retain(&graph->nodes[id])) return PG_ERR_LIMIT;

@@ -128,6 +128,7 @@ static pg_status NAME(forward)(pg_block *block) {
 #include "ops.def"
         case PG_OP_RECIP: PG_FORWARD(PG_OP_RECIP, 1.0 / a, PG_ERR_ZERO_DIVISION)
         case PG_OP_DETACH:
+        case PG_OP_CUSTOM:
         case PG_OP_COPY: PG_FORWARD(PG_OP_COPY, a, PG_OK)
         case PG_OP_SELECT: {
             const pg_pair pair = block->program->pairs[instr->first];
@@ -247,6 +248,7 @@ static pg_status NAME(backward)(pg_block *block) {
             NAME(give)(block, step->b, (VEC *)gb);
             break;
         }
+        case PG_OP_CUSTOM: /* a dot whose right factors get nothing */
         case PG_OP_DOT: NAME(push_dot)(block, step, instr); break;
         default: break;
         }

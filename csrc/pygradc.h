@@ -114,6 +114,11 @@ pg_status pg_expr_neg(pg_graph *graph, pg_node_id *id_ret, pg_node_id a);
 pg_status pg_graph_wide(pg_graph *graph, pg_node_id *id_ret, double data,
                         const pg_node_id *children, const double *locals, size_t count);
 
+/* Append a node of a custom op: as pg_graph_wide, but its derivatives are asked for when a gradient
+ * comes to it, of the hooks, which know the tag. The last child gets its gradient first. */
+pg_status pg_graph_custom(pg_graph *graph, pg_node_id *id_ret, double data,
+                          const pg_node_id *children, size_t count, void *tag);
+
 /* start + v[0] + v[1] ... from left to right, as sum(v, start). All numbers: a leaf. */
 pg_status pg_graph_sum(pg_graph *graph, pg_node_id *id_ret, pg_operand start,
                        const pg_operand *values, size_t count);
@@ -225,6 +230,10 @@ pg_status pg_graph_where(pg_graph *graph, pg_node_id *id_ret, int condition, pg_
 pg_status pg_trace_select(pg_graph *graph, pg_node_id *id_ret, int compare, pg_node_id left,
                           pg_node_id right, pg_node_id a, pg_node_id b);
 pg_status pg_trace_detach(pg_graph *graph, pg_node_id *id_ret, pg_node_id a);
+/* A custom op of count operands as a recording understands it: value, whose derivative by
+ * operands[i] is slopes[i], whatever value was computed from. */
+pg_status pg_trace_custom(pg_graph *graph, pg_node_id *id_ret, pg_node_id value,
+                          const pg_node_id *operands, const pg_node_id *slopes, size_t count);
 
 typedef enum pg_pass { /* see csrc/passes.c; share and powers change bits, and are for fast mode */
                        PG_PASS_FOLD = 1,
@@ -272,7 +281,7 @@ typedef struct pg_instr {
     uint8_t op;            /* a row of ops.def, or what pg_instr_name says */
     uint8_t shape;         /* select: the comparison; dot: flags */
     uint32_t dst, a, b;    /* slots; of a dot a is the start */
-    uint32_t first, count; /* dot and select: pairs of slots */
+    uint32_t first, count; /* dot, select, custom: pairs of slots */
 } pg_instr;
 
 pg_program_size pg_program_measure(const pg_program *program);
@@ -304,12 +313,13 @@ typedef struct pg_target {
     uint32_t at;   /* a slot, or an accumulator */
 } pg_target;
 
-/* One step back: instruction `instr` passes its gradient on. Of a dot, the targets of its pairs are
- * at `first`: left and right of the first pair, left and right of the second ... */
+/* One step back: instruction `instr` passes its gradient on. Of a dot or a custom op, the targets
+ * of its pairs are at `first`: left and right of the first pair, left and right of the second ...
+ */
 typedef struct pg_step {
     uint32_t instr; /* or PG_COLLECT: add accumulator b.at to uniform gradient a.at */
     uint32_t first;
-    pg_give left, right; /* of a dot: what all left and all right targets say; else PG_GIVE_MIXED */
+    pg_give left, right; /* of these: what all left and all right targets say, or PG_GIVE_MIXED */
     pg_target a, b;
 } pg_step;
 

@@ -96,11 +96,21 @@ static bool dot_is_sound(const pg_program *p, const pg_instr *dot, bool in_rows)
     return true;
 }
 
+static bool custom_is_sound(const pg_program *p, const pg_instr *custom) {
+    if (custom->shape != 0 || custom->count == 0) return false;
+    for (uint32_t i = 0; i < custom->count; i++) {
+        const pg_pair pair = p->pairs[custom->first + i];
+        if (pair.left >= custom->dst || pair.right >= custom->dst) return false;
+    }
+    return true;
+}
+
 static bool instr_is_sound(const pg_program *p, const pg_instr *instr, bool in_rows) {
     if (pg_instr_name(instr->op) == NULL) return false;
     if (instr->first > p->pair_count || instr->count > p->pair_count - instr->first) return false;
     if (instr->op == PG_OP_DOT) return dot_is_sound(p, instr, in_rows);
     if (instr->a >= instr->dst || instr->b >= instr->dst) return false;
+    if (instr->op == PG_OP_CUSTOM) return custom_is_sound(p, instr);
     if (instr->op != PG_OP_SELECT) return instr->count == 0;
     if (instr->count != 1 || instr->shape >= PG_COMPARE_COUNT) return false;
     const pg_pair pair = p->pairs[instr->first];
@@ -123,7 +133,7 @@ static bool comes_before(const pg_program *p, const uint8_t *seen, bool in_rows,
 static bool operands_come_before(const pg_program *p, const uint8_t *seen, uint32_t number) {
     const pg_instr *instr = &p->code[number];
     const bool in_rows = number >= p->uniform_length;
-    if (instr->op == PG_OP_DOT) {
+    if (pg_gradient_pairs(instr->op)) {
         const bool start_in_rows = in_rows && !(instr->shape & PG_DOT_UNIFORM_START);
         if ((instr->shape & PG_DOT_STARTS) && !comes_before(p, seen, start_in_rows, instr->a))
             return false;
@@ -131,7 +141,7 @@ static bool operands_come_before(const pg_program *p, const uint8_t *seen, uint3
             const pg_pair pair = p->pairs[instr->first + i];
             const bool left_in_rows = in_rows && !(instr->shape & PG_DOT_WEIGHTED);
             if (!comes_before(p, seen, left_in_rows, pair.left) ||
-                !comes_before(p, seen, in_rows, pair.right))
+                (instr->op == PG_OP_DOT && !comes_before(p, seen, in_rows, pair.right)))
                 return false;
         }
         return true;

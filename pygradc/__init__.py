@@ -9,6 +9,7 @@ print(L, a.grad)        # Value(data=-8.0, grad=1.0) 6.0
 
 from pygradc import losses, nn, optim
 from pygradc.compiled import Compiled, compile
+from pygradc.custom import op
 from pygradc.fitting import fit
 from pygradc.graphs import clear_grads, no_grad
 from pygradc.program import Program, load
@@ -36,6 +37,7 @@ __all__ = [
     "minimum",
     "nn",
     "no_grad",
+    "op",
     "optim",
     "sum",
     "where",

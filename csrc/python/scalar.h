@@ -46,6 +46,7 @@ typedef struct scalar_state {
     unsigned long tracing; /* the thread in which a trace is under way, or 0 */
     size_t adorned;        /* objects that the GC tracks because something hangs on them */
     long no_grad;          /* how deep all threads together are in no_grad() */
+    int strict;            /* a custom op's rule is being traced */
 } scalar_state;
 
 extern scalar_state scalar_global;
@@ -67,6 +68,8 @@ static inline int scalar_check(PyObject *object) {
 
 /* The object of a node, the same one as long as it lives. A new reference, or NULL. */
 PyObject *scalar_of_node(pg_node_id id);
+/* A new Value without children, or NULL. */
+PyObject *scalar_new_leaf(double data);
 /* An object for a node that was just made; takes over the reference that came with it. */
 PyObject *scalar_adopt_node(pg_node_id id);
 /* Give up a reference to a node, or a node's children, and let go of what died with it. */
@@ -119,9 +122,10 @@ static inline int scalar_may_read(PyObject *self, const char *what) {
 
 /* Is this thread in no_grad()? Ask scalar_without_graph, which costs nothing if no thread is. */
 int scalar_no_grad_here(void);
+/* Go so much deeper, or back. Returns: how deep. */
+long scalar_no_grad_change(long change);
 /* As scalar_adopt_node, and in no_grad() without a graph. */
 PyObject *scalar_ungraphed(pg_node_id id);
-int scalar_no_grad_names(void);
 extern PyMethodDef scalar_no_grad_methods[];
 
 static inline int scalar_without_graph(void) {
@@ -135,6 +139,12 @@ static inline PyObject *scalar_result(pg_status status, pg_node_id id) {
     return scalar_adopt_node(id);
 }
 
+/* scalar_custom.c */
+
+/* Write the derivatives of a custom op's node to its locals. 0, or -1 with an exception set. */
+int scalar_custom_slopes(void *tag, pg_node_id id);
+extern PyMethodDef scalar_custom_methods[];
+
 /* scalar_init.c */
 int scalar_init(PyObject *self, PyObject *args, PyObject *kwargs);
 int scalar_init_names(void);
@@ -146,7 +156,8 @@ extern PyMethodDef scalar_call_methods[];
 pg_node_id *scalar_gather_ids(PyObject *values, size_t *count_ret);
 /* A contiguous buffer of count float64, to be released; NULL with an exception set. */
 double *scalar_doubles_of(PyObject *array, Py_buffer *view, size_t count, int writable);
-PyObject *scalar_closure(scalar *self); /* borrowed, or NULL */
+PyObject *scalar_closure(scalar *self);    /* borrowed, or NULL */
+PyObject *scalar_children(PyObject *self); /* a tuple, or NULL */
 int scalar_call_closure(void *owner);
 int scalar_intern_names(void);
 

@@ -63,8 +63,7 @@ static int set_number(PyObject *self, PyObject *value, void *field) {
     return 0;
 }
 
-static PyObject *get_children(PyObject *self, void *unused) {
-    (void)unused;
+PyObject *scalar_children(PyObject *self) {
     pg_node_id id = ((scalar *)self)->id;
     size_t count = pg_node_arity(scalar_global.graph, id);
     PyObject *children = PyTuple_New((Py_ssize_t)count);
@@ -80,8 +79,14 @@ static PyObject *get_children(PyObject *self, void *unused) {
     return children;
 }
 
+static PyObject *get_children(PyObject *self, void *unused) {
+    (void)unused;
+    return scalar_children(self);
+}
+
 static PyObject *get_prev(PyObject *self, void *unused) {
-    PyObject *children = get_children(self, unused);
+    (void)unused;
+    PyObject *children = scalar_children(self);
     if (children == NULL) return NULL;
     PyObject *set = PySet_New(children);
     Py_DECREF(children);
@@ -101,6 +106,10 @@ static PyObject *get_local_grads(PyObject *self, void *unused) {
         if (status != PG_OK) return scalar_raise(status);
         locals = slopes;
     }
+    const pg_node *node = scalar_node((scalar *)self);
+    if (node->op == PG_OP_WIDE && node->of.wide->kind == PG_WIDE_CUSTOM &&
+        scalar_custom_slopes(node->of.wide->tag, id) < 0)
+        return NULL;
     size_t count = locals != NULL ? pg_node_arity(scalar_global.graph, id) : 0;
     PyObject *result = PyTuple_New((Py_ssize_t)count);
     for (size_t i = 0; result != NULL && i < count; i++) {
@@ -123,7 +132,8 @@ static PyObject *name_with_number(const char *symbol, pg_node_id id) {
 }
 
 static PyObject *name_of_wide(const pg_wide *wide) {
-    if (wide->tag != NULL) return Py_NewRef((PyObject *)wide->tag);
+    PyObject *tag = wide->tag; /* a name, or a custom op's rule, which has one */
+    if (tag != NULL) return Py_NewRef(PyTuple_Check(tag) ? PyTuple_GET_ITEM(tag, 1) : tag);
     if (wide->kind == PG_WIDE_PLAIN) return Py_NewRef(names.empty);
     return PyUnicode_FromString(wide->kind == PG_WIDE_DETACH ? "detach" : "where");
 }

@@ -1,10 +1,9 @@
 /* scalar_init.c - what Value(...) means: one number; micrograd's (data, _children, _op, label); and
  * microgpt's (data, children, local_grads), by position or by keyword.
  *
- * Everything is read before anything is built, since reading may run the user's code (a generator of
- * children, a number's __float__). The object has a leaf from its birth; children turn that into a
- * node of any arity.
- * Cost: some 100 ns; a node with an op's name needs no dict of attributes. */
+ * Everything is read before anything is built, since reading may run the user's code (a generator
+ * of children, a number's __float__). The object has a leaf from its birth; children turn that into
+ * a node of any arity. Cost: some 100 ns; a node with an op's name needs no dict of attributes. */
 #include "scalar.h"
 
 static struct {
@@ -178,7 +177,8 @@ static int read_and_adopt_children(scalar *self, double data, const arguments *g
     PyObject *locals = NULL;
     int failed = children == NULL;
     if (!failed && given->local_grads != NULL) {
-        locals = as_tuple(given->local_grads, "a name for the op, or a sequence of local gradients");
+        locals =
+            as_tuple(given->local_grads, "a name for the op, or a sequence of local gradients");
         failed = locals == NULL;
     }
     failed = failed || adopt_children(self, data, children, locals) < 0;

@@ -42,6 +42,13 @@ PyObject *scalar_adopt_node(pg_node_id id) {
     return self;
 }
 
+PyObject *scalar_new_leaf(double data) {
+    pg_node_id id;
+    if (scalar_make_room(1) < 0) return NULL;
+    pg_status status = pg_graph_leaf(scalar_global.graph, &id, data);
+    return status == PG_OK ? scalar_adopt_node(id) : scalar_raise(status);
+}
+
 PyObject *scalar_of_node(pg_node_id id) {
     pg_node *node = &scalar_global.graph->nodes[id];
     PyObject *owner = scalar_global.graph->owners[id];
@@ -294,12 +301,9 @@ static PyObject *scalar_new(PyTypeObject *type, PyObject *args, PyObject *kwargs
         PyErr_SetString(PyExc_TypeError, "Scalar is made by Value only");
         return NULL;
     }
+    if (type == scalar_global.value) return scalar_new_leaf(0.0);
     if (scalar_make_room(1) < 0) return NULL;
     pg_node_id id;
-    if (type == scalar_global.value) {
-        pg_status status = pg_graph_leaf(scalar_global.graph, &id, 0.0);
-        return status == PG_OK ? scalar_adopt_node(id) : scalar_raise(status);
-    }
     take_over(type);
     scalar *self = (scalar *)type->tp_alloc(type, 0);
     if (self == NULL) return NULL;
@@ -480,9 +484,18 @@ static PyObject *traced_comparison(PyObject *left, PyObject *right, int op) {
     return PyObject_CallFunction(scalar_global.condition, "OiO", left, op, right);
 }
 
-/* Values are ordered by their data; equal are only the same ones. */
+/* Equal are only the same ones. A rule that is traced must not ask, since floats would answer
+ * otherwise. */
+static PyObject *equality(PyObject *left) {
+    if (PG_UNLIKELY(scalar_global.strict) && scalar_tracing() &&
+        scalar_check_traced(left, "==") < 0)
+        return NULL;
+    Py_RETURN_NOTIMPLEMENTED;
+}
+
+/* Values are ordered by their data. */
 static PyObject *scalar_richcompare(PyObject *left, PyObject *right, int op) {
-    if (op == Py_EQ || op == Py_NE) Py_RETURN_NOTIMPLEMENTED;
+    if (op == Py_EQ || op == Py_NE) return equality(left);
     pg_operand operand;
     int found = scalar_operand(right, &operand, NULL);
     if (found < 0) return NULL;
@@ -617,7 +630,8 @@ static PyTypeObject *make_type(void) {
     PyTypeObject *type = (PyTypeObject *)PyType_FromSpec(&spec);
     if (type != NULL &&
         (add_op_methods(type) < 0 || scalar_add_methods(type, scalar_trace_methods) < 0 ||
-         scalar_add_methods(type, scalar_no_grad_methods) < 0))
+         scalar_add_methods(type, scalar_no_grad_methods) < 0 ||
+         scalar_add_methods(type, scalar_custom_methods) < 0))
         Py_CLEAR(type);
     return type;
 }
@@ -629,12 +643,15 @@ static int install(const char *module_name) {
     if (scalar_global.base == NULL) {
         scalar_global.graph = pg_graph_new();
         if (scalar_global.graph == NULL) PyErr_NoMemory();
-        else if (scalar_intern_names() == 0 && scalar_init_names() == 0 &&
-                 scalar_no_grad_names() == 0)
+        else if (scalar_intern_names() == 0 && scalar_init_names() == 0)
             scalar_global.base = make_type();
         if (scalar_global.base != NULL)
-            scalar_global.graph->hooks =
-                (pg_hooks){scalar_call_closure, poll_signals, on_idle, on_drop, on_untag};
+            scalar_global.graph->hooks = (pg_hooks){.call = scalar_call_closure,
+                                                    .poll = poll_signals,
+                                                    .slopes = scalar_custom_slopes,
+                                                    .idle = on_idle,
+                                                    .drop = on_drop,
+                                                    .untag = on_untag};
     }
     failed = scalar_global.base == NULL ||
              PyObject_SetAttrString(module, "Scalar", (PyObject *)scalar_global.base) < 0;

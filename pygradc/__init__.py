@@ -8,6 +8,7 @@ print(L, a.grad)        # Value(data=-8.0, grad=1.0) 6.0
 """
 
 from pygradc import losses, nn, optim
+from pygradc.arrays import data, grads, set_data
 from pygradc.compiled import Compiled, compile
 from pygradc.custom import op
 from pygradc.fitting import fit
@@ -26,10 +27,12 @@ __all__ = [
     "Value",
     "clear_grads",
     "compile",
+    "data",
     "detach",
     "dot",
     "draw_dot",
     "fit",
+    "grads",
     "live_nodes",
     "load",
     "losses",
@@ -39,6 +42,7 @@ __all__ = [
     "no_grad",
     "op",
     "optim",
+    "set_data",
     "sum",
     "where",
 ]

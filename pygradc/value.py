@@ -50,6 +50,10 @@ class Value(Scalar):
 
         return draw_dot(self, format=format, rankdir=rankdir, **options)
 
+    def conjugate(self) -> Value:
+        """This Value: it is real. numpy's `var`, `std` and `linalg.norm` ask for it."""
+        return self
+
     def __reduce_ex__(self, protocol: Any) -> Any:
         raise TypeError("a Value is a node of this process's graph: copy or pickle its data")
 

@@ -145,6 +145,9 @@ static inline PyObject *scalar_result(pg_status status, pg_node_id id) {
 int scalar_custom_slopes(void *tag, pg_node_id id);
 extern PyMethodDef scalar_custom_methods[];
 
+/* scalar_arrays.c */
+extern PyMethodDef scalar_array_methods[];
+
 /* scalar_init.c */
 int scalar_init(PyObject *self, PyObject *args, PyObject *kwargs);
 int scalar_init_names(void);

@@ -631,7 +631,8 @@ static PyTypeObject *make_type(void) {
     if (type != NULL &&
         (add_op_methods(type) < 0 || scalar_add_methods(type, scalar_trace_methods) < 0 ||
          scalar_add_methods(type, scalar_no_grad_methods) < 0 ||
-         scalar_add_methods(type, scalar_custom_methods) < 0))
+         scalar_add_methods(type, scalar_custom_methods) < 0 ||
+         scalar_add_methods(type, scalar_array_methods) < 0))
         Py_CLEAR(type);
     return type;
 }

@@ -172,5 +172,7 @@ void pg_cut(pg_graph *graph, pg_node_id id);
 pg_status pg_walk_begin(pg_graph *graph, pg_walk *walk, pg_node_id root);
 void pg_walk_undo(pg_graph *graph, const pg_walk *walk);
 void pg_walk_end(pg_graph *graph, pg_walk *walk);
+/* A number that no node is marked with, for a walk of another kind. */
+uint16_t pg_walk_mark(pg_graph *graph);
 
 #endif

@@ -42,6 +42,13 @@ class Op:
             return self._record(rule, operands)
         return Scalar._apply(rule, operands)
 
+    def _rule(self, count: int) -> _Rule:
+        """What its nodes with so many operands are tagged with."""
+        return self._rules[count] if count in self._rules else self._examine(count)
+
+    def _count(self, rule: _Rule) -> int:
+        return next(count for count, one in self._rules.items() if one is rule)
+
     def _examine(self, count: int) -> _Rule:
         if count == 0:
             raise TypeError(f"op {self.name!r} needs at least one operand")

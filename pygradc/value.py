@@ -54,8 +54,28 @@ class Value(Scalar):
         """This Value: it is real. numpy's `var`, `std` and `linalg.norm` ask for it."""
         return self
 
+    def __copy__(self) -> Value:
+        """A new leaf: the same data, gradient, label and attributes, without the graph."""
+        from pygradc.copying import leaf_of
+
+        return leaf_of(self)
+
     def __reduce_ex__(self, protocol: Any) -> Any:
-        raise TypeError("a Value is a node of this process's graph: copy or pickle its data")
+        """For pickle and deepcopy: the Value with all of the graph below it."""
+        from pygradc.copying import reduce
+
+        own = type(self).__reduce__
+        return reduce(self) if own is object.__reduce__ else own(self)
+
+    def __getstate__(self) -> Any:
+        from pygradc.copying import state_of
+
+        return state_of(self)
+
+    def __setstate__(self, state: Any) -> None:
+        from pygradc.copying import set_state
+
+        set_state(self, state)
 
     def __repr__(self) -> str:
         if Scalar._is_traced(self):

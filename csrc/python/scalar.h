@@ -70,6 +70,8 @@ static inline int scalar_check(PyObject *object) {
 PyObject *scalar_of_node(pg_node_id id);
 /* A new Value without children, or NULL. */
 PyObject *scalar_new_leaf(double data);
+/* An instance of this subclass for a node that has no object yet; __init__ isn't called. */
+PyObject *scalar_embody(pg_node_id id, PyTypeObject *type);
 /* An object for a node that was just made; takes over the reference that came with it. */
 PyObject *scalar_adopt_node(pg_node_id id);
 /* Give up a reference to a node, or a node's children, and let go of what died with it. */
@@ -106,6 +108,8 @@ void scalar_hide_frames(void);
 int scalar_check_traced(PyObject *self, const char *what);
 /* Is this an operand whose data depend on a trace's input? 1, 0, or -1 with an exception set. */
 int scalar_is_traced(PyObject *object);
+/* A tuple of the nodes' Values, or NULL. */
+PyObject *scalar_values_of(const pg_node_id *ids, size_t count);
 extern PyMethodDef scalar_trace_methods[];
 
 /* Is a trace under way, in this thread? */
@@ -139,7 +143,13 @@ static inline PyObject *scalar_result(pg_status status, pg_node_id id) {
     return scalar_adopt_node(id);
 }
 
+/* scalar_pack.c */
+extern PyMethodDef scalar_pack_methods[];
+
 /* scalar_custom.c */
+
+/* Is it one of custom.py's rules? */
+int scalar_is_rule(PyObject *object);
 
 /* Write the derivatives of a custom op's node to its locals. 0, or -1 with an exception set. */
 int scalar_custom_slopes(void *tag, pg_node_id id);

@@ -15,6 +15,11 @@ static PyObject *part(PyObject *rule, int index) { return PyTuple_GET_ITEM(rule,
 
 static int is_symbolic(PyObject *rule) { return part(rule, rule_symbolic) == Py_True; }
 
+int scalar_is_rule(PyObject *object) {
+    return PyTuple_CheckExact(object) && PyTuple_GET_SIZE(object) == rule_size &&
+           PyUnicode_Check(part(object, rule_name)) && PyBool_Check(part(object, rule_symbolic));
+}
+
 /* ---- Calling a rule's functions -------------------------------------------------------------- */
 
 /* Set what is no number, though it should be. `index` < 0: the value. */
@@ -97,8 +102,7 @@ static PyObject *make_node(PyObject *rule, PyObject *operands, double y) {
 /* _apply(rule, arguments) -> Value */
 static PyObject *apply(PyObject *module, PyObject *const *args, Py_ssize_t arg_count) {
     (void)module;
-    if (arg_count != 2 || !PyTuple_Check(args[0]) || PyTuple_GET_SIZE(args[0]) != rule_size ||
-        !PyTuple_Check(args[1]))
+    if (arg_count != 2 || !scalar_is_rule(args[0]) || !PyTuple_Check(args[1]))
         return PyErr_Format(PyExc_TypeError, "_apply takes a rule and a tuple");
     PyObject *rule = args[0], *operands = operands_of(rule, args[1]), *value = NULL;
     PyObject *result = operands ? call(rule, part(rule, rule_forward), operands, NULL) : NULL;

@@ -110,7 +110,7 @@ static PyObject *adopt_trace(PyObject *module, PyObject *args) {
 
 /* ---- Recording ------------------------------------------------------------------------------- */
 
-static PyObject *values_of(const pg_node_id *ids, size_t count) {
+PyObject *scalar_values_of(const pg_node_id *ids, size_t count) {
     PyObject *tuple = PyTuple_New((Py_ssize_t)count);
     for (size_t i = 0; tuple != NULL && i < count; i++) {
         PyObject *value = scalar_of_node(ids[i]);
@@ -123,7 +123,7 @@ static PyObject *values_of(const pg_node_id *ids, size_t count) {
 /* (the program's address, its parameters) */
 static PyObject *program_and_params(pg_program *program) {
     size_t count = pg_program_measure(program).params;
-    PyObject *params = values_of(pg_program_sources(program), count);
+    PyObject *params = scalar_values_of(pg_program_sources(program), count);
     PyObject *address = params != NULL ? PyLong_FromVoidPtr(program) : NULL;
     PyObject *result = address != NULL ? PyTuple_Pack(2, address, params) : NULL;
     Py_XDECREF(params);

@@ -294,7 +294,22 @@ static void take_over(PyTypeObject *type) {
     type->tp_clear = scalar_clear;
 }
 
-/* A new leaf; scalar_init says what it holds. Instances of subclasses are laid out by Python. */
+/* An object for this node, laid out by Python; it takes a reference of its own. */
+static PyObject *new_instance(PyTypeObject *type, pg_node_id id) {
+    take_over(type);
+    scalar *self = (scalar *)type->tp_alloc(type, 0);
+    if (self == NULL) return NULL;
+    pg_status status = pg_graph_retain(scalar_global.graph, id);
+    if (status != PG_OK) {
+        Py_DECREF(self);
+        return scalar_raise(status);
+    }
+    self->id = id;
+    *scalar_owner(self) = self;
+    return (PyObject *)self;
+}
+
+/* A new leaf; scalar_init says what it holds. */
 static PyObject *scalar_new(PyTypeObject *type, PyObject *args, PyObject *kwargs) {
     (void)args, (void)kwargs;
     if (scalar_global.value == NULL) {
@@ -304,17 +319,20 @@ static PyObject *scalar_new(PyTypeObject *type, PyObject *args, PyObject *kwargs
     if (type == scalar_global.value) return scalar_new_leaf(0.0);
     if (scalar_make_room(1) < 0) return NULL;
     pg_node_id id;
-    take_over(type);
-    scalar *self = (scalar *)type->tp_alloc(type, 0);
-    if (self == NULL) return NULL;
     pg_status status = pg_graph_leaf(scalar_global.graph, &id, 0.0);
-    if (status != PG_OK) {
-        Py_DECREF(self);
-        return scalar_raise(status);
-    }
-    self->id = id;
-    *scalar_owner(self) = self;
-    return (PyObject *)self;
+    if (status != PG_OK) return scalar_raise(status);
+    PyObject *self = new_instance(type, id);
+    scalar_release_node(id);
+    return self;
+}
+
+PyObject *scalar_embody(pg_node_id id, PyTypeObject *type) {
+    if (!PyType_IsSubtype(type, scalar_global.value) || type == scalar_global.value)
+        return PyErr_Format(PyExc_TypeError, "%.100s is no subclass of Value", type->tp_name);
+    if (scalar_global.graph->owners[id] != NULL)
+        return PyErr_Format(PyExc_ValueError, "a node is a %.100s already",
+                            Py_TYPE((PyObject *)scalar_global.graph->owners[id])->tp_name);
+    return new_instance(type, id);
 }
 
 /* ---- Room, errors, numbers ------------------------------------------------------------------- */
@@ -632,7 +650,8 @@ static PyTypeObject *make_type(void) {
         (add_op_methods(type) < 0 || scalar_add_methods(type, scalar_trace_methods) < 0 ||
          scalar_add_methods(type, scalar_no_grad_methods) < 0 ||
          scalar_add_methods(type, scalar_custom_methods) < 0 ||
-         scalar_add_methods(type, scalar_array_methods) < 0))
+         scalar_add_methods(type, scalar_array_methods) < 0 ||
+         scalar_add_methods(type, scalar_pack_methods) < 0))
         Py_CLEAR(type);
     return type;
 }

@@ -281,8 +281,8 @@ static pg_status read_wide_parts(unpacking *u, wide_parts *w, bool has_locals, b
         if (w->children[i] == 0) return PG_ERR_BAD_FILE;
     }
     if (has_locals) w->locals = pg_room_for(&u->reader, w->count, 8, sizeof *w->locals);
-    else if (needs_locals) w->locals = pg_realloc(NULL, w->count, sizeof *w->locals);
     if (u->reader.failed) return PG_ERR_BAD_FILE;
+    if (!has_locals && needs_locals) w->locals = pg_realloc(NULL, w->count, sizeof *w->locals);
     if (w->children == NULL || ((has_locals || needs_locals) && w->locals == NULL))
         return PG_ERR_NOMEM;
     for (size_t i = 0; w->locals != NULL && i < w->count; i++)

@@ -149,7 +149,7 @@ class Value:
         self._rule: Op | None = None
         self._exponent = 0.0
         self._closure: Callable[[], Any] | None = None
-        slopes = tuple(local_grads or ())
+        slopes = () if local_grads is None else tuple(local_grads)
         if local_grads is not None and len(slopes) != len(self._children):
             raise ValueError(f"{len(self._children)} children need as many local gradients")
         for i, child in enumerate(self._children):

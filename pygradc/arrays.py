@@ -27,8 +27,7 @@ def data(values: Any) -> Floats:
         ValueError: they are ragged.
         TraceError: one depends on the inputs of a function being recorded.
     """
-    numbers, shape = Scalar._fetch_data(values)
-    return np.ndarray(shape, np.float64, numbers)
+    return _as_array(*Scalar._fetch_data(values))
 
 
 def grads(values: Any) -> Floats:
@@ -36,8 +35,12 @@ def grads(values: Any) -> Floats:
 
     Args, Returns, Raises: as `data`; all items are Values.
     """
-    numbers, shape = Scalar._fetch_grads(values)
-    return np.ndarray(shape, np.float64, numbers)
+    return _as_array(*Scalar._fetch_grads(values))
+
+
+def _as_array(numbers: bytearray, shape: tuple[int, ...]) -> Floats:
+    array: Floats = np.ndarray(shape, np.float64, numbers)
+    return array
 
 
 def set_data(values: Any, array: npt.ArrayLike) -> None:

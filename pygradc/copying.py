@@ -10,17 +10,16 @@ Source: csrc/pack.c, csrc/python/scalar_pack.c.
 
 from __future__ import annotations
 
+import copy
 import copyreg
 import weakref
 from collections.abc import Iterator
 from types import FunctionType
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from pygradc import tracing
 from pygradc._scalar import Scalar
-
-if TYPE_CHECKING:
-    from pygradc.value import Value
+from pygradc.value import Value
 
 _parts: weakref.WeakValueDictionary[int, Part] = weakref.WeakValueDictionary()
 
@@ -35,20 +34,24 @@ class Part:
         content, ends, tags = Scalar._pack(self._capsule)
         names = tuple(tag if isinstance(tag, str) else _op_of(tag) for tag in tags)
         adorned = Scalar._adorned(self._capsule)
-        classes = tuple((place, type(v)) for place, v in adorned if type(v) is not _value())
+        classes = tuple((place, type(v)) for place, v in adorned if type(v) is not Value)
         states = [(place, v.__getstate__()) for place, v in adorned]
         return _read, (content, ends, names, classes), states or None
+
+    def __deepcopy__(self, memo: Any) -> Part:
+        """As deepcopy would, but that an attribute of an end may lead here again meanwhile."""
+        _, arguments, states = self.__reduce_ex__(None)
+        arguments = copy.deepcopy(arguments, memo)
+        if id(self) not in memo:
+            part = memo[id(self)] = _read(*arguments)
+            if states is not None:
+                part.__setstate__([(place, _deep(state, memo)) for place, state in states])
+        return memo[id(self)]  # type: ignore[no-any-return]
 
     def __setstate__(self, states: Any) -> None:
         for place, state in states:
             if state is not None:
                 Scalar._value_at(self._capsule, place).__setstate__(state)
-
-
-def _value() -> type[Value]:
-    from pygradc.value import Value
-
-    return Value
 
 
 def _op_of(rule: Any) -> tuple[Any, int]:
@@ -70,7 +73,7 @@ def _at(part: Part, place: int) -> Value:
 
 
 def _leaf(data: float, grad: float = 0.0, kind: Any = None) -> Value:
-    value: Value = _value()(data) if kind is None else kind.__new__(kind)
+    value: Value = Value(data) if kind is None else kind.__new__(kind)
     value.data, value.grad = data, grad
     return value
 
@@ -91,7 +94,7 @@ def reduce(value: Value) -> Any:
 
 
 def _arguments_of_leaf(value: Value) -> tuple[Any, ...]:
-    if type(value) is not _value():
+    if type(value) is not Value:
         return value.data, value.grad, type(value)
     return (value.data, value.grad) if value.grad else (value.data,)
 
@@ -106,24 +109,32 @@ def state_of(value: Value) -> Any:
         TypeError: a `_backward` closure among them.
     """
     attributes = Scalar._dict(value)
-    slots = dict(_slots(value))
+    slots = dict(_slots(value)) if type(value) is not Value else None
     if attributes and "_backward" in attributes:
         _check_closure(value, attributes["_backward"])
-    if not attributes and not slots:
-        return None
-    return dict(attributes or {}), slots
+    if slots:
+        return dict(attributes or {}), slots
+    return dict(attributes) if attributes else None
 
 
 def set_state(value: Value, state: Any) -> None:
-    attributes, slots = state
+    attributes, slots = state if isinstance(state, tuple) else (state, {})
     for name, attribute in (*attributes.items(), *slots.items()):
         setattr(value, name, attribute)
 
 
+_ATOMIC = frozenset((str, float, int, bool, type(None)))
+
+
+def _deep(state: Any, memo: Any) -> Any:
+    """A deep copy; a label, or a number, is its own."""
+    if type(state) is dict and _ATOMIC.issuperset(map(type, state.values())):
+        return state
+    return copy.deepcopy(state, memo)
+
+
 def _slots(value: Value) -> Iterator[tuple[str, Any]]:
     """What a subclass declared in __slots__, as far as it is set."""
-    if type(value) is _value():
-        return
     for name in copyreg._slotnames(type(value)) or ():  # type: ignore[attr-defined]
         if hasattr(value, name):
             yield name, getattr(value, name)
@@ -143,10 +154,10 @@ def _check_closure(value: Value, closure: Any) -> None:
 
 def leaf_of(value: Value) -> Value:
     """A new leaf with the same data, gradient, label, attributes and class."""
-    kind = None if type(value) is _value() else type(value)
+    kind = None if type(value) is Value else type(value)
     leaf = _leaf(value.data, value.grad, kind)
     attributes = dict(Scalar._dict(value) or {})
     for name in ("_backward", "_op"):
         attributes.pop(name, None)
-    set_state(leaf, (attributes, dict(_slots(value))))
+    set_state(leaf, (attributes, dict(_slots(value)) if kind is not None else {}))
     return leaf

@@ -56,26 +56,18 @@ class Value(Scalar):
 
     def __copy__(self) -> Value:
         """A new leaf: the same data, gradient, label and attributes, without the graph."""
-        from pygradc.copying import leaf_of
-
-        return leaf_of(self)
+        return copying.leaf_of(self)
 
     def __reduce_ex__(self, protocol: Any) -> Any:
         """For pickle and deepcopy: the Value with all of the graph below it."""
-        from pygradc.copying import reduce
-
         own = type(self).__reduce__
-        return reduce(self) if own is object.__reduce__ else own(self)
+        return copying.reduce(self) if own is object.__reduce__ else own(self)
 
     def __getstate__(self) -> Any:
-        from pygradc.copying import state_of
-
-        return state_of(self)
+        return copying.state_of(self)
 
     def __setstate__(self, state: Any) -> None:
-        from pygradc.copying import set_state
-
-        set_state(self, state)
+        copying.set_state(self, state)
 
     def __repr__(self) -> str:
         if Scalar._is_traced(self):
@@ -143,3 +135,6 @@ def live_nodes() -> int:
     The exponent of `a ** 2` is one of them, though `_children` doesn't show it.
     """
     return Scalar._live_nodes()
+
+
+from pygradc import copying  # noqa: E402 - which needs Value

@@ -1,5 +1,7 @@
-"""Do programs written for micrograd's and microgpt's classes find what they look for: constructors,
-closures, derivatives to sweep by hand, and errors that end at their own line?"""
+"""Do programs written for micrograd's and microgpt's classes find what they look for?
+
+Constructors, closures, derivatives to sweep by hand, and errors that end at their own line.
+"""
 
 from __future__ import annotations
 
@@ -18,7 +20,6 @@ import pytest
 import pygradc
 from pygradc import Value, live_nodes, nn
 from pygradc import reference as oracle
-
 
 PACKAGE = os.path.dirname(pygradc.__file__) + os.sep
 
@@ -127,7 +128,11 @@ WRONG: dict[str, tuple[Callable[[], Any], type[Exception], str]] = {
     ),
     "a Value for children": (lambda: Value(1.0, A), TypeError, "iterable of Values, not Value"),
     "a number for children": (lambda: Value(1.0, 5), TypeError, "iterable of Values, not int"),
-    "a number for an op": (lambda: Value(1.0, (A,), 3), TypeError, "name for the op, or a sequence"),
+    "a number for an op": (
+        lambda: Value(1.0, (A,), 3),
+        TypeError,
+        "name for the op, or a sequence",
+    ),
     "numbers as children": (lambda: Value(1.0, (A, 2.0), "op"), TypeError, "child 1 must be a Val"),
     "a bad gradient": (lambda: Value(1.0, (A,), ("x",)), TypeError, "a local gradient must be a r"),
     "a Value as gradient": (lambda: Value(1.0, (A,), (B,)), TypeError, "a local gradient must be"),

@@ -66,7 +66,7 @@ def untraceable() -> NoReturn:
     raise TraceError(
         "a recorded function made a Value of given children, with a _backward closure or "
         "derivatives given by number: a program can't replay these. Write it in Values' own "
-        "operators, or make it before the function is recorded."
+        "operators, or as a pygradc.op of these, or make it before the function is recorded."
     )
 
 

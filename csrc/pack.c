@@ -14,6 +14,7 @@
 #include "pack.h"
 
 #include "bytes.h"
+#include "tape.h"
 
 #include <math.h>
 
@@ -46,13 +47,7 @@ static pg_status make_places(const pg_graph *graph, pg_packer *packer) {
 }
 
 static pg_status append(pg_node_id **ids, size_t *count, size_t *capacity, pg_node_id id) {
-    if (*count == *capacity) {
-        const size_t wanted = *capacity != 0 ? 2 * *capacity : 64;
-        pg_node_id *grown = pg_realloc(*ids, wanted, sizeof *grown);
-        if (grown == NULL) return PG_ERR_NOMEM;
-        *ids = grown;
-        *capacity = wanted;
-    }
+    if (pg_grow((void **)ids, capacity, *count, sizeof **ids) < 0) return PG_ERR_NOMEM;
     (*ids)[(*count)++] = id;
     return PG_OK;
 }
@@ -72,13 +67,8 @@ typedef struct collector {
 } collector;
 
 static pg_status descend(collector *c, pg_node_id id) {
-    if (c->depth == c->stack_capacity) {
-        const size_t wanted = c->stack_capacity != 0 ? 2 * c->stack_capacity : 64;
-        frame *grown = pg_realloc(c->stack, wanted, sizeof *grown);
-        if (grown == NULL) return PG_ERR_NOMEM;
-        c->stack = grown;
-        c->stack_capacity = wanted;
-    }
+    if (pg_grow((void **)&c->stack, &c->stack_capacity, c->depth, sizeof *c->stack) < 0)
+        return PG_ERR_NOMEM;
     c->stack[c->depth++] = (frame){id, 0};
     return PG_OK;
 }

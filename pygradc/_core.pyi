@@ -14,7 +14,16 @@ class Scalar:
     label: str
     _op: str
     _backward: Callable[[], Any]
-    def __init__(self, *args: Any, **kwargs: Any) -> None: ...
+    def __init__(
+        self,
+        data: Number,
+        _children: Iterable[Value] | str | None = (),
+        _op: str | Iterable[Number] | None = "",
+        label: Any = "",
+        *,
+        children: Iterable[Value] | None = None,
+        local_grads: Iterable[Number] | None = None,
+    ) -> None: ...
     def __setattr__(self, name: str, value: Any, /) -> None: ...
     def __getattr__(self, name: str, /) -> Any: ...
     @property
@@ -138,7 +147,7 @@ class Scalar:
         rule: Any, value: Value, operands: Sequence[Value], slopes: Sequence[Value], /
     ) -> Value: ...
     @staticmethod
-    def _trace_strictly(on: bool, /) -> None: ...
+    def _trace_strictly(on: bool, /) -> bool: ...
     @staticmethod
     def _fetch_data(values: Any, /) -> tuple[bytearray, tuple[int, ...]]: ...
     @staticmethod

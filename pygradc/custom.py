@@ -12,7 +12,7 @@ from __future__ import annotations
 import functools
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
-from typing import Any, Union
+from typing import Any, Union, overload
 
 from pygradc import tracing
 from pygradc._scalar import Scalar
@@ -109,13 +109,19 @@ def _as_value(x: Any) -> Value:
 
 @contextmanager
 def _strictly() -> Iterator[None]:
-    Scalar._trace_strictly(True)
+    outer = Scalar._trace_strictly(True)
     try:
         yield
     finally:
-        Scalar._trace_strictly(False)
+        Scalar._trace_strictly(outer)
 
 
+@overload
+def op(forward: Callable[..., Any], derivatives: Derivatives, *, name: str | None = None) -> Op: ...
+@overload
+def op(
+    *, derivatives: Derivatives, name: str | None = None
+) -> Callable[[Callable[..., Any]], Op]: ...
 def op(
     forward: Callable[..., Any] | None = None,
     derivatives: Derivatives | None = None,

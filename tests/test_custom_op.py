@@ -580,6 +580,29 @@ def test_an_op_of_values_gets_values_without_a_graph(start):
     assert (v * 2)._children != ()
 
 
+def test_an_op_may_call_others():
+    inner = pygradc.op(lambda a: a * a, lambda a, y: a * 2.0)
+    outer = pygradc.op(lambda a: inner(a) + inner(inner(a)), lambda a, y: a + a)
+    f = lambda x: outer(x * w) * x  # noqa: E731
+    recorded = pygradc.compile(f)
+    for x in (0.3, -1.1):
+        found = []
+        for call in (f, recorded):
+            v, w.grad = Value(x), 0.0
+            out = call(v)
+            out.backward()
+            found.append((out.data, v.grad, w.grad))
+        assert found[0] == found[1]
+    asks = pygradc.op(lambda a: inner(a) if a == 0.0 else a, lambda a, y: 1.0, name="asks")
+    assert asks(2.0).data == 2.0 and asks(0.0).data == 0.0
+    asks_later = pygradc.op(
+        lambda a: a if inner(a) == a else 0.0 * a, lambda a, y: 1.0, name="asks"
+    )
+    for op in (asks, asks_later):
+        with pytest.raises(TraceError, match=r"op 'asks' can't be recorded.* =="):
+            pygradc.compile(lambda x, op=op: op(x) * x)(1.0)
+
+
 def test_an_op_can_be_met_first_within_a_recording():
     fresh = pygradc.op(lambda a: a * a, lambda a, y: a * 2.0)
     opaque = pygradc.op(lambda a: math.sin(a), lambda a, y: math.cos(a), name="opaque")

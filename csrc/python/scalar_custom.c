@@ -186,12 +186,13 @@ static PyObject *trace_custom(PyObject *module, PyObject *args) {
     return result;
 }
 
-/* _trace_strictly(on): while a rule is traced, == with a number would be answered otherwise than
- * for floats, and is an error. */
+/* _trace_strictly(on) -> was it on? While a rule is traced, == would be answered otherwise than for
+ * floats, and is an error. */
 static PyObject *trace_strictly(PyObject *module, PyObject *on) {
     (void)module;
+    const int before = scalar_global.strict;
     scalar_global.strict = on == Py_True;
-    Py_RETURN_NONE;
+    return PyBool_FromLong(before);
 }
 
 #define PG_FAST(function) (PyCFunction)(void (*)(void))(function)

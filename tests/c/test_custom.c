@@ -137,6 +137,42 @@ static void many_operands_survive_any_failing_allocation(void) {
     pg_graph_free(graph);
 }
 
+static void recording_wants_living_nodes(void) {
+    pg_graph *graph = hooked_graph();
+    pg_node_id w = leaf(graph, 2.0), x = 0, id = 0;
+    pg_trace_begin(graph);
+    CHECK(pg_trace_input(graph, &x) == PG_OK);
+    pg_node_id y = binary(graph, PG_OP_MUL, w, x), bad = 1000;
+    const pg_node_id owned[] = {w, x, y};
+    CHECK(pg_trace_custom(graph, &id, bad, &x, &w, 1) == PG_ERR_BAD_NODE);
+    CHECK(pg_trace_custom(graph, &id, y, &bad, &w, 1) == PG_ERR_BAD_NODE);
+    CHECK(pg_trace_custom(graph, &id, y, &x, &bad, 1) == PG_ERR_BAD_NODE);
+    CHECK(pg_trace_custom(graph, &id, y, &x, &w, 0) == PG_ERR_BAD_NODE);
+    for (long n = 1; n < 3; n++) {
+        pg_alloc_fail_at(n);
+        CHECK(pg_trace_custom(graph, &id, y, &x, &w, 1) == PG_ERR_NOMEM);
+        pg_alloc_fail_at(0);
+    }
+    CHECK(consistent(graph, owned, LENGTH(owned)));
+    CHECK(pg_trace_custom(graph, &id, y, &x, &w, 1) == PG_OK);
+    CHECK(isnan(pg_node_data(graph, id)) && pg_trace_depends(graph, id) == 1);
+    pg_trace_end(graph);
+    pg_graph_free(graph);
+}
+
+/* What an eager node has is no number that a program could replay. */
+static void eager_nodes_of_a_trace_cannot_be_recorded(void) {
+    pg_graph *graph = hooked_graph();
+    pg_program *program = NULL;
+    pg_node_id x = 0;
+    pg_trace_begin(graph);
+    CHECK(pg_trace_input(graph, &x) == PG_OK);
+    pg_node_id y = custom(graph, &x, 1, NULL);
+    CHECK(pg_record(graph, &program, &x, 1, &y, 1, 0, 0) == PG_ERR_UNTRACEABLE);
+    pg_trace_end(graph);
+    pg_graph_free(graph);
+}
+
 /* ---- derivatives handed out --------------------------------------------------------------- */
 
 /* What the sweep adds to a gradient is 1.0 times these. */
@@ -219,6 +255,8 @@ const test_case custom_tests[] = {
     TEST(hook_that_stops_leaves_gradients),
     TEST(tags_come_back_once),
     TEST(many_operands_survive_any_failing_allocation),
+    TEST(recording_wants_living_nodes),
+    TEST(eager_nodes_of_a_trace_cannot_be_recorded),
     TEST(slopes_are_the_kernels),
     TEST(slopes_at_a_pole_are_an_error),
     TEST(a_node_that_is_cut_is_a_leaf),

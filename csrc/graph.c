@@ -82,6 +82,7 @@ static pg_wide *new_wide(const pg_node_id *children, const double *locals, size_
     wide->count = count;
     wide->cursor = 0;
     wide->kind = PG_WIDE_PLAIN;
+    wide->tag = NULL;
     wide->locals = NULL;
     if (count > 0) memcpy(wide->ids, children, count * sizeof *children);
     if (locals != NULL) {
@@ -107,6 +108,21 @@ pg_status pg_graph_wide(pg_graph *graph, pg_node_id *id_ret, double data,
     graph->nodes[*id_ret].of.wide = wide;
     graph->nodes[*id_ret].refs = 1;
     return PG_OK;
+}
+
+pg_status pg_graph_custom(pg_graph *graph, pg_node_id *id_ret, double data,
+                          const pg_node_id *children, size_t count, void *tag) {
+    double few[8] = {0}, *slopes = few; /* what is there is for the hook to fill in */
+    if (count > 8) slopes = pg_realloc(NULL, count, sizeof *slopes);
+    if (slopes == NULL) return PG_ERR_NOMEM;
+    if (count > 8) memset(slopes, 0, count * sizeof *slopes);
+    pg_status status = pg_graph_wide(graph, id_ret, data, children, slopes, count);
+    if (status == PG_OK) {
+        graph->nodes[*id_ret].of.wide->kind = PG_WIDE_CUSTOM;
+        graph->nodes[*id_ret].of.wide->tag = tag;
+    }
+    if (count > 8) pg_free(slopes);
+    return status;
 }
 
 pg_status pg_graph_retain(pg_graph *graph, pg_node_id id) {
@@ -161,13 +177,23 @@ static void tidy(pg_graph *graph) {
     graph->untidy = 0;
 }
 
-/* Free one that nobody references, and put on the list of the dead whom only it used. */
-static inline void bury_one(pg_graph *graph, pg_node_id id, pg_node_id *dead) {
-    pg_node *node = &graph->nodes[id];
+static void free_wide(pg_graph *graph, pg_wide *wide) {
+    if (wide->tag != NULL) graph->hooks.untag(wide->tag);
+    pg_free(wide);
+}
+
+/* Let go of a node's children, and put on the list of the dead whom only it used. */
+static inline void drop_children(pg_graph *graph, pg_node *node, pg_node_id *dead) {
     size_t count;
     const pg_node_id *held = pg_holds(node, &count);
     for (size_t i = 0; i < count; i++) drop_reference(graph, held[i], dead);
-    if (PG_UNLIKELY(node->op == PG_OP_WIDE)) pg_free(node->of.wide);
+    if (PG_UNLIKELY(node->op == PG_OP_WIDE)) free_wide(graph, node->of.wide);
+}
+
+/* Free one that nobody references. */
+static inline void bury_one(pg_graph *graph, pg_node_id id, pg_node_id *dead) {
+    pg_node *node = &graph->nodes[id];
+    drop_children(graph, node, dead);
     node->op = PG_OP_FREE;
     node->u.next = graph->free;
     graph->free = id;
@@ -198,6 +224,15 @@ void pg_graph_release(pg_graph *graph, pg_node_id id) {
 void pg_discard(pg_graph *graph, pg_node_id id) {
     graph->nodes[id].u.next = 0;
     bury(graph, id);
+}
+
+void pg_cut(pg_graph *graph, pg_node_id id) {
+    pg_node *node = &graph->nodes[id];
+    pg_node_id dead = 0;
+    drop_children(graph, node, &dead);
+    node->op = PG_OP_LEAF;
+    node->of.child[0] = node->of.child[1] = 0;
+    bury(graph, dead);
 }
 
 double pg_node_data(const pg_graph *graph, pg_node_id id) { return graph->nodes[id].data; }

@@ -27,11 +27,14 @@
 #define PG_FLAG_OLD 0x08u     /* lived before the trace that is under way */
 #define PG_FLAG_INPUT 0x10u   /* an input of that trace */
 
-/* What a wide node is. The last two are made by a trace, and only a recording reads them. */
+/* What a wide node is. Those from DETACH on are made by a trace, and only a recording reads them.
+ */
 typedef enum pg_wide_kind {
     PG_WIDE_PLAIN = 0, /* given by number */
     PG_WIDE_CHOICE,    /* where(condition, a, b), given by number */
+    PG_WIDE_CUSTOM,    /* the tag's rule gives the numbers when they are needed */
     PG_WIDE_DETACH,    /* children[0] without its gradient */
+    PG_WIDE_RULE,      /* a custom op; children: its n operands, its value, n derivatives */
     PG_WIDE_SELECT     /* + the comparison; children: a, b, and the two that are compared */
 } pg_wide_kind;
 
@@ -40,6 +43,7 @@ typedef struct pg_wide {
     size_t count;
     size_t cursor; /* topo.c: the child that a walk comes to next */
     pg_wide_kind kind;
+    void *tag;      /* something outside that says what op this is, or NULL; see pg_hooks.untag */
     double *locals; /* count of them behind the ids, or NULL */
     pg_node_id ids[];
 } pg_wide;
@@ -60,14 +64,17 @@ typedef struct pg_node {
     uint8_t flags;
 } pg_node;
 
-/* What the graph tells the one who set owners. Hooks but `call` must not touch the graph
- * while they run: they take notes, and act when the core has returned. */
+/* What the graph tells the one who set owners. Hooks but `call` and `slopes` must not touch
+ * the graph while they run: they take notes, and act when the core has returned. */
 typedef struct pg_hooks {
-    int (*call)(void *owner);  /* the sweep came to a node with PG_FLAG_CLOSURE; nonzero: stop */
-    int (*poll)(void);         /* now and then in a long sweep; nonzero: stop */
+    int (*call)(void *owner); /* the sweep came to a node with PG_FLAG_CLOSURE; nonzero: stop */
+    int (*poll)(void);        /* now and then in a long sweep; nonzero: stop */
+    int (*slopes)(void *tag, pg_node_id id); /* write the derivatives of a custom op's node to its
+                                  locals; nonzero: stop */
     void (*idle)(void *owner); /* no node uses that of this owner, which has a closure, any more */
     int (*drop)(void *owner);  /* nothing uses that of this owner, which was KEPT: 1, let it die; 0,
                                   the owner is held from elsewhere and owns its node again */
+    void (*untag)(void *tag);  /* the wide node with this tag is gone */
 } pg_hooks;
 
 /* An order and the gradients that its nodes had before. */
@@ -157,11 +164,15 @@ static inline const pg_node_id *pg_holds(const pg_node *node, size_t *count_ret)
 
 /* Free a node that nobody references. */
 void pg_discard(pg_graph *graph, pg_node_id id);
+/* Make a leaf of a node: it keeps its data and lets go of its children. */
+void pg_cut(pg_graph *graph, pg_node_id id);
 
 /* topo.c: lend out room for a walk from root, walk, and put gradients aside; put them back; give
  * the room back. */
 pg_status pg_walk_begin(pg_graph *graph, pg_walk *walk, pg_node_id root);
 void pg_walk_undo(pg_graph *graph, const pg_walk *walk);
 void pg_walk_end(pg_graph *graph, pg_walk *walk);
+/* A number that no node is marked with, for a walk of another kind. */
+uint16_t pg_walk_mark(pg_graph *graph);
 
 #endif

@@ -242,6 +242,7 @@ static pg_status NAME(backward)(pg_block *block) {
             NAME(give)(to, step->b, (VEC *)gb);
             break;
         }
+        case PG_OP_CUSTOM: NAME(push_dot)(block, step); break; /* whose right factors get nothing */
         case PG_OP_DOT:
             if (run > 1) NAME(push_layer)(block, &block->steps[i - run]);
             else NAME(push_dot)(block, step);

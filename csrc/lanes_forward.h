@@ -96,6 +96,7 @@ static pg_status NAME(forward)(pg_block *block) {
 #include "ops.def"
         case PG_OP_RECIP: PG_FORWARD(PG_OP_RECIP, 1.0 / a, PG_ERR_ZERO_DIVISION)
         case PG_OP_DETACH:
+        case PG_OP_CUSTOM:
         case PG_OP_COPY: PG_FORWARD(PG_OP_COPY, a, PG_OK)
         case PG_OP_SELECT: {
             const pg_pair pair = block->program->pairs[instr->first];

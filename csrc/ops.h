@@ -15,6 +15,7 @@ enum {
     PG_OP_RECIP = PG_OP_COUNT, /* 1 / a, where fast mode may write it so */
     PG_OP_SELECT,              /* where(left < right, a, b) */
     PG_OP_DETACH,              /* a, without a gradient */
+    PG_OP_CUSTOM,              /* a, whose derivative by left_i is given: right_i */
     PG_OP_COPY,                /* a uniform value, as an output of each row */
     PG_OP_DOT,                 /* a + left0*right0 + left1*right1 ..., from left to right */
     PG_OP_PROGRAM

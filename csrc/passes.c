@@ -87,7 +87,8 @@ static bool has_constant_operands(const pg_tape *tape, const pg_value *value) {
 
 /* A select has no number yet: the trace only took note of it. */
 static double number_of(const pg_tape *tape, const pg_value *value) {
-    if (value->op == PG_OP_DETACH) return tape->values[value->a].number;
+    if (value->op == PG_OP_DETACH || value->op == PG_OP_CUSTOM)
+        return tape->values[value->a].number;
     return value->number;
 }
 
@@ -212,6 +213,17 @@ static bool comes_early(fuser *f, uint32_t operand, uint32_t time) {
     return false;
 }
 
+/* Does a gradient that this value passes on, at this time, come too early to an operand? */
+static bool passes_early(fuser *f, const pg_value *value, uint32_t root, uint32_t time) {
+    uint32_t operand;
+    bool early = false;
+    for (size_t k = 0; pg_gradient_operand_of(f->tape, value, k, &operand) && !early; k++) {
+        const bool inside = operand != PG_NO_VALUE && operand != root && f->root[operand] == root;
+        early = !inside && comes_early(f, operand, time);
+    }
+    return early;
+}
+
 /* Walk one output's order backwards. True if chains had to be unfused. */
 static bool unfuse(fuser *f, size_t output) {
     const uint32_t *order = f->tape->orders[output];
@@ -220,16 +232,10 @@ static bool unfuse(fuser *f, size_t output) {
     for (size_t i = 0; i < count; i++) f->time[order[i]] = (uint32_t)i;
     memset(f->latest, 0xff, f->tape->count * sizeof *f->latest);
     for (size_t i = count; i-- > 0;) {
-        const pg_value *value = &f->tape->values[order[i]];
         uint32_t root = f->root[order[i]];
-        if (value->op == PG_OP_DETACH) continue;
-        bool inside_a = value->a != PG_NO_VALUE && f->root[value->a] == root && root != value->a;
-        bool inside_b = value->b != PG_NO_VALUE && f->root[value->b] == root && root != value->b;
-        if ((!inside_a && comes_early(f, value->a, f->time[root])) ||
-            (!inside_b && comes_early(f, value->b, f->time[root]))) {
-            set_chain(f, root, false);
-            changed = true;
-        }
+        if (!passes_early(f, &f->tape->values[order[i]], root, f->time[root])) continue;
+        set_chain(f, root, false);
+        changed = true;
     }
     return changed;
 }

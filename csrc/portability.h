@@ -15,6 +15,13 @@
 #define PG_ALWAYS_INLINE
 #endif
 
+/* A variable of which each thread has its own. */
+#if defined(_MSC_VER)
+#define PG_THREAD_LOCAL __declspec(thread)
+#else
+#define PG_THREAD_LOCAL _Thread_local
+#endif
+
 /* A vector of doubles that a loop can keep in registers. PG_VECTOR_BYTES, which the includer sets,
  * is what the machine at hand has; elsewhere a vector has one double. */
 #if defined(__GNUC__) || defined(__clang__)

@@ -53,6 +53,7 @@ const char *pg_instr_name(int op) {
     case PG_OP_RECIP: return "recip";
     case PG_OP_SELECT: return "select";
     case PG_OP_DETACH: return "detach";
+    case PG_OP_CUSTOM: return "custom";
     case PG_OP_COPY: return "copy";
     case PG_OP_DOT: return "dot";
     default: return pg_op_describe(op) != NULL ? pg_op_describe(op)->name : NULL;

@@ -51,10 +51,15 @@ static inline uint32_t pg_import_of(const pg_program *program, uint32_t slot) {
                                                                          : PG_NO_VALUE;
 }
 
+/* What gets a gradient through an instruction's pairs: all factors of a dot, and of a custom op
+ * what stands on the left; on the right are the derivatives. */
+static inline bool pg_gradient_pairs(int op) { return op == PG_OP_DOT || op == PG_OP_CUSTOM; }
+
 /* How many of an instruction's operands a and b get a gradient. DOT is another matter. */
 static inline int pg_gradient_operands(int op) {
     switch (op) {
-    case PG_OP_DETACH: return 0;
+    case PG_OP_DETACH:
+    case PG_OP_CUSTOM: return 0; /* but see pg_gradient_pairs */
     case PG_OP_RECIP:
     case PG_OP_COPY: return 1;
     case PG_OP_SELECT: return 2;

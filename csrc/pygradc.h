@@ -114,6 +114,11 @@ pg_status pg_expr_neg(pg_graph *graph, pg_node_id *id_ret, pg_node_id a);
 pg_status pg_graph_wide(pg_graph *graph, pg_node_id *id_ret, double data,
                         const pg_node_id *children, const double *locals, size_t count);
 
+/* Append a node of a custom op: as pg_graph_wide, but its derivatives are asked for when a gradient
+ * comes to it, of the hooks, which know the tag. The last child gets its gradient first. */
+pg_status pg_graph_custom(pg_graph *graph, pg_node_id *id_ret, double data,
+                          const pg_node_id *children, size_t count, void *tag);
+
 /* start + v[0] + v[1] ... from left to right, as sum(v, start). All numbers: a leaf. */
 pg_status pg_graph_sum(pg_graph *graph, pg_node_id *id_ret, pg_operand start,
                        const pg_operand *values, size_t count);
@@ -146,6 +151,11 @@ size_t pg_node_arity(const pg_graph *graph, pg_node_id id);
 pg_node_id pg_node_child(const pg_graph *graph, pg_node_id id, size_t index);
 const double *pg_node_locals(const pg_graph *graph, pg_node_id id); /* of a wide node, or NULL */
 
+/* The derivatives of an op of the table by its one or two children, from their data as they are.
+ * Returns: PG_OK; PG_ERR_BAD_NODE; PG_ERR_BAD_OP for a leaf or a wide node; _DOMAIN,
+ * _ZERO_DIVISION, _OVERFLOW as pg_backward. */
+pg_status pg_node_slopes(pg_graph *graph, double slopes_ret[2], pg_node_id id);
+
 /* The nodes that root is made of and root itself, children before parents: depth first, children
  * from left to right, each after its own children. The number of a ** 2 is among them, a leaf.
  * Out: count_ret   how many
@@ -158,6 +168,10 @@ pg_status pg_graph_order(pg_graph *graph, pg_node_id *order_ret, size_t *count_r
  * the leaves. Returns: PG_OK; PG_ERR_NOMEM, _BAD_NODE; _DOMAIN, _ZERO_DIVISION, _OVERFLOW from a
  * derivative; PG_ERR_STOPPED from a hook. On any failure all gradients are as they were. */
 pg_status pg_backward(pg_graph *graph, pg_node_id root);
+
+/* Set the gradient of root and of every node below it to 0. Returns: PG_OK; PG_ERR_NOMEM,
+ * _BAD_NODE. */
+pg_status pg_clear_grads(pg_graph *graph, pg_node_id root);
 
 /* Add one node's gradient, times its derivatives, to those of its children. */
 pg_status pg_push(pg_graph *graph, pg_node_id id);
@@ -216,6 +230,10 @@ pg_status pg_graph_where(pg_graph *graph, pg_node_id *id_ret, int condition, pg_
 pg_status pg_trace_select(pg_graph *graph, pg_node_id *id_ret, int compare, pg_node_id left,
                           pg_node_id right, pg_node_id a, pg_node_id b);
 pg_status pg_trace_detach(pg_graph *graph, pg_node_id *id_ret, pg_node_id a);
+/* A custom op of count operands as a recording understands it: value, whose derivative by
+ * operands[i] is slopes[i], whatever value was computed from. */
+pg_status pg_trace_custom(pg_graph *graph, pg_node_id *id_ret, pg_node_id value,
+                          const pg_node_id *operands, const pg_node_id *slopes, size_t count);
 
 typedef enum pg_pass { /* see csrc/passes.c, runs.c; share and powers change bits: for fast mode */
                        PG_PASS_FOLD = 1,
@@ -264,7 +282,7 @@ typedef struct pg_instr {
     uint8_t op;            /* a row of ops.def, or what pg_instr_name says */
     uint8_t shape;         /* select: the comparison; dot: flags */
     uint32_t dst, a, b;    /* slots; of a dot a is the start */
-    uint32_t first, count; /* dot and select: pairs of slots */
+    uint32_t first, count; /* dot, select, custom: pairs of slots */
     uint32_t run;          /* so many from here on run as one: see csrc/runs.c */
 } pg_instr;
 
@@ -297,12 +315,13 @@ typedef struct pg_target {
     uint32_t at;   /* a slot, or an accumulator */
 } pg_target;
 
-/* One step back: instruction `instr` passes its gradient on. Of a dot, the targets of its pairs are
- * at `first`: left and right of the first pair, left and right of the second ... */
+/* One step back: instruction `instr` passes its gradient on. Of a dot or a custom op, the targets
+ * of its pairs are at `first`: left and right of the first pair, left and right of the second ...
+ */
 typedef struct pg_step {
     uint32_t instr; /* or PG_COLLECT: add accumulator b.at to uniform gradient a.at */
     uint32_t first;
-    pg_give left, right; /* of a dot: what all left and all right targets say; else PG_GIVE_MIXED */
+    pg_give left, right; /* of these: what all left and all right targets say, or PG_GIVE_MIXED */
     pg_target a, b;
     uint32_t run; /* so many from here on run as one */
 } pg_step;

@@ -63,6 +63,22 @@ pg_status pg_trace_detach(pg_graph *graph, pg_node_id *id_ret, pg_node_id a) {
     return add_symbol(graph, id_ret, PG_WIDE_DETACH, graph->nodes[a].data, &a, 1);
 }
 
+pg_status pg_trace_custom(pg_graph *graph, pg_node_id *id_ret, pg_node_id value,
+                          const pg_node_id *operands, const pg_node_id *slopes, size_t count) {
+    if (count == 0 || !pg_alive(graph, value) || !all_alive(graph, operands, count) ||
+        !all_alive(graph, slopes, count))
+        return PG_ERR_BAD_NODE;
+    pg_node_id *all = pg_realloc(NULL, 2 * count + 1, sizeof *all);
+    if (all == NULL) return PG_ERR_NOMEM;
+    memcpy(all, operands, count * sizeof *all);
+    all[count] = value;
+    memcpy(all + count + 1, slopes, count * sizeof *all);
+    pg_status status =
+        add_symbol(graph, id_ret, PG_WIDE_RULE, graph->nodes[value].data, all, 2 * count + 1);
+    pg_free(all);
+    return status;
+}
+
 pg_status pg_graph_where(pg_graph *graph, pg_node_id *id_ret, int condition, pg_node_id a,
                          pg_node_id b) {
     const pg_node_id children[] = {a, b};
@@ -157,8 +173,24 @@ static pg_status add_param(pg_tape *tape, uint32_t *value_ret, pg_node_id id, do
     return pg_tape_add(tape, value_ret, (pg_value){.op = PG_OP_PARAM, .number = data});
 }
 
+/* A custom op: its value, and a derivative by each operand. */
+static pg_status add_rule(pg_tape *tape, uint32_t *value_ret, const walker *walk,
+                          const pg_wide *wide) {
+    const uint32_t count = (uint32_t)(wide->count / 2);
+    pg_value value = {.op = PG_OP_CUSTOM, .number = NAN, .b = PG_NO_VALUE, .count = count};
+    value.a = walk->value_of[wide->ids[count]] - 1;
+    value.first = (uint32_t)tape->pair_count;
+    for (uint32_t i = 0; i < count; i++) {
+        pg_status status = pg_tape_add_pair(tape, walk->value_of[wide->ids[i]] - 1,
+                                            walk->value_of[wide->ids[count + 1 + i]] - 1);
+        if (status != PG_OK) return status;
+    }
+    return pg_tape_add(tape, value_ret, value);
+}
+
 static pg_status add_wide(pg_tape *tape, uint32_t *value_ret, const walker *walk,
                           const pg_wide *wide) {
+    if (wide->kind == PG_WIDE_RULE) return add_rule(tape, value_ret, walk, wide);
     pg_value value = {.number = NAN, .a = walk->value_of[wide->ids[0]] - 1, .b = PG_NO_VALUE};
     if (wide->kind == PG_WIDE_DETACH) {
         value.op = PG_OP_DETACH;

@@ -35,7 +35,7 @@ static bool is_wanted(const builder *b, bool in_rows, uint32_t slot) {
 /* Is the gradient of an operand of this instruction asked for? */
 static bool passes_on(const builder *b, const pg_instr *instr, bool in_rows) {
     const pg_pair *pairs = b->program->pairs + instr->first;
-    if (instr->op != PG_OP_DOT) {
+    if (!pg_gradient_pairs(instr->op)) {
         const int operands = pg_gradient_operands(instr->op);
         return (operands > 0 && is_wanted(b, in_rows, instr->a)) ||
                (operands > 1 && is_wanted(b, in_rows, instr->b));
@@ -44,7 +44,7 @@ static bool passes_on(const builder *b, const pg_instr *instr, bool in_rows) {
     if ((instr->shape & PG_DOT_STARTS) && is_wanted(b, start_in_rows, instr->a)) return true;
     for (uint32_t i = 0; i < instr->count; i++)
         if (is_wanted(b, in_rows && !(instr->shape & PG_DOT_WEIGHTED), pairs[i].left) ||
-            is_wanted(b, in_rows, pairs[i].right))
+            (instr->op == PG_OP_DOT && is_wanted(b, in_rows, pairs[i].right)))
             return true;
     return false;
 }
@@ -122,7 +122,7 @@ static pg_status add_target(builder *b, pg_target target) {
 }
 
 /* The last pair passes its gradient on first; what the chain starts from comes before pair 0. */
-static pg_status aim_dot(builder *b, pg_step *step, const pg_instr *dot) {
+static pg_status aim_pairs(builder *b, pg_step *step, const pg_instr *dot) {
     const pg_pair *pairs = b->program->pairs + dot->first;
     const bool left_in_rows = b->in_rows && !(dot->shape & PG_DOT_WEIGHTED);
     step->first = (uint32_t)b->reverse->target_count;
@@ -134,7 +134,8 @@ static pg_status aim_dot(builder *b, pg_step *step, const pg_instr *dot) {
             status = aim(b, &step->a, b->in_rows && !(dot->shape & PG_DOT_UNIFORM_START), dot->a);
         pg_target *targets = b->reverse->targets + step->first + 2 * i;
         if (status == PG_OK) status = aim(b, &targets[0], left_in_rows, pairs[i].left);
-        if (status == PG_OK) status = aim(b, &targets[1], b->in_rows, pairs[i].right);
+        if (status == PG_OK && dot->op == PG_OP_DOT)
+            status = aim(b, &targets[1], b->in_rows, pairs[i].right);
     }
     return status;
 }
@@ -154,8 +155,8 @@ static pg_status add_instr(builder *b, uint32_t number) {
     if (!(b->in_rows ? b->row_reached : r->uniform_reached)[instr->dst]) return PG_OK;
     pg_step step = {.instr = number, .run = 1};
     pg_status status;
-    if (instr->op == PG_OP_DOT) {
-        status = aim_dot(b, &step, instr);
+    if (pg_gradient_pairs(instr->op)) {
+        status = aim_pairs(b, &step, instr);
         if (status != PG_OK) return status;
         step.left = common_give(r->targets + step.first, instr->count);
         step.right = common_give(r->targets + step.first + 1, instr->count);

@@ -197,7 +197,7 @@ static void claim_all(joiner *j, const pg_step *step, uint32_t layer) {
     const pg_instr *instr = &j->program->code[step->instr];
     claim(j, step->a, layer);
     claim(j, step->b, layer);
-    for (uint32_t i = 0; instr->op == PG_OP_DOT && i < 2 * instr->count; i++)
+    for (uint32_t i = 0; pg_gradient_pairs(instr->op) && i < 2 * instr->count; i++)
         claim(j, j->reverse->targets[step->first + i], layer);
 }
 

@@ -2,7 +2,7 @@
  *
  * Numbers are little-endian; ops go by name, so that a table with more ops still reads old files.
  *
- *   u32 names, each: u8 length, letters          the ops that `op` counts through
+ *   the ops' names (names.c)                      that `op` counts through
  *   u32 constants, params, inputs, imports, uniform instrs, instrs, pairs, outputs, fast
  *   f64 constants[];  u32 imports[]
  *   instrs[]: u8 op, u8 shape, u32 a, b, first, count
@@ -12,6 +12,7 @@
  * Whatever the bytes, reading them ends in a sound program or in an error: a count is believed only
  * if so many bytes are left, and the program is checked as a whole before anybody sees it.
  * Cost: O(bytes). */
+#include "bytes.h"
 #include "program.h"
 
 #include <string.h>
@@ -20,59 +21,32 @@ enum { instr_bytes = 2 + 4 * 4 };
 
 /* ---- Writing --------------------------------------------------------------------------------- */
 
-typedef struct writer {
-    uint8_t *bytes; /* NULL: only count */
-    size_t count;
-} writer;
-
-static void put(writer *w, uint64_t number, int bytes) {
-    for (int i = 0; i < bytes; i++, w->count++)
-        if (w->bytes != NULL) w->bytes[w->count] = (uint8_t)(number >> (8 * i));
-}
-
-static void put_u32(writer *w, size_t number) { put(w, number, 4); }
-
-static void put_double(writer *w, double number) {
-    uint64_t bits;
-    memcpy(&bits, &number, sizeof bits);
-    put(w, bits, 8);
-}
-
-static void put_names(writer *w) {
-    put_u32(w, PG_OP_PROGRAM);
-    for (int op = 0; op < PG_OP_PROGRAM; op++) {
-        const char *name = pg_instr_name(op) != NULL ? pg_instr_name(op) : "";
-        put(w, strlen(name), 1);
-        for (; *name != '\0'; name++) put(w, (uint8_t)*name, 1);
-    }
-}
-
 size_t pg_program_write(const pg_program *p, uint8_t *bytes_ret) {
-    writer w = {bytes_ret, 0};
-    put_names(&w);
+    pg_writer w = {bytes_ret, 0};
+    pg_put_names(&w);
     const size_t counts[] = {p->constant_count, p->param_count,    p->input_count,
                              p->import_count,   p->uniform_length, p->length,
                              p->pair_count,     p->output_count,   (size_t)p->fast};
-    for (size_t i = 0; i < sizeof counts / sizeof counts[0]; i++) put_u32(&w, counts[i]);
-    for (size_t i = 0; i < p->constant_count; i++) put_double(&w, p->constants[i]);
-    for (size_t i = 0; i < p->import_count; i++) put_u32(&w, p->imports[i]);
+    for (size_t i = 0; i < sizeof counts / sizeof counts[0]; i++) pg_put_u32(&w, counts[i]);
+    for (size_t i = 0; i < p->constant_count; i++) pg_put_double(&w, p->constants[i]);
+    for (size_t i = 0; i < p->import_count; i++) pg_put_u32(&w, p->imports[i]);
     for (size_t i = 0; i < p->length; i++) {
         const pg_instr *instr = &p->code[i];
-        put(&w, instr->op, 1);
-        put(&w, instr->shape, 1);
-        put_u32(&w, instr->a);
-        put_u32(&w, instr->b);
-        put_u32(&w, instr->first);
-        put_u32(&w, instr->count);
+        pg_put(&w, instr->op, 1);
+        pg_put(&w, instr->shape, 1);
+        pg_put_u32(&w, instr->a);
+        pg_put_u32(&w, instr->b);
+        pg_put_u32(&w, instr->first);
+        pg_put_u32(&w, instr->count);
     }
     for (size_t i = 0; i < p->pair_count; i++) {
-        put_u32(&w, p->pairs[i].left);
-        put_u32(&w, p->pairs[i].right);
+        pg_put_u32(&w, p->pairs[i].left);
+        pg_put_u32(&w, p->pairs[i].right);
     }
-    for (size_t i = 0; i < p->output_count; i++) put_u32(&w, p->outputs[i]);
+    for (size_t i = 0; i < p->output_count; i++) pg_put_u32(&w, p->outputs[i]);
     for (size_t i = 0; i < p->output_count; i++) {
-        put_u32(&w, p->order_counts[i]);
-        for (size_t k = 0; k < p->order_counts[i]; k++) put_u32(&w, p->orders[i][k]);
+        pg_put_u32(&w, p->order_counts[i]);
+        for (size_t k = 0; k < p->order_counts[i]; k++) pg_put_u32(&w, p->orders[i][k]);
     }
     return w.count;
 }
@@ -96,11 +70,21 @@ static bool dot_is_sound(const pg_program *p, const pg_instr *dot, bool in_rows)
     return true;
 }
 
+static bool custom_is_sound(const pg_program *p, const pg_instr *custom) {
+    if (custom->shape != 0 || custom->count == 0) return false;
+    for (uint32_t i = 0; i < custom->count; i++) {
+        const pg_pair pair = p->pairs[custom->first + i];
+        if (pair.left >= custom->dst || pair.right >= custom->dst) return false;
+    }
+    return true;
+}
+
 static bool instr_is_sound(const pg_program *p, const pg_instr *instr, bool in_rows) {
     if (pg_instr_name(instr->op) == NULL) return false;
     if (instr->first > p->pair_count || instr->count > p->pair_count - instr->first) return false;
     if (instr->op == PG_OP_DOT) return dot_is_sound(p, instr, in_rows);
     if (instr->a >= instr->dst || instr->b >= instr->dst) return false;
+    if (instr->op == PG_OP_CUSTOM) return custom_is_sound(p, instr);
     if (instr->op != PG_OP_SELECT) return instr->count == 0;
     if (instr->count != 1 || instr->shape >= PG_COMPARE_COUNT) return false;
     const pg_pair pair = p->pairs[instr->first];
@@ -123,7 +107,7 @@ static bool comes_before(const pg_program *p, const uint8_t *seen, bool in_rows,
 static bool operands_come_before(const pg_program *p, const uint8_t *seen, uint32_t number) {
     const pg_instr *instr = &p->code[number];
     const bool in_rows = number >= p->uniform_length;
-    if (instr->op == PG_OP_DOT) {
+    if (pg_gradient_pairs(instr->op)) {
         const bool start_in_rows = in_rows && !(instr->shape & PG_DOT_UNIFORM_START);
         if ((instr->shape & PG_DOT_STARTS) && !comes_before(p, seen, start_in_rows, instr->a))
             return false;
@@ -131,7 +115,7 @@ static bool operands_come_before(const pg_program *p, const uint8_t *seen, uint3
             const pg_pair pair = p->pairs[instr->first + i];
             const bool left_in_rows = in_rows && !(instr->shape & PG_DOT_WEIGHTED);
             if (!comes_before(p, seen, left_in_rows, pair.left) ||
-                !comes_before(p, seen, in_rows, pair.right))
+                (instr->op == PG_OP_DOT && !comes_before(p, seen, in_rows, pair.right)))
                 return false;
         }
         return true;
@@ -173,72 +157,16 @@ bool pg_program_is_sound(const pg_program *p, uint8_t *seen) {
 
 /* ---- Reading --------------------------------------------------------------------------------- */
 
-typedef struct reader {
-    const uint8_t *bytes;
-    size_t left;
-    bool failed; /* bytes were missing */
-} reader;
-
-static uint64_t get(reader *r, int bytes) {
-    uint64_t number = 0;
-    if (r->left < (size_t)bytes) {
-        r->failed = true;
-        r->left = 0;
-        return 0;
-    }
-    for (int i = 0; i < bytes; i++) number |= (uint64_t)r->bytes[i] << (8 * i);
-    r->bytes += bytes;
-    r->left -= (size_t)bytes;
-    return number;
-}
-
-static uint32_t get_u32(reader *r) { return (uint32_t)get(r, 4); }
-
-static double get_double(reader *r) {
-    const uint64_t bits = get(r, 8);
-    double number;
-    memcpy(&number, &bits, sizeof number);
-    return number;
-}
-
-/* Our number of each op that the file counts through; 0 where we have none. */
-static void get_names(reader *r, uint8_t numbers[256]) {
-    const uint32_t count = get_u32(r);
-    memset(numbers, 0, 256);
-    if (count > 256) r->failed = true;
-    for (uint32_t i = 0; i < count && !r->failed; i++) {
-        const size_t length = (size_t)get(r, 1);
-        if (r->left < length) r->failed = true;
-        for (int op = 1; op < PG_OP_PROGRAM && !r->failed; op++) {
-            const char *name = pg_instr_name(op);
-            if (name != NULL && strlen(name) == length && memcmp(name, r->bytes, length) == 0)
-                numbers[i] = (uint8_t)op;
-        }
-        if (r->failed) return;
-        r->bytes += length;
-        r->left -= length;
-    }
-}
-
-/* Room for count elements that take so many bytes each in the file. */
-static void *room(reader *r, size_t count, size_t in_file, size_t size) {
-    if (r->failed || count > r->left / in_file) {
-        r->failed = true;
-        return NULL;
-    }
-    return pg_realloc(NULL, count, size);
-}
-
-static void get_counts(reader *r, pg_program *p) {
+static void get_counts(pg_reader *r, pg_program *p) {
     enum { most = 0x3fffffff }; /* so that sums of counts stay in 32 bits */
     size_t *const counts[] = {&p->constant_count, &p->param_count,    &p->input_count,
                               &p->import_count,   &p->uniform_length, &p->length,
                               &p->pair_count,     &p->output_count};
     for (size_t i = 0; i < sizeof counts / sizeof counts[0]; i++) {
-        *counts[i] = get_u32(r);
+        *counts[i] = pg_get_u32(r);
         if (*counts[i] > most) r->failed = true;
     }
-    p->fast = get_u32(r) != 0;
+    p->fast = pg_get_u32(r) != 0;
     if (p->uniform_length > p->length) r->failed = true;
     if (r->failed) return;
     p->uniform_slots = p->constant_count + p->param_count + p->uniform_length;
@@ -252,55 +180,56 @@ static uint32_t result_slot(const pg_program *p, size_t i) {
                           : p->input_count + p->import_count + (i - p->uniform_length));
 }
 
-static pg_status get_code(reader *r, pg_program *p, const uint8_t numbers[256]) {
-    p->constants = room(r, p->constant_count, 8, sizeof *p->constants);
+static pg_status get_code(pg_reader *r, pg_program *p, const uint8_t numbers[256]) {
+    p->constants = pg_room_for(r, p->constant_count, 8, sizeof *p->constants);
     for (size_t i = 0; p->constants != NULL && i < p->constant_count; i++)
-        p->constants[i] = get_double(r);
-    p->imports = room(r, p->import_count, 4, sizeof *p->imports);
-    for (size_t i = 0; p->imports != NULL && i < p->import_count; i++) p->imports[i] = get_u32(r);
-    p->code = room(r, p->length, instr_bytes, sizeof *p->code);
+        p->constants[i] = pg_get_double(r);
+    p->imports = pg_room_for(r, p->import_count, 4, sizeof *p->imports);
+    for (size_t i = 0; p->imports != NULL && i < p->import_count; i++)
+        p->imports[i] = pg_get_u32(r);
+    p->code = pg_room_for(r, p->length, instr_bytes, sizeof *p->code);
     for (size_t i = 0; p->code != NULL && i < p->length; i++) {
         pg_instr *instr = &p->code[i];
-        instr->op = numbers[get(r, 1)];
-        instr->shape = (uint8_t)get(r, 1);
+        instr->op = numbers[pg_get(r, 1)];
+        instr->shape = (uint8_t)pg_get(r, 1);
         instr->dst = result_slot(p, i);
-        instr->a = get_u32(r);
-        instr->b = get_u32(r);
-        instr->first = get_u32(r);
-        instr->count = get_u32(r);
+        instr->a = pg_get_u32(r);
+        instr->b = pg_get_u32(r);
+        instr->first = pg_get_u32(r);
+        instr->count = pg_get_u32(r);
     }
-    p->pairs = room(r, p->pair_count, 8, sizeof *p->pairs);
+    p->pairs = pg_room_for(r, p->pair_count, 8, sizeof *p->pairs);
     for (size_t i = 0; p->pairs != NULL && i < p->pair_count; i++) {
-        p->pairs[i].left = get_u32(r);
-        p->pairs[i].right = get_u32(r);
+        p->pairs[i].left = pg_get_u32(r);
+        p->pairs[i].right = pg_get_u32(r);
     }
     if (r->failed) return PG_ERR_BAD_FILE;
     return p->constants && p->imports && p->code && p->pairs ? PG_OK : PG_ERR_NOMEM;
 }
 
-static pg_status get_outputs(reader *r, pg_program *p) {
+static pg_status get_outputs(pg_reader *r, pg_program *p) {
     const size_t count = p->output_count;
     p->output_count = 0; /* as many as have an order, for pg_program_free */
-    p->outputs = room(r, count, 4, sizeof *p->outputs);
-    p->orders = room(r, count, 4, sizeof *p->orders);
-    p->order_counts = room(r, count, 4, sizeof *p->order_counts);
+    p->outputs = pg_room_for(r, count, 4, sizeof *p->outputs);
+    p->orders = pg_room_for(r, count, 4, sizeof *p->orders);
+    p->order_counts = pg_room_for(r, count, 4, sizeof *p->order_counts);
     if (r->failed) return PG_ERR_BAD_FILE;
     if (!p->outputs || !p->orders || !p->order_counts) return PG_ERR_NOMEM;
-    for (size_t i = 0; i < count; i++) p->outputs[i] = get_u32(r);
+    for (size_t i = 0; i < count; i++) p->outputs[i] = pg_get_u32(r);
     for (size_t i = 0; i < count; i++) {
-        p->order_counts[i] = get_u32(r);
-        p->orders[i] = room(r, p->order_counts[i], 4, sizeof **p->orders);
+        p->order_counts[i] = pg_get_u32(r);
+        p->orders[i] = pg_room_for(r, p->order_counts[i], 4, sizeof **p->orders);
         if (r->failed) return PG_ERR_BAD_FILE;
         if (p->orders[i] == NULL) return PG_ERR_NOMEM;
         p->output_count++;
-        for (size_t k = 0; k < p->order_counts[i]; k++) p->orders[i][k] = get_u32(r);
+        for (size_t k = 0; k < p->order_counts[i]; k++) p->orders[i][k] = pg_get_u32(r);
     }
     return r->failed || r->left != 0 ? PG_ERR_BAD_FILE : PG_OK;
 }
 
-static pg_status read_all(reader *r, pg_program *p) {
+static pg_status read_all(pg_reader *r, pg_program *p) {
     uint8_t numbers[256];
-    get_names(r, numbers);
+    pg_get_names(r, numbers);
     get_counts(r, p);
     if (r->failed) return PG_ERR_BAD_FILE;
     pg_status status = get_code(r, p, numbers);
@@ -316,7 +245,7 @@ static pg_status read_all(reader *r, pg_program *p) {
 pg_status pg_program_read(pg_program **program_ret, const uint8_t *bytes, size_t count) {
     pg_program *program = pg_program_new();
     if (program == NULL) return PG_ERR_NOMEM;
-    reader r = {bytes, count, false};
+    pg_reader r = {bytes, count, false};
     pg_status status = read_all(&r, program);
     if (status == PG_OK) *program_ret = program;
     else {

@@ -18,11 +18,24 @@ static pg_status fault(pg_graph *graph, pg_status status, int op, int which, dou
     return status;
 }
 
-static void push_wide(pg_node *nodes, const pg_node *node) {
+/* The arena may have moved when the hook returns. */
+static pg_status push_custom(pg_graph *graph, pg_node_id id) {
+    if (graph->hooks.slopes(graph->nodes[id].of.wide->tag, id) != 0) return PG_ERR_STOPPED;
+    pg_node *const nodes = graph->nodes;
+    const pg_wide *wide = nodes[id].of.wide;
+    for (size_t i = wide->count; i-- > 0;)
+        nodes[wide->ids[i]].u.grad += wide->locals[i] * nodes[id].u.grad;
+    return PG_OK;
+}
+
+static pg_status push_wide(pg_graph *graph, const pg_node *node) {
+    pg_node *const nodes = graph->nodes;
     const pg_wide *wide = node->of.wide;
-    if (wide->locals == NULL) return;
+    if (wide->kind == PG_WIDE_CUSTOM) return push_custom(graph, (pg_node_id)(node - nodes));
+    if (wide->locals == NULL) return PG_OK;
     for (size_t i = 0; i < wide->count; i++)
         nodes[wide->ids[i]].u.grad += wide->locals[i] * node->u.grad;
+    return PG_OK;
 }
 
 /* The backward kernels. Derivatives are computed and judged before any is spent; a and b may be the
@@ -59,7 +72,7 @@ static inline pg_status push(pg_graph *graph, const pg_node *node) {
         return PG_OK;                                                                              \
     }
 #include "ops.def"
-    case PG_OP_WIDE: push_wide(nodes, node); return PG_OK;
+    case PG_OP_WIDE: return push_wide(graph, node);
     default: return PG_OK;
     }
 }
@@ -83,6 +96,15 @@ static pg_status sweep(pg_graph *graph, const pg_walk *walk) {
             graph->hooks.poll != NULL && graph->hooks.poll() != 0)
             return PG_ERR_STOPPED;
     }
+    return PG_OK;
+}
+
+pg_status pg_clear_grads(pg_graph *graph, pg_node_id root) {
+    pg_walk walk;
+    pg_status status = pg_walk_begin(graph, &walk, root);
+    if (status != PG_OK) return status;
+    for (size_t i = 0; i < walk.count; i++) graph->nodes[walk.ids[i]].u.grad = 0.0;
+    pg_walk_end(graph, &walk);
     return PG_OK;
 }
 

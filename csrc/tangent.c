@@ -56,6 +56,7 @@ static inline void derivatives(int op, double a, double b, double y, double da, 
 
 /* ---- Forward --------------------------------------------------------------------------------- */
 
+/* Of a dot, and of a custom op, whose right factors are derivatives. */
 static void dot_tangent(const tangents *t, const pg_instr *instr, double *dy) {
     const size_t lanes = t->lanes;
     const double *const x = t->block->values, *const u = t->block->uniform;
@@ -69,7 +70,7 @@ static void dot_tangent(const tangents *t, const pg_instr *instr, double *dy) {
             const size_t right = pair.right * lanes + l, left = pair.left * lanes + l;
             const double w = weighted ? u[pair.left] : x[left];
             const double dw = weighted ? t->uniform[pair.left] : t->values[left];
-            sum += dw * x[right] + w * t->values[right];
+            sum += instr->op == PG_OP_DOT ? dw * x[right] + w * t->values[right] : dw * x[right];
         }
         dy[l] = sum;
     }
@@ -91,7 +92,7 @@ static void forward_tangents(const tangents *t) {
     for (size_t i = 0; i < t->block->length; i++) {
         const pg_instr *instr = &t->block->code[i];
         double *dy = t->values + instr->dst * lanes;
-        if (instr->op == PG_OP_DOT) dot_tangent(t, instr, dy);
+        if (pg_gradient_pairs(instr->op)) dot_tangent(t, instr, dy);
         else if (instr->op == PG_OP_SELECT) select_tangent(t, instr, dy);
         else
             for (size_t l = 0; l < lanes; l++) {
@@ -171,7 +172,7 @@ static void push_tangent(const tangents *t, const pg_step *step, const pg_instr 
 
 static void step_back(const tangents *t, const pg_step *step) {
     const pg_instr *instr = &t->block->program->code[step->instr];
-    if (instr->op == PG_OP_DOT) push_dot_tangent(t, step, instr);
+    if (pg_gradient_pairs(instr->op)) push_dot_tangent(t, step, instr);
     else push_tangent(t, step, instr);
 }
 

@@ -64,18 +64,18 @@ void pg_tape_mark_dead(pg_tape *tape) {
 /* ---- Orders ---------------------------------------------------------------------------------- */
 
 typedef struct order_walk {
-    uint32_t *stack; /* values on the way; their lowest bit says which operand comes next */
-    uint8_t *seen, *next;
+    uint32_t *stack; /* values on the way */
+    uint8_t *seen;
+    uint32_t *next; /* for each value the operand that comes next */
     uint32_t *order;
     size_t count;
 } order_walk;
 
 /* The next operand of this value that a gradient goes to and that is computed itself. */
 static uint32_t next_operand(const pg_tape *tape, order_walk *walk, uint32_t here) {
-    const pg_value *value = &tape->values[here];
-    if (value->op == PG_OP_DETACH) return PG_NO_VALUE;
-    while (walk->next[here] < 2) {
-        uint32_t operand = walk->next[here]++ == 0 ? value->a : value->b;
+    uint32_t operand;
+    while (pg_gradient_operand_of(tape, &tape->values[here], walk->next[here], &operand)) {
+        walk->next[here]++;
         if (operand != PG_NO_VALUE && !walk->seen[operand] && pg_is_op(&tape->values[operand]))
             return operand;
     }
@@ -97,8 +97,10 @@ static void walk_from(const pg_tape *tape, order_walk *walk, uint32_t root) {
         walk->order[walk->count++] = here;
         depth--;
     }
-    for (size_t i = 0; i < walk->count; i++) /* as clean as it was */
-        walk->seen[walk->order[i]] = walk->next[walk->order[i]] = 0;
+    for (size_t i = 0; i < walk->count; i++) { /* as clean as it was */
+        walk->seen[walk->order[i]] = 0;
+        walk->next[walk->order[i]] = 0;
+    }
 }
 
 static pg_status find_order(pg_tape *tape, order_walk *walk, size_t output) {
@@ -116,7 +118,7 @@ static pg_status find_order(pg_tape *tape, order_walk *walk, size_t output) {
 pg_status pg_tape_find_orders(pg_tape *tape) {
     order_walk walk = {.stack = pg_realloc(NULL, tape->count, sizeof *walk.stack),
                        .seen = pg_realloc(NULL, tape->count, 1),
-                       .next = pg_realloc(NULL, tape->count, 1),
+                       .next = pg_realloc(NULL, tape->count, sizeof *walk.next),
                        .order = pg_realloc(NULL, tape->count, sizeof *walk.order)};
     tape->orders = pg_realloc(NULL, tape->output_count, sizeof *tape->orders);
     tape->order_counts = pg_realloc(NULL, tape->output_count, sizeof *tape->order_counts);
@@ -126,7 +128,7 @@ pg_status pg_tape_find_orders(pg_tape *tape) {
     if (walk.stack && walk.seen && walk.next && walk.order && tape->orders && tape->order_counts) {
         status = PG_OK;
         memset(walk.seen, 0, tape->count);
-        memset(walk.next, 0, tape->count);
+        memset(walk.next, 0, tape->count * sizeof *walk.next);
         for (size_t i = 0; status == PG_OK && i < tape->output_count; i++)
             status = find_order(tape, &walk, i);
     }

@@ -17,8 +17,8 @@ enum { PG_NO_VALUE = 0xffffffff };
 typedef struct pg_value {
     double number;  /* a constant; before folding, what the trace computed */
     uint32_t a, b;  /* operands; PG_NO_VALUE where there is none. DOT: a is what is added to */
-    uint32_t first; /* SELECT: its pair lhs, rhs; DOT: its first pair */
-    uint32_t count; /* DOT: how many pairs */
+    uint32_t first; /* SELECT: its pair lhs, rhs; DOT, CUSTOM: the first pair */
+    uint32_t count; /* how many pairs */
     uint8_t op;
     uint8_t compare; /* SELECT */
     uint8_t uniform; /* the same for all rows: computed once a replay */
@@ -62,6 +62,20 @@ static inline bool pg_operand_of(const pg_tape *tape, const pg_value *value, siz
         *operand_ret = index % 2 == 0 ? &pair->left : &pair->right;
     } else return false;
     return true;
+}
+
+/* The index-th operand that a gradient goes to, before any chain is fused; PG_NO_VALUE where there
+ * is none, false after the last. */
+static inline bool pg_gradient_operand_of(const pg_tape *tape, const pg_value *value, size_t index,
+                                          uint32_t *operand_ret) {
+    if (!pg_is_op(value) || value->op == PG_OP_DETACH) return false;
+    if (value->op == PG_OP_CUSTOM) {
+        if (index >= value->count) return false;
+        *operand_ret = tape->pairs[value->first + index].left;
+        return true;
+    }
+    *operand_ret = index == 0 ? value->a : value->b;
+    return index < 2;
 }
 
 /* record.c: the values that the outputs reach. */

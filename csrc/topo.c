@@ -15,6 +15,11 @@ static void wipe_marks(pg_graph *graph) {
     graph->mark = 0;
 }
 
+uint16_t pg_walk_mark(pg_graph *graph) {
+    if (graph->mark == UINT16_MAX) wipe_marks(graph);
+    return ++graph->mark;
+}
+
 /* Room for a walk over every living node. */
 static pg_status take_scratch(pg_graph *graph, pg_walk *walk) {
     *walk = graph->scratch;
@@ -112,8 +117,7 @@ pg_status pg_walk_begin(pg_graph *graph, pg_walk *walk, pg_node_id root) {
     if (!pg_alive(graph, root)) return PG_ERR_BAD_NODE;
     pg_status status = take_scratch(graph, walk);
     if (status != PG_OK) return status;
-    if (graph->mark == UINT16_MAX) wipe_marks(graph);
-    graph->mark++;
+    pg_walk_mark(graph);
     if (graph->nodes[root].op != PG_OP_LEAF) visit_all(graph, walk, root);
     else append(walk, root, &graph->nodes[root], true);
     return PG_OK;

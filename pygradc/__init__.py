@@ -8,8 +8,11 @@ print(L, a.grad)        # Value(data=-8.0, grad=1.0) 6.0
 """
 
 from pygradc import compat, losses, nn, optim
+from pygradc.arrays import data, grads, set_data
 from pygradc.compiled import Compiled, compile
+from pygradc.custom import op
 from pygradc.fitting import fit
+from pygradc.graphs import clear_grads, no_grad
 from pygradc.program import Program, load
 from pygradc.tracing import TraceError, detach, maximum, minimum, where
 from pygradc.value import Value, dot, live_nodes, sum
@@ -22,19 +25,25 @@ __all__ = [
     "Program",
     "TraceError",
     "Value",
+    "clear_grads",
     "compat",
     "compile",
+    "data",
     "detach",
     "dot",
     "draw_dot",
     "fit",
+    "grads",
     "live_nodes",
     "load",
     "losses",
     "maximum",
     "minimum",
     "nn",
+    "no_grad",
+    "op",
     "optim",
+    "set_data",
     "sum",
     "where",
 ]

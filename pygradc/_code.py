@@ -22,11 +22,12 @@ class Instruction:
 
     Attributes:
         number: in the whole program, the uniform part first.
-        name: an op of the table, or "dot", "select", "detach", "copy", "recip".
+        name: an op of the table, or "dot", "custom", "select", "detach", "copy", "recip".
         result: the name of what it computes.
         operands: names; of a dot its start, if it has one, and then left and right of each pair; of
-            a select a, b and the two that are compared.
-        starts: a dot with a start.
+            a custom op its value, and then each operand and the derivative by it; of a select a, b
+            and the two that are compared.
+        starts: a dot with a start, or a custom op.
         comparison: of a select: "<", "<=", ">", ">="; `opposite` where it is negated.
     """
 
@@ -40,7 +41,7 @@ class Instruction:
 
     @property
     def pairs(self) -> list[tuple[str, str]]:
-        """The factors of a dot."""
+        """The factors of a dot; operands and derivatives of a custom op."""
         rest = self.operands[self.starts :]
         return list(zip(rest[::2], rest[1::2]))
 
@@ -94,6 +95,9 @@ class Code:
         pairs = self._pairs[instr.first : instr.first + instr.count]
         if name == "dot":
             return self._dot(number, instr, pairs, read, result)
+        if name == "custom":
+            operands = read(instr.a), *(read(slot) for p in pairs for slot in (p.left, p.right))
+            return Instruction(number, name, result, operands, True)
         if name == "select":
             pair = pairs[0]
             operands = tuple(map(read, (instr.a, instr.b, pair.left, pair.right)))
@@ -156,6 +160,9 @@ def _formula(instruction: Instruction) -> str:
         if instruction.opposite:
             condition = f"not {condition}"
         return f"{operands[0]} if {condition} else {operands[1]}"
+    if instruction.name == "custom":
+        slopes = [f"d/d{operand} = {slope}" for operand, slope in instruction.pairs]
+        return f"custom: {', '.join([operands[0], *slopes])}"
     if instruction.name == "dot":
         products = [f"{left}*{right}" for left, right in instruction.pairs]
         if len(products) > _MOST_PAIRS:

@@ -98,7 +98,7 @@ def _expression(formula: str, **operands: str) -> str:
 
 def _value(instruction: Instruction) -> str:
     operands = [_c(operand) for operand in instruction.operands]
-    if instruction.name in ("copy", "detach"):
+    if instruction.name in ("copy", "detach", "custom"):
         return operands[0]
     if instruction.name == "recip":
         return f"1.0 / {operands[0]}"
@@ -218,7 +218,7 @@ class _Backward:
     def _step(self, step: Any, names: Any) -> Iterator[str]:
         instruction = self.code.instruction(step.instr)
         g = self._gradient_of(instruction.result)
-        if instruction.name == "dot":
+        if instruction.name in ("dot", "custom"):
             yield from self._dot(step, instruction, names, g)
             return
         for which, target in enumerate((step.a, step.b)):

@@ -149,13 +149,13 @@ class Value:
         self._rule: Op | None = None
         self._exponent = 0.0
         self._closure: Callable[[], Any] | None = None
-        slopes = tuple(local_grads or ())
+        slopes = () if local_grads is None else tuple(local_grads)
         if local_grads is not None and len(slopes) != len(self._children):
             raise ValueError(f"{len(self._children)} children need as many local gradients")
         for i, child in enumerate(self._children):
             if not isinstance(child, Value):
                 raise TypeError(f"child {i} must be a Value, not {type(child).__name__}")
-        self._local_grads = tuple(_require_number(x, "a local gradient") for x in slopes)
+        self._given = tuple(_require_number(x, "a local gradient") for x in slopes)
 
     @property
     def data(self) -> float:
@@ -273,15 +273,18 @@ class Value:
 
     # ---- Order and sweep ----
 
+    @property
+    def _local_grads(self) -> tuple[float, ...]:
+        """The derivatives by the children, from their data as they are."""
+        if self._rule is None:
+            return self._given
+        a = self._children[0]._data
+        b = self._children[1]._data if len(self._children) == 2 else self._exponent
+        return tuple(_judge(self._rule, d, a, b, self._data) for d in self._rule.derivatives)
+
     def _push(self) -> None:
         """Add this gradient, times the derivatives, to those of the children."""
-        if self._rule is None:
-            slopes: Sequence[float] = self._local_grads
-        else:
-            a = self._children[0]._data
-            b = self._children[1]._data if len(self._children) == 2 else self._exponent
-            slopes = [_judge(self._rule, d, a, b, self._data) for d in self._rule.derivatives]
-        for child, slope in zip(self._children, slopes):
+        for child, slope in zip(self._children, self._local_grads):
             child._grad += slope * self._grad
 
     @property

@@ -33,7 +33,7 @@ class TraceError(TypeError):
     """
 
 
-def _users_line() -> str:
+def users_line() -> str:
     """The innermost line that isn't the library's."""
     frame: Any = sys._getframe(1)
     while frame is not None and frame.f_code.co_filename.startswith(_HERE):
@@ -56,7 +56,7 @@ _REMEDY = (
 
 def fail(asked: str, made_by: str, remedy: str) -> NoReturn:
     raise TraceError(
-        f"{_users_line()}: {asked} of a Value made by {made_by} while a function is recorded: it "
+        f"{users_line()}: {asked} of a Value made by {made_by} while a function is recorded: it "
         f"depends on the function's inputs, so its number would be frozen into the program. "
         f"Instead, {remedy}."
     )
@@ -66,7 +66,7 @@ def untraceable() -> NoReturn:
     raise TraceError(
         "a recorded function made a Value of given children, with a _backward closure or "
         "derivatives given by number: a program can't replay these. Write it in Values' own "
-        "operators, or make it before the function is recorded."
+        "operators, or as a pygradc.op of these, or make it before the function is recorded."
     )
 
 
@@ -234,14 +234,17 @@ def trace() -> Iterator[None]:
     with _lock, np.errstate(all="ignore"):  # inputs are nan, which numpy would warn of
         if _active:
             raise TraceError(
-                f"{_users_line()}: a function can't be recorded while another one is. "
+                f"{users_line()}: a function can't be recorded while another one is. "
                 "Call it without map, sum or mean: it then becomes part of the other one."
             )
         Scalar._trace_begin()
         _active, _owner = True, threading.get_ident()
+        outer = Scalar._no_grad(0)  # a program has its gradients, whoever asks for it first
+        Scalar._no_grad(-outer)
         try:
             yield
         finally:
+            Scalar._no_grad(outer)
             _active = False
             Scalar._trace_end()
 

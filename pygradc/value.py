@@ -33,11 +33,13 @@ class Value(Scalar):
             d(self)/d(child) for each child.
         label: A name for drawings.
 
-    `children=` and `local_grads=` are microgpt's names for the second and third.
+    `children=` and `local_grads=` are microgpt's names for the second and third. None is as good as
+    not given; a string in second place is the label.
 
     Raises:
-        TypeError: data, a child or a local gradient is of the wrong type.
+        TypeError: data, a child or a local gradient is of the wrong type; one is given twice.
         ValueError: not as many local gradients as children.
+    Source: csrc/python/scalar_init.c.
     """
 
     __slots__ = ()
@@ -48,8 +50,24 @@ class Value(Scalar):
 
         return draw_dot(self, format=format, rankdir=rankdir, **options)
 
+    def conjugate(self) -> Value:
+        """This Value: it is real. numpy's `var`, `std` and `linalg.norm` ask for it."""
+        return self
+
+    def __copy__(self) -> Value:
+        """A new leaf: the same data, gradient, label and attributes, without the graph."""
+        return copying.leaf_of(self)
+
     def __reduce_ex__(self, protocol: Any) -> Any:
-        raise TypeError("a Value is a node of this process's graph: copy or pickle its data")
+        """For pickle and deepcopy: the Value with all of the graph below it."""
+        own = type(self).__reduce__
+        return copying.reduce(self) if own is object.__reduce__ else own(self)
+
+    def __getstate__(self) -> Any:
+        return copying.state_of(self)
+
+    def __setstate__(self, state: Any) -> None:
+        copying.set_state(self, state)
 
     def __repr__(self) -> str:
         if Scalar._is_traced(self):
@@ -69,34 +87,7 @@ def _number(x: object) -> Any:
     return NotImplemented
 
 
-def _construct(
-    self: Value,
-    data: Any,
-    _children: Iterable[Value] = (),
-    _op: Any = "",
-    label: str = "",
-    *,
-    children: Iterable[Value] | None = None,
-    local_grads: Iterable[float] | None = None,
-) -> None:
-    """What Value(...) means beyond a single number."""
-    self.data = data
-    if isinstance(_children, str):  # Value(2.0, "name"), as some lessons write it
-        _children, label = (), label or _children
-    kids = tuple(_children if children is None else children)
-    if local_grads is None and not isinstance(_op, str):
-        local_grads, _op = _op, ""
-    local = None if local_grads is None else tuple(local_grads)
-    if kids or local:
-        self._become(kids, local)
-    if _op:
-        self._op = _op
-    if label:
-        self.label = label
-
-
-_construct.__name__, _construct.__qualname__ = "__init__", "Value.__init__"  # for its errors
-Scalar._adopt(Value, _construct, _number, _errors.fail)
+Scalar._adopt(Value, _number, _errors.fail)
 
 
 def sum(values: Iterable[Value | Number], start: Value | Number = 0) -> Value:
@@ -144,3 +135,6 @@ def live_nodes() -> int:
     The exponent of `a ** 2` is one of them, though `_children` doesn't show it.
     """
     return Scalar._live_nodes()
+
+
+from pygradc import copying  # noqa: E402 - which needs Value

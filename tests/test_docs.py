@@ -33,6 +33,12 @@ def test_sessions_print_what_they_say(document: str) -> None:
     assert results.failed == 0
 
 
+def test_the_drop_in_session_prints_what_it_says() -> None:
+    results = doctest.testfile(str(ROOT / "docs" / "drop-in.md"), module_relative=False)
+    assert results.attempted > 30
+    assert results.failed == 0
+
+
 @pytest.mark.parametrize("name", generate.PARTS)
 def test_generated_parts_are_up_to_date(name: str) -> None:
     assert (ROOT / name).read_text(encoding="utf-8") == generate.regenerated(name), "run: make docs"
@@ -44,12 +50,16 @@ def test_an_outdated_part_would_be_noticed() -> None:
     assert generate.replaced(text, begin, end, lines()) != text
 
 
-@pytest.mark.parametrize("document", ["README.md", "docs/internals.md", "docs/compat.md"])
+@pytest.mark.parametrize(
+    "document", ["README.md", *(f"docs/{name}.md" for name in ("internals", "drop-in", "compat"))]
+)
 def test_files_that_documents_name_exist(document: str) -> None:
     text = (ROOT / document).read_text(encoding="utf-8")
-    links = re.findall(r"\]\((?:\.\./)?([^)#]+)(?:#[^)]*)?\)", text)
+    folder = (ROOT / document).parent
+    links = re.findall(r"\]\(([^)#]+)\)", text)
     names = re.findall(r"`((?:csrc|pygradc|bench|docs|tests)/[\w./]+)`", text)
-    missing = [name for name in links + names if "://" not in name and not (ROOT / name).exists()]
+    missing = [name for name in names if not (ROOT / name).exists()]
+    missing += [name for name in links if "://" not in name and not (folder / name).exists()]
     assert not missing
 
 

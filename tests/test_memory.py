@@ -37,6 +37,17 @@ def custom(x, factor=0.9):
     out._backward = _backward
     return out
 
+def fused(ws, xs):
+    # a neuron as one node of many children, whose data are set afterwards
+    out = Value(0.0, (*ws, *xs), "neuron")
+    out.data = 0.1 * sum(w.data * x.data for w, x in zip(ws, xs))
+    def _backward():
+        for w, x in zip(ws, xs):
+            w.grad += 0.1 * x.data * out.grad
+            x.grad += 0.1 * w.data * out.grad
+    out._backward = _backward
+    return out
+
 start = live_nodes()
 """
 
@@ -171,6 +182,8 @@ EXTRAS = {
     "a closure": "y = custom(y)",
     "five closures with native ops in between": "for _ in range(5): y = custom(y * y) + 0.1",
     "labels": "y.label = 'y'; y = y * 2; y.label = 'z'; y.colour = 'red'; y = y + 1",
+    "a fused neuron": "y = fused([w, b, w], [y, y * y, w])",
+    "a chain of fused neurons": "for _ in range(5): y = fused([w, b], [y, y]) + y",
     "local gradients": "y = Value(y.data, (y, w), (1.0, 0.5))",
 }
 

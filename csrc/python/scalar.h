@@ -39,13 +39,14 @@ typedef struct scalar_state {
     pg_graph *graph;
     PyTypeObject *base;    /* Scalar */
     PyTypeObject *value;   /* the class that operators return */
-    PyObject *construct;   /* (self, *args, **kwargs): what Value(...) means beyond one number */
     PyObject *number;      /* (object) -> float, int, or NotImplemented */
     PyObject *fail;        /* (status, op, derivative, a, b): raises */
     PyObject *frozen;      /* (value, what): raises TraceError */
     PyObject *condition;   /* (left, comparison, right): a comparison during a trace */
     unsigned long tracing; /* the thread in which a trace is under way, or 0 */
     size_t adorned;        /* objects that the GC tracks because something hangs on them */
+    long no_grad;          /* how deep all threads together are in no_grad() */
+    int strict;            /* a custom op's rule is being traced */
 } scalar_state;
 
 extern scalar_state scalar_global;
@@ -70,10 +71,15 @@ static inline int scalar_check(PyObject *object) {
 
 /* The object of a node, the same one as long as it lives. A new reference, or NULL. */
 PyObject *scalar_of_node(pg_node_id id);
+/* A new Value without children, or NULL. */
+PyObject *scalar_new_leaf(double data);
+/* An instance of this subclass for a node that has no object yet; __init__ isn't called. */
+PyObject *scalar_embody(pg_node_id id, PyTypeObject *type);
 /* An object for a node that was just made; takes over the reference that came with it. */
 PyObject *scalar_adopt_node(pg_node_id id);
-/* Give up a reference to a node, and let go of what died with it. */
+/* Give up a reference to a node, or a node's children, and let go of what died with it. */
 void scalar_release_node(pg_node_id id);
+void scalar_cut_node(pg_node_id id);
 /* Are + and *, and the method of this op (0: none), those that the type was made with, or has
  * somebody patched the class? 1, 0, or -1 with an exception set. */
 int scalar_is_native(int op);
@@ -88,16 +94,15 @@ PyObject *scalar_attributes(scalar *self);
 int scalar_make_room(size_t count);
 /* Add these methods, which a table of another file has, to the type. 0 or -1. */
 int scalar_add_methods(PyTypeObject *type, PyMethodDef *methods);
-/* An exception that comes out of a function of the facade: its traceback begins below that
- * function's frame, so that it ends at the user's line. */
-void scalar_hide_frame(void);
-/* Turn a status into an exception. Always NULL. */
+/* Turn a status into an exception, raised where the core was called. Always NULL. */
 PyObject *scalar_raise(pg_status status);
 /* A Value, or a number. 1; 0 if it is neither; -1 with an exception set. *is_int may be NULL. */
 int scalar_operand(PyObject *object, pg_operand *operand_ret, int *is_int);
 /* As above; `what` and TypeError for what is neither. 0 or -1. */
 int scalar_require_operand(PyObject *object, pg_operand *operand_ret, const char *what);
 int scalar_require_number(PyObject *object, double *number_ret, const char *what);
+/* Let the exception that a Python function of ours raised look as if raised by its caller. */
+void scalar_hide_frames(void);
 
 /* scalar_trace.c */
 
@@ -106,6 +111,8 @@ int scalar_require_number(PyObject *object, double *number_ret, const char *what
 int scalar_check_traced(PyObject *self, const char *what);
 /* Is this an operand whose data depend on a trace's input? 1, 0, or -1 with an exception set. */
 int scalar_is_traced(PyObject *object);
+/* A tuple of the nodes' Values, or NULL. */
+PyObject *scalar_values_of(const pg_node_id *ids, size_t count);
 extern PyMethodDef scalar_trace_methods[];
 /* Raise what a signal's handler raised during a replay, and return NULL; None if there is nothing.
  */
@@ -124,6 +131,46 @@ static inline int scalar_may_read(PyObject *self, const char *what) {
     return scalar_tracing() ? scalar_check_traced(self, what) : 0;
 }
 
+/* scalar_no_grad.c */
+
+/* Is this thread in no_grad()? Ask scalar_without_graph, which costs nothing if no thread is. */
+int scalar_no_grad_here(void);
+/* Go so much deeper, or back. Returns: how deep. */
+long scalar_no_grad_change(long change);
+/* As scalar_adopt_node, and in no_grad() without a graph. */
+PyObject *scalar_ungraphed(pg_node_id id);
+extern PyMethodDef scalar_no_grad_methods[];
+
+static inline int scalar_without_graph(void) {
+    return PG_UNLIKELY(scalar_global.no_grad != 0) && scalar_no_grad_here();
+}
+
+/* The object for the node that an op has just made, or the exception that its status means. */
+static inline PyObject *scalar_result(pg_status status, pg_node_id id) {
+    if (PG_UNLIKELY(status != PG_OK)) return scalar_raise(status);
+    if (PG_UNLIKELY(scalar_global.no_grad != 0)) return scalar_ungraphed(id);
+    return scalar_adopt_node(id);
+}
+
+/* scalar_pack.c */
+extern PyMethodDef scalar_pack_methods[];
+
+/* scalar_custom.c */
+
+/* Is it one of custom.py's rules? */
+int scalar_is_rule(PyObject *object);
+
+/* Write the derivatives of a custom op's node to its locals. 0, or -1 with an exception set. */
+int scalar_custom_slopes(void *tag, pg_node_id id);
+extern PyMethodDef scalar_custom_methods[];
+
+/* scalar_arrays.c */
+extern PyMethodDef scalar_array_methods[];
+
+/* scalar_init.c */
+int scalar_init(PyObject *self, PyObject *args, PyObject *kwargs);
+int scalar_init_names(void);
+
 /* scalar_attrs.c, scalar_calls.c */
 extern PyGetSetDef scalar_getset[];
 extern PyMethodDef scalar_call_methods[];
@@ -131,10 +178,9 @@ extern PyMethodDef scalar_call_methods[];
 pg_node_id *scalar_gather_ids(PyObject *values, size_t *count_ret);
 /* A contiguous buffer of count float64, to be released; NULL with an exception set. */
 double *scalar_doubles_of(PyObject *array, Py_buffer *view, size_t count, int writable);
-PyObject *scalar_closure(scalar *self); /* borrowed, or NULL */
+PyObject *scalar_closure(scalar *self);    /* borrowed, or NULL */
+PyObject *scalar_children(PyObject *self); /* a tuple, or NULL */
 int scalar_call_closure(void *owner);
-int scalar_init(PyObject *self, PyObject *args, PyObject *kwargs);
 int scalar_intern_names(void);
-PyObject *scalar_become(PyObject *self, PyObject *args);
 
 #endif

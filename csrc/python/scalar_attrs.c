@@ -63,8 +63,7 @@ static int set_number(PyObject *self, PyObject *value, void *field) {
     return 0;
 }
 
-static PyObject *get_children(PyObject *self, void *unused) {
-    (void)unused;
+PyObject *scalar_children(PyObject *self) {
     pg_node_id id = ((scalar *)self)->id;
     size_t count = pg_node_arity(scalar_global.graph, id);
     PyObject *children = PyTuple_New((Py_ssize_t)count);
@@ -80,18 +79,37 @@ static PyObject *get_children(PyObject *self, void *unused) {
     return children;
 }
 
+static PyObject *get_children(PyObject *self, void *unused) {
+    (void)unused;
+    return scalar_children(self);
+}
+
 static PyObject *get_prev(PyObject *self, void *unused) {
-    PyObject *children = get_children(self, unused);
+    (void)unused;
+    PyObject *children = scalar_children(self);
     if (children == NULL) return NULL;
     PyObject *set = PySet_New(children);
     Py_DECREF(children);
     return set;
 }
 
+/* What was given by number, or what the op's row says. A leaf, and a node that has children but no
+ * derivatives, have none. */
 static PyObject *get_local_grads(PyObject *self, void *unused) {
     (void)unused;
+    if (scalar_may_read(self, "._local_grads") < 0) return NULL;
     pg_node_id id = ((scalar *)self)->id;
     const double *locals = pg_node_locals(scalar_global.graph, id);
+    double slopes[2];
+    if (pg_op_describe(scalar_node((scalar *)self)->op) != NULL) {
+        pg_status status = pg_node_slopes(scalar_global.graph, slopes, id);
+        if (status != PG_OK) return scalar_raise(status);
+        locals = slopes;
+    }
+    const pg_node *node = scalar_node((scalar *)self);
+    if (node->op == PG_OP_WIDE && node->of.wide->kind == PG_WIDE_CUSTOM &&
+        scalar_custom_slopes(node->of.wide->tag, id) < 0)
+        return NULL;
     size_t count = locals != NULL ? pg_node_arity(scalar_global.graph, id) : 0;
     PyObject *result = PyTuple_New((Py_ssize_t)count);
     for (size_t i = 0; result != NULL && i < count; i++) {
@@ -113,6 +131,13 @@ static PyObject *name_with_number(const char *symbol, pg_node_id id) {
     return name;
 }
 
+static PyObject *name_of_wide(const pg_wide *wide) {
+    PyObject *tag = wide->tag; /* a name, or a custom op's rule, which has one */
+    if (tag != NULL) return Py_NewRef(PyTuple_Check(tag) ? PyTuple_GET_ITEM(tag, 1) : tag);
+    if (wide->kind == PG_WIDE_PLAIN) return Py_NewRef(names.empty);
+    return PyUnicode_FromString(wide->kind == PG_WIDE_DETACH ? "detach" : "where");
+}
+
 static PyObject *get_op(PyObject *self, void *unused) {
     (void)unused;
     PyObject *set = hung((scalar *)self, names.op);
@@ -120,8 +145,7 @@ static PyObject *get_op(PyObject *self, void *unused) {
     if (PyErr_Occurred()) return NULL;
     const pg_node *node = scalar_node((scalar *)self);
     const pg_op_info *info = pg_op_describe(node->op);
-    if (node->op == PG_OP_WIDE && node->of.wide->kind != PG_WIDE_PLAIN)
-        return PyUnicode_FromString(node->of.wide->kind == PG_WIDE_DETACH ? "detach" : "where");
+    if (node->op == PG_OP_WIDE) return name_of_wide(node->of.wide);
     if (info == NULL) return Py_NewRef(names.empty);
     return info->takes_number ? name_with_number("**", ((scalar *)self)->id)
                               : PyUnicode_FromString(info->symbol);
@@ -162,6 +186,7 @@ static int set_backward(PyObject *self, PyObject *value, void *unused) {
                      Py_TYPE(value)->tp_name);
         return -1;
     }
+    if (scalar_node((scalar *)self)->op == PG_OP_LEAF && scalar_without_graph()) return 0;
     if (hang((scalar *)self, names.backward, value) < 0) return -1;
     pg_node *node = scalar_node((scalar *)self);
     if (value != NULL) node->flags |= PG_FLAG_CLOSURE;
@@ -202,7 +227,7 @@ PyGetSetDef scalar_getset[] = {
     {"label", get_label, set_label, "A name for drawings; '' by default.", NULL},
     {"_children", get_children, NULL, "The operands, in order: a tuple.", NULL},
     {"_prev", get_prev, NULL, "The operands: a set, as in micrograd.", NULL},
-    {"_local_grads", get_local_grads, NULL, "The derivatives that were given by number.", NULL},
+    {"_local_grads", get_local_grads, NULL, "The derivatives by the operands: a tuple.", NULL},
     {"_op", get_op, set_op, "The op's symbol; '' for a leaf.", NULL},
     {"_backward", get_backward, set_backward,
      "Push this node's gradient to its children; assign a callable to do it another way.", NULL},
@@ -210,83 +235,3 @@ PyGetSetDef scalar_getset[] = {
     {"__dict__", get_dict, NULL, NULL, NULL},
     {NULL, NULL, NULL, NULL, NULL},
 };
-
-/* Turn the object's fresh leaf into a node of any arity. */
-static int become_wide(scalar *self, double data, pg_node_id *ids, double *locals, size_t count) {
-    pg_node_id id;
-    pg_status status = pg_graph_wide(scalar_global.graph, &id, data, ids, locals, count);
-    if (status != PG_OK) {
-        scalar_raise(status);
-        return -1;
-    }
-    pg_node_id leaf = self->id;
-    *scalar_owner(self) = NULL;
-    self->id = id;
-    *scalar_owner(self) = self;
-    scalar_release_node(leaf);
-    return 0;
-}
-
-static int read_children(PyObject *children, PyObject *locals, pg_node_id *ids, double *numbers) {
-    for (Py_ssize_t i = 0; i < PyTuple_GET_SIZE(children); i++) {
-        PyObject *child = PyTuple_GET_ITEM(children, i);
-        if (!scalar_check(child)) {
-            PyErr_Format(PyExc_TypeError, "child %zd must be a Value, not %.100s", i,
-                         Py_TYPE(child)->tp_name);
-            return -1;
-        }
-        if (locals != NULL &&
-            scalar_require_number(PyTuple_GET_ITEM(locals, i), &numbers[i], "a local gradient") < 0)
-            return -1;
-        ids[i] = ((scalar *)child)->id;
-    }
-    return 0;
-}
-
-/* Value.__init__'s second half: _become(children: tuple, local_grads: tuple or None). The data are
- * already there. */
-PyObject *scalar_become(PyObject *object, PyObject *args) {
-    scalar *self = (scalar *)object;
-    PyObject *children, *locals;
-    if (!PyArg_ParseTuple(args, "O!O", &PyTuple_Type, &children, &locals)) return NULL;
-    if (locals == Py_None) locals = NULL;
-    size_t count = (size_t)PyTuple_GET_SIZE(children);
-    if (locals != NULL && (!PyTuple_Check(locals) || (size_t)PyTuple_GET_SIZE(locals) != count)) {
-        PyErr_Format(PyExc_ValueError, "%zu children need as many local gradients", count);
-        return NULL;
-    }
-    if (scalar_used_by_nodes(self)) {
-        PyErr_SetString(PyExc_TypeError, "a Value that others use can't get new children");
-        return NULL;
-    }
-    if (scalar_make_room(1) < 0) return NULL;
-    pg_node_id *ids = PyMem_New(pg_node_id, count ? count : 1);
-    double *numbers = PyMem_New(double, count ? count : 1);
-    int failed = ids == NULL || numbers == NULL;
-    if (failed) PyErr_NoMemory();
-    else
-        failed =
-            read_children(children, locals, ids, numbers) < 0 ||
-            become_wide(self, scalar_node(self)->data, ids, locals ? numbers : NULL, count) < 0;
-    PyMem_Free(ids);
-    PyMem_Free(numbers);
-    return failed ? NULL : Py_NewRef(Py_None);
-}
-
-/* One number: set it. Anything else: what the facade's constructor makes of it. */
-int scalar_init(PyObject *self, PyObject *args, PyObject *kwargs) {
-    if (PyTuple_GET_SIZE(args) == 1 && (kwargs == NULL || PyDict_GET_SIZE(kwargs) == 0)) {
-        PyObject *number = PyTuple_GET_ITEM(args, 0);
-        double data;
-        if (scalar_require_number(number, &data, "Value(data): data") < 0) return -1;
-        scalar_node((scalar *)self)->data = data;
-        return 0;
-    }
-    PyObject *bound = PyMethod_New(scalar_global.construct, self);
-    if (bound == NULL) return -1;
-    PyObject *result = PyObject_Call(bound, args, kwargs);
-    Py_DECREF(bound);
-    Py_XDECREF(result);
-    if (result == NULL) scalar_hide_frame();
-    return result != NULL ? 0 : -1;
-}

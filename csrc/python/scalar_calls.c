@@ -16,6 +16,13 @@ static PyObject *call_backward(PyObject *self, PyObject *none) {
     return result;
 }
 
+/* _clear_grads(root); root is a Value. */
+static PyObject *call_clear_grads(PyObject *type, PyObject *root) {
+    (void)type;
+    pg_status status = pg_clear_grads(scalar_global.graph, ((scalar *)root)->id);
+    return status == PG_OK ? Py_NewRef(Py_None) : scalar_raise(status);
+}
+
 static PyObject *call_push(PyObject *self, PyObject *none) {
     (void)none;
     pg_status status = pg_push(scalar_global.graph, ((scalar *)self)->id);
@@ -47,6 +54,14 @@ static int gather(PyObject *tuple, pg_operand *operands, const char *what) {
     return 0;
 }
 
+/* The result of a sum. That of nothing is what it started with, whose object there is already. */
+static PyObject *sum_result(pg_node_id id) {
+    if (PG_LIKELY(scalar_global.graph->owners[id] == NULL)) return scalar_result(PG_OK, id);
+    PyObject *result = scalar_of_node(id);
+    scalar_release_node(id);
+    return result;
+}
+
 static PyObject *sum_of(PyObject *values, PyObject *start) {
     size_t count = (size_t)PyTuple_GET_SIZE(values);
     if (scalar_make_room(2 * count + 1) < 0) return NULL;
@@ -57,8 +72,7 @@ static PyObject *sum_of(PyObject *values, PyObject *start) {
     if (scalar_require_operand(start, &operands[count], "sum: start") == 0 &&
         gather(values, operands, "sum: a value") == 0) {
         pg_status status = pg_graph_sum(scalar_global.graph, &id, operands[count], operands, count);
-        result = status == PG_OK ? scalar_of_node(id) : scalar_raise(status);
-        if (status == PG_OK) scalar_release_node(id);
+        result = status == PG_OK ? sum_result(id) : scalar_raise(status);
     }
     PyMem_Free(operands);
     return result;
@@ -137,7 +151,7 @@ static PyObject *wrap_all(pg_node_id *ids, size_t count) {
     PyObject *list = PyList_New((Py_ssize_t)count);
     size_t done = 0;
     while (list != NULL && done < count) {
-        PyObject *value = scalar_adopt_node(ids[done++]);
+        PyObject *value = sum_result(ids[done++]);
         if (value == NULL) Py_CLEAR(list);
         else PyList_SET_ITEM(list, (Py_ssize_t)done - 1, value);
     }
@@ -357,12 +371,11 @@ static PyObject *call_live_nodes(PyObject *type, PyObject *none) {
     return PyLong_FromSize_t(pg_graph_live(scalar_global.graph));
 }
 
-/* _adopt(Value, construct, number, fail): the class that operators return from now on. */
+/* _adopt(Value, number, fail): the class that operators return from now on. */
 static PyObject *call_adopt(PyObject *type, PyObject *args) {
     (void)type;
-    PyObject *value, *construct, *number, *fail;
-    if (!PyArg_ParseTuple(args, "O!OOO", &PyType_Type, &value, &construct, &number, &fail))
-        return NULL;
+    PyObject *value, *number, *fail;
+    if (!PyArg_ParseTuple(args, "O!OO", &PyType_Type, &value, &number, &fail)) return NULL;
     PyTypeObject *class = (PyTypeObject *)value;
     if (scalar_global.value != NULL || !PyType_IsSubtype(class, scalar_global.base) ||
         class->tp_basicsize != scalar_global.base->tp_basicsize) {
@@ -371,7 +384,6 @@ static PyObject *call_adopt(PyObject *type, PyObject *args) {
     }
     class->tp_dealloc = scalar_global.base->tp_dealloc; /* Python's own is five times slower */
     scalar_global.value = (PyTypeObject *)Py_NewRef(value);
-    scalar_global.construct = Py_NewRef(construct);
     scalar_global.number = Py_NewRef(number);
     scalar_global.fail = Py_NewRef(fail);
     Py_RETURN_NONE;
@@ -384,7 +396,7 @@ PyMethodDef scalar_call_methods[] = {
      "Raises ValueError, ZeroDivisionError or OverflowError where a derivative has no finite\n"
      "value, and whatever a _backward closure or Ctrl-C raises; gradients are then as before."},
     {"_push", call_push, METH_NOARGS, "Push this node's gradient to its children."},
-    {"_become", scalar_become, METH_VARARGS, NULL},
+    {"_clear_grads", call_clear_grads, METH_O | METH_STATIC, NULL},
     {"_sum", PG_FAST(call_sum), METH_FASTCALL | METH_STATIC, NULL},
     {"_layer", PG_FAST(call_layer), METH_FASTCALL | METH_STATIC, NULL},
     {"_all_exactly", PG_FAST(call_all_exactly), METH_FASTCALL | METH_STATIC, NULL},

@@ -268,7 +268,7 @@ static PyObject *make_value(const call *c, room *r, size_t output, double data, 
     }
     pg_node_id id = 0;
     pg_status status = pg_graph_wide(scalar_global.graph, &id, data, r->ids, locals, count);
-    return status == PG_OK ? scalar_adopt_node(id) : scalar_raise(status);
+    return scalar_result(status, id);
 }
 
 static PyObject *make_values(const call *c, room *r, const double *data, int values) {

@@ -18,6 +18,7 @@ int scalar_check_traced(PyObject *self, const char *what) {
     if (traced <= 0) return traced;
     PyObject *result = PyObject_CallFunction(scalar_global.frozen, "Os", self, what);
     Py_XDECREF(result);
+    scalar_hide_frames();
     return -1;
 }
 
@@ -69,7 +70,7 @@ static PyObject *trace_select(PyObject *module, PyObject *args) {
     pg_node_id id = 0;
     pg_status status = pg_trace_select(scalar_global.graph, &id, compare, ((scalar *)left)->id,
                                        ((scalar *)right)->id, ((scalar *)a)->id, ((scalar *)b)->id);
-    return node_or_error(status, id);
+    return scalar_result(status, id);
 }
 
 /* _where(condition, a, b) -> Value, outside of traces */
@@ -83,7 +84,7 @@ static PyObject *choose(PyObject *module, PyObject *args) {
     pg_node_id id = 0;
     pg_status status =
         pg_graph_where(scalar_global.graph, &id, condition, ((scalar *)a)->id, ((scalar *)b)->id);
-    return node_or_error(status, id);
+    return scalar_result(status, id);
 }
 
 /* _trace_detach(a) -> Value */
@@ -109,7 +110,7 @@ static PyObject *adopt_trace(PyObject *module, PyObject *args) {
 
 /* ---- Recording ------------------------------------------------------------------------------- */
 
-static PyObject *values_of(const pg_node_id *ids, size_t count) {
+PyObject *scalar_values_of(const pg_node_id *ids, size_t count) {
     PyObject *tuple = PyTuple_New((Py_ssize_t)count);
     for (size_t i = 0; tuple != NULL && i < count; i++) {
         PyObject *value = scalar_of_node(ids[i]);
@@ -122,7 +123,7 @@ static PyObject *values_of(const pg_node_id *ids, size_t count) {
 /* (the program's address, its parameters) */
 static PyObject *program_and_params(pg_program *program) {
     size_t count = pg_program_measure(program).params;
-    PyObject *params = values_of(pg_program_sources(program), count);
+    PyObject *params = scalar_values_of(pg_program_sources(program), count);
     PyObject *address = params != NULL ? PyLong_FromVoidPtr(program) : NULL;
     PyObject *result = address != NULL ? PyTuple_Pack(2, address, params) : NULL;
     Py_XDECREF(params);
@@ -209,7 +210,7 @@ static PyObject *make_result(PyObject *module, PyObject *const *args, Py_ssize_t
         pg_node_id id = 0;
         pg_status status = pg_graph_wide(scalar_global.graph, &id, data, ids, locals, count);
         PyBuffer_Release(&view);
-        result = node_or_error(status, id);
+        result = scalar_result(status, id);
     }
     PyMem_Free(ids);
     return result;

@@ -42,6 +42,13 @@ PyObject *scalar_adopt_node(pg_node_id id) {
     return self;
 }
 
+PyObject *scalar_new_leaf(double data) {
+    pg_node_id id;
+    if (scalar_make_room(1) < 0) return NULL;
+    pg_status status = pg_graph_leaf(scalar_global.graph, &id, data);
+    return status == PG_OK ? scalar_adopt_node(id) : scalar_raise(status);
+}
+
 PyObject *scalar_of_node(pg_node_id id) {
     pg_node *node = &scalar_global.graph->nodes[id];
     PyObject *owner = scalar_global.graph->owners[id];
@@ -128,6 +135,13 @@ static void break_cycle(PyObject *object) {
     PyDict_Clear(self->dict);
 }
 
+/* A node's tag loses one of its references. The last one is let go of later: that may run code. */
+static void on_untag(void *tag) {
+    PyObject *object = tag;
+    if (Py_REFCNT(object) > 1 || PyUnicode_CheckExact(object)) Py_DECREF(object);
+    else (void)note(object);
+}
+
 /* Let go of what was noted. That may release nodes, and note more: a loop, so that a chain of
  * closures of any length is taken down without recursion. */
 void scalar_settle(void) {
@@ -137,7 +151,7 @@ void scalar_settle(void) {
     PyErr_Fetch(&type, &error, &traceback);
     while (noted.count > 0) {
         PyObject *object = noted.objects[--noted.count];
-        break_cycle(object);
+        if (scalar_check(object)) break_cycle(object);
         Py_DECREF(object);
     }
     PyErr_Restore(type, error, traceback);
@@ -147,6 +161,11 @@ void scalar_settle(void) {
 void scalar_release_node(pg_node_id id) {
     pg_graph_release(scalar_global.graph, id);
     if (PG_UNLIKELY(noted.count > 0)) scalar_settle();
+}
+
+void scalar_cut_node(pg_node_id id) {
+    pg_cut(scalar_global.graph, id);
+    if (noted.count > 0) scalar_settle();
 }
 
 /* The next slot that a subclass declared, after *member of *type; NULL when there are no more. */
@@ -275,23 +294,12 @@ static void take_over(PyTypeObject *type) {
     type->tp_clear = scalar_clear;
 }
 
-/* A new leaf; scalar_init says what it holds. Instances of subclasses are laid out by Python. */
-static PyObject *scalar_new(PyTypeObject *type, PyObject *args, PyObject *kwargs) {
-    (void)args, (void)kwargs;
-    if (scalar_global.value == NULL) {
-        PyErr_SetString(PyExc_TypeError, "Scalar is made by Value only");
-        return NULL;
-    }
-    if (scalar_make_room(1) < 0) return NULL;
-    pg_node_id id;
-    if (type == scalar_global.value) {
-        pg_status status = pg_graph_leaf(scalar_global.graph, &id, 0.0);
-        return status == PG_OK ? scalar_adopt_node(id) : scalar_raise(status);
-    }
+/* An object for this node, laid out by Python; it takes a reference of its own. */
+static PyObject *new_instance(PyTypeObject *type, pg_node_id id) {
     take_over(type);
     scalar *self = (scalar *)type->tp_alloc(type, 0);
     if (self == NULL) return NULL;
-    pg_status status = pg_graph_leaf(scalar_global.graph, &id, 0.0);
+    pg_status status = pg_graph_retain(scalar_global.graph, id);
     if (status != PG_OK) {
         Py_DECREF(self);
         return scalar_raise(status);
@@ -299,6 +307,32 @@ static PyObject *scalar_new(PyTypeObject *type, PyObject *args, PyObject *kwargs
     self->id = id;
     *scalar_owner(self) = self;
     return (PyObject *)self;
+}
+
+/* A new leaf; scalar_init says what it holds. */
+static PyObject *scalar_new(PyTypeObject *type, PyObject *args, PyObject *kwargs) {
+    (void)args, (void)kwargs;
+    if (scalar_global.value == NULL) {
+        PyErr_SetString(PyExc_TypeError, "Scalar is made by Value only");
+        return NULL;
+    }
+    if (type == scalar_global.value) return scalar_new_leaf(0.0);
+    if (scalar_make_room(1) < 0) return NULL;
+    pg_node_id id;
+    pg_status status = pg_graph_leaf(scalar_global.graph, &id, 0.0);
+    if (status != PG_OK) return scalar_raise(status);
+    PyObject *self = new_instance(type, id);
+    scalar_release_node(id);
+    return self;
+}
+
+PyObject *scalar_embody(pg_node_id id, PyTypeObject *type) {
+    if (!PyType_IsSubtype(type, scalar_global.value) || type == scalar_global.value)
+        return PyErr_Format(PyExc_TypeError, "%.100s is no subclass of Value", type->tp_name);
+    if (scalar_global.graph->owners[id] != NULL)
+        return PyErr_Format(PyExc_ValueError, "a node is a %.100s already",
+                            Py_TYPE((PyObject *)scalar_global.graph->owners[id])->tp_name);
+    return new_instance(type, id);
 }
 
 /* ---- Room, errors, numbers ------------------------------------------------------------------- */
@@ -326,15 +360,11 @@ int scalar_make_room(size_t count) {
     return make_room_slowly(count);
 }
 
-void scalar_hide_frame(void) {
+void scalar_hide_frames(void) {
     PyObject *type, *error, *traceback;
     PyErr_Fetch(&type, &error, &traceback);
-    PyObject *rest = NULL;
-    if (traceback != NULL) {
-        rest = Py_XNewRef((PyObject *)((PyTracebackObject *)traceback)->tb_next);
-        Py_DECREF(traceback);
-    }
-    PyErr_Restore(type, error, rest);
+    Py_XDECREF(traceback);
+    PyErr_Restore(type, error, NULL);
 }
 
 PyObject *scalar_raise(pg_status status) {
@@ -346,9 +376,8 @@ PyObject *scalar_raise(pg_status status) {
     if (result != NULL) {
         Py_DECREF(result);
         PyErr_Format(PyExc_SystemError, "status %d raised nothing", (int)status);
-    } else {
-        scalar_hide_frame();
     }
+    scalar_hide_frames();
     return NULL;
 }
 
@@ -413,10 +442,6 @@ int scalar_require_number(PyObject *object, double *number_ret, const char *what
 
 typedef pg_status expression(pg_graph *graph, pg_node_id *id_ret, pg_operand a, pg_operand b);
 
-static inline PyObject *result_of(pg_status status, pg_node_id id) {
-    return PG_LIKELY(status == PG_OK) ? scalar_adopt_node(id) : scalar_raise(status);
-}
-
 enum { most_nodes_an_expression = 4 };
 
 /* Room comes first, since it may run the collector; operands are held by whoever calls. */
@@ -429,7 +454,7 @@ static inline PyObject *apply(expression *build, PyObject *left, PyObject *right
     if (PG_UNLIKELY(found < 0)) return NULL;
     pg_node_id id;
     pg_status status = build(scalar_global.graph, &id, a, b);
-    return result_of(status, id);
+    return scalar_result(status, id);
 }
 
 static PyObject *slot_add(PyObject *a, PyObject *b) { return apply(pg_expr_add, a, b, NULL); }
@@ -450,14 +475,14 @@ static PyObject *unary(PyObject *self, int op) {
     if (scalar_make_room(1) < 0) return NULL;
     pg_node_id id;
     pg_status status = pg_graph_unary(scalar_global.graph, &id, op, ((scalar *)self)->id);
-    return result_of(status, id);
+    return scalar_result(status, id);
 }
 
 static PyObject *slot_neg(PyObject *self) {
     if (scalar_make_room(2) < 0) return NULL;
     pg_node_id id;
     pg_status status = pg_expr_neg(scalar_global.graph, &id, ((scalar *)self)->id);
-    return result_of(status, id);
+    return scalar_result(status, id);
 }
 
 static PyObject *slot_pos(PyObject *self) { return Py_NewRef(self); }
@@ -477,9 +502,18 @@ static PyObject *traced_comparison(PyObject *left, PyObject *right, int op) {
     return PyObject_CallFunction(scalar_global.condition, "OiO", left, op, right);
 }
 
-/* Values are ordered by their data; equal are only the same ones. */
+/* Equal are only the same ones. A rule that is traced must not ask, since floats would answer
+ * otherwise. */
+static PyObject *equality(PyObject *left) {
+    if (PG_UNLIKELY(scalar_global.strict) && scalar_tracing() &&
+        scalar_check_traced(left, "==") < 0)
+        return NULL;
+    Py_RETURN_NOTIMPLEMENTED;
+}
+
+/* Values are ordered by their data. */
 static PyObject *scalar_richcompare(PyObject *left, PyObject *right, int op) {
-    if (op == Py_EQ || op == Py_NE) Py_RETURN_NOTIMPLEMENTED;
+    if (op == Py_EQ || op == Py_NE) return equality(left);
     pg_operand operand;
     int found = scalar_operand(right, &operand, NULL);
     if (found < 0) return NULL;
@@ -498,7 +532,7 @@ static PyObject *binary_method(PyObject *self, PyObject *other, int op) {
         return NULL;
     pg_node_id id;
     pg_status status = pg_expr_binary(scalar_global.graph, &id, op, a, b);
-    return result_of(status, id);
+    return scalar_result(status, id);
 }
 
 #define PG_UNARY(NAME, ...)                                                                        \
@@ -614,7 +648,11 @@ static PyTypeObject *make_type(void) {
     PyTypeObject *type = (PyTypeObject *)PyType_FromSpec(&spec);
     if (type != NULL &&
         (add_op_methods(type) < 0 || scalar_add_methods(type, scalar_trace_methods) < 0 ||
-         scalar_add_methods(type, scalar_replay_methods) < 0))
+         scalar_add_methods(type, scalar_replay_methods) < 0 ||
+         scalar_add_methods(type, scalar_no_grad_methods) < 0 ||
+         scalar_add_methods(type, scalar_custom_methods) < 0 ||
+         scalar_add_methods(type, scalar_array_methods) < 0 ||
+         scalar_add_methods(type, scalar_pack_methods) < 0))
         Py_CLEAR(type);
     return type;
 }
@@ -626,10 +664,15 @@ static int install(const char *module_name) {
     if (scalar_global.base == NULL) {
         scalar_global.graph = pg_graph_new();
         if (scalar_global.graph == NULL) PyErr_NoMemory();
-        else if (scalar_intern_names() == 0) scalar_global.base = make_type();
+        else if (scalar_intern_names() == 0 && scalar_init_names() == 0)
+            scalar_global.base = make_type();
         if (scalar_global.base != NULL)
-            scalar_global.graph->hooks =
-                (pg_hooks){scalar_call_closure, poll_signals, on_idle, on_drop};
+            scalar_global.graph->hooks = (pg_hooks){.call = scalar_call_closure,
+                                                    .poll = poll_signals,
+                                                    .slopes = scalar_custom_slopes,
+                                                    .idle = on_idle,
+                                                    .drop = on_drop,
+                                                    .untag = on_untag};
     }
     failed = scalar_global.base == NULL ||
              PyObject_SetAttrString(module, "Scalar", (PyObject *)scalar_global.base) < 0;

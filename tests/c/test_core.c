@@ -8,6 +8,8 @@
  *   test_record.c   what a trace becomes: parameters, passes, code
  *   test_replay.c   are replays what ordinary nodes give, bit for bit, however rows are cut
  *   test_save.c     programs to bytes and back, and bytes that are no program
+ *   test_custom.c   custom ops, tags, local derivatives, nodes that are cut off, cleared gradients
+ *   test_pack.c     graphs to bytes and back, part by part, and bytes that are no graph
  *
  * Meant to run under AddressSanitizer and UBSan, in some seconds; no arguments. */
 #include "testing.h"
@@ -21,7 +23,8 @@ bool check(bool ok, const char *expression, const char *file, int line) {
 
 int main(void) {
     const test_case *lists[] = {op_tests,      sweep_tests,  memory_tests, bulk_tests,
-                                failure_tests, record_tests, replay_tests, save_tests};
+                                failure_tests, record_tests, replay_tests, save_tests,
+                                custom_tests,  pack_tests};
     int passed = 0, failed = 0;
     setvbuf(stdout, NULL, _IOLBF, BUFSIZ); /* nothing is lost when a sanitizer ends the program */
     for (size_t i = 0; i < LENGTH(lists); i++) {

@@ -69,6 +69,7 @@ static bool instr_is_sound(const pg_program *program, const pg_instr *instr) {
     if ((uint64_t)instr->first + instr->count > size.pairs) return false;
     const pg_pair *pairs = pg_program_pairs(program) + instr->first;
     if (instr->op == PG_OP_DOT) return dot_is_sound(&size, instr, pairs);
+    if (instr->op == PG_OP_CUSTOM && (instr->count == 0 || instr->shape != 0)) return false;
     if (instr->op == PG_OP_SELECT && (instr->count != 1 || instr->shape >= PG_COMPARE_COUNT))
         return false;
     return instr->a < instr->dst && instr->b < instr->dst &&
@@ -129,7 +130,8 @@ static bool can_give(const pg_steps *steps, const pg_program_size *size, reached
     return before != was_pushed && target.give == (before ? PG_GIVE_ADD : PG_GIVE_STORE);
 }
 
-/* From the last pair to the first; what the dot starts from comes before its first pair. */
+/* Of a dot or a custom op. From the last pair to the first; what the dot starts from comes before
+ * its first pair. */
 static bool can_push_dot(const pg_steps *steps, const pg_program_size *size, reached *now,
                          bool in_rows, const pg_step *step, uint32_t count) {
     const pg_target *targets = steps->targets + step->first;
@@ -165,7 +167,8 @@ static bool can_step(const pg_program *program, const pg_steps *steps, reached *
     uint8_t *const own = &(in_rows ? now->rows : now->uniform)[instr->dst];
     if (*own != has_gradient) return false;
     *own = was_pushed;
-    if (instr->op == PG_OP_DOT) return can_push_dot(steps, &size, now, in_rows, step, instr->count);
+    if (instr->op == PG_OP_DOT || instr->op == PG_OP_CUSTOM)
+        return can_push_dot(steps, &size, now, in_rows, step, instr->count);
     return can_give(steps, &size, now, in_rows, step->a) &&
            can_give(steps, &size, now, in_rows, step->b);
 }

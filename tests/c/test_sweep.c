@@ -189,7 +189,7 @@ static int note_drop(void *object) {
 static void set_owner(owner *own, pg_graph *graph, pg_node_id id, unsigned flags) {
     own->graph = graph;
     own->id = id;
-    graph->hooks = (pg_hooks){call_owner, NULL, note_idle, note_drop};
+    graph->hooks = (pg_hooks){.call = call_owner, .idle = note_idle, .drop = note_drop};
     graph->owners[id] = own;
     graph->nodes[id].flags |= (uint8_t)flags;
 }

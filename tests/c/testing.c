@@ -252,6 +252,7 @@ static double bound(const recipe *r, const line *it) {
     case PG_OP_MUL: return a * b;
     case PG_OP_RELU:
     case PG_OP_ABS:
+    case PG_OP_CUSTOM:
     case PG_OP_DETACH: return a;
     case PG_OP_MAXIMUM:
     case PG_OP_MINIMUM:
@@ -319,6 +320,14 @@ static uint32_t add_select(recipe *r) {
     return add_line(r, it);
 }
 
+static uint32_t add_custom(recipe *r) {
+    line it = {.op = PG_OP_CUSTOM, .a = any_value(r)};
+    it.b = any_value(r);
+    it.left = below(3) ? any_value(r) : it.b;
+    it.right = any_value(r);
+    return add_line(r, it);
+}
+
 /* The same, where no value is an error. */
 static uint32_t add_safe_op(recipe *r, int op) {
     uint32_t value = add_any_op(r, op);
@@ -333,11 +342,12 @@ static uint32_t add_safe_op(recipe *r, int op) {
 
 static void add_lines(recipe *r) {
     static const double constants[] = {1.0, 2.0, -1.0, -0.0, 0.0, 0.75};
-    const size_t kind = below(12);
+    const size_t kind = below(13);
     uint32_t value = 0;
     if (kind == 0) add_constant(r, constants[below(LENGTH(constants))]);
     else if (kind == 1) add_line(r, (line){.op = PG_OP_DETACH, .a = any_value(r)});
     else if (kind == 2) add_select(r);
+    else if (kind == 12) add_custom(r);
     else if (kind < 5) value = add_chain(r);
     else if (kind < 7) value = add_any_op(r, kind == 5 ? PG_OP_ADD : PG_OP_MUL);
     else value = add_safe_op(r, 1 + (int)below((size_t)pg_op_count()));
@@ -404,6 +414,11 @@ static pg_status trace_line(pg_graph *graph, pg_node_id *id_ret, const line *it,
     case PG_OP_SELECT:
         return pg_trace_select(graph, id_ret, it->compare, ids[it->left], ids[it->right],
                                ids[it->a], ids[it->b]);
+    case PG_OP_CUSTOM: {
+        const pg_node_id operands[] = {ids[it->b], ids[it->left]};
+        const pg_node_id slopes[] = {ids[it->right], ids[it->b]};
+        return pg_trace_custom(graph, id_ret, ids[it->a], operands, slopes, 2);
+    }
     case PG_OP_POWN: return pg_graph_number(graph, id_ret, it->op, ids[it->a], it->number);
     default: return apply(graph, id_ret, it->op, ids[it->a], ids[it->b]);
     }
@@ -445,10 +460,17 @@ pg_program *must_record(const recipe *r, uint32_t *param_of_ret, unsigned passes
 
 /* ---- and computing them on ordinary nodes ------------------------------------------------- */
 
+/* The derivatives of a custom op are there from the start. */
+static int keep_slopes(void *tag, pg_node_id id) {
+    (void)tag, (void)id;
+    return 0;
+}
+
 eager eager_new(const recipe *r, bool split) {
     eager e = {.recipe = r, .graph = new_graph(), .split = split};
     e.ids = must_alloc(values_of(r), sizeof *e.ids);
     e.uses = must_alloc(2 * r->count + r->outputs, sizeof *e.uses);
+    e.graph->hooks.slopes = keep_slopes;
     for (size_t i = 0; i < r->inputs + r->params; i++) e.ids[i] = leaf(e.graph, 0.0);
     return e;
 }
@@ -492,12 +514,24 @@ static pg_status choose(eager *e, pg_node_id *id_ret, const line *it) {
     return pg_graph_where(e->graph, id_ret, first, a, b);
 }
 
+static pg_status apply_custom(eager *e, pg_node_id *id_ret, const line *it) {
+    const double data = pg_node_data(e->graph, e->ids[it->a]);
+    const pg_node_id children[] = {operand_node(e, it->b), operand_node(e, it->left)};
+    pg_status status = pg_graph_custom(e->graph, id_ret, data, children, 2, NULL);
+    if (status != PG_OK) return status;
+    double *slopes = e->graph->nodes[*id_ret].of.wide->locals;
+    slopes[0] = pg_node_data(e->graph, e->ids[it->right]);
+    slopes[1] = pg_node_data(e->graph, e->ids[it->b]);
+    return PG_OK;
+}
+
 static pg_status compute(eager *e, pg_node_id *id_ret, const line *it) {
     const pg_op_info *info = pg_op_describe(it->op);
     if (it->op == PG_OP_LEAF) return pg_graph_leaf(e->graph, id_ret, it->number);
     if (it->op == PG_OP_DETACH)
         return pg_graph_leaf(e->graph, id_ret, pg_node_data(e->graph, e->ids[it->a]));
     if (it->op == PG_OP_SELECT) return choose(e, id_ret, it);
+    if (it->op == PG_OP_CUSTOM) return apply_custom(e, id_ret, it);
     const pg_node_id a = operand_node(e, it->a);
     if (info->takes_number) return pg_graph_number(e->graph, id_ret, it->op, a, it->number);
     return apply(e->graph, id_ret, it->op, a, info->arity == 2 ? operand_node(e, it->b) : 0);
@@ -508,9 +542,10 @@ static void reach(eager *e, uint32_t value) {
     if (e->ids[value] != 0 || e->status != PG_OK) return;
     const line *it = &e->recipe->lines[value - e->recipe->inputs - e->recipe->params];
     const pg_op_info *info = pg_op_describe(it->op);
+    const bool takes_four = it->op == PG_OP_SELECT || it->op == PG_OP_CUSTOM;
     if (it->op != PG_OP_LEAF) reach(e, it->a);
-    if (it->op == PG_OP_SELECT || (info != NULL && info->arity == 2)) reach(e, it->b);
-    if (it->op == PG_OP_SELECT) {
+    if (takes_four || (info != NULL && info->arity == 2)) reach(e, it->b);
+    if (takes_four) {
         reach(e, it->left);
         reach(e, it->right);
     }

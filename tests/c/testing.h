@@ -19,7 +19,7 @@ typedef struct test_case {
 
 /* One list a file, ended by a row of zeros. */
 extern const test_case op_tests[], sweep_tests[], memory_tests[], bulk_tests[], failure_tests[],
-    record_tests[], replay_tests[], save_tests[];
+    record_tests[], replay_tests[], save_tests[], custom_tests[], pack_tests[];
 
 #define TEST(function) {#function, function}
 #define LENGTH(array) (sizeof(array) / sizeof((array)[0]))
@@ -80,9 +80,10 @@ double *reference_gradients(const pg_graph *graph, pg_node_id root);
 
 /* One line of a function: op(a, b), where a and b are values that come before it. */
 typedef struct line {
-    int op;               /* a row of ops.def; PG_OP_LEAF, a constant; PG_OP_SELECT, PG_OP_DETACH */
+    int op; /* a row of ops.def; PG_OP_LEAF, a constant; PG_OP_SELECT, PG_OP_DETACH, PG_OP_CUSTOM */
     uint32_t a, b;        /* values */
-    uint32_t left, right; /* SELECT: left < right ? a : b, or another comparison */
+    uint32_t left, right; /* SELECT: left < right ? a : b, or another comparison; CUSTOM: a, whose
+                             derivative by b is right, and by left is b */
     int compare;
     double number; /* a constant, or the 2 of a ** 2 */
     double most;   /* no result is larger than this */

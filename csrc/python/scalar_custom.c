@@ -1,0 +1,205 @@
+/* scalar_custom.c - nodes of custom ops, which pygradc/custom.py defines.
+ *
+ * A rule is a tuple (op, name, forward, derivatives, symbolic). It is the tag of the op's nodes, so
+ * that no node needs a closure, a dict or a cycle. `forward` and `derivatives` are called with the
+ * operands' numbers, or, if symbolic, with Values, in no_grad(): then the arithmetic is that of
+ * Values, as a program's is. Derivatives are asked for when a gradient comes to the node, for the
+ * data as they are then.
+ * Both are the user's code and may do anything: operands are held by a tuple, and nothing that was
+ * read of the graph is believed after such a call. */
+#include "scalar.h"
+
+enum { rule_op, rule_name, rule_forward, rule_derivatives, rule_symbolic, rule_size };
+
+static PyObject *part(PyObject *rule, int index) { return PyTuple_GET_ITEM(rule, index); }
+
+static int is_symbolic(PyObject *rule) { return part(rule, rule_symbolic) == Py_True; }
+
+int scalar_is_rule(PyObject *object) {
+    return PyTuple_CheckExact(object) && PyTuple_GET_SIZE(object) == rule_size &&
+           PyUnicode_Check(part(object, rule_name)) && PyBool_Check(part(object, rule_symbolic));
+}
+
+/* ---- Calling a rule's functions -------------------------------------------------------------- */
+
+/* Set what is no number, though it should be. `index` < 0: the value. */
+static void complain(PyObject *rule, Py_ssize_t index, PyObject *got) {
+    if (index < 0)
+        PyErr_Format(PyExc_TypeError, "op %R: forward must give a real number, not %.100s",
+                     part(rule, rule_name), Py_TYPE(got)->tp_name);
+    else
+        PyErr_Format(PyExc_TypeError, "op %R: derivative %zd must be a real number, not %.100s",
+                     part(rule, rule_name), index, Py_TYPE(got)->tp_name);
+}
+
+/* What one of the functions gave, as a number: it may be a Value. */
+static int read_result(PyObject *rule, PyObject *result, double *number_ret, Py_ssize_t index) {
+    pg_operand operand;
+    int found = scalar_operand(result, &operand, NULL);
+    if (found == 0) complain(rule, index, result);
+    if (found != 1) return -1;
+    *number_ret = pg_operand_data(scalar_global.graph, operand);
+    return 0;
+}
+
+/* function(*operands) or function(*operands, y), operands a tuple of Values; y NULL: without. */
+static PyObject *call(PyObject *rule, PyObject *function, PyObject *operands, PyObject *y) {
+    const Py_ssize_t count = PyTuple_GET_SIZE(operands);
+    const int symbolic = is_symbolic(rule);
+    PyObject *arguments = PyTuple_New(count + (y != NULL)), *result = NULL;
+    for (Py_ssize_t i = 0; arguments != NULL && i < PyTuple_GET_SIZE(arguments); i++) {
+        PyObject *value = i < count ? PyTuple_GET_ITEM(operands, i) : y;
+        PyObject *argument =
+            symbolic ? Py_NewRef(value) : PyFloat_FromDouble(scalar_node((scalar *)value)->data);
+        if (argument == NULL) Py_CLEAR(arguments);
+        else PyTuple_SET_ITEM(arguments, i, argument);
+    }
+    if (arguments != NULL) {
+        scalar_no_grad_change(symbolic);
+        result = PyObject_CallObject(function, arguments);
+        scalar_no_grad_change(-symbolic);
+    }
+    Py_XDECREF(arguments);
+    return result;
+}
+
+/* ---- Making a node --------------------------------------------------------------------------- */
+
+/* The operands as Values; numbers become leaves. A new tuple. */
+static PyObject *operands_of(PyObject *rule, PyObject *arguments) {
+    const Py_ssize_t count = PyTuple_GET_SIZE(arguments);
+    PyObject *operands = PyTuple_New(count);
+    for (Py_ssize_t i = 0; operands != NULL && i < count; i++) {
+        PyObject *value = PyTuple_GET_ITEM(arguments, i);
+        if (scalar_check(value)) Py_INCREF(value);
+        else {
+            pg_operand number;
+            int found = scalar_operand(value, &number, NULL);
+            if (found == 0)
+                PyErr_Format(PyExc_TypeError,
+                             "op %R: operand %zd must be a Value or a real number, not %.100s",
+                             part(rule, rule_name), i, Py_TYPE(value)->tp_name);
+            value = found == 1 ? scalar_new_leaf(number.number) : NULL;
+        }
+        if (value == NULL) Py_CLEAR(operands);
+        else PyTuple_SET_ITEM(operands, i, value);
+    }
+    return operands;
+}
+
+static PyObject *make_node(PyObject *rule, PyObject *operands, double y) {
+    if (scalar_without_graph()) return scalar_new_leaf(y);
+    size_t count;
+    if (scalar_make_room(1) < 0) return NULL;
+    pg_node_id *ids = scalar_gather_ids(operands, &count), id = 0;
+    if (ids == NULL) return NULL;
+    pg_status status = pg_graph_custom(scalar_global.graph, &id, y, ids, count, rule);
+    if (status == PG_OK) Py_INCREF(rule);
+    PyMem_Free(ids);
+    return scalar_result(status, id);
+}
+
+/* _apply(rule, arguments) -> Value */
+static PyObject *apply(PyObject *module, PyObject *const *args, Py_ssize_t arg_count) {
+    (void)module;
+    if (arg_count != 2 || !scalar_is_rule(args[0]) || !PyTuple_Check(args[1]))
+        return PyErr_Format(PyExc_TypeError, "_apply takes a rule and a tuple");
+    PyObject *rule = args[0], *operands = operands_of(rule, args[1]), *value = NULL;
+    PyObject *result = operands ? call(rule, part(rule, rule_forward), operands, NULL) : NULL;
+    double y;
+    if (result != NULL && read_result(rule, result, &y, -1) == 0)
+        value = make_node(rule, operands, y);
+    Py_XDECREF(result);
+    Py_XDECREF(operands);
+    return value;
+}
+
+/* ---- Its derivatives ------------------------------------------------------------------------- */
+
+/* One number for each operand; of one operand it may stand alone. */
+static int read_slopes(PyObject *rule, PyObject *result, double *slopes_ret, Py_ssize_t count) {
+    const int alone = Py_TYPE(result)->tp_iter == NULL && !PySequence_Check(result);
+    PyObject *all = alone ? PyTuple_Pack(1, result) : PySequence_Tuple(result);
+    if (all == NULL) return -1;
+    int failed = PyTuple_GET_SIZE(all) != count;
+    if (failed)
+        PyErr_Format(PyExc_ValueError,
+                     "op %R: derivatives must give one number for each of %zd operands, got %zd",
+                     part(rule, rule_name), count, PyTuple_GET_SIZE(all));
+    for (Py_ssize_t i = 0; i < count && !failed; i++)
+        failed = read_result(rule, PyTuple_GET_ITEM(all, i), &slopes_ret[i], i) < 0;
+    Py_DECREF(all);
+    return failed ? -1 : 0;
+}
+
+/* Write them where the sweep reads them, once all are there. */
+static int store_slopes(PyObject *rule, PyObject *result, pg_node_id id) {
+    const Py_ssize_t count = (Py_ssize_t)pg_node_arity(scalar_global.graph, id);
+    double *slopes = PyMem_New(double, count);
+    if (slopes == NULL) {
+        PyErr_NoMemory();
+        return -1;
+    }
+    int failed = read_slopes(rule, result, slopes, count);
+    if (!failed)
+        memcpy(scalar_global.graph->nodes[id].of.wide->locals, slopes, count * sizeof *slopes);
+    PyMem_Free(slopes);
+    return failed;
+}
+
+int scalar_custom_slopes(void *tag, pg_node_id id) {
+    PyObject *rule = Py_NewRef((PyObject *)tag), *result = NULL;
+    PyObject *y = scalar_of_node(id), *children = y != NULL ? scalar_children(y) : NULL;
+    if (children != NULL) result = call(rule, part(rule, rule_derivatives), children, y);
+    int failed = result == NULL || store_slopes(rule, result, id) < 0;
+    Py_XDECREF(result);
+    Py_XDECREF(children);
+    Py_XDECREF(y);
+    Py_DECREF(rule);
+    return failed ? -1 : 0;
+}
+
+/* ---- In a recording -------------------------------------------------------------------------- */
+
+/* _trace_custom(rule, value, operands, slopes) -> Value: tuples of as many Values */
+static PyObject *trace_custom(PyObject *module, PyObject *args) {
+    (void)module;
+    PyObject *rule, *value, *operands, *slopes;
+    if (!PyArg_ParseTuple(args, "O!O!OO", &PyTuple_Type, &rule, scalar_global.base, &value,
+                          &operands, &slopes) ||
+        scalar_make_room(1) < 0)
+        return NULL;
+    size_t count = 0, slope_count = 0;
+    pg_node_id *ids = scalar_gather_ids(operands, &count), id = 0;
+    pg_node_id *slope_ids = ids != NULL ? scalar_gather_ids(slopes, &slope_count) : NULL;
+    PyObject *result = NULL;
+    if (slope_ids != NULL && count != slope_count)
+        PyErr_SetString(PyExc_ValueError, "_trace_custom: as many slopes as operands");
+    else if (slope_ids != NULL) {
+        pg_status status =
+            pg_trace_custom(scalar_global.graph, &id, ((scalar *)value)->id, ids, slope_ids, count);
+        if (status == PG_OK) scalar_global.graph->nodes[id].of.wide->tag = Py_NewRef(rule);
+        result = scalar_result(status, id);
+    }
+    PyMem_Free(ids);
+    PyMem_Free(slope_ids);
+    return result;
+}
+
+/* _trace_strictly(on) -> was it on? While a rule is traced, == would be answered otherwise than for
+ * floats, and is an error. */
+static PyObject *trace_strictly(PyObject *module, PyObject *on) {
+    (void)module;
+    const int before = scalar_global.strict;
+    scalar_global.strict = on == Py_True;
+    return PyBool_FromLong(before);
+}
+
+#define PG_FAST(function) (PyCFunction)(void (*)(void))(function)
+
+PyMethodDef scalar_custom_methods[] = {
+    {"_apply", PG_FAST(apply), METH_FASTCALL, NULL},
+    {"_trace_custom", trace_custom, METH_VARARGS, NULL},
+    {"_trace_strictly", trace_strictly, METH_O, NULL},
+    {NULL, NULL, 0, NULL},
+};

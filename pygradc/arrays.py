@@ -1,0 +1,65 @@
+"""The numbers of many Values as arrays, in one call into C.
+
+Source: csrc/python/scalar_arrays.c.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from pygradc._scalar import Scalar
+
+Floats = npt.NDArray[np.float64]
+
+
+def data(values: Any) -> Floats:
+    """The data of Values.
+
+    Args:
+        values: A Value; or nested lists, tuples and object arrays of Values and numbers.
+    Returns:
+        Their shape, float64; a new array.
+    Raises:
+        TypeError: something in them is neither.
+        ValueError: they are ragged.
+        TraceError: one depends on the inputs of a function being recorded.
+    """
+    return _as_array(*Scalar._fetch_data(values))
+
+
+def grads(values: Any) -> Floats:
+    """The gradients of Values.
+
+    Args, Returns, Raises: as `data`; all items are Values.
+    """
+    return _as_array(*Scalar._fetch_grads(values))
+
+
+def _as_array(numbers: bytearray, shape: tuple[int, ...]) -> Floats:
+    array: Floats = np.ndarray(shape, np.float64, numbers)
+    return array
+
+
+def set_data(values: Any, array: npt.ArrayLike) -> None:
+    """Set the data of Values from an array of the same shape.
+
+    Args:
+        values: As for `data`; all items are Values. One that occurs twice keeps the later number.
+        array: Real numbers, float64 or convertible.
+    Raises:
+        ValueError: the shapes differ; names both.
+        TypeError: an item is no Value, or the array isn't of real numbers.
+        Nothing is changed then.
+    """
+    given = np.asarray(array)
+    if given.dtype.kind not in "biufO":
+        raise TypeError(f"set_data: expected real numbers, got an array of {given.dtype}")
+    is_of_objects = given.dtype.kind == "O"
+    numbers = data(given) if is_of_objects else np.asarray(given, dtype=np.float64, order="C")
+    Scalar._assign(values, numbers, numbers.shape)
+
+
+__all__ = ["data", "grads", "set_data"]

@@ -1,0 +1,163 @@
+"""Copies and pickles of Values with the graphs below them.
+
+A leaf is pickled by itself: its number, its gradient, what hangs on it. Any other Value is a place
+in a `Part`: all that lies below it, as one string of bytes, less what another part that is still
+alive has and less the leaves that somebody holds; those are Values of their own beside the bytes.
+Pickle and deepcopy meet the same part again for the next Value, so that what nodes share stays
+shared, in one list, one model or one dict. Neither side has recursion over the graph.
+Source: csrc/pack.c, csrc/python/scalar_pack.c.
+"""
+
+from __future__ import annotations
+
+import copy
+import copyreg
+import weakref
+from collections.abc import Iterator
+from types import FunctionType
+from typing import Any
+
+from pygradc import tracing
+from pygradc._scalar import Scalar
+from pygradc.value import Value
+
+_parts: weakref.WeakValueDictionary[int, Part] = weakref.WeakValueDictionary()
+
+
+class Part:
+    """A piece of the graph on its way; nodes live as long as it does."""
+
+    def __init__(self, capsule: Any) -> None:
+        self._capsule = capsule
+
+    def __reduce_ex__(self, protocol: Any) -> Any:
+        content, ends, tags = Scalar._pack(self._capsule)
+        names = tuple(tag if isinstance(tag, str) else _op_of(tag) for tag in tags)
+        adorned = Scalar._adorned(self._capsule)
+        classes = tuple((place, type(v)) for place, v in adorned if type(v) is not Value)
+        states = [(place, v.__getstate__()) for place, v in adorned]
+        return _read, (content, ends, names, classes), states or None
+
+    def __deepcopy__(self, memo: Any) -> Part:
+        """As deepcopy would, but that an attribute of an end may lead here again meanwhile."""
+        _, arguments, states = self.__reduce_ex__(None)
+        arguments = copy.deepcopy(arguments, memo)
+        if id(self) not in memo:
+            part = memo[id(self)] = _read(*arguments)
+            if states is not None:
+                part.__setstate__([(place, _deep(state, memo)) for place, state in states])
+        return memo[id(self)]  # type: ignore[no-any-return]
+
+    def __setstate__(self, states: Any) -> None:
+        for place, state in states:
+            if state is not None:
+                Scalar._value_at(self._capsule, place).__setstate__(state)
+
+
+def _op_of(rule: Any) -> tuple[Any, int]:
+    """A custom op as it is pickled, with the number of operands."""
+    return rule[0], rule[0]._count(rule)
+
+
+def _read(content: bytes, ends: Any, names: Any, classes: Any) -> Part:
+    """The part that `Part.__reduce_ex__` took apart."""
+    tags = tuple(name if isinstance(name, str) else name[0]._rule(name[1]) for name in names)
+    part = Part(Scalar._unpack(content, ends, tags))
+    for place, kind in classes:
+        Scalar._embody(part._capsule, place, kind)
+    return part
+
+
+def _at(part: Part, place: int) -> Value:
+    return Scalar._value_at(part._capsule, place)
+
+
+def _leaf(data: float, grad: float = 0.0, kind: Any = None) -> Value:
+    value: Value = Value(data) if kind is None else kind.__new__(kind)
+    value.data, value.grad = data, grad
+    return value
+
+
+def reduce(value: Value) -> Any:
+    """What pickle and deepcopy make of a Value."""
+    if tracing.tracing() and Scalar._is_traced(value):
+        tracing.fail("a copy", f"{value._op or 'an input'!r}", "copy what was there before")
+    number, place = Scalar._place(value)
+    part = _parts.get(number)
+    if part is None:
+        if not value._children:
+            return (_leaf, _arguments_of_leaf(value), value.__getstate__())
+        part = Part(Scalar._collect(value))
+        number, place = Scalar._place(value)
+        _parts[number] = part
+    return _at, (part, place)
+
+
+def _arguments_of_leaf(value: Value) -> tuple[Any, ...]:
+    if type(value) is not Value:
+        return value.data, value.grad, type(value)
+    return (value.data, value.grad) if value.grad else (value.data,)
+
+
+# ---- What hangs on a Value -----------------------------------------------------------------------
+
+
+def state_of(value: Value) -> Any:
+    """Its attributes and its class's slots; None without any.
+
+    Raises:
+        TypeError: a `_backward` closure among them.
+    """
+    attributes = Scalar._dict(value)
+    slots = dict(_slots(value)) if type(value) is not Value else None
+    if attributes and "_backward" in attributes:
+        _check_closure(value, attributes["_backward"])
+    if slots:
+        return dict(attributes or {}), slots
+    return dict(attributes) if attributes else None
+
+
+def set_state(value: Value, state: Any) -> None:
+    attributes, slots = state if isinstance(state, tuple) else (state, {})
+    for name, attribute in (*attributes.items(), *slots.items()):
+        setattr(value, name, attribute)
+
+
+_ATOMIC = frozenset((str, float, int, bool, type(None)))
+
+
+def _deep(state: Any, memo: Any) -> Any:
+    """A deep copy; a label, or a number, is its own."""
+    if type(state) is dict and _ATOMIC.issuperset(map(type, state.values())):
+        return state
+    return copy.deepcopy(state, memo)
+
+
+def _slots(value: Value) -> Iterator[tuple[str, Any]]:
+    """What a subclass declared in __slots__, as far as it is set."""
+    for name in copyreg._slotnames(type(value)) or ():  # type: ignore[attr-defined]
+        if hasattr(value, name):
+            yield name, getattr(value, name)
+
+
+def _check_closure(value: Value, closure: Any) -> None:
+    """A function that has caught Values would go on with those, in any copy."""
+    if isinstance(closure, FunctionType) and (
+        closure.__closure__ or closure.__defaults__ or closure.__kwdefaults__
+    ):
+        raise TypeError(
+            f"{value!r} has a _backward closure, {closure.__qualname__}, which holds the Values "
+            "that it was made with: a copy would pass its gradient to those. Give local_grads, or "
+            "use pygradc.op"
+        )
+
+
+def leaf_of(value: Value) -> Value:
+    """A new leaf with the same data, gradient, label, attributes and class."""
+    kind = None if type(value) is Value else type(value)
+    leaf = _leaf(value.data, value.grad, kind)
+    attributes = dict(Scalar._dict(value) or {})
+    for name in ("_backward", "_op"):
+        attributes.pop(name, None)
+    set_state(leaf, (attributes, dict(_slots(value)) if kind is not None else {}))
+    return leaf

@@ -1,0 +1,670 @@
+"""Are copies copies: leaves, graphs of any depth, modules, optimisers; is what is shared shared
+afterwards; and what is said of what can't be copied, and of bytes that are no graph?"""
+
+from __future__ import annotations
+
+import copy
+import gc
+import json
+import math
+import os
+import pickle
+import random
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from graphs import written
+
+import pygradc
+from pygradc import Value, copying, live_nodes, nn, optim
+from pygradc._scalar import Scalar
+
+ROOT = Path(pygradc.__file__).resolve().parent.parent
+
+
+@pytest.fixture
+def start():
+    gc.collect()
+    return live_nodes()
+
+
+def with_protocol(protocol: int):
+    return lambda obj: pickle.loads(pickle.dumps(obj, protocol))
+
+
+def python_pickle(obj):
+    """The pure Python pickler has a memo of its own make."""
+    import io
+
+    file = io.BytesIO()
+    pickle._Pickler(file).dump(obj)
+    return pickle._Unpickler(io.BytesIO(file.getvalue())).load()
+
+
+WAYS = {
+    "deepcopy": copy.deepcopy,
+    **{f"protocol {p}": with_protocol(p) for p in range(pickle.HIGHEST_PROTOCOL + 1)},
+    "Python's pickle": python_pickle,
+}
+each_way = pytest.mark.parametrize("again", WAYS.values(), ids=WAYS)
+each_kind = pytest.mark.parametrize(
+    "again", [copy.deepcopy, with_protocol(pickle.DEFAULT_PROTOCOL)], ids=["deepcopy", "pickle"]
+)
+
+
+class Coloured(Value):
+    pass
+
+
+class Named(Value):
+    def __init__(self, name, data, children=()):
+        super().__init__(data, children, "named" if children else "")
+        self.name = name
+
+
+class Slotted(Value):
+    __slots__ = ("m", "v")
+
+
+class Stateful(Value):
+    def __getstate__(self):
+        return {"secret": self.secret + 1}
+
+    def __setstate__(self, state):
+        self.secret = state["secret"]
+
+
+class Reduced(Value):
+    def __reduce__(self):
+        return Reduced, (self.data + 1.0,)
+
+
+# ---- copy.copy ----------------------------------------------------------------------------------
+
+
+def test_a_shallow_copy_is_a_leaf_with_the_same_numbers_and_attributes():
+    a, b = Value(2.0), Value(3.0)
+    out = a * b
+    out.grad, out.label, out.colour = 5.0, "out", ["red"]
+    again = copy.copy(out)
+    assert again is not out and type(again) is Value
+    assert (again.data, again.grad, again.label, again._children, again._op) == (
+        6.0,
+        5.0,
+        "out",
+        (),
+        "",
+    )
+    assert again.colour is out.colour
+    again.data, again.label = 7.0, "again"
+    assert (out.data, out.label) == (6.0, "out")
+    (again * 2).backward()
+    assert a.grad == 0.0 and again.grad == 7.0
+
+
+def test_a_shallow_copy_drops_closures():
+    a = Value(2.0)
+    out = Value(4.0, (a,), "op")
+    out._backward = lambda: setattr(a, "grad", 1.0)
+    again = copy.copy(out)
+    (again + 1).backward()
+    assert a.grad == 0.0 and again._op == ""
+
+
+def test_a_shallow_copy_keeps_the_class_and_its_slots():
+    for v in (Coloured(1.0), Named("n", 1.0), Slotted(1.0)):
+        v.m = "kept"
+        again = copy.copy(v)
+        assert type(again) is type(v) and again.m == "kept" and again.data == 1.0
+    assert not hasattr(copy.copy(Slotted(1.0)), "m")
+
+
+def test_a_shallow_copy_of_a_container_holds_the_same_values():
+    values = [Value(1.0), Value(2.0)]
+    assert all(v is w for v, w in zip(values, copy.copy(values)))
+
+
+# ---- graphs -------------------------------------------------------------------------------------
+
+
+def graph() -> tuple[list[Value], Value]:
+    a, b = Value(0.5, label="a"), Value(-1.25, label="b")
+    h = (a * b + 2).tanh()
+    h.label = "h"
+    wide = Value(0.3, (h, a, h), "mine")
+    given = Value(0.3, (h, a, h), (0.1, 0.2, 0.3))
+    out = (h / (a - 3) + wide * given) ** 2 + pygradc.where(True, h ** b.abs(), a) - 2.5**a + h**2.0
+    out.label = "out"
+    return [a, b], out
+
+
+@each_way
+def test_a_graph_comes_back_node_for_node(again):
+    _, out = graph()
+    out.backward()
+    back = again(out)
+    assert back is not out and written(back) == written(out)
+    ours, theirs = [out], [back]
+    while ours:
+        v, w = ours.pop(), theirs.pop()
+        assert v is not w and v.grad.hex() == w.grad.hex() and type(v) is type(w)
+        assert v._local_grads == w._local_grads
+        ours += v._children
+        theirs += w._children
+
+
+@each_way
+def test_a_copy_can_be_swept_and_is_independent(again):
+    leaves, out = graph()
+    back = again((leaves, out))
+    out.backward()
+    back[1].backward()
+    assert [v.grad for v in leaves] == [v.grad for v in back[0]]
+    back[0][0].data = 100.0
+    back[1].backward()
+    assert leaves[0].data == 0.5 and leaves[0].grad != back[0][0].grad
+
+
+@each_way
+def test_what_is_shared_stays_shared(again):
+    a, b = Value(2.0), Value(3.0)
+    for values in ([a, a * b], [a * b, a]):
+        back = again(values)
+        leaf, product = sorted(back, key=lambda v: len(v._children))
+        assert product._children[0] is leaf
+    h = a * b
+    for order in ([0, 1, 2], [1, 2, 0], [2, 0, 1], [2, 1, 0], [1, 0, 2], [0, 2, 1]):
+        values = [h, h + 1, (h + 1) * h]
+        values[2] = values[1] * h
+        back = again([values[i] for i in order])
+        found = {i: back[place] for place, i in enumerate(order)}
+        assert found[1]._children[0] is found[0]
+        assert found[2]._children == (found[1], found[0])
+    first, second = again([(a * b).tanh(), b + 1])
+    assert first._children[0]._children[1] is second._children[0]
+
+
+@each_way
+def test_a_node_that_nobody_holds_is_shared_by_two_that_are_held(again):
+    a = Value(2.0)
+    h = a * 3
+    left, right = h + 1, h.tanh()
+    del h
+    one, other = again({"left": left, "right": right}).values()
+    assert one._children[0] is other._children[0]
+    other.backward()
+    assert one._children[0].grad != 0.0
+
+
+@each_way
+def test_one_value_twice_is_one_value(again):
+    a = Value(2.0)
+    y = a * a
+    back = again([y, y, a, (y, a)])
+    assert back[0] is back[1] is back[3][0] and back[2] is back[3][1]
+    assert back[0]._children == (back[2], back[2])
+
+
+@each_kind
+def test_copies_made_one_after_the_other_share_nothing(again):
+    a = Value(2.0)
+    y = a * 3
+    first, second = again(y), again(y)
+    assert first is not second and first._children[0] is not second._children[0]
+    a.data, y.data = 5.0, 15.0
+    assert again(y).data == 15.0 and first.data == 6.0
+
+
+def test_a_pickler_that_goes_on_keeps_its_memo():
+    import io
+
+    a = Value(2.0)
+    h, file = a * 3, io.BytesIO()
+    pickler = pickle.Pickler(file)
+    pickler.dump(h)
+    above = h + 1
+    pickler.dump(above)
+    other = pickle.loads(pickle.dumps(above))  # another pickler, while the first one lives
+    file.seek(0)
+    unpickler = pickle.Unpickler(file)
+    first, second = unpickler.load(), unpickler.load()
+    assert second._children[0] is first
+    assert written(other) == written(above) and other._children[0] is not first
+
+
+@pytest.mark.parametrize("number", [math.inf, -math.inf, math.nan, -0.0, 5e-324, 0.1])
+@each_way
+def test_every_bit_of_a_number_is_kept(again, number):
+    v = Value(number)
+    v.grad = -number
+    y = v * 1.0
+    y.grad = -0.0
+    back, above = again((v, y))
+    assert [repr(x) for x in (back.data, back.grad, above.grad)] == [
+        repr(x) for x in (number, -number, -0.0)
+    ]
+
+
+@each_kind
+def test_nothing_is_left_when_copies_go(start, again):
+    leaves, out = graph()
+    count = live_nodes() - start
+    back = again([out, leaves, out._children[0]])
+    assert live_nodes() - start == 2 * count
+    del back
+    gc.collect()
+    assert live_nodes() - start == count
+    del leaves, out
+    gc.collect()
+    assert live_nodes() == start and len(copying._parts) == 0
+
+
+def test_random_graphs_come_back_from_random_roots():
+    dice = random.Random(5)
+    for _ in range(60):
+        values = [Value(dice.uniform(-1, 1)) for _ in range(3)]
+        for _ in range(60):
+            a, b = dice.choice(values), dice.choice(values)
+            makers = [lambda a, b: a * b, lambda a, b: (a + b).tanh(), lambda a, b: a**2 - b]
+            made = dice.choice(makers)(a, b)
+            if dice.random() < 0.2:
+                made.label = str(len(values))
+            values.append(made)
+        roots = dice.sample(values, 8)
+        del values
+        for again in (copy.deepcopy, with_protocol(4)):
+            back = again(roots)
+            total, expected = pygradc.sum(back), pygradc.sum(roots)
+            assert written(total) == written(expected)
+
+
+# ---- what hangs on Values -----------------------------------------------------------------------
+
+
+@each_way
+def test_labels_and_attributes_travel_with_their_nodes(again):
+    a = Value(1.0)
+    a.m, a.v = 0.25, [1, 2]
+    e = a * 2
+    e.label, e.note = "e", {"any": ("thing",)}
+    out = (e + 1).tanh()
+    out._op = "renamed"
+    del e
+    back = again(out)
+    inner = back._children[0]._children[0]
+    leaf = inner._children[0]
+    assert (back._op, inner.label, inner.note) == ("renamed", "e", {"any": ("thing",)})
+    assert (leaf.m, leaf.v) == (0.25, [1, 2]) and leaf.v is not a.v
+    gc.collect()
+    assert back._children[0]._children[0].label == "e"
+
+
+@each_way
+def test_attributes_may_speak_of_values(again):
+    a = Value(1.0)
+    y = a * 2
+    a.above, y.me, y.others = y, y, [a, y]
+    back = again(y)
+    leaf = back._children[0]
+    assert back.me is back and back.others[0] is leaf and back.others[1] is back
+    assert leaf.above is back
+    leaf, back = again([a, y])
+    assert leaf.above is back and back._children[0] is leaf
+    del y.me, y.others, a.above
+
+
+@each_way
+def test_subclasses_keep_class_attributes_and_slots(again):
+    p, n, s = Coloured(2.0), Named("n", 3.0), Slotted(4.0)
+    p.colour, s.m = "red", 0.5
+    inner = Named("inner", 9.0, (p, n))
+    out = (p * n + s * inner).tanh()
+    expected = [("Coloured", "red"), ("Named", "n"), ("Slotted", 0.5), ("Named", "inner")]
+    del p, n, s, inner
+    gc.collect()
+    back = again(out)
+    left, right = back._children[0]._children
+    found = [*left._children, *right._children]
+    names = [
+        (v, next(getattr(v, x) for x in ("colour", "name", "m") if hasattr(v, x))) for v in found
+    ]
+    assert [(type(v).__name__, x) for v, x in names] == expected
+    assert found[3]._children == tuple(found[:2]) and found[3]._op == "named"
+    assert not hasattr(found[2], "v")
+
+
+@each_way
+def test_a_subclass_may_have_its_own_way(again):
+    v, r = Stateful(1.0), Reduced(1.0)
+    v.secret = 1
+    out = v * r
+    back = again([v, out])
+    assert back[0].secret == 2 and back[1]._children[0] is back[0]
+    assert type(again(r)) is Reduced and again(r).data == 2.0
+
+
+# ---- closures -----------------------------------------------------------------------------------
+
+
+def pass_nothing():
+    pass
+
+
+class Squared:
+    """A closure that can be copied: an object that knows its Values."""
+
+    def __init__(self, x: Value) -> None:
+        self.x, self.out = x, Value(x.data**2, (x,), "square")
+        self.out._backward = self.push
+
+    def push(self) -> None:
+        self.x.grad += 2.0 * self.x.data * self.out.grad
+
+
+def closure_of_cells(x: Value) -> Value:
+    out = Value(x.data**2, (x,), "square")
+
+    def _backward():
+        x.grad += 2.0 * x.data * out.grad
+
+    out._backward = _backward
+    return out
+
+
+def closure_of_defaults(x: Value) -> Value:
+    out = Value(x.data**2, (x,), "square")
+    out._backward = lambda x=x, out=out: setattr(x, "grad", 2.0 * x.data * out.grad)
+    return out
+
+
+@each_kind
+@pytest.mark.parametrize("make", [closure_of_cells, closure_of_defaults])
+@pytest.mark.parametrize("above", [lambda y: y, lambda y: y * 2, lambda y: [y.tanh(), 1]])
+def test_closures_that_hold_values_are_refused(start, again, make, above):
+    x = Value(3.0)
+    graph = above(make(x))
+    with pytest.raises(TypeError, match=r"has a _backward closure, .*pygradc\.op"):
+        again(graph)
+    del graph
+    gc.collect()
+    assert live_nodes() - start == 1
+
+
+@each_way
+def test_bound_methods_and_plain_functions_are_copied(again):
+    x = Value(3.0)
+    out = Squared(x).out * 2
+    leaf, back = again([x, out])
+    back.backward()
+    assert leaf.grad == 12.0 and x.grad == 0.0
+    plain = Value(1.0, (x,), "op")
+    plain._backward = pass_nothing
+    assert again(plain * 2)._children[0]._backward is pass_nothing
+
+
+def test_what_pickle_cannot_do_it_says_itself():
+    v = Value(1.0)
+    v.lock = __import__("threading").Lock()
+    for value in (v, v * 2):
+        with pytest.raises(TypeError, match="lock"):
+            pickle.dumps(value)
+    y = Value(1.0) * 2
+    y._backward = lambda: None
+    with pytest.raises((pickle.PicklingError, AttributeError)):
+        pickle.dumps(y)
+
+
+def test_a_recorded_functions_values_are_refused():
+    w = Value(2.0)
+
+    @pygradc.compile
+    def f(x):
+        y = w * x
+        for call in (copy.copy, copy.deepcopy, pickle.dumps):
+            for value in (x, y, y.tanh()):
+                with pytest.raises(pygradc.TraceError):
+                    call(value)
+        assert copy.deepcopy(w).data == 2.0
+        return y
+
+    assert f(3.0).data == 6.0
+
+
+# ---- modules, optimisers, programs --------------------------------------------------------------
+
+
+@each_way
+def test_a_module_comes_back_with_its_parameters(again):
+    model = nn.MLP(3, [4, 1], activation="relu", output_activation="linear")
+    model.layers[0].neurons[0].w[1].label = "w1"
+    back = again(model)
+    assert repr(back) == repr(model)
+    assert [p.data for p in back.parameters()] == [p.data for p in model.parameters()]
+    assert back.layers[0].neurons[0].w[1].label == "w1"
+    x = [0.1, -0.2, 0.3]
+    assert back(x).data == model(x).data
+    back.parameters()[0].data = 9.0
+    assert model.parameters()[0].data != 9.0
+
+
+@each_way
+@pytest.mark.parametrize(
+    "optimizer",
+    [
+        lambda p: optim.SGD(p, lr=0.1),
+        lambda p: optim.SGD(p, lr=0.1, momentum=0.9, weight_decay=0.01),
+        lambda p: optim.Adam(p, lr=0.01, weight_decay=0.1, decoupled=True),
+    ],
+)
+def test_training_goes_on_from_a_copy_as_if_nothing_had_been(again, optimizer):
+    def steps(model, optimizer, count):
+        for _ in range(count):
+            loss = sum((model([x, 1.0 - x]) - x) ** 2 for x in (0.1, 0.5, 0.9))
+            optimizer.zero_grad()
+            loss.backward()
+            optimizer.step()
+        return [p.data for p in model.parameters()], [p.grad for p in model.parameters()]
+
+    random.seed(1)
+    model = nn.MLP(2, [3, 1])
+    opt = optimizer(model.parameters())
+    steps(model, opt, 5)
+    back = again({"model": model, "optimizer": opt})
+    assert all(p is q for p, q in zip(back["model"].parameters(), back["optimizer"].parameters))
+    assert steps(back["model"], back["optimizer"], 5) == steps(model, opt, 5)
+
+
+@each_way
+def test_programs_come_back_beside_values(again):
+    w = Value(2.0, label="w")
+    f = pygradc.compile(lambda x: (w * x).tanh())
+    out = f(0.5)
+    back, leaf, program = again([out, w, f.programs[0]])
+    assert back._children == (leaf,) and back.data == out.data == program(0.5).data
+    back.backward()
+    out.backward()
+    assert leaf.grad == w.grad
+
+
+def test_to_another_process_and_back():
+    code = """
+import pickle, sys
+loss, model = pickle.load(sys.stdin.buffer)
+loss.backward()
+sys.stdout.buffer.write(pickle.dumps((loss, model)))
+"""
+    random.seed(2)
+    model = nn.MLP(2, [3, 1])
+    loss = (model([0.3, -0.4]) - 1.0) ** 2
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        input=pickle.dumps((loss, model)),
+        capture_output=True,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        check=True,
+        timeout=120,
+    )
+    back, other = pickle.loads(done.stdout)
+    loss.backward()
+    assert back.data == loss.data
+    assert [p.grad for p in other.parameters()] == [p.grad for p in model.parameters()]
+
+
+# ---- size ---------------------------------------------------------------------------------------
+
+DEEP = """
+import copy, gc, json, pickle, sys, time
+from pygradc import Value, live_nodes
+
+start = live_nodes()
+x, one = Value(0.0), Value(1.0)
+for _ in range({count}):
+    x = x + one
+    {extra}
+times = [time.perf_counter()]
+def lap():
+    times.append(time.perf_counter())
+content = pickle.dumps(x); lap()
+y = pickle.loads(content); lap()
+z = copy.deepcopy(x); lap()
+nodes = live_nodes() - start
+z.backward()
+grads = [x.grad, y.grad, z.grad]
+datas = [x.data, y.data, z.data]
+labels = [v._children[0].label for v in (x, y, z)]
+del x, y, z; gc.collect()
+print(json.dumps(dict(size=len(content), nodes=nodes, grads=grads, datas=datas, labels=labels,
+                      left=live_nodes() - start,
+                      seconds=[b - a for a, b in zip(times, times[1:])])))
+"""
+
+
+@pytest.mark.parametrize(
+    "extra, count", [("", 1_000_000), ("x.label = 'v'", 200_000)], ids=["plain", "all labelled"]
+)
+def test_a_very_long_chain(extra, count):
+    env = {**os.environ, "PYTHONPATH": str(ROOT)}
+    command = [sys.executable, "-c", DEEP.format(extra=extra, count=count)]
+    done = subprocess.run(command, env=env, capture_output=True, text=True, timeout=600)
+    assert done.returncode == 0, done.stderr
+    seen = json.loads(done.stdout)
+    assert seen["datas"] == [count] * 3 and seen["grads"] == [0.0, 0.0, 1.0]
+    assert seen["labels"] == ["v" if extra else ""] * 3
+    assert seen["left"] == 1 and seen["nodes"] == 3 * (count + 1) + 3
+    if not extra:
+        assert seen["size"] < 20e6
+
+
+def test_a_chain_of_which_every_node_is_held():
+    values = [Value(0.0)]
+    for _ in range(20_000):
+        values.append(values[-1] + 1.0)
+    for again in (copy.deepcopy, with_protocol(4)):
+        for back in (again(values), again(values[::-1])[::-1]):
+            assert back[-1].data == 20_000.0
+            assert all(v._children[0] is w for v, w in zip(back[1:], back))
+    del back
+    gc.collect()
+    assert len(copying._parts) == 0
+
+
+def test_many_leaves_stay_cheap():
+    leaves = [Value(float(i)) for i in range(41)]
+    _ = [pygradc.sum(leaves) for _ in range(10)]  # what is built on them doesn't go along
+    assert len(pickle.dumps(leaves)) < 41 * 20 + 200
+    assert len(pickle.dumps(leaves[0] * leaves[1])) < 500
+
+
+# ---- bytes that are no graph --------------------------------------------------------------------
+
+
+def packed() -> tuple[bytes, tuple[Value, ...], list]:
+    """Five nodes, the second of which is made of the end, in that place twice."""
+    a = Value(2.0)
+    return Scalar._pack(Scalar._collect(Value(1.0, (a * 3 + a, a), "mine").tanh()))
+
+
+def test_what_was_packed_can_be_unpacked():
+    content, ends, tags = packed()
+    part = Scalar._unpack(content, ends, tuple(tags))
+    assert Scalar._value_at(part, 1)._children[0] is ends[0] and tags == ["mine"]
+    assert [Scalar._value_at(part, i)._op for i in range(5)] == ["", "*", "+", "mine", "tanh"]
+
+
+def test_any_bytes_give_an_error_or_a_graph(start):
+    content, ends, tags = packed()
+    dice = random.Random(7)
+    refused = 0
+    for _ in range(3000):
+        changed = bytearray(content[: dice.choice([len(content), dice.randrange(len(content))])])
+        for _ in range(dice.randrange(1, 4)):
+            if changed:
+                changed[dice.randrange(len(changed))] = dice.randrange(256)
+        try:
+            part = Scalar._unpack(changed, ends, tuple(tags))
+            value = Scalar._value_at(part, 0)
+            repr(value), value._op, value._local_grads, value._children
+        except (ValueError, IndexError):
+            refused += 1
+    assert 500 < refused < 3000
+    del part, value, ends
+    gc.collect()
+    assert live_nodes() == start
+
+
+@pytest.mark.parametrize(
+    "arguments, error",
+    [
+        (lambda c, e, t: (c, (), t), ValueError),
+        (lambda c, e, t: (c, (*e, *e), t), ValueError),
+        (lambda c, e, t: (c, (1.0,), t), TypeError),
+        (lambda c, e, t: (c, list(e), t), TypeError),
+        (lambda c, e, t: (c, e, ()), ValueError),
+        (lambda c, e, t: (c, e, (3,)), ValueError),
+        (lambda c, e, t: (c, e, ((1, 2, 3, 4, 5),)), ValueError),
+        (lambda c, e, t: (None, e, t), TypeError),
+        (lambda c, e, t: (b"", e, t), ValueError),
+        (lambda c, e, t: (c + b"x", e, t), ValueError),
+    ],
+)
+def test_wrong_company_of_the_bytes_is_refused(start, arguments, error):
+    content, ends, tags = packed()
+    with pytest.raises(error):
+        Scalar._unpack(*arguments(content, ends, tuple(tags)))
+    del ends
+    gc.collect()
+    assert live_nodes() == start
+
+
+def test_places_and_classes_are_checked():
+    content, ends, tags = packed()
+    part = Scalar._unpack(content, ends, tuple(tags))
+    for place in (-1, 5, 10**9):
+        with pytest.raises(IndexError, match="has no place"):
+            Scalar._value_at(part, place)
+    with pytest.raises(OverflowError):
+        Scalar._value_at(part, 10**30)
+    for call in (Scalar._value_at, Scalar._embody):
+        with pytest.raises((TypeError, ValueError)):
+            call(object(), 0, *([Coloured] if call is Scalar._embody else []))
+    for kind in (int, Value, Scalar):
+        with pytest.raises(TypeError, match="no subclass of Value"):
+            Scalar._embody(part, 0, kind)
+    assert type(Scalar._embody(part, 0, Coloured)) is Coloured
+    holder = Scalar._value_at(part, 1)
+    with pytest.raises(ValueError, match="a node is a Value already"):
+        Scalar._embody(part, 1, Coloured)
+    assert holder is Scalar._value_at(part, 1)
+    for odd in (3, None, "x"):
+        for call in (Scalar._place, Scalar._collect, Scalar._dict):
+            with pytest.raises(TypeError, match="expected a Value"):
+                call(odd)
+
+
+def test_a_pickle_that_was_cut_is_an_error():
+    content = pickle.dumps(graph()[1])
+    for end in range(0, len(content) - 1, 7):
+        with pytest.raises((pickle.UnpicklingError, EOFError, ValueError, IndexError)):
+            pickle.loads(content[:end])

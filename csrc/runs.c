@@ -110,15 +110,42 @@ pg_status pg_pass_layers(pg_tape *tape) {
 
 /* ---- Program --------------------------------------------------------------------------------- */
 
-/* Can it be in a layer: are its right slots each there once? `reader` says who read a slot last. */
-static bool is_fit(const pg_program *p, uint32_t *reader, uint32_t number) {
+/* Who read a slot last, by the slot's hash. To a dot, what others left there is as good as nothing,
+ * so a table for the pairs of one serves all; a loaded program may have any number of slots. */
+typedef struct readers {
+    uint32_t *slot, *dot;
+    size_t size; /* a power of two */
+} readers;
+
+static bool is_first(readers *r, uint32_t slot, uint32_t dot) {
+    size_t at = (slot * (uint64_t)0x9e3779b97f4a7c15u >> 32) & (r->size - 1);
+    for (; r->dot[at] == dot; at = (at + 1) & (r->size - 1))
+        if (r->slot[at] == slot) return false;
+    r->slot[at] = slot;
+    r->dot[at] = dot;
+    return true;
+}
+
+static pg_status new_readers(readers *readers_ret, const pg_program *p) {
+    size_t size = 64;
+    for (size_t i = 0; i < p->length; i++)
+        while (p->code[i].op == PG_OP_DOT && size < 2 * (size_t)p->code[i].count) size *= 2;
+    uint32_t *cells = pg_realloc(NULL, 2 * size, sizeof *cells);
+    if (cells == NULL) return PG_ERR_NOMEM;
+    memset(cells, 0xff, 2 * size * sizeof *cells); /* nobody */
+    *readers_ret = (readers){cells, cells + size, size};
+    return PG_OK;
+}
+
+/* Can it be in a layer: are its right slots each there once, and none an import, whose gradient is
+ * a sum over the rows? */
+static bool is_fit(const pg_program *p, readers *r, uint32_t number) {
     const pg_instr *dot = &p->code[number];
     if (!(dot->shape & PG_DOT_WEIGHTED)) return false;
     if ((dot->shape & PG_DOT_STARTS) && !(dot->shape & PG_DOT_UNIFORM_START)) return false;
     for (uint32_t i = 0; i < dot->count; i++) {
         const uint32_t slot = p->pairs[dot->first + i].right;
-        if (reader[slot] == number) return false;
-        reader[slot] = number;
+        if (pg_import_of(p, slot) != PG_NO_VALUE || !is_first(r, slot, number)) return false;
     }
     return true;
 }
@@ -138,18 +165,17 @@ static bool are_neighbours(const pg_instr *x, const pg_instr *y, uint32_t run) {
 }
 
 pg_status pg_mark_runs(pg_program *p) {
-    uint32_t *reader = pg_realloc(NULL, p->row_slots, sizeof *reader);
-    if (reader == NULL) return PG_ERR_NOMEM;
-    memset(reader, 0xff, p->row_slots * sizeof *reader); /* nobody */
+    readers r;
+    if (new_readers(&r, p) != PG_OK) return PG_ERR_NOMEM;
     for (uint32_t i = (uint32_t)p->length; i-- > 0;) {
         pg_instr *x = &p->code[i], *y = x + 1;
         x->run = 1;
         if (i + 1 == p->uniform_length || i + 1 == p->length || x->op != y->op) continue;
         const bool joined = x->op != PG_OP_DOT ? are_neighbours(x, y, y->run)
-                                               : is_fit(p, reader, i) && same_layer(p, x, y);
+                                               : is_fit(p, &r, i) && same_layer(p, x, y);
         if (joined) x->run = y->run + 1;
     }
-    pg_free(reader);
+    pg_free(r.slot);
     return PG_OK;
 }
 

@@ -7,6 +7,7 @@
  *   test_failure.c  allocations that fail, ids and ops that don't exist
  *   test_record.c   what a trace becomes: parameters, passes, code
  *   test_replay.c   are replays what ordinary nodes give, bit for bit, however rows are cut
+ *   test_runs.c     what runs as one: layers, neighbours; and that no bit comes of it
  *   test_save.c     programs to bytes and back, and bytes that are no program
  *   test_custom.c   custom ops, tags, local derivatives, nodes that are cut off, cleared gradients
  *   test_pack.c     graphs to bytes and back, part by part, and bytes that are no graph
@@ -23,8 +24,8 @@ bool check(bool ok, const char *expression, const char *file, int line) {
 
 int main(void) {
     const test_case *lists[] = {op_tests,      sweep_tests,  memory_tests, bulk_tests,
-                                failure_tests, record_tests, replay_tests, save_tests,
-                                custom_tests,  pack_tests};
+                                failure_tests, record_tests, replay_tests, runs_tests,
+                                save_tests,    custom_tests, pack_tests};
     int passed = 0, failed = 0;
     setvbuf(stdout, NULL, _IOLBF, BUFSIZ); /* nothing is lost when a sanitizer ends the program */
     for (size_t i = 0; i < LENGTH(lists); i++) {

@@ -6,11 +6,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum {
-    exact_passes = PG_PASS_FOLD | PG_PASS_HOIST | PG_PASS_FUSE,
-    all_passes = exact_passes | PG_PASS_SHARE | PG_PASS_POWERS
-};
-
 /* ---- a trace under way ---------------------------------------------------------------------- */
 
 /* Two parameters, and a trace with two inputs. The nodes that the test adds go with the graph. */
@@ -621,8 +616,7 @@ static void a_trace_leaves_the_graph_as_it_was(void) {
         extra[1] = binary(graph, PG_OP_ADD, ids[below(LENGTH(ids))], inputs[1]);
         extra[2] = binary(graph, PG_OP_ADD, extra[0], extra[1]);
         pg_program *program = NULL;
-        CHECK(pg_record(graph, &program, inputs, 2, extra, 3, (unsigned)below(all_passes + 1), 0) ==
-              PG_OK);
+        CHECK(pg_record(graph, &program, inputs, 2, extra, 3, some_of(all_passes), 0) == PG_OK);
         if (below(2)) pg_trace_end(graph); /* before the nodes go, or after */
         release_all(graph, extra, 3);
         release_all(graph, inputs, 2);

@@ -25,6 +25,8 @@ double uniform(double lo, double hi) {
     return lo + (hi - lo) * ((double)(random_bits() >> 11) * 0x1p-53);
 }
 
+unsigned some_of(unsigned flags) { return (unsigned)random_bits() & flags; }
+
 bool same_bits(double a, double b) { return memcmp(&a, &b, sizeof a) == 0; }
 
 bool same_number(double a, double b) { return same_bits(a, b) || (isnan(a) && isnan(b)); }
@@ -264,18 +266,30 @@ static double bound(const recipe *r, const line *it) {
     }
 }
 
-static uint32_t add_line(recipe *r, line it) {
+recipe recipe_new(size_t inputs, size_t params) {
+    return (recipe){.inputs = inputs, .params = params};
+}
+
+/* Room doubles where it is used up: at 16 lines, 32, 64 ... */
+uint32_t recipe_add(recipe *r, line it) {
+    const size_t count = r->count;
+    if (count == 0 || (count >= 16 && (count & (count - 1)) == 0)) {
+        line *lines = must_alloc(count == 0 ? 16 : 2 * count, sizeof *lines);
+        if (count > 0) memcpy(lines, r->lines, count * sizeof *lines);
+        free(r->lines);
+        r->lines = lines;
+    }
     it.most = bound(r, &it);
     r->lines[r->count++] = it;
     return values_of(r) - 1;
 }
 
 static uint32_t add_op(recipe *r, int op, uint32_t a, uint32_t b) {
-    return add_line(r, (line){.op = op, .a = a, .b = b});
+    return recipe_add(r, (line){.op = op, .a = a, .b = b});
 }
 
 static uint32_t add_constant(recipe *r, double value) {
-    return add_line(r, (line){.op = PG_OP_LEAF, .number = value});
+    return recipe_add(r, (line){.op = PG_OP_LEAF, .number = value});
 }
 
 /* Any value that isn't large; half the time one of the last. */
@@ -293,7 +307,7 @@ static uint32_t add_any_op(recipe *r, int op) {
     line it = {.op = op, .a = any_value(r)};
     it.b = any_value(r);
     it.number = powers[below(LENGTH(powers))];
-    return add_line(r, it);
+    return recipe_add(r, it);
 }
 
 /* Within (0.5, 1.5). */
@@ -317,7 +331,7 @@ static uint32_t add_select(recipe *r) {
     it.left = any_value(r);
     it.right = any_value(r);
     it.compare = (int)below(PG_COMPARE_COUNT);
-    return add_line(r, it);
+    return recipe_add(r, it);
 }
 
 static uint32_t add_custom(recipe *r) {
@@ -325,7 +339,7 @@ static uint32_t add_custom(recipe *r) {
     it.b = any_value(r);
     it.left = below(3) ? any_value(r) : it.b;
     it.right = any_value(r);
-    return add_line(r, it);
+    return recipe_add(r, it);
 }
 
 /* The same, where no value is an error. */
@@ -337,7 +351,7 @@ static uint32_t add_safe_op(recipe *r, int op) {
     line again = *it;
     r->count--;
     again.a = add_positive(r);
-    return add_line(r, again);
+    return recipe_add(r, again);
 }
 
 static void add_lines(recipe *r) {
@@ -345,7 +359,7 @@ static void add_lines(recipe *r) {
     const size_t kind = below(13);
     uint32_t value = 0;
     if (kind == 0) add_constant(r, constants[below(LENGTH(constants))]);
-    else if (kind == 1) add_line(r, (line){.op = PG_OP_DETACH, .a = any_value(r)});
+    else if (kind == 1) recipe_add(r, (line){.op = PG_OP_DETACH, .a = any_value(r)});
     else if (kind == 2) add_select(r);
     else if (kind == 12) add_custom(r);
     else if (kind < 5) value = add_chain(r);
@@ -369,36 +383,31 @@ static void add_up_the_rest(recipe *r) {
     free(used);
 }
 
-static recipe new_recipe(size_t inputs, size_t params, size_t count, size_t outputs) {
-    enum { most_at_once = 16 };
-    recipe r = {.inputs = inputs, .params = params, .outputs = outputs};
-    r.lines = must_alloc(2 * (count + most_at_once) + inputs + params, sizeof *r.lines);
-    return r;
-}
+void recipe_end(recipe *r, uint32_t value) { r->ends[r->outputs++] = value; }
 
-static void choose_ends(recipe *r) {
-    for (size_t i = 0; i < r->outputs; i++)
-        r->ends[i] = i == 0 || below(4) ? values_of(r) - 1 - (uint32_t)i : any_value(r);
+static void choose_ends(recipe *r, size_t outputs) {
+    for (uint32_t i = 0; i < outputs; i++)
+        recipe_end(r, i == 0 || below(4) ? values_of(r) - 1 - i : any_value(r));
 }
 
 recipe random_recipe(size_t inputs, size_t params, size_t count, size_t outputs) {
-    recipe r = new_recipe(inputs, params, count, outputs);
+    recipe r = recipe_new(inputs, params);
     if (inputs + params == 0) add_constant(&r, 1.5);
     while (r.count < count || values_of(&r) <= outputs) add_lines(&r);
     if (below(2)) add_up_the_rest(&r);
-    choose_ends(&r);
+    choose_ends(&r, outputs);
     return r;
 }
 
 recipe reckless_recipe(size_t inputs, size_t count, size_t outputs) {
-    recipe r = new_recipe(inputs, 0, count, outputs);
+    recipe r = recipe_new(inputs, 0);
     while (r.count < count) {
         const int op = (int)below((size_t)pg_op_count() + 1);
         if (op == 0) add_select(&r);
         else add_any_op(&r, op);
         r.lines[r.count - 1].most = 0.0; /* who cares */
     }
-    choose_ends(&r);
+    choose_ends(&r, outputs);
     return r;
 }
 

@@ -19,7 +19,7 @@ typedef struct test_case {
 
 /* One list a file, ended by a row of zeros. */
 extern const test_case op_tests[], sweep_tests[], memory_tests[], bulk_tests[], failure_tests[],
-    record_tests[], replay_tests[], save_tests[], custom_tests[], pack_tests[];
+    record_tests[], replay_tests[], runs_tests[], save_tests[], custom_tests[], pack_tests[];
 
 #define TEST(function) {#function, function}
 #define LENGTH(array) (sizeof(array) / sizeof((array)[0]))
@@ -37,6 +37,7 @@ void seed(uint64_t start);
 uint64_t random_bits(void);
 size_t below(size_t n);
 double uniform(double lo, double hi);
+unsigned some_of(unsigned flags);
 
 /* As malloc and free, but never NULL: a test without memory is over. */
 void *must_alloc(size_t count, size_t size);
@@ -78,6 +79,12 @@ double *reference_gradients(const pg_graph *graph, pg_node_id root);
 
 /* ---- functions to record ------------------------------------------------------------------ */
 
+enum {
+    both = PG_WRT_PARAMS | PG_WRT_INPUTS,
+    exact_passes = PG_PASS_FOLD | PG_PASS_HOIST | PG_PASS_FUSE | PG_PASS_LAYERS,
+    all_passes = exact_passes | PG_PASS_SHARE | PG_PASS_POWERS /* every number up to this one */
+};
+
 /* One line of a function: op(a, b), where a and b are values that come before it. */
 typedef struct line {
     int op; /* a row of ops.def; PG_OP_LEAF, a constant; PG_OP_SELECT, PG_OP_DETACH, PG_OP_CUSTOM */
@@ -98,6 +105,10 @@ typedef struct recipe {
     uint32_t ends[MOST_OUTPUTS]; /* the values that are outputs */
 } recipe;
 
+/* By hand: no lines yet; one more, and the value that it is; one output more. */
+recipe recipe_new(size_t inputs, size_t params);
+uint32_t recipe_add(recipe *r, line it);
+void recipe_end(recipe *r, uint32_t value);
 /* count lines or more, of all ops, diamonds and chains of multiply-add among them; the outputs need
  * some of them, or all. For inputs and parameters within (-2, 2) no op and no derivative is an
  * error. recipe_free when done. */

@@ -93,30 +93,44 @@ static PyObject *get_prev(PyObject *self, void *unused) {
     return set;
 }
 
-/* What was given by number, or what the op's row says. A leaf, and a node that has children but no
- * derivatives, have none. */
-static PyObject *get_local_grads(PyObject *self, void *unused) {
-    (void)unused;
-    if (scalar_may_read(self, "._local_grads") < 0) return NULL;
-    pg_node_id id = ((scalar *)self)->id;
-    const double *locals = pg_node_locals(scalar_global.graph, id);
-    double slopes[2];
-    if (pg_op_describe(scalar_node((scalar *)self)->op) != NULL) {
+/* What was given by number, what the op's row says, or what a custom op's rule does: into `slopes`,
+ * if there are two at most, or where the node has them. NULL with an exception set, or not: a leaf,
+ * and a node that has children but no derivatives, have none. */
+static const double *slopes_of(pg_node_id id, double slopes[2]) {
+    const pg_node *node = &scalar_global.graph->nodes[id];
+    if (pg_op_describe(node->op) != NULL) {
         pg_status status = pg_node_slopes(scalar_global.graph, slopes, id);
-        if (status != PG_OK) return scalar_raise(status);
-        locals = slopes;
+        if (status != PG_OK) scalar_raise(status);
+        return status == PG_OK ? slopes : NULL;
     }
-    const pg_node *node = scalar_node((scalar *)self);
     if (node->op == PG_OP_WIDE && node->of.wide->kind == PG_WIDE_CUSTOM &&
         scalar_custom_slopes(node->of.wide->tag, id) < 0)
         return NULL;
-    size_t count = locals != NULL ? pg_node_arity(scalar_global.graph, id) : 0;
+    return pg_node_locals(scalar_global.graph, id);
+}
+
+static PyObject *tuple_of(const double *numbers, size_t count) {
     PyObject *result = PyTuple_New((Py_ssize_t)count);
     for (size_t i = 0; result != NULL && i < count; i++) {
-        PyObject *number = PyFloat_FromDouble(locals[i]);
+        PyObject *number = PyFloat_FromDouble(numbers[i]);
         if (number == NULL) Py_CLEAR(result);
         else PyTuple_SET_ITEM(result, (Py_ssize_t)i, number);
     }
+    return result;
+}
+
+/* A rule is anybody's code: the node is held while it runs. */
+static PyObject *get_local_grads(PyObject *self, void *unused) {
+    (void)unused;
+    if (scalar_may_read(self, "._local_grads") < 0) return NULL;
+    const pg_node_id id = ((scalar *)self)->id;
+    pg_status status = pg_graph_retain(scalar_global.graph, id);
+    if (status != PG_OK) return scalar_raise(status);
+    double few[2];
+    const double *slopes = slopes_of(id, few);
+    size_t count = slopes != NULL ? pg_node_arity(scalar_global.graph, id) : 0;
+    PyObject *result = PyErr_Occurred() ? NULL : tuple_of(slopes, count);
+    scalar_release_node(id);
     return result;
 }
 

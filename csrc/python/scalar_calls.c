@@ -96,7 +96,7 @@ typedef struct layer_call {
     pg_operand *weights, *biases, *inputs; /* one block */
     pg_node_id *ids;
     int *activations;
-    int plain_only; /* fail, without an exception, at a foreign number */
+    int plain_only; /* fail, without an exception, where other code would have to run */
 } layer_call;
 
 static int layer_allocate(layer_call *layer) {
@@ -132,6 +132,7 @@ static inline int layer_operand(const layer_call *layer, PyObject *object, pg_op
 
 /* One neuron's weights and bias into row `row`. */
 static int layer_gather_row(layer_call *layer, size_t row, PyObject *weights, PyObject *bias) {
+    if (layer->plain_only && !PyList_Check(weights) && !PyTuple_Check(weights)) return -1;
     PyObject *fast = PySequence_Fast(weights, "a neuron's weights must be a sequence");
     if (fast == NULL) return -1;
     size_t count = (size_t)PySequence_Fast_GET_SIZE(fast);
@@ -222,7 +223,7 @@ static int layer_is_native(const layer_call *layer) {
 }
 
 /* Inputs are held by their tuple; weights lie in the users' lists. As long as all are plain no code
- * can run that changes those; at the first foreign number, begin again with copies. */
+ * can run that changes those; at the first foreign number or sequence, begin again with copies. */
 static PyObject *layer_of(PyObject *neurons, PyObject *inputs) {
     layer_call layer = {.plain_only = 1};
     layer.rows = (size_t)PyTuple_GET_SIZE(neurons);

@@ -18,7 +18,8 @@ static scalar *free_objects = NULL;
 static int free_object_count = 0;
 enum { most_free_objects = 1 << 20 }; /* 64 MiB; the arena keeps what it once needed, too */
 
-static PyObject *new_object(pg_node_id id) {
+/* An object that stands for no node yet. May run the garbage collector, and so anybody's code. */
+static inline scalar *blank_object(void) {
     scalar *self = free_objects;
     if (PG_LIKELY(self != NULL)) {
         free_objects = (scalar *)self->dict;
@@ -31,15 +32,33 @@ static PyObject *new_object(pg_node_id id) {
         self->weakrefs = NULL;
     }
     self->dict = NULL;
+    return self;
+}
+
+/* Back to the free list, or to Python. */
+static inline void give_back_object(scalar *self) {
+    if (PG_LIKELY(free_object_count < most_free_objects)) {
+        self->dict = (PyObject *)free_objects;
+        free_objects = self;
+        free_object_count++;
+    } else {
+        PyObject_GC_Del(self);
+        Py_DECREF(scalar_global.value);
+    }
+}
+
+/* Let this object, and the reference to the node that it owns, stand for the node. */
+static inline PyObject *stand_for(scalar *self, pg_node_id id) {
     self->id = id;
     *scalar_owner(self) = self;
     return (PyObject *)self;
 }
 
 PyObject *scalar_adopt_node(pg_node_id id) {
-    PyObject *self = new_object(id);
-    if (PG_UNLIKELY(self == NULL)) scalar_release_node(id);
-    return self;
+    scalar *self = blank_object();
+    if (PG_LIKELY(self != NULL)) return stand_for(self, id);
+    scalar_release_node(id);
+    return NULL;
 }
 
 PyObject *scalar_new_leaf(double data) {
@@ -49,20 +68,26 @@ PyObject *scalar_new_leaf(double data) {
     return status == PG_OK ? scalar_adopt_node(id) : scalar_raise(status);
 }
 
-PyObject *scalar_of_node(pg_node_id id) {
+/* The object that a node has already. */
+static PyObject *standing_for(pg_node_id id) {
     pg_node *node = &scalar_global.graph->nodes[id];
     PyObject *owner = scalar_global.graph->owners[id];
-    if (owner == NULL) {
-        PyObject *self = new_object(id);
-        if (self != NULL) scalar_global.graph->nodes[id].refs++;
-        return self;
+    if (!(node->flags & PG_FLAG_KEPT)) return Py_NewRef(owner);
+    node->flags &= (uint8_t)~PG_FLAG_KEPT; /* the node's reference becomes the caller's */
+    node->refs++;
+    return owner;
+}
+
+PyObject *scalar_of_node(pg_node_id id) {
+    if (scalar_global.graph->owners[id] != NULL) return standing_for(id);
+    scalar *self = blank_object();
+    if (self == NULL) return NULL;
+    if (scalar_global.graph->owners[id] != NULL) { /* somebody has asked meanwhile */
+        give_back_object(self);
+        return standing_for(id);
     }
-    if (node->flags & PG_FLAG_KEPT) { /* the node's reference becomes the caller's */
-        node->flags &= (uint8_t)~PG_FLAG_KEPT;
-        node->refs++;
-        return owner;
-    }
-    return Py_NewRef(owner);
+    scalar_global.graph->nodes[id].refs++;
+    return stand_for(self, id);
 }
 
 /* Objects that the graph's hooks took note of, each with a reference; see scalar_settle. */
@@ -205,8 +230,8 @@ static void dealloc_adorned(scalar *self) {
         return;
     }
     PyObject_GC_UnTrack(object);
+    if (self->id != 0) *scalar_owner(self) = NULL; /* whoever asks from now on gets another one */
     if (self->weakrefs != NULL) PyObject_ClearWeakRefs(object);
-    if (self->id != 0) *scalar_owner(self) = NULL;
     if (type != scalar_global.value) clear_declared_slots(object);
     if (self->dict != NULL) {
         scalar_global.adorned--;
@@ -229,14 +254,7 @@ static void scalar_dealloc(PyObject *object) {
     }
     pg_node_id id = self->id;
     *scalar_owner(self) = NULL;
-    if (PG_LIKELY(free_object_count < most_free_objects)) {
-        self->dict = (PyObject *)free_objects;
-        free_objects = self;
-        free_object_count++;
-    } else {
-        PyObject_GC_Del(object);
-        Py_DECREF(scalar_global.value);
-    }
+    give_back_object(self);
     scalar_release_node(id);
 }
 

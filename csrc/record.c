@@ -141,26 +141,33 @@ static pg_node_id next_child(walker *walk) {
     return 0;
 }
 
+static bool is_input(const pg_node *node) { return (node->flags & PG_FLAG_INPUT) != 0; }
+
+/* Come to the children of a node: 1 if one of them is an input, 0, or -1 without memory. Those that
+ * don't end the walk are pushed. */
+static int look_at_children(walker *walk, pg_node_id id, uint16_t mark) {
+    size_t count;
+    const pg_node_id *held = pg_holds(&walk->graph->nodes[id], &count);
+    for (size_t i = 0; i < count; i++) {
+        pg_node *child = &walk->graph->nodes[held[i]];
+        if (child->mark == mark) continue;
+        child->mark = mark;
+        if (is_end(child) && is_input(child)) return 1;
+        if (!is_end(child) && push(walk, held[i]) != PG_OK) return -1;
+    }
+    return 0;
+}
+
 int pg_trace_depends(pg_graph *graph, pg_node_id id) {
     const pg_node *node = &graph->nodes[id];
-    if (is_end(node)) return (node->flags & PG_FLAG_INPUT) != 0;
-    walker walk;
-    int found = 0;
-    pg_status status = walker_begin(&walk, graph);
-    if (status == PG_OK) status = push(&walk, id);
-    while (status == PG_OK && walk.depth > 0 && !found) {
-        pg_node_id child = next_child(&walk);
-        if (child == 0) {
-            walk.depth--;
-            continue;
-        }
-        walk.value_of[child] = 1;
-        node = &graph->nodes[child];
-        if (!is_end(node)) status = push(&walk, child);
-        else found = (node->flags & PG_FLAG_INPUT) != 0;
-    }
-    walker_end(&walk);
-    return status != PG_OK ? -1 : found;
+    if (is_end(node)) return is_input(node);
+    walker walk = {.graph = graph};
+    const uint16_t mark = pg_walk_mark(graph);
+    int found = push(&walk, id) == PG_OK ? 0 : -1;
+    while (found == 0 && walk.depth > 0)
+        found = look_at_children(&walk, walk.stack[--walk.depth].id, mark);
+    pg_free(walk.stack);
+    return found;
 }
 
 /* ---- Nodes to values ------------------------------------------------------------------------- */

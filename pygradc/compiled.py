@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import functools
 import itertools
-import threading
 from collections.abc import Callable, Iterable
 from concurrent.futures import Executor
 from typing import Any
@@ -57,7 +56,6 @@ class Compiled:
         self._programs: dict[Any, Program] = {}
         self._recent: list[Program] = []  # those without static arguments, the last used first
         self._clock = itertools.count(1)
-        self._lock = threading.RLock()
 
     def __call__(self, *args: Any, **static: Any) -> Any:
         """Replay for one row; record first, if the structure of args or `static` is new.
@@ -131,7 +129,7 @@ class Compiled:
     @property
     def programs(self) -> tuple[Program, ...]:
         """One a structure of arguments, the least recently used first."""
-        return tuple(sorted(self._programs.values(), key=_when_used))
+        return tuple(sorted(list(self._programs.values()), key=_when_used))
 
     def parameters(self) -> list[Value]:
         """The captured Values of all programs, each once."""
@@ -159,7 +157,7 @@ class Compiled:
     def _program_anew(
         self, key: Any, structure: structures.Structure, static: dict[str, Any]
     ) -> Program:
-        with self._lock:
+        with tracing.lock():
             program = self._programs.get(key)  # another thread may have been faster
             if program is None:
                 program = self._record(structure, static)
@@ -178,7 +176,7 @@ class Compiled:
             self._recent = [program, *(p for p in self._recent if p is not program)]
 
     def _record(self, structure: structures.Structure, static: dict[str, Any]) -> Program:
-        with tracing.trace():
+        def body() -> tuple[int, tuple[Value, ...], structures.Structure]:
             count = structures.count_leaves(structure)
             inputs = [Scalar._trace_input() for _ in range(count)]
             args = structures.put_together(structure, iter(inputs))
@@ -188,7 +186,9 @@ class Compiled:
             if not leaves:
                 raise TypeError(f"a recorded function must return Values, got {result!r}")
             ends = [leaf if isinstance(leaf, Value) else Value(leaf) for leaf in leaves]
-            address, params = Scalar._record(inputs, ends, self._passes, self._fast)
+            return (*Scalar._record(inputs, ends, self._passes, self._fast), outputs)
+
+        address, params, outputs = tracing.trace(body)
         handle = ffi.gc(ffi.cast("pg_program *", address), lib.pg_program_free)
         name = getattr(self._function, "__name__", "function")
         return Program(handle, params, structure, outputs, self._errors, name)
@@ -199,8 +199,8 @@ class Compiled:
             return self
         method = self._function.__get__(instance, owner)
         bound = Compiled(method, self._fast, self._errors, self._passes, self._max_programs)
-        instance.__dict__[self._attribute] = bound  # is found there from now on
-        return bound
+        kept: Compiled = instance.__dict__.setdefault(self._attribute, bound)
+        return kept  # is found there from now on
 
     def __set_name__(self, owner: Any, name: str) -> None:
         self._attribute = name

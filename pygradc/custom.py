@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager
 from typing import Any, Union, overload
 
 from pygradc import tracing
@@ -52,11 +52,16 @@ class Op:
     def _examine(self, count: int) -> _Rule:
         if count == 0:
             raise TypeError(f"op {self.name!r} needs at least one operand")
-        with nullcontext() if tracing.tracing() else tracing.trace():
+        def body() -> None:
             try:
                 self._trace(tuple(Scalar._trace_input() for _ in range(count)))
             except Exception as reason:
                 self._reasons[count] = str(reason) or type(reason).__name__
+
+        if tracing.tracing():
+            body()
+        else:
+            tracing.trace(body)
         symbolic = count not in self._reasons
         rule = (self, self.name, self._forward, self._derivatives, symbolic)
         return self._rules.setdefault(count, rule)

@@ -8,7 +8,7 @@ from __future__ import annotations
 import functools
 import inspect
 from collections.abc import Callable
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from pygradc._scalar import Scalar
 from pygradc.value import Value
@@ -37,11 +37,11 @@ class no_grad:
 
     __slots__ = ()
 
-    def __enter__(self) -> None:
-        Scalar._no_grad(1)
+    if TYPE_CHECKING:  # of C, so that Ctrl-C can't leave a thread in a block that has ended
 
-    def __exit__(self, *error: object) -> None:
-        Scalar._no_grad(-1)
+        def __enter__(self) -> None: ...
+
+        def __exit__(self, *error: object) -> None: ...
 
     def __call__(self, function: F) -> F:
         if inspect.isgeneratorfunction(function) or inspect.iscoroutinefunction(function):
@@ -55,6 +55,9 @@ class no_grad:
                 return function(*args, **kwargs)
 
         return without_graph  # type: ignore[return-value]
+
+
+Scalar._adopt_no_grad(no_grad)
 
 
 def clear_grads(root: Value) -> None:

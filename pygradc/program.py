@@ -9,7 +9,6 @@ Source: csrc/record.c, passes.c, program.c, reverse.c, replay.c.
 from __future__ import annotations
 
 import os
-import threading
 from concurrent.futures import Executor
 from typing import Any, NoReturn
 
@@ -55,7 +54,6 @@ class Program:
         self._name = name
         self._idle: list[Workspace] = []
         self._reverses: dict[int, Reverse] = {}
-        self._lock = threading.Lock()
         self._short: Any = None
         self._used = 0  # when its compiled function last chose it
         self._set_level(-1)
@@ -352,10 +350,9 @@ class Program:
     def _reverse(self, wrt: int) -> Reverse:
         reverse = self._reverses.get(wrt)
         if reverse is None:
-            with self._lock:
-                reverse = self._reverses.setdefault(wrt, Reverse(self, wrt))
-                if self._short is not None:
-                    Scalar._replay_back(self._short, wrt, reverse.address)
+            reverse = self._reverses.setdefault(wrt, Reverse(self, wrt))  # or another thread's
+            if self._short is not None:
+                Scalar._replay_back(self._short, wrt, reverse.address)
         return reverse
 
     def _sum(self, ws: Workspace, scale: float) -> None:

@@ -3,7 +3,8 @@
 While a trace is under way, a Value that depends on an input has no number: asking for it would
 freeze one row's answer into the program. Comparisons give a `Condition`, for `where`; everything
 else that asks raises `TraceError`. What was there before the trace (parameters) has its numbers.
-One trace runs at a time; the lock is held meanwhile.
+One trace runs at a time; the lock is held meanwhile. What other threads make in the meantime is as
+if it had been there before.
 """
 
 from __future__ import annotations
@@ -12,15 +13,16 @@ import operator
 import os
 import sys
 import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
-from typing import Any, NoReturn
+from collections.abc import Callable
+from typing import Any, NoReturn, TypeVar, cast
 
 import numpy as np
 
 from pygradc._core import lib
 from pygradc._scalar import Scalar
 from pygradc.value import Number, Value
+
+T = TypeVar("T")
 
 _lock = threading.RLock()
 _HERE = os.path.dirname(os.path.abspath(__file__)) + os.sep
@@ -216,37 +218,43 @@ def detach(a: Value) -> Value:
     return Scalar._trace_detach(a) if tracing() else Value(a.data)
 
 
-_active = False
+tracing = Scalar._tracing  # is a function being recorded, in this thread?
 
 
-def tracing() -> bool:
-    """Is a function being recorded, in this thread?"""
-    return _active and _owner == threading.get_ident()
-
-
-_owner = 0
-
-
-@contextmanager
-def trace() -> Iterator[None]:
-    """A trace, one at a time."""
-    global _active, _owner
+def trace(body: Callable[[], T]) -> T:
+    """Call body as a trace, one at a time."""
     with _lock, np.errstate(all="ignore"):  # inputs are nan, which numpy would warn of
-        if _active:
-            raise TraceError(
-                f"{users_line()}: a function can't be recorded while another one is. "
-                "Call it without map, sum or mean: it then becomes part of the other one."
-            )
-        Scalar._trace_begin()
-        _active, _owner = True, threading.get_ident()
-        outer = Scalar._no_grad(0)  # a program has its gradients, whoever asks for it first
-        Scalar._no_grad(-outer)
-        try:
-            yield
-        finally:
-            Scalar._no_grad(outer)
-            _active = False
-            Scalar._trace_end()
+        check_alone()
+        return cast(T, Scalar._trace(body))
+
+
+def check_alone() -> None:
+    """Could this thread begin a trace?
+
+    Raises:
+        TraceError: it is in one.
+    """
+    if tracing():
+        raise TraceError(
+            f"{users_line()}: a function can't be recorded while another one is. "
+            "Call it without map, sum or mean: it then becomes part of the other one."
+        )
+
+
+def lock() -> threading.RLock:
+    """What is held during a trace, and by who adds a program to those that there are."""
+    return _lock
+
+
+def _after_fork() -> None:
+    """In a child process: the threads that held the lock, or traced, aren't there."""
+    global _lock
+    _lock = threading.RLock()
+    Scalar._forget_threads()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_after_fork)
 
 
 __all__ = ["Condition", "TraceError", "detach", "maximum", "minimum", "where"]

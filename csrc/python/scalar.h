@@ -45,7 +45,7 @@ typedef struct scalar_state {
     PyObject *condition;   /* (left, comparison, right): a comparison during a trace */
     unsigned long tracing; /* the thread in which a trace is under way, or 0 */
     size_t adorned;        /* objects that the GC tracks because something hangs on them */
-    long no_grad;          /* how deep all threads together are in no_grad() */
+    size_t blocks;         /* of no_grad(), and traces, that any thread is in */
     int strict;            /* a custom op's rule is being traced */
 } scalar_state;
 
@@ -127,28 +127,37 @@ static inline int scalar_tracing(void) {
            scalar_global.tracing == PyThread_get_thread_ident();
 }
 
+/* A trace's values have no number in any thread: the function may use several. */
 static inline int scalar_may_read(PyObject *self, const char *what) {
-    return scalar_tracing() ? scalar_check_traced(self, what) : 0;
+    return PG_UNLIKELY(scalar_global.tracing != 0) ? scalar_check_traced(self, what) : 0;
+}
+
+/* A leaf was made. If another thread is tracing a function, it is none of that function's: were it
+ * captured, it would be a parameter, as if it had been there before. */
+static inline void scalar_note_leaf(pg_node_id id) {
+    if (PG_UNLIKELY(scalar_global.tracing != 0) && !scalar_tracing())
+        scalar_global.graph->nodes[id].flags |= PG_FLAG_OLD;
 }
 
 /* scalar_no_grad.c */
 
 /* Is this thread in no_grad()? Ask scalar_without_graph, which costs nothing if no thread is. */
 int scalar_no_grad_here(void);
-/* Go so much deeper, or back. Returns: how deep. */
-long scalar_no_grad_change(long change);
+/* Begin a block with or without a graph, and end it. 0, or -1 with MemoryError set. */
+int scalar_enter_block(const void *what, int with_graph);
+void scalar_leave_block(const void *what);
 /* As scalar_adopt_node, and in no_grad() without a graph. */
 PyObject *scalar_ungraphed(pg_node_id id);
 extern PyMethodDef scalar_no_grad_methods[];
 
 static inline int scalar_without_graph(void) {
-    return PG_UNLIKELY(scalar_global.no_grad != 0) && scalar_no_grad_here();
+    return PG_UNLIKELY(scalar_global.blocks != 0) && scalar_no_grad_here();
 }
 
 /* The object for the node that an op has just made, or the exception that its status means. */
 static inline PyObject *scalar_result(pg_status status, pg_node_id id) {
     if (PG_UNLIKELY(status != PG_OK)) return scalar_raise(status);
-    if (PG_UNLIKELY(scalar_global.no_grad != 0)) return scalar_ungraphed(id);
+    if (PG_UNLIKELY(scalar_global.blocks != 0)) return scalar_ungraphed(id);
     return scalar_adopt_node(id);
 }
 

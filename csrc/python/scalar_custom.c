@@ -54,10 +54,9 @@ static PyObject *call(PyObject *rule, PyObject *function, PyObject *operands, Py
         if (argument == NULL) Py_CLEAR(arguments);
         else PyTuple_SET_ITEM(arguments, i, argument);
     }
-    if (arguments != NULL) {
-        scalar_no_grad_change(symbolic);
+    if (arguments != NULL && (!symbolic || scalar_enter_block(arguments, 0) == 0)) {
         result = PyObject_CallObject(function, arguments);
-        scalar_no_grad_change(-symbolic);
+        if (symbolic) scalar_leave_block(arguments);
     }
     Py_XDECREF(arguments);
     return result;
@@ -187,15 +186,13 @@ static PyObject *trace_custom(PyObject *module, PyObject *args) {
 }
 
 /* _trace_strictly(on) -> was it on? While a rule is traced, == would be answered otherwise than for
- * floats, and is an error. */
+ * floats, and is an error. The end of the trace ends that, too. */
 static PyObject *trace_strictly(PyObject *module, PyObject *on) {
     (void)module;
     const int before = scalar_global.strict;
     scalar_global.strict = on == Py_True;
     return PyBool_FromLong(before);
 }
-
-#define PG_FAST(function) (PyCFunction)(void (*)(void))(function)
 
 PyMethodDef scalar_custom_methods[] = {
     {"_apply", PG_FAST(apply), METH_FASTCALL, NULL},

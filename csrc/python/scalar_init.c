@@ -126,6 +126,15 @@ static int read_children(PyObject *children, PyObject *locals, pg_node_id *ids, 
     return 0;
 }
 
+/* As scalar_note_leaf; unless the trace's own values are among the children. */
+static int note_wide(pg_node_id id) {
+    if (scalar_global.tracing == 0 || scalar_tracing()) return 0;
+    int depends = pg_trace_depends(scalar_global.graph, id);
+    if (depends == 0) scalar_note_leaf(id);
+    if (depends < 0) PyErr_NoMemory();
+    return depends < 0 ? -1 : 0;
+}
+
 /* Turn the object's leaf into a node of any arity. */
 static int become_wide(scalar *self, double data, const pg_node_id *ids, const double *locals,
                        size_t count) {
@@ -140,7 +149,7 @@ static int become_wide(scalar *self, double data, const pg_node_id *ids, const d
     self->id = id;
     *scalar_owner(self) = self;
     scalar_release_node(leaf);
-    return 0;
+    return note_wide(id);
 }
 
 /* children a tuple, locals a tuple or NULL. */

@@ -1,26 +1,94 @@
 /* scalar_no_grad.c - values without a graph.
  *
- * Each thread counts how deep it is in no_grad(). A count over all threads, in scalar_global, is
- * all that the operators look at as long as nobody is. What an op makes in there is a node like any
- * other until it has its value; then it lets go of its operands. While a function is recorded it is
- * detached instead: the program must still compute it.
- * Cost: outside one comparison an op. */
+ * One array, the blocks that all threads are in, says who is in no_grad(): each has the thread that
+ * entered it and what is to be left again. So a block may be left by another thread, as when it
+ * lies in a generator that this one closes, and ends where it began. A trace is a block, too, in
+ * which there is a graph, whoever asks for the recording.
+ * How many blocks there are, in scalar_global, is all that the operators look at as long as there
+ * are none. What an op makes in no_grad() is a node like any other until it has its value; then it
+ * lets go of its operands. While a function is recorded it is detached instead: the program must
+ * still compute it.
+ * A block is entered and left in C: Ctrl-C can't come between a block and its state.
+ * Owns the array, which is kept. Cost: outside one comparison an op; inside a look at the last
+ * blocks. */
 #include "scalar.h"
 
-static PG_THREAD_LOCAL long depth = 0;
+typedef struct block {
+    const void *what; /* a no_grad object, a trace; borrowed, and only compared */
+    uint64_t thread;
+    int with_graph;
+} block;
 
-int scalar_no_grad_here(void) { return depth > 0; }
+static struct {
+    block *at;
+    size_t capacity; /* scalar_global.blocks are in use */
+} blocks;
 
-long scalar_no_grad_change(long change) {
-    if (depth + change < 0) change = -depth; /* a generator that another thread has closed */
-    scalar_global.no_grad += change;
-    return depth += change;
+/* Threads are counted, since the names that the system has for them come again. */
+static PG_THREAD_LOCAL uint64_t number_of_this = 0;
+static uint64_t thread_count = 0;
+
+static uint64_t this_thread(void) {
+    if (number_of_this == 0) number_of_this = ++thread_count;
+    return number_of_this;
+}
+
+int scalar_no_grad_here(void) {
+    const uint64_t here = this_thread();
+    for (size_t i = scalar_global.blocks; i-- > 0;)
+        if (blocks.at[i].thread == here) return !blocks.at[i].with_graph;
+    return 0;
+}
+
+int scalar_enter_block(const void *what, int with_graph) {
+    if (scalar_global.blocks == blocks.capacity) {
+        const size_t capacity = blocks.capacity != 0 ? 2 * blocks.capacity : 16;
+        block *at = pg_realloc(blocks.at, capacity, sizeof *at);
+        if (at == NULL) {
+            PyErr_NoMemory();
+            return -1;
+        }
+        blocks.at = at;
+        blocks.capacity = capacity;
+    }
+    blocks.at[scalar_global.blocks++] = (block){what, this_thread(), with_graph};
+    return 0;
+}
+
+/* The last such block of this thread; if it has none, that of another one. */
+void scalar_leave_block(const void *what) {
+    const uint64_t here = this_thread();
+    size_t found = scalar_global.blocks;
+    for (size_t i = scalar_global.blocks; i-- > 0;) {
+        if (blocks.at[i].what != what) continue;
+        if (found == scalar_global.blocks || blocks.at[i].thread == here) found = i;
+        if (blocks.at[i].thread == here) break;
+    }
+    if (found == scalar_global.blocks) return;
+    scalar_global.blocks--;
+    memmove(&blocks.at[found], &blocks.at[found + 1],
+            (scalar_global.blocks - found) * sizeof *blocks.at);
+}
+
+/* Is it a value that only a replay has? 1, 0, or -1 with an exception set. */
+static int is_computed_anew(pg_node_id id) {
+    if (scalar_global.tracing == 0) return 0;
+    if (scalar_tracing()) return 1;
+    int depends = pg_trace_depends(scalar_global.graph, id);
+    if (depends < 0) PyErr_NoMemory();
+    return depends;
 }
 
 PyObject *scalar_ungraphed(pg_node_id id) {
     if (!scalar_no_grad_here()) return scalar_adopt_node(id);
-    if (!scalar_tracing()) {
+    const int anew = is_computed_anew(id);
+    if (anew < 0) {
+        scalar_release_node(id);
+        return NULL;
+    }
+    if (!anew) {
         scalar_cut_node(id);
+        scalar_note_leaf(id);
         return scalar_adopt_node(id);
     }
     pg_node_id detached = 0;
@@ -29,15 +97,38 @@ PyObject *scalar_ungraphed(pg_node_id id) {
     return status == PG_OK ? scalar_adopt_node(detached) : scalar_raise(status);
 }
 
-/* _no_grad(change) -> depth: go deeper by 1, or back by 1, or as far as it says. */
-static PyObject *no_grad(PyObject *module, PyObject *argument) {
+static PyObject *enter(PyObject *self, PyObject *none) {
+    (void)none;
+    return scalar_enter_block(self, 0) == 0 ? Py_NewRef(Py_None) : NULL;
+}
+
+static PyObject *leave(PyObject *self, PyObject *const *error, Py_ssize_t count) {
+    (void)error, (void)count;
+    scalar_leave_block(self);
+    Py_RETURN_NONE;
+}
+
+static PyMethodDef block_methods[] = {
+    {"__enter__", enter, METH_NOARGS, NULL},
+    {"__exit__", PG_FAST(leave), METH_FASTCALL, NULL},
+    {NULL, NULL, 0, NULL},
+};
+
+/* _adopt_no_grad(class): let its instances be entered and left as blocks without a graph. */
+static PyObject *adopt_no_grad(PyObject *module, PyObject *class) {
     (void)module;
-    const long change = PyLong_AsLong(argument);
-    if (change == -1 && PyErr_Occurred()) return NULL;
-    return PyLong_FromLong(scalar_no_grad_change(change));
+    if (!PyType_Check(class)) return PyErr_Format(PyExc_TypeError, "_adopt_no_grad takes a class");
+    for (PyMethodDef *method = block_methods; method->ml_name != NULL; method++) {
+        PyObject *descriptor = PyDescr_NewMethod((PyTypeObject *)class, method);
+        int failed = descriptor == NULL ||
+                     PyObject_SetAttrString(class, method->ml_name, descriptor) < 0;
+        Py_XDECREF(descriptor);
+        if (failed) return NULL;
+    }
+    Py_RETURN_NONE;
 }
 
 PyMethodDef scalar_no_grad_methods[] = {
-    {"_no_grad", no_grad, METH_O, NULL},
+    {"_adopt_no_grad", adopt_no_grad, METH_O, NULL},
     {NULL, NULL, 0, NULL},
 };

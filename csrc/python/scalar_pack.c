@@ -164,6 +164,8 @@ static PyObject *read_part(Py_buffer *bytes, PyObject *ends, PyObject *tags) {
                                     count, find_tag, tags);
     PyMem_Free(ids);
     scalar_settle();
+    for (size_t i = 0; status == PG_OK && scalar_global.tracing != 0 && i < part.count; i++)
+        if (pg_node_is_leaf(scalar_global.graph, part.ids[i])) scalar_note_leaf(part.ids[i]);
     if (status == PG_OK) return capsule_of(part);
     if (status != PG_ERR_BAD_FILE) return scalar_raise(status);
     PyErr_SetString(PyExc_ValueError, "these bytes are no pickled graph of this version");

@@ -22,18 +22,37 @@ int scalar_check_traced(PyObject *self, const char *what) {
     return -1;
 }
 
-/* _trace_begin(), _trace_end(); pygradc/tracing.py sees to it that traces don't nest. */
-static PyObject *trace_begin(PyObject *module, PyObject *none) {
-    (void)module, (void)none;
-    pg_trace_begin(scalar_global.graph);
-    scalar_global.tracing = PyThread_get_thread_ident();
-    Py_RETURN_NONE;
+static void end_trace(void) {
+    scalar_global.tracing = 0;
+    scalar_global.strict = 0;
+    pg_trace_end(scalar_global.graph);
 }
 
-static PyObject *trace_end(PyObject *module, PyObject *none) {
+/* _trace(function) -> what it returns: call it as a trace; pygradc/tracing.py sees to it that there
+ * is one at a time. A program has its gradients, whoever asks for it first, hence the block. Here,
+ * and not in Python, a trace can't stay open when Ctrl-C comes. */
+static PyObject *trace(PyObject *module, PyObject *function) {
+    (void)module;
+    if (scalar_global.tracing != 0 || scalar_enter_block(function, 1) < 0)
+        return PyErr_Occurred() ? NULL : PyErr_Format(PyExc_SystemError, "traces don't nest");
+    pg_trace_begin(scalar_global.graph);
+    scalar_global.tracing = PyThread_get_thread_ident();
+    PyObject *result = PyObject_CallNoArgs(function);
+    end_trace();
+    scalar_leave_block(function);
+    return result;
+}
+
+/* _tracing() -> is a trace under way, in this thread? */
+static PyObject *is_tracing(PyObject *module, PyObject *none) {
     (void)module, (void)none;
-    pg_trace_end(scalar_global.graph);
-    scalar_global.tracing = 0;
+    return PyBool_FromLong(scalar_tracing());
+}
+
+/* _forget_threads(): after a fork, this is the only one. */
+static PyObject *forget_threads(PyObject *module, PyObject *none) {
+    (void)module, (void)none;
+    if (scalar_global.tracing != 0 && !scalar_tracing()) end_trace();
     Py_RETURN_NONE;
 }
 
@@ -53,7 +72,7 @@ static PyObject *trace_input(PyObject *module, PyObject *none) {
 /* _is_traced(object) -> bool */
 static PyObject *is_traced(PyObject *module, PyObject *object) {
     (void)module;
-    int traced = scalar_tracing() ? scalar_is_traced(object) : 0;
+    int traced = scalar_global.tracing != 0 ? scalar_is_traced(object) : 0;
     return traced < 0 ? NULL : PyBool_FromLong(traced);
 }
 
@@ -252,8 +271,9 @@ PyObject *scalar_raise_signal(void) {
 }
 
 PyMethodDef scalar_trace_methods[] = {
-    {"_trace_begin", trace_begin, METH_NOARGS, NULL},
-    {"_trace_end", trace_end, METH_NOARGS, NULL},
+    {"_trace", trace, METH_O, NULL},
+    {"_tracing", is_tracing, METH_NOARGS, NULL},
+    {"_forget_threads", forget_threads, METH_NOARGS, NULL},
     {"_trace_input", trace_input, METH_NOARGS, NULL},
     {"_is_traced", is_traced, METH_O, NULL},
     {"_trace_select", trace_select, METH_VARARGS, NULL},

@@ -65,7 +65,9 @@ PyObject *scalar_new_leaf(double data) {
     pg_node_id id;
     if (scalar_make_room(1) < 0) return NULL;
     pg_status status = pg_graph_leaf(scalar_global.graph, &id, data);
-    return status == PG_OK ? scalar_adopt_node(id) : scalar_raise(status);
+    if (status != PG_OK) return scalar_raise(status);
+    scalar_note_leaf(id);
+    return scalar_adopt_node(id);
 }
 
 /* The object that a node has already. */
@@ -339,6 +341,7 @@ static PyObject *scalar_new(PyTypeObject *type, PyObject *args, PyObject *kwargs
     pg_node_id id;
     pg_status status = pg_graph_leaf(scalar_global.graph, &id, 0.0);
     if (status != PG_OK) return scalar_raise(status);
+    scalar_note_leaf(id);
     PyObject *self = new_instance(type, id);
     scalar_release_node(id);
     return self;
@@ -537,6 +540,9 @@ static PyObject *scalar_richcompare(PyObject *left, PyObject *right, int op) {
     if (found < 0) return NULL;
     if (found == 0) Py_RETURN_NOTIMPLEMENTED;
     if (scalar_tracing()) return traced_comparison(left, right, op);
+    if (scalar_may_read(left, "a comparison in another thread") < 0 ||
+        scalar_may_read(right, "a comparison in another thread") < 0)
+        return NULL;
     double a = scalar_node((scalar *)left)->data;
     double b = operand.id != 0 ? pg_node_data(scalar_global.graph, operand.id) : operand.number;
     Py_RETURN_RICHCOMPARE(a, b, op);

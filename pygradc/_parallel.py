@@ -2,17 +2,18 @@
 
 Chunks depend on the number of rows only, and each gives its own partial sums, so whoever does them
 changes no bit. Threads share the program and the results, and each takes the next chunks when it
-has done its own; the caller's thread is one of them. To any other executor the program is pickled,
-with a part of the rows for each worker.
+has done its own; the caller's thread is one of them, and waits for no thread that hasn't begun: the
+executor may have none to spare, as when the caller is one of its threads. To any other executor the
+program is pickled, with a part of the rows for each worker.
 """
 
 from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterator
-from concurrent.futures import Executor, Future, ThreadPoolExecutor
+from concurrent.futures import BrokenExecutor, Executor, Future, ThreadPoolExecutor
 from functools import partial
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn
 
 import numpy as np
 
@@ -88,12 +89,11 @@ class Work:
             ws.aim(self.columns, self.count, reverse)
             ws.task.base_chunk = self.base
             ws.write_to(**results._asdict())
+            own = ws.stop
             if stop is not None:
-                lib.pg_workspace_poll(ws.handle, lib.pg_python_poll, stop)
-            try:
-                self._do(ws, parts)
-            finally:
-                lib.pg_workspace_poll(ws.handle, lib.pg_python_poll, ws.stop)
+                ws.listen(stop)
+            self._do(ws, parts)
+            ws.listen(own)
 
     def _do(self, ws: Workspace, parts: Iterator[tuple[int, int]]) -> None:
         program, task, begun = self.program, ws.task, False
@@ -115,9 +115,21 @@ def run(work: Work, executor: Executor | None) -> Results:
     if executor is None:
         return _run_part(work, 0, chunks)
     workers = getattr(executor, "_max_workers", None) or os.cpu_count() or 1
-    if isinstance(executor, ThreadPoolExecutor):
-        return _in_threads(work, executor, chunks, workers)
-    return _in_parts(work, executor, chunks, workers)
+    try:
+        if isinstance(executor, ThreadPoolExecutor):
+            return _in_threads(work, executor, chunks, workers)
+        return _in_parts(work, executor, chunks, workers)
+    except BrokenExecutor as broken:
+        _say_what_to_do(broken)
+
+
+def _say_what_to_do(broken: BrokenExecutor) -> NoReturn:
+    """A worker was killed, or never came up. The executor is of no use any more."""
+    raise type(broken)(
+        f"a worker of the executor has died: {broken} Nothing has changed, no gradient and no "
+        "parameter: make a new executor and call again. (A worker that is killed again and again "
+        "may lack memory: give it fewer rows, or the executor fewer workers.)"
+    ) from broken
 
 
 def _cut(chunks: int, parts: int) -> list[tuple[int, int]]:
@@ -133,15 +145,18 @@ def _run_part(work: Work, first: int, last: int) -> Results:
     return results
 
 
-def _settle(futures: list[Future[Any]], stop: Any) -> None:
-    """After a failure: no future runs any more."""
-    if stop is not None:
-        stop[0] = 1
+def _settle(futures: list[Future[None]], stop: Any) -> None:
+    """After a failure: no thread runs any more."""
+    stop[0] = 1
     for future in futures:
-        future.cancel()
-    for future in futures:
-        if not future.cancelled():
+        if not future.cancel():
             future.exception()
+
+
+def _join(future: Future[None]) -> None:
+    """All parts are given out: what hasn't begun has nothing to do any more."""
+    if not future.cancel():
+        future.result()
 
 
 def _in_threads(work: Work, executor: Executor, chunks: int, workers: int) -> Results:
@@ -158,7 +173,7 @@ def _in_threads(work: Work, executor: Executor, chunks: int, workers: int) -> Re
     try:
         for _ in range(min(workers, len(cut)) - 1):
             futures.append(executor.submit(mine))
-        for finish in (mine, *(future.result for future in futures)):
+        for finish in (mine, *(partial(_join, future) for future in futures)):
             try:
                 finish()
             except FloatingPointError as fault:
@@ -183,6 +198,7 @@ def _in_parts(work: Work, executor: Executor, chunks: int, workers: int) -> Resu
     try:
         done = [future.result() for future in futures]
     except BaseException:
-        _settle(futures, None)
+        for future in futures:  # what runs already goes on, and nobody waits for it
+            future.cancel()
         raise
     return Results(*(None if kind[0] is None else np.concatenate(kind) for kind in zip(*done)))

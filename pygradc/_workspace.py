@@ -70,7 +70,12 @@ class Workspace:
             pointer, (self.params, self.totals, self.gradients)
         )
         self.stop = ffi.new("int *")
-        lib.pg_workspace_poll(self.handle, lib.pg_python_poll, self.stop)
+        self.listen(self.stop)
+
+    def listen(self, stop: Any) -> None:
+        """Let a replay end where stop, an int *, becomes nonzero, or a signal comes."""
+        self.stop = stop
+        lib.pg_workspace_poll(self.handle, lib.pg_python_poll, stop)
 
     def aim(
         self,
@@ -138,7 +143,11 @@ class Reverse:
 
 
 class Borrowed:
-    """A workspace of the program, for a while: `with Borrowed(program) as ws`."""
+    """A workspace of the program, for a while: `with Borrowed(program) as ws`.
+
+    After an exception, which Ctrl-C raises anywhere, it isn't used again: it may say half of what it
+    should, and a replay checks nothing.
+    """
 
     __slots__ = ("program", "ws")
 
@@ -152,6 +161,7 @@ class Borrowed:
             self.ws = Workspace(self.program)
         return self.ws
 
-    def __exit__(self, *_: object) -> None:
-        self.ws.forget()
-        self.program._idle.append(self.ws)
+    def __exit__(self, kind: Any, *_: object) -> None:
+        if kind is None:
+            self.ws.forget()
+            self.program._idle.append(self.ws)

@@ -240,11 +240,12 @@ class Program:
         self, rows: Rows, executor: Executor | None, scale: float
     ) -> tuple[list[float], Floats]:
         wrt = lib.PG_WRT_PARAMS | (lib.PG_WRT_INPUTS if rows.values else 0)
-        done = self._run(rows, executor, wrt, gradients=bool(rows.values), sums=True)
+        params = self._data()  # of the rows and of the sums: another thread may set them meanwhile
+        done = run(Work(self, params, rows, wrt, bool(rows.values), True), executor)
         with Borrowed(self) as ws:
             ws.aim(rows.columns, rows.count, self._reverse(wrt))
             ws.write_to(partials=done.partials)
-            self._begin(ws)
+            self._begin(ws, params)
             status = lib.pg_replay_finish(
                 self._handle,
                 ws.handle,
@@ -370,10 +371,7 @@ class Program:
         if status != lib.PG_OK:
             self._fail(status, ws)
 
-    def _begin(self, ws: Workspace, params: Floats | None = None) -> None:
-        if params is None:
-            Scalar._read(self._params, ws.params)
-            params = ws.params
+    def _begin(self, ws: Workspace, params: Floats) -> None:
         status = lib.pg_replay_begin(
             self._handle, ws.handle, pointer(params), self._errors == "ignore"
         )
@@ -383,10 +381,14 @@ class Program:
     def _run(
         self, rows: Rows, executor: Executor | None, wrt: int, gradients: bool, sums: bool
     ) -> Results:
-        """Replay all rows."""
+        """Replay all rows, with the parameters as they are now."""
+        return run(Work(self, self._data(), rows, wrt, gradients, sums), executor)
+
+    def _data(self) -> Floats:
+        """The parameters' data, all at one time."""
         params = np.empty(self._size.params)
         Scalar._read(self._params, params)
-        return run(Work(self, params, rows, wrt, gradients, sums), executor)
+        return params
 
     def _fail(self, status: int, ws: Workspace) -> NoReturn:
         if status == lib.PG_ERR_STOPPED:

@@ -247,10 +247,9 @@ def lock() -> threading.RLock:
 
 
 def _after_fork() -> None:
-    """In a child process: the threads that held the lock, or traced, aren't there."""
+    """In a child process: the thread that held the lock isn't there."""
     global _lock
     _lock = threading.RLock()
-    Scalar._forget_threads()
 
 
 if hasattr(os, "register_at_fork"):

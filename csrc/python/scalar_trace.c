@@ -4,6 +4,8 @@
  * The replay itself touches no graph; it crosses through cffi, which lets go of the GIL. */
 #include "scalar.h"
 
+#include <time.h>
+
 /* ---- Tracing --------------------------------------------------------------------------------- */
 
 int scalar_is_traced(PyObject *object) {
@@ -238,13 +240,39 @@ static PyObject *make_result(PyObject *module, PyObject *const *args, Py_ssize_t
 /* ---- Ctrl-C ---------------------------------------------------------------------------------- */
 
 /* What a signal's handler raised during a replay, until Python asks for it: a cffi call can't
- * return with an exception set. Handlers run in the main thread only. */
+ * return with an exception set. Handlers run in the main thread only, and other threads' replays,
+ * which are stopped for other reasons, must leave it alone. */
 static struct {
     PyObject *type, *error, *traceback;
 } raised;
 
+static unsigned long main_thread = 0;
+
+/* _main_thread(ident): the one that signals come to. */
+static PyObject *set_main_thread(PyObject *module, PyObject *ident) {
+    (void)module;
+    main_thread = PyLong_AsUnsignedLong(ident);
+    return PyErr_Occurred() ? NULL : Py_NewRef(Py_None);
+}
+
+static int is_main_thread(void) { return PyThread_get_thread_ident() == main_thread; }
+
+/* To look for signals takes the GIL, for which one may have to wait while other threads run Python:
+ * not oftener than this. */
+static int is_time_to_look(void) {
+    static const int64_t every = 20 * 1000 * 1000; /* nanoseconds */
+    static int64_t last = 0;                       /* read and written by the main thread only */
+    struct timespec time;
+    if (timespec_get(&time, TIME_UTC) == 0) return 1;
+    const int64_t now = (int64_t)time.tv_sec * 1000 * 1000 * 1000 + time.tv_nsec;
+    if (now >= last && now - last < every) return 0;
+    last = now;
+    return 1;
+}
+
 int pg_python_poll(void *stop) {
     if (*(volatile int *)stop) return 1;
+    if (!is_main_thread() || !is_time_to_look()) return 0;
     PyGILState_STATE gil = PyGILState_Ensure();
     int failed = PyErr_CheckSignals();
     if (failed) {
@@ -264,7 +292,7 @@ static PyObject *raise_signal(PyObject *module, PyObject *none) {
 }
 
 PyObject *scalar_raise_signal(void) {
-    if (raised.type == NULL) Py_RETURN_NONE;
+    if (raised.type == NULL || !is_main_thread()) Py_RETURN_NONE;
     PyErr_Restore(raised.type, raised.error, raised.traceback);
     raised.type = raised.error = raised.traceback = NULL;
     return NULL;
@@ -284,6 +312,7 @@ PyMethodDef scalar_trace_methods[] = {
     {"_read", PG_FAST(read_numbers), METH_FASTCALL, NULL},
     {"_write", PG_FAST(write_numbers), METH_FASTCALL, NULL},
     {"_write_grad", PG_FAST(write_gradients), METH_FASTCALL, NULL},
+    {"_main_thread", set_main_thread, METH_O, NULL},
     {"_raise_signal", raise_signal, METH_NOARGS, NULL},
     {"_result", PG_FAST(make_result), METH_FASTCALL, NULL},
     {NULL, NULL, 0, NULL},

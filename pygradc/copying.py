@@ -12,6 +12,8 @@ from __future__ import annotations
 
 import copy
 import copyreg
+import os
+import threading
 import weakref
 from collections.abc import Iterator
 from types import FunctionType
@@ -22,6 +24,17 @@ from pygradc._scalar import Scalar
 from pygradc.value import Value
 
 _parts: weakref.WeakValueDictionary[int, Part] = weakref.WeakValueDictionary()
+_lock = threading.RLock()  # what the core says of parts, and who they are, must agree
+
+
+def _after_fork() -> None:
+    """In a child process: the thread that held the lock isn't there."""
+    global _lock
+    _lock = threading.RLock()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_after_fork)
 
 
 class Part:
@@ -82,15 +95,24 @@ def reduce(value: Value) -> Any:
     """What pickle and deepcopy make of a Value."""
     if tracing.tracing() and Scalar._is_traced(value):
         tracing.fail("a copy", f"{value._op or 'an input'!r}", "copy what was there before")
-    number, place = Scalar._place(value)
-    part = _parts.get(number)
-    if part is None:
-        if not value._children:
-            return (_leaf, _arguments_of_leaf(value), value.__getstate__())
-        part = Part(Scalar._collect(value))
+    found = _find(value)
+    if found is None:
+        return (_leaf, _arguments_of_leaf(value), value.__getstate__())
+    return _at, found
+
+
+def _find(value: Value) -> tuple[Part, int] | None:
+    """The living part that it is in, a new one if need be, and its place there; None for a leaf."""
+    with _lock:
         number, place = Scalar._place(value)
-        _parts[number] = part
-    return _at, (part, place)
+        part = _parts.get(number)
+        if part is None:
+            if not value._children:
+                return None
+            part = Part(Scalar._collect(value))
+            number, place = Scalar._place(value)
+            _parts[number] = part
+        return part, place
 
 
 def _arguments_of_leaf(value: Value) -> tuple[Any, ...]:

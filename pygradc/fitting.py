@@ -9,7 +9,10 @@ Source: csrc/fit.c, csrc/optim.c.
 from __future__ import annotations
 
 import operator
+import os
+import threading
 import time
+import weakref
 from collections.abc import Callable
 from typing import Any
 
@@ -58,6 +61,7 @@ def fit(
     Raises:
         TypeError, ValueError: something isn't as above; says what was expected.
         FloatingPointError: a row leaves an op's domain; the parameters are as after the last step.
+        RuntimeError: another thread is fitting one of the parameters.
     """
     if optimizer is None and data and isinstance(data[-1], optim.Optimizer):
         data, optimizer = data[:-1], data[-1]
@@ -74,9 +78,14 @@ def fit(
     if rows.count == 0:
         raise ValueError("fit: there are no rows")
     order = _Order(rows.count, batch_size, shuffle, seed)
-    loop = _loop_for(program, rows, optimizer, batch_size)
-    with _Bar(progress, epochs, rows.count) as bar:
-        return _run(loop, order, epochs, callback, bar)
+    claim = _Claim(optimizer)
+    try:
+        claim.take()
+        loop = _loop_for(program, rows, optimizer, batch_size)
+        with _Bar(progress, epochs, rows.count) as bar:
+            return _run(loop, order, epochs, claim.lent_to(callback), bar)
+    finally:
+        claim.give_up()
 
 
 def _whole(name: str, value: Any) -> int:
@@ -101,6 +110,58 @@ def _program(function: Any, rows: Rows, static: dict[str, Any]) -> Program:
     if rows.values:
         raise TypeError("fit: a Value among the arrays can't be trained; capture it instead")
     return program
+
+
+class _Claim:
+    """Parameters that a thread is fitting, and no other one may meanwhile: they lie in arrays, and
+    who writes them back last would undo the other's steps.
+    """
+
+    _lock = threading.Lock()
+    _taken: weakref.WeakSet[_Claim] = weakref.WeakSet()  # a call that is over claims nothing
+
+    def __init__(self, optimizer: optim.Optimizer) -> None:
+        self.thread = threading.get_ident()
+        self.optimizer = optimizer  # which keeps the parameters, and so their ids
+        self.ids = frozenset(map(id, optimizer.parameters))
+
+    def take(self) -> None:
+        with self._lock:
+            for other in self._taken:
+                if other.thread != self.thread and not self.ids.isdisjoint(other.ids):
+                    raise RuntimeError(
+                        "fit: another thread is fitting one of these parameters; each fit needs "
+                        "parameters of its own, as those of a deepcopy of the model"
+                    )
+            self._taken.add(self)
+
+    def give_up(self) -> None:
+        with self._lock:
+            self._taken.discard(self)
+
+    def lent_to(self, callback: Callable[[int, float], Any] | None) -> Any:
+        """The callback, which may do what it likes with them."""
+        if callback is None:
+            return None
+
+        def call(epoch: int, loss: float) -> Any:
+            self.give_up()
+            try:
+                return callback(epoch, loss)
+            finally:
+                self.take()
+
+        return call
+
+    @classmethod
+    def after_fork(cls) -> None:
+        """In a child process: the other threads, and what they claim, aren't there."""
+        cls._lock = threading.Lock()
+        cls._taken = weakref.WeakSet()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_Claim.after_fork)
 
 
 class _Order:

@@ -14,6 +14,7 @@ from pygradc.custom import op
 from pygradc.fitting import fit
 from pygradc.graphs import clear_grads, no_grad
 from pygradc.program import Program, load
+from pygradc.states import load_state, save_state
 from pygradc.tracing import TraceError, detach, maximum, minimum, where
 from pygradc.value import Value, dot, live_nodes, sum
 from pygradc.viz import draw_dot
@@ -36,6 +37,7 @@ __all__ = [
     "grads",
     "live_nodes",
     "load",
+    "load_state",
     "losses",
     "maximum",
     "minimum",
@@ -43,6 +45,7 @@ __all__ = [
     "no_grad",
     "op",
     "optim",
+    "save_state",
     "set_data",
     "sum",
     "where",

@@ -14,6 +14,7 @@ from typing import Any, Union, cast
 import numpy as np
 import numpy.typing as npt
 
+from pygradc import states
 from pygradc._ops import activation_number
 from pygradc._scalar import Scalar
 from pygradc.value import Number, Value
@@ -38,22 +39,19 @@ class Module:
         return {"parameters": np.array([p.data for p in self.parameters()], dtype=np.float64)}
 
     def load_state_dict(self, state: Mapping[str, npt.ArrayLike]) -> None:
-        """Set the parameters' data from what `state_dict` gave.
+        """Set the parameters' data from what `state_dict`, or `pygradc.load_state`, gave.
 
         Raises:
             ValueError: a name or a shape differs; says which. Nothing is changed.
         """
         own = self.state_dict()
-        arrays = {name: np.asarray(value, dtype=np.float64) for name, value in state.items()}
-        if set(arrays) != set(own):
-            odd = sorted(set(arrays) ^ set(own))
-            raise ValueError(f"state_dict: {odd} are not in both the state and the model")
-        for name, array in own.items():
-            if arrays[name].shape != array.shape:
-                raise ValueError(
-                    f"state_dict: {name!r} has shape {arrays[name].shape}, expected {array.shape}"
-                )
-        self._load(arrays)
+        states.check_names("state_dict", state, own)
+        self._load(
+            {
+                name: states.numbers(f"state_dict: {name!r}", state[name], array.shape)
+                for name, array in own.items()
+            }
+        )
 
     def _load(self, arrays: Mapping[str, npt.NDArray[np.float64]]) -> None:
         _assign(self.parameters(), arrays["parameters"])

@@ -6,13 +6,17 @@ Source: csrc/optim.c.
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Iterable, Mapping
 from typing import Any
 
 import numpy as np
 
+from pygradc import states
 from pygradc._scalar import Scalar
 from pygradc.value import Value
+
+_MOST_STEPS = 2**53  # Adam takes powers of them, as doubles
 
 
 def _check(name: str, value: float, low: float = 0.0, high: float = float("inf")) -> float:
@@ -51,22 +55,30 @@ class Optimizer:
         return {"steps": self.steps, **arrays}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Go on from what `state_dict` gave.
+        """Go on from what `state_dict`, or `pygradc.load_state`, gave.
 
         Raises:
-            ValueError: a name is missing or a shape differs; nothing is changed.
+            ValueError: a name is missing or a shape differs; says which. Nothing is changed.
         """
-        if set(state) != {"steps", *self._state}:
-            raise ValueError(f"state_dict needs steps and {self._state}, got {sorted(state)}")
-        arrays = {name: np.array(state[name], dtype=np.float64) for name in self._state}
-        for name, array in arrays.items():
-            if array.shape != (len(self.parameters),):
-                raise ValueError(
-                    f"{name} has shape {array.shape}, expected ({len(self.parameters)},)"
-                )
-        self.steps = int(state["steps"])
-        for name, array in arrays.items():
-            setattr(self, name, array)
+        name = type(self).__name__
+        needs = f"{name}: state_dict needs steps and {self._state}"
+        states.check_names(needs, state, ("steps", *self._state))
+        steps = _steps(name, state["steps"])
+        shape = (len(self.parameters),)
+        arrays = {key: states.numbers(f"{name}: {key}", state[key], shape) for key in self._state}
+        self.steps = steps
+        for key, array in arrays.items():
+            setattr(self, key, array)
+
+
+def _steps(name: str, value: Any) -> int:
+    try:
+        steps = operator.index(value)
+    except TypeError:
+        steps = -1
+    if not 0 <= steps < _MOST_STEPS:
+        raise ValueError(f"{name}: steps must be a whole number of at least 0, not {value!r}")
+    return steps
 
 
 class SGD(Optimizer):
@@ -97,6 +109,11 @@ class SGD(Optimizer):
         if self.momentum and not self._state:
             self._state, self.velocity = ("velocity",), self._zeros()
         return self.velocity if self._state else None
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        if "velocity" in state:  # of one whose momentum came later, as may this one's
+            self._velocity()
+        super().load_state_dict(state)
 
     def step(self) -> None:
         """Move every parameter against its gradient."""

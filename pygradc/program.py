@@ -14,7 +14,7 @@ from typing import Any, NoReturn
 
 import numpy as np
 
-from pygradc import _code, _codegen, _errors, _files
+from pygradc import _atomic, _code, _codegen, _errors, _files
 from pygradc import _structure as structures
 from pygradc._core import ffi, lib
 from pygradc._parallel import Results, Work, run
@@ -442,13 +442,13 @@ class Program:
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write the program and its parameters' data to a file; `pygradc.load` reads it.
 
+        The file is written whole or not at all.
+
         Raises:
-            OSError: the file can't be written.
+            OSError: the file can't be written; it is as it was.
             ValueError: the result's structure can't be saved (dict keys that are no strings).
         """
-        content = _files.to_bytes(self)
-        with open(path, "wb") as file:
-            file.write(content)
+        _atomic.write(path, _files.to_bytes(self))
 
     def __reduce__(self) -> Any:
         return _from_bytes, (_files.to_bytes(self),)

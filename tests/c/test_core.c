@@ -1,4 +1,4 @@
-/* test_core.c - the core without Python: run every test, count, and tell by the exit status.
+/* test_core.c - the core without Python: run the tests, count, and tell by the exit status.
  *
  *   test_ops.c      is each op right, what is an error, what do expressions append
  *   test_sweep.c    order, gradients, hooks
@@ -12,8 +12,24 @@
  *   test_custom.c   custom ops, tags, local derivatives, nodes that are cut off, cleared gradients
  *   test_pack.c     graphs to bytes and back, part by part, and bytes that are no graph
  *
- * Meant to run under AddressSanitizer and UBSan, in some seconds; no arguments. */
+ * Arguments are parts of tests' names, as in `test_core sweep/ failure`: those tests run whose name
+ * has one of them, or, after a minus sign, has none of them; without arguments all do. Meant for
+ * sanitizers, valgrind, and builds with -DPG_VERIFY. */
 #include "testing.h"
+
+#include <string.h>
+#include <time.h>
+
+/* A file's tests, under its name. */
+static const struct {
+    const char *name;
+    const test_case *tests;
+} files[] = {
+    {"ops", op_tests},        {"sweep", sweep_tests},     {"memory", memory_tests},
+    {"bulk", bulk_tests},     {"failure", failure_tests}, {"record", record_tests},
+    {"replay", replay_tests}, {"runs", runs_tests},       {"save", save_tests},
+    {"custom", custom_tests}, {"pack", pack_tests},
+};
 
 static int failures = 0; /* of the test that runs */
 
@@ -22,22 +38,41 @@ bool check(bool ok, const char *expression, const char *file, int line) {
     return ok;
 }
 
-int main(void) {
-    const test_case *lists[] = {op_tests,      sweep_tests,  memory_tests, bulk_tests,
-                                failure_tests, record_tests, replay_tests, runs_tests,
-                                save_tests,    custom_tests, pack_tests};
+/* Is this test asked for? The last argument that speaks of it decides. */
+static bool wanted(const char *name, char **arguments, int count) {
+    bool yes = count == 0 || arguments[0][0] == '-';
+    for (int i = 0; i < count; i++) {
+        const bool without = arguments[i][0] == '-';
+        if (strstr(name, arguments[i] + without) != NULL) yes = !without;
+    }
+    return yes;
+}
+
+/* Returns: whether it passed. */
+static bool run(const test_case *test, const char *name) {
+    enum { worth_telling = 5 }; /* seconds */
+    const clock_t start = clock();
+    failures = 0;
+    seed(1);
+    test->run();
+    pg_alloc_fail_at(0);
+    const double seconds = (double)(clock() - start) / CLOCKS_PER_SEC;
+    if (failures > 0) printf("FAILED %s: %d checks\n", name, failures);
+    if (seconds > worth_telling) printf("%s took %.0f s\n", name, seconds);
+    return failures == 0;
+}
+
+int main(int argument_count, char **arguments) {
     int passed = 0, failed = 0;
     setvbuf(stdout, NULL, _IOLBF, BUFSIZ); /* nothing is lost when a sanitizer ends the program */
-    for (size_t i = 0; i < LENGTH(lists); i++) {
-        for (const test_case *test = lists[i]; test->run != NULL; test++) {
-            failures = 0;
-            seed(1);
-            test->run();
-            pg_alloc_fail_at(0);
-            if (failures > 0) printf("FAILED %s: %d checks\n", test->name, failures);
-            failures > 0 ? failed++ : passed++;
+    for (size_t i = 0; i < LENGTH(files); i++) {
+        for (const test_case *test = files[i].tests; test->run != NULL; test++) {
+            char name[120];
+            snprintf(name, sizeof name, "%s/%s", files[i].name, test->name);
+            if (!wanted(name, arguments + 1, argument_count - 1)) continue;
+            run(test, name) ? passed++ : failed++;
         }
     }
     printf("%d passed, %d failed\n", passed, failed);
-    return failed > 0;
+    return failed > 0 || passed == 0;
 }

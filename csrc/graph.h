@@ -65,10 +65,12 @@ typedef struct pg_node {
 } pg_node;
 
 /* What the graph tells the one who set owners. Hooks but `call` and `slopes` must not touch
- * the graph while they run: they take notes, and act when the core has returned. */
+ * the graph while they run: they take notes, and act when the core has returned. `poll` may run
+ * anybody's code, as a signal's handler; `stop` runs none, and so may be asked in mid-walk. */
 typedef struct pg_hooks {
     int (*call)(void *owner); /* the sweep came to a node with PG_FLAG_CLOSURE; nonzero: stop */
     int (*poll)(void);        /* now and then in a long sweep; nonzero: stop */
+    int (*stop)(void);        /* now and then in a long walk: has somebody asked to stop? */
     int (*slopes)(void *tag, pg_node_id id); /* write the derivatives of a custom op's node to its
                                   locals; nonzero: stop */
     void (*idle)(void *owner); /* no node uses that of this owner, which has a closure, any more */
@@ -167,8 +169,11 @@ void pg_discard(pg_graph *graph, pg_node_id id);
 /* Make a leaf of a node: it keeps its data and lets go of its children. */
 void pg_cut(pg_graph *graph, pg_node_id id);
 
+/* After so many nodes, a millisecond or so, a walk and a sweep ask whether to stop. */
+enum { pg_patience = 1 << 16 };
+
 /* topo.c: lend out room for a walk from root, walk, and put gradients aside; put them back; give
- * the room back. */
+ * the room back. PG_ERR_STOPPED: hooks.stop said so; all is as it was. */
 pg_status pg_walk_begin(pg_graph *graph, pg_walk *walk, pg_node_id root);
 void pg_walk_undo(pg_graph *graph, const pg_walk *walk);
 void pg_walk_end(pg_graph *graph, pg_walk *walk);

@@ -160,7 +160,7 @@ pg_status pg_node_slopes(pg_graph *graph, double slopes_ret[2], pg_node_id id);
  * from left to right, each after its own children. The number of a ** 2 is among them, a leaf.
  * Out: count_ret   how many
  *      order_ret   room for pg_graph_live() ids, or NULL to count only
- * Returns: PG_OK; PG_ERR_NOMEM, PG_ERR_BAD_NODE. */
+ * Returns: PG_OK; PG_ERR_NOMEM, PG_ERR_BAD_NODE, PG_ERR_STOPPED. */
 pg_status pg_graph_order(pg_graph *graph, pg_node_id *order_ret, size_t *count_ret,
                          pg_node_id root);
 
@@ -170,7 +170,7 @@ pg_status pg_graph_order(pg_graph *graph, pg_node_id *order_ret, size_t *count_r
 pg_status pg_backward(pg_graph *graph, pg_node_id root);
 
 /* Set the gradient of root and of every node below it to 0. Returns: PG_OK; PG_ERR_NOMEM,
- * _BAD_NODE. */
+ * _BAD_NODE, _STOPPED. */
 pg_status pg_clear_grads(pg_graph *graph, pg_node_id root);
 
 /* Add one node's gradient, times its derivatives, to those of its children. */

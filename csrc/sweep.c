@@ -10,7 +10,6 @@
 #include "graph.h"
 #include "kernels.h"
 
-static const size_t poll_every = 1 << 16;
 static const size_t ahead = 16; /* nodes to prefetch: about what memory takes, in nodes */
 
 static pg_status fault(pg_graph *graph, pg_status status, int op, int which, double a, double b) {
@@ -92,7 +91,7 @@ static pg_status sweep(pg_graph *graph, const pg_walk *walk) {
             pg_status status = push(graph, node);
             if (PG_UNLIKELY(status != PG_OK)) return status;
         }
-        if (PG_UNLIKELY(i % poll_every == 0) && walk->count > poll_every &&
+        if (PG_UNLIKELY(i % pg_patience == 0) && walk->count > pg_patience &&
             graph->hooks.poll != NULL && graph->hooks.poll() != 0)
             return PG_ERR_STOPPED;
     }

@@ -5,7 +5,8 @@
  * array holds the two: the order grows from its start, the stack from its end, and they cannot
  * meet. A node that was visited carries the number of the walk, so that nothing has to be cleared
  * afterwards; when the 16-bit numbers run out, all marks are wiped, once in 65,535 walks.
- * No code from outside runs during a walk, so two walks never interleave.
+ * No code from outside runs during a walk, so two walks never interleave. A long one looks whether
+ * it should stop, and then leaves everything as it was.
  * Owns the walk's arrays while it is lent out. Cost: O(nodes + edges); 12 bytes a living node.
  * Tarjan, Depth-first search and linear graph algorithms, SIAM J. Comput. 1, 1972. */
 #include "graph.h"
@@ -87,14 +88,31 @@ static inline pg_node_id next_child(pg_node *nodes, pg_walk *walk, pg_node_id *e
     return right != 0 && must_descend(nodes, walk, right, mark) ? right : 0;
 }
 
-static void visit_all(pg_graph *graph, pg_walk *walk, pg_node_id root) {
+/* The walk ends before its time: wide nodes on the way forget how far it came. */
+static void give_up(const pg_node *nodes, const pg_walk *walk, size_t top, pg_node_id here) {
+    for (;; here = walk->ids[top++] & ~last_child) {
+        if (nodes[here].op == PG_OP_WIDE) nodes[here].of.wide->cursor = 0;
+        if (top == walk->capacity) return;
+    }
+}
+
+static pg_status visit_all(pg_graph *graph, pg_walk *walk, pg_node_id root) {
     pg_node *const nodes = graph->nodes;
     const uint16_t mark = graph->mark;
     pg_walk out = *walk; /* a copy of its own lets the compiler keep it in registers */
     size_t top = out.capacity;
+    uint32_t patience = pg_patience;
     pg_node_id here = root;
     nodes[root].mark = mark;
     for (;;) {
+        if (PG_UNLIKELY(--patience == 0)) {
+            patience = pg_patience;
+            if (graph->hooks.stop != NULL && graph->hooks.stop() != 0) {
+                give_up(nodes, &out, top, here);
+                walk->count = out.count;
+                return PG_ERR_STOPPED;
+            }
+        }
         pg_node_id entry, child = next_child(nodes, &out, &entry, here, mark);
         if (child != 0) {
             out.ids[--top] = entry;
@@ -110,6 +128,7 @@ static void visit_all(pg_graph *graph, pg_walk *walk, pg_node_id root) {
         here = out.ids[top++];
     }
     walk->count = out.count;
+    return PG_OK;
 }
 
 pg_status pg_walk_begin(pg_graph *graph, pg_walk *walk, pg_node_id root) {
@@ -118,9 +137,12 @@ pg_status pg_walk_begin(pg_graph *graph, pg_walk *walk, pg_node_id root) {
     pg_status status = take_scratch(graph, walk);
     if (status != PG_OK) return status;
     pg_walk_mark(graph);
-    if (graph->nodes[root].op != PG_OP_LEAF) visit_all(graph, walk, root);
+    if (graph->nodes[root].op != PG_OP_LEAF) status = visit_all(graph, walk, root);
     else append(walk, root, &graph->nodes[root], true);
-    return PG_OK;
+    if (status == PG_OK) return PG_OK;
+    pg_walk_undo(graph, walk);
+    pg_walk_end(graph, walk);
+    return status;
 }
 
 void pg_walk_end(pg_graph *graph, pg_walk *walk) {

@@ -5,11 +5,21 @@
  * Each gathers operands first, makes room before that, and builds last. */
 #include "scalar.h"
 
+/* Should the call that has returned this be made again? A walk that saw Ctrl-C has stopped without
+ * running the handler; that runs now, and where it raises nothing the work goes on. */
+static int try_again(pg_status status) {
+    if (PG_LIKELY(status != PG_ERR_STOPPED) || PyErr_Occurred()) return 0;
+    PyErr_SetInterrupt(); /* the hook `stop` has taken it back */
+    return PyErr_CheckSignals() == 0;
+}
+
 static PyObject *call_backward(PyObject *self, PyObject *none) {
     (void)none;
     if (scalar_may_read(self, "backward()") < 0) return NULL;
     Py_INCREF(self);
-    pg_status status = pg_backward(scalar_global.graph, ((scalar *)self)->id);
+    pg_status status;
+    do status = pg_backward(scalar_global.graph, ((scalar *)self)->id);
+    while (try_again(status));
     PyObject *result = status == PG_OK ? Py_NewRef(Py_None) : scalar_raise(status);
     scalar_settle();
     Py_DECREF(self);
@@ -19,7 +29,9 @@ static PyObject *call_backward(PyObject *self, PyObject *none) {
 /* _clear_grads(root); root is a Value. */
 static PyObject *call_clear_grads(PyObject *type, PyObject *root) {
     (void)type;
-    pg_status status = pg_clear_grads(scalar_global.graph, ((scalar *)root)->id);
+    pg_status status;
+    do status = pg_clear_grads(scalar_global.graph, ((scalar *)root)->id);
+    while (try_again(status));
     return status == PG_OK ? Py_NewRef(Py_None) : scalar_raise(status);
 }
 

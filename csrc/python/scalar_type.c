@@ -623,6 +623,10 @@ static PyType_Spec spec = {
 
 static int poll_signals(void) { return PyErr_CheckSignals(); }
 
+/* Has Ctrl-C been pressed? Looks without running its handler, and takes it back: who called the
+ * core runs that when it has returned. */
+static int told_to_stop(void) { return PyOS_InterruptOccurred(); }
+
 /* For each op its name, interned, and the method that the type was made with; NULL without one. */
 static struct {
     PyObject *name, *method;
@@ -693,6 +697,7 @@ static int install(const char *module_name) {
         if (scalar_global.base != NULL)
             scalar_global.graph->hooks = (pg_hooks){.call = scalar_call_closure,
                                                     .poll = poll_signals,
+                                                    .stop = told_to_stop,
                                                     .slopes = scalar_custom_slopes,
                                                     .idle = on_idle,
                                                     .drop = on_drop,

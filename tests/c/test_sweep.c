@@ -332,6 +332,30 @@ static void poll_can_stop_a_long_sweep(void) {
     pg_graph_free(graph);
 }
 
+/* Wide nodes remember how far a walk has come: a walk that is given up mustn't leave that behind.
+ */
+static void a_long_walk_can_be_stopped(void) {
+    pg_graph *graph = new_graph();
+    pg_node_id x = leaf(graph, 0.0), one = leaf(graph, 1.0), wide;
+    const pg_node_id children[3] = {one, ladder(graph, x, one, 300000), x};
+    const double locals[3] = {10.0, 2.0, 5.0};
+    CHECK(pg_graph_wide(graph, &wide, 0.0, children, locals, 3) == PG_OK);
+    pg_status (*walks[])(pg_graph *, pg_node_id) = {pg_backward, pg_clear_grads};
+    graph->hooks.stop = poll_counted;
+    for (size_t i = 0; i < 2 * LENGTH(walks); i++) {
+        polls = 0, polls_allowed = i < 2 ? 0 : 4; /* 600,000 steps: nine times is it asked */
+        pg_node_set_grad(graph, x, 0.5), pg_node_set_grad(graph, children[1], 7.0);
+        snapshot before = snapshot_take(graph);
+        CHECK(walks[i % 2](graph, wide) == PG_ERR_STOPPED && polls == polls_allowed + 1);
+        CHECK(snapshot_holds(&before, graph));
+        snapshot_free(&before);
+    }
+    polls_allowed = 1000;
+    CHECK(pg_backward(graph, wide) == PG_OK);
+    CHECK(pg_node_grad(graph, x) == 7.5 && pg_node_grad(graph, one) == 600010.0);
+    pg_graph_free(graph);
+}
+
 const test_case sweep_tests[] = {
     TEST(order_of_small_graphs),
     TEST(order_of_random_graphs),
@@ -346,5 +370,6 @@ const test_case sweep_tests[] = {
     TEST(root_may_be_dropped_while_it_is_swept),
     TEST(owners_hear_of_idle_and_dead_nodes),
     TEST(poll_can_stop_a_long_sweep),
+    TEST(a_long_walk_can_be_stopped),
     {0},
 };

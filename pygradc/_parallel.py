@@ -173,7 +173,8 @@ def _in_threads(work: Work, executor: Executor, chunks: int, workers: int) -> Re
     try:
         for _ in range(min(workers, len(cut)) - 1):
             futures.append(executor.submit(mine))
-        for finish in (mine, *(partial(_join, future) for future in futures)):
+        finishes: list[Callable[[], None]] = [mine, *(partial(_join, one) for one in futures)]
+        for finish in finishes:
             try:
                 finish()
             except FloatingPointError as fault:

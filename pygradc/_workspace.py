@@ -145,8 +145,8 @@ class Reverse:
 class Borrowed:
     """A workspace of the program, for a while: `with Borrowed(program) as ws`.
 
-    After an exception, which Ctrl-C raises anywhere, it isn't used again: it may say half of what it
-    should, and a replay checks nothing.
+    After an exception, which Ctrl-C raises anywhere, it isn't used again: it may say half of what
+    it should, and a replay checks nothing.
     """
 
     __slots__ = ("program", "ws")

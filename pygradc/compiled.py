@@ -129,7 +129,7 @@ class Compiled:
     @property
     def programs(self) -> tuple[Program, ...]:
         """One a structure of arguments, the least recently used first."""
-        return tuple(sorted(list(self._programs.values()), key=_when_used))
+        return tuple(sorted(self._programs.values(), key=_when_used))
 
     def parameters(self) -> list[Value]:
         """The captured Values of all programs, each once."""

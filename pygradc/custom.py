@@ -52,6 +52,7 @@ class Op:
     def _examine(self, count: int) -> _Rule:
         if count == 0:
             raise TypeError(f"op {self.name!r} needs at least one operand")
+
         def body() -> None:
             try:
                 self._trace(tuple(Scalar._trace_input() for _ in range(count)))

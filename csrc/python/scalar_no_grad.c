@@ -120,8 +120,8 @@ static PyObject *adopt_no_grad(PyObject *module, PyObject *class) {
     if (!PyType_Check(class)) return PyErr_Format(PyExc_TypeError, "_adopt_no_grad takes a class");
     for (PyMethodDef *method = block_methods; method->ml_name != NULL; method++) {
         PyObject *descriptor = PyDescr_NewMethod((PyTypeObject *)class, method);
-        int failed = descriptor == NULL ||
-                     PyObject_SetAttrString(class, method->ml_name, descriptor) < 0;
+        int failed =
+            descriptor == NULL || PyObject_SetAttrString(class, method->ml_name, descriptor) < 0;
         Py_XDECREF(descriptor);
         if (failed) return NULL;
     }

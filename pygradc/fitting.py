@@ -14,7 +14,8 @@ import threading
 import time
 import weakref
 from collections.abc import Callable
-from typing import Any
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -27,6 +28,7 @@ from pygradc.compiled import Compiled
 from pygradc.program import Program
 
 _NOWHERE = 0xFFFFFFFF
+_LONG_ORDER = 1_000_000  # rows: 50 ms for numpy to put in an order
 _SHOW_EVERY = 0.1  # seconds of training between two looks at the bar
 
 
@@ -118,7 +120,8 @@ class _Claim:
     """
 
     _lock = threading.Lock()
-    _taken: weakref.WeakSet[_Claim] = weakref.WeakSet()  # a call that is over claims nothing
+    # A call that is over claims nothing.
+    _taken: ClassVar[weakref.WeakSet[_Claim]] = weakref.WeakSet()
 
     def __init__(self, optimizer: optim.Optimizer) -> None:
         self.thread = threading.get_ident()
@@ -173,7 +176,15 @@ class _Order:
         self.random = np.random.default_rng(seed)
 
     def next(self) -> Any:
-        return None if self.fixed else self.random.permutation(self.rows)
+        if self.fixed:
+            return None
+        if self.rows < _LONG_ORDER:
+            return self.random.permutation(self.rows)
+        pool = ThreadPoolExecutor(1)  # numpy looks for no signals; who waits for a thread does
+        try:
+            return pool.submit(self.random.permutation, self.rows).result()
+        finally:
+            pool.shutdown(wait=False)
 
 
 class _Bar:

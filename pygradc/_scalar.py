@@ -5,10 +5,17 @@ core creates it.
 """
 
 import os
+import sys
 import threading
 
 from pygradc import _core
 
+# The graph is protected by the GIL, and modules that cffi makes say that they need none.
+if not getattr(sys, "_is_gil_enabled", lambda: True)():
+    raise ImportError(
+        "pygradc needs the GIL, which this free-threaded Python runs without: "
+        "start it as `python -X gil=1`, or with PYTHON_GIL=1 in the environment"
+    )
 if _core.lib.pg_python_install(b"pygradc._core") != 0:  # prints the reason itself
     raise ImportError("pygradc: the type under Value could not be installed")
 
@@ -21,7 +28,7 @@ def _after_fork() -> None:
     Scalar._forget_threads()
 
 
-Scalar._main_thread(threading.main_thread().ident)
+Scalar._main_thread(threading.main_thread().ident or 0)
 if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_after_fork)
 

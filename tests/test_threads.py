@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 import os
 import random
+import subprocess
 import sys
 import threading
 
@@ -158,3 +159,19 @@ def test_a_forked_child_trains_and_the_parent_goes_on():
     assert x.grad == 0.0
     graph.backward()
     assert x.grad == 2.0
+
+
+def test_a_python_that_runs_without_the_gil_is_refused():
+    """In a free-threaded build, to which cffi's modules say that they need none."""
+    code = "import sys; sys._is_gil_enabled = lambda: {}; import pygradc; print('imported')"
+    path = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
+    without, with_gil = (
+        subprocess.run(
+            [sys.executable, "-c", code.format(gil)], env=path, capture_output=True, text=True
+        )
+        for gil in (False, True)
+    )
+    assert without.returncode == 1
+    assert "ImportError: pygradc needs the GIL" in without.stderr
+    assert "python -X gil=1" in without.stderr
+    assert with_gil.stdout == "imported\n"

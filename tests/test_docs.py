@@ -51,7 +51,11 @@ def test_an_outdated_part_would_be_noticed() -> None:
 
 
 @pytest.mark.parametrize(
-    "document", ["README.md", *(f"docs/{name}.md" for name in ("internals", "drop-in", "compat"))]
+    "document",
+    [
+        "README.md",
+        *(f"docs/{name}.md" for name in ("internals", "drop-in", "compat", "reliability")),
+    ],
 )
 def test_files_that_documents_name_exist(document: str) -> None:
     text = (ROOT / document).read_text(encoding="utf-8")

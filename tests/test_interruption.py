@@ -181,7 +181,6 @@ class Descent(optim.SGD):
     """An optimiser of somebody's: fit's loop is in Python."""
 
 
-PROCESSES = functools.partial(ProcessPoolExecutor)
 CASES: dict[str, Callable[[], Any]] = {
     "sweep": a_chain,
     "sweep all over the memory": a_chain_all_over_the_memory,
@@ -189,7 +188,7 @@ CASES: dict[str, Callable[[], Any]] = {
     "gradients": functools.partial(replay, "gradients", None),
     "sum in threads": functools.partial(replay, "sum", ThreadPoolExecutor),
     "map in threads": functools.partial(replay, "map", ThreadPoolExecutor),
-    "map in processes": functools.partial(replay, "map", PROCESSES),
+    "map in processes": functools.partial(replay, "map", ProcessPoolExecutor),
     "fit": functools.partial(fit, None, optim.Adam),
     "fit in batches": functools.partial(fit, 7, optim.SGD),
     "fit in Python": functools.partial(fit, 100_000, Descent),

@@ -2,7 +2,7 @@
 
 This file reads the command line, reports and writes files; `training.py` trains, `plots.py` draws.
 `python -m pygradc run program.py` is another matter, and `compat/_run.py`'s.
-Files are written beside their final name and then moved there, so none is ever half-written.
+Files are written by `_atomic.py`, so none is ever half-written.
 Exit codes: 0; 1 the training failed; 2 a bad argument or file (one line on stderr); 130 Ctrl-C.
 tqdm (the bar) and matplotlib (the picture) are extras: without them, plain lines and no picture.
 """
@@ -11,18 +11,18 @@ from __future__ import annotations
 
 import argparse
 import importlib
+import io
 import math
-import os
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
-import numpy as np
-
-from . import training
+from . import _atomic, training
+from ._checkpoint import CheckpointError
 from .compat._run import run
 from .datasets import DataError, Dataset, held_out, load
+from .states import save_state
 
 OK, FAILED, BAD_INPUT, INTERRUPTED = 0, 1, 2, 130
 MOST_LINES = 20  # lines of progress, when there is no bar
@@ -30,12 +30,15 @@ MOST_LINES = 20  # lines of progress, when there is no bar
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run a command; returns the exit code. Raises SystemExit(2) for a bad command line."""
-    options = _parser().parse_args(arguments)
+    parser = _parser()
+    options = parser.parse_args(arguments)
     if options.command == "run":
         return run(options.program, options.arguments, keep=options.keep)
+    if options.resume and options.checkpoint is None:
+        parser.error("--resume needs --checkpoint, the file to go on from")
     try:
         return _train(options)
-    except DataError as error:
+    except (DataError, CheckpointError) as error:
         return _say_error(str(error), BAD_INPUT)
     except training.TrainingError as error:
         return _say_error(str(error), FAILED)
@@ -61,6 +64,9 @@ def _train(options: argparse.Namespace) -> int:
             seed=options.seed,
             batch_size=options.batch_size,
             progress=progress,
+            checkpoint=options.checkpoint,
+            checkpoint_every=options.checkpoint_every,
+            resume=options.resume,
         )
     finally:
         progress.close()
@@ -106,6 +112,17 @@ def _parser() -> argparse.ArgumentParser:
     add("--batch-size", "N", "rows a step (default: %(default)s)", type=_count)
     add("--seed", "S", "of split, weights and order (default: 0)", type=_seed, default=0)
     add("--out", "DIR", "where to write (default: runs/<data>)", type=Path)
+    add("--checkpoint", "FILE", "keep the run in this file, so that it can be resumed", type=Path)
+    add(
+        "--checkpoint-every",
+        "N",
+        "epochs from one checkpoint to the next (default: 1)",
+        type=_count,
+        default=1,
+    )
+    train.add_argument(
+        "--resume", action="store_true", help="go on from the checkpoint, if it is there"
+    )
     train.set_defaults(**defaults)
     _add_run(commands)
     return parser
@@ -242,8 +259,7 @@ def _say_error(message: str, code: int) -> int:
 
 
 def _write_weights(result: training.Result, path: Path) -> None:
-    arrays = result.arrays()
-    _write(path, lambda file: np.savez(file, **arrays))
+    save_state(result.arrays(), path)
     print(f"weights   {path}")
 
 
@@ -255,20 +271,10 @@ def _write_picture(result: training.Result, path: Path) -> None:
         return
     from .plots import save_training
 
-    _write(path, lambda file: save_training(result, file))
+    picture = io.BytesIO()
+    save_training(result, picture)
+    _atomic.write(path, picture.getvalue())
     print(f"picture   {path}")
-
-
-def _write(path: Path, fill: Callable[[IO[bytes]], None]) -> None:
-    """Fill a new file beside `path`, then move it there; leaves nothing behind on failure."""
-    draft = path.with_name(f".{path.name}.{os.getpid()}.part")
-    try:
-        with open(draft, "wb") as file:
-            fill(file)
-        os.replace(draft, path)
-    except BaseException:
-        draft.unlink(missing_ok=True)
-        raise
 
 
 if __name__ == "__main__":

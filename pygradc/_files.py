@@ -58,11 +58,16 @@ def to_bytes(program: Any) -> bytes:
     }
     text = json.dumps(about).encode()
     numbers = np.array([p.data for p in params], dtype="<f8").tobytes()
-    count = lib.pg_program_write(program._handle, ffi.NULL)
-    code = ffi.new("uint8_t[]", count)
-    lib.pg_program_write(program._handle, code)
-    body = _LENGTHS.pack(len(text), len(numbers)) + text + numbers + bytes(ffi.buffer(code))
+    body = _LENGTHS.pack(len(text), len(numbers)) + text + numbers + code_of(program._handle)
     return _HEAD.pack(MAGIC, VERSION, hashlib.sha256(body).digest()) + body
+
+
+def code_of(handle: Any) -> bytes:
+    """The core's part."""
+    count = lib.pg_program_write(handle, ffi.NULL)
+    code = ffi.new("uint8_t[]", count)
+    lib.pg_program_write(handle, code)
+    return bytes(ffi.buffer(code))
 
 
 def from_bytes(content: bytes) -> Contents:

@@ -20,6 +20,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from pygradc import optim
+from pygradc._checkpoint import Checkpoint, describe
 from pygradc._core import ffi, lib
 from pygradc._rows import Floats, Rows
 from pygradc._scalar import Scalar
@@ -42,6 +43,9 @@ def fit(
     seed: int | None = None,
     callback: Callable[[int, float], Any] | None = None,
     progress: bool = False,
+    checkpoint: str | os.PathLike[str] | None = None,
+    checkpoint_every: int = 1,
+    resume: bool = False,
     **static: Any,
 ) -> list[float]:
     """Train parameters on the mean of a compiled loss over minibatches of rows.
@@ -50,20 +54,27 @@ def fit(
         function: One row's loss: a compiled function, or a program, that returns one Value.
         data: Its arguments, arrays whose first axis is the row; the optimiser may come last.
         optimizer: Of the parameters to train.
-        epochs: How often each row is used, at least 0.
+        epochs: How often each row is used, at least 0; with resume, from the run's beginning.
         batch_size: Rows a step; None: all.
         shuffle: Draw the rows in a new order in each epoch.
         seed: Of that order; None: another one each time.
         callback: Called after each epoch as callback(epoch, loss), epochs counted from 1; training
             ends when it returns True.
         progress: Show a bar (needs tqdm).
+        checkpoint: A file that holds the run as it is at the beginning, after each
+            checkpoint_every epochs, and at the end: written whole or not at all. If the callback
+            has state_dict and load_state_dict, its state is part of it.
+        resume: Go on from that file, if there is one, to the bits that the run would have come to
+            had it never stopped.
         static: Keyword arguments of the function.
     Returns:
         For each epoch the mean loss over its rows, each taken before its batch's step.
     Raises:
-        TypeError, ValueError: something isn't as above; says what was expected.
+        TypeError, ValueError: something isn't as above; says what was expected. The checkpoint is
+            damaged, or of another run; says what differs. Nothing is changed.
         FloatingPointError: a row leaves an op's domain; the parameters are as after the last step.
         RuntimeError: another thread is fitting one of the parameters.
+        OSError: the checkpoint can't be written or read; the one before it stays.
     """
     if optimizer is None and data and isinstance(data[-1], optim.Optimizer):
         data, optimizer = data[:-1], data[-1]
@@ -73,21 +84,33 @@ def fit(
     program = _program(function, rows, static)
     batch_size = max(rows.count, 1) if batch_size is None else _whole("batch_size", batch_size)
     epochs = _whole("epochs", epochs)
+    _check(rows, epochs, batch_size, callback)
+    order = _Order(rows.count, batch_size, shuffle, seed)
+    if resume and checkpoint is None:
+        raise ValueError("fit: resume=True needs checkpoint=, the file to go on from")
+    saved = None
+    if checkpoint is not None:
+        every = _whole("checkpoint_every", checkpoint_every)
+        run = describe(program, rows, optimizer, batch_size, bool(shuffle), seed)
+        saved = Checkpoint(checkpoint, every, run, program, optimizer, callback, order.random)
+    claim = _Claim(optimizer)
+    try:
+        claim.take()
+        history = saved.begin(epochs, resume) if saved else []
+        loop = _loop_for(program, rows, optimizer, batch_size)
+        with _Bar(progress, epochs, rows.count, len(history)) as bar:
+            return _run(loop, order, epochs, claim.lent_to(callback), bar, history, saved)
+    finally:
+        claim.give_up()
+
+
+def _check(rows: Rows, epochs: int, batch_size: int, callback: Any) -> None:
     if callback is not None and not callable(callback):
         raise TypeError(f"fit: callback must be a function, not {type(callback).__name__}")
     if epochs < 0 or batch_size < 1:
         raise ValueError(f"fit: epochs={epochs} and batch_size={batch_size} must be positive")
     if rows.count == 0:
         raise ValueError("fit: there are no rows")
-    order = _Order(rows.count, batch_size, shuffle, seed)
-    claim = _Claim(optimizer)
-    try:
-        claim.take()
-        loop = _loop_for(program, rows, optimizer, batch_size)
-        with _Bar(progress, epochs, rows.count) as bar:
-            return _run(loop, order, epochs, claim.lent_to(callback), bar)
-    finally:
-        claim.give_up()
 
 
 def _whole(name: str, value: Any) -> int:
@@ -190,7 +213,7 @@ class _Order:
 class _Bar:
     """A tqdm bar over rows, or nothing."""
 
-    def __init__(self, wanted: bool, epochs: int, rows: int) -> None:
+    def __init__(self, wanted: bool, epochs: int, rows: int, done: int) -> None:
         self.bar: Any = None
         if wanted:
             try:
@@ -199,7 +222,7 @@ class _Bar:
                 raise ImportError(
                     "fit(progress=True) needs tqdm: pip install 'pygradc[train]'"
                 ) from None
-            self.bar = tqdm(total=epochs * rows, unit="row", unit_scale=True)
+            self.bar = tqdm(total=epochs * rows, initial=done * rows, unit="row", unit_scale=True)
 
     def __enter__(self) -> _Bar:
         return self
@@ -220,28 +243,35 @@ def _run(
     epochs: int,
     callback: Callable[[int, float], Any] | None,
     bar: _Bar,
+    history: list[float],
+    saved: Checkpoint | None,
 ) -> list[float]:
     """Epochs go to C one by one where somebody wants to hear of each, else many at once."""
-    history: list[float] = []
     together = epochs if order.fixed and callback is None else 1
     if bar.bar is not None and together > 1:
         together = 1
+    stopped = saved is not None and saved.stopped
     try:
-        while len(history) < epochs:
+        while len(history) < epochs and not stopped:
             count = min(together, epochs - len(history))
+            if saved is not None:
+                count = min(count, saved.epochs_left(history))
             started = time.perf_counter()
             losses = loop.run(count, order.next())
             history += losses
             bar.update(count * order.rows, losses[-1])
             if callback is not None:
                 loop.write_back()
-                if callback(len(history), losses[-1]) is True:
-                    break
-                loop.read()
+                stopped = callback(len(history), losses[-1]) is True
             elif together < epochs and order.fixed:
                 spent = time.perf_counter() - started
                 if spent < _SHOW_EVERY:
                     together = min(2 * together, epochs)
+            if saved is not None and saved.is_due(history, stopped):
+                loop.write_back()
+                saved.write(history, stopped)
+            if callback is not None and not stopped:
+                loop.read()
     finally:
         loop.write_back()
     return history

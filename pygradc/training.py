@@ -12,6 +12,7 @@ Kingma & Ba (2015), Adam; LeCun et al. (1998), Efficient BackProp, 4.6: the firs
 from __future__ import annotations
 
 import math
+import os
 import random
 import time
 from collections.abc import Mapping, Sequence
@@ -20,7 +21,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from . import losses, nn, optim
+from . import losses, nn, optim, states
 from .compiled import Compiled, compile
 from .datasets import Array, Dataset, Labels, Split, mean_and_scale, train_test_split
 from .fitting import fit
@@ -194,6 +195,9 @@ def train(
     seed: int = 0,
     batch_size: int = BATCH_SIZE,
     progress: Progress | None = None,
+    checkpoint: str | os.PathLike[str] | None = None,
+    checkpoint_every: int = 1,
+    resume: bool = False,
 ) -> Result:
     """Train a tanh MLP with Adam; a fifth of the rows is held out and only measured.
 
@@ -205,11 +209,13 @@ def train(
         seed: of the split, the first weights and the minibatches; the same seed, the same result.
         batch_size: rows a step, at least 1.
         progress: is told of each minibatch and epoch.
+        checkpoint, checkpoint_every, resume: as of `fit`.
     Returns:
         The model and what was measured.
     Raises:
         DataError: fewer than two rows.
         ValueError: epochs, lr, batch_size or a width is not positive.
+        CheckpointError, OSError: as of `fit`.
         TrainingError: the loss stopped being finite; a smaller lr may help.
     """
     _check_positive(epochs=epochs, lr=lr, batch_size=batch_size, **_widths(hidden))
@@ -218,8 +224,18 @@ def train(
     task: Task = Classes(len(names)) if names else Regression(split.train_labels)
     sizes = (split.mean.size, *hidden, task.width)
     model = first_model(sizes, seed)
+    after = _Measuring(model, task, split, progress)
     started = time.perf_counter()
-    history = _run_epochs(model, task, split, epochs, lr, seed, batch_size, progress)
+    _run_epochs(
+        after,
+        lr,
+        epochs=epochs,
+        batch_size=batch_size,
+        seed=seed,
+        checkpoint=checkpoint,
+        checkpoint_every=checkpoint_every,
+        resume=resume,
+    )
     seconds = time.perf_counter() - started
 
     final = layers(model.state_dict())
@@ -231,7 +247,7 @@ def train(
         task,
         model,
         sizes,
-        history,
+        after.history,
         task.score(fitted, split.train_labels),
         task.score(predictions, split.test_labels),
         predictions,
@@ -283,43 +299,50 @@ def forward(network: Layers, inputs: Array) -> Array:
     return signal
 
 
-def _run_epochs(
-    model: nn.MLP,
-    task: Task,
-    split: Split,
-    epochs: int,
-    lr: float,
-    seed: int,
-    batch_size: int,
-    progress: Progress | None,
-) -> list[Epoch]:
-    features, targets = split.train_features, task.targets(split.train_labels)
-    history: list[Epoch] = []
+class _Measuring:
+    """After each epoch: is the loss finite, and how good is the model on the test rows?"""
 
-    def after(number: int, mean_loss: float) -> None:
+    def __init__(self, model: nn.MLP, task: Task, split: Split, progress: Progress | None) -> None:
+        self.model, self.task, self.split, self.progress = model, task, split, progress
+        self.history: list[Epoch] = []
+
+    def __call__(self, number: int, mean_loss: float) -> None:
         if not math.isfinite(mean_loss):
             raise TrainingError(_diverged(number, f"it is {mean_loss}"))
-        tested = task.decode(forward(layers(model.state_dict()), split.test_features))
-        history.append(Epoch(number, mean_loss, task.score(tested, split.test_labels)))
-        if progress:
-            progress.rows(len(features))
-            progress.epoch(history[-1])
+        task, split = self.task, self.split
+        tested = task.decode(forward(layers(self.model.state_dict()), split.test_features))
+        self.history.append(Epoch(number, mean_loss, task.score(tested, split.test_labels)))
+        self._tell(1)
 
+    def _tell(self, epochs: int) -> None:
+        if self.progress and self.history:
+            self.progress.rows(epochs * len(self.split.train_features))
+            self.progress.epoch(self.history[-1])
+
+    def state_dict(self) -> dict[str, Any]:
+        """So that a checkpoint has the history."""
+        return {
+            "loss": np.array([epoch.loss for epoch in self.history]),
+            "test_score": np.array([epoch.test_score for epoch in self.history]),
+        }
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        states.check_names("callback", state, ("loss", "test_score"))
+        shape = (np.size(state["loss"]),)
+        loss, score = (states.numbers(name, state[name], shape) for name in ("loss", "test_score"))
+        numbers = zip(loss.tolist(), score.tolist())
+        self.history = [Epoch(i, *both) for i, both in enumerate(numbers, 1)]
+        self._tell(len(self.history))
+
+
+def _run_epochs(after: _Measuring, lr: float, **how: Any) -> None:
+    model, task, split = after.model, after.task, after.split
+    loss, targets = recorded_loss(model, task), task.targets(split.train_labels)
     optimizer = optim.Adam(model.parameters(), lr=lr)
     try:
-        fit(
-            recorded_loss(model, task),
-            features,
-            targets,
-            optimizer,
-            epochs=epochs,
-            batch_size=batch_size,
-            seed=seed,
-            callback=after,
-        )
+        fit(loss, split.train_features, targets, optimizer, callback=after, **how)
     except FloatingPointError as error:
-        raise TrainingError(_diverged(len(history) + 1, str(error))) from error
-    return history
+        raise TrainingError(_diverged(len(after.history) + 1, str(error))) from error
 
 
 def recorded_loss(model: nn.MLP, task: Task) -> Compiled:

@@ -18,6 +18,14 @@ static inline double sigmoid(double a) {
     return a >= 0.0 ? 1.0 / (1.0 + exp(-a)) : exp(a) / (1.0 + exp(a));
 }
 
+/* a^2 - a * a, what the product's rounding takes away; exp(-(a * a)) lacks the factor exp of it. Of
+ * a's two halves the upper one's square is exact (Veltkamp, Dekker). 0 where exp(-(a * a)) is. */
+static inline double square_error(double a) {
+    const double shifted = 134217729.0 * a, upper = shifted - (shifted - a);
+    const double error = (upper * upper - a * a) + (a - upper) * (a + upper);
+    return fabs(a) < 28.0 ? error : 0.0;
+}
+
 /* y = op(a, b) */
 static inline double pg_value_of(int op, double a, double b) {
     switch (op) {

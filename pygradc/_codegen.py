@@ -36,6 +36,14 @@ static inline double sigmoid(double a) {
 }
 """
 
+_SQUARE_ERROR = """
+/* a^2 - a * a, what the product's rounding takes away. */
+static inline double square_error(double a) {
+    const double shifted = 134217729.0 * a, upper = shifted - (shifted - a);
+    const double error = (upper * upper - a * a) + (a - upper) * (a + upper);
+    return fabs(a) < 28.0 ? error : 0.0;
+}
+"""
 
 _LIBRARY = """
 /* The library's functions, through pointers that the compiler must not look through: knowing an
@@ -56,8 +64,9 @@ def translate(program: Any, name: str) -> str:
         name=name, title=title, inputs=size.inputs, params=size.params, outputs=size.outputs
     )
     body = "\n".join([*_value_function(code, name), *_gradient_function(code, program, name)])
-    if "sigmoid(" in body:
-        body = _SIGMOID + "\n" + body
+    for call, helper in (("sigmoid(", _SIGMOID), ("square_error(", _SQUARE_ERROR)):
+        if call in body:
+            body = helper + "\n" + body
     used = sorted(set(_CALL.findall(body)))
     pointers = [
         f"static double (*const volatile library_{f})({_FUNCTIONS.get(f, 'double')}) = {f};\n"

@@ -30,6 +30,15 @@ def _sigmoid(a: float) -> float:
     return 1.0 / (1.0 + math.exp(-a)) if a >= 0.0 else math.exp(a) / (1.0 + math.exp(a))
 
 
+def _bell(a: float) -> float:
+    """exp(-a^2), with what a * a lacks of the square: its upper half's square is exact."""
+    if not abs(a) < 28.0:
+        return math.exp(-(a * a))
+    upper = 134217729.0 * a - (134217729.0 * a - a)
+    error = (upper * upper - a * a) + (a - upper) * (a + upper)
+    return math.exp(-(a * a)) * (1.0 - error)
+
+
 def _power(a: float, b: float) -> float:
     if a < 0.0 and math.isfinite(a) and math.isfinite(b) and b != math.floor(b):
         raise ValueError("outside the real domain")  # Python's floats would become complex
@@ -72,7 +81,7 @@ OPS = {
     "sin": Op("sin", lambda a, b: math.sin(a), (lambda a, b, y: math.cos(a),)),
     "cos": Op("cos", lambda a, b: math.cos(a), (lambda a, b, y: -math.sin(a),)),
     "erf": Op("erf", lambda a, b: math.erf(a),
-              (lambda a, b, y: 1.1283791670955126 * math.exp(-(a * a)),), True),
+              (lambda a, b, y: 1.1283791670955126 * _bell(a),), True),
     "maximum": Op("maximum", lambda a, b: a if _first_is_larger(a, b) else b,
                   (lambda a, b, y: 1.0 if _first_is_larger(a, b) else 0.0,
                    lambda a, b, y: 0.0 if _first_is_larger(a, b) else 1.0), True),

@@ -1,0 +1,330 @@
+"""Every op's value and derivatives, and the losses, against mpmath at 50 digits.
+
+    python -m bench.accuracy_ops [--points N] [--write]
+
+Prints the tables of docs/accuracy.md, or writes them there. Arguments are drawn from the interval
+that the op table states, and from everywhere that the result is a finite number: evenly, evenly
+over the bit patterns (subnormals included), and edges. bench/accuracy.py looks harder, at the five
+functions that fast mode brings along; here every op comes, with its derivatives, as a program
+computes them, which tests hold to be bit for bit what eager code does.
+
+Errors are in ulp, as in bench/accuracy.py. Where a derivative loses its digits, because it goes to
+0 as the difference of two numbers near 1, no bound in ulp holds everywhere; the promise is in ulp
+of 1 then, which is 2**-53 just below it: the error doesn't grow where the derivative gets small.
+
+PROMISES are what the documents state, and tests/test_accuracy.py holds on fewer points.
+"""
+
+from __future__ import annotations
+
+import argparse
+import math
+import random
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from mpmath import mp, mpf
+
+import pygradc
+from bench.accuracy import DIGITS, HUGE, PLACES, TINY, Doubles, Place, error_in_ulp
+from pygradc import Value, losses
+from pygradc._ops import OPS, Op
+
+DOCUMENT = Path(__file__).resolve().parent.parent / "docs" / "accuracy.md"
+BEGIN, END = "<!-- tables: begin -->", "<!-- tables: end -->"
+ULP_OF_1 = 2.0**-53
+FAST = {*PLACES, "pow"}  # whose slope takes a log; the others are the same in fast mode
+EXPONENTS = (-3.0, -2.0, -1.0, -0.5, 0.0, 0.1, 1 / 3, 0.5, 1.0, 1.5, 2.0, 3.0, 7.0, 100.25)
+
+
+# --- the truth -----------------------------------------------------------------------------------
+
+
+def _step(a: Any) -> int:
+    return int(a > 0)
+
+
+def _logistic_slope(a: Any) -> Any:
+    small = mp.exp(-abs(a))
+    return small / (1 + small) ** 2
+
+
+def _power_slope(a: Any, b: Any) -> Any:
+    """None where a**(b-1) alone is too large: there the op raises."""
+    power = mp.power(a, b - 1)
+    return b * power if power <= HUGE else None
+
+
+# Value and derivatives of (a, b).
+TRUTHS: dict[str, tuple[Callable[[Any, Any], Any], ...]] = {
+    "add": (lambda a, b: a + b, lambda a, b: 1, lambda a, b: 1),
+    "mul": (lambda a, b: a * b, lambda a, b: b, lambda a, b: a),
+    "pown": (mp.power, _power_slope),
+    "pow": (mp.power, _power_slope, lambda a, b: mp.power(a, b) * mp.log(a)),
+    "exp": (lambda a, b: mp.exp(a), lambda a, b: mp.exp(a)),
+    "log": (lambda a, b: mp.log(a), lambda a, b: 1 / a),
+    "tanh": (lambda a, b: mp.tanh(a), lambda a, b: mp.sech(a) ** 2),
+    "relu": (lambda a, b: max(a, 0), lambda a, b: _step(a)),
+    "sigmoid": (lambda a, b: 1 / (1 + mp.exp(-a)), lambda a, b: _logistic_slope(a)),
+    "sqrt": (lambda a, b: mp.sqrt(a), lambda a, b: 1 / (2 * mp.sqrt(a))),
+    "abs": (lambda a, b: abs(a), lambda a, b: _step(a) - _step(-a)),
+    "sin": (lambda a, b: mp.sin(a), lambda a, b: mp.cos(a)),
+    "cos": (lambda a, b: mp.cos(a), lambda a, b: -mp.sin(a)),
+    "erf": (lambda a, b: mp.erf(a), lambda a, b: 2 / mp.sqrt(mp.pi) * mp.exp(-a * a)),
+    "maximum": (lambda a, b: max(a, b), lambda a, b: int(a >= b), lambda a, b: int(a < b)),
+    "minimum": (lambda a, b: min(a, b), lambda a, b: int(a <= b), lambda a, b: int(a > b)),
+}
+
+
+# --- where to look -------------------------------------------------------------------------------
+
+_ANY = (Place(1.0, TINY, HUGE, by_bits=True, signs=True),)
+_POSITIVE = (Place(1.0, TINY, HUGE, by_bits=True),)
+_EXPONENT = (Place(0.5, -3.0, 3.0), Place(0.5, 1e-20, 700.0, by_bits=True, signs=True))
+_ANGLE = (Place(0.5, -100.0, 100.0), Place(0.5, TINY, HUGE, by_bits=True, signs=True))
+
+EVERYWHERE: dict[str, tuple[tuple[Place, ...], ...]] = {
+    **dict.fromkeys(("add", "mul", "maximum", "minimum"), (_ANY, _ANY)),
+    **dict.fromkeys(("relu", "abs"), (_ANY,)),
+    **dict.fromkeys(("sin", "cos"), (_ANGLE,)),
+    **{name: (places,) for name, places in PLACES.items()},
+    "pow": (_POSITIVE, _EXPONENT),
+    "pown": (_POSITIVE,),
+    "sqrt": (_POSITIVE,),
+    "tanh": ((*PLACES["tanh"], Place(0.3, 18.0, 370.0, signs=True)),),
+    "sigmoid": ((*PLACES["sigmoid"], Place(0.3, 30.0, 745.0)),),
+    "erf": ((*PLACES["erf"], Place(0.3, 5.0, 26.5, signs=True)),),
+}
+EDGES = (0.0, TINY, 2.2250738585072014e-308, 1e-8, 1.0 - 2.0**-53, 1.0, 1.0 + 2.0**-52, HUGE)
+EXPONENT_EDGES = (1e-8, 0.5, 1.0 - 2.0**-53, 1.0, 1.0 + 2.0**-52, 2.0)
+
+
+def _drawn(rng: np.random.Generator, places: tuple[Place, ...], points: int) -> Doubles:
+    total = sum(place.share for place in places)
+    parts = [place.draw(rng, math.ceil(place.share / total * points)) for place in places]
+    return rng.permutation(np.concatenate(parts))[:points]
+
+
+def arguments(op: Op, points: int, everywhere: bool, seed: int = 1) -> tuple[Doubles, ...]:
+    """Arrays of a and b, or of a alone."""
+    rng = np.random.default_rng(seed)
+    if everywhere:
+        columns = [_drawn(rng, places, points) for places in EVERYWHERE[op.name]]
+        edges = [EDGES, EXPONENT_EDGES if op.name == "pow" else EDGES][: len(columns)]
+        grid = np.meshgrid(*(np.array([*some, *(-x for x in some)]) for some in edges))
+        columns = [np.append(x, e.reshape(-1)) for x, e in zip(columns, grid)]
+    else:
+        columns = [rng.uniform(low, high, points) for low, high in op.intervals[: op.arity]]
+    if op.name in ("log", "sqrt", "pow", "pown"):
+        columns[0] = np.abs(columns[0])
+    if op.takes_number:
+        columns.append(np.resize(EXPONENTS, len(columns[0])))
+    return tuple(columns)
+
+
+# --- what comes out ------------------------------------------------------------------------------
+
+
+def computed(op: Op, math_kind: str, columns: tuple[Doubles, ...]) -> list[Doubles]:
+    """y, dy/da and, of a binary op, dy/db; inf or nan where a row leaves the op's domain."""
+    if op.takes_number:
+        a, b = columns
+        results = [np.empty_like(a), np.empty_like(a)]
+        for exponent in EXPONENTS:
+            rows = b == exponent
+            power = _compiled(lambda a, n=exponent: a**n, math_kind)
+            for result, part in zip(results, _results(power, (a[rows],))):
+                result[rows] = part
+        return results
+    infix: dict[str, Callable[..., Any]] = {
+        "add": lambda a, b: a + b,
+        "mul": lambda a, b: a * b,
+        "pow": lambda a, b: a**b,
+    }
+    return _results(_compiled(infix.get(op.name, getattr(Value, op.name)), math_kind), columns)
+
+
+def _compiled(function: Callable[..., Any], math_kind: str) -> Any:
+    return pygradc.compile(lambda *args: function(*args), math=math_kind, errors="ignore")
+
+
+def _results(function: Any, columns: tuple[Doubles, ...]) -> list[Doubles]:
+    y, slopes = function.gradients(*columns)
+    return [y, *(slopes if isinstance(slopes, tuple) else (slopes,))]
+
+
+# --- the errors ----------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Worst:
+    """The largest error, in ulp and in ulp of 1, and where the former is."""
+
+    ulp: float
+    of_1: float
+    at: tuple[float, ...]
+
+
+def errors(op: Op, points: int, everywhere: bool, math_kind: str, seed: int = 1) -> list[Worst]:
+    """Of y and each derivative, where the true one is a double's size."""
+    columns = arguments(op, points, everywhere, seed)
+    rows = list(zip(*(x.tolist() for x in columns)))
+    return [
+        _worst(result.tolist(), truth, rows)
+        for result, truth in zip(computed(op, math_kind, columns), TRUTHS[op.name])
+    ]
+
+
+def _worst(found: list[float], truth: Any, rows: list[tuple[float, ...]]) -> Worst:
+    ulp, of_1, at = 0.0, 0.0, rows[0]
+    for y, row in zip(found, rows):
+        a, b = mpf(row[0]), mpf(row[-1])
+        true = _true(truth, a, b)
+        if true is None:
+            continue
+        here = error_in_ulp(y, true) if math.isfinite(y) else math.inf
+        if here > ulp:
+            ulp, at = here, row
+        of_1 = max(of_1, float(abs(mpf(y) - true)) / ULP_OF_1 if math.isfinite(y) else math.inf)
+    return Worst(ulp, of_1, at)
+
+
+def _true(truth: Any, a: Any, b: Any) -> Any:
+    """None where it isn't defined, or no double is that large."""
+    try:
+        true = mpf(truth(a, b))
+    except (ZeroDivisionError, ValueError, TypeError, OverflowError):
+        return None
+    return true if abs(true) <= HUGE else None
+
+
+# --- the losses ----------------------------------------------------------------------------------
+
+
+def loss_errors(points: int, seed: int = 1) -> dict[str, float]:
+    """The largest errors of cross_entropy's value and gradient, in ulp of 1 and of the largest
+    logit, which has to be subtracted first.
+    """
+    rng = random.Random(seed)
+    value = slope = 0.0
+    for i in range(points):
+        scale = (1.0, 10.0, 700.0, 1e6)[i % 4]
+        numbers = [rng.gauss(0.0, scale) for _ in range(rng.randint(2, 10))]
+        label = rng.randrange(len(numbers))
+        logits = [Value(x) for x in numbers]
+        loss = losses.cross_entropy(logits, label)
+        loss.backward()
+        shares = [mp.exp(mpf(x) - mpf(max(numbers))) for x in numbers]
+        total = mp.fsum(shares)
+        true = mp.log(total) + mpf(max(numbers)) - mpf(numbers[label])
+        unit = ULP_OF_1 * max(1.0, *map(abs, numbers))
+        value = max(value, float(abs(mpf(loss.data) - true)) / unit)
+        for j, (logit, share) in enumerate(zip(logits, shares)):
+            off = float(abs(mpf(logit.grad) - share / total + (j == label)))
+            slope = max(slope, off / unit)
+    return {"value": value, "gradient": slope}
+
+
+# --- the promises --------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Promise:
+    """Bounds in ulp, over the op's interval and everywhere; there, perhaps, in ulp of 1."""
+
+    interval: float
+    everywhere: float
+    of_1: bool = False
+
+    def holds(self, interval: Worst, everywhere: Worst) -> bool:
+        measured = everywhere.of_1 if self.of_1 else everywhere.ulp
+        return interval.ulp <= self.interval and measured <= self.everywhere
+
+
+_EXACT, _ROUNDED = Promise(0.0, 0.0), Promise(0.5, 0.5)
+PROMISES: dict[str, tuple[Promise, ...]] = {
+    "add": (_ROUNDED, _EXACT, _EXACT),
+    "mul": (_ROUNDED, _EXACT, _EXACT),
+    "pown": (Promise(0.6, 0.6), Promise(3.0, 1000.0)),
+    "pow": (Promise(0.6, 0.6), Promise(5.0, 1500.0), Promise(3.0, 400.0)),
+    "exp": (Promise(1.1, 1.1), Promise(1.1, 1.1)),
+    "log": (Promise(1.0, 1.0), _ROUNDED),
+    "tanh": (Promise(2.5, 2.5), Promise(200.0, 4.0, of_1=True)),
+    "relu": (_EXACT, _EXACT),
+    "sigmoid": (Promise(2.5, 2.5), Promise(250.0, 3.0, of_1=True)),
+    "sqrt": (_ROUNDED, Promise(1.5, 1.5)),
+    "abs": (_EXACT, _EXACT),
+    "sin": (Promise(0.6, 0.6), Promise(0.6, 0.6)),
+    "cos": (Promise(0.6, 0.6), Promise(0.6, 0.6)),
+    "erf": (Promise(1.5, 1.5), Promise(3.0, 3.0)),
+    "maximum": (_EXACT, _EXACT, _EXACT),
+    "minimum": (_EXACT, _EXACT, _EXACT),
+}
+LOSS_PROMISES = {"value": 8.0, "gradient": 5.0}
+
+
+# --- the tables ----------------------------------------------------------------------------------
+
+
+def _number(x: float) -> str:
+    return "0" if x == 0.0 else f"{x:.2f}" if x < 100.0 else f"{x:.0f}"
+
+
+def _everywhere(promise: Promise) -> str:
+    return _number(promise.everywhere) + " of 1" * promise.of_1
+
+
+def _rows(op: Op, points: int) -> Iterator[str]:
+    kinds = ("exact", "fast") if op.name in FAST else ("exact",)
+    measured = {
+        (kind, where): errors(op, points, where, kind) for kind in kinds for where in (False, True)
+    }
+    for i, promise in enumerate(PROMISES[op.name]):
+        cells = [op.name, ("value", "by a", "by b")[i], _number(promise.interval)]
+        cells += [_number(measured[kind, False][i].ulp) for kind in kinds]
+        cells += [""] * (2 - len(kinds))
+        cells.append(_everywhere(promise))
+        for kind in kinds:
+            worst = measured[kind, True][i]
+            cells.append(_number(worst.of_1 if promise.of_1 else worst.ulp))
+            if not promise.holds(measured[kind, False][i], worst):
+                raise SystemExit(f"{op.name}, {cells[1]}, {kind}: {promise} but {worst}")
+        cells += [""] * (2 - len(kinds))
+        yield f"| {' | '.join(cells)} |"
+
+
+HEADER = """\
+| | | interval: at most | exact | fast | everywhere: at most | exact | fast |
+|---|---|--:|--:|--:|--:|--:|--:|"""
+
+
+def tables(points: int) -> Iterator[str]:
+    yield HEADER
+    for op in OPS:
+        yield from _rows(op, points)
+    yield ""
+    yield "| cross_entropy | at most | measured |\n|---|--:|--:|"
+    for what, worst in loss_errors(points).items():
+        yield f"| {what} | {_number(LOSS_PROMISES[what])} | {_number(worst)} |"
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("--points", type=int, default=20_000, help="for each op and range")
+    parser.add_argument("--write", action="store_true", help="to docs/accuracy.md")
+    options = parser.parse_args()
+    mp.dps = DIGITS
+    lines = list(tables(options.points))
+    if options.write:
+        head, rest = DOCUMENT.read_text(encoding="utf-8").split(BEGIN)
+        text = "\n".join([head + BEGIN, *lines, END]) + rest.split(END)[1]
+        DOCUMENT.write_text(text, encoding="utf-8")
+    else:
+        print("\n".join(lines))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,166 @@
+"""How far is each op's value and derivative from the true one, and do the documents say so?
+
+The truth is mpmath's, at 50 digits; bench/accuracy_ops.py measures, and says where it looks.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+import platform
+import re
+from typing import Any
+
+import numpy as np
+import pytest
+
+pytest.importorskip("mpmath")
+from mpmath import mp
+
+from bench import accuracy_ops
+from pygradc import Value, losses, reference
+from pygradc._ops import BY_NAME, OPS
+
+POINTS = 300
+glibc = pytest.mark.skipif(
+    platform.libc_ver()[0] != "glibc", reason="another libm has errors of its own"
+)
+each_op = pytest.mark.parametrize("op", OPS, ids=lambda op: op.name)
+
+
+@pytest.fixture(autouse=True)
+def fifty_digits() -> Any:
+    with mp.workdps(accuracy_ops.DIGITS):
+        yield
+
+
+def broken(name: str, kind: str) -> list[int]:
+    """Which of the op's promises don't hold on these points: 0 for the value, then derivatives."""
+    interval, everywhere = (
+        accuracy_ops.errors(BY_NAME[name], POINTS, where, kind, seed=5) for where in (False, True)
+    )
+    promises = accuracy_ops.PROMISES[name]
+    assert len(promises) == len(interval) == len(everywhere)
+    return [i for i, p in enumerate(promises) if not p.holds(interval[i], everywhere[i])]
+
+
+@glibc
+@each_op
+def test_values_and_derivatives_are_as_near_as_stated(op: Any) -> None:
+    assert broken(op.name, "exact") == []
+
+
+@glibc
+@pytest.mark.parametrize("name", sorted(accuracy_ops.FAST))
+def test_fast_mode_is_as_near_as_stated(name: str) -> None:
+    assert broken(name, "fast") == []
+
+
+@each_op
+def test_a_derivative_a_little_off_would_be_noticed(
+    op: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    value, slope, *rest = accuracy_ops.TRUTHS[op.name]
+    off = [value, lambda a, b: slope(a, b) * (1 + mp.mpf(2) ** -40), *rest]
+    monkeypatch.setitem(accuracy_ops.TRUTHS, op.name, off)
+    assert broken(op.name, "exact") == [1]
+
+
+@each_op
+def test_these_are_the_bits_of_eager_code_and_of_the_oracle(op: Any) -> None:
+    """Edges and all; where an op raises, the replay has inf or nan, or a derivative that is."""
+
+    def eagerly(engine: Any, row: tuple[float, ...]) -> list[float]:
+        values = [engine(x) for x in row[: op.arity]]
+        if op.name in ("add", "mul"):
+            out = values[0] + values[1] if op.name == "add" else values[0] * values[1]
+        elif op.name in ("pow", "pown"):
+            out = values[0] ** (values[1] if op.name == "pow" else row[1])
+        else:
+            out = getattr(values[0], op.name)(*values[1:])
+        out.backward()
+        return [out.data, *(value.grad for value in values)]
+
+    columns = accuracy_ops.arguments(op, 30, everywhere=True, seed=6)
+    replayed = np.stack(accuracy_ops.computed(op, "exact", columns), axis=1).tolist()
+    compared = 0
+    for row, expected in zip(zip(*(x.tolist() for x in columns)), replayed):
+        try:
+            found = eagerly(Value, row)
+        except (ArithmeticError, ValueError):
+            assert not all(map(math.isfinite, expected))
+            with pytest.raises((ArithmeticError, ValueError)):
+                eagerly(reference.Value, row)
+            continue
+        compared += 1
+        assert repr(found) == repr(eagerly(reference.Value, row)) == repr(expected)
+    assert compared > 20
+
+
+def test_the_slope_of_erf_needs_what_the_square_leaves_out() -> None:
+    """exp(-(a * a)) alone would be off by more than is promised."""
+    a = 26.3 + 1e-3 * np.arange(50.0)
+    rounded = 1.1283791670955126 * np.exp(-(a * a))
+    ours = accuracy_ops.computed(BY_NAME["erf"], "exact", (a,))[1]
+    truth, rows = accuracy_ops.TRUTHS["erf"][1], [(x,) for x in a.tolist()]
+    promised = accuracy_ops.PROMISES["erf"][1].everywhere
+    assert accuracy_ops._worst(ours.tolist(), truth, rows).ulp <= promised
+    assert accuracy_ops._worst(rounded.tolist(), truth, rows).ulp > 20 * promised
+
+
+@pytest.mark.parametrize("a", [28.0, 27.999999999999996, 1e155, 1e300, math.inf, math.nan])
+def test_the_slope_of_erf_far_out(a: float) -> None:
+    for x in (a, -a):
+        for engine in (Value, reference.Value):
+            v = engine(x)
+            v.erf().backward()
+            assert repr(v.grad) == repr(math.nan if math.isnan(a) else 0.0)
+
+
+# ---- Losses --------------------------------------------------------------------------------------
+
+
+@glibc
+def test_cross_entropy_is_as_near_as_stated() -> None:
+    for what, error in accuracy_ops.loss_errors(POINTS, seed=5).items():
+        assert 0.0 < error <= accuracy_ops.LOSS_PROMISES[what]
+
+
+@pytest.mark.parametrize("target", [1, -1])
+def test_hinge_is_exact_about_its_kink(target: int) -> None:
+    """The margin is 1: there, and above, no gradient; below, all of it."""
+    for margin, loss, slope in (
+        (1.0 - 2.0**-53, 2.0**-53, -1.0),
+        (1.0, 0.0, 0.0),
+        (1.0 + 2.0**-52, 0.0, 0.0),
+    ):
+        score = Value(target * margin)
+        out = losses.hinge(score, target)
+        out.backward()
+        assert (out.data, score.grad) == (loss, target * slope)
+
+
+# ---- The document --------------------------------------------------------------------------------
+
+
+def test_the_document_states_these_promises() -> None:
+    text = accuracy_ops.DOCUMENT.read_text(encoding="utf-8")
+    stated = re.findall(
+        r"^\| (\w+) \| (?:value|by [ab]) \| (\S+) \|.*?\|.*?\| ([^|]*?) \|", text, re.M
+    )
+    promised = [
+        (name, accuracy_ops._number(p.interval), accuracy_ops._everywhere(p))
+        for name, promises in accuracy_ops.PROMISES.items()
+        for p in promises
+    ]
+    assert sorted(stated) == sorted(promised)
+    assert {name for name, *_ in promised} == set(BY_NAME) == set(accuracy_ops.TRUTHS)
+    for what, bound in accuracy_ops.LOSS_PROMISES.items():
+        assert f"| {what} | {accuracy_ops._number(bound)} |" in text
+
+
+def test_a_promise_that_does_not_hold_would_be_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
+    value, slope = accuracy_ops.PROMISES["tanh"]
+    tight = dataclasses.replace(value, interval=0.6)
+    monkeypatch.setitem(accuracy_ops.PROMISES, "tanh", (tight, slope))
+    assert broken("tanh", "exact") == [0]

@@ -1,0 +1,117 @@
+/* arithmetic.c - the ops, their derivatives and their errors, written out once more: nothing here
+ * comes from ops.def, whose mistakes would else be right by definition. Only the functions of fast
+ * mode are the core's own: what they return is measured elsewhere. */
+#include "fastmath.h"
+#include "plain.h"
+
+#include <math.h>
+
+static double logistic(double a) {
+    return a >= 0.0 ? 1.0 / (1.0 + exp(-a)) : exp(a) / (1.0 + exp(a));
+}
+
+bool plain_compare(int compare, double left, double right) {
+    const bool holds[] = {left<right, left <= right, left> right, left >= right};
+    return compare < PG_NOT_LESS ? holds[compare] : !holds[compare - PG_NOT_LESS];
+}
+
+double plain_value(int op, double a, double b, bool fast) {
+    switch (op) {
+    case PG_OP_ADD: return a + b;
+    case PG_OP_MUL: return a * b;
+    case PG_OP_POWN:
+    case PG_OP_POW: return pow(a, b);
+    case PG_OP_EXP: return fast ? pg_fast_exp(a) : exp(a);
+    case PG_OP_LOG: return fast ? pg_fast_log(a) : log(a);
+    case PG_OP_TANH: return fast ? pg_fast_tanh(a) : tanh(a);
+    case PG_OP_RELU: return a < 0.0 ? 0.0 : a;
+    case PG_OP_SIGMOID: return fast ? pg_fast_sigmoid(a) : logistic(a);
+    case PG_OP_SQRT: return sqrt(a);
+    case PG_OP_ABS: return fabs(a);
+    case PG_OP_SIN: return sin(a);
+    case PG_OP_COS: return cos(a);
+    case PG_OP_ERF: return fast ? pg_fast_erf(a) : erf(a);
+    case PG_OP_MAXIMUM: return isnan(a) || a >= b ? a : b;
+    case PG_OP_MINIMUM: return isnan(a) || a <= b ? a : b;
+    case PG_OP_RECIP: return 1.0 / a;
+    default: return a; /* DETACH, CUSTOM, COPY */
+    }
+}
+
+static double power_by_base(double a, double b) { return b == 0.0 ? 0.0 : b * pow(a, b - 1.0); }
+
+static double sign_of(double a) { return a > 0.0 ? 1.0 : a < 0.0 ? -1.0 : 0.0; }
+
+double plain_slope(int op, int by, double a, double b, double y, bool fast) {
+    double (*const our_exp)(double) = fast ? pg_fast_exp : exp;
+    double (*const our_log)(double) = fast ? pg_fast_log : log;
+    const bool first = by == 1;
+    switch (op) {
+    case PG_OP_MUL: return first ? b : a;
+    case PG_OP_POWN: return power_by_base(a, b);
+    case PG_OP_POW: return first ? power_by_base(a, b) : a == 0.0 ? 0.0 : y * our_log(a);
+    case PG_OP_EXP: return y;
+    case PG_OP_LOG: return 1.0 / a;
+    case PG_OP_TANH: return 1.0 - y * y;
+    case PG_OP_RELU: return y > 0.0 ? 1.0 : 0.0;
+    case PG_OP_SIGMOID: return y * (1.0 - y);
+    case PG_OP_SQRT: return 0.5 / y;
+    case PG_OP_ABS: return sign_of(a);
+    case PG_OP_SIN: return cos(a);
+    case PG_OP_COS: return -sin(a);
+    case PG_OP_ERF: return 1.1283791670955126 * our_exp(-(a * a)); /* 2 / sqrt(pi) */
+    case PG_OP_MAXIMUM: return (isnan(a) || a >= b) == first ? 1.0 : 0.0;
+    case PG_OP_MINIMUM: return (isnan(a) || a <= b) == first ? 1.0 : 0.0;
+    case PG_OP_RECIP: return -(y * y);
+    default: return 1.0; /* ADD, COPY */
+    }
+}
+
+/* Results that stand, whatever they are, as those of Python's + and * do. */
+static bool carries(int op) {
+    switch (op) {
+    case PG_OP_POWN:
+    case PG_OP_POW:
+    case PG_OP_EXP:
+    case PG_OP_LOG:
+    case PG_OP_SQRT:
+    case PG_OP_SIN:
+    case PG_OP_COS:
+    case PG_OP_RECIP: return false;
+    default: return true;
+    }
+}
+
+/* The rule of Python's math: nan of operands that are none, infinity of finite ones. */
+static pg_status judge(double a, double b, double result, pg_status if_infinite) {
+    if (isnan(result)) return isnan(a) || isnan(b) ? PG_OK : PG_ERR_DOMAIN;
+    return isinf(result) && isfinite(a) && isfinite(b) ? if_infinite : PG_OK;
+}
+
+static bool is_power(int op) { return op == PG_OP_POWN || op == PG_OP_POW || op == PG_OP_RECIP; }
+
+pg_status plain_judge_value(int op, double a, double b, double y) {
+    if (carries(op)) return PG_OK;
+    if (op == PG_OP_LOG) return judge(a, b, y, PG_ERR_DOMAIN);
+    return judge(a, b, y, is_power(op) && a == 0.0 ? PG_ERR_ZERO_DIVISION : PG_ERR_OVERFLOW);
+}
+
+pg_status plain_judge_slope(int op, double a, double b, double y, double slope) {
+    if (carries(op)) return PG_OK;
+    const bool at_pole =
+        (is_power(op) || op == PG_OP_LOG) ? a == 0.0 : op == PG_OP_SQRT && y == 0.0;
+    if (isinf(slope) && at_pole && isfinite(b)) return PG_ERR_ZERO_DIVISION;
+    return judge(a, b, slope, PG_ERR_OVERFLOW);
+}
+
+int plain_operands(int op) {
+    switch (op) {
+    case PG_OP_ADD:
+    case PG_OP_MUL:
+    case PG_OP_POWN:
+    case PG_OP_POW:
+    case PG_OP_MAXIMUM:
+    case PG_OP_MINIMUM: return 2;
+    default: return 1;
+    }
+}

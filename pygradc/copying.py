@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import copy
 import copyreg
+import math
 import os
 import threading
 import weakref
@@ -118,7 +119,8 @@ def _find(value: Value) -> tuple[Part, int] | None:
 def _arguments_of_leaf(value: Value) -> tuple[Any, ...]:
     if type(value) is not Value:
         return value.data, value.grad, type(value)
-    return (value.data, value.grad) if value.grad else (value.data,)
+    grad = value.grad
+    return (value.data,) if grad == 0.0 < math.copysign(1.0, grad) else (value.data, grad)
 
 
 # ---- What hangs on a Value -----------------------------------------------------------------------

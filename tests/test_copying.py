@@ -234,7 +234,7 @@ def test_a_pickler_that_goes_on_keeps_its_memo():
     assert written(other) == written(above) and other._children[0] is not first
 
 
-@pytest.mark.parametrize("number", [math.inf, -math.inf, math.nan, -0.0, 5e-324, 0.1])
+@pytest.mark.parametrize("number", [math.inf, -math.inf, math.nan, 0.0, -0.0, 5e-324, 0.1])
 @each_way
 def test_every_bit_of_a_number_is_kept(again, number):
     v = Value(number)

@@ -5,7 +5,7 @@
  * Room for all nodes is made first; then only an activation's domain can still stop the work, and
  * what was added so far is released again.
  * Owns nothing. Cost: O(nodes). */
-#include "graph.h"
+#include "verify.h"
 
 /* Every node alive, and able to take so many references more. */
 static pg_status check(const pg_graph *graph, const pg_operand *values, size_t count,
@@ -40,7 +40,8 @@ pg_status pg_graph_sum(pg_graph *graph, pg_node_id *id_ret, pg_operand start,
     pg_operand total = start;
     for (size_t i = 0; i < count; i++) total = combine(graph, PG_OP_ADD, total, values[i]);
     *id_ret = pg_operand_node(graph, total);
-    graph->nodes[*id_ret].refs++;
+    pg_own(graph, *id_ret);
+    PG_CHECK_GRAPH(graph);
     return PG_OK;
 }
 
@@ -74,7 +75,7 @@ static pg_operand weighted_sum(pg_graph *graph, pg_operand bias, const pg_operan
 static pg_status neuron(pg_graph *graph, pg_node_id *id_ret, int activation, pg_operand bias,
                         const pg_operand *weights, const pg_operand *inputs, size_t count) {
     pg_node_id total = pg_operand_node(graph, weighted_sum(graph, bias, weights, inputs, count));
-    graph->nodes[total].refs++;
+    pg_own(graph, total);
     *id_ret = total;
     if (activation == 0) return PG_OK;
     pg_status status = pg_graph_unary(graph, id_ret, activation, total);

@@ -4,8 +4,7 @@
  * A call computes and judges first, makes room second and fills slots last: it never has to undo.
  * Owns nothing. Cost: O(1) a call, the arithmetic and one to three slots. */
 #include "kernels.h"
-
-#include "graph.h"
+#include "verify.h"
 
 static pg_operand number_operand(double number) { return (pg_operand){0, number}; }
 
@@ -30,7 +29,8 @@ static inline pg_status append(pg_graph *graph, pg_node_id *id_ret, int op, pg_n
     status = pg_graph_reserve(graph, 1);
     if (PG_UNLIKELY(status != PG_OK)) return status;
     *id_ret = pg_take_op(graph, op, y, a, b);
-    graph->nodes[*id_ret].refs = 1;
+    pg_own_new(graph, *id_ret);
+    PG_CHECK_GRAPH(graph);
     return PG_OK;
 }
 
@@ -48,7 +48,8 @@ static pg_status append_mixed(pg_graph *graph, pg_node_id *id_ret, int op, pg_op
     if (status != PG_OK) return status;
     pg_node_id left = pg_operand_node(graph, a);
     *id_ret = pg_take_op(graph, op, y, left, pg_operand_node(graph, b));
-    graph->nodes[*id_ret].refs = 1;
+    pg_own_new(graph, *id_ret);
+    PG_CHECK_GRAPH(graph);
     return PG_OK;
 }
 

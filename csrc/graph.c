@@ -5,7 +5,7 @@
  * Owns the arena, the array of owners, the wide blocks and the scratch of walks.
  * Cost: a node is 32 bytes and 8 for its owner; taking or freeing one is O(1); growth doubles and
  * is amortised. The idea of a free list threaded through the arena is Knuth's, TAOCP 1, 2.2.3. */
-#include "graph.h"
+#include "verify.h"
 
 #include <string.h>
 
@@ -32,6 +32,7 @@ void pg_graph_free(pg_graph *graph) {
     pg_free(graph->owners);
     pg_free(graph->scratch.ids);
     pg_free(graph->scratch.saved);
+    pg_ledger_free(graph);
     pg_free(graph);
 }
 
@@ -57,6 +58,8 @@ static pg_status grow(pg_graph *graph, size_t needed) {
     if (owners == NULL) return PG_ERR_NOMEM;
     graph->owners = owners;
     graph->capacity = capacity;
+    pg_ledger_grow(graph);
+    PG_CHECK_GRAPH(graph);
     return PG_OK;
 }
 
@@ -70,7 +73,8 @@ pg_status pg_graph_leaf(pg_graph *graph, pg_node_id *id_ret, double data) {
     pg_status status = pg_graph_reserve(graph, 1);
     if (status != PG_OK) return status;
     *id_ret = pg_take(graph, PG_OP_LEAF, data);
-    graph->nodes[*id_ret].refs = 1;
+    pg_own_new(graph, *id_ret);
+    PG_CHECK_GRAPH(graph);
     return PG_OK;
 }
 
@@ -106,7 +110,8 @@ pg_status pg_graph_wide(pg_graph *graph, pg_node_id *id_ret, double data,
     for (size_t i = 0; i < count; i++) graph->nodes[children[i]].refs++;
     *id_ret = pg_take(graph, PG_OP_WIDE, data);
     graph->nodes[*id_ret].of.wide = wide;
-    graph->nodes[*id_ret].refs = 1;
+    pg_own_new(graph, *id_ret);
+    PG_CHECK_GRAPH(graph);
     return PG_OK;
 }
 
@@ -128,7 +133,8 @@ pg_status pg_graph_custom(pg_graph *graph, pg_node_id *id_ret, double data,
 pg_status pg_graph_retain(pg_graph *graph, pg_node_id id) {
     if (!pg_alive(graph, id)) return PG_ERR_BAD_NODE;
     if (!pg_can_retain(&graph->nodes[id])) return PG_ERR_LIMIT;
-    graph->nodes[id].refs++;
+    pg_own(graph, id);
+    PG_CHECK_GRAPH(graph);
     return PG_OK;
 }
 
@@ -141,7 +147,7 @@ static bool parts_from_owner(pg_graph *graph, pg_node_id id) {
         graph->owners[id] = NULL;
         return true;
     }
-    node->refs = 1;
+    pg_own_new(graph, id);
     return false;
 }
 
@@ -217,8 +223,10 @@ static void bury(pg_graph *graph, pg_node_id dead) {
 
 void pg_graph_release(pg_graph *graph, pg_node_id id) {
     pg_node_id dead = 0;
+    PG_LEDGER(graph->ledger.outside[id]--);
     drop_reference(graph, id, &dead);
     bury(graph, dead);
+    PG_CHECK_GRAPH(graph);
 }
 
 void pg_discard(pg_graph *graph, pg_node_id id) {
@@ -233,6 +241,7 @@ void pg_cut(pg_graph *graph, pg_node_id id) {
     node->op = PG_OP_LEAF;
     node->of.child[0] = node->of.child[1] = 0;
     bury(graph, dead);
+    PG_CHECK_GRAPH(graph);
 }
 
 double pg_node_data(const pg_graph *graph, pg_node_id id) { return graph->nodes[id].data; }

@@ -86,6 +86,17 @@ typedef struct pg_walk {
     size_t count, capacity;
 } pg_walk;
 
+#ifdef PG_VERIFY
+/* What a build that verifies knows besides; see verify.h. */
+typedef struct pg_ledger {
+    uint32_t *outside; /* for each slot the references that somebody outside owns */
+    size_t unchecked;  /* operations since the graph was last looked at as a whole */
+} pg_ledger;
+#define PG_LEDGER(entry) ((void)(entry))
+#else
+#define PG_LEDGER(entry) ((void)0)
+#endif
+
 struct pg_graph {
     pg_node *nodes;
     void **owners;   /* for each slot an object outside that stands for the node, borrowed unless
@@ -99,6 +110,9 @@ struct pg_graph {
     pg_walk scratch; /* room for the next walk, lent out while one is under way */
     pg_hooks hooks;
     pg_fault fault;
+#ifdef PG_VERIFY
+    pg_ledger ledger;
+#endif
 };
 
 static inline bool pg_alive(const pg_graph *graph, pg_node_id id) {
@@ -121,6 +135,7 @@ static inline pg_node_id pg_take_slot(pg_graph *graph) {
     }
     id = (pg_node_id)graph->used++;
     graph->owners[id] = NULL;
+    PG_LEDGER(graph->ledger.outside[id] = 0);
     return id;
 }
 
@@ -139,6 +154,21 @@ static inline pg_node_id pg_take_op(pg_graph *graph, int op, double y, pg_node_i
     nodes[a].refs++;
     if (b != 0) nodes[b].refs++;
     return id;
+}
+
+/* Somebody outside owns one reference more; the first, to a node that was just made; or one less,
+ * though that was not the last. */
+static inline void pg_own(pg_graph *graph, pg_node_id id) {
+    graph->nodes[id].refs++;
+    PG_LEDGER(graph->ledger.outside[id]++);
+}
+static inline void pg_own_new(pg_graph *graph, pg_node_id id) {
+    graph->nodes[id].refs = 1;
+    PG_LEDGER(graph->ledger.outside[id] = 1);
+}
+static inline void pg_disown(pg_graph *graph, pg_node_id id) {
+    graph->nodes[id].refs--;
+    PG_LEDGER(graph->ledger.outside[id]--);
 }
 
 /* What an operand is worth. */
@@ -168,6 +198,15 @@ static inline const pg_node_id *pg_holds(const pg_node *node, size_t *count_ret)
 void pg_discard(pg_graph *graph, pg_node_id id);
 /* Make a leaf of a node: it keeps its data and lets go of its children. */
 void pg_cut(pg_graph *graph, pg_node_id id);
+
+#ifdef PG_VERIFY
+/* verify_graph.c */
+void pg_ledger_grow(pg_graph *graph);
+void pg_ledger_free(pg_graph *graph);
+#else
+static inline void pg_ledger_grow(pg_graph *graph) { (void)graph; }
+static inline void pg_ledger_free(pg_graph *graph) { (void)graph; }
+#endif
 
 /* After so many nodes, a millisecond or so, a walk and a sweep ask whether to stop. */
 enum { pg_patience = 1 << 16 };

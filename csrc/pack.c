@@ -15,6 +15,7 @@
 
 #include "bytes.h"
 #include "tape.h"
+#include "verify.h"
 
 #include <math.h>
 
@@ -252,7 +253,7 @@ static pg_status read_op(unpacking *u, pg_node_id *id_ret, int op, double data) 
     if (pg_op_describe(op)->takes_number && u->graph->nodes[children[1]].op != PG_OP_LEAF)
         return PG_ERR_BAD_FILE;
     *id_ret = pg_take_op(u->graph, op, data, children[0], children[1]);
-    u->graph->nodes[*id_ret].refs = 1;
+    pg_own_new(u->graph, *id_ret);
     return PG_OK;
 }
 
@@ -351,6 +352,7 @@ pg_status pg_part_read(pg_graph *graph, pg_part *part_ret, const uint8_t *bytes,
     pg_status status = read_head(&u, end_count);
     while (status == PG_OK && part.count < u.count) status = read_node(&u);
     if (status == PG_OK && u.reader.left != 0) status = PG_ERR_BAD_FILE;
+    PG_CHECK_GRAPH(graph);
     if (status == PG_OK) *part_ret = part;
     else pg_part_free(graph, NULL, &part);
     return status;

@@ -3,6 +3,8 @@
  * Owns what pg_program_free frees. Cost: O(values + orders). */
 #include "program.h"
 
+#include "verify.h"
+
 #include <string.h>
 
 pg_program *pg_program_new(void) {
@@ -277,18 +279,27 @@ static void mark_leaves_uniform(pg_tape *tape) {
             tape->values[i].op == PG_OP_CONST || tape->values[i].op == PG_OP_PARAM;
 }
 
+/* `marked`: what is dead is known. */
+static pg_status run_pass(pg_tape *tape, pg_status (*pass)(pg_tape *), bool marked) {
+    pg_status status = pass(tape);
+    if (status == PG_OK) PG_CHECK_TAPE(tape, marked);
+    (void)marked;
+    return status;
+}
+
 static pg_status run_passes(pg_tape *tape, unsigned passes) {
     pg_status status = PG_OK;
-    if (passes & PG_PASS_FOLD) status = pg_pass_fold(tape);
-    if (status == PG_OK && (passes & PG_PASS_POWERS)) status = pg_pass_powers(tape);
-    if (status == PG_OK && (passes & PG_PASS_SHARE)) status = pg_pass_share(tape);
+    if (passes & PG_PASS_FOLD) status = run_pass(tape, pg_pass_fold, false);
+    if (status == PG_OK && (passes & PG_PASS_POWERS))
+        status = run_pass(tape, pg_pass_powers, false);
+    if (status == PG_OK && (passes & PG_PASS_SHARE)) status = run_pass(tape, pg_pass_share, false);
     mark_leaves_uniform(tape);
-    if (status == PG_OK && (passes & PG_PASS_HOIST)) status = pg_pass_hoist(tape);
+    if (status == PG_OK && (passes & PG_PASS_HOIST)) status = run_pass(tape, pg_pass_hoist, false);
     if (status == PG_OK) status = copy_uniform_outputs(tape);
     pg_tape_mark_dead(tape);
-    if (status == PG_OK) status = pg_tape_find_orders(tape);
-    if (status == PG_OK && (passes & PG_PASS_FUSE)) status = pg_pass_fuse(tape);
-    if (status == PG_OK && (passes & PG_PASS_LAYERS)) status = pg_pass_layers(tape);
+    if (status == PG_OK) status = run_pass(tape, pg_tape_find_orders, true);
+    if (status == PG_OK && (passes & PG_PASS_FUSE)) status = run_pass(tape, pg_pass_fuse, true);
+    if (status == PG_OK && (passes & PG_PASS_LAYERS)) status = run_pass(tape, pg_pass_layers, true);
     return status;
 }
 
@@ -297,9 +308,11 @@ pg_status pg_record(pg_graph *graph, pg_program **program_ret, const pg_node_id 
                     unsigned passes, int fast) {
     pg_tape tape = {0};
     pg_status status = pg_tape_record(graph, &tape, inputs, input_count, outputs, output_count);
+    if (status == PG_OK) PG_CHECK_TAPE(&tape, false);
     if (status == PG_OK) status = run_passes(&tape, passes);
     if (status == PG_OK) status = pg_program_lower(program_ret, &tape);
     if (status == PG_OK) (*program_ret)->fast = fast;
+    if (status == PG_OK) PG_CHECK_PROGRAM(*program_ret);
     pg_tape_free(&tape);
     return status;
 }

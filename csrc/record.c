@@ -9,6 +9,7 @@
  * trace. */
 #include "kernels.h"
 #include "tape.h"
+#include "verify.h"
 
 #include <string.h>
 
@@ -279,5 +280,6 @@ pg_status pg_tape_record(pg_graph *graph, pg_tape *tape, const pg_node_id *input
     }
     if (status == PG_OK) tape->output_count = output_count;
     walker_end(&walk);
+    PG_CHECK_GRAPH(graph);
     return status;
 }

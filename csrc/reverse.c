@@ -10,6 +10,7 @@
  * A slot takes part only if what is asked for (parameters, inputs) lies below it.
  * Cost: O(instructions + pairs), once for each output and question. */
 #include "program.h"
+#include "verify.h"
 
 #include <string.h>
 
@@ -180,11 +181,13 @@ static pg_status build(builder *b, size_t output, unsigned wrt) {
     pg_status status = PG_OK;
     for (size_t i = p->order_counts[output]; status == PG_OK && i-- > 0;)
         status = add_instr(b, p->orders[output][i]);
+    if (status == PG_OK) PG_CHECK_REVERSE(p, b->reverse, false);
     if (status == PG_OK) status = pg_join_runs(p, b->reverse);
     for (uint32_t i = 0; i < p->input_count; i++) {
         b->reverse->input_reached[i] = b->row_reached[i];
         if (!b->row_reached[i]) b->reverse->input_order[b->inputs_reached++] = i;
     }
+    if (status == PG_OK) PG_CHECK_REVERSE(p, b->reverse, true);
     return status;
 }
 

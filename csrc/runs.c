@@ -16,6 +16,7 @@
  * Owns nothing but scratch. Cost: O(values + pairs); of a reverse O(targets). */
 #include "kernels.h"
 #include "program.h"
+#include "verify.h"
 
 #include <string.h>
 
@@ -290,12 +291,14 @@ pg_status pg_join_runs(const pg_program *program, pg_reverse *reverse) {
     j.next = j.last + layers;
     j.slot_of = j.next + reverse->row_count;
     j.sum_of = j.slot_of + slots;
+    PG_ORDER_BEFORE(program, reverse);
     for (uint32_t i = 0; i < reverse->row_count; i++) add_step(&j, i);
     for (uint32_t layer = 0; layer < layers; layer++) let_go(&j, layer);
     pg_free(scratch);
     pg_free(reverse->rows);
     reverse->rows = steps;
     reverse->row_capacity = reverse->row_count;
+    PG_ORDER_AFTER(program, reverse);
     count_runs(program, reverse->rows, reverse->row_count);
     count_runs(program, reverse->uniform, reverse->uniform_count);
     return PG_OK;

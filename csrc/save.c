@@ -14,6 +14,7 @@
  * Cost: O(bytes). */
 #include "bytes.h"
 #include "program.h"
+#include "verify.h"
 
 #include <string.h>
 
@@ -247,9 +248,8 @@ pg_status pg_program_read(pg_program **program_ret, const uint8_t *bytes, size_t
     if (program == NULL) return PG_ERR_NOMEM;
     pg_reader r = {bytes, count, false};
     pg_status status = read_all(&r, program);
+    if (status == PG_OK) PG_CHECK_PROGRAM(program);
     if (status == PG_OK) *program_ret = program;
-    else {
-        pg_program_free(program);
-    }
+    else pg_program_free(program);
     return status;
 }

@@ -7,8 +7,8 @@
  * Owns nothing: the order is the walk's, gradients are the graph's.
  * Cost: O(nodes + edges); no recursion.
  * Griewank and Walther, Evaluating Derivatives, 2nd ed., ch. 3. */
-#include "graph.h"
 #include "kernels.h"
+#include "verify.h"
 
 static const size_t ahead = 16; /* nodes to prefetch: about what memory takes, in nodes */
 
@@ -111,7 +111,7 @@ pg_status pg_backward(pg_graph *graph, pg_node_id root) {
     pg_walk walk;
     pg_status status = pg_walk_begin(graph, &walk, root);
     if (status != PG_OK) return status;
-    graph->nodes[root].refs++; /* a hook may drop the last other reference */
+    pg_own(graph, root); /* a hook may drop the last other reference */
     graph->nodes[root].u.grad = 1.0;
     status = sweep(graph, &walk);
     if (status != PG_OK) pg_walk_undo(graph, &walk);

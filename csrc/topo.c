@@ -9,7 +9,7 @@
  * it should stop, and then leaves everything as it was.
  * Owns the walk's arrays while it is lent out. Cost: O(nodes + edges); 12 bytes a living node.
  * Tarjan, Depth-first search and linear graph algorithms, SIAM J. Comput. 1, 1972. */
-#include "graph.h"
+#include "verify.h"
 
 static void wipe_marks(pg_graph *graph) {
     for (size_t i = 1; i < graph->used; i++) graph->nodes[i].mark = 0;
@@ -139,7 +139,10 @@ pg_status pg_walk_begin(pg_graph *graph, pg_walk *walk, pg_node_id root) {
     pg_walk_mark(graph);
     if (graph->nodes[root].op != PG_OP_LEAF) status = visit_all(graph, walk, root);
     else append(walk, root, &graph->nodes[root], true);
-    if (status == PG_OK) return PG_OK;
+    if (status == PG_OK) {
+        PG_CHECK_WALK(graph, walk, root);
+        return PG_OK;
+    }
     pg_walk_undo(graph, walk);
     pg_walk_end(graph, walk);
     return status;
@@ -153,6 +156,7 @@ void pg_walk_end(pg_graph *graph, pg_walk *walk) {
     }
     pg_free(walk->ids);
     pg_free(walk->saved);
+    PG_CHECK_GRAPH(graph);
 }
 
 void pg_walk_undo(pg_graph *graph, const pg_walk *walk) {

@@ -76,7 +76,7 @@ static PyObject *standing_for(pg_node_id id) {
     PyObject *owner = scalar_global.graph->owners[id];
     if (!(node->flags & PG_FLAG_KEPT)) return Py_NewRef(owner);
     node->flags &= (uint8_t)~PG_FLAG_KEPT; /* the node's reference becomes the caller's */
-    node->refs++;
+    pg_own(scalar_global.graph, id);
     return owner;
 }
 
@@ -88,7 +88,7 @@ PyObject *scalar_of_node(pg_node_id id) {
         give_back_object(self);
         return standing_for(id);
     }
-    scalar_global.graph->nodes[id].refs++;
+    pg_own(scalar_global.graph, id);
     return stand_for(self, id);
 }
 
@@ -218,9 +218,8 @@ static void clear_declared_slots(PyObject *object) {
 /* Nodes use the node of an object that somebody hung something on: the node keeps it. */
 static void keep_by_node(scalar *self) {
     Py_SET_REFCNT((PyObject *)self, 1);
-    pg_node *node = scalar_node(self);
-    node->flags |= PG_FLAG_KEPT;
-    node->refs--;
+    scalar_node(self)->flags |= PG_FLAG_KEPT;
+    pg_disown(scalar_global.graph, self->id);
 }
 
 static void dealloc_adorned(scalar *self) {

@@ -281,6 +281,11 @@ static pg_status read_wide_parts(unpacking *u, wide_parts *w, bool has_locals, b
     return PG_OK;
 }
 
+static bool fits_kind(pg_wide_kind kind, const wide_parts *w, bool has_locals) {
+    if (kind == PG_WIDE_CUSTOM) return w->count > 0 && !has_locals;
+    return kind != PG_WIDE_CHOICE || (w->count == 2 && has_locals);
+}
+
 static pg_status read_wide(unpacking *u, pg_node_id *id_ret, uint8_t flags, double data) {
     const pg_wide_kind kind = (pg_wide_kind)(flags >> packed_kind);
     const bool custom = kind == PG_WIDE_CUSTOM;
@@ -292,8 +297,7 @@ static pg_status read_wide(unpacking *u, pg_node_id *id_ret, uint8_t flags, doub
     }
     wide_parts w = {0};
     pg_status status = read_wide_parts(u, &w, flags & packed_locals, custom);
-    if (status == PG_OK && custom && (w.count == 0 || (flags & packed_locals)))
-        status = PG_ERR_BAD_FILE;
+    if (status == PG_OK && !fits_kind(kind, &w, flags & packed_locals)) status = PG_ERR_BAD_FILE;
     if (status == PG_OK)
         status = pg_graph_wide(u->graph, id_ret, data, w.children, w.locals, w.count);
     if (status == PG_OK) {

@@ -28,7 +28,7 @@ static const struct {
     {"ops", op_tests},        {"sweep", sweep_tests},     {"memory", memory_tests},
     {"bulk", bulk_tests},     {"failure", failure_tests}, {"record", record_tests},
     {"replay", replay_tests}, {"runs", runs_tests},       {"save", save_tests},
-    {"custom", custom_tests}, {"pack", pack_tests},
+    {"custom", custom_tests}, {"pack", pack_tests},       {"starved", starved_tests},
 };
 
 static int failures = 0; /* of the test that runs */

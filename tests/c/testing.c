@@ -441,23 +441,33 @@ static void find_params(const recipe *r, uint32_t *param_of_ret, const pg_progra
             if (ids[r->inputs + k] == sources[i]) param_of_ret[i] = k;
 }
 
-pg_program *recipe_record(const recipe *r, uint32_t *param_of_ret, unsigned passes, int fast) {
-    pg_graph *graph = new_graph();
-    pg_node_id *ids = must_alloc(values_of(r), sizeof *ids), ends[MOST_OUTPUTS];
-    pg_program *program = NULL;
-    for (size_t i = 0; i < r->params; i++) ids[r->inputs + i] = leaf(graph, 1.0);
-    pg_trace_begin(graph);
+pg_status recipe_trace(traced *t_ret, const recipe *r) {
+    traced t = {.graph = new_graph()};
+    t.ids = must_alloc(values_of(r), sizeof *t.ids);
+    for (size_t i = 0; i < r->params; i++) t.ids[r->inputs + i] = leaf(t.graph, 1.0);
+    pg_trace_begin(t.graph);
     pg_status status = PG_OK;
-    for (size_t i = 0; i < r->inputs; i++) must(pg_trace_input(graph, &ids[i]));
+    for (size_t i = 0; i < r->inputs; i++) must(pg_trace_input(t.graph, &t.ids[i]));
     for (size_t i = 0; status == PG_OK && i < r->count; i++)
-        status = trace_line(graph, &ids[r->inputs + r->params + i], &r->lines[i], ids);
-    for (size_t i = 0; i < r->outputs; i++) ends[i] = ids[r->ends[i]];
-    if (status == PG_OK)
-        must(pg_record(graph, &program, ids, r->inputs, ends, r->outputs, passes, fast));
-    pg_trace_end(graph);
-    if (program != NULL && param_of_ret != NULL) find_params(r, param_of_ret, program, ids);
-    pg_graph_free(graph);
-    free(ids);
+        status = trace_line(t.graph, &t.ids[r->inputs + r->params + i], &r->lines[i], t.ids);
+    for (size_t i = 0; i < r->outputs; i++) t.ends[i] = t.ids[r->ends[i]];
+    *t_ret = t;
+    return status;
+}
+
+void traced_free(traced *t) {
+    pg_trace_end(t->graph);
+    pg_graph_free(t->graph);
+    free(t->ids);
+}
+
+pg_program *recipe_record(const recipe *r, uint32_t *param_of_ret, unsigned passes, int fast) {
+    traced t;
+    pg_program *program = NULL;
+    if (recipe_trace(&t, r) == PG_OK)
+        must(pg_record(t.graph, &program, t.ids, r->inputs, t.ends, r->outputs, passes, fast));
+    if (program != NULL && param_of_ret != NULL) find_params(r, param_of_ret, program, t.ids);
+    traced_free(&t);
     return program;
 }
 

@@ -19,7 +19,8 @@ typedef struct test_case {
 
 /* One list a file, ended by a row of zeros. */
 extern const test_case op_tests[], sweep_tests[], memory_tests[], bulk_tests[], failure_tests[],
-    record_tests[], replay_tests[], runs_tests[], save_tests[], custom_tests[], pack_tests[];
+    record_tests[], replay_tests[], runs_tests[], save_tests[], custom_tests[], pack_tests[],
+    starved_tests[];
 
 #define TEST(function) {#function, function}
 #define LENGTH(array) (sizeof(array) / sizeof((array)[0]))
@@ -116,6 +117,17 @@ recipe random_recipe(size_t inputs, size_t params, size_t count, size_t outputs)
 /* Any op of any values, so that rows fail; no parameters, no constants, no detach. */
 recipe reckless_recipe(size_t inputs, size_t count, size_t outputs);
 void recipe_free(recipe *r);
+
+/* The nodes of a trace that is under way. */
+typedef struct traced {
+    pg_graph *graph;
+    pg_node_id *ids; /* of the values */
+    pg_node_id ends[MOST_OUTPUTS];
+} traced;
+
+/* Trace it; traced_free ends the trace. Returns: PG_OK, or an op's error. */
+pg_status recipe_trace(traced *t_ret, const recipe *r);
+void traced_free(traced *t);
 
 /* Trace and record it. Out: param_of_ret  for each parameter of the program the recipe's, or NULL.
  * Returns: NULL if the trace itself is an error. */

@@ -56,6 +56,8 @@ class Op:
         def body() -> None:
             try:
                 self._trace(tuple(Scalar._trace_input() for _ in range(count)))
+            except MemoryError:
+                raise
             except Exception as reason:
                 self._reasons[count] = str(reason) or type(reason).__name__
 

@@ -300,7 +300,6 @@ class _InC:
         places = [place.get(id(p), _NOWHERE) for p in optimizer.parameters]
         self.data, self.gradients = np.empty(len(places)), np.zeros(len(places))
         self.params = np.empty(program._size.params)
-        self.ahead = False  # of the graph
         self.places = np.array(places, dtype=np.uint32)
         training = self.training = ffi.new("pg_training *")
         training.count = len(places)
@@ -344,7 +343,6 @@ class _InC:
 
     def _fit(self, ws: Workspace, losses: Floats, epochs: int) -> None:
         program = self.program
-        self.ahead = True
         status = lib.pg_fit(
             program._handle,
             ws.handle,
@@ -358,9 +356,8 @@ class _InC:
             program._fail(status, ws)
 
     def write_back(self) -> None:
-        if not self.ahead:
-            return
-        self.ahead = False
+        if self.training.steps == self.optimizer.steps:
+            return  # also where the first step failed: gradients are those of a step
         Scalar._write(self.optimizer.parameters, self.data)
         Scalar._write_grad(self.optimizer.parameters, self.gradients)
         self.optimizer.steps = self.training.steps

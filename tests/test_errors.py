@@ -1,8 +1,9 @@
 """Does failure behave: the right exception, a message that helps, and the graph as it was?
 
 What goes wrong for eager work: wrong operands, domains, wrong arguments, a backward() that fails in
-the middle, memory that runs out at any allocation, Ctrl-C in a long call. What needs a process of
-its own is a function of this file too, named in SCENARIOS and run by `python test_errors.py name`.
+the middle, Ctrl-C in a long call. Memory that runs out is test_allocations.py's. What needs a
+process of its own is a function of this file too, named in SCENARIOS and run by `python
+test_errors.py name`.
 """
 
 from __future__ import annotations
@@ -10,39 +11,22 @@ from __future__ import annotations
 import gc
 import itertools
 import math
-import os
 import re
 import signal
-import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterable
 from fractions import Fraction
-from functools import partial
 from typing import Any
 
 import numpy as np
 import pytest
+from failures import below, deep_graph, ends_well, failure, small_graph, state
 
 import pygradc
 from pygradc import Value, live_nodes, losses, nn, optim
-from pygradc._core import lib
 
 # ---- Helpers -------------------------------------------------------------------------------------
-
-
-def failure(call: Callable[[], Any]) -> tuple[type[BaseException] | None, str]:
-    """Type and message of what call raises; the exception itself, which holds frames, is gone."""
-    try:
-        call()
-    except BaseException as error:
-        return type(error), str(error)
-    return None, ""
-
-
-def state(nodes: Iterable[Value]) -> tuple[Any, ...]:
-    """How many nodes there are, and the numbers of these."""
-    return live_nodes(), [(v.data, v.grad, v._op, v._prev) for v in nodes]
 
 
 def refuses(
@@ -55,32 +39,6 @@ def refuses(
     assert raised is kind, text
     assert re.search(message, text), text
     assert state(watch) == before
-
-
-def small_graph() -> list[Value]:
-    """Leaves, inner nodes and a root, all with gradients."""
-    a, b = Value(2.0), Value(-3.0)
-    c = a * b + 1
-    root = (c * c).tanh() + a
-    root.backward()
-    for i, node in enumerate((a, b, c, root)):
-        node.grad += i
-    return [a, b, c, root]
-
-
-def ends_well(scenario: str) -> None:
-    """Run one of SCENARIOS in a fresh process; it must end well."""
-    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
-    run = subprocess.run(
-        [sys.executable, __file__, scenario],
-        env=environment,
-        capture_output=True,
-        text=True,
-        timeout=300,
-        check=False,
-    )
-    assert run.returncode == 0, f"{scenario} ended with {run.returncode}:\n{run.stderr}"
-    assert run.stdout.strip() == f"{scenario}: done"
 
 
 # ---- Wrong operands ------------------------------------------------------------------------------
@@ -494,19 +452,6 @@ def raise_this(error: BaseException) -> None:
     raise error
 
 
-def deep_graph(break_it: Callable[[Value], Value], depth: int = 50) -> list[Value]:
-    """A graph whose root a failing derivative lies deep below; every node with a gradient."""
-    x = Value(3.0)
-    nodes = [x, x * 0.5]
-    nodes.append(break_it(nodes[-1]))
-    for _ in range(depth):
-        nodes.append(nodes[-1] * 0.9 + x)
-        nodes.append(nodes[-1].sigmoid() + nodes[-2])
-    for i, node in enumerate(nodes):
-        node.grad = i + 0.25
-    return nodes
-
-
 def sqrt_at_zero(node: Value) -> Value:
     return (node * 0.0).sqrt() + node
 
@@ -583,16 +528,6 @@ each_break = pytest.mark.parametrize(
 )
 
 
-def below(root: Value) -> list[Value]:
-    """Every node of a graph, also those that nobody named."""
-    seen, stack = {root}, [root]
-    while stack:
-        new = stack.pop()._prev - seen
-        seen |= new
-        stack.extend(new)
-    return list(seen)
-
-
 @each_break
 def test_a_backward_that_fails_changes_no_gradient(
     break_it: Callable[[Value], Value], kind: type[BaseException], message: str
@@ -646,112 +581,6 @@ def test_a_failure_within_a_closure_can_be_survived() -> None:
     y._backward = backward
     (y * 5).backward()
     assert (x.grad, other.grad) == (10.0, 0.0)
-
-
-# ---- Out of memory -------------------------------------------------------------------------------
-
-
-def fill_the_arena(keep: list[Value]) -> None:
-    """Add leaves until the next node can't be had without an allocation."""
-    try:
-        while True:
-            lib.pg_alloc_fail_at(1)
-            keep.append(Value(0.0))
-    except MemoryError:
-        pass
-    finally:
-        lib.pg_alloc_fail_at(0)
-
-
-def outgrow_every_walk(keep: list[Value]) -> None:
-    """Make the arena so much larger that a walk needs more room than it ever had."""
-    fill_the_arena(keep)
-    keep.append(Value(0.0))
-    fill_the_arena(keep)
-
-
-def starve(action: Callable[[], Any], prepare: Callable[[list[Value]], None], watch: Any) -> int:
-    """Let every allocation of action fail in turn. Returns how many there were."""
-    keep: list[Value] = []
-    for n in itertools.count(1):
-        prepare(keep)
-        before = state(watch)
-        lib.pg_alloc_fail_at(n)
-        raised, text = failure(action)
-        lib.pg_alloc_fail_at(0)
-        if raised is None:
-            return n - 1
-        assert raised is MemoryError, text
-        assert state(watch) == before, f"allocation {n} left traces"
-        assert failure(action)[0] is None, f"after allocation {n} failed"
-    raise AssertionError
-
-
-def starve_building(build: Callable[[list[Value]], Any], allocations: int) -> None:
-    """Building needs a larger arena, its nodes and its owners, and what build needs itself."""
-    nodes = small_graph()
-    expected = build(nodes)
-    found = starve(lambda: build(nodes), fill_the_arena, nodes)
-    assert found == allocations, found
-    assert build(nodes) == expected
-
-
-# A process each: every failure makes the arena twice as large.
-BUILDS: dict[str, tuple[Callable[[list[Value]], Any], int]] = {
-    "leaf": (lambda v: Value(1.0).data, 2),
-    "a + b": (lambda v: (v[0] + v[1]).data, 2),
-    "2 - a": (lambda v: (2 - v[0]).data, 2),
-    "a / b": (lambda v: (v[0] / v[1]).data, 2),
-    "-a": (lambda v: (-v[0]).data, 2),
-    "a ** 2": (lambda v: (v[0] ** 2).data, 2),
-    "2 ** a": (lambda v: (2 ** v[0]).data, 2),
-    "maximum": (lambda v: v[0].maximum(7).data, 2),
-    "tanh": (lambda v: v[0].tanh().data, 2),
-    "expression": (lambda v: ((v[0] * v[1] + 1) / (v[0] - v[1])).data, 2),
-    "custom node": (lambda v: Value(1.0, v[:2], "odd").data, 3),
-    "local_grads": (lambda v: Value(1.0, v[:2], (1.0, 2.0)).data, 3),
-    "layer": (lambda v: [out.data for out in nn.Layer(4, 3)(v)] and None, 2),
-    "network": (lambda v: nn.MLP(4, [3, 2, 1])([1.0, *v[1:]]).data and None, 2),
-    "sum": (lambda v: pygradc.sum([*v, 1.0, 2]).data, 2),
-    "long sum": (lambda v: pygradc.sum(v * 1000).data, 2),
-    "dot": (lambda v: pygradc.dot(v, v, 0.5).data, 2),
-}
-
-
-def starve_backward() -> None:
-    """A walk needs two arrays. The root's gradient says whether the sweep took place."""
-    nodes = deep_graph(lambda node: node.sin())
-    everything = below(nodes[-1])
-    assert starve(nodes[-1].backward, outgrow_every_walk, everything) == 2
-    assert nodes[-1].grad == 1.0
-
-
-def starve_backward_with_closures() -> None:
-    """What a closure allocates may fail, too: then its MemoryError stops the sweep."""
-    keep: list[Value] = []
-    nodes = deep_graph(closure_that_builds)
-    everything = below(nodes[-1])
-    for n in range(1, 4):
-        fill_the_arena(keep)
-        lib.pg_alloc_fail_at(n)
-        before = state(everything)
-        raised, _ = failure(nodes[-1].backward)
-        lib.pg_alloc_fail_at(0)
-        assert raised in (MemoryError, None)
-        if raised is MemoryError:
-            assert state(everything) == before
-        nodes[-1].backward()
-        assert nodes[-1].grad == 1.0
-
-
-def closure_that_builds(node: Value) -> Value:
-    y = Value(node.data, (node,), "odd")
-
-    def backward() -> None:
-        node.grad += y.grad * (Value(2.0) * node + 1.0).data
-
-    y._backward = backward
-    return y
 
 
 # ---- A number that changes what is being read ----------------------------------------------------
@@ -875,33 +704,25 @@ def interrupt_backward() -> None:
 # ---- Processes of their own ----------------------------------------------------------------------
 
 SCENARIOS: dict[str, Callable[[], None]] = {
-    **{name: partial(starve_building, *row) for name, row in BUILDS.items()},
-    "backward": starve_backward,
-    "backward with closures": starve_backward_with_closures,
     "meddle": meddle,
     "meddle with what was read": meddle_with_what_was_read,
     "interrupt": interrupt_backward,
 }
 
 
-@pytest.mark.parametrize("scenario", [*BUILDS, "backward", "backward with closures"])
-def test_memory_may_run_out_at_any_allocation(scenario: str) -> None:
-    ends_well(scenario)
-
-
 @pytest.mark.parametrize("scenario", ["meddle", "meddle with what was read"])
 def test_a_number_may_change_the_list_that_it_stands_in(scenario: str) -> None:
-    ends_well(scenario)
+    ends_well(__file__, scenario)
 
 
 @pytest.mark.skipif(not hasattr(signal, "setitimer"), reason="no interval timer here")
 def test_ctrl_c_stops_a_long_backward() -> None:
-    ends_well("interrupt")
+    ends_well(__file__, "interrupt")
 
 
 def test_a_scenario_that_fails_is_noticed() -> None:
     with pytest.raises(AssertionError, match="ended with"):
-        ends_well("no_such_scenario")
+        ends_well(__file__, "no_such_scenario")
 
 
 if __name__ == "__main__":

@@ -5,8 +5,12 @@
 #
 #   make bench    measure, and write bench/RESULTS.md
 #   make ctest    the C core alone, under AddressSanitizer and UBSan
+#   make verify   the same, and the core checks its invariants after every operation
+#   make valgrind the C core alone, under valgrind's memcheck
 #   make fuzz     the C core and bytes that nobody thought of, for FUZZ_SECONDS=60
-#   make lint     ruff, clang-format, mypy
+#   make pytest-asan  the tests, and the extension as `make verify` builds it: ARGS= which tests
+#   make lint     ruff, clang-format, mypy, the warnings of gcc and clang
+#   make analyze  cppcheck; .cppcheck says what it needn't
 #   make format   format Python and C
 #   make docs     write the generated parts of the README and of _core.pyi anew
 #   make clean    remove what was built
@@ -20,9 +24,11 @@ CORE := $(wildcard csrc/*.c)
 C_FILES := $(wildcard csrc/*.[ch] csrc/python/*.[ch] tests/c/*.[ch] tests/fuzz/*.[ch])
 SOURCES := pyproject.toml setup.py pygradc/_build.py $(wildcard csrc/* csrc/python/*)
 WARNINGS := -std=c11 -Wall -Wextra -Wconversion -Wno-sign-conversion -Werror
-SANITIZE := -g -O1 -fsanitize=address,undefined -fno-sanitize-recover=all
+SANITIZE := -g -O1 -fPIC -fsanitize=address,undefined -fno-sanitize-recover=all
+VERIFY := BUILD=verify INSTRUMENTS="$(SANITIZE) -DPG_VERIFY"
 
-.PHONY: train test bench ctest clean-ctest fuzz fuzz-merge lint format docs clean
+.PHONY: train test bench ctest verify valgrind pytest-asan analyze clean-ctest fuzz fuzz-merge lint \
+	format docs clean
 
 $(VENV)/ready: $(SOURCES)
 	$(PYTHON) -m venv $(VENV)
@@ -43,16 +49,19 @@ test: $(VENV)/ready
 bench: $(VENV)/ready
 	$(BIN)/python bench/run.py $(ARGS)
 
-# Each compiler has objects of its own; only what changed is compiled again.
-TESTED := $(patsubst %.c,build/$(CC)/%.o,$(CORE) $(wildcard tests/c/*.c))
+# The C tests. Each way of building them has objects of its own; only what changed is compiled again.
+BUILD ?= $(CC)
+INSTRUMENTS ?= $(SANITIZE)
+RUN ?=
+OBJECTS := $(patsubst %.c,build/$(BUILD)/%.o,$(CORE) $(wildcard tests/c/*.c))
 HEADERS := $(wildcard csrc/*.h csrc/*.def tests/c/*.h tests/fuzz/*.h)
 
-build/$(CC)/%.o: %.c $(HEADERS)
+build/$(BUILD)/%.o: %.c $(HEADERS)
 	@mkdir -p $(@D)
-	$(CC) $(WARNINGS) $(SANITIZE) -ffp-contract=off -Icsrc -Itests/c -c $< -o $@
+	$(CC) $(WARNINGS) $(INSTRUMENTS) -ffp-contract=off -Icsrc -Itests/c -c $< -o $@
 
-build/$(CC)/test_core: $(TESTED)
-	$(CC) $(SANITIZE) $^ -lm -lpthread -o $@
+build/$(BUILD)/test_core: $(OBJECTS)
+	$(CC) $(INSTRUMENTS) $^ -lm -lpthread -o $@
 
 # Fuzz targets: tests/fuzz/README.md. FUZZ_SECONDS is for all of them together.
 FUZZ_CC ?= clang
@@ -64,21 +73,68 @@ FUZZ_SHARED := $(CORE) tests/c/testing.c \
 FUZZ_BINARIES := $(FUZZ_TARGETS:%=build/fuzz/%)
 
 # The fuzz targets as ordinary programs: they run files.
-REPLAYED := $(FUZZ_TARGETS:%=build/$(CC)/replay_%)
+REPLAYED := $(FUZZ_TARGETS:%=build/$(BUILD)/replay_%)
 
-$(REPLAYED): build/$(CC)/replay_%: build/$(CC)/tests/fuzz/fuzz_%.o build/$(CC)/tests/fuzz/replay.o \
-		$(FUZZ_SHARED:%.c=build/$(CC)/%.o)
-	$(CC) $(SANITIZE) $^ -lm -lpthread -o $@
+$(REPLAYED): build/$(BUILD)/replay_%: build/$(BUILD)/tests/fuzz/fuzz_%.o build/$(BUILD)/tests/fuzz/replay.o \
+		$(FUZZ_SHARED:%.c=build/$(BUILD)/%.o)
+	$(CC) $(INSTRUMENTS) $^ -lm -lpthread -o $@
 
 ctest:
-	$(MAKE) -s -j2 build/$(CC)/test_core $(REPLAYED)
-	build/$(CC)/test_core
+	$(MAKE) -s -j2 build/$(BUILD)/test_core $(REPLAYED)
+	build/$(BUILD)/test_core $(RUN)
 	for target in $(FUZZ_TARGETS); do \
-		build/$(CC)/replay_$$target tests/fuzz/corpus/$$target || exit 1; \
+		build/$(BUILD)/replay_$$target tests/fuzz/corpus/$$target || exit 1; \
 	done
 
+verify:
+	$(MAKE) -s ctest $(VERIFY)
+
+# What ends within a minute there, where everything takes thirty times as long.
+MEMCHECK := valgrind -q --error-exitcode=1 --leak-check=full --errors-for-leak-kinds=all
+valgrind: RUN := failure starved custom pack -pack/a_million record bulk save/programs sweep/ \
+	-sweep/long runs/shapes runs/only replay/single replay/no_rows replay/each_op
+valgrind:
+	$(MAKE) -s -j2 build/valgrind/test_core BUILD=valgrind INSTRUMENTS="-g -O1"
+	$(MEMCHECK) build/valgrind/test_core $(RUN)
+
+# The extension, linked from the objects of `make verify`, in a copy of the tree: the other one stays
+# as it is. Children of the tests inherit the sanitizers' runtime, so leaks are looked for by
+# tests/leaks.py, at the end of pytest itself.
+TREE := build/$(BUILD)/tree
+GLUE := $(patsubst %.c,build/$(BUILD)/%.o,$(wildcard csrc/python/*.c)) build/$(BUILD)/_core.o
+PYTHON_HEADERS = $(call python_says,get_paths()["include"])
+runtime = $(shell $(CC) -print-file-name=lib$(1).so)
+python_says = $(shell $(BIN)/python -c 'import sysconfig as s; print(s.$(1))')
+
+build/$(BUILD)/_core.c: csrc/pygradc.h pygradc/_build.py $(VENV)/ready
+	@mkdir -p $(@D)
+	$(BIN)/python -c "import runpy; runpy.run_path('pygradc/_build.py')['ffi'].emit_c_code('$@')"
+
+build/$(BUILD)/_core.o: build/$(BUILD)/_core.c
+	$(CC) $(INSTRUMENTS) -Icsrc -I$(PYTHON_HEADERS) -c $< -o $@
+
+build/$(BUILD)/csrc/python/%.o: csrc/python/%.c $(HEADERS) $(wildcard csrc/python/*.h)
+	@mkdir -p $(@D)
+	$(CC) $(WARNINGS) $(INSTRUMENTS) -ffp-contract=off -Icsrc \
+	    -isystem $(PYTHON_HEADERS) -c $< -o $@
+
+.PHONY: $(TREE)
+$(TREE): $(filter build/$(BUILD)/csrc/%,$(OBJECTS)) $(GLUE)
+	rm -rf $(TREE) && mkdir -p $(TREE)
+	cp -r Makefile README.md CHANGELOG.md pyproject.toml setup.py pygradc csrc tests docs examples \
+	    bench $(TREE)
+	rm -f $(TREE)/pygradc/*.so
+	$(CC) $(INSTRUMENTS) -shared $^ -lm -o $(TREE)/pygradc/_core$(call python_says,get_config_var("EXT_SUFFIX"))
+
+pytest-asan: $(VENV)/ready
+	$(MAKE) -s -j2 build/verify/tree $(VERIFY)
+	cd build/verify/tree && LD_PRELOAD="$(call runtime,asan) $(call runtime,ubsan)" \
+	    ASAN_OPTIONS=detect_leaks=1:leak_check_at_exit=0:allocator_may_return_null=1 \
+	    PYTHONMALLOC=malloc PYTHONPATH=tests \
+	    $(abspath $(BIN))/python -m pytest -p leaks -p no:cacheprovider $(ARGS)
+
 clean-ctest:
-	rm -rf build/$(CC)
+	rm -rf build/$(BUILD)
 
 # The lanes' kernels have one way through them, and take clang minutes with counters and -O1.
 build/fuzz/csrc/lanes_%.o: csrc/lanes_%.c $(HEADERS)
@@ -117,7 +173,13 @@ lint: $(VENV)/lint
 	$(BIN)/ruff format --check .
 	$(BIN)/clang-format --dry-run --Werror $(C_FILES)
 	$(BIN)/mypy
-	for file in csrc/*.c; do $(CC) $(WARNINGS) -O2 -fsyntax-only $$file || exit 1; done
+	for cc in $$(command -v gcc clang || echo $(CC)); do for file in csrc/*.c csrc/python/*.c; do \
+	    $$cc $(WARNINGS) -O2 -fsyntax-only -Icsrc -isystem $(PYTHON_HEADERS) $$file || exit 1; \
+	done; done
+
+analyze:
+	cppcheck -q --error-exitcode=1 --std=c11 --enable=warning,performance,portability \
+	    --max-configs=1 --suppressions-list=.cppcheck -Icsrc $(filter-out csrc/lanes_%,$(CORE))
 
 format: $(VENV)/lint
 	$(BIN)/ruff check --fix .

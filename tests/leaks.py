@@ -1,0 +1,19 @@
+"""A plugin of pytest: under LeakSanitizer, blocks that nobody points to any more are an error.
+
+`make pytest-asan` loads it. It is asked once, at the end: the compilers and drawing programs that
+tests start inherit the sanitizers' runtime, and lose memory of their own when they exit.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import gc
+
+import pytest
+
+
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    """LeakSanitizer prints what it finds."""
+    gc.collect()
+    if ctypes.CDLL(None).__lsan_do_recoverable_leak_check():
+        session.exitstatus = pytest.ExitCode.TESTS_FAILED

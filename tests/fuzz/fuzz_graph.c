@@ -21,7 +21,7 @@ static double next_number(void) {
     static const double odd[] = {0.0,    -0.0,  1.0,      -1.0,      2.0, -2.0,   0.5,   3.0,
                                  5e-324, 1e308, INFINITY, -INFINITY, NAN, 1e-160, 710.0, -8.0};
     const uint8_t byte = next();
-    return byte < 128 ? odd[byte % LENGTH(odd)] : (byte - 192) / 16.0;
+    return byte < 128 ? odd[byte % LENGTH(odd)] : (byte - 192) / 30.0;
 }
 
 /* There is always something held. */

@@ -275,6 +275,28 @@ static void change_order(program_file *f) {
     }
 }
 
+/* One step over a bound: the instruction's own result, the slot behind the last, a shape too many,
+ * another one's pairs. */
+static void step_over(program_file *f) {
+    if (f->instrs == 0) return;
+    const uint32_t number = rolled(f->instrs), results = f->instrs - f->uniform;
+    file_instr *instr = &f->instr[number];
+    const bool in_rows = number >= f->uniform;
+    const slot own = in_rows ? (slot){IN_ROWS, number - f->uniform} : (slot){IN_UNIFORM, number};
+    slot_pair *pair = instr->count > 0 && instr->first < f->pairs ? &f->pair[instr->first] : NULL;
+    switch (below(8)) {
+    case 0: instr->a = own; break;
+    case 1: instr->b = own; break;
+    case 2: instr->shape = PG_COMPARE_COUNT; break;
+    case 3: instr->first = rolled(f->pairs + 1); break;
+    case 4: f->import[rolled(f->imports)] = (slot){IN_UNIFORM, f->uniform}; break;
+    case 5: f->output[rolled(f->outputs)] = below(2) ? (slot){IN_ROWS, results} : own; break;
+    default:
+        if (pair != NULL && below(2)) pair->left = below(2) ? own : (slot){IN_UNIFORM, f->uniform};
+        else if (pair != NULL) pair->right = own;
+    }
+}
+
 static void change_fast(program_file *f) { f->fast = !f->fast; }
 
 typedef void change(program_file *f);
@@ -290,4 +312,5 @@ void file_mutate(program_file *f) {
     if (kind == 1) change_order(f);
     if (kind == 2) change_operand(f);
     if (kind == 3) change_shape(f);
+    if (kind == 4) step_over(f);
 }

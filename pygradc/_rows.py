@@ -103,7 +103,8 @@ def _is_ready(arg: Any) -> bool:
     """Can the core take this array as it is?"""
     if type(arg) is not np.ndarray or arg.dtype is not _FLOAT64:
         return False
-    return arg.ndim > 0 and arg.flags.c_contiguous
+    flags = arg.flags
+    return arg.ndim > 0 and flags.c_contiguous and flags.aligned
 
 
 def _floats(arg: Any, where: tuple[Any, ...]) -> Floats:
@@ -119,4 +120,4 @@ def _floats(arg: Any, where: tuple[Any, ...]) -> Floats:
         raise TypeError(f"{what}: expected numbers; Values go one row at a time, as in f(x)")
     if array.dtype.kind not in "fiub":
         raise TypeError(f"{what}: expected real numbers, got an array of {array.dtype}")
-    return np.ascontiguousarray(array, dtype=np.float64) if array.ndim else array.astype(np.float64)
+    return np.require(array, np.float64, "CA") if array.ndim else array.astype(np.float64)

@@ -165,8 +165,9 @@ class Compiled:
                 self._programs[key] = program
             while len(self._programs) > self._max_programs:
                 oldest = min(self._programs, key=lambda key: self._programs[key]._used)
-                dropped = self._programs.pop(oldest)
-                self._recent = [p for p in self._recent if p is not dropped]
+                del self._programs[oldest]
+                kept = set(map(id, self._programs.values()))  # one that went may be chosen yet
+                self._recent = [p for p in self._recent if id(p) in kept]
         return program
 
     def _chose(self, program: Program) -> None:

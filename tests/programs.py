@@ -329,3 +329,28 @@ def op_case(op: Op) -> Case:
 
 
 OP_CASES = {op.name: op_case(op) for op in OPS}
+
+
+# ---- Rows of four numbers, in every layout -------------------------------------------------------
+
+X = np.arange(24.0).reshape(6, 4) / 8
+ARRAYS = {
+    "float32": X.astype(np.float32),
+    "float16": X.astype(np.float16),
+    "longdouble": X.astype(np.longdouble),
+    "big endian": X.astype(">f8"),
+    "Fortran": np.asfortranarray(X),
+    "every other row": np.repeat(X, 2, axis=0)[::2],
+    "every other column": np.repeat(X, 2, axis=1)[:, ::2],
+    "backwards": X[::-1][::-1],
+    "transposed": X.T.copy().T,
+    "broadcast": np.broadcast_to(X[0], (6, 4)),
+    "unaligned": np.frombuffer(b"." + X.tobytes(), np.uint8)[1:].view(float).reshape(6, 4),
+    "subclass": X.view(np.recarray),
+    "read-only": np.frombuffer(X.tobytes()).reshape(6, 4),
+    "list": X.tolist(),
+    "list of arrays": list(X),
+    "int": np.arange(24).reshape(6, 4),
+    "uint8": np.arange(24, dtype=np.uint8).reshape(6, 4),
+    "bool": np.arange(24).reshape(6, 4) % 3 == 0,
+}

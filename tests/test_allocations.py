@@ -228,6 +228,9 @@ class Scene:
         self.x, self.y = rng.normal(size=(2100, 2)), rng.normal(size=2100)
         self.reset()
         self.program: Program = self.record()
+        compiled = pygradc.compile(self.loss)
+        compiled.map(self.x, self.y)
+        self.of_arrays: Program = compiled.programs[0]
         self.file = folder / "program"
         self.program.save(self.file)
         self.pickled = pickle.dumps(self.program)
@@ -260,6 +263,13 @@ class Scene:
         """The program, as if it had not been used yet."""
         return copy.copy(self.program)
 
+    def short(self, program: Any, wrt: int) -> Any:
+        """The same program with its steps back: what is missing is what the short way needs."""
+        program = copy.copy(program)
+        program._reverse(wrt)
+        program._one_row = program._total = None  # it must not go the long way
+        return program
+
     def fit(self, name: str, **settings: Any) -> Any:
         """One epoch: what fails has not begun. After more it leaves the last whole step."""
         optimiser = self.optimisers[name]
@@ -288,6 +298,19 @@ def with_graph(s: Scene) -> str:
     return numbers(s.again()([a, b * 2], 1.0).data)
 
 
+def short_call(s: Scene) -> str:
+    return numbers(s.short(s.program, lib.PG_WRT_PARAMS)([0.5, 2], 1.0).data)
+
+
+def short_with_graph(s: Scene) -> str:
+    a, b = Value(0.5), Value(0.75)
+    return numbers(s.short(s.program, lib.PG_WRT_PARAMS | lib.PG_WRT_INPUTS)([a, b * 2], 1.0).data)
+
+
+def short_sum(s: Scene) -> str:
+    return numbers(s.short(s.of_arrays, lib.PG_WRT_PARAMS).sum(s.x, s.y).data)
+
+
 def gradients(s: Scene) -> str:
     outputs, (by_x, by_y) = s.again().gradients(s.x, s.y)
     return numbers(outputs, by_x, by_y)
@@ -305,6 +328,9 @@ CALLS: dict[str, tuple[Callable[[Scene], Any], int]] = {
     "translate": (lambda s: s.again().to_c(), 4),
     "call": (lambda s: numbers(s.again()([0.5, 0.25], 1.0).data), 10),
     "call with Values": (with_graph, 10),
+    "call, the short way": (short_call, 10),
+    "call with Values, the short way": (short_with_graph, 10),
+    "sum, the short way": (short_sum, 10),
     "map": (lambda s: numbers(s.again().map(s.x, s.y)), 6),
     "sum": (lambda s: numbers(s.again().sum(s.x, s.y).data), 10),
     "mean": (lambda s: numbers(s.again().mean(s.x, s.y).data), 10),

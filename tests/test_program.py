@@ -27,6 +27,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from programs import (
+    ARRAYS,
     OP_CASES,
     OUTPUTS,
     STEPS,
@@ -1059,27 +1060,6 @@ def test_a_row_of_an_array_comes_as_an_array_of_values() -> None:
     assert bits(f.map(x, y)) == bits((x @ [1.0, 2.0, 3.0]) * y[:, 1, 0])
     assert [(a.dtype, a.shape) for a in seen] == [(object, (3,)), (object, (2, 2))]
     assert all(isinstance(v, Value) for v in seen[0])
-
-
-X = np.arange(24.0).reshape(6, 4) / 8
-ARRAYS = {
-    "float32": X.astype(np.float32),
-    "float16": X.astype(np.float16),
-    "longdouble": X.astype(np.longdouble),
-    "big endian": X.astype(">f8"),
-    "Fortran": np.asfortranarray(X),
-    "every other row": np.repeat(X, 2, axis=0)[::2],
-    "every other column": np.repeat(X, 2, axis=1)[:, ::2],
-    "backwards": X[::-1][::-1],
-    "transposed": X.T.copy().T,
-    "broadcast": np.broadcast_to(X[0], (6, 4)),
-    "read-only": np.frombuffer(X.tobytes()).reshape(6, 4),
-    "list": X.tolist(),
-    "list of arrays": list(X),
-    "int": np.arange(24).reshape(6, 4),
-    "uint8": np.arange(24, dtype=np.uint8).reshape(6, 4),
-    "bool": np.arange(24).reshape(6, 4) % 3 == 0,
-}
 
 
 @pytest.mark.parametrize("kind", ARRAYS)

@@ -49,7 +49,7 @@ static recipe nth_recipe(size_t n, size_t outputs) {
 /* What the calls need. */
 typedef struct bench {
     scene s;
-    traced trace;
+    traced_recipe trace;
     unsigned passes;
     pg_workspace *ws;
     pg_argument arguments[most_arguments];

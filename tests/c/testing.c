@@ -441,8 +441,8 @@ static void find_params(const recipe *r, uint32_t *param_of_ret, const pg_progra
             if (ids[r->inputs + k] == sources[i]) param_of_ret[i] = k;
 }
 
-pg_status recipe_trace(traced *t_ret, const recipe *r) {
-    traced t = {.graph = new_graph()};
+pg_status recipe_trace(traced_recipe *t_ret, const recipe *r) {
+    traced_recipe t = {.graph = new_graph()};
     t.ids = must_alloc(values_of(r), sizeof *t.ids);
     for (size_t i = 0; i < r->params; i++) t.ids[r->inputs + i] = leaf(t.graph, 1.0);
     pg_trace_begin(t.graph);
@@ -455,14 +455,14 @@ pg_status recipe_trace(traced *t_ret, const recipe *r) {
     return status;
 }
 
-void traced_free(traced *t) {
+void traced_free(traced_recipe *t) {
     pg_trace_end(t->graph);
     pg_graph_free(t->graph);
     free(t->ids);
 }
 
 pg_program *recipe_record(const recipe *r, uint32_t *param_of_ret, unsigned passes, int fast) {
-    traced t;
+    traced_recipe t;
     pg_program *program = NULL;
     if (recipe_trace(&t, r) == PG_OK)
         must(pg_record(t.graph, &program, t.ids, r->inputs, t.ends, r->outputs, passes, fast));

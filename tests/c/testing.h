@@ -119,15 +119,15 @@ recipe reckless_recipe(size_t inputs, size_t count, size_t outputs);
 void recipe_free(recipe *r);
 
 /* The nodes of a trace that is under way. */
-typedef struct traced {
+typedef struct traced_recipe {
     pg_graph *graph;
     pg_node_id *ids; /* of the values */
     pg_node_id ends[MOST_OUTPUTS];
-} traced;
+} traced_recipe;
 
 /* Trace it; traced_free ends the trace. Returns: PG_OK, or an op's error. */
-pg_status recipe_trace(traced *t_ret, const recipe *r);
-void traced_free(traced *t);
+pg_status recipe_trace(traced_recipe *t_ret, const recipe *r);
+void traced_free(traced_recipe *t);
 
 /* Trace and record it. Out: param_of_ret  for each parameter of the program the recipe's, or NULL.
  * Returns: NULL if the trace itself is an error. */

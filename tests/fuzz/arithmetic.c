@@ -40,6 +40,13 @@ double plain_value(int op, double a, double b, bool fast) {
 
 static double power_by_base(double a, double b) { return b == 0.0 ? 0.0 : b * pow(a, b - 1.0); }
 
+/* exp(-a^2): a * a is rounded, by what an upper half's square lacks of it. */
+static double gauss(double a, double (*our_exp)(double)) {
+    const double upper = 134217729.0 * a - (134217729.0 * a - a);
+    const double lost = (upper * upper - a * a) + (a - upper) * (a + upper);
+    return our_exp(-(a * a)) * (1.0 - (fabs(a) < 28.0 ? lost : 0.0));
+}
+
 static double sign_of(double a) { return a > 0.0 ? 1.0 : a < 0.0 ? -1.0 : 0.0; }
 
 double plain_slope(int op, int by, double a, double b, double y, bool fast) {
@@ -59,7 +66,7 @@ double plain_slope(int op, int by, double a, double b, double y, bool fast) {
     case PG_OP_ABS: return sign_of(a);
     case PG_OP_SIN: return cos(a);
     case PG_OP_COS: return -sin(a);
-    case PG_OP_ERF: return 1.1283791670955126 * our_exp(-(a * a)); /* 2 / sqrt(pi) */
+    case PG_OP_ERF: return 1.1283791670955126 * gauss(a, our_exp); /* 2 / sqrt(pi) */
     case PG_OP_MAXIMUM: return (isnan(a) || a >= b) == first ? 1.0 : 0.0;
     case PG_OP_MINIMUM: return (isnan(a) || a <= b) == first ? 1.0 : 0.0;
     case PG_OP_RECIP: return -(y * y);

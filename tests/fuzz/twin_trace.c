@@ -19,7 +19,7 @@ typedef struct trace {
 } trace;
 
 static plain_graph replica;
-static trace traced;
+static trace recorded;
 
 /* ---- Before it is replayed ------------------------------------------------------------------ */
 
@@ -172,23 +172,23 @@ void twin_replay(twin *t, uint32_t since, const twin_node *inputs, size_t input_
     bool seen[PLAIN_NODES] = {false};
     pg_node_id input_ids[MOST_ENDS], output_ids[MOST_ENDS];
     pg_program *program = NULL;
-    traced =
+    recorded =
         (trace){.from = &t->plain, .since = since, .inputs = inputs, .input_count = input_count};
     for (size_t i = 0; i < input_count; i++) input_ids[i] = inputs[i].id;
     for (size_t i = 0; i < output_count; i++) {
         output_ids[i] = outputs[i].id;
-        walk_trace(&traced, seen, outputs[i].plain);
+        walk_trace(&recorded, seen, outputs[i].plain);
     }
     const pg_status status =
         pg_record(t->graph, &program, input_ids, input_count, output_ids, output_count, passes, 0);
     if (status == PG_ERR_NOMEM) return;
     pg_alloc_fail_at(0);
-    CHECK((status == PG_OK) == can_be_recorded(&traced, seen));
-    check_depends(t, &traced, outputs[0]);
+    CHECK((status == PG_OK) == can_be_recorded(&recorded, seen));
+    check_depends(t, &recorded, outputs[0]);
     if (status != PG_OK) return;
     replayed r = replay(t, program);
     for (size_t row = 0; row < r.rows; row++)
         for (size_t i = 0; i < output_count; i++)
-            compare_row(t, &traced, &r, row, i, outputs[i].plain);
+            compare_row(t, &recorded, &r, row, i, outputs[i].plain);
     replayed_free(&r);
 }

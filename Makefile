@@ -79,7 +79,8 @@ build/$(BUILD)/test_core: $(OBJECTS)
 FUZZ_CC ?= clang
 FUZZ_SECONDS ?= 60
 FUZZ_TARGETS := program part graph
-FUZZ_FLAGS := $(WARNINGS) -g -fsanitize=address,undefined -fno-sanitize-recover=all -ffp-contract=off
+FUZZ_FLAGS := $(WARNINGS) -g -fsanitize=address,undefined -fno-sanitize-recover=all -ffp-contract=off \
+	-DPG_VERIFY
 FUZZ_SHARED := $(CORE) tests/c/testing.c \
 	$(filter-out tests/fuzz/fuzz_%.c tests/fuzz/replay.c,$(wildcard tests/fuzz/*.c))
 FUZZ_BINARIES := $(FUZZ_TARGETS:%=build/fuzz/%)

@@ -142,10 +142,12 @@ static inline int layer_operand(const layer_call *layer, PyObject *object, pg_op
     return scalar_require_operand(object, operand_ret, what);
 }
 
+static const char no_weights[] = "a neuron's weights must be a sequence";
+
 /* One neuron's weights and bias into row `row`. */
 static int layer_gather_row(layer_call *layer, size_t row, PyObject *weights, PyObject *bias) {
     if (layer->plain_only && !PyList_Check(weights) && !PyTuple_Check(weights)) return -1;
-    PyObject *fast = PySequence_Fast(weights, "a neuron's weights must be a sequence");
+    PyObject *fast = PySequence_Fast(weights, no_weights);
     if (fast == NULL) return -1;
     size_t count = (size_t)PySequence_Fast_GET_SIZE(fast);
     int failed = count != layer->columns;
@@ -214,11 +216,13 @@ static PyObject *hold_weights(PyObject *neurons) {
     PyObject *held = PyTuple_New(PyTuple_GET_SIZE(neurons));
     for (Py_ssize_t i = 0; held != NULL && i < PyTuple_GET_SIZE(neurons); i++) {
         PyObject *neuron = PyTuple_GET_ITEM(neurons, i);
-        PyObject *weights = PySequence_Tuple(PyTuple_GET_ITEM(neuron, 0));
+        PyObject *fast = PySequence_Fast(PyTuple_GET_ITEM(neuron, 0), no_weights);
+        PyObject *weights = fast != NULL ? PySequence_Tuple(fast) : NULL;
         PyObject *copy = weights != NULL ? PyTuple_Pack(3, weights, PyTuple_GET_ITEM(neuron, 1),
                                                         PyTuple_GET_ITEM(neuron, 2))
                                          : NULL;
         Py_XDECREF(weights);
+        Py_XDECREF(fast);
         if (copy == NULL) Py_CLEAR(held);
         else PyTuple_SET_ITEM(held, i, copy);
     }

@@ -649,7 +649,7 @@ def call_sum(weights: list[Any]) -> None:
 # ---- Ctrl-C --------------------------------------------------------------------------------------
 
 NODES = 5_200_000
-MOST_SECONDS = 0.2
+MOST_SECONDS = 2.0  # on a machine that does other work; test_interruption.py measures
 SENTINEL = 7.0
 
 

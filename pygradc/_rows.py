@@ -120,4 +120,4 @@ def _floats(arg: Any, where: tuple[Any, ...]) -> Floats:
         raise TypeError(f"{what}: expected numbers; Values go one row at a time, as in f(x)")
     if array.dtype.kind not in "fiub":
         raise TypeError(f"{what}: expected real numbers, got an array of {array.dtype}")
-    return np.require(array, np.float64, "CA") if array.ndim else array.astype(np.float64)
+    return np.require(array, np.float64, ["C", "A"]) if array.ndim else array.astype(np.float64)

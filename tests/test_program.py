@@ -12,14 +12,16 @@ import gc
 import math
 import multiprocessing
 import os
+import pickle
 import random
+import re
 import signal
 import sys
 import threading
 import time
 import tracemalloc
 from collections.abc import Callable, Iterator
-from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
+from concurrent.futures import Executor, Future, ProcessPoolExecutor, ThreadPoolExecutor
 from typing import Any
 
 import numpy as np
@@ -55,10 +57,18 @@ import pygradc
 from pygradc import Program, Value, compile, detach, live_nodes, maximum, minimum, tracing, where
 from pygradc._core import lib
 from pygradc._ops import OPS
+from pygradc._parallel import Work
 
 ROW_COUNTS = (1, 2, 7, 8, 9, 31, 32, 33, 40, 64, 100, 1023, 1024, 1025, 3000)
 LEVELS = range(lib.pg_vector_levels())
-PASSES: tuple[tuple[str, ...], ...] = ((), ("fold",), ("hoist",), ("fuse",))
+PASSES: tuple[tuple[str, ...], ...] = ((), ("fold",), ("hoist",), ("fuse",), ("layers",))
+TOGETHER = (
+    ("fold", "hoist", "fuse"),
+    ("fuse", "hoist"),
+    ("fuse", "layers"),
+    ("hoist", "fuse", "layers"),
+    ("layers", "fuse", "hoist", "fold"),
+)
 
 # ---- 1. Does a replay equal eager, to the bit? ---------------------------------------------------
 
@@ -294,7 +304,7 @@ def passes_differ(case: Case, rows: Any) -> str | None:
     base = with_passes(case, (), rows)
     table = eager(case, rows)
     size = abs(table.params).sum(0)
-    for passes in (*PASSES[1:], ("fold", "hoist", "fuse"), ("fuse", "hoist")):
+    for passes in (*PASSES[1:], *TOGETHER):
         found = with_passes(case, passes, rows)
         for what, a, b in zip(("values", "gradients", "one row's sums"), found, base):
             if a != b:
@@ -391,6 +401,31 @@ def test_fuse_makes_a_network_two_instructions_a_neuron() -> None:
     network = mlp([3, 4, 2, 1], "tanh").function
     assert length(network, 1.0, 2.0, 3.0) == 2 * (4 + 2 + 1)
     assert length(network, 1.0, 2.0, 3.0, passes=()) == 4 * 7 + 2 * 9 + 5
+
+
+def opcodes(program: Program) -> list[str]:
+    """The instructions' ops, in their order."""
+    lines = (line.split(" = ", 1)[1] for line in str(program).splitlines() if " = " in line)
+    return [re.split(r"[:(]", text)[0] for text in lines]
+
+
+def test_layers_puts_the_neurons_of_a_layer_together() -> None:
+    network = mlp([3, 4, 2, 1], "tanh").function
+    one_by_one = ["dot", "tanh"] * 7
+    assert opcodes(program_of(network, 1.0, 2.0, 3.0, passes=("fuse",))) == one_by_one
+    together = [*["dot"] * 4, *["tanh"] * 4, *["dot"] * 2, *["tanh"] * 2, "dot", "tanh"]
+    assert opcodes(program_of(network, 1.0, 2.0, 3.0, passes=("fuse", "layers"))) == together
+    assert opcodes(program_of(network, 1.0, 2.0, 3.0)) == together
+
+
+@pytest.mark.parametrize("neurons", [1, 2, 3, 8, 9, 65])
+@pytest.mark.parametrize("activation", ["linear", "relu"])
+def test_layers_of_any_width_keep_the_bits(neurons: int, activation: str) -> None:
+    """However many neurons are worked on at once, and whether they stand next to activations."""
+    case = mlp([2, neurons, 2], activation)
+    rows = case.rows(33, seed=4)
+    assert passes_differ(case, rows) is None
+    assert difference(compile(case.function), case, rows) is None
 
 
 ZEROS = [0.0, -0.0]
@@ -549,7 +584,20 @@ def test_an_unknown_level_is_the_widest() -> None:
 
 # ---- 4. Do sums depend on who computes them? -----------------------------------------------------
 
-EXECUTORS = ("threads 1", "threads 2", "threads 7", "processes 2")
+EXECUTORS = ("threads 1", "threads 2", "threads 7", "processes 2", "foreign 1")
+
+
+class Foreign(Executor):
+    """Says nothing of its workers; what it is given, and gives back, goes through pickle."""
+
+    def submit(self, call: Callable[..., Any], /, *args: Any, **named: Any) -> Future[Any]:
+        future: Future[Any] = Future()
+        try:
+            call, args, named = pickle.loads(pickle.dumps((call, args, named)))
+            future.set_result(pickle.loads(pickle.dumps(call(*args, **named))))
+        except Exception as error:
+            future.set_exception(error)
+        return future
 
 
 @pytest.fixture(scope="module")
@@ -565,7 +613,7 @@ def executor(request: pytest.FixtureRequest) -> Iterator[Any]:
     if kind == "processes":
         yield request.getfixturevalue("processes")
         return
-    with ThreadPoolExecutor(int(count)) as pool:
+    with Foreign() if kind == "foreign" else ThreadPoolExecutor(int(count)) as pool:
         yield pool
 
 
@@ -614,6 +662,102 @@ def test_a_fault_is_the_same_whoever_computes_it(executor: Any) -> None:
                 call(x, **how)
     x[:] = 1.0
     assert bits(f.map(x, executor=executor)) == bits(np.zeros(5000))
+
+
+class Spied:
+    """Parts of a replay as they are handed out: `taken` notes who takes which, then comes `before`."""
+
+    def __init__(self, parts: Any, taken: list[Any], before: Callable[[Any], Any]) -> None:
+        self.parts, self.taken, self.before = parts, taken, before
+
+    def __iter__(self) -> Spied:
+        return self
+
+    def __next__(self) -> Any:
+        part = next(self.parts)
+        self.taken.append((threading.get_ident(), part))
+        self.before(part)
+        return part
+
+
+def spied(monkeypatch: pytest.MonkeyPatch, before: Callable[[Any], Any]) -> list[Any]:
+    """Who takes which part from now on."""
+    taken: list[Any] = []
+    usual = Work.do
+
+    def do(work: Work, results: Any, parts: Any, stop: Any = None) -> None:
+        usual(work, results, Spied(parts, taken, before), stop)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(Work, "do", do)
+    return taken
+
+
+def test_the_callers_thread_and_the_others_share_the_parts(monkeypatch: pytest.MonkeyPatch) -> None:
+    f, x = compile(lambda x: x.sin()), np.linspace(0, 1, 40_000)
+    expected = f.map(x)
+    three, met = threading.Barrier(3, timeout=60), threading.local()
+
+    def meet(part: Any) -> None:
+        if not hasattr(met, "once"):
+            met.once = three.wait()
+
+    taken = spied(monkeypatch, meet)
+    with ThreadPoolExecutor(3) as pool:
+        assert bits(f.map(x, executor=pool)) == bits(expected)
+    assert len({who for who, _ in taken}) == 3 and threading.get_ident() in dict(taken)
+    bounds = sorted(part for _, part in taken)
+    assert [a for a, _ in bounds] == [0, *(b for _, b in bounds[:-1])]  # each once
+    assert bounds[-1][1] == lib.pg_chunk_count(len(x)) and len(bounds) > 3
+
+
+def test_the_first_row_that_fails_is_named_whoever_fails_first(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    f, x = compile(lambda x: x.log()), np.ones(40_000)
+    f.map(x)
+    x[[3, 39_000]] = -1.0
+    failed, usual = threading.Event(), Program._fail
+
+    def fail(*args: Any) -> Any:
+        try:
+            usual(*args)
+        finally:
+            failed.set()
+
+    monkeypatch.setattr(Program, "_fail", fail)
+    taken = spied(monkeypatch, lambda part: part[0] == 0 and failed.wait(60))
+    with ThreadPoolExecutor(2) as pool, pytest.raises(FloatingPointError, match=r"^row 3: "):
+        f.map(x, executor=pool)
+    assert failed.is_set() and len({who for who, _ in taken}) == 2
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_an_executor_without_a_worker_to_spare_keeps_nobody_waiting(workers: int) -> None:
+    case = with_params(3, one_output, 2)
+    f = compile(case.function)
+    arrays = columns(case.rows(5000, seed=11))
+    expected = bits(f.map(*arrays)), bits(f.sum(*arrays).data)
+    free = threading.Event()
+
+    def found() -> Any:
+        return bits(f.map(*arrays, executor=pool)), bits(f.sum(*arrays, executor=pool).data)
+
+    with ThreadPoolExecutor(workers) as pool:
+        busy = [pool.submit(free.wait, 60) for _ in range(workers)]
+        assert found() == expected and not any(future.done() for future in busy)
+        free.set()
+        inside = [pool.submit(found) for _ in range(2 * workers)]  # its own workers ask for more
+        assert [future.result(60) for future in inside] == [expected] * len(inside)
+
+
+def test_an_executor_that_takes_no_more_says_so() -> None:
+    f, x = compile(lambda x: x.sin()), np.ones(40_000)
+    expected = f.map(x)
+    pool = ThreadPoolExecutor(2)
+    pool.shutdown()
+    with pytest.raises(RuntimeError, match="after shutdown"):
+        f.map(x, executor=pool)
+    assert bits(f.map(x)) == bits(expected)
 
 
 def linear(params: list[Value], x: Value, y: Value) -> Value:

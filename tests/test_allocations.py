@@ -193,6 +193,7 @@ SCENARIOS: dict[str, Callable[[], None]] = {
 }
 
 
+@pytest.mark.once
 @pytest.mark.parametrize("scenario", SCENARIOS)
 def test_nodes(scenario: str) -> None:
     ends_well(__file__, scenario)
@@ -348,6 +349,7 @@ CALLS: dict[str, tuple[Callable[[Scene], Any], int]] = {
 }
 
 
+@pytest.mark.once
 @pytest.mark.parametrize("call", CALLS)
 def test_programs(call: str, tmp_path: Path) -> None:
     make, least = CALLS[call]

@@ -229,7 +229,10 @@ COMPILERS = [
     for level in levels
     for there, no in [(shutil.which(name), f"needs {name}")]
 ]
-each_compiler = pytest.mark.parametrize("compiler", COMPILERS)
+
+
+def each_compiler(test: Any) -> Any:
+    return pytest.mark.once(pytest.mark.parametrize("compiler", COMPILERS)(test))
 
 
 class Translation:

@@ -356,6 +356,7 @@ programs = st.builds(
 EXAMPLES = int(os.environ.get("PYGRADC_EXAMPLES", "1500"))  # more, for a night's run
 
 
+@pytest.mark.once
 @settings(max_examples=EXAMPLES, deadline=None)
 @given(programs)
 def test_any_program_is_the_oracles(program: list[Step]) -> None:
@@ -377,6 +378,7 @@ TOWERS: dict[str, list[Step]] = {
 }  # fmt: skip
 
 
+@pytest.mark.once
 @pytest.mark.parametrize("name", TOWERS)
 def test_shapes_that_chance_seldom_builds(name: str) -> None:
     assert first_difference(TOWERS[name]) is None

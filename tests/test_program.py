@@ -251,6 +251,7 @@ def some_rows(seed: int, count: int, odd: bool) -> Any:
     return rows
 
 
+@pytest.mark.once
 @settings(max_examples=EXAMPLES, deadline=None, derandomize=ALWAYS_THE_SAME)
 @given(
     plans,
@@ -665,7 +666,7 @@ def test_a_fault_is_the_same_whoever_computes_it(executor: Any) -> None:
 
 
 class Spied:
-    """Parts of a replay as they are handed out: `taken` notes who takes which, then comes `before`."""
+    """Parts as they are handed out: `taken` notes who takes which, and `before` acts on it."""
 
     def __init__(self, parts: Any, taken: list[Any], before: Callable[[Any], Any]) -> None:
         self.parts, self.taken, self.before = parts, taken, before

@@ -1231,6 +1231,7 @@ SCENARIOS = {
 }
 
 
+@pytest.mark.once
 @pytest.mark.parametrize("scenario", ["change_each_byte", "change_at_random"])
 def test_damage_gives_an_error_or_a_program_that_works(scenario, tmp_path):
     note = tmp_path / "note"

@@ -143,6 +143,7 @@ def right(ours: Any, expected: Any) -> bool:
     return np.allclose(ours, expected, rtol=1e-5, atol=1e-8 * size)
 
 
+@pytest.mark.once
 @each_op
 @each_mode
 @pytest.mark.parametrize("in_rows", [False, True], ids=["hoisted", "in rows"])
@@ -199,6 +200,7 @@ CLOSED: dict[str, Callable[..., Any]] = {
 }
 
 
+@pytest.mark.once
 @each_op
 @each_mode
 @pytest.mark.parametrize("in_rows", [False, True], ids=["hoisted", "in rows"])
@@ -241,6 +243,7 @@ def test_powers_of_zero(exponent: int) -> None:
     assert ours == (2.0 if exponent == 2 else 0.0)
 
 
+@pytest.mark.once
 @each_op
 @each_mode
 def test_jvp_of_every_op_is_its_gradient(op: Op, mode: str) -> None:

@@ -52,6 +52,7 @@ def digits_run(tmp_path_factory):
 # ---- does it learn ------------------------------------------------------------------------------
 
 
+@pytest.mark.once
 def test_digits_by_default_reach_90_percent_in_a_minute(digits_run):
     _, done, seconds = digits_run
     assert done.returncode == 0, done.stderr

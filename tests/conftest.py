@@ -1,13 +1,18 @@
-"""What holds for all tests: the garbage collector looks at what the tests of one file make.
+"""What holds for all tests: what the garbage collector looks at, and that Ctrl-C is heard.
 
-Many of them count nodes after a full collection, which would else visit pytest's, numpy's and
-everybody's objects each time, a tenth of a second long.
+Many tests count nodes after a full collection, which would else visit pytest's, numpy's and
+everybody's objects each time, for a tenth of a second: it looks at what one file's tests make.
+What a shell runs in the background ignores SIGINT, and so would the processes that tests start.
 """
 
 import gc
+import signal
 from collections.abc import Iterator
 
 import pytest
+
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(scope="module", autouse=True)

@@ -12,6 +12,7 @@ import platform
 import shutil
 import subprocess
 import sysconfig
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import date
@@ -278,8 +279,10 @@ def losses(results: Results) -> str:
     return f"Faster than pygradc's per-sample loop on this step: {', '.join(faster)}."
 
 
-def markdown(results: Results, command: str, rounds: int, plotted: bool) -> str:
-    """The whole of RESULTS.md."""
+def markdown(
+    results: Results, command: str, rounds: int, paces: Sequence[float], plotted: bool
+) -> str:
+    """The whole of RESULTS.md. Paces: before and after."""
     picture = "\n![one training step, log scale](results.png)\n" if plotted else ""
     return f"""# Results
 
@@ -290,6 +293,8 @@ Written by `{command}` on {date.today().isoformat()}.
 {platform.python_compiler()}), {platform.system()}
 - C compiler: {compiler()}
 - installed packages: {versions()}
+- how fast this machine was: ten million additions in a Python loop took {paces[0]:.2f} s before \
+it all, {paces[1]:.2f} s afterwards
 
 ## Targets
 
@@ -316,6 +321,18 @@ PyTorch, where installed, works on the whole batch as tensors, the others on one
 
 def _without_targets(results: Results) -> str:
     return tables(results)[: -len(target_table(results))].strip()
+
+
+def pace() -> float:
+    """Seconds for ten million additions: shared machines are slow when others are busy."""
+
+    def add() -> float:
+        started, total = time.perf_counter(), 0
+        for i in range(10_000_000):
+            total += i
+        return time.perf_counter() - started
+
+    return median(add() for _ in range(3))
 
 
 # --- the plot -------------------------------------------------------------------------------

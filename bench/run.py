@@ -124,6 +124,7 @@ def arguments(argv: list[str] | None = None) -> argparse.Namespace:
 def main() -> None:
     args = arguments()
     only = set(args.only or BENCHMARKS)
+    pace = report.pace()
     results = run(only, args.rounds, args.quick)
     if only - {"recorded", "microgpt"}:
         print(report.tables(results))
@@ -138,7 +139,8 @@ def main() -> None:
     if args.write:
         plotted = report.plot(results, HERE / "results.png")
         command = " ".join(["python bench/run.py", *sys.argv[1:]])
-        text = report.markdown(results, command, args.rounds, plotted)
+        paces = pace, report.pace()
+        text = report.markdown(results, command, args.rounds, paces, plotted)
         if programs is not None:
             drawn = recorded.plot(programs, HERE / "recorded.png")
             text += recorded.markdown(programs, drawn)

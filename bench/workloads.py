@@ -238,6 +238,9 @@ class Torch:
     def __init__(self, case: Case) -> None:
         import torch
 
+        torch.set_num_threads(
+            1
+        )  # as the others; for so small a batch more only wait for each other
         self.torch, self.case = torch, case
         self.x = torch.tensor(case.points, dtype=torch.float64)
         self.y = torch.tensor(case.labels, dtype=torch.float64)

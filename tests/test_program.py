@@ -1672,7 +1672,7 @@ def test_a_fault_leaves_gradients_and_nodes_as_they_were() -> None:
 
 # ---- 8. Can a long call be stopped, and can many run at once? ------------------------------------
 
-MOST_SECONDS = 0.3
+MOST_SECONDS = 1.0
 
 
 def slow(x: Value) -> Value:

@@ -665,7 +665,7 @@ def test_ctrl_c_comes_out_of_a_long_call(method: str) -> None:
     try:
         with pytest.raises(KeyboardInterrupt):
             call(v, xs)
-        assert time.perf_counter() - started < 0.1 + 0.3
+        assert time.perf_counter() - started < 0.1 + 1.0
     finally:
         signal.setitimer(signal.ITIMER_REAL, 0.0)
         signal.signal(signal.SIGALRM, before)

@@ -4,11 +4,11 @@ cffi compiles csrc/python/*.c into the same extension but can't declare a type; 
 core creates it.
 """
 
-import os
 import sys
 import threading
 
 from pygradc import _core
+from pygradc._forks import in_child
 
 # The graph is protected by the GIL, and modules that cffi makes say that they need none.
 if not getattr(sys, "_is_gil_enabled", lambda: True)():
@@ -22,14 +22,13 @@ if _core.lib.pg_python_install(b"pygradc._core") != 0:  # prints the reason itse
 Scalar = _core.Scalar
 
 
-def _after_fork() -> None:
-    """In a child process: this thread is the only one, and the main one."""
+@in_child
+def _forget_other_threads() -> None:
+    """This thread is the only one, and the main one."""
     Scalar._main_thread(threading.get_ident())
     Scalar._forget_threads()
 
 
 Scalar._main_thread(threading.main_thread().ident or 0)
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_after_fork)
 
 __all__ = ["Scalar"]

@@ -13,7 +13,6 @@ from __future__ import annotations
 import copy
 import copyreg
 import math
-import os
 import threading
 import weakref
 from collections.abc import Iterator
@@ -21,6 +20,7 @@ from types import FunctionType
 from typing import Any
 
 from pygradc import tracing
+from pygradc._forks import in_child
 from pygradc._scalar import Scalar
 from pygradc.value import Value
 
@@ -28,14 +28,10 @@ _parts: weakref.WeakValueDictionary[int, Part] = weakref.WeakValueDictionary()
 _lock = threading.RLock()  # what the core says of parts, and who they are, must agree
 
 
-def _after_fork() -> None:
-    """In a child process: the thread that held the lock isn't there."""
+@in_child
+def _renew_lock() -> None:
     global _lock
     _lock = threading.RLock()
-
-
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_after_fork)
 
 
 class Part:

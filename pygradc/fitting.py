@@ -22,6 +22,7 @@ import numpy as np
 from pygradc import optim
 from pygradc._checkpoint import Checkpoint, describe
 from pygradc._core import ffi, lib
+from pygradc._forks import in_child
 from pygradc._rows import Floats, Rows
 from pygradc._scalar import Scalar
 from pygradc._workspace import Borrowed, Workspace, pointer
@@ -179,15 +180,10 @@ class _Claim:
 
         return call
 
-    @classmethod
-    def after_fork(cls) -> None:
-        """In a child process: the other threads, and what they claim, aren't there."""
-        cls._lock = threading.Lock()
-        cls._taken = weakref.WeakSet()
 
-
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_Claim.after_fork)
+@in_child
+def _forget_claims() -> None:
+    _Claim._lock, _Claim._taken = threading.Lock(), weakref.WeakSet()
 
 
 class _Order:

@@ -19,6 +19,7 @@ from typing import Any, NoReturn, TypeVar, cast
 import numpy as np
 
 from pygradc._core import lib
+from pygradc._forks import in_child
 from pygradc._scalar import Scalar
 from pygradc.value import Number, Value
 
@@ -224,11 +225,11 @@ tracing = Scalar._tracing  # is a function being recorded, in this thread?
 def trace(body: Callable[[], T]) -> T:
     """Call body as a trace, one at a time."""
     with _lock, np.errstate(all="ignore"):  # inputs are nan, which numpy would warn of
-        check_alone()
+        _check_alone()
         return cast(T, Scalar._trace(body))
 
 
-def check_alone() -> None:
+def _check_alone() -> None:
     """Could this thread begin a trace?
 
     Raises:
@@ -246,14 +247,10 @@ def lock() -> threading.RLock:
     return _lock
 
 
-def _after_fork() -> None:
-    """In a child process: the thread that held the lock isn't there."""
+@in_child
+def _renew_lock() -> None:
     global _lock
     _lock = threading.RLock()
-
-
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_after_fork)
 
 
 __all__ = ["Condition", "TraceError", "detach", "maximum", "minimum", "where"]

@@ -18,6 +18,15 @@ static inline double sigmoid(double a) {
     return a >= 0.0 ? 1.0 / (1.0 + exp(-a)) : exp(a) / (1.0 + exp(a));
 }
 
+/* Is y so near 1 or -1 that differences from these have lost digits? Slopes then come from a. */
+static inline bool saturated(double y) { return fabs(y) > 0.96875; }
+
+/* sigmoid'(a), all digits of it; tanh'(a) is 4 sigmoid'(2a). */
+static inline double sigmoid_slope(double a) {
+    const double e = exp(-fabs(a));
+    return e / ((1.0 + e) * (1.0 + e));
+}
+
 /* a^2 - a * a, what the product's rounding takes away; exp(-(a * a)) lacks the factor exp of it. Of
  * a's two halves the upper one's square is exact (Veltkamp, Dekker). 0 where exp(-(a * a)) is. */
 static inline double square_error(double a) {

@@ -31,6 +31,7 @@ typedef int64_t pg_mask;
 #define tanh pg_fast_tanh
 #define erf pg_fast_erf
 #define sigmoid pg_fast_sigmoid
+#define saturated(y) false /* the slopes' exp would take a fourth of a step */
 #define NAME(x) PG_JOIN(x, LANES, fast)
 #include "lanes_widths.h"
 #undef NAME
@@ -39,6 +40,7 @@ typedef int64_t pg_mask;
 #undef tanh
 #undef erf
 #undef sigmoid
+#undef saturated
 
 #define PG_LANES(lanes, math)                                                                      \
     {forward_##lanes##_##math, backward_##lanes##_##math, fold_##lanes##_##math}

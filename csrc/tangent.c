@@ -34,13 +34,14 @@ static inline double along(double derivative, double tangent) {
 /* The derivatives by a and b, with tangents, where a and b have tangents da and db. */
 static inline void derivatives(int op, double a, double b, double y, double da, double db,
                                dual *by_a, dual *by_b) {
+    double d;
     (void)a, (void)b, (void)y;
     *by_b = (dual){0.0, 0.0};
     switch (op) {
 #define PG_UNARY(NAME, python, symbol, y_, da_, fault, pole, lo, hi, doc, daa_)                    \
-    case PG_OP_##NAME: *by_a = (dual){(da_), along((daa_), da)}; return;
+    case PG_OP_##NAME: d = (da_), *by_a = (dual){d, along((daa_), da)}; return;
 #define PG_NUMBER(NAME, python, symbol, y_, da_, fault, pole, a_lo, a_hi, b_lo, b_hi, doc, daa_)   \
-    case PG_OP_##NAME: *by_a = (dual){(da_), along((daa_), da)}; return;
+    case PG_OP_##NAME: d = (da_), *by_a = (dual){d, along((daa_), da)}; return;
 #define PG_BINARY(NAME, python, symbol, y_, da_, db_, fault, pole, a_lo, a_hi, b_lo, b_hi, doc,    \
                   daa_, dab_, dbb_)                                                                \
     case PG_OP_##NAME:                                                                             \

@@ -36,6 +36,19 @@ static inline double sigmoid(double a) {
 }
 """
 
+_SATURATED = """
+/* Is y so near 1 or -1 that differences from these have lost digits? */
+static inline int saturated(double y) { return fabs(y) > 0.96875; }
+"""
+
+_SIGMOID_SLOPE = """
+/* sigmoid'(a), all digits of it. */
+static inline double sigmoid_slope(double a) {
+    const double e = exp(-fabs(a));
+    return e / ((1.0 + e) * (1.0 + e));
+}
+"""
+
 _SQUARE_ERROR = """
 /* a^2 - a * a, what the product's rounding takes away. */
 static inline double square_error(double a) {
@@ -44,6 +57,13 @@ static inline double square_error(double a) {
     return fabs(a) < 28.0 ? error : 0.0;
 }
 """
+
+_HELPERS = {
+    "saturated": _SATURATED,
+    "sigmoid": _SIGMOID,
+    "sigmoid_slope": _SIGMOID_SLOPE,
+    "square_error": _SQUARE_ERROR,
+}
 
 _LIBRARY = """
 /* The library's functions, through pointers that the compiler must not look through: knowing an
@@ -64,9 +84,8 @@ def translate(program: Any, name: str) -> str:
         name=name, title=title, inputs=size.inputs, params=size.params, outputs=size.outputs
     )
     body = "\n".join([*_value_function(code, name), *_gradient_function(code, program, name)])
-    for call, helper in (("sigmoid(", _SIGMOID), ("square_error(", _SQUARE_ERROR)):
-        if call in body:
-            body = helper + "\n" + body
+    helpers = [helper for name, helper in _HELPERS.items() if f"{name}(" in body]
+    body = "\n".join([*helpers, body])
     used = sorted(set(_CALL.findall(body)))
     pointers = [
         f"static double (*const volatile library_{f})({_FUNCTIONS.get(f, 'double')}) = {f};\n"

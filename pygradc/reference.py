@@ -30,6 +30,16 @@ def _sigmoid(a: float) -> float:
     return 1.0 / (1.0 + math.exp(-a)) if a >= 0.0 else math.exp(a) / (1.0 + math.exp(a))
 
 
+def _saturated(y: float) -> bool:
+    """So near 1 or -1 that differences from these have lost digits: slopes come from a."""
+    return abs(y) > 0.96875
+
+
+def _sigmoid_slope(a: float) -> float:
+    e = math.exp(-abs(a))
+    return e / ((1.0 + e) * (1.0 + e))
+
+
 def _bell(a: float) -> float:
     """exp(-a^2), with what a * a lacks of the square: its upper half's square is exact."""
     if not abs(a) < 28.0:
@@ -71,10 +81,13 @@ OPS = {
                lambda a, b, y: 0.0 if a == 0.0 else y * _log_or_nan(a))),
     "exp": Op("exp", lambda a, b: math.exp(a), (lambda a, b, y: y,)),
     "log": Op("log", lambda a, b: math.log(a), (lambda a, b, y: 1.0 / a,)),
-    "tanh": Op("tanh", lambda a, b: math.tanh(a), (lambda a, b, y: 1.0 - y * y,), True),
+    "tanh": Op("tanh", lambda a, b: math.tanh(a),
+               (lambda a, b, y: 4.0 * _sigmoid_slope(2.0 * a) if _saturated(y) else 1.0 - y * y,),
+               True),
     "relu": Op("ReLU", lambda a, b: 0.0 if a < 0.0 else a,
                (lambda a, b, y: 1.0 if y > 0.0 else 0.0,), True),
-    "sigmoid": Op("sigmoid", lambda a, b: _sigmoid(a), (lambda a, b, y: y * (1.0 - y),), True),
+    "sigmoid": Op("sigmoid", lambda a, b: _sigmoid(a),
+                  (lambda a, b, y: _sigmoid_slope(a) if _saturated(y) else y * (1.0 - y),), True),
     "sqrt": Op("sqrt", lambda a, b: math.sqrt(a), (lambda a, b, y: 0.5 / y,)),
     "abs": Op("abs", lambda a, b: abs(a),
               (lambda a, b, y: 1.0 if a > 0.0 else -1.0 if a < 0.0 else 0.0,), True),

@@ -40,7 +40,7 @@ def broken(name: str, kind: str) -> list[int]:
     interval, everywhere = (
         accuracy_ops.errors(BY_NAME[name], POINTS, where, kind, seed=5) for where in (False, True)
     )
-    promises = accuracy_ops.PROMISES[name]
+    promises = accuracy_ops.promises_of(name, kind)
     assert len(promises) == len(interval) == len(everywhere)
     return [i for i, p in enumerate(promises) if not p.holds(interval[i], everywhere[i])]
 
@@ -118,6 +118,54 @@ def test_the_slope_of_erf_far_out(a: float) -> None:
             assert repr(v.grad) == repr(math.nan if math.isnan(a) else 0.0)
 
 
+SATURATING = {"tanh": lambda y: 1.0 - y * y, "sigmoid": lambda y: y * (1.0 - y)}
+both_engines = pytest.mark.parametrize("engine", [Value, reference.Value])
+
+
+def slope_of(engine: Any, name: str, x: float) -> tuple[float, float]:
+    v = engine(x)
+    y = getattr(v, name)()
+    y.backward()
+    return y.data, v.grad
+
+
+@glibc
+@both_engines
+@pytest.mark.parametrize(("name", "last"), [("tanh", 372.5), ("sigmoid", 745.0)])
+def test_the_slopes_of_the_saturated_have_all_their_digits(
+    engine: Any, name: str, last: float
+) -> None:
+    for x in [3.5, 5.0, 10.0, 19.1, 37.0, 100.0, 300.0, 354.0, last]:
+        slope = slope_of(engine, name, x)[1]
+        assert accuracy_ops.error_in_ulp(slope, accuracy_ops.TRUTHS[name][1](mp.mpf(x), 0)) < 4.0
+        assert name == "sigmoid" or slope_of(engine, name, -x)[1] == slope
+
+
+@both_engines
+@pytest.mark.parametrize("name", SATURATING)
+def test_other_slopes_are_micrograds_to_the_last_bit(engine: Any, name: str) -> None:
+    kept = replaced = 0
+    for x in np.linspace(-6.0, 6.0, 2001).tolist():
+        y, slope = slope_of(engine, name, x)
+        if abs(y) <= 31 / 32:
+            assert slope == SATURATING[name](y)
+            kept += 1
+        replaced += slope != SATURATING[name](y)
+    assert kept > 600 and replaced > 100
+
+
+@both_engines
+@pytest.mark.parametrize("name", SATURATING)
+def test_slopes_at_the_very_end(engine: Any, name: str) -> None:
+    assert [slope_of(engine, name, x)[1] for x in (1e3, math.inf, -1e3)] == [0.0] * 3
+    assert math.isnan(slope_of(engine, name, math.nan)[1])
+    late = engine(50.0)
+    out = getattr(late, name)()
+    late.data = -800.0  # operands are read when backward() runs
+    out.backward()
+    assert late.grad == 0.0
+
+
 # ---- Losses --------------------------------------------------------------------------------------
 
 
@@ -147,15 +195,16 @@ def test_hinge_is_exact_about_its_kink(target: int) -> None:
 def test_the_document_states_these_promises() -> None:
     text = accuracy_ops.DOCUMENT.read_text(encoding="utf-8")
     stated = re.findall(
-        r"^\| (\w+) \| (?:value|by [ab]) \| (\S+) \|.*?\|.*?\| ([^|]*?) \|", text, re.M
+        r"^\| ([\w, ]+) \| (?:value|by [ab]) \| (\S+) \|.*?\| ([^|]*?) \|", text, re.M
     )
     promised = [
-        (name, accuracy_ops._number(p.interval), accuracy_ops._everywhere(p))
-        for name, promises in accuracy_ops.PROMISES.items()
-        for p in promises
+        (name + mark, accuracy_ops._number(p.interval), accuracy_ops._everywhere(p))
+        for kind, mark, names in (("exact", "", BY_NAME), ("fast", ", fast", accuracy_ops.FAST))
+        for name in names
+        for p in accuracy_ops.promises_of(name, kind)
     ]
     assert sorted(stated) == sorted(promised)
-    assert {name for name, *_ in promised} == set(BY_NAME) == set(accuracy_ops.TRUTHS)
+    assert set(accuracy_ops.PROMISES) == set(BY_NAME) == set(accuracy_ops.TRUTHS)
     for what, bound in accuracy_ops.LOSS_PROMISES.items():
         assert f"| {what} | {accuracy_ops._number(bound)} |" in text
 

@@ -33,7 +33,7 @@ generate = load_generator()
         ("docs/compat.md", 10),
         ("docs/drop-in.md", 30),
         ("docs/saving.md", 10),
-        ("docs/accuracy.md", 5),
+        ("docs/accuracy.md", 4),
     ],
 )
 def test_sessions_print_what_they_say(document: str, least: int) -> None:

@@ -104,8 +104,8 @@ def test_a_program_prints_the_same_digits(program: Program, protocol: str, clien
     assert run.said[0].startswith(
         f"program.py:{line}: class Value is pygradc's: its data are floats"
     )
-    kept = "kept of the program's: _below, _lift, _node, tanh" if protocol == "closures" else None
-    assert run.said[1:] == ([f"program.py:{line}: {kept}"] if kept else [])
+    kept = "_below, _lift, _node, tanh" if protocol == "closures" else "tanh"
+    assert run.said[1:] == [f"program.py:{line}: kept of the program's: {kept}"]
 
 
 def test_the_class_really_is_replaced(program: Program) -> None:
@@ -331,11 +331,12 @@ def through_exp(self: Any) -> Any:
     return type(self)(y, (self,), (1 - y**2,))
 
 
-def square_of(self: Any) -> Any:
+def slope_of_result(self: Any) -> Any:
+    """Where y is near 1 this slope has lost digits, which pygradc's has."""
     import math
 
     y = math.tanh(self.data)
-    return type(self)(y, (self,), (1 - y**2,))
+    return type(self)(y, (self,), (1 - y * y,))
 
 
 def leaky(self: Any) -> Any:
@@ -370,7 +371,7 @@ def wrong_slope(self: Any) -> Any:
     ("name", "method"),
     [
         ("tanh", through_exp),
-        ("tanh", square_of),
+        ("tanh", slope_of_result),
         ("relu", leaky),
         ("relu", one_at_zero),
         ("__truediv__", quotient),
@@ -386,7 +387,7 @@ def wrong_slope(self: Any) -> Any:
 )
 def test_what_differs_is_kept(name: str, method: Callable[..., Any], capsys: Any) -> None:
     before = vars(Value).get(name)
-    assert replace(changed("local_grads", **{name: method})) is Value
+    assert replace(changed("local_grads", **{"tanh": None, name: method})) is Value
     assert vars(Value)[name] is method
     assert capsys.readouterr().err.endswith(f"kept of the program's: {name}\n")
     _replace.restore()
@@ -406,7 +407,7 @@ def test_what_differs_is_kept(name: str, method: Callable[..., Any], capsys: Any
     ],
 )
 def test_what_gives_the_same_bits_is_pygradcs(name: str, method: Any, capsys: Any) -> None:
-    assert replace(changed("local_grads", **{name: method})) is Value
+    assert replace(changed("local_grads", **{"tanh": None, name: method})) is Value
     assert "kept" not in capsys.readouterr().err
 
 

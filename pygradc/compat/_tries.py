@@ -9,8 +9,6 @@ undefined operands. Cost: some thousand small expressions, 0.05 s.
 from __future__ import annotations
 
 import inspect
-import itertools
-import math
 import operator
 from collections.abc import Callable
 from typing import Any, NamedTuple
@@ -64,13 +62,6 @@ def _of_operators() -> dict[str, list[Try]]:
     return tries
 
 
-def _where_squares_differ() -> Numbers:
-    """Some x where 1 - y**2 isn't 1 - y*y, for y = tanh(x): one in 2,500 with today's libm."""
-    xs = (0.001 * k for k in range(-3000, 3000))
-    found = ((x,) for x in xs for y in [math.tanh(x)] if 1.0 - y**2 != 1.0 - y * y)
-    return tuple(itertools.islice(found, 3))
-
-
 def _of_ops() -> dict[str, list[Try]]:
     """The methods of the op table."""
     tries = {}
@@ -79,7 +70,6 @@ def _of_ops() -> dict[str, list[Try]]:
             tries[op.name] = [Try(lambda a, b, n=op.name: getattr(a, n)(b), PAIRS)]
         elif not op.takes_number:
             tries[op.name] = [Try(operator.methodcaller(op.name), ONES + EDGES)]
-    tries["tanh"].append(Try(operator.methodcaller("tanh"), _where_squares_differ()))
     return tries
 
 

@@ -202,6 +202,12 @@ size_t reference_order(const pg_graph *graph, pg_node_id *order_ret, pg_node_id 
     return count;
 }
 
+/* Near 1, y lacks the slope's digits. */
+static double tanh_slope(double a, double y) {
+    const double e = exp(-fabs(a + a));
+    return fabs(y) > 0.96875 ? 4.0 * (e / ((1.0 + e) * (1.0 + e))) : 1.0 - y * y;
+}
+
 /* Spend a node's gradient; the ops that random_graph makes, and no others. */
 static void spend(const pg_graph *graph, double *grads, pg_node_id id) {
     const pg_node_id a = pg_node_child(graph, id, 0), b = pg_node_child(graph, id, 1);
@@ -213,7 +219,7 @@ static void spend(const pg_graph *graph, double *grads, pg_node_id id) {
         grads[a] += pg_node_data(graph, b) * g, grads[b] += pg_node_data(graph, a) * g;
         break;
     case PG_OP_POWN: grads[a] += 2.0 * pg_node_data(graph, a) * g; break;
-    case PG_OP_TANH: grads[a] += (1.0 - y * y) * g; break;
+    case PG_OP_TANH: grads[a] += tanh_slope(pg_node_data(graph, a), y) * g; break;
     case PG_OP_WIDE:
         for (size_t i = 0; locals != NULL && i < pg_node_arity(graph, id); i++)
             grads[pg_node_child(graph, id, i)] += locals[i] * g;

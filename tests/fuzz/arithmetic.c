@@ -47,21 +47,27 @@ static double gauss(double a, double (*our_exp)(double)) {
     return our_exp(-(a * a)) * (1.0 - (fabs(a) < 28.0 ? lost : 0.0));
 }
 
+/* e / (1 + e)^2 with e = exp(-|a|) */
+static double logistic_slope(double a) {
+    const double e = exp(a < 0.0 ? a : -a), sum = 1.0 + e;
+    return e / (sum * sum);
+}
+
 static double sign_of(double a) { return a > 0.0 ? 1.0 : a < 0.0 ? -1.0 : 0.0; }
 
 double plain_slope(int op, int by, double a, double b, double y, bool fast) {
     double (*const our_exp)(double) = fast ? pg_fast_exp : exp;
     double (*const our_log)(double) = fast ? pg_fast_log : log;
-    const bool first = by == 1;
+    const bool first = by == 1, saturated = fabs(y) > 0.96875;
     switch (op) {
     case PG_OP_MUL: return first ? b : a;
     case PG_OP_POWN: return power_by_base(a, b);
     case PG_OP_POW: return first ? power_by_base(a, b) : a == 0.0 ? 0.0 : y * our_log(a);
     case PG_OP_EXP: return y;
     case PG_OP_LOG: return 1.0 / a;
-    case PG_OP_TANH: return 1.0 - y * y;
+    case PG_OP_TANH: return saturated && !fast ? 4.0 * logistic_slope(a + a) : 1.0 - y * y;
     case PG_OP_RELU: return y > 0.0 ? 1.0 : 0.0;
-    case PG_OP_SIGMOID: return y * (1.0 - y);
+    case PG_OP_SIGMOID: return saturated && !fast ? logistic_slope(a) : y * (1.0 - y);
     case PG_OP_SQRT: return 0.5 / y;
     case PG_OP_ABS: return sign_of(a);
     case PG_OP_SIN: return cos(a);

@@ -19,6 +19,7 @@ import numpy as np
 
 from pygradc._core import ffi, lib
 from pygradc._rows import Floats, Rows
+from pygradc._workers import result_of
 from pygradc._workspace import Borrowed, Workspace
 
 if TYPE_CHECKING:
@@ -197,7 +198,7 @@ def _in_parts(work: Work, executor: Executor, chunks: int, workers: int) -> Resu
         for first, last in _cut(chunks, workers)
     ]
     try:
-        done = [future.result() for future in futures]
+        done = [result_of(future, executor) for future in futures]
     except BaseException:
         for future in futures:  # what runs already goes on, and nobody waits for it
             future.cancel()

@@ -17,6 +17,7 @@ import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import BrokenExecutor, Executor, ProcessPoolExecutor, ThreadPoolExecutor
 from contextlib import contextmanager
+from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +31,7 @@ FULL = bool(os.environ.get("PYGRADC_FULL"))
 NODES = ROWS = 10_000_000 if FULL else 1_000_000
 MOST_SECONDS = 0.2 if FULL else 2.0  # of a machine that does other things, too
 SENTINEL = -1.5
+IGNORE = (signal.SIGINT, signal.SIG_IGN)
 
 pytestmark = pytest.mark.skipif(os.name != "posix", reason="signals of POSIX")
 
@@ -126,6 +128,11 @@ def very_slow(x: Value) -> Value:
     return x
 
 
+def deaf_processes(count: int) -> Executor:
+    """Workers that leave Ctrl-C to the process that they work for."""
+    return ProcessPoolExecutor(count, initializer=signal.signal, initargs=IGNORE)
+
+
 class Pool:
     """An executor; made anew after Ctrl-C, of which its workers may die a little later."""
 
@@ -195,6 +202,7 @@ CASES: dict[str, Callable[[], Any]] = {
     "sum in threads": functools.partial(replay, "sum", ThreadPoolExecutor),
     "map in threads": functools.partial(replay, "map", ThreadPoolExecutor),
     "map in processes": functools.partial(replay, "map", ProcessPoolExecutor),
+    "map in deaf processes": functools.partial(replay, "map", deaf_processes),
     "fit": functools.partial(fit, None, optim.Adam),
     "fit in batches": functools.partial(fit, 7, optim.SGD),
     "fit in Python": functools.partial(fit, 100_000, Descent),
@@ -293,6 +301,28 @@ def test_a_killed_worker_is_said_and_a_retry_works() -> None:
         total = f.sum(few, executor=pool)
     total.backward()
     assert (total.data, w.grad) == (expected.data, gradient)
+
+
+def die_writing(connection: Any, message: Any) -> None:
+    os.write(connection.fileno(), bytes(message)[: len(message) // 2])
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+def make_writing_deadly() -> None:
+    Connection._send = die_writing  # type: ignore[attr-defined]
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_a_worker_killed_while_it_writes_its_result(workers: int) -> None:
+    """Of which CPython's pool takes no notice."""
+    w = Value(1.0)
+    f, rows = pygradc.compile(lambda x: slow(w * x)), np.linspace(-1.0, 1.0, 1000)
+    pool = ProcessPoolExecutor(workers, initializer=make_writing_deadly)
+    with pytest.raises(BrokenExecutor, match=r"a worker of the executor has died.* call again"):
+        f.map(rows, executor=pool)
+    pool.shutdown()  # which would wait forever, too
+    with ProcessPoolExecutor(workers) as pool:
+        assert f.map(rows, executor=pool).tobytes() == f.map(rows).tobytes()
 
 
 if __name__ == "__main__":

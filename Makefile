@@ -21,8 +21,8 @@ BIN := $(VENV)/bin
 ARGS ?=
 
 CORE := $(wildcard csrc/*.c)
-C_FILES := $(wildcard csrc/*.[ch] csrc/python/*.[ch] tests/c/*.[ch] tests/fuzz/*.[ch])
-SOURCES := pyproject.toml setup.py pygradc/_build.py $(wildcard csrc/* csrc/python/*)
+C_FILES := $(wildcard csrc/*.[ch] csrc/gil/*.c csrc/python/*.[ch] tests/c/*.[ch] tests/fuzz/*.[ch])
+SOURCES := pyproject.toml setup.py pygradc/_build.py $(wildcard csrc/* csrc/gil/* csrc/python/*)
 WARNINGS := -std=c11 -Wall -Wextra -Wconversion -Wno-sign-conversion -Werror
 SANITIZE := -g -O1 -fPIC -fsanitize=address,undefined -fno-sanitize-recover=all
 VERIFY := BUILD=verify INSTRUMENTS="$(SANITIZE) -DPG_VERIFY"
@@ -136,7 +136,7 @@ $(TREE): $(filter build/$(BUILD)/csrc/%,$(OBJECTS)) $(GLUE)
 	rm -rf $(TREE) && mkdir -p $(TREE)
 	cp -r Makefile README.md CHANGELOG.md pyproject.toml setup.py pygradc csrc tests docs examples \
 	    bench $(TREE)
-	rm -f $(TREE)/pygradc/*.so
+	rm -f $(TREE)/pygradc/_core*.so
 	$(CC) $(INSTRUMENTS) -shared $^ -lm -o $(TREE)/pygradc/_core$(call python_says,get_config_var("EXT_SUFFIX"))
 
 pytest-asan: $(VENV)/ready
@@ -186,7 +186,7 @@ lint: $(VENV)/lint
 	$(BIN)/ruff format --check .
 	$(BIN)/clang-format --dry-run --Werror $(C_FILES)
 	$(BIN)/mypy
-	for cc in $$(command -v gcc clang || echo $(CC)); do for file in csrc/*.c csrc/python/*.c; do \
+	for cc in $$(command -v gcc clang || echo $(CC)); do for file in csrc/*.c csrc/gil/*.c csrc/python/*.c; do \
 	    $$cc $(WARNINGS) -O2 -fsyntax-only -Icsrc -isystem $(PYTHON_HEADERS) $$file || exit 1; \
 	done; done
 

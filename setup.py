@@ -2,7 +2,7 @@
 
 from shutil import which
 
-from setuptools import setup
+from setuptools import Extension, setup
 from setuptools.command.build_ext import build_ext
 
 
@@ -20,4 +20,8 @@ class BuildCore(build_ext):
         super().build_extensions()
 
 
-setup(cffi_modules=["pygradc/_build.py:ffi"], cmdclass={"build_ext": BuildCore})
+setup(
+    cffi_modules=["pygradc/_build.py:ffi"],
+    ext_modules=[Extension("pygradc._gil", ["csrc/gil/gil.c"])],
+    cmdclass={"build_ext": BuildCore},
+)

@@ -4,18 +4,29 @@ cffi compiles csrc/python/*.c into the same extension but can't declare a type; 
 core creates it.
 """
 
+import importlib
 import sys
 import threading
 
 from pygradc import _core
 from pygradc._forks import in_child
 
-# The graph is protected by the GIL, and modules that cffi makes say that they need none.
-if not getattr(sys, "_is_gil_enabled", lambda: True)():
-    raise ImportError(
-        "pygradc needs the GIL, which this free-threaded Python runs without: "
-        "start it as `python -X gil=1`, or with PYTHON_GIL=1 in the environment"
-    )
+
+def _require_gil() -> None:
+    """The graph is protected by the GIL. A free-threaded Python turns it on, and says so in a
+    RuntimeWarning, if it may.
+    """
+    is_enabled = getattr(sys, "_is_gil_enabled", lambda: True)
+    if not is_enabled():
+        importlib.import_module("pygradc._gil")
+    if not is_enabled():
+        raise ImportError(
+            "pygradc needs the GIL, which this free-threaded Python was told to do without "
+            "(-X gil=0, or PYTHON_GIL=0 in the environment)"
+        )
+
+
+_require_gil()
 if _core.lib.pg_python_install(b"pygradc._core") != 0:  # prints the reason itself
     raise ImportError("pygradc: the type under Value could not be installed")
 

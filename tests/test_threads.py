@@ -161,17 +161,25 @@ def test_a_forked_child_trains_and_the_parent_goes_on():
     assert x.grad == 2.0
 
 
-def test_a_python_that_runs_without_the_gil_is_refused():
-    """In a free-threaded build, to which cffi's modules say that they need none."""
-    code = "import sys; sys._is_gil_enabled = lambda: {}; import pygradc; print('imported')"
+def import_where_the_gil_is(on: str) -> subprocess.CompletedProcess[str]:
+    """A stand-in for a free-threaded build; `on` is Python, and says when it runs with the GIL."""
+    code = f"""
+import sys
+sys._is_gil_enabled = lambda: {on}
+import pygradc
+print("pygradc._gil" in sys.modules)
+"""
     path = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
-    without, with_gil = (
-        subprocess.run(
-            [sys.executable, "-c", code.format(gil)], env=path, capture_output=True, text=True
-        )
-        for gil in (False, True)
-    )
-    assert without.returncode == 1
-    assert "ImportError: pygradc needs the GIL" in without.stderr
-    assert "python -X gil=1" in without.stderr
-    assert with_gil.stdout == "imported\n"
+    return subprocess.run([sys.executable, "-c", code], env=path, capture_output=True, text=True)
+
+
+def test_the_gil_is_turned_on_where_it_is_off():
+    """By a module that doesn't declare, as cffi's do, that it needs none."""
+    assert import_where_the_gil_is(on="'pygradc._gil' in sys.modules").stdout == "True\n"
+    assert import_where_the_gil_is(on="True").stdout == "False\n"
+
+
+def test_a_python_that_keeps_it_off_is_refused():
+    run = import_where_the_gil_is(on="False")
+    assert run.returncode == 1
+    assert "ImportError: pygradc needs the GIL" in run.stderr and "PYTHON_GIL=0" in run.stderr

@@ -19,7 +19,7 @@ import numpy as np
 
 from pygradc._core import ffi, lib
 from pygradc._rows import Floats, Rows
-from pygradc._workers import result_of
+from pygradc._workers import begin_task, result_of
 from pygradc._workspace import Borrowed, Workspace
 
 if TYPE_CHECKING:
@@ -146,6 +146,12 @@ def _run_part(work: Work, first: int, last: int) -> Results:
     return results
 
 
+def _serve(work: Work, first: int, last: int) -> Results:
+    """The same for another process."""
+    begin_task()
+    return _run_part(work, first, last)
+
+
 def _settle(futures: list[Future[None]], stop: Any) -> None:
     """After a failure: no thread runs any more."""
     stop[0] = 1
@@ -194,7 +200,7 @@ def _row_of(fault: FloatingPointError) -> int:
 
 def _in_parts(work: Work, executor: Executor, chunks: int, workers: int) -> Results:
     futures = [
-        executor.submit(_run_part, work.part(first, last), first, last)
+        executor.submit(_serve, work.part(first, last), first, last)
         for first, last in _cut(chunks, workers)
     ]
     try:

@@ -1,23 +1,58 @@
-"""What a worker process owes: its result, or the pool's word that it has died.
+"""Worker processes and what may happen to them: Ctrl-C, and a sudden end.
 
-A worker that is killed breaks its pool, and whoever waits gets a BrokenExecutor. But one that dies
-while it writes its result leaves half of it in the pipe: the pool's thread then reads on, for the
-pipe is not at its end as long as the pool itself and the other workers could write to it, and
-everybody waits forever (CPython, 3.14 too). From outside this is a worker that has been dead for a
-second and is still counted. The pipe is then closed for good, and the pool finds out that it is
-broken.
-Uses names that executors don't promise; where one hasn't got them, its futures are waited for and
-that is all. Cost: a look at the workers, once a second.
+A worker that is killed breaks its pool, and whoever waits gets a BrokenExecutor. But CPython's pool,
+3.14's too, waits forever where a worker leaves half a result in the pipe:
+
+- A terminal sends Ctrl-C to workers, too. One that is writing its result gives up in the middle of
+  it, and goes on with something else. So once a worker has had a task of ours, Ctrl-C ends tasks
+  only, and no reading and writing between them.
+- One that dies while it is writing: the pool reads on, since it could itself write the rest. From
+  outside this is a worker that has been dead for a second and is still counted. The pipe is then
+  closed for good, and the pool finds out that it is broken.
+
+Uses names that executors don't promise; where they are others, Ctrl-C does what it always did, and
+futures are waited for, and that is all. Cost: a look at the workers, once a second.
 """
 
 from __future__ import annotations
 
+import signal
+import sys
+import threading
 from concurrent.futures import Executor, Future, wait
+from types import FrameType
 from typing import Any, TypeVar
 
 Result = TypeVar("Result")
 
 PATIENCE = 1.0  # seconds; a pool that isn't stuck notices at once
+
+# --- in the worker -------------------------------------------------------------------------------
+
+
+def begin_task() -> None:
+    """In a worker process, see to it that Ctrl-C ends tasks only."""
+    process = sys.modules.get("multiprocessing.process")
+    if process is None or process.parent_process() is None:
+        return
+    if threading.current_thread() is not threading.main_thread():
+        return
+    if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
+        signal.signal(signal.SIGINT, _end_task)
+
+
+def _end_task(_: int, frame: FrameType | None) -> None:
+    """What the pool's loop, `_process_worker`, has called is a task, or its own reading or writing."""
+    called = ""
+    while frame is not None:
+        name = frame.f_code.co_name
+        if name == "_process_worker" and called in ("", "get", "_sendback_result"):
+            return
+        called, frame = name, frame.f_back
+    raise KeyboardInterrupt
+
+
+# --- in the process that waits -------------------------------------------------------------------
 
 
 def result_of(future: Future[Result], executor: Executor) -> Result:

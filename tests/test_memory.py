@@ -96,6 +96,7 @@ print(json.dumps(dict(nodes=nodes, data=data, grad=grad, peak=peak, left=left)))
 
 
 @linux
+@pytest.mark.memory
 def test_ten_million_nodes_are_built_swept_and_released():
     seen = run(CHAIN)
     assert (seen["nodes"], seen["data"], seen["grad"]) == (10_000_002, 1e7, 1e7)
@@ -173,6 +174,7 @@ def is_flat(seen: dict, nodes: int, slack: int = 0) -> bool:
     return max(abs(n - nodes) for n in seen["nodes"]) <= slack and seen["grown"] < 1 << 20
 
 
+@pytest.mark.memory
 def test_a_million_training_steps_leave_nothing_behind():
     seen = run(LOOP.format(extra="", few=100_000, many=1_000_000))
     assert is_flat(seen, nodes=2), seen

@@ -1011,6 +1011,7 @@ def test_no_nodes_are_left_behind() -> None:
     assert live_nodes() == before
 
 
+@pytest.mark.memory
 def test_no_memory_is_left_behind() -> None:
     case = CASES["network"]
     f, rows = compile(case.function), case.rows(40)

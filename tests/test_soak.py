@@ -19,6 +19,7 @@ from bench import soak
 FULL = bool(os.environ.get("PYGRADC_FULL"))
 
 
+@pytest.mark.memory
 def test_random_use_leaves_nothing_behind(capsys: pytest.CaptureFixture[str]) -> None:
     """Speeds of half a second say nothing; those of ten minutes are for the full run."""
     first, last = soak.soak(600.0 if FULL else 5.0)

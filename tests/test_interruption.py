@@ -128,7 +128,7 @@ def very_slow(x: Value) -> Value:
 
 
 class Pool:
-    """An executor; made anew when its workers have died of Ctrl-C, before they had anything to do."""
+    """An executor; made anew when workers have died of Ctrl-C before they had anything to do."""
 
     def __init__(self, kind: Callable[[int], Executor] | None) -> None:
         self.kind = kind
@@ -259,7 +259,7 @@ def test_a_handler_that_raises_nothing_ends_nothing() -> None:
     assert x.grad == sweeps > 0
 
 
-# ---- Workers and Ctrl-C ---------------------------------------------------------------------------
+# ---- Workers and Ctrl-C --------------------------------------------------------------------------
 
 
 def interrupt_workers(pool: ProcessPoolExecutor) -> None:

@@ -23,7 +23,7 @@ ARGS ?=
 CORE := $(wildcard csrc/*.c)
 C_FILES := $(wildcard csrc/*.[ch] csrc/gil/*.c csrc/python/*.[ch] tests/c/*.[ch] tests/fuzz/*.[ch])
 SOURCES := pyproject.toml setup.py pygradc/_build.py $(wildcard csrc/* csrc/gil/* csrc/python/*)
-WARNINGS := -std=c11 -Wall -Wextra -Wconversion -Wno-sign-conversion -Werror
+WARNINGS := -std=c11 -Wall -Wextra -Wconversion -Werror
 SANITIZE := -g -O1 -fPIC -fsanitize=address,undefined -fno-sanitize-recover=all
 VERIFY := BUILD=verify INSTRUMENTS="$(SANITIZE) -DPG_VERIFY"
 

@@ -117,8 +117,9 @@ static inline PG_ALWAYS_INLINE void NAME(pull)(const pg_block *block, const NAME
     const double *const uniform = block->uniform;
     double *const all = block->grads;
     VEC sums[ABREAST][AT_ONCE];
+    targets += 2 * i;
     for (int r = 0; r < abreast; r++) {
-        const pg_target target = targets[2 * (i + r) + 1];
+        const pg_target target = targets[2 * r + 1];
         const VEC *grads = SLOT(all, target.at) + from;
         EACH_AT_ONCE sums[r][v] = target.give == PG_GIVE_ADD ? grads[v] : (VEC){0};
     }
@@ -131,7 +132,7 @@ static inline PG_ALWAYS_INLINE void NAME(pull)(const pg_block *block, const NAME
         }
     }
     for (int r = 0; r < abreast; r++) {
-        const pg_target target = targets[2 * (i + r) + 1];
+        const pg_target target = targets[2 * r + 1];
         VEC *const grads = SLOT(all, target.at) + from;
         if (target.give != PG_GIVE_NONE) EACH_AT_ONCE grads[v] = sums[r][v];
     }

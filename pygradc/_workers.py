@@ -1,7 +1,7 @@
 """Worker processes and what may happen to them: Ctrl-C, and a sudden end.
 
 A worker that is killed breaks its pool, and whoever waits gets a BrokenExecutor. But CPython's
-pool, 3.14's too, waits forever where a worker leaves half a result in the pipe:
+pool waits forever where a worker leaves half a result in the pipe:
 
 - A terminal sends Ctrl-C to workers, too. One that is writing its result gives up in the middle of
   it, and goes on with something else. So once a worker has had a task of ours, Ctrl-C ends tasks

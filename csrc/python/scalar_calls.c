@@ -293,7 +293,7 @@ pg_node_id *scalar_gather_ids(PyObject *values, size_t *count_ret) {
     PyObject *fast = PySequence_Fast(values, "parameters must be a sequence of Values");
     if (fast == NULL) return NULL;
     Py_ssize_t count = PySequence_Fast_GET_SIZE(fast);
-    pg_node_id *ids = PyMem_New(pg_node_id, count + 1);
+    pg_node_id *ids = PyMem_New(pg_node_id, (size_t)count + 1);
     if (ids == NULL) PyErr_NoMemory();
     for (Py_ssize_t i = 0; ids != NULL && i < count; i++) {
         PyObject *value = PySequence_Fast_GET_ITEM(fast, i);

@@ -133,13 +133,13 @@ static int read_slopes(PyObject *rule, PyObject *result, double *slopes_ret, Py_
 
 /* Write them where the sweep reads them, once all are there. */
 static int store_slopes(PyObject *rule, PyObject *result, pg_node_id id) {
-    const Py_ssize_t count = (Py_ssize_t)pg_node_arity(scalar_global.graph, id);
+    const size_t count = pg_node_arity(scalar_global.graph, id);
     double *slopes = PyMem_New(double, count);
     if (slopes == NULL) {
         PyErr_NoMemory();
         return -1;
     }
-    int failed = read_slopes(rule, result, slopes, count);
+    int failed = read_slopes(rule, result, slopes, (Py_ssize_t)count);
     if (!failed)
         memcpy(scalar_global.graph->nodes[id].of.wide->locals, slopes, count * sizeof *slopes);
     PyMem_Free(slopes);

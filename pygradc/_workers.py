@@ -26,6 +26,7 @@ from typing import Any, TypeVar
 Result = TypeVar("Result")
 
 PATIENCE = 1.0  # seconds; a pool that isn't stuck notices at once
+_POOL = ("concurrent.futures.process", "multiprocessing.queues")
 
 # --- in the worker -------------------------------------------------------------------------------
 
@@ -42,14 +43,18 @@ def begin_task() -> None:
 
 
 def _end_task(_: int, frame: FrameType | None) -> None:
-    """What the pool's loop, `_process_worker`, has called is a task, or reads or writes for it."""
-    called = ""
-    while frame is not None:
-        name = frame.f_code.co_name
-        if name == "_process_worker" and called in ("", "get", "_sendback_result"):
-            return
-        called, frame = name, frame.f_back
-    raise KeyboardInterrupt
+    """What the pool's loop, `_process_worker`, has called is a task, or of the pool's own."""
+    called = None
+    while frame is not None and frame.f_code.co_name != "_process_worker":
+        called, frame = frame, frame.f_back
+    if frame is None or (called is not None and not _is_of_the_pool(called)):
+        raise KeyboardInterrupt
+
+
+def _is_of_the_pool(called: FrameType) -> bool:
+    """It fetches a task, or hands over a result or an exception; a chunk is tasks of `map`."""
+    module = called.f_globals.get("__name__")
+    return module in _POOL and called.f_code.co_name != "_process_chunk"
 
 
 # --- in the process that waits -------------------------------------------------------------------

@@ -1,18 +1,23 @@
 """A plugin of pytest: under LeakSanitizer, blocks that nobody points to any more are an error.
 
-`make pytest-asan` loads it. It is asked once, at the end: the compilers and drawing programs that
-tests start inherit the sanitizers' runtime, and lose memory of their own when they exit.
+`make pytest-asan` loads it. It is asked once, when pytest has returned: LeakSanitizer doesn't see
+the memory in which Python keeps what runs. And not when its children end: the compilers and drawing
+programs that tests start inherit the sanitizers' runtime, and lose memory of their own.
 """
 
 from __future__ import annotations
 
+import atexit
 import ctypes
 import gc
+import multiprocessing
+import os
 import sys
 
 import pytest
 
 sys.modules["torch"] = None  # type: ignore[assignment] # as if absent: it loses memory of its own
+multiprocessing.set_start_method("forkserver")  # fork() may find the allocator locked for good
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -21,8 +26,10 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             item.add_marker(pytest.mark.skip(reason="the instruments' memory would be measured"))
 
 
-def pytest_sessionfinish(session: pytest.Session) -> None:
+@atexit.register
+def look_for_leaks() -> None:
     """LeakSanitizer prints what it finds."""
     gc.collect()
     if ctypes.CDLL(None).__lsan_do_recoverable_leak_check():
-        session.exitstatus = pytest.ExitCode.TESTS_FAILED
+        sys.stderr.flush()
+        os._exit(1)

@@ -19,6 +19,7 @@ from concurrent.futures import BrokenExecutor, Executor, ProcessPoolExecutor, Th
 from contextlib import contextmanager
 from multiprocessing.connection import Connection
 from pathlib import Path
+from threading import Event
 from typing import Any
 
 import numpy as np
@@ -267,6 +268,12 @@ def interrupt_workers(pool: ProcessPoolExecutor) -> None:
         os.kill(pid, signal.SIGINT)
 
 
+def interrupt_until_it_is_over(pool: ProcessPoolExecutor, over: Event) -> None:
+    """More than once, as the task may not have begun when the first one comes."""
+    while not over.wait(0.1):
+        interrupt_workers(pool)
+
+
 def write_in_two(connection: Any, message: Any) -> None:
     """As a pipe takes a long message; Ctrl-C comes in between."""
     half = len(message) // 2
@@ -296,29 +303,32 @@ def test_ctrl_c_ends_what_workers_do_and_not_the_workers() -> None:
         for _ in range(3):
             interrupt_workers(pool)  # which have nothing to do
             assert f.map(few, executor=pool).tobytes() == f.map(few).tobytes()
-        sent = sender.submit(lambda: (time.sleep(0.3), interrupt_workers(pool)))
+        over = Event()
+        sent = sender.submit(interrupt_until_it_is_over, pool, over)
         with pytest.raises(KeyboardInterrupt):
             f.map(rows, executor=pool)
+        over.set()
         sent.result()
         assert f.map(few, executor=pool).tobytes() == f.map(few).tobytes()
         assert set(pool._processes) == workers
 
 
-def test_ctrl_c_ends_tasks_that_are_not_ours(tmp_path: Path) -> None:
+@pytest.mark.parametrize("by_map", [False, True])
+def test_ctrl_c_ends_tasks_that_are_not_ours(tmp_path: Path, by_map: bool) -> None:
     f, rows = pygradc.compile(slow), np.linspace(-1.0, 1.0, 100)
     with ProcessPoolExecutor(1) as pool:
         f.map(rows, executor=pool)
         begun = tmp_path / "begun"
-        theirs = pool.submit(sleep_long, str(begun))
+        theirs = [pool.submit, pool.map][by_map](sleep_long, [str(begun)])
         while not begun.exists():
             time.sleep(0.01)
         interrupt_workers(pool)
         with pytest.raises(KeyboardInterrupt):
-            theirs.result()
+            next(theirs) if by_map else theirs.result()
 
 
-def sleep_long(begun: str) -> None:
-    Path(begun).touch()
+def sleep_long(begun: Any) -> None:
+    Path(begun if isinstance(begun, str) else begun[0]).touch()
     time.sleep(60)
 
 

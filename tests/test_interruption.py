@@ -8,6 +8,7 @@ its group. PYGRADC_FULL=1 in the environment takes the sizes for which docs/reli
 from __future__ import annotations
 
 import functools
+import multiprocessing
 import os
 import random
 import signal
@@ -230,7 +231,11 @@ def test_ctrl_c_ends_long_work(name: str) -> None:
         pytest.skip("this Python's ProcessPoolExecutor may hang where a worker dies")
     run = subprocess.run(
         [sys.executable, __file__, name],
-        env={**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))},
+        env={
+            **os.environ,
+            "PYTHONPATH": os.pathsep.join(filter(None, sys.path)),
+            "START_METHOD": multiprocessing.get_start_method(),
+        },
         capture_output=True,
         text=True,
         timeout=300,
@@ -393,6 +398,7 @@ def test_a_worker_killed_while_it_writes_its_result(workers: int) -> None:
 
 if __name__ == "__main__":
     signal.signal(signal.SIGINT, signal.default_int_handler)
+    multiprocessing.set_start_method(os.environ.get("START_METHOD"))
     if os.getpgrp() != os.getpid():
         os.setpgid(0, 0)
     for name in sys.argv[1:] or CASES:

@@ -190,6 +190,7 @@ EXTRAS = {
 }
 
 
+@pytest.mark.memory
 @pytest.mark.parametrize("extra", EXTRAS.values(), ids=EXTRAS)
 def test_long_runs_with_objects_that_hang_on_nodes_leave_nothing_behind(extra):
     seen = run(LOOP.format(extra=extra, few=100_000, many=300_000))

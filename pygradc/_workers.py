@@ -71,7 +71,9 @@ def result_of(future: Future[Result], executor: Executor) -> Result:
 
 
 def _workers(executor: Executor) -> list[Any]:
-    return list((getattr(executor, "_processes", None) or {}).values())
+    processes = getattr(executor, "_processes", None)
+    found = list(processes.values()) if isinstance(processes, dict) else []
+    return [worker for worker in found if hasattr(worker, "sentinel")]
 
 
 def _dead_workers(executor: Executor) -> set[int]:

@@ -26,6 +26,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from alarms import MOST_SECONDS, alarm, needs_alarm, slow
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from programs import (
@@ -1673,50 +1674,17 @@ def test_a_fault_leaves_gradients_and_nodes_as_they_were() -> None:
 
 # ---- 8. Can a long call be stopped, and can many run at once? ------------------------------------
 
-MOST_SECONDS = 1.0
 
-
-def slow(x: Value) -> Value:
-    for _ in range(24):
-        x = x.sin() + 1.0
-    return x
-
-
-class Alarm(Exception):
-    """What the handler raises."""
-
-
-def ring(*_: Any) -> None:
-    raise Alarm
-
-
-@pytest.fixture
-def alarm() -> Iterator[None]:
-    if not hasattr(signal, "setitimer"):
-        pytest.skip("no interval timer here")
-    before = signal.signal(signal.SIGALRM, ring)
-    yield
-    signal.setitimer(signal.ITIMER_REAL, 0.0)
-    signal.signal(signal.SIGALRM, before)
-
-
-def late(call: Callable[[], Any], delay: float) -> float:
-    """Seconds from the signal to the exception that call must raise."""
-    signal.setitimer(signal.ITIMER_REAL, delay)
-    start = time.perf_counter()
-    with pytest.raises(Alarm):
-        call()
-    return time.perf_counter() - start - delay
-
-
+@needs_alarm
 @pytest.mark.parametrize("threads", [0, 2])
 @pytest.mark.parametrize("method", ["map", "sum", "gradients"])
-def test_a_signal_stops_a_long_replay(alarm: None, method: str, threads: int) -> None:
+def test_a_signal_stops_a_long_replay(method: str, threads: int) -> None:
     f, rows = compile(slow), np.ones(3_000_000)
     expected = f.map(rows[:100])
     pool = ThreadPoolExecutor(threads) if threads else None
     for delay in (0.02, 0.08):
-        assert late(lambda: getattr(f, method)(rows, executor=pool), delay) < MOST_SECONDS
+        with alarm(delay):
+            getattr(f, method)(rows, executor=pool)
         assert bits(f.map(rows[:100], executor=pool)) == bits(expected)
         assert f.sum(rows[:100]).data == pytest.approx(expected.sum())
     if pool is not None:

@@ -68,13 +68,13 @@ def files(folder: Path) -> dict[str, bytes | None]:
 def test_a_kill_at_any_moment_leaves_the_old_or_the_new_file(tmp_path: Path) -> None:
     seen = lives("save", tmp_path)
     assert (seen["torn"], seen["older"]) == (0, 0)
-    assert seen["whole"] == 80 and seen["last"] > 5
-    assert seen["drafts"] > 3, "no kill came in the middle of a writing"
+    assert seen["whole"] >= 80 and seen["last"] >= 20
+    assert seen["drafts"] >= 20, "no kill came in the middle of a writing"
 
 
 @posix
 def test_a_plain_writer_would_be_caught(tmp_path: Path) -> None:
-    assert lives("save_plainly", tmp_path)["torn"] > 0
+    assert lives("save_plainly", tmp_path)["torn"] == 1
 
 
 # ---- A failure -----------------------------------------------------------------------------------

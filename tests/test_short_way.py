@@ -11,7 +11,6 @@ import functools
 import gc
 import itertools
 import math
-import signal
 import sys
 import threading
 import weakref
@@ -22,6 +21,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from alarms import alarm, needs_alarm
 from failures import failure
 from programs import ARRAYS, X, bits
 from test_allocations import bytes_in_use
@@ -574,29 +574,15 @@ def test_inputs_outlive_their_replay_whoever_drops_them(switching: None) -> None
     assert at_once(replay, replace) == []
 
 
-class Alarm(Exception):
-    pass
-
-
-def ring(*_: Any) -> None:
-    raise Alarm
-
-
-@pytest.mark.skipif(not hasattr(signal, "setitimer"), reason="no interval timer here")
+@needs_alarm
 def test_a_signal_ends_a_long_sum(long_ways: list[str]) -> None:
     f, rows = ready(compile(deep), 1), np.ones(1_000_000)
     expected = f.sum(rows[:50]).data
     long_ways.clear()
-    usual = signal.signal(signal.SIGALRM, ring)
     gc.collect()
     nodes = live_nodes()
-    try:
-        signal.setitimer(signal.ITIMER_REAL, 0.05)
-        with pytest.raises(Alarm):
-            f.sum(rows)
-    finally:
-        signal.setitimer(signal.ITIMER_REAL, 0.0)
-        signal.signal(signal.SIGALRM, usual)
+    with alarm(0.05):
+        f.sum(rows)
     assert live_nodes() == nodes and f.sum(rows[:50]).data == expected
     assert long_ways == []
 

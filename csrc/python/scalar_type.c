@@ -384,6 +384,7 @@ void scalar_hide_frames(void) {
     PyObject *type, *error, *traceback;
     PyErr_Fetch(&type, &error, &traceback);
     Py_XDECREF(traceback);
+    if (error != NULL && PyExceptionInstance_Check(error)) PyException_SetTraceback(error, Py_None);
     PyErr_Restore(type, error, NULL);
 }
 

@@ -336,7 +336,7 @@ def test_forward_must_give_a_number(odd):
 
 def test_what_forward_raises_comes_out():
     log = pygradc.op(lambda a: math.log(a), lambda a, y: 1.0 / a)
-    refuses(lambda: log(Value(-1.0)), ValueError, "math domain", X)
+    refuses(lambda: log(Value(-1.0)), ValueError, "math domain|positive input", X)
     native = pygradc.op(lambda a: a.log(), lambda a, y: a**-1)
     refuses(lambda: native(Value(-1.0)), ValueError, r"log\(-1.0\)", X)
 

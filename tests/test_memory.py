@@ -8,6 +8,7 @@ import os
 import random
 import subprocess
 import sys
+import threading
 import weakref
 from pathlib import Path
 
@@ -248,6 +249,74 @@ def test_closures_whose_nodes_were_used_go_at_once_without_the_collector(start, 
         assert live_nodes() - start == 1
     finally:
         gc.enable()
+
+
+def named_first(x: Value) -> None:
+    y = custom(x)
+    out = (y * 2).tanh()
+    out.backward()
+
+
+def named_last(x: Value) -> None:
+    """As a frame drops its variables one by one, from either end, something goes before y."""
+    out = None
+    y = custom(x)
+    out = (y * 2).tanh()
+    out.backward()
+
+
+def several(x: Value) -> None:
+    first, last = custom(x), None
+    second = custom(first) * custom(x)
+    last = second + first
+    last.backward()
+
+
+@pytest.mark.parametrize("step", [named_first, named_last, several])
+def test_closures_that_a_frame_names_go_as_it_does(start, step):
+    x = Value(0.5)
+    gc.disable()
+    try:
+        for _ in range(3):
+            step(x)
+            assert live_nodes() - start == 1
+    finally:
+        gc.enable()
+
+
+def test_closures_go_in_a_thread_while_the_main_one_waits(start):
+    """It is the main thread that looks at them a last time."""
+    x, most = Value(0.5), []
+
+    def work() -> None:
+        for _ in range(1000):
+            named_first(x)
+            named_last(x)
+            several(x)
+            most.append(live_nodes() - start)
+
+    gc.disable()
+    try:
+        thread = threading.Thread(target=work)
+        thread.start()
+        thread.join()
+        assert len(most) == 1000 and max(most) < 50
+        assert live_nodes() - start == 1
+    finally:
+        gc.enable()
+
+
+def test_closures_that_somebody_has_stay_until_they_are_collected(start):
+    x = Value(0.5)
+    held = [custom(x) for _ in range(200)]
+    outs = [y * 2 for y in held]
+    del outs  # more of them than are looked at again
+    assert live_nodes() - start == 201
+    (held[7] * 2).backward()
+    assert x.grad == pytest.approx(1.8)
+    held.clear()
+    gc.collect()
+    assert live_nodes() - start == 1
 
 
 @pytest.mark.parametrize("sweeps", [0, 1, 2])

@@ -191,7 +191,7 @@ def test_a_program_finds_itself_as_under_python(program: Program) -> None:
         "from __future__ import annotations\n"
         "import sys, os, inspect, beside, pickle\n"
         "class Thing:\n    x: Missing = 1\n"
-        "print(sys.argv, __name__, __file__, __doc__, __spec__, __package__, __annotations__)\n"
+        "print(sys.argv, __name__, __file__, __doc__, __spec__, __package__, globals().get('__annotations__'))\n"
         "print(os.path.basename(sys.path[0]), beside.x, __builtins__.__name__, type(__loader__))\n"
         "print(sys.modules['__main__'].Thing is Thing, inspect.getsource(Thing))\n"
         "print(type(pickle.loads(pickle.dumps(Thing()))) is Thing, 'run' in globals())\n"

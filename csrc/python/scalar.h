@@ -77,16 +77,11 @@ PyObject *scalar_new_leaf(double data);
 PyObject *scalar_embody(pg_node_id id, PyTypeObject *type);
 /* An object for a node that was just made; takes over the reference that came with it. */
 PyObject *scalar_adopt_node(pg_node_id id);
-/* Give up a reference to a node, or a node's children, and let go of what died with it. */
-void scalar_release_node(pg_node_id id);
-void scalar_cut_node(pg_node_id id);
 /* Are + and *, and the method of this op (0: none), those that the type was made with, or has
  * somebody patched the class? 1, 0, or -1 with an exception set. */
 int scalar_is_native(int op);
 /* Do other nodes use its node? */
 int scalar_used_by_nodes(const scalar *self);
-/* Let go of what the graph's hooks took note of since. */
-void scalar_settle(void);
 /* The dict of attributes, made if need be; borrowed. NULL: MemoryError. */
 PyObject *scalar_attributes(scalar *self);
 /* Make room for so many nodes before the graph is touched. May run the garbage collector, so it
@@ -103,6 +98,19 @@ int scalar_require_operand(PyObject *object, pg_operand *operand_ret, const char
 int scalar_require_number(PyObject *object, double *number_ret, const char *what);
 /* Let the exception that a Python function of ours raised look as if raised by its caller. */
 void scalar_hide_frames(void);
+
+/* scalar_settle.c */
+
+/* Give up a reference to a node, or a node's children, and let go of what died with it. */
+void scalar_release_node(pg_node_id id);
+void scalar_cut_node(pg_node_id id);
+/* Let go of what the graph's hooks took note of since. */
+void scalar_settle(void);
+/* The hooks: a node is used by no other any more; it goes, with the object that it keeps; a wide
+ * node loses its tag. */
+void scalar_note_idle(void *owner);
+int scalar_note_dropped(void *owner);
+void scalar_note_untagged(void *tag);
 
 /* scalar_trace.c */
 

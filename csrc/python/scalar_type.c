@@ -92,107 +92,10 @@ PyObject *scalar_of_node(pg_node_id id) {
     return stand_for(self, id);
 }
 
-/* Objects that the graph's hooks took note of, each with a reference; see scalar_settle. */
-static struct {
-    PyObject **objects;
-    size_t count, capacity;
-    int settling;
-} noted;
-
-static int note(PyObject *object) {
-    if (noted.count == noted.capacity) {
-        size_t capacity = noted.capacity ? 2 * noted.capacity : 64;
-        PyObject **objects = pg_realloc(noted.objects, capacity, sizeof *objects);
-        if (objects == NULL) return -1;
-        noted.objects = objects;
-        noted.capacity = capacity;
-    }
-    noted.objects[noted.count++] = object;
-    return 0;
-}
-
-/* No node uses this one any more: perhaps only its own closure holds it. Without memory to take
- * note, the garbage collector finds out. */
-static void on_idle(void *owner) {
-    if (note(owner) == 0) Py_INCREF((PyObject *)owner);
-}
-
-/* Nothing uses the node that keeps this object. Somebody may have got hold of it through a weak
- * reference: then it owns its node again. Else it dies; without memory to take note of that it
- * stays for good, since dropping it here would run code in the middle of a release. */
-static int on_drop(void *owner) {
-    if (Py_REFCNT((PyObject *)owner) > 1) {
-        Py_DECREF((PyObject *)owner);
-        return 0;
-    }
-    ((scalar *)owner)->id = 0;
-    (void)note(owner);
-    return 1;
-}
-
 int scalar_used_by_nodes(const scalar *self) {
     if (self->id == 0) return 0;
     const pg_node *node = scalar_node(self);
     return (node->flags & PG_FLAG_KEPT) || node->refs > 1;
-}
-
-/* How many cells of this closure hold nothing but the object, itself held by nothing else. */
-static Py_ssize_t private_cells(PyObject *closure, PyObject *object) {
-    if (!PyFunction_Check(closure) || Py_REFCNT(closure) != 1) return 0;
-    PyObject *cells = PyFunction_GET_CLOSURE(closure);
-    if (cells == NULL || Py_REFCNT(cells) != 1) return 0;
-    Py_ssize_t count = 0;
-    for (Py_ssize_t i = 0; i < PyTuple_GET_SIZE(cells); i++) {
-        PyObject *cell = PyTuple_GET_ITEM(cells, i);
-        if (Py_REFCNT(cell) == 1 && PyCell_GET(cell) == object) count++;
-    }
-    return count;
-}
-
-/* out._backward = closure, which speaks of out: a cycle. The garbage collector would find it in
- * time, but a graph may hang on it; where it is plain that only the cycle is left, break it now. */
-static void break_cycle(PyObject *object) {
-    scalar *self = (scalar *)object;
-    if (scalar_used_by_nodes(self) || self->dict == NULL || Py_REFCNT(self->dict) != 1) return;
-    PyObject *closure = scalar_closure(self);
-    if (closure == NULL) return;
-    Py_ssize_t cells = private_cells(closure, object);
-    if (cells == 0 || Py_REFCNT(object) != 1 + cells) return;
-    if (self->id != 0) scalar_node(self)->flags &= (uint8_t)~PG_FLAG_CLOSURE;
-    PyDict_Clear(self->dict);
-}
-
-/* A node's tag loses one of its references. The last one is let go of later: that may run code. */
-static void on_untag(void *tag) {
-    PyObject *object = tag;
-    if (Py_REFCNT(object) > 1 || PyUnicode_CheckExact(object)) Py_DECREF(object);
-    else (void)note(object);
-}
-
-/* Let go of what was noted. That may release nodes, and note more: a loop, so that a chain of
- * closures of any length is taken down without recursion. */
-void scalar_settle(void) {
-    if (noted.count == 0 || noted.settling) return;
-    noted.settling = 1;
-    PyObject *type, *error, *traceback;
-    PyErr_Fetch(&type, &error, &traceback);
-    while (noted.count > 0) {
-        PyObject *object = noted.objects[--noted.count];
-        if (scalar_check(object)) break_cycle(object);
-        Py_DECREF(object);
-    }
-    PyErr_Restore(type, error, traceback);
-    noted.settling = 0;
-}
-
-void scalar_release_node(pg_node_id id) {
-    pg_graph_release(scalar_global.graph, id);
-    if (PG_UNLIKELY(noted.count > 0)) scalar_settle();
-}
-
-void scalar_cut_node(pg_node_id id) {
-    pg_cut(scalar_global.graph, id);
-    if (noted.count > 0) scalar_settle();
 }
 
 /* The next slot that a subclass declared, after *member of *type; NULL when there are no more. */
@@ -699,9 +602,9 @@ static int install(const char *module_name) {
                                                     .poll = poll_signals,
                                                     .stop = told_to_stop,
                                                     .slopes = scalar_custom_slopes,
-                                                    .idle = on_idle,
-                                                    .drop = on_drop,
-                                                    .untag = on_untag};
+                                                    .idle = scalar_note_idle,
+                                                    .drop = scalar_note_dropped,
+                                                    .untag = scalar_note_untagged};
     }
     failed = scalar_global.base == NULL ||
              PyObject_SetAttrString(module, "Scalar", (PyObject *)scalar_global.base) < 0;

@@ -1,0 +1,161 @@
+/* scalar_settle.c - what becomes of the objects of nodes that nothing uses any more.
+ *
+ * The core's hooks are called in the middle of a release, when nobody's code may run: they take
+ * note of the object, and scalar_settle() lets go of it when the graph is whole again.
+ *
+ * out._backward = closure, which speaks of out, is a cycle; micrograd is made of such cycles. Where
+ * counting references shows that only the cycle is left, it is broken here, at once. Where somebody
+ * still has the object, that may be for a moment only, as when a frame drops its variables one by
+ * one, or the garbage collector what it has found: such an object is held, and looked at again when
+ * others are let go of, and a last time when the interpreter comes to its next instruction. What
+ * somebody has even then is left to the collector.
+ * Cost: none, but for nodes with attributes. */
+#include "scalar.h"
+
+/* ---- What the hooks take note of ------------------------------------------------------------- */
+
+/* Objects, each with a reference that this list owns. */
+typedef struct object_list {
+    PyObject **objects;
+    size_t count, capacity;
+} object_list;
+
+static object_list noted, held;
+static int settling = 0;
+
+static int append(object_list *list, PyObject *object) {
+    if (list->count == list->capacity) {
+        size_t capacity = list->capacity ? 2 * list->capacity : 64;
+        PyObject **objects = pg_realloc(list->objects, capacity, sizeof *objects);
+        if (objects == NULL) return -1;
+        list->objects = objects;
+        list->capacity = capacity;
+    }
+    list->objects[list->count++] = object;
+    return 0;
+}
+
+/* No node uses this one any more: perhaps only its own closure holds it. Without memory to take
+ * note, the garbage collector finds out. */
+void scalar_note_idle(void *owner) {
+    if (append(&noted, owner) == 0) Py_INCREF((PyObject *)owner);
+}
+
+/* Nothing uses the node that keeps this object. Somebody may have got hold of it through a weak
+ * reference: then it owns its node again. Else it dies; without memory to take note of that it
+ * stays for good, since dropping it here would run code in the middle of a release. */
+int scalar_note_dropped(void *owner) {
+    if (Py_REFCNT((PyObject *)owner) > 1) {
+        Py_DECREF((PyObject *)owner);
+        return 0;
+    }
+    ((scalar *)owner)->id = 0;
+    (void)append(&noted, owner);
+    return 1;
+}
+
+/* A node's tag loses one of its references. The last one is let go of later: that may run code. */
+void scalar_note_untagged(void *tag) {
+    PyObject *object = tag;
+    if (Py_REFCNT(object) > 1 || PyUnicode_CheckExact(object)) Py_DECREF(object);
+    else (void)append(&noted, object);
+}
+
+/* ---- Cycles of closures ---------------------------------------------------------------------- */
+
+/* How many cells of this closure, which nothing else holds, hold nothing but the object. */
+static Py_ssize_t private_cells(PyObject *closure, PyObject *object) {
+    if (!PyFunction_Check(closure) || Py_REFCNT(closure) != 1) return 0;
+    PyObject *cells = PyFunction_GET_CLOSURE(closure);
+    if (cells == NULL || Py_REFCNT(cells) != 1) return 0;
+    Py_ssize_t count = 0;
+    for (Py_ssize_t i = 0; i < PyTuple_GET_SIZE(cells); i++) {
+        PyObject *cell = PyTuple_GET_ITEM(cells, i);
+        if (Py_REFCNT(cell) == 1 && PyCell_GET(cell) == object) count++;
+    }
+    return count;
+}
+
+/* References to the object that its own closure has, if no node uses its node; 0 if it is in no
+ * such cycle. */
+static Py_ssize_t references_in_cycle(PyObject *object) {
+    scalar *self = (scalar *)object;
+    if (!scalar_check(object) || scalar_used_by_nodes(self)) return 0;
+    if (self->dict == NULL || Py_REFCNT(self->dict) != 1) return 0;
+    PyObject *closure = scalar_closure(self);
+    return closure != NULL ? private_cells(closure, object) : 0;
+}
+
+static void break_cycle(PyObject *object) {
+    scalar *self = (scalar *)object;
+    if (self->id != 0) scalar_node(self)->flags &= (uint8_t)~PG_FLAG_CLOSURE;
+    PyDict_Clear(self->dict);
+}
+
+/* ---- Letting go ------------------------------------------------------------------------------ */
+
+static int is_expected = 0; /* will Python call settle_at_rest? */
+static int settle_at_rest(void *unused);
+
+/* Keep it for another look. 0; -1 if that can't be, and the collector has to find it. */
+static int hold(PyObject *object) {
+    if (!is_expected && Py_AddPendingCall(settle_at_rest, NULL) < 0) return -1;
+    is_expected = 1;
+    return append(&held, object);
+}
+
+/* Let go of an object, and of the cycle that it is in, if the caller's reference is the only one
+ * besides. */
+static void let_go(PyObject *object, int is_last_look) {
+    const Py_ssize_t in_cycle = references_in_cycle(object);
+    if (in_cycle > 0) {
+        if (Py_REFCNT(object) == 1 + in_cycle) break_cycle(object);
+        else if (!is_last_look && hold(object) == 0) return;
+    }
+    Py_DECREF(object);
+}
+
+static void look_again(int is_last_look) {
+    object_list now = held;
+    held = (object_list){NULL, 0, 0};
+    while (now.count > 0) let_go(now.objects[--now.count], is_last_look);
+    pg_free(now.objects);
+}
+
+/* That may release nodes, and note more: a loop, so that a chain of closures of any length is taken
+ * down without recursion. */
+static void settle(int is_last_look) {
+    if (settling) return;
+    settling = 1;
+    PyObject *type, *error, *traceback;
+    PyErr_Fetch(&type, &error, &traceback);
+    look_again(is_last_look);
+    while (noted.count > 0) let_go(noted.objects[--noted.count], 0);
+    PyErr_Restore(type, error, traceback);
+    settling = 0;
+}
+
+/* Between two instructions nothing is held in passing. */
+static int settle_at_rest(void *unused) {
+    (void)unused;
+    is_expected = 0;
+    settle(1);
+    return 0;
+}
+
+/* The main thread, which Python calls settle_at_rest in, may be waiting for others. */
+enum { most_held = 64 };
+
+void scalar_settle(void) {
+    if (noted.count > 0) settle(held.count > most_held);
+}
+
+void scalar_release_node(pg_node_id id) {
+    pg_graph_release(scalar_global.graph, id);
+    if (PG_UNLIKELY(noted.count > 0)) scalar_settle();
+}
+
+void scalar_cut_node(pg_node_id id) {
+    pg_cut(scalar_global.graph, id);
+    if (noted.count > 0) scalar_settle();
+}

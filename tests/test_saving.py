@@ -36,7 +36,8 @@ posix = pytest.mark.skipif(os.name != "posix", reason="as POSIX does it")
 def lives(name: str, folder: Path, *arguments: str) -> Any:
     """What tests/lives.py saw."""
     command = [sys.executable, str(HERE / "lives.py"), name, str(folder), *arguments]
-    done = subprocess.run(command, capture_output=True, text=True, cwd=HERE.parent)
+    env = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
+    done = subprocess.run(command, env=env, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     return json.loads(done.stdout)
 

@@ -7,6 +7,7 @@ import os
 import random
 import subprocess
 import sys
+import sysconfig
 import threading
 
 import pytest
@@ -161,6 +162,12 @@ def test_a_forked_child_trains_and_the_parent_goes_on():
     assert x.grad == 2.0
 
 
+def python(*arguments: str, **variables: str) -> subprocess.CompletedProcess[str]:
+    env = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path)), **variables}
+    command = [sys.executable, *arguments]
+    return subprocess.run(command, env=env, capture_output=True, text=True, check=False)
+
+
 def import_where_the_gil_is(on: str) -> subprocess.CompletedProcess[str]:
     """A stand-in for a free-threaded build; `on` is Python, and says when it runs with the GIL."""
     code = f"""
@@ -169,8 +176,7 @@ sys._is_gil_enabled = lambda: {on}
 import pygradc
 print("pygradc._gil" in sys.modules)
 """
-    path = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
-    return subprocess.run([sys.executable, "-c", code], env=path, capture_output=True, text=True)
+    return python("-c", code)
 
 
 def test_the_gil_is_turned_on_where_it_is_off():
@@ -183,3 +189,13 @@ def test_a_python_that_keeps_it_off_is_refused():
     run = import_where_the_gil_is(on="False")
     assert run.returncode == 1
     assert "ImportError: pygradc needs the GIL" in run.stderr and "PYTHON_GIL=0" in run.stderr
+
+
+@pytest.mark.skipif(not sysconfig.get_config_var("Py_GIL_DISABLED"), reason="not free-threaded")
+def test_a_free_threaded_python():
+    code = "import sys, pygradc; print(sys._is_gil_enabled())"
+    run = python("-c", code, PYTHON_GIL="")
+    assert run.stdout == "True\n"
+    assert "RuntimeWarning: The global interpreter lock (GIL) has been enabled" in run.stderr
+    run = python("-c", code, PYTHON_GIL="0")
+    assert run.returncode == 1 and "ImportError: pygradc needs the GIL" in run.stderr

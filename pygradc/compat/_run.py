@@ -68,7 +68,7 @@ def _become_main(program: str, path: str, arguments: Sequence[str]) -> ModuleTyp
     main.__loader__ = SourceFileLoader("__main__", path)
     main.__dict__.update(__builtins__=builtins, __cached__=None)
     if sys.version_info < (3, 14):  # from then on only where something is annotated
-        main.__dict__["__annotations__"] = {}
+        main.__annotations__ = {}
     sys.modules["__main__"] = main
     sys.argv = [program, *arguments]
     if not (getattr(sys.flags, "safe_path", False) or sys.flags.isolated):

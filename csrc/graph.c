@@ -96,14 +96,21 @@ static pg_wide *new_wide(const pg_node_id *children, const double *locals, size_
     return wide;
 }
 
-pg_status pg_graph_wide(pg_graph *graph, pg_node_id *id_ret, double data,
-                        const pg_node_id *children, const double *locals, size_t count) {
+/* Can each of these be used once more by a node, even if all are the same? */
+static pg_status can_hold(const pg_graph *graph, const pg_node_id *children, size_t count) {
     if (count > most_nodes) return PG_ERR_LIMIT;
     for (size_t i = 0; i < count; i++) {
         if (!pg_alive(graph, children[i])) return PG_ERR_BAD_NODE;
         if (graph->nodes[children[i]].refs > UINT32_MAX - 4 - count) return PG_ERR_LIMIT;
     }
-    pg_status status = pg_graph_reserve(graph, 1);
+    return PG_OK;
+}
+
+pg_status pg_graph_wide(pg_graph *graph, pg_node_id *id_ret, double data,
+                        const pg_node_id *children, const double *locals, size_t count) {
+    pg_status status = can_hold(graph, children, count);
+    if (status != PG_OK) return status;
+    status = pg_graph_reserve(graph, 1);
     if (status != PG_OK) return status;
     pg_wide *wide = new_wide(children, locals, count);
     if (wide == NULL) return PG_ERR_NOMEM;
@@ -242,6 +249,24 @@ void pg_cut(pg_graph *graph, pg_node_id id) {
     node->of.child[0] = node->of.child[1] = 0;
     bury(graph, dead);
     PG_CHECK_GRAPH(graph);
+}
+
+pg_status pg_become(pg_graph *graph, pg_node_id id, pg_wide_kind kind, const pg_node_id *children,
+                    const double *locals, size_t count) {
+    pg_status status = can_hold(graph, children, count);
+    if (status != PG_OK) return status;
+    pg_wide *wide = new_wide(children, locals, count), *before = graph->nodes[id].of.wide;
+    if (wide == NULL) return PG_ERR_NOMEM;
+    for (size_t i = 0; i < count; i++) graph->nodes[children[i]].refs++;
+    wide->kind = kind;
+    wide->tag = before->tag;
+    graph->nodes[id].of.wide = wide;
+    pg_node_id dead = 0;
+    for (size_t i = 0; i < before->count; i++) drop_reference(graph, before->ids[i], &dead);
+    pg_free(before);
+    bury(graph, dead);
+    PG_CHECK_GRAPH(graph);
+    return PG_OK;
 }
 
 double pg_node_data(const pg_graph *graph, pg_node_id id) { return graph->nodes[id].data; }

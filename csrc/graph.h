@@ -26,6 +26,7 @@
 #define PG_FLAG_INT 0x04u     /* the number was an int: ** 2 and not ** 2.0 */
 #define PG_FLAG_OLD 0x08u     /* lived before the trace that is under way */
 #define PG_FLAG_INPUT 0x10u   /* an input of that trace */
+#define PG_FLAG_OVER 0x20u    /* made of the inputs of a trace that is over: its data say nothing */
 
 /* What a wide node is. Those from DETACH on are made by a trace, and only a recording reads them.
  */
@@ -198,6 +199,10 @@ static inline const pg_node_id *pg_holds(const pg_node *node, size_t *count_ret)
 void pg_discard(pg_graph *graph, pg_node_id id);
 /* Make a leaf of a node: it keeps its data and lets go of its children. */
 void pg_cut(pg_graph *graph, pg_node_id id);
+/* Give a wide node, whose tag it keeps, another kind and `count` living children; with locals, or
+ * NULL. PG_ERR_NOMEM, PG_ERR_LIMIT: it is as it was. */
+pg_status pg_become(pg_graph *graph, pg_node_id id, pg_wide_kind kind, const pg_node_id *children,
+                    const double *locals, size_t count);
 
 #ifdef PG_VERIFY
 /* verify_graph.c */

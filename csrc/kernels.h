@@ -98,6 +98,8 @@ static inline bool pg_compares(int compare, double left, double right) {
     case PG_NOT_LESS: return !(left < right);
     case PG_NOT_LESS_EQUAL: return !(left <= right);
     case PG_NOT_GREATER: return !(left > right);
+    case PG_EQUAL: return left == right;
+    case PG_NOT_EQUAL: return left != right;
     default: return !(left >= right);
     }
 }

@@ -46,23 +46,78 @@ def users_line() -> str:
     return f"{frame.f_code.co_filename}:{frame.f_lineno}"
 
 
+_KEYWORD = "what is the same for all rows can be passed as a keyword argument"
+_CONVERTED = (
+    "compute with the Value itself, which has exp(), log(), sqrt() and others for those of math "
+    f"and numpy; {_KEYWORD}"
+)
+_AN_INTEGER = (
+    "pass the row of a table as an argument, f(table[i]), and what decides the shape as a keyword "
+    "argument"
+)
+_CHANGED = "do this outside of recorded functions, between two calls"
+_AFTER_BACKWARD = "call backward() on what the recorded function returns"
+_EQUALS = (
+    "a is b tells whether they are one object, and where((a <= b) & (a >= b), x, y) chooses where "
+    "their numbers are equal"
+)
 _REMEDIES = {
     "bool()": "branch with pygradc.where(condition, a, b), maximum or minimum",
+    "==": _EQUALS,
+    "!=": _EQUALS,
+    ".data": "compute with the Value itself, or with pygradc.detach(v) for v.data in an "
+    f"expression: no gradient flows through it; {_KEYWORD}",
+    ".grad": f"{_AFTER_BACKWARD}, and read gradients after that",
+    "._local_grads": "pygradc.grad(y, [x]) gives derivatives as Values",
+    "float()": _CONVERTED,
+    "int()": _CONVERTED,
+    "round()": _CONVERTED,
+    "math.trunc()": _CONVERTED,
+    "math.floor()": _CONVERTED,
+    "math.ceil()": _CONVERTED,
+    "complex()": _CONVERTED,
+    "an integer": _AN_INTEGER,
+    "a format": "return the Value as well, and format what comes back; print() and repr() work",
+    "data()": f"stack the Values themselves, np.array(values); {_KEYWORD}",
+    "grads()": f"{_AFTER_BACKWARD}, and read gradients after that",
+    "a copy": "make the copy before, or use the Value itself",
+    "a replay": "call the compiled function itself with this function's Values: it then becomes "
+    "part of this one",
+    "state_dict()": _CHANGED,
+    "load_state_dict()": _CHANGED,
     "assigning .data": "compute a new Value",
-    "backward()": "call backward() on what the recorded function returns",
+    "assigning .grad": _CHANGED,
+    "assigning ._backward": _CHANGED,
+    "zero_grad()": _CHANGED,
+    "clear_grads()": _CHANGED,
+    "optimizer.step()": _CHANGED,
+    "backward()": _AFTER_BACKWARD,
+    "_backward()": _AFTER_BACKWARD,
 }
 _REMEDY = (
     "compute with the Value itself; where(), maximum and minimum choose, detach() stops gradients, "
-    "and what is the same for all rows can be passed as a keyword argument"
+    f"and {_KEYWORD}"
 )
 
 
 def fail(asked: str, made_by: str, remedy: str) -> NoReturn:
     raise TraceError(
-        f"{users_line()}: {asked} of a Value made by {made_by} while a function is recorded: it "
-        f"depends on the function's inputs, so its number would be frozen into the program. "
-        f"Instead, {remedy}."
+        f"{users_line()}: {asked} of a Value made by {made_by} while a function is recorded: in it "
+        f"a Value has no number, since that would be frozen into the program. Instead, {remedy}."
     )
+
+
+def refuse(asked: str) -> None:
+    """Raise if a function is being recorded: what is `asked` is not for that time.
+
+    Raises:
+        TraceError: one is.
+    """
+    if tracing():
+        raise TraceError(
+            f"{users_line()}: {asked} while a function is recorded: it would happen once, and not "
+            f"at each replay. Instead, {_REMEDIES.get(asked, _CHANGED)}."
+        )
 
 
 def untraceable() -> NoReturn:
@@ -74,24 +129,67 @@ def untraceable() -> NoReturn:
 
 
 def _frozen(value: Value, asked: str) -> NoReturn:
-    """The C type calls this when a traced Value's number is asked for."""
-    symbol = value._op
-    fail(asked, f"{symbol!r}" if symbol else "an input", _REMEDIES.get(asked, _REMEDY))
+    """The C type calls this when the number of a Value that has none is asked for."""
+    role = Scalar._role(value)
+    if role == "leftover":
+        raise TraceError(
+            f"{users_line()}: {asked} of a Value, {_made_by(value)!r}, that outlived the recording "
+            "of a function from whose inputs it was computed: it never had a number. Instead, "
+            "return it from the function, and keep what the call gives."
+        )
+    if not Scalar._is_traced(value):
+        refuse(f"{asked} of a constant that something was computed from")
+    made_by = {"input": "an input", "parameter": "a parameter"}.get(role, f"{value._op!r}")
+    fail(asked, made_by, _REMEDIES.get(asked, _REMEDY))
+
+
+def _made_by(value: Value) -> str:
+    """In a word what it is, or which op made it; '' for a constant."""
+    role = Scalar._role(value)
+    return role if role in ("input", "parameter") else value._op or ("input" if role else "")
+
+
+def describe(value: Value) -> str:
+    """The repr of a Value without a number."""
+    where = "that was recorded" if Scalar._role(value) == "leftover" else "being recorded"
+    label = f" {value.label!r}" if value.label else ""
+    return f"Value({_made_by(value)}{label} of a function {where})"
 
 
 _COMPARISONS = {  # rich comparison's number: the core's
     0: lib.PG_LESS,
     1: lib.PG_LESS_EQUAL,
+    2: lib.PG_EQUAL,
+    3: lib.PG_NOT_EQUAL,
     4: lib.PG_GREATER,
     5: lib.PG_GREATER_EQUAL,
 }
 _OPPOSITES = lib.PG_NOT_LESS - lib.PG_LESS
-_SIGNS = ["<", "<=", ">", ">="]
-_MEANINGS = [operator.lt, operator.le, operator.gt, operator.ge]
+_EQUALITIES = lib.PG_EQUAL + lib.PG_NOT_EQUAL
+_SIGNS = {"<": operator.lt, "<=": operator.le, ">": operator.gt, ">=": operator.ge}
+
+
+def _opposite(kind: int) -> int:
+    """What holds just where this comparison doesn't."""
+    if kind >= lib.PG_EQUAL:
+        return _EQUALITIES - kind
+    return (kind + _OPPOSITES) % (2 * _OPPOSITES)
+
+
+def _sign(kind: int) -> str:
+    if kind >= lib.PG_EQUAL:
+        return "==" if kind == lib.PG_EQUAL else "!="
+    return list(_SIGNS)[kind % _OPPOSITES]
+
+
+def _holds(kind: int, left: float, right: float) -> bool:
+    if kind >= lib.PG_EQUAL:
+        return (left == right) == (kind == lib.PG_EQUAL)
+    return bool(_SIGNS[_sign(kind)](left, right)) == (kind < _OPPOSITES)
 
 
 def _called(value: Value) -> str:
-    return value._op or ("input" if Scalar._is_traced(value) else "leaf")
+    return _made_by(value) or "leaf"
 
 
 class Condition:
@@ -104,8 +202,7 @@ class Condition:
 
     def __init__(self, kind: int, left: Value, right: Value, text: str = "") -> None:
         self._kind, self._left, self._right = kind, left, right
-        sign = _SIGNS[kind % _OPPOSITES]
-        self._text = text or f"{_called(left)} {sign} {_called(right)}"
+        self._text = text or f"{_called(left)} {_sign(kind)} {_called(right)}"
 
     def _choose(self, a: Value, b: Value) -> Value:
         return Scalar._trace_select(self._kind, self._left, self._right, a, b)
@@ -129,15 +226,13 @@ class Condition:
     __ror__ = __or__
 
     def __invert__(self) -> Condition:
-        opposite = (self._kind + _OPPOSITES) % (2 * _OPPOSITES)
-        return Condition(opposite, self._left, self._right, f"~({self._text})")
+        return Condition(_opposite(self._kind), self._left, self._right, f"~({self._text})")
 
     def __bool__(self) -> bool:
-        """Known, and then frozen, only where no input decides."""
+        """Known only where constants that the function made decide."""
         if Scalar._is_traced(self._left) or Scalar._is_traced(self._right):
             fail("bool()", f"the comparison {self._text!r}", _REMEDIES["bool()"])
-        opposite, kind = divmod(self._kind, _OPPOSITES)
-        return bool(_MEANINGS[kind](self._left.data, self._right.data)) != bool(opposite)
+        return _holds(self._kind, self._left.data, self._right.data)
 
     def __repr__(self) -> str:
         return f"Condition({self._text})"
@@ -155,8 +250,15 @@ def _condition(condition: Any) -> Condition:
 
 
 def _compared(left: Value, comparison: int, right: Value | Number) -> Condition:
-    """The C type calls this for <, <=, > and >= of Values during a trace."""
-    return Condition(_COMPARISONS[comparison], _as_value(left), _as_value(right))
+    """The C type calls this for comparisons of Values during a trace."""
+    return Condition(_COMPARISONS[comparison], _compared_as(left), _compared_as(right))
+
+
+def _compared_as(x: Value | Number) -> Value:
+    """A constant is compared as it is now: its data may be set before the condition is used."""
+    if isinstance(x, Value):
+        return x if Scalar._is_traced(x) else Value(x.data)
+    return Value(x)
 
 
 Scalar._adopt_trace(_frozen, _compared)

@@ -121,6 +121,7 @@ static int read_children(PyObject *children, PyObject *locals, pg_node_id *ids, 
                          Py_TYPE(child)->tp_name);
             return -1;
         }
+        if (scalar_global.leftovers != 0 && scalar_may_read(child, "use") < 0) return -1;
         ids[i] = ((scalar *)child)->id;
     }
     return 0;

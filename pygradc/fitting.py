@@ -19,7 +19,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from pygradc import optim
+from pygradc import optim, tracing
 from pygradc._checkpoint import Checkpoint, describe
 from pygradc._core import ffi, lib
 from pygradc._forks import in_child
@@ -77,6 +77,7 @@ def fit(
         RuntimeError: another thread is fitting one of the parameters.
         OSError: the checkpoint can't be written or read; the one before it stays.
     """
+    tracing.refuse("fit()")
     if optimizer is None and data and isinstance(data[-1], optim.Optimizer):
         data, optimizer = data[:-1], data[-1]
     if not isinstance(optimizer, optim.Optimizer):

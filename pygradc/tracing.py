@@ -27,6 +27,8 @@ T = TypeVar("T")
 
 _lock = threading.RLock()
 _HERE = os.path.dirname(os.path.abspath(__file__)) + os.sep
+_NUMPY = os.path.dirname(os.path.abspath(np.__file__)) + os.sep
+_STANDARD = os.path.dirname(os.path.abspath(os.__file__)) + os.sep
 
 
 class TraceError(TypeError):
@@ -36,10 +38,16 @@ class TraceError(TypeError):
     """
 
 
+def _is_users(path: str) -> bool:
+    if path.startswith((_HERE, _NUMPY, "<__array_function__")):
+        return False
+    return not path.startswith(_STANDARD) or "-packages" in path
+
+
 def users_line() -> str:
-    """The innermost line that isn't the library's."""
+    """The innermost line that isn't the library's, numpy's or of Python's own library."""
     frame: Any = sys._getframe(1)
-    while frame is not None and frame.f_code.co_filename.startswith(_HERE):
+    while frame is not None and not _is_users(frame.f_code.co_filename):
         frame = frame.f_back
     if frame is None:
         return "unknown line"
@@ -233,6 +241,9 @@ class Condition:
         if Scalar._is_traced(self._left) or Scalar._is_traced(self._right):
             fail("bool()", f"the comparison {self._text!r}", _REMEDIES["bool()"])
         return _holds(self._kind, self._left.data, self._right.data)
+
+    def __hash__(self) -> int:
+        return hash(bool(self))
 
     def __repr__(self) -> str:
         return f"Condition({self._text})"

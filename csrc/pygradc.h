@@ -205,8 +205,8 @@ void pg_adam_array(double *data, const double *gradients, double *mean, double *
 
 /* A trace: until pg_trace_end, nodes that live now count as parameters, leaves that are added as
  * constants, and those of pg_trace_input, which hold nan, as inputs. Traces don't nest.
- * end:   what was made of parameters alone, and still lives, becomes an ordinary node; what was made
- *        of inputs is flagged. Returns: how many nodes that live now have that flag */
+ * end:   what was made of parameters alone, and still lives, becomes an ordinary node; what was
+ * made of inputs is flagged. Returns: how many nodes that live now have that flag */
 void pg_trace_begin(pg_graph *graph);
 size_t pg_trace_end(pg_graph *graph);
 pg_status pg_trace_input(pg_graph *graph, pg_node_id *id_ret);

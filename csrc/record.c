@@ -2,11 +2,10 @@
  *
  * While a function is traced it runs on ordinary nodes. Its inputs are leaves that hold nan; nodes
  * that lived before the trace are flagged as old, and are the parameters, whatever they were made
- * of. A leaf that the function made is a constant. The trace's end is in outlive.c. Nodes that can't be replayed (a closure, given
- * derivatives) stop the recording.
- * The walk is depth first, children from left to right, so the tape comes in backward()'s order.
- * Owns nothing but its scratch. Cost: O(nodes reached); one pass over the arena at either end of a
- * trace. */
+ * of. A leaf that the function made is a constant. The trace's end is in outlive.c. Nodes that
+ * can't be replayed (a closure, given derivatives) stop the recording. The walk is depth first,
+ * children from left to right, so the tape comes in backward()'s order. Owns nothing but its
+ * scratch. Cost: O(nodes reached); one pass over the arena at either end of a trace. */
 #include "kernels.h"
 #include "tape.h"
 #include "verify.h"

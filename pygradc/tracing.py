@@ -182,20 +182,20 @@ _SIGNS = {"<": operator.lt, "<=": operator.le, ">": operator.gt, ">=": operator.
 def _opposite(kind: int) -> int:
     """What holds just where this comparison doesn't."""
     if kind >= lib.PG_EQUAL:
-        return _EQUALITIES - kind
-    return (kind + _OPPOSITES) % (2 * _OPPOSITES)
+        return int(_EQUALITIES - kind)
+    return int((kind + _OPPOSITES) % (2 * _OPPOSITES))
 
 
 def _sign(kind: int) -> str:
     if kind >= lib.PG_EQUAL:
         return "==" if kind == lib.PG_EQUAL else "!="
-    return list(_SIGNS)[kind % _OPPOSITES]
+    return str([*_SIGNS][kind % _OPPOSITES])
 
 
 def _holds(kind: int, left: float, right: float) -> bool:
     if kind >= lib.PG_EQUAL:
-        return (left == right) == (kind == lib.PG_EQUAL)
-    return bool(_SIGNS[_sign(kind)](left, right)) == (kind < _OPPOSITES)
+        return (left == right) is bool(kind == lib.PG_EQUAL)
+    return bool(_SIGNS[_sign(kind)](left, right)) is bool(kind < _OPPOSITES)
 
 
 def _called(value: Value) -> str:

@@ -1,6 +1,7 @@
 """What outlives the recording that made it: of inputs it never has a number, of parameters it is an
 ordinary node."""
 
+# ruff: noqa: SIM300 - in the forms that people use
 from __future__ import annotations
 
 import copy

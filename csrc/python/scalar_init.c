@@ -219,6 +219,7 @@ static int set_label(scalar *self, PyObject *label) {
 int scalar_init(PyObject *object, PyObject *args, PyObject *kwargs) {
     scalar *self = (scalar *)object;
     double data;
+    if (scalar_may_write(object, "assigning .data") < 0) return -1; /* a second __init__ */
     if (PyTuple_GET_SIZE(args) == 1 && (kwargs == NULL || PyDict_GET_SIZE(kwargs) == 0)) {
         PyObject *number = PyTuple_GET_ITEM(args, 0);
         if (scalar_require_number(number, &data, "Value(data): data") < 0) return -1;

@@ -12,7 +12,8 @@ static int is_over(pg_node_id id) {
     return (scalar_global.graph->nodes[id].flags & PG_FLAG_OVER) != 0;
 }
 
-/* What outlived its trace dies unnoticed. After as many questions as there are nodes, count anew. */
+/* What outlived its trace dies unnoticed. After as many questions as there are nodes, count anew.
+ */
 static void count_leftovers(void) {
     static size_t questions = 0;
     if (scalar_global.leftovers == 0 || ++questions < scalar_global.graph->used) return;
@@ -47,8 +48,8 @@ int scalar_check_traced(PyObject *self, const char *what) {
 int scalar_check_write(PyObject *self, const char *what) {
     int traced = scalar_is_traced(self);
     if (traced == 0 && scalar_tracing())
-        traced = scalar_node((scalar *)self)->op != PG_OP_LEAF ||
-                 scalar_used_by_nodes((scalar *)self);
+        traced =
+            scalar_node((scalar *)self)->op != PG_OP_LEAF || scalar_used_by_nodes((scalar *)self);
     return traced > 0 ? scalar_refuse(self, what) : traced;
 }
 
@@ -277,11 +278,12 @@ enum { read_data, write_data, write_grad };
 
 /* Copy between the Values of a sequence and an array of as many float64. */
 static PyObject *copy_numbers(PyObject *const *args, Py_ssize_t arg_count, int what) {
-    static const char *const asked[] = {"a replay", "assigning .data", "assigning .grad"};
     if (arg_count != 2) return PyErr_Format(PyExc_TypeError, "two arguments: Values and an array");
-    if (scalar_check_all(args[0], asked[what], what == write_data) < 0) return NULL;
     size_t count;
-    pg_node_id *ids = scalar_gather_ids(args[0], &count);
+    pg_node_id *ids = what == read_data ? scalar_gather_to_read(args[0], &count, "a replay")
+                      : what == write_data
+                          ? scalar_gather_to_write(args[0], &count, "assigning .data")
+                          : scalar_gather_to_read(args[0], &count, "assigning .grad");
     if (ids == NULL) return NULL;
     Py_buffer view;
     double *numbers = scalar_doubles_of(args[1], &view, count, what == read_data);

@@ -76,7 +76,7 @@ _REMEDIES = {
     ".data": "compute with the Value itself, or with pygradc.detach(v) for v.data in an "
     f"expression: no gradient flows through it; {_KEYWORD}",
     ".grad": f"{_AFTER_BACKWARD}, and read gradients after that",
-    "._local_grads": "pygradc.grad(y, [x]) gives derivatives as Values",
+    "._local_grads": "write the derivative in Values' own operators",
     "float()": _CONVERTED,
     "int()": _CONVERTED,
     "round()": _CONVERTED,

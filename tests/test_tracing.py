@@ -286,7 +286,7 @@ ASKING: list[tuple[Callable[..., Any], str, str, str]] = [
     (stacks_gradients, r"grads\(\)", "an input", "read gradients after that"),
     (sets_data, r"assigning \.data", "an input", "a new Value"),
     (clears_gradients, r"clear_grads\(\)", r"'\*'", "outside of recorded functions"),
-    (asks_for_derivatives, r"\._local_grads", r"'\*'", r"pygradc\.grad"),
+    (asks_for_derivatives, r"\._local_grads", r"'\*'", "write the derivative"),
     (interpolates, r"float\(\)", "an input", "compute with the Value itself"),
     (fills_an_array, r"float\(\)", r"'\*'", "compute with the Value itself"),
 ]

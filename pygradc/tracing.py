@@ -59,7 +59,7 @@ _CONVERTED = (
     "compute with the Value itself, which has exp(), log(), sqrt() and others for those of math "
     f"and numpy; {_KEYWORD}"
 )
-_AN_INTEGER = (
+_AN_INDEX = (
     "pass the row of a table as an argument, f(table[i]), and what decides the shape as a keyword "
     "argument"
 )
@@ -84,7 +84,7 @@ _REMEDIES = {
     "math.floor()": _CONVERTED,
     "math.ceil()": _CONVERTED,
     "complex()": _CONVERTED,
-    "an integer": _AN_INTEGER,
+    "an index or integer": _AN_INDEX,
     "a format": "return the Value as well, and format what comes back; print() and repr() work",
     "data()": f"stack the Values themselves, np.array(values); {_KEYWORD}",
     "grads()": f"{_AFTER_BACKWARD}, and read gradients after that",

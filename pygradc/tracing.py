@@ -268,10 +268,13 @@ def _compared(left: Value, comparison: int, right: Value | Number) -> Condition:
 
 
 def _compared_as(x: Value | Number) -> Value:
-    """A constant is compared as it is now: its data may be set before the condition is used."""
-    if isinstance(x, Value):
-        return x if Scalar._is_traced(x) else Value(x.data)
-    return Value(x)
+    """A constant is compared as it is now: its data may be set before the condition is used.
+
+    Those of nodes with operands can't be.
+    """
+    if not isinstance(x, Value):
+        return Value(x)
+    return x if x._children or Scalar._is_traced(x) else Value(x.data)
 
 
 Scalar._adopt_trace(_frozen, _compared)

@@ -62,14 +62,16 @@ static int refuse_operand(pg_node_id id) {
     return -1;
 }
 
-/* Operators put at most two nodes between their result and an operand. */
+/* Operators put at most two nodes, none of them wide, between their result and an operand. */
 static pg_node_id operand_that_is_over(pg_node_id id, int depth) {
+    const pg_node *nodes = scalar_global.graph->nodes;
     size_t count;
-    const pg_node_id *held = pg_holds(&scalar_global.graph->nodes[id], &count);
+    const pg_node_id *held = pg_holds(&nodes[id], &count);
     pg_node_id found = 0;
     for (size_t i = 0; i < count && found == 0; i++) {
         if (is_over(held[i])) found = held[i];
-        else if (depth > 0) found = operand_that_is_over(held[i], depth - 1);
+        else if (depth > 0 && nodes[held[i]].op != PG_OP_WIDE)
+            found = operand_that_is_over(held[i], depth - 1);
     }
     return found;
 }

@@ -207,13 +207,17 @@ static PyObject *trace_detach(PyObject *module, PyObject *a) {
     return node_or_error(status, id);
 }
 
-/* _adopt_trace(frozen, condition): what tracing.py does when a traced number is asked for. */
+/* _adopt_trace(frozen, condition, its class, again): what tracing.py does when a traced number is
+ * asked for. */
 static PyObject *adopt_trace(PyObject *module, PyObject *args) {
     (void)module;
-    PyObject *frozen, *condition;
-    if (!PyArg_ParseTuple(args, "OO", &frozen, &condition)) return NULL;
+    PyObject *frozen, *condition, *compared, *again;
+    if (!PyArg_ParseTuple(args, "OOO!O", &frozen, &condition, &PyType_Type, &compared, &again))
+        return NULL;
     scalar_global.frozen = Py_NewRef(frozen);
     scalar_global.condition = Py_NewRef(condition);
+    scalar_global.compared = (PyTypeObject *)Py_NewRef(compared);
+    scalar_global.again = Py_NewRef(again);
     Py_RETURN_NONE;
 }
 

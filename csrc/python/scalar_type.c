@@ -333,6 +333,16 @@ static int as_number(PyObject *object, double *number_ret, int *is_int) {
     return foreign_number(object, number_ret, is_int);
 }
 
+/* A comparison's number is a node that the comparison holds from now on. */
+static int condition_operand(PyObject *object, pg_operand *operand_ret) {
+    PyObject *number = PyObject_CallMethod(object, "_number", NULL);
+    if (number == NULL) scalar_hide_frames();
+    if (number == NULL) return -1;
+    *operand_ret = (pg_operand){((scalar *)number)->id, 0.0};
+    Py_DECREF(number);
+    return 1;
+}
+
 int scalar_operand(PyObject *object, pg_operand *operand_ret, int *is_int) {
     int ignored;
     if (Py_TYPE(object) == scalar_global.value ||
@@ -342,7 +352,10 @@ int scalar_operand(PyObject *object, pg_operand *operand_ret, int *is_int) {
         return 1;
     }
     operand_ret->id = 0;
-    return as_number(object, &operand_ret->number, is_int ? is_int : &ignored);
+    int found = as_number(object, &operand_ret->number, is_int ? is_int : &ignored);
+    if (PG_UNLIKELY(found == 0) && scalar_is_condition(object))
+        return condition_operand(object, operand_ret);
+    return found;
 }
 
 int scalar_require_operand(PyObject *object, pg_operand *operand_ret, const char *what) {
@@ -353,8 +366,16 @@ int scalar_require_operand(PyObject *object, pg_operand *operand_ret, const char
     return found == 1 ? 0 : -1;
 }
 
+static int refuse_condition(PyObject *object) {
+    PyObject *none = PyObject_CallMethod(object, "_refuse_number", NULL);
+    Py_XDECREF(none);
+    scalar_hide_frames();
+    return -1;
+}
+
 int scalar_require_number(PyObject *object, double *number_ret, const char *what) {
     int ignored;
+    if (scalar_is_condition(object)) return refuse_condition(object);
     int found = scalar_check(object) ? 0 : as_number(object, number_ret, &ignored);
     if (found == 0)
         PyErr_Format(PyExc_TypeError, "%s must be a real number, not %.100s", what,
@@ -388,6 +409,8 @@ static PyObject *slot_div(PyObject *a, PyObject *b) { return apply(pg_expr_div, 
 
 static PyObject *slot_pow(PyObject *a, PyObject *b, PyObject *modulus) {
     if (modulus != Py_None) Py_RETURN_NOTIMPLEMENTED;
+    if (PG_UNLIKELY(scalar_global.tracing != 0) && scalar_is_condition(b))
+        Py_RETURN_NOTIMPLEMENTED; /* which chooses between ** 1 and ** 0 */
     int is_int = 0;
     PyObject *result = apply(pg_expr_pow, a, b, &is_int);
     if (result != NULL && is_int && result != Py_NotImplemented)
@@ -427,6 +450,7 @@ static PyObject *slot_float(PyObject *self) { return no_number(self, "float()");
 
 static PyObject *slot_int(PyObject *self) { return no_number(self, "int()"); }
 
+/* With it `[1.0][v]` and `range(v)` come here, and not to messages that know no Values. */
 static PyObject *slot_index(PyObject *self) {
     if (scalar_may_read(self, "an integer") < 0) return NULL;
     PyErr_SetString(PyExc_TypeError, "a Value is no integer and no index; int(v.data) is one");

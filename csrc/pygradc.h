@@ -83,6 +83,10 @@ pg_status pg_graph_reserve(pg_graph *graph, size_t count);
 /* Add a leaf. Out: id_ret, which the caller owns. Returns: PG_OK; PG_ERR_NOMEM, PG_ERR_LIMIT. */
 pg_status pg_graph_leaf(pg_graph *graph, pg_node_id *id_ret, double data);
 
+/* Add a leaf with a's data whose gradient stays 0: it, and what is made of such leaves and of
+ * numbers only, is asked for no derivative. Returns: as pg_graph_leaf; PG_ERR_BAD_NODE. */
+pg_status pg_graph_detach(pg_graph *graph, pg_node_id *id_ret, pg_node_id a);
+
 /* Append op(a), op(a, number) or op(a, b).
  * Returns: PG_OK; PG_ERR_NOMEM, _LIMIT, _BAD_NODE, _BAD_OP, and what op's row says of its domain.
  * Out:     id_ret  the new node; the caller owns one reference.

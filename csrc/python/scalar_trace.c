@@ -119,6 +119,18 @@ static PyObject *trace_detach(PyObject *module, PyObject *a) {
     return node_or_error(status, id);
 }
 
+/* _detach(a) -> Value, outside of traces */
+static PyObject *detach(PyObject *module, PyObject *a) {
+    (void)module;
+    if (!PyObject_TypeCheck(a, scalar_global.base))
+        return PyErr_Format(PyExc_TypeError, "detach: not a Value");
+    if (scalar_make_room(1) < 0) return NULL;
+    pg_node_id id = 0;
+    pg_status status = pg_graph_detach(scalar_global.graph, &id, ((scalar *)a)->id);
+    if (status == PG_OK) scalar_note_leaf(id);
+    return node_or_error(status, id);
+}
+
 /* _adopt_trace(frozen, condition): what tracing.py does when a traced number is asked for. */
 static PyObject *adopt_trace(PyObject *module, PyObject *args) {
     (void)module;
@@ -307,6 +319,7 @@ PyMethodDef scalar_trace_methods[] = {
     {"_trace_select", trace_select, METH_VARARGS, NULL},
     {"_where", choose, METH_VARARGS, NULL},
     {"_trace_detach", trace_detach, METH_O, NULL},
+    {"_detach", detach, METH_O, NULL},
     {"_adopt_trace", adopt_trace, METH_VARARGS, NULL},
     {"_record", record, METH_VARARGS, NULL},
     {"_read", PG_FAST(read_numbers), METH_FASTCALL, NULL},

@@ -530,6 +530,8 @@ static int poll_signals(void) { return PyErr_CheckSignals(); }
  * core runs that when it has returned. */
 static int told_to_stop(void) { return PyOS_InterruptOccurred(); }
 
+static bool is_recording(void) { return scalar_tracing() != 0; }
+
 /* For each op its name, interned, and the method that the type was made with; NULL without one. */
 static struct {
     PyObject *name, *method;
@@ -604,7 +606,8 @@ static int install(const char *module_name) {
                                                     .slopes = scalar_custom_slopes,
                                                     .idle = scalar_note_idle,
                                                     .drop = scalar_note_dropped,
-                                                    .untag = scalar_note_untagged};
+                                                    .untag = scalar_note_untagged,
+                                                    .recording = is_recording};
     }
     failed = scalar_global.base == NULL ||
              PyObject_SetAttrString(module, "Scalar", (PyObject *)scalar_global.base) < 0;

@@ -51,8 +51,7 @@ static state settle_select(pg_graph *graph, pg_node_id id) {
     const pg_wide *wide = graph->nodes[id].of.wide;
     const pg_node *nodes = graph->nodes;
     const int compare = (int)(wide->kind - PG_WIDE_SELECT);
-    const bool first =
-        pg_compares(compare, nodes[wide->ids[2]].data, nodes[wide->ids[3]].data);
+    const bool first = pg_compares(compare, nodes[wide->ids[2]].data, nodes[wide->ids[3]].data);
     const double locals[] = {first ? 1.0 : 0.0, first ? 0.0 : 1.0};
     const double data = nodes[wide->ids[first ? 0 : 1]].data;
     if (pg_become(graph, id, PG_WIDE_CHOICE, wide->ids, locals, 2) != PG_OK) return over;
@@ -180,6 +179,7 @@ size_t pg_trace_left(const pg_graph *graph) {
 }
 
 size_t pg_trace_end(pg_graph *graph) {
+    graph->tracing = false;
     bool any = false;
     for (size_t i = 1; i < graph->used && !any; i++) any = is_left_over(&graph->nodes[i]);
     if (any && settle_all(graph) < 0) refuse_all(graph);

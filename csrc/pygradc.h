@@ -83,6 +83,10 @@ pg_status pg_graph_reserve(pg_graph *graph, size_t count);
 /* Add a leaf. Out: id_ret, which the caller owns. Returns: PG_OK; PG_ERR_NOMEM, PG_ERR_LIMIT. */
 pg_status pg_graph_leaf(pg_graph *graph, pg_node_id *id_ret, double data);
 
+/* Add a leaf with a's data whose gradient stays 0: it, and what is made of such leaves and of
+ * numbers only, is asked for no derivative. Returns: as pg_graph_leaf; PG_ERR_BAD_NODE. */
+pg_status pg_graph_detach(pg_graph *graph, pg_node_id *id_ret, pg_node_id a);
+
 /* Append op(a), op(a, number) or op(a, b).
  * Returns: PG_OK; PG_ERR_NOMEM, _LIMIT, _BAD_NODE, _BAD_OP, and what op's row says of its domain.
  * Out:     id_ret  the new node; the caller owns one reference.
@@ -205,8 +209,8 @@ void pg_adam_array(double *data, const double *gradients, double *mean, double *
 
 /* A trace: until pg_trace_end, nodes that live now count as parameters, leaves that are added as
  * constants, and those of pg_trace_input, which hold nan, as inputs. Traces don't nest.
- * end:   what was made of parameters alone, and still lives, becomes an ordinary node; what was made
- *        of inputs is flagged. Returns: how many nodes that live now have that flag */
+ * end:   what was made of parameters alone, and still lives, becomes an ordinary node; what was
+ * made of inputs is flagged. Returns: how many nodes that live now have that flag */
 void pg_trace_begin(pg_graph *graph);
 size_t pg_trace_end(pg_graph *graph);
 pg_status pg_trace_input(pg_graph *graph, pg_node_id *id_ret);

@@ -40,7 +40,7 @@ def _is_users(filename: str) -> bool:
 
 
 def is_users(frame: FrameType) -> bool:
-    """Is this the user's code? What a dataclass generates isn't: it has a file, but not this one."""
+    """Is this the user's code? What a dataclass generates isn't: its file is another one."""
     filename = frame.f_code.co_filename
     if filename == "<string>" and "__file__" in frame.f_globals:
         return False

@@ -514,7 +514,7 @@ def detach(a: Value) -> Value:
     """
     if not isinstance(a, Value):
         raise TypeError(f"detach: expected a Value, not {type(a).__name__}")
-    return Scalar._trace_detach(a) if tracing() else Value(a.data)
+    return Scalar._trace_detach(a) if tracing() else Scalar._detach(a)
 
 
 tracing = Scalar._tracing  # is a function being recorded, in this thread?

@@ -46,10 +46,10 @@ typedef struct scalar_state {
     PyObject *again;        /* (): raises TraceError, for Value(value) during a trace */
     PyTypeObject *compared; /* the class of what condition gives */
     unsigned long tracing;  /* the thread in which a trace is under way, or 0 */
-    size_t leftovers;       /* at most so many nodes outlive the trace whose inputs they were made of */
-    size_t adorned;         /* objects that the GC tracks because something hangs on them */
-    size_t blocks;          /* of no_grad(), and traces, that any thread is in */
-    int strict;             /* a custom op's rule is being traced */
+    size_t leftovers; /* at most so many nodes outlive the trace whose inputs they were made of */
+    size_t adorned;   /* objects that the GC tracks because something hangs on them */
+    size_t blocks;    /* of no_grad(), and traces, that any thread is in */
+    int strict;       /* a custom op's rule is being traced */
 } scalar_state;
 
 extern scalar_state scalar_global;

@@ -12,7 +12,8 @@ static int is_over(pg_node_id id) {
     return (scalar_global.graph->nodes[id].flags & PG_FLAG_OVER) != 0;
 }
 
-/* What outlived its trace dies unnoticed. After as many questions as there are nodes, count anew. */
+/* What outlived its trace dies unnoticed. After as many questions as there are nodes, count anew.
+ */
 static void count_leftovers(void) {
     static size_t questions = 0;
     if (scalar_global.leftovers == 0 || ++questions < scalar_global.graph->used) return;
@@ -47,8 +48,8 @@ int scalar_check_traced(PyObject *self, const char *what) {
 int scalar_check_write(PyObject *self, const char *what) {
     int traced = scalar_is_traced(self);
     if (traced == 0 && scalar_tracing())
-        traced = scalar_node((scalar *)self)->op != PG_OP_LEAF ||
-                 scalar_used_by_nodes((scalar *)self);
+        traced =
+            scalar_node((scalar *)self)->op != PG_OP_LEAF || scalar_used_by_nodes((scalar *)self);
     return traced > 0 ? scalar_refuse(self, what) : traced;
 }
 
@@ -204,6 +205,18 @@ static PyObject *trace_detach(PyObject *module, PyObject *a) {
     const pg_operand operand = {((scalar *)a)->id, 0.0};
     if (scalar_check_operands(&operand, 1) < 0) return NULL;
     pg_status status = pg_trace_detach(scalar_global.graph, &id, operand.id);
+    return node_or_error(status, id);
+}
+
+/* _detach(a) -> Value, outside of traces */
+static PyObject *detach(PyObject *module, PyObject *a) {
+    (void)module;
+    if (!PyObject_TypeCheck(a, scalar_global.base))
+        return PyErr_Format(PyExc_TypeError, "detach: not a Value");
+    if (scalar_make_room(1) < 0) return NULL;
+    pg_node_id id = 0;
+    pg_status status = pg_graph_detach(scalar_global.graph, &id, ((scalar *)a)->id);
+    if (status == PG_OK) scalar_note_leaf(id);
     return node_or_error(status, id);
 }
 
@@ -410,6 +423,7 @@ PyMethodDef scalar_trace_methods[] = {
     {"_trace_select", trace_select, METH_VARARGS, NULL},
     {"_where", choose, METH_VARARGS, NULL},
     {"_trace_detach", trace_detach, METH_O, NULL},
+    {"_detach", detach, METH_O, NULL},
     {"_adopt_trace", adopt_trace, METH_VARARGS, NULL},
     {"_record", record, METH_VARARGS, NULL},
     {"_read", PG_FAST(read_numbers), METH_FASTCALL, NULL},

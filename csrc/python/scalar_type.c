@@ -483,9 +483,12 @@ static PyObject *method_complex(PyObject *self, PyObject *none) {
 }
 
 static PyMethodDef conversions[] = {
-    {"__round__", method_round, METH_VARARGS, NULL}, {"__trunc__", method_trunc, METH_NOARGS, NULL},
-    {"__floor__", method_floor, METH_NOARGS, NULL},  {"__ceil__", method_ceil, METH_NOARGS, NULL},
-    {"__complex__", method_complex, METH_NOARGS, NULL}, {NULL, NULL, 0, NULL},
+    {"__round__", method_round, METH_VARARGS, NULL},
+    {"__trunc__", method_trunc, METH_NOARGS, NULL},
+    {"__floor__", method_floor, METH_NOARGS, NULL},
+    {"__ceil__", method_ceil, METH_NOARGS, NULL},
+    {"__complex__", method_complex, METH_NOARGS, NULL},
+    {NULL, NULL, 0, NULL},
 };
 
 static int add_conversions(PyTypeObject *type) {
@@ -507,9 +510,9 @@ static PyObject *traced_comparison(PyObject *left, PyObject *right, int op) {
     return PyObject_CallFunction(scalar_global.condition, "OiO", left, op, right);
 }
 
-/* Of two Values only the same one is equal, as graphs need it. In a trace only that can be said: for
- * another one it would have to be known whether their data are meant. A rule that is traced must not
- * ask even that, since floats would answer otherwise. */
+/* Of two Values only the same one is equal, as graphs need it. In a trace only that can be said:
+ * for another one it would have to be known whether their data are meant. A rule that is traced
+ * must not ask even that, since floats would answer otherwise. */
 static PyObject *equality_of_values(PyObject *left, PyObject *right, int op) {
     if (PG_LIKELY(!scalar_tracing())) Py_RETURN_NOTIMPLEMENTED;
     if (left != right || scalar_global.strict) {
@@ -654,6 +657,8 @@ static int poll_signals(void) { return PyErr_CheckSignals(); }
  * core runs that when it has returned. */
 static int told_to_stop(void) { return PyOS_InterruptOccurred(); }
 
+static bool is_recording(void) { return scalar_tracing() != 0; }
+
 /* For each op its name, interned, and the method that the type was made with; NULL without one. */
 static struct {
     PyObject *name, *method;
@@ -701,13 +706,13 @@ static PyTypeObject *make_type(void) {
     for (PyType_Slot *slot = slots; slot->slot != 0; slot++)
         if (slot->slot == Py_tp_hash) slot->pfunc = (void *)PyBaseObject_Type.tp_hash;
     PyTypeObject *type = (PyTypeObject *)PyType_FromSpec(&spec);
-    if (type != NULL &&
-        (add_op_methods(type) < 0 || add_conversions(type) < 0 || scalar_add_methods(type, scalar_trace_methods) < 0 ||
-         scalar_add_methods(type, scalar_replay_methods) < 0 ||
-         scalar_add_methods(type, scalar_no_grad_methods) < 0 ||
-         scalar_add_methods(type, scalar_custom_methods) < 0 ||
-         scalar_add_methods(type, scalar_array_methods) < 0 ||
-         scalar_add_methods(type, scalar_pack_methods) < 0))
+    if (type != NULL && (add_op_methods(type) < 0 || add_conversions(type) < 0 ||
+                         scalar_add_methods(type, scalar_trace_methods) < 0 ||
+                         scalar_add_methods(type, scalar_replay_methods) < 0 ||
+                         scalar_add_methods(type, scalar_no_grad_methods) < 0 ||
+                         scalar_add_methods(type, scalar_custom_methods) < 0 ||
+                         scalar_add_methods(type, scalar_array_methods) < 0 ||
+                         scalar_add_methods(type, scalar_pack_methods) < 0))
         Py_CLEAR(type);
     return type;
 }
@@ -728,7 +733,8 @@ static int install(const char *module_name) {
                                                     .slopes = scalar_custom_slopes,
                                                     .idle = scalar_note_idle,
                                                     .drop = scalar_note_dropped,
-                                                    .untag = scalar_note_untagged};
+                                                    .untag = scalar_note_untagged,
+                                                    .recording = is_recording};
     }
     failed = scalar_global.base == NULL ||
              PyObject_SetAttrString(module, "Scalar", (PyObject *)scalar_global.base) < 0;

@@ -606,8 +606,11 @@ static int install(const char *module_name) {
                                                     .drop = scalar_note_dropped,
                                                     .untag = scalar_note_untagged};
     }
-    failed = scalar_global.base == NULL ||
-             PyObject_SetAttrString(module, "Scalar", (PyObject *)scalar_global.base) < 0;
+    PyObject *bindable = scalar_global.base != NULL ? scalar_bindable() : NULL;
+    failed = bindable == NULL ||
+             PyObject_SetAttrString(module, "Scalar", (PyObject *)scalar_global.base) < 0 ||
+             PyObject_SetAttrString(module, "Bindable", bindable) < 0;
+    Py_XDECREF(bindable);
     Py_DECREF(module);
     return failed ? -1 : 0;
 }

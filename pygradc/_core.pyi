@@ -8,6 +8,14 @@ from pygradc.value import Number, Value
 ffi: Any
 lib: Any
 
+class Bindable:
+    _origin: Any
+    _instance: Any
+    _kept: Any
+    _at: Any
+    _binds: int
+    def __get__(self, instance: Any, owner: Any = None, /) -> Any: ...
+
 class Scalar:
     data: float
     grad: float

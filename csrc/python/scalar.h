@@ -209,6 +209,11 @@ int scalar_is_rule(PyObject *object);
 int scalar_custom_slopes(void *tag, pg_node_id id);
 extern PyMethodDef scalar_custom_methods[];
 
+/* scalar_bind.c */
+
+/* The type under pygradc.compiled.Compiled, made anew; or NULL. */
+PyObject *scalar_bindable(void);
+
 /* scalar_arrays.c */
 extern PyMethodDef scalar_array_methods[];
 

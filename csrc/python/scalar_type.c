@@ -736,8 +736,11 @@ static int install(const char *module_name) {
                                                     .untag = scalar_note_untagged,
                                                     .recording = is_recording};
     }
-    failed = scalar_global.base == NULL ||
-             PyObject_SetAttrString(module, "Scalar", (PyObject *)scalar_global.base) < 0;
+    PyObject *bindable = scalar_global.base != NULL ? scalar_bindable() : NULL;
+    failed = bindable == NULL ||
+             PyObject_SetAttrString(module, "Scalar", (PyObject *)scalar_global.base) < 0 ||
+             PyObject_SetAttrString(module, "Bindable", bindable) < 0;
+    Py_XDECREF(bindable);
     Py_DECREF(module);
     return failed ? -1 : 0;
 }

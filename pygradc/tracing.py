@@ -132,9 +132,11 @@ def _frozen(value: Value, asked: str) -> NoReturn:
             "of a function from whose inputs it was computed: it never had a number. Instead, "
             "return it from the function, and keep what the call gives."
         )
-    if not Scalar._is_traced(value):
+    if asked.startswith("assigning") and not Scalar._is_traced(value):
         refuse(f"{asked} of a constant that something was computed from")
-    made_by = {"input": "an input", "parameter": "a parameter"}.get(role, f"{value._op!r}")
+    made_by = {"input": "an input", "parameter": "a parameter"}.get(role, repr(value._op))
+    if not (role or value._op):
+        made_by = "a constant"
     fail(asked, made_by, _REMEDIES.get(asked, _REMEDY))
 
 

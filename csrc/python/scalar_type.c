@@ -559,11 +559,38 @@ static PyObject *equality_with_number(PyObject *left, PyObject *right, int op) {
     return PyBool_FromLong((a == b) == (op == Py_EQ));
 }
 
+static PyObject *scalar_richcompare(PyObject *left, PyObject *right, int op);
+
+/* Has somebody patched ==, or overridden it in a subclass? 1, 0, or -1 with an exception set. */
+static int has_own_equality(PyTypeObject *type) {
+    if (PG_LIKELY(type->tp_richcompare == scalar_richcompare)) return 0;
+    PyObject *ours = PyObject_GetAttrString((PyObject *)scalar_global.base, "__eq__");
+    PyObject *own = ours ? PyObject_GetAttrString((PyObject *)type, "__eq__") : NULL;
+    int differs = own != NULL ? own != ours : -1;
+    Py_XDECREF(own);
+    Py_XDECREF(ours);
+    return differs;
+}
+
+/* What != is by itself, for any class. */
+static PyObject *not_equal(PyObject *left, PyObject *right) {
+    PyObject *equal = Py_TYPE(left)->tp_richcompare(left, right, Py_EQ);
+    if (equal == NULL || equal == Py_NotImplemented) return equal;
+    int is_true = PyObject_IsTrue(equal);
+    Py_DECREF(equal);
+    return is_true < 0 ? NULL : PyBool_FromLong(!is_true);
+}
+
+static PyObject *equality(PyObject *left, PyObject *right, int op) {
+    int own = op == Py_NE ? has_own_equality(Py_TYPE(left)) : 0;
+    if (own != 0) return own < 0 ? NULL : not_equal(left, right);
+    return scalar_check(right) ? equality_of_values(left, right, op)
+                               : equality_with_number(left, right, op);
+}
+
 /* Values are ordered by their data. */
 static PyObject *scalar_richcompare(PyObject *left, PyObject *right, int op) {
-    if (op == Py_EQ || op == Py_NE)
-        return scalar_check(right) ? equality_of_values(left, right, op)
-                                   : equality_with_number(left, right, op);
+    if (op == Py_EQ || op == Py_NE) return equality(left, right, op);
     pg_operand operand;
     int found = scalar_operand(right, &operand, NULL);
     if (found < 0) return NULL;

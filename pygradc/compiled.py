@@ -11,8 +11,8 @@ from collections.abc import Callable, Iterable
 from concurrent.futures import Executor
 from typing import Any
 
+from pygradc import _draws, tracing
 from pygradc import _structure as structures
-from pygradc import tracing
 from pygradc._core import ffi, lib
 from pygradc._rows import Floats, Rows
 from pygradc._scalar import Scalar
@@ -189,9 +189,11 @@ class Compiled:
             ends = [leaf if isinstance(leaf, Value) else Value(leaf) for leaf in leaves]
             return (*Scalar._record(inputs, ends, self._passes, self._fast), outputs)
 
+        before = _draws.begin(self._function)
         address, params, outputs = tracing.trace(body)
         handle = ffi.gc(ffi.cast("pg_program *", address), lib.pg_program_free)
         name = getattr(self._function, "__name__", "function")
+        _draws.end(self._function, before)
         return Program(handle, params, structure, outputs, self._errors, name)
 
     def __get__(self, instance: Any, owner: Any = None) -> Compiled:

@@ -443,7 +443,7 @@ static PyObject *slot_float(PyObject *self) {
 
 /* With it `[1.0][v]`, `range(v)` and int(v) come here, and not to messages that know no Values. */
 static PyObject *slot_index(PyObject *self) {
-    if (scalar_may_read(self, "an integer") < 0) return NULL;
+    if (scalar_may_read(self, "an index or integer") < 0) return NULL;
     PyErr_SetString(PyExc_TypeError, "a Value is no integer and no index; int(v.data) is one");
     return NULL;
 }
@@ -459,10 +459,14 @@ static PyObject *traced_comparison(PyObject *left, PyObject *right, int op) {
 /* Equal are only the same ones. A rule that is traced must not ask, since floats would answer
  * otherwise. */
 static PyObject *equality(PyObject *left) {
-    if (PG_UNLIKELY(scalar_global.strict) && scalar_tracing() &&
-        scalar_check_traced(left, "==") < 0)
-        return NULL;
+    if (scalar_may_ask(left, "==") < 0) return NULL;
     Py_RETURN_NOTIMPLEMENTED;
+}
+
+/* By identity, as objects. A rule's dict or set of floats would be asked in vain. */
+static Py_hash_t scalar_hash(PyObject *self) {
+    if (scalar_may_ask(self, "hash()") < 0) return -1;
+    return PyBaseObject_Type.tp_hash(self);
 }
 
 /* Values are ordered by their data. */
@@ -544,7 +548,7 @@ static PyType_Slot slots[] = {
     {Py_nb_float, slot_float},
     {Py_nb_index, slot_index},
     {Py_nb_bool, slot_bool},
-    {Py_tp_hash, NULL}, /* filled in: object's own, by identity */
+    {Py_tp_hash, scalar_hash},
     {0, NULL},
 };
 
@@ -605,8 +609,6 @@ int scalar_add_methods(PyTypeObject *type, PyMethodDef *methods) {
 }
 
 static PyTypeObject *make_type(void) {
-    for (PyType_Slot *slot = slots; slot->slot != 0; slot++)
-        if (slot->slot == Py_tp_hash) slot->pfunc = (void *)PyBaseObject_Type.tp_hash;
     PyTypeObject *type = (PyTypeObject *)PyType_FromSpec(&spec);
     if (type != NULL &&
         (add_op_methods(type) < 0 || scalar_add_methods(type, scalar_trace_methods) < 0 ||

@@ -65,6 +65,7 @@ class LikeBool:
 
     def _with_number(self, of: Callable[[bool], Any]) -> Any:
         """An operation with a number, which may fail for one outcome, as 1 / False does."""
+        self._require_number()
         found: dict[bool, Any] = {}
         errors: dict[bool, Exception] = {}
         for flag in (True, False):

@@ -101,11 +101,12 @@ def reach(function: Any, wanted: Callable[[Any], bool]) -> tuple[list[Reached], 
     functions: list[Reached] = []
     objects: list[Any] = []
     queue: list[tuple[Any, Any]] = [(function, None)]
-    seen: set[int] = set()
+    seen: set[tuple[int, int]] = set()  # a method once for each object that has it
     for x, owner in queue:
-        if type(x) in _PLAIN or id(x) in seen:
+        key = id(x), id(owner)
+        if type(x) in _PLAIN or key in seen:
             continue
-        seen.add(id(x))
+        seen.add(key)
         if isinstance(x, (staticmethod, classmethod)):
             x = cast(Any, x.__func__)
         if wanted(x):

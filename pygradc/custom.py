@@ -259,8 +259,11 @@ def _reason(error: Exception | None) -> str:
     return str(error) or type(error).__name__
 
 
+_TYPE_NAMES = {"isinstance", "issubclass", "type", "id", "hasattr", "getattr", "callable", "dir"}
+
+
 def _asks_for_types(code: CodeType) -> bool:
-    if not {"isinstance", "issubclass", "type", "id"}.isdisjoint(code.co_names):
+    if not _TYPE_NAMES.isdisjoint(code.co_names):
         return True
     return any(instruction.opname == "IS_OP" for instruction in dis.get_instructions(code))
 

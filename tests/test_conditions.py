@@ -350,7 +350,7 @@ def test_what_numpy_refuses_itself_is_loud() -> None:
 
 
 def test_an_inverted_condition_is_no_result() -> None:
-    with pytest.raises(TraceError, match="pygradc.logical_not"):
+    with pytest.raises(TraceError, match=r"pygradc\.logical_not"):
         compile(lambda x: [~(x > 0)])(1.0)
     assert compile(lambda x: [logical_not(x > 0)])(1.0)[0].data == 0.0
 
@@ -371,7 +371,7 @@ def test_a_count_of_conditions_is_a_metric() -> None:
     assert compile(lambda x: x > 0).map(X).tolist() == [1.0, 0.0, 1.0, 0.0]
 
 
-# ---- logical_not, logical_and, logical_or ---------------------------------------------------------
+# ---- logical_not, logical_and, logical_or --------------------------------------------------------
 
 BOOLS = [True, False, np.True_, np.False_]
 
@@ -398,12 +398,12 @@ def test_logical_functions_take_bools_and_comparisons_only(odd: Any) -> None:
         lambda: logical_or(True, odd),
         lambda: compile(lambda x: x * logical_or(x > 0, odd))(1.0),
     ):
-        with pytest.raises(TypeError, match="must be a bool or a comparison, not .*logical_not"):
+        with pytest.raises(TypeError, match=r"must be a bool or a comparison, not .*logical_not"):
             call()
 
 
 def test_the_message_of_where_names_them() -> None:
-    with pytest.raises(TypeError, match="pygradc.logical_not, logical_and and logical_or"):
+    with pytest.raises(TypeError, match=r"pygradc\.logical_not, logical_and and logical_or"):
         where(~int(Value(1.0) > 0), 1.0, 2.0)
 
 

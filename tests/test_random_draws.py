@@ -23,6 +23,7 @@ SCALE = Value(2.0)
 GENERATOR = np.random.default_rng(1)
 STATE = np.random.RandomState(2)
 OWN = random.Random(3)
+DRAWN = random.random()
 
 
 def told(call: Callable[[], Any]) -> list[warnings.WarningMessage]:
@@ -266,7 +267,7 @@ NOTHING_DRAWN: dict[str, Callable[[Value], Any]] = {
     "no generator": lambda x: x * SCALE,
     "a generator that isn't asked": lambda x: x * (GENERATOR is not None),
     "a model": lambda x: MODEL.w * x,
-    "random numbers drawn before": lambda x, noise=random.random(): x * noise,  # type: ignore[misc]
+    "random numbers drawn before": lambda x, noise=DRAWN: x * noise,  # type: ignore[misc]
 }
 
 

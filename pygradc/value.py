@@ -71,6 +71,7 @@ class Value(Scalar):
 
     def __repr__(self) -> str:
         if Scalar._is_traced(self):
+            Scalar._may_show(self)
             return tracing.describe(self)
         return f"Value(data={self.data}, grad={self.grad})"
 

@@ -174,6 +174,14 @@ static inline void scalar_note_leaf(pg_node_id id) {
         scalar_global.graph->nodes[id].flags |= PG_FLAG_OLD;
 }
 
+/* While a custom op's rule is traced: would floats answer this otherwise than a Value does? 0; or
+ * -1 with TraceError set. In scalar_custom.c. */
+int scalar_check_strictly(PyObject *self, const char *what);
+
+static inline int scalar_may_ask(PyObject *self, const char *what) {
+    return PG_UNLIKELY(scalar_global.strict != 0) ? scalar_check_strictly(self, what) : 0;
+}
+
 /* scalar_no_grad.c */
 
 /* Is this thread in no_grad()? Ask scalar_without_graph, which costs nothing if no thread is. */

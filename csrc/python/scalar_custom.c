@@ -185,8 +185,12 @@ static PyObject *trace_custom(PyObject *module, PyObject *args) {
     return result;
 }
 
-/* _trace_strictly(on) -> was it on? While a rule is traced, == would be answered otherwise than for
- * floats, and is an error. The end of the trace ends that, too. */
+int scalar_check_strictly(PyObject *self, const char *what) {
+    return scalar_tracing() ? scalar_check_traced(self, what) : 0;
+}
+
+/* _trace_strictly(on) -> was it on? While a rule is traced, what would be answered otherwise than
+ * for floats is an error: ==, hash, repr. The end of the trace ends that, too. */
 static PyObject *trace_strictly(PyObject *module, PyObject *on) {
     (void)module;
     const int before = scalar_global.strict;
@@ -194,7 +198,14 @@ static PyObject *trace_strictly(PyObject *module, PyObject *on) {
     return PyBool_FromLong(before);
 }
 
+/* _may_show(value): raises TraceError where a rule is traced. */
+static PyObject *may_show(PyObject *module, PyObject *value) {
+    (void)module;
+    return scalar_may_ask(value, "text") < 0 ? NULL : Py_NewRef(Py_None);
+}
+
 PyMethodDef scalar_custom_methods[] = {
+    {"_may_show", may_show, METH_O, NULL},
     {"_apply", PG_FAST(apply), METH_FASTCALL, NULL},
     {"_trace_custom", trace_custom, METH_VARARGS, NULL},
     {"_trace_strictly", trace_strictly, METH_O, NULL},

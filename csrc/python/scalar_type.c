@@ -452,7 +452,7 @@ static PyObject *slot_int(PyObject *self) { return no_number(self, "int()"); }
 
 /* With it `[1.0][v]` and `range(v)` come here, and not to messages that know no Values. */
 static PyObject *slot_index(PyObject *self) {
-    if (scalar_may_read(self, "an integer") < 0) return NULL;
+    if (scalar_may_read(self, "an index or integer") < 0) return NULL;
     PyErr_SetString(PyExc_TypeError, "a Value is no integer and no index; int(v.data) is one");
     return NULL;
 }
@@ -514,8 +514,9 @@ static PyObject *traced_comparison(PyObject *left, PyObject *right, int op) {
  * for another one it would have to be known whether their data are meant. A rule that is traced
  * must not ask even that, since floats would answer otherwise. */
 static PyObject *equality_of_values(PyObject *left, PyObject *right, int op) {
+    if (scalar_may_ask(left, op == Py_EQ ? "==" : "!=") < 0) return NULL;
     if (PG_LIKELY(!scalar_tracing())) Py_RETURN_NOTIMPLEMENTED;
-    if (left != right || scalar_global.strict) {
+    if (left != right) {
         scalar_refuse(left, op == Py_EQ ? "==" : "!=");
         return NULL;
     }
@@ -586,6 +587,12 @@ static PyObject *equality(PyObject *left, PyObject *right, int op) {
     if (own != 0) return own < 0 ? NULL : not_equal(left, right);
     return scalar_check(right) ? equality_of_values(left, right, op)
                                : equality_with_number(left, right, op);
+}
+
+/* By identity, as objects. A rule's dict or set of floats would be asked in vain. */
+static Py_hash_t scalar_hash(PyObject *self) {
+    if (scalar_may_ask(self, "hash()") < 0) return -1;
+    return PyBaseObject_Type.tp_hash(self);
 }
 
 /* Values are ordered by their data. */
@@ -667,7 +674,7 @@ static PyType_Slot slots[] = {
     {Py_nb_int, slot_int},
     {Py_nb_index, slot_index},
     {Py_nb_bool, slot_bool},
-    {Py_tp_hash, NULL}, /* filled in: object's own, by identity */
+    {Py_tp_hash, scalar_hash},
     {0, NULL},
 };
 
@@ -730,8 +737,6 @@ int scalar_add_methods(PyTypeObject *type, PyMethodDef *methods) {
 }
 
 static PyTypeObject *make_type(void) {
-    for (PyType_Slot *slot = slots; slot->slot != 0; slot++)
-        if (slot->slot == Py_tp_hash) slot->pfunc = (void *)PyBaseObject_Type.tp_hash;
     PyTypeObject *type = (PyTypeObject *)PyType_FromSpec(&spec);
     if (type != NULL && (add_op_methods(type) < 0 || add_conversions(type) < 0 ||
                          scalar_add_methods(type, scalar_trace_methods) < 0 ||

@@ -146,7 +146,7 @@ class Compiled(Bindable):
         leaves: list[Any] = []
         structure = structures.take_apart(args, leaves, "argument")
         try:
-            program = self._program(structure, static)
+            program = self._program(structure, static, one_row=True)
         except (TypeError, ValueError, IndexError) as error:
             _explain_rows(error, self._name, args)
             raise
@@ -225,13 +225,35 @@ class Compiled(Bindable):
         rows = Rows(arrays)
         return self._program(rows.structure, static), rows
 
-    def _program(self, structure: structures.Structure, static: dict[str, Any]) -> Program:
+    def _check_arrays(self, static: dict[str, Any]) -> None:
+        """Can it do without any array?
+
+        Raises:
+            ValueError: it takes arguments.
+        """
+        try:
+            signature = inspect.signature(self._function)
+        except (TypeError, ValueError):
+            return
+        try:
+            signature.bind(**static)
+        except TypeError:
+            raise ValueError(
+                f"expected at least one array, whose first axis is the row: {self._name} takes "
+                f"{signature}"
+            ) from None
+
+    def _program(
+        self, structure: structures.Structure, static: dict[str, Any], one_row: bool = False
+    ) -> Program:
         key: Any = structure
         if static:
             key = structure, tuple((name, self._key(name, static)) for name in sorted(static))
         kept = self._kept
         program = kept.programs.get(key)
         if program is None:
+            if not (one_row or structure.items):  # type: ignore[union-attr]
+                self._check_arrays(static)
             program = self._program_anew(key, structure, static)
         if static:
             program._used = next(kept.clock)

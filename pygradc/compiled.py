@@ -28,7 +28,7 @@ from pygradc import _structure as structures
 from pygradc import tracing
 from pygradc._core import Bindable, ffi, lib
 from pygradc._exactly import exactly
-from pygradc._instances import Beside
+from pygradc._instances import Beside, is_method_of, name_in
 from pygradc._rows import Floats, Rows
 from pygradc._scalar import Scalar
 from pygradc.program import Program
@@ -376,7 +376,7 @@ class Compiled(Bindable):
         """Is the first argument the instance, as in `Base.loss(self, x)`?"""
         if not args or type(args[0]) in _DATA or self._origin is not None or not self._binds:
             return False
-        return _has(args[0], self)
+        return is_method_of(args[0], self)
 
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, Compiled) or self._origin is None:
@@ -406,7 +406,7 @@ class Compiled(Bindable):
 
     def __reduce__(self) -> Any:
         if self._origin is not None:
-            name = _name_in(self._instance, self._origin)
+            name = name_in(self._instance, self._origin)
             if name is not None:
                 return getattr, (self._instance, name)
             return _bind, (self._origin, self._instance)
@@ -459,8 +459,6 @@ _INTERNAL = frozenset(("_plain", "_options"))
 _OPTIONS = {"executor": "map, sum, mean and gradients", "mean": "hvp"}
 _DATA = frozenset((float, int, Value, np.ndarray, list, tuple, dict, str, type(None), bool))
 
-_WRAPPERS = (classmethod, property, functools.cached_property, functools.partialmethod)
-
 
 def _unwrapped(function: Any) -> tuple[Callable[..., Any], int]:
     """The plain function, and what a lookup binds it to."""
@@ -486,37 +484,6 @@ def _attributes_of(function: Any) -> dict[str, Any]:
     }
     own.pop("__wrapped__", None)
     return {**own, **named}
-
-
-def _contents(attribute: Any) -> Any:
-    """The function in classmethod, property and the like."""
-    while isinstance(attribute, _WRAPPERS):
-        attribute = (
-            getattr(attribute, "__func__", None)
-            or getattr(attribute, "fget", None)
-            or getattr(attribute, "func", None)
-        )
-    return attribute
-
-
-def _has(instance: Any, method: Compiled) -> bool:
-    """Is it in the instance's class, or in the class that it is?"""
-    classes = [*type(instance).__mro__]
-    if isinstance(instance, type):
-        classes += instance.__mro__
-    return any(_contents(a) is method for c in classes for a in list(vars(c).values()))
-
-
-def _name_in(instance: Any, method: Compiled) -> str | None:
-    """A name by which the instance, or class, has this method."""
-    classes = [*type(instance).__mro__]
-    if isinstance(instance, type):
-        classes += instance.__mro__
-    names = [name for c in classes for name, a in list(vars(c).items()) if _contents(a) is method]
-    for name in names:
-        if _contents(inspect.getattr_static(instance, name, None)) is method:
-            return name
-    return None
 
 
 def _bind(method: Compiled, instance: Any) -> Compiled:

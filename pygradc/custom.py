@@ -10,11 +10,15 @@ Source: csrc/python/scalar_custom.c; in programs the instruction `custom` of csr
 from __future__ import annotations
 
 import functools
+import inspect
+import math
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from types import MethodType
 from typing import Any, Union, overload
 
 from pygradc import tracing
+from pygradc._instances import Beside, name_in
 from pygradc._scalar import Scalar
 from pygradc.value import Number, Value
 
@@ -32,9 +36,16 @@ class Op:
         self.__qualname__: str = getattr(forward, "__qualname__", "op")
         self.name = name if name is not None else getattr(forward, "__name__", "op")
         self._forward = forward
-        self._derivatives = _as_one(derivatives)
+        self._given = derivatives if callable(derivatives) else tuple(derivatives)
+        self._derivatives = _as_one(self._given)
         self._rules: dict[int, _Rule] = {}  # by the number of operands
         self._reasons: dict[int, str] = {}  # why it can't be recorded
+        self._at = Beside()  # for each instance that it is a method of, what was found out
+
+    def _passes_instance(self) -> bool:
+        """Do the derivatives of a method take the instance, as forward does?"""
+        each = (self._given,) if callable(self._given) else self._given
+        return all(_positional(function) > _positional(self._forward) for function in each)
 
     def __call__(self, *operands: Value | Number) -> Value:
         rule = self._rules.get(len(operands)) or self._examine(len(operands))
@@ -92,12 +103,74 @@ class Op:
             return y
         return Scalar._trace_custom(rule, y, [values[i] for i in given], [slopes[i] for i in given])
 
-    def __reduce__(self) -> str:
+    def __get__(self, instance: Any, owner: Any = None) -> Op:
+        """As a method: forward gets the instance first, and so do derivatives that take it."""
+        if instance is None or not hasattr(type(self._forward), "__get__"):
+            return self
+        return _Method(self, instance)
+
+    def __reduce__(self) -> Any:
         """Pickles and copies as a function does: by its name in its module."""
         return str(self.__qualname__)
 
     def __repr__(self) -> str:
         return f"<op {self.name!r}>"
+
+
+class _Method(Op):
+    """An op of an instance's own: made anew at each look-up.
+
+    What kind of op it is, was found out for the instance, and is kept beside it.
+    """
+
+    def __init__(self, op: Op, instance: Any) -> None:
+        forward: Callable[..., Any] = MethodType(op._forward, instance)
+        derivatives = op._derivatives
+        if op._passes_instance():
+            derivatives = functools.partial(derivatives, instance)
+        super().__init__(forward, derivatives, op.name)
+        self._op, self._instance = op, instance
+        self._known, self._reasons = op._at.of(instance, _nothing_known)
+        for count, symbolic in self._known.items():
+            self._rules[count] = (self, self.name, forward, derivatives, symbolic)
+
+    def __call__(self, *operands: Value | Number) -> Value:
+        try:
+            return super().__call__(*operands)
+        finally:
+            self._known.update((count, rule[-1]) for count, rule in self._rules.items())
+
+    def __get__(self, instance: Any, owner: Any = None) -> Op:
+        return self
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, _Method):
+            return False
+        return self._op is other._op and self._instance is other._instance
+
+    def __hash__(self) -> int:
+        return hash((id(self._op), id(self._instance)))
+
+    def __reduce__(self) -> Any:
+        name = name_in(self._instance, self._op)
+        if name is not None:
+            return getattr, (self._instance, name)
+        return _Method, (self._op, self._instance)
+
+
+def _nothing_known() -> tuple[dict[int, bool], dict[int, str]]:
+    return {}, {}
+
+
+def _positional(function: Callable[..., Any]) -> float:
+    """How many operands it takes."""
+    try:
+        parameters = inspect.signature(function).parameters.values()
+    except (TypeError, ValueError):
+        return math.inf
+    if any(p.kind is p.VAR_POSITIONAL for p in parameters):
+        return math.inf
+    return sum(p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD) for p in parameters)
 
 
 def _as_one(derivatives: Derivatives) -> Callable[..., Any]:

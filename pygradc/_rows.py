@@ -1,10 +1,10 @@
 """Arguments of many rows, as the core takes them.
 
 An array's first axis is the row; a single number, a Value, or what is no number (a string, None, a
-bool) is the same for all rows. A list or a tuple is an array, as numpy takes it: its items are rows.
-A dict or a namedtuple is columns: each item is an argument of its own, and the function gets a dict
-or a namedtuple of one row's. Without any number there is one row. Arrays of float64 in C order are
-used as they are, others are converted.
+bool) is the same for all rows. A list or a tuple is an array, as numpy takes it: its items are
+rows. A dict or a namedtuple is columns: each item is an argument of its own, and the function gets
+a dict or a namedtuple of one row's. Without any number there is one row. Arrays of float64 in C
+order are used as they are, others are converted.
 """
 
 from __future__ import annotations

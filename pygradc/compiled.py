@@ -24,8 +24,8 @@ from typing import Any, NamedTuple, NoReturn
 
 import numpy as np
 
+from pygradc import _lines, tracing
 from pygradc import _structure as structures
-from pygradc import tracing
 from pygradc._core import Bindable, ffi, lib
 from pygradc._exactly import exactly
 from pygradc._instances import Beside, is_method_of, name_in
@@ -113,6 +113,9 @@ class Compiled(Bindable):
     Made by `compile`. `__wrapped__` is the function itself. As a method it has recordings for each
     instance.
     """
+
+    _plain: Callable[..., Any]
+    _options: _Options
 
     def __init__(self, function: Callable[..., Any], options: _Options) -> None:
         plain, self._binds = _unwrapped(function)
@@ -250,7 +253,7 @@ class Compiled(Bindable):
         if static:
             key = structure, tuple((name, self._key(name, static)) for name in sorted(static))
         kept = self._kept
-        program = kept.programs.get(key)
+        program: Program | None = kept.programs.get(key)
         if program is None:
             if not (one_row or structure.items):  # type: ignore[union-attr]
                 self._check_arrays(static)
@@ -275,7 +278,7 @@ class Compiled(Bindable):
     ) -> Program:
         kept, most, thrashes = self._kept, self._options.max_programs, False
         with tracing.lock():
-            program = kept.programs.get(key)  # another thread may have been faster
+            program: Program | None = kept.programs.get(key)  # another thread may have been faster
             if program is None:
                 if static:
                     self._check_names(static)
@@ -349,8 +352,9 @@ class Compiled(Bindable):
     def _function(self) -> Callable[..., Any]:
         """The function as it is called: with the instance, if it is bound."""
         if self._origin is None:
-            return self._plain  # type: ignore[no-any-return]
-        return self._plain.__get__(self._instance, type(self._instance))  # type: ignore[no-any-return]
+            return self._plain
+        bound: Callable[..., Any] = self._plain.__get__(self._instance, type(self._instance))
+        return bound
 
     @property
     def _name(self) -> str:
@@ -505,7 +509,7 @@ def _by_value(module: Any) -> bool:
 def _levels_to_user() -> int:
     """warnings' stacklevel for the innermost frame that isn't the library's, seen from a caller."""
     level, frame = 1, sys._getframe(1)
-    while frame.f_back is not None and frame.f_code.co_filename.startswith(tracing._HERE):
+    while frame.f_back is not None and not _lines.is_users(frame):
         level, frame = level + 1, frame.f_back
     return level
 

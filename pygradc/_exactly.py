@@ -14,6 +14,7 @@ import numpy as np
 
 from pygradc.value import Value
 
+_IDENTITY: Any = object.__eq__
 _PLAIN = frozenset((int, str, bytes, bool, type(None)))
 
 
@@ -37,7 +38,7 @@ def exactly(value: Any) -> Any:
         return kind, value.dtype.str, value.tobytes()
     if kind is complex:
         return kind, struct.pack("<2d", value.real, value.imag)
-    if kind.__eq__ is object.__eq__ or isinstance(value, (Value, type, enum.Enum)):
+    if kind.__eq__ is _IDENTITY or isinstance(value, (Value, type, enum.Enum)):
         return kind, _Same(value)
     try:
         return kind, _parts(value)

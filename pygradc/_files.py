@@ -44,14 +44,23 @@ class Contents:
         self.outputs = _structure_from(about["outputs"])
 
 
-def to_bytes(program: Any) -> bytes:
-    """A `Program` as bytes."""
+def to_bytes(program: Any, structured: bool = True) -> bytes:
+    """A `Program` as bytes.
+
+    Without its structures any program can be written: they are then rows of numbers.
+
+    Raises:
+        ValueError: a structure has what JSON can't say.
+    """
     params = program.parameters()
+    inputs, outputs = program._inputs, program._outputs
+    if not structured:
+        inputs, outputs = map(_flat, (inputs, outputs))
     about = {
         "name": program._name,
         "errors": program._errors,
-        "inputs": _structure_to(program._inputs),
-        "outputs": _structure_to(program._outputs),
+        "inputs": _structure_to(inputs),
+        "outputs": _structure_to(outputs),
         "labels": {
             str(i): p.label for i, p in enumerate(params) if isinstance(p.label, str) and p.label
         },
@@ -137,6 +146,10 @@ def _check(contents: Contents) -> None:
 # ---- structures as JSON -------------------------------------------------------------------------
 
 
+def _flat(structure: structures.Structure) -> structures.Structure:
+    return structures.Sequence(tuple, (structures.LEAF,) * structures.count_leaves(structure))
+
+
 def _structure_to(structure: structures.Structure) -> Any:
     if isinstance(structure, structures.Leaf):
         return "leaf"
@@ -144,11 +157,13 @@ def _structure_to(structure: structures.Structure) -> Any:
         return {"array": list(structure.shape)}
     if isinstance(structure, structures.Static):
         if isinstance(structure.value, bytes):
-            raise ValueError("a program that returns bytes can't be saved")
+            raise ValueError("a program that takes or returns bytes can't be saved")
+        if structure.kind is not None:
+            raise ValueError(f"a program with {structure.value!r} for a string can't be saved")
         return {"static": structure.value}
     items = [_structure_to(item) for item in structure.items]
     if isinstance(structure, structures.Mapping):
-        if not all(isinstance(key, str) for key in structure.keys):
+        if not all(type(key) is str for key in structure.keys):
             raise ValueError("a program with dict keys that are no strings can't be saved")
         return {"dict": list(structure.keys), "items": items}
     return {"tuple" if issubclass(structure.kind, tuple) else "list": items}

@@ -9,8 +9,10 @@ csrc/python/scalar_bind.c reads the same dict.
 
 from __future__ import annotations
 
+import functools
+import inspect
 import weakref
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 MOST_HELD = 8  # instances that take no weak reference
@@ -63,3 +65,40 @@ class Beside(dict[int, tuple[Any, Any]]):
 
 def _target(way: Any) -> Any:
     return way[0] if isinstance(way, tuple) else way()
+
+
+# ---- Whose method is it? -------------------------------------------------------------------------
+
+_WRAPPERS = (classmethod, property, functools.cached_property, functools.partialmethod)
+
+
+def _contents(attribute: Any) -> Any:
+    """The function in classmethod, property and the like."""
+    while isinstance(attribute, _WRAPPERS):
+        attribute = (
+            getattr(attribute, "__func__", None)
+            or getattr(attribute, "fget", None)
+            or getattr(attribute, "func", None)
+        )
+    return attribute
+
+
+def is_method_of(instance: Any, method: Any) -> bool:
+    """Is it in the instance's class, or in the class that it is?"""
+    return any(_contents(attribute) is method for _, attribute in _attributes(instance))
+
+
+def name_in(instance: Any, method: Any) -> str | None:
+    """A name by which the instance, or class, has this method."""
+    names = [name for name, found in _attributes(instance) if _contents(found) is method]
+    for name in names:
+        if _contents(inspect.getattr_static(instance, name, None)) is method:
+            return name
+    return None
+
+
+def _attributes(instance: Any) -> Iterator[tuple[str, Any]]:
+    """All of its class, and of the class that it is itself."""
+    classes = [*type(instance).__mro__, *(instance.__mro__ if isinstance(instance, type) else ())]
+    for kind in classes:
+        yield from list(vars(kind).items())

@@ -24,11 +24,11 @@ from typing import Any, NamedTuple, NoReturn
 
 import numpy as np
 
-from pygradc import _draws, tracing
+from pygradc import _draws, _lines, tracing
 from pygradc import _structure as structures
 from pygradc._core import Bindable, ffi, lib
 from pygradc._exactly import exactly
-from pygradc._instances import Beside
+from pygradc._instances import Beside, is_method_of, name_in
 from pygradc._rows import Floats, Rows
 from pygradc._scalar import Scalar
 from pygradc.program import Program
@@ -114,6 +114,9 @@ class Compiled(Bindable):
     instance.
     """
 
+    _plain: Callable[..., Any]
+    _options: _Options
+
     def __init__(self, function: Callable[..., Any], options: _Options) -> None:
         plain, self._binds = _unwrapped(function)
         self.__dict__.update(_attributes_of(plain))
@@ -146,7 +149,7 @@ class Compiled(Bindable):
         leaves: list[Any] = []
         structure = structures.take_apart(args, leaves, "argument")
         try:
-            program = self._program(structure, static)
+            program = self._program(structure, static, one_row=True)
         except (TypeError, ValueError, IndexError) as error:
             _explain_rows(error, self._name, args)
             raise
@@ -225,13 +228,35 @@ class Compiled(Bindable):
         rows = Rows(arrays)
         return self._program(rows.structure, static), rows
 
-    def _program(self, structure: structures.Structure, static: dict[str, Any]) -> Program:
+    def _check_arrays(self, static: dict[str, Any]) -> None:
+        """Can it do without any array?
+
+        Raises:
+            ValueError: it takes arguments.
+        """
+        try:
+            signature = inspect.signature(self._function)
+        except (TypeError, ValueError):
+            return
+        try:
+            signature.bind(**static)
+        except TypeError:
+            raise ValueError(
+                f"expected at least one array, whose first axis is the row: {self._name} takes "
+                f"{signature}"
+            ) from None
+
+    def _program(
+        self, structure: structures.Structure, static: dict[str, Any], one_row: bool = False
+    ) -> Program:
         key: Any = structure
         if static:
             key = structure, tuple((name, self._key(name, static)) for name in sorted(static))
         kept = self._kept
-        program = kept.programs.get(key)
+        program: Program | None = kept.programs.get(key)
         if program is None:
+            if not (one_row or structure.items):  # type: ignore[union-attr]
+                self._check_arrays(static)
             program = self._program_anew(key, structure, static)
         if static:
             program._used = next(kept.clock)
@@ -253,7 +278,7 @@ class Compiled(Bindable):
     ) -> Program:
         kept, most, thrashes = self._kept, self._options.max_programs, False
         with tracing.lock():
-            program = kept.programs.get(key)  # another thread may have been faster
+            program: Program | None = kept.programs.get(key)  # another thread may have been faster
             if program is None:
                 if static:
                     self._check_names(static)
@@ -329,8 +354,9 @@ class Compiled(Bindable):
     def _function(self) -> Callable[..., Any]:
         """The function as it is called: with the instance, if it is bound."""
         if self._origin is None:
-            return self._plain  # type: ignore[no-any-return]
-        return self._plain.__get__(self._instance, type(self._instance))  # type: ignore[no-any-return]
+            return self._plain
+        bound: Callable[..., Any] = self._plain.__get__(self._instance, type(self._instance))
+        return bound
 
     @property
     def _name(self) -> str:
@@ -356,7 +382,7 @@ class Compiled(Bindable):
         """Is the first argument the instance, as in `Base.loss(self, x)`?"""
         if not args or type(args[0]) in _DATA or self._origin is not None or not self._binds:
             return False
-        return _has(args[0], self)
+        return is_method_of(args[0], self)
 
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, Compiled) or self._origin is None:
@@ -386,7 +412,7 @@ class Compiled(Bindable):
 
     def __reduce__(self) -> Any:
         if self._origin is not None:
-            name = _name_in(self._instance, self._origin)
+            name = name_in(self._instance, self._origin)
             if name is not None:
                 return getattr, (self._instance, name)
             return _bind, (self._origin, self._instance)
@@ -439,8 +465,6 @@ _INTERNAL = frozenset(("_plain", "_options"))
 _OPTIONS = {"executor": "map, sum, mean and gradients", "mean": "hvp"}
 _DATA = frozenset((float, int, Value, np.ndarray, list, tuple, dict, str, type(None), bool))
 
-_WRAPPERS = (classmethod, property, functools.cached_property, functools.partialmethod)
-
 
 def _unwrapped(function: Any) -> tuple[Callable[..., Any], int]:
     """The plain function, and what a lookup binds it to."""
@@ -468,37 +492,6 @@ def _attributes_of(function: Any) -> dict[str, Any]:
     return {**own, **named}
 
 
-def _contents(attribute: Any) -> Any:
-    """The function in classmethod, property and the like."""
-    while isinstance(attribute, _WRAPPERS):
-        attribute = (
-            getattr(attribute, "__func__", None)
-            or getattr(attribute, "fget", None)
-            or getattr(attribute, "func", None)
-        )
-    return attribute
-
-
-def _has(instance: Any, method: Compiled) -> bool:
-    """Is it in the instance's class, or in the class that it is?"""
-    classes = [*type(instance).__mro__]
-    if isinstance(instance, type):
-        classes += instance.__mro__
-    return any(_contents(a) is method for c in classes for a in list(vars(c).values()))
-
-
-def _name_in(instance: Any, method: Compiled) -> str | None:
-    """A name by which the instance, or class, has this method."""
-    classes = [*type(instance).__mro__]
-    if isinstance(instance, type):
-        classes += instance.__mro__
-    names = [name for c in classes for name, a in list(vars(c).items()) if _contents(a) is method]
-    for name in names:
-        if _contents(inspect.getattr_static(instance, name, None)) is method:
-            return name
-    return None
-
-
 def _bind(method: Compiled, instance: Any) -> Compiled:
     """For pickle."""
     return method._bound_to(instance)
@@ -518,7 +511,7 @@ def _by_value(module: Any) -> bool:
 def _levels_to_user() -> int:
     """warnings' stacklevel for the innermost frame that isn't the library's, seen from a caller."""
     level, frame = 1, sys._getframe(1)
-    while frame.f_back is not None and frame.f_code.co_filename.startswith(tracing._HERE):
+    while frame.f_back is not None and not _lines.is_users(frame):
         level, frame = level + 1, frame.f_back
     return level
 

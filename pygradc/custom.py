@@ -14,15 +14,17 @@ from __future__ import annotations
 
 import dis
 import functools
+import inspect
 import math
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
-from types import CodeType
+from types import CodeType, MethodType
 from typing import Any, NamedTuple, Union, overload
 
 import numpy as np
 
 from pygradc import tracing
+from pygradc._instances import Beside, name_in
 from pygradc._reach import codes, reach
 from pygradc._scalar import Scalar
 from pygradc.graphs import no_grad
@@ -42,12 +44,19 @@ class Op:
         self.__qualname__: str = getattr(forward, "__qualname__", "op")
         self.name = name if name is not None else getattr(forward, "__name__", "op")
         self._forward = forward
-        self._derivatives = _as_one(derivatives)
-        self._written = (forward, derivatives)
+        self._given = derivatives if callable(derivatives) else tuple(derivatives)
+        self._derivatives = _as_one(self._given)
+        self._written = (forward, self._given)
         self._kinds: dict[int, tuple[_Rule, _Rule]] = {}  # of floats, of Values
         self._rules: dict[int, _Rule] = {}  # decided, by the number of operands
         self._open: dict[int, _Rule] = {}  # as far as is known; to be examined again
         self._reasons: dict[int, str] = {}  # why it can't be recorded
+        self._at = Beside()  # for each instance that it is a method of, what was found out
+
+    def _passes_instance(self) -> bool:
+        """Do the derivatives of a method take the instance, as forward does?"""
+        each = (self._given,) if callable(self._given) else self._given
+        return all(_positional(function) > _positional(self._forward) for function in each)
 
     def __call__(self, *operands: Value | Number) -> Value:
         rule = self._rules.get(len(operands))
@@ -175,7 +184,13 @@ class Op:
             return y
         return Scalar._trace_custom(rule, y, [values[i] for i in given], [slopes[i] for i in given])
 
-    def __reduce__(self) -> str:
+    def __get__(self, instance: Any, owner: Any = None) -> Op:
+        """As a method: forward gets the instance first, and so do derivatives that take it."""
+        if instance is None or not hasattr(type(self._forward), "__get__"):
+            return self
+        return _Method(self, instance)
+
+    def __reduce__(self) -> Any:
         """Pickles and copies as a function does: by its name in its module."""
         return str(self.__qualname__)
 
@@ -183,100 +198,12 @@ class Op:
         return f"<op {self.name!r}>"
 
 
-class _Refusal(NamedTuple):
-    """What a rule raised where it was run on symbols."""
-
-    error: Exception
-    in_forward: bool
-
-    @property
-    def may_be_an_error(self) -> bool:
-        """Not the question for a number: something that floats may fail at, too."""
-        return not self.in_forward and not isinstance(self.error, tracing.TraceError)
-
-
-class _Trial:
-    """What one kind of rule answers for these operands."""
-
-    def __init__(
-        self, rule: _Rule, operands: tuple[Value | Number, ...], with_derivatives: bool
-    ) -> None:
-        self.node: Value | None = None
-        self.slopes: tuple[float, ...] | None = None
-        self.error: Exception | None = None
-        try:
-            self.node = Scalar._apply(rule, operands)
-            if with_derivatives:
-                self.slopes = self._ask_derivatives(rule, operands, self.node)
-        except MemoryError:
-            raise
-        except Exception as error:
-            self.error = error
-
-    def _ask_derivatives(
-        self, rule: _Rule, operands: tuple[Value | Number, ...], node: Value
-    ) -> tuple[float, ...]:
-        of_values = rule[-1]
-        arguments = [*operands, node]
-        given = list(map(_as_value, arguments) if of_values else map(_float_of, arguments))
-        with no_grad() if of_values else nullcontext():
-            found = _as_tuple(rule[3](*given))
-        if len(found) != len(operands):
-            raise ValueError(f"{len(found)} derivatives for {len(operands)} operands")
-        return tuple(map(_float_of, found))
-
-    def difference(self, other: _Trial, operands: tuple[Value | Number, ...]) -> str | None:
-        """How this one, of floats, differs from the one of Values, in words; None if it doesn't."""
-        if self.node is None:
-            return None
-        if other.node is None:
-            return _reason(other.error)
-        pairs = [("its result", self.node.data, other.node.data)]
-        if self.slopes is not None and other.slopes is not None:
-            pairs += [("a derivative", a, b) for a, b in zip(self.slopes, other.slopes)]
-        elif self.slopes is not None and not _is_of_numbers(other.error):
-            return _reason(other.error)
-        size = max(1.0, *(abs(_float_of(x)) for x in operands))
-        for what, a, b in pairs:
-            if not _is_close(a, b, size):
-                return f"{what} is {a!r} for floats and {b!r} for Values"
-        return None
-
-
-def _is_close(a: float, b: float, size: float) -> bool:
-    """But for rounding, of operands of this size."""
-    if a == b or (math.isnan(a) and math.isnan(b)):
-        return True
-    return abs(a - b) <= 1e-8 * max(abs(a), abs(b)) + 1e-13 * size
-
-
-def _is_of_numbers(error: Exception | None) -> bool:
-    """Such as an op raises outside its domain, which says nothing about others."""
-    return isinstance(error, (ArithmeticError, ValueError))
-
-
-def _reason(error: Exception | None) -> str:
-    return str(error) or type(error).__name__
-
-
-_TYPE_NAMES = {"isinstance", "issubclass", "type", "id", "hasattr", "getattr", "callable", "dir"}
-
-
-def _asks_for_types(code: CodeType) -> bool:
-    if not _TYPE_NAMES.isdisjoint(code.co_names):
-        return True
-    return any(instruction.opname == "IS_OP" for instruction in dis.get_instructions(code))
-
-
-def _float_of(x: Any) -> float:
-    return x.data if isinstance(x, Value) else float(x)
-
-
-def _as_tuple(found: Any) -> tuple[Any, ...]:
-    return tuple(found) if isinstance(found, (tuple, list, np.ndarray)) else (found,)
-
-
-_SAMPLES = (0.7390851, 1.3247179, -0.5671432)  # for a recording, where there are no numbers
+        self._given = derivatives if callable(derivatives) else tuple(derivatives)
+        self._derivatives = _as_one(self._given)
+        self._written = (forward, self._given)
+        self._kinds: dict[int, tuple[_Rule, _Rule]] = {}  # of floats, of Values
+        self._rules: dict[int, _Rule] = {}  # decided, by the number of operands
+        self._open: dict[int, _Rule] = {}  # as far as is known; to be examined again
 
 
 def _as_one(derivatives: Derivatives) -> Callable[..., Any]:

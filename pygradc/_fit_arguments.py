@@ -5,7 +5,6 @@ Source of the names that are offered: the signatures of `fit` and of the compile
 
 from __future__ import annotations
 
-import difflib
 import inspect
 from collections.abc import Iterable, Iterator
 from typing import Any, NoReturn
@@ -147,6 +146,8 @@ def _signature(function: Compiled) -> inspect.Signature | None:
 
 def _unknown(name: str, value: Any, own: list[str], takes: dict[str, Any]) -> NoReturn:
     """Say which keyword was meant."""
+    import difflib  # 1 ms, for a message
+
     if name in _ELSEWHERE:
         hint = _ELSEWHERE[name]
     elif near := difflib.get_close_matches(name, [*own, *takes], 1, 0.6):

@@ -52,7 +52,10 @@ static pg_status grow(pg_graph *graph, size_t needed) {
     if (capacity > most_nodes) capacity = most_nodes;
     pg_node *nodes = pg_realloc(graph->nodes, capacity, sizeof *nodes);
     if (nodes == NULL) return PG_ERR_NOMEM;
-    if (graph->nodes == NULL) memset(nodes, 0, sizeof *nodes); /* slot 0, that no node has */
+    if (graph->nodes == NULL) { /* slot 0, that no node has, stands for an op's missing operand */
+        memset(nodes, 0, sizeof *nodes);
+        nodes[0].flags = PG_FLAG_DETACHED;
+    }
     graph->nodes = nodes;
     void **owners = pg_realloc(graph->owners, capacity, sizeof *owners);
     if (owners == NULL) return PG_ERR_NOMEM;
@@ -78,6 +81,13 @@ pg_status pg_graph_leaf(pg_graph *graph, pg_node_id *id_ret, double data) {
     return PG_OK;
 }
 
+pg_status pg_graph_detach(pg_graph *graph, pg_node_id *id_ret, pg_node_id a) {
+    if (!pg_alive(graph, a)) return PG_ERR_BAD_NODE;
+    pg_status status = pg_graph_leaf(graph, id_ret, graph->nodes[a].data);
+    if (status == PG_OK) graph->nodes[*id_ret].flags |= PG_FLAG_DETACHED;
+    return status;
+}
+
 static pg_wide *new_wide(const pg_node_id *children, const double *locals, size_t count) {
     size_t ids = (count * sizeof(pg_node_id) + 7) & ~(size_t)7; /* keeps the doubles aligned */
     size_t bytes = sizeof(pg_wide) + ids + (locals != NULL ? count * sizeof(double) : 0);
@@ -96,20 +106,32 @@ static pg_wide *new_wide(const pg_node_id *children, const double *locals, size_
     return wide;
 }
 
-pg_status pg_graph_wide(pg_graph *graph, pg_node_id *id_ret, double data,
-                        const pg_node_id *children, const double *locals, size_t count) {
+/* Can each of these be used once more by a node, even if all are the same? */
+static pg_status can_hold(const pg_graph *graph, const pg_node_id *children, size_t count) {
     if (count > most_nodes) return PG_ERR_LIMIT;
     for (size_t i = 0; i < count; i++) {
         if (!pg_alive(graph, children[i])) return PG_ERR_BAD_NODE;
         if (graph->nodes[children[i]].refs > UINT32_MAX - 4 - count) return PG_ERR_LIMIT;
     }
-    pg_status status = pg_graph_reserve(graph, 1);
+    return PG_OK;
+}
+
+pg_status pg_graph_wide(pg_graph *graph, pg_node_id *id_ret, double data,
+                        const pg_node_id *children, const double *locals, size_t count) {
+    pg_status status = can_hold(graph, children, count);
+    if (status != PG_OK) return status;
+    status = pg_graph_reserve(graph, 1);
     if (status != PG_OK) return status;
     pg_wide *wide = new_wide(children, locals, count);
     if (wide == NULL) return PG_ERR_NOMEM;
-    for (size_t i = 0; i < count; i++) graph->nodes[children[i]].refs++;
+    uint8_t flags = count > 0 && locals != NULL ? PG_FLAG_DETACHED : 0; /* else: for a closure */
+    for (size_t i = 0; i < count; i++) {
+        flags &= graph->nodes[children[i]].flags;
+        graph->nodes[children[i]].refs++;
+    }
     *id_ret = pg_take(graph, PG_OP_WIDE, data);
     graph->nodes[*id_ret].of.wide = wide;
+    graph->nodes[*id_ret].flags = flags;
     pg_own_new(graph, *id_ret);
     PG_CHECK_GRAPH(graph);
     return PG_OK;
@@ -239,9 +261,28 @@ void pg_cut(pg_graph *graph, pg_node_id id) {
     pg_node_id dead = 0;
     drop_children(graph, node, &dead);
     node->op = PG_OP_LEAF;
+    node->flags &= (uint8_t)~PG_FLAG_DETACHED;
     node->of.child[0] = node->of.child[1] = 0;
     bury(graph, dead);
     PG_CHECK_GRAPH(graph);
+}
+
+pg_status pg_become(pg_graph *graph, pg_node_id id, pg_wide_kind kind, const pg_node_id *children,
+                    const double *locals, size_t count) {
+    pg_status status = can_hold(graph, children, count);
+    if (status != PG_OK) return status;
+    pg_wide *wide = new_wide(children, locals, count), *before = graph->nodes[id].of.wide;
+    if (wide == NULL) return PG_ERR_NOMEM;
+    for (size_t i = 0; i < count; i++) graph->nodes[children[i]].refs++;
+    wide->kind = kind;
+    wide->tag = before->tag;
+    graph->nodes[id].of.wide = wide;
+    pg_node_id dead = 0;
+    for (size_t i = 0; i < before->count; i++) drop_reference(graph, before->ids[i], &dead);
+    pg_free(before);
+    bury(graph, dead);
+    PG_CHECK_GRAPH(graph);
+    return PG_OK;
 }
 
 double pg_node_data(const pg_graph *graph, pg_node_id id) { return graph->nodes[id].data; }

@@ -84,6 +84,10 @@ pg_status pg_graph_reserve(pg_graph *graph, size_t count);
 /* Add a leaf. Out: id_ret, which the caller owns. Returns: PG_OK; PG_ERR_NOMEM, PG_ERR_LIMIT. */
 pg_status pg_graph_leaf(pg_graph *graph, pg_node_id *id_ret, double data);
 
+/* Add a leaf with a's data whose gradient stays 0: it, and what is made of such leaves and of
+ * numbers only, is asked for no derivative. Returns: as pg_graph_leaf; PG_ERR_BAD_NODE. */
+pg_status pg_graph_detach(pg_graph *graph, pg_node_id *id_ret, pg_node_id a);
+
 /* Append op(a), op(a, number) or op(a, b).
  * Returns: PG_OK; PG_ERR_NOMEM, _LIMIT, _BAD_NODE, _BAD_OP, and what op's row says of its domain.
  * Out:     id_ret  the new node; the caller owns one reference.
@@ -209,14 +213,20 @@ uint64_t pg_adam_array(double *data_ret, double *mean_ret, double *square_ret, c
 /* ---- Recorded programs ---------------------------------------------------------------------- */
 
 /* A trace: until pg_trace_end, nodes that live now count as parameters, leaves that are added as
- * constants, and those of pg_trace_input, which hold nan, as inputs. Traces don't nest. */
+ * constants, and those of pg_trace_input, which hold nan, as inputs. Traces don't nest.
+ * end:   what was made of parameters alone, and still lives, becomes an ordinary node; what was
+ * made of inputs is flagged. Returns: how many nodes that live now have that flag */
 void pg_trace_begin(pg_graph *graph);
-void pg_trace_end(pg_graph *graph);
+size_t pg_trace_end(pg_graph *graph);
 pg_status pg_trace_input(pg_graph *graph, pg_node_id *id_ret);
-/* Does this node's data depend on an input? 1, 0; -1 without memory. */
+/* Do this node's data depend on an input? On an input or a parameter? 1, 0; -1 without memory. */
 int pg_trace_depends(pg_graph *graph, pg_node_id id);
+int pg_trace_varies(pg_graph *graph, pg_node_id id);
+/* How many nodes outlive the trace whose inputs they were made of? */
+size_t pg_trace_left(const pg_graph *graph);
 
-typedef enum pg_compare { /* the second four are the opposites of the first, also for nan */
+typedef enum pg_compare { /* the second four are the opposites of the first, also for nan; the last
+                           * two of each other. Files name them by number */
                           PG_LESS = 0,
                           PG_LESS_EQUAL,
                           PG_GREATER,
@@ -225,6 +235,8 @@ typedef enum pg_compare { /* the second four are the opposites of the first, als
                           PG_NOT_LESS_EQUAL,
                           PG_NOT_GREATER,
                           PG_NOT_GREATER_EQUAL,
+                          PG_EQUAL,
+                          PG_NOT_EQUAL,
                           PG_COMPARE_COUNT
 } pg_compare;
 

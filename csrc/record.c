@@ -2,11 +2,10 @@
  *
  * While a function is traced it runs on ordinary nodes. Its inputs are leaves that hold nan; nodes
  * that lived before the trace are flagged as old, and are the parameters, whatever they were made
- * of. A leaf that the function made is a constant. Nodes that can't be replayed (a closure, given
- * derivatives) stop the recording.
- * The walk is depth first, children from left to right, so the tape comes in backward()'s order.
- * Owns nothing but its scratch. Cost: O(nodes reached); one pass over the arena at either end of a
- * trace. */
+ * of. A leaf that the function made is a constant. The trace's end is in outlive.c. Nodes that
+ * can't be replayed (a closure, given derivatives) stop the recording. The walk is depth first,
+ * children from left to right, so the tape comes in backward()'s order. Owns nothing but its
+ * scratch. Cost: O(nodes reached); one pass over the arena at either end of a trace. */
 #include "kernels.h"
 #include "tape.h"
 #include "verify.h"
@@ -16,13 +15,9 @@
 enum { no_node_yet = 0 };
 
 void pg_trace_begin(pg_graph *graph) {
+    graph->tracing = true;
     for (size_t i = 1; i < graph->used; i++)
         if (graph->nodes[i].op != PG_OP_FREE) graph->nodes[i].flags |= PG_FLAG_OLD;
-}
-
-void pg_trace_end(pg_graph *graph) {
-    for (size_t i = 1; i < graph->used; i++)
-        graph->nodes[i].flags &= (uint8_t)~(PG_FLAG_OLD | PG_FLAG_INPUT);
 }
 
 pg_status pg_trace_input(pg_graph *graph, pg_node_id *id_ret) {
@@ -142,33 +137,46 @@ static pg_node_id next_child(walker *walk) {
     return 0;
 }
 
-static bool is_input(const pg_node *node) { return (node->flags & PG_FLAG_INPUT) != 0; }
-
-/* Come to the children of a node: 1 if one of them is an input, 0, or -1 without memory. Those that
- * don't end the walk are pushed. */
-static int look_at_children(walker *walk, pg_node_id id, uint16_t mark) {
+/* Come to the children of a node: 1 if one of them has one of these flags, 0, or -1 without memory.
+ * Those that don't end the walk are pushed. */
+static int look_at_children(walker *walk, pg_node_id id, uint16_t mark, uint8_t flags) {
     size_t count;
     const pg_node_id *held = pg_holds(&walk->graph->nodes[id], &count);
     for (size_t i = 0; i < count; i++) {
         pg_node *child = &walk->graph->nodes[held[i]];
         if (child->mark == mark) continue;
         child->mark = mark;
-        if (is_end(child) && is_input(child)) return 1;
+        if (is_end(child) && (child->flags & flags)) return 1;
         if (!is_end(child) && push(walk, held[i]) != PG_OK) return -1;
     }
     return 0;
 }
 
-int pg_trace_depends(pg_graph *graph, pg_node_id id) {
+/* Does it, or an end below it, have one of these flags? 1, 0; -1 without memory. */
+static int reaches(pg_graph *graph, pg_node_id id, uint8_t flags) {
     const pg_node *node = &graph->nodes[id];
-    if (is_end(node)) return is_input(node);
+    if (is_end(node)) return (node->flags & flags) != 0;
     walker walk = {.graph = graph};
     const uint16_t mark = pg_walk_mark(graph);
     int found = push(&walk, id) == PG_OK ? 0 : -1;
     while (found == 0 && walk.depth > 0)
-        found = look_at_children(&walk, walk.stack[--walk.depth].id, mark);
+        found = look_at_children(&walk, walk.stack[--walk.depth].id, mark, flags);
     pg_free(walk.stack);
     return found;
+}
+
+int pg_trace_depends(pg_graph *graph, pg_node_id id) { return reaches(graph, id, PG_FLAG_INPUT); }
+
+int pg_trace_varies(pg_graph *graph, pg_node_id id) {
+    return reaches(graph, id, PG_FLAG_INPUT | PG_FLAG_OLD);
+}
+
+pg_status pg_trace_judge(pg_graph *graph, pg_status status, pg_node_id a, pg_node_id b) {
+    if (graph->hooks.recording != NULL && !graph->hooks.recording()) return status;
+    int depends = a != 0 ? pg_trace_varies(graph, a) : 0;
+    if (depends == 0 && b != 0) depends = pg_trace_varies(graph, b);
+    if (depends < 0) return PG_ERR_NOMEM;
+    return depends != 0 ? PG_OK : status;
 }
 
 /* ---- Nodes to values ------------------------------------------------------------------------- */
@@ -221,6 +229,10 @@ static pg_status add_node(pg_tape *tape, walker *walk, pg_node_id id) {
     pg_status status;
     if (node->flags & PG_FLAG_OLD) {
         status = add_param(tape, &number, id, node->data);
+        if (status == PG_OK && (node->flags & PG_FLAG_DETACHED))
+            status = pg_tape_add(
+                tape, &number,
+                (pg_value){.op = PG_OP_DETACH, .number = NAN, .a = number, .b = PG_NO_VALUE});
     } else if (node->op == PG_OP_LEAF) {
         status = pg_tape_add(tape, &number, (pg_value){.op = PG_OP_CONST, .number = node->data});
     } else if (node->op == PG_OP_WIDE) {

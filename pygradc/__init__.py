@@ -15,7 +15,16 @@ from pygradc.fitting import fit
 from pygradc.graphs import clear_grads, no_grad
 from pygradc.program import Program, load
 from pygradc.states import load_state, save_state
-from pygradc.tracing import TraceError, detach, maximum, minimum, where
+from pygradc.tracing import (
+    TraceError,
+    detach,
+    logical_and,
+    logical_not,
+    logical_or,
+    maximum,
+    minimum,
+    where,
+)
 from pygradc.value import Value, dot, live_nodes, sum
 from pygradc.viz import draw_dot
 
@@ -38,6 +47,9 @@ __all__ = [
     "live_nodes",
     "load",
     "load_state",
+    "logical_and",
+    "logical_not",
+    "logical_or",
     "losses",
     "maximum",
     "minimum",

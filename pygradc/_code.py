@@ -14,6 +14,7 @@ from typing import Any
 from pygradc._core import ffi, lib
 
 COMPARISONS = ("<", "<=", ">", ">=")
+_EQUALITIES = {lib.PG_EQUAL: "==", lib.PG_NOT_EQUAL: "!="}
 
 
 @dataclass(frozen=True)
@@ -28,7 +29,7 @@ class Instruction:
             a custom op its value, and then each operand and the derivative by it; of a select a, b
             and the two that are compared.
         starts: a dot with a start, or a custom op.
-        comparison: of a select: "<", "<=", ">", ">="; `opposite` where it is negated.
+        comparison: of a select: "<", "<=", ">", ">=", "==", "!="; `opposite` where it is negated.
     """
 
     number: int
@@ -102,6 +103,9 @@ class Code:
             pair = pairs[0]
             operands = tuple(map(read, (instr.a, instr.b, pair.left, pair.right)))
             opposite, comparison = divmod(instr.shape, len(COMPARISONS))
+            sign = _EQUALITIES.get(instr.shape)
+            if sign is not None:
+                return Instruction(number, name, result, operands, False, sign)
             return Instruction(
                 number, name, result, operands, False, COMPARISONS[comparison], bool(opposite)
             )

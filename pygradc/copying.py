@@ -19,7 +19,6 @@ from collections.abc import Iterator
 from types import FunctionType
 from typing import Any
 
-from pygradc import tracing
 from pygradc._forks import in_child
 from pygradc._scalar import Scalar
 from pygradc.value import Value
@@ -90,8 +89,7 @@ def _leaf(data: float, grad: float = 0.0, kind: Any = None) -> Value:
 
 def reduce(value: Value) -> Any:
     """What pickle and deepcopy make of a Value."""
-    if tracing.tracing() and Scalar._is_traced(value):
-        tracing.fail("a copy", f"{value._op or 'an input'!r}", "copy what was there before")
+    Scalar._ask(value, "a copy")
     found = _find(value)
     if found is None:
         return (_leaf, _arguments_of_leaf(value), value.__getstate__())
@@ -174,6 +172,7 @@ def _check_closure(value: Value, closure: Any) -> None:
 
 def leaf_of(value: Value) -> Value:
     """A new leaf with the same data, gradient, label, attributes and class."""
+    Scalar._ask(value, "a copy")
     kind = None if type(value) is Value else type(value)
     leaf = _leaf(value.data, value.grad, kind)
     attributes = dict(Scalar._dict(value) or {})

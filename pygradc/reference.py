@@ -133,6 +133,15 @@ def _number(x: object) -> float | int | None:
     return None
 
 
+def _equal_number(x: object) -> float | int | None:
+    """x as a plain number that is equal to it; nan, to which nothing is, where none is."""
+    try:
+        number = _number(x)
+    except OverflowError:
+        return math.nan
+    return number if number is None or number == x else math.nan
+
+
 def _require_number(x: object, what: str) -> float:
     number = _number(x)
     if number is None:
@@ -268,12 +277,16 @@ class Value:
     def __abs__(self) -> Value:
         return self._make("abs")
 
-    def __float__(self) -> float:
-        return self._data
-
     def _compare(self, other: Any, test: Callable[[float, float], bool]) -> bool:
         number = other._data if isinstance(other, Value) else _number(other)
         return NotImplemented if number is None else test(self._data, float(number))
+
+    def __eq__(self, other: object) -> bool:
+        """With a number by data, as floats; of two Values by identity, as graphs need it."""
+        number = None if isinstance(other, Value) else _equal_number(other)
+        return NotImplemented if number is None else self._data == number
+
+    __hash__ = object.__hash__
 
     def __lt__(self, other: Any) -> bool:
         return self._compare(other, lambda a, b: a < b)

@@ -71,11 +71,14 @@ class Value(Scalar):
 
     def __repr__(self) -> str:
         if Scalar._is_traced(self):
-            return f"Value({self._op or 'input'} of a function being recorded)"
+            return tracing.describe(self)
         return f"Value(data={self.data}, grad={self.grad})"
 
     def __format__(self, spec: str) -> str:
-        return format(self.data, spec) if spec else repr(self)
+        if not spec:
+            return repr(self)
+        Scalar._ask(self, "a format")
+        return format(self.data, spec)
 
 
 def _number(x: object) -> Any:
@@ -137,4 +140,4 @@ def live_nodes() -> int:
     return Scalar._live_nodes()
 
 
-from pygradc import copying  # noqa: E402 - which needs Value
+from pygradc import copying, tracing  # noqa: E402 - which need Value

@@ -37,16 +37,19 @@ typedef struct scalar {
 /* The one default graph and what the type needs of Python; filled in by install and adopt. */
 typedef struct scalar_state {
     pg_graph *graph;
-    PyTypeObject *base;    /* Scalar */
-    PyTypeObject *value;   /* the class that operators return */
-    PyObject *number;      /* (object) -> float, int, or NotImplemented */
-    PyObject *fail;        /* (status, op, derivative, a, b): raises */
-    PyObject *frozen;      /* (value, what): raises TraceError */
-    PyObject *condition;   /* (left, comparison, right): a comparison during a trace */
-    unsigned long tracing; /* the thread in which a trace is under way, or 0 */
-    size_t adorned;        /* objects that the GC tracks because something hangs on them */
-    size_t blocks;         /* of no_grad(), and traces, that any thread is in */
-    int strict;            /* a custom op's rule is being traced */
+    PyTypeObject *base;     /* Scalar */
+    PyTypeObject *value;    /* the class that operators return */
+    PyObject *number;       /* (object) -> float, int, or NotImplemented */
+    PyObject *fail;         /* (status, op, derivative, a, b): raises */
+    PyObject *frozen;       /* (value, what): raises TraceError */
+    PyObject *condition;    /* (left, comparison, right): a comparison during a trace */
+    PyObject *again;        /* (): raises TraceError, for Value(value) during a trace */
+    PyTypeObject *compared; /* the class of what condition gives */
+    unsigned long tracing;  /* the thread in which a trace is under way, or 0 */
+    size_t leftovers; /* at most so many nodes outlive the trace whose inputs they were made of */
+    size_t adorned;   /* objects that the GC tracks because something hangs on them */
+    size_t blocks;    /* of no_grad(), and traces, that any thread is in */
+    int strict;       /* a custom op's rule is being traced */
 } scalar_state;
 
 extern scalar_state scalar_global;
@@ -93,7 +96,11 @@ int scalar_add_methods(PyTypeObject *type, PyMethodDef *methods);
 PyObject *scalar_raise(pg_status status);
 /* A Value, or a number. 1; 0 if it is neither; -1 with an exception set. *is_int may be NULL. */
 int scalar_operand(PyObject *object, pg_operand *operand_ret, int *is_int);
-/* As above; `what` and TypeError for what is neither. 0 or -1. */
+/* Is it a comparison of a trace? In arithmetic that is a number, which it keeps as a Value. */
+static inline int scalar_is_condition(PyObject *object) {
+    return Py_TYPE(object) == scalar_global.compared;
+}
+/* As scalar_operand; `what` and TypeError for what is neither. 0 or -1. */
 int scalar_require_operand(PyObject *object, pg_operand *operand_ret, const char *what);
 int scalar_require_number(PyObject *object, double *number_ret, const char *what);
 /* Let the exception that a Python function of ours raised look as if raised by its caller. */
@@ -114,11 +121,22 @@ void scalar_note_untagged(void *tag);
 
 /* scalar_trace.c */
 
-/* During a trace: would this number, that depends on an input, be frozen into the program? 0; or -1
- * with TraceError set, which says `what` was asked for. */
+/* Has this Value no number that may be asked for? 0; or -1 with TraceError set, which says `what`
+ * was asked for. */
 int scalar_check_traced(PyObject *self, const char *what);
-/* Is this an operand whose data depend on a trace's input? 1, 0, or -1 with an exception set. */
+/* TraceError of what was asked of a Value; -1. */
+int scalar_refuse(PyObject *self, const char *what);
+/* Is this a Value without a number? For the thread of the trace whatever depends on an input or a
+ * parameter is, for others what depends on an input, and when it is over what was made of its
+ * inputs. 1, 0, or -1 with an exception set. */
 int scalar_is_traced(PyObject *object);
+/* May its data be set? In the thread of a trace only those of a constant that nothing was made of
+ * yet: the program would not set them again. 0, or -1 with TraceError set. */
+int scalar_check_write(PyObject *self, const char *what);
+/* May these be used, or are there some among them that outlived their trace? 0; -1 with TraceError
+ * set. The first looks at the operands of a node, the second at operands themselves. */
+int scalar_check_operands_of(pg_node_id id);
+int scalar_check_operands(const pg_operand *operands, size_t count);
 /* A tuple of the nodes' Values, or NULL. */
 PyObject *scalar_values_of(const pg_node_id *ids, size_t count);
 extern PyMethodDef scalar_trace_methods[];
@@ -135,9 +153,18 @@ static inline int scalar_tracing(void) {
            scalar_global.tracing == PyThread_get_thread_ident();
 }
 
+/* Is a trace under way in any thread, or does something outlive one? */
+static inline int scalar_watching(void) {
+    return PG_UNLIKELY((scalar_global.tracing | scalar_global.leftovers) != 0);
+}
+
 /* A trace's values have no number in any thread: the function may use several. */
 static inline int scalar_may_read(PyObject *self, const char *what) {
-    return PG_UNLIKELY(scalar_global.tracing != 0) ? scalar_check_traced(self, what) : 0;
+    return scalar_watching() ? scalar_check_traced(self, what) : 0;
+}
+
+static inline int scalar_may_write(PyObject *self, const char *what) {
+    return scalar_watching() ? scalar_check_write(self, what) : 0;
 }
 
 /* A leaf was made. If another thread is tracing a function, it is none of that function's: were it
@@ -154,7 +181,7 @@ int scalar_no_grad_here(void);
 /* Begin a block with or without a graph, and end it. 0, or -1 with MemoryError set. */
 int scalar_enter_block(const void *what, int with_graph);
 void scalar_leave_block(const void *what);
-/* As scalar_adopt_node, and in no_grad() without a graph. */
+/* As scalar_adopt_node, and in no_grad() without a graph; NULL if an operand outlived its trace. */
 PyObject *scalar_ungraphed(pg_node_id id);
 extern PyMethodDef scalar_no_grad_methods[];
 
@@ -165,7 +192,8 @@ static inline int scalar_without_graph(void) {
 /* The object for the node that an op has just made, or the exception that its status means. */
 static inline PyObject *scalar_result(pg_status status, pg_node_id id) {
     if (PG_UNLIKELY(status != PG_OK)) return scalar_raise(status);
-    if (PG_UNLIKELY(scalar_global.blocks != 0)) return scalar_ungraphed(id);
+    if (PG_UNLIKELY((scalar_global.blocks | scalar_global.leftovers) != 0))
+        return scalar_ungraphed(id);
     return scalar_adopt_node(id);
 }
 
@@ -181,6 +209,11 @@ int scalar_is_rule(PyObject *object);
 int scalar_custom_slopes(void *tag, pg_node_id id);
 extern PyMethodDef scalar_custom_methods[];
 
+/* scalar_bind.c */
+
+/* The type under pygradc.compiled.Compiled, made anew; or NULL. */
+PyObject *scalar_bindable(void);
+
 /* scalar_arrays.c */
 extern PyMethodDef scalar_array_methods[];
 
@@ -191,6 +224,9 @@ int scalar_init_names(void);
 /* scalar_attrs.c, scalar_calls.c */
 extern PyGetSetDef scalar_getset[];
 extern PyMethodDef scalar_call_methods[];
+/* May `what`, which reads numbers or writes data, be done to each of a sequence of Values? 0, or -1
+ * with an exception set. */
+int scalar_check_all(PyObject *values, const char *what, int writes);
 /* The ids of a sequence of Values; PyMem_Free them. NULL with an exception set. */
 pg_node_id *scalar_gather_ids(PyObject *values, size_t *count_ret);
 /* A contiguous buffer of count float64, to be released; NULL with an exception set. */

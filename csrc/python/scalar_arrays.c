@@ -20,6 +20,7 @@ typedef struct reading {
     double *numbers;   /* of count; or: */
     pg_node_id *ids;   /* of count */
     const char *named; /* the caller, for messages */
+    const char *asked; /* likewise, where a Value has no number */
 } reading;
 
 static int is_sequence(PyObject *object) { return PyList_Check(object) || PyTuple_Check(object); }
@@ -121,8 +122,8 @@ static int read_item(reading *r, PyObject *item) {
         int found = scalar_operand(item, &operand, NULL);
         if (found != 1) return found == 0 ? refuse(r, item) : -1;
     }
-    if (is_value && r->what == wanted_data && scalar_may_read(item, ".data") < 0) return -1;
-    if (is_value && r->what == wanted_ids && scalar_may_read(item, "assigning .data") < 0)
+    if (is_value && (r->what == wanted_ids ? scalar_may_write(item, "assigning .data")
+                                           : scalar_may_read(item, r->asked)) < 0)
         return -1;
     if (r->what == wanted_ids) r->ids[r->done++] = operand.id;
     else if (r->what == wanted_grad)
@@ -182,6 +183,7 @@ static int read_items(reading *r, PyObject *object, int axis) {
 /* (bytes of the float64s, their shape) */
 static PyObject *fetch(PyObject *values, wanted what, const char *named) {
     reading r = {.what = what, .named = named};
+    r.asked = what == wanted_grad ? "grads()" : "data()";
     if (find_shape(&r, values) < 0 || count_items(&r) < 0) return NULL;
     PyObject *bytes = PyByteArray_FromStringAndSize(NULL, (Py_ssize_t)(r.count * sizeof(double)));
     if (bytes == NULL) return NULL;

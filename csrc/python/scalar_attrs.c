@@ -46,7 +46,7 @@ static double *number_at(PyObject *self, const number_field *field) {
 }
 
 static PyObject *get_number(PyObject *self, void *field) {
-    if (field == &data_field && scalar_may_read(self, ".data") < 0) return NULL;
+    if (scalar_may_read(self, field == &data_field ? ".data" : ".grad") < 0) return NULL;
     return PyFloat_FromDouble(*number_at(self, field));
 }
 
@@ -58,7 +58,9 @@ static int set_number(PyObject *self, PyObject *value, void *field) {
         return -1;
     }
     if (scalar_require_number(value, &number, name) < 0) return -1;
-    if (field == &data_field && scalar_may_read(self, "assigning .data") < 0) return -1;
+    if ((field == &data_field ? scalar_may_write(self, "assigning .data")
+                              : scalar_may_read(self, "assigning .grad")) < 0)
+        return -1;
     *number_at(self, field) = number;
     return 0;
 }
@@ -200,6 +202,8 @@ static int set_backward(PyObject *self, PyObject *value, void *unused) {
                      Py_TYPE(value)->tp_name);
         return -1;
     }
+    if (scalar_tracing() && (scalar_node((scalar *)self)->flags & PG_FLAG_OLD))
+        return scalar_refuse(self, "assigning ._backward");
     if (scalar_node((scalar *)self)->op == PG_OP_LEAF && scalar_without_graph()) return 0;
     if (hang((scalar *)self, names.backward, value) < 0) return -1;
     pg_node *node = scalar_node((scalar *)self);

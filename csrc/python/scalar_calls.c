@@ -29,6 +29,7 @@ static PyObject *call_backward(PyObject *self, PyObject *none) {
 /* _clear_grads(root); root is a Value. */
 static PyObject *call_clear_grads(PyObject *type, PyObject *root) {
     (void)type;
+    if (scalar_may_read(root, "clear_grads()") < 0) return NULL;
     pg_status status;
     do status = pg_clear_grads(scalar_global.graph, ((scalar *)root)->id);
     while (try_again(status));
@@ -37,6 +38,7 @@ static PyObject *call_clear_grads(PyObject *type, PyObject *root) {
 
 static PyObject *call_push(PyObject *self, PyObject *none) {
     (void)none;
+    if (scalar_may_read(self, "_backward()") < 0) return NULL;
     pg_status status = pg_push(scalar_global.graph, ((scalar *)self)->id);
     return status == PG_OK ? Py_NewRef(Py_None) : scalar_raise(status);
 }
@@ -82,7 +84,8 @@ static PyObject *sum_of(PyObject *values, PyObject *start) {
     PyObject *result = NULL;
     pg_node_id id;
     if (scalar_require_operand(start, &operands[count], "sum: start") == 0 &&
-        gather(values, operands, "sum: a value") == 0) {
+        gather(values, operands, "sum: a value") == 0 &&
+        scalar_check_operands(operands, count + 1) == 0) {
         pg_status status = pg_graph_sum(scalar_global.graph, &id, operands[count], operands, count);
         result = status == PG_OK ? sum_result(id) : scalar_raise(status);
     }
@@ -253,6 +256,8 @@ static PyObject *layer_of(PyObject *neurons, PyObject *inputs) {
             held = hold_weights(neurons);
             failed = held == NULL || layer_gather(&layer, held) < 0;
         }
+        const size_t operands = layer.rows * layer.columns + layer.rows + layer.columns;
+        failed = failed || scalar_check_operands(layer.weights, operands) < 0;
         int native = failed ? -1 : layer_is_native(&layer);
         if (native == 0) result = Py_NewRef(Py_NotImplemented);
         if (native == 1) {
@@ -289,6 +294,19 @@ static PyObject *call_all_exactly(PyObject *type, PyObject *const *args, Py_ssiz
 
 /* ---- Optimisers ------------------------------------------------------------------------------ */
 
+int scalar_check_all(PyObject *values, const char *what, int writes) {
+    if (!scalar_watching()) return 0;
+    PyObject *fast = PySequence_Fast(values, "parameters must be a sequence of Values");
+    int failed = fast == NULL;
+    for (Py_ssize_t i = 0; !failed && i < PySequence_Fast_GET_SIZE(fast); i++) {
+        PyObject *value = PySequence_Fast_GET_ITEM(fast, i);
+        if (!scalar_check(value)) continue;
+        failed = (writes ? scalar_check_write(value, what) : scalar_check_traced(value, what)) < 0;
+    }
+    Py_XDECREF(fast);
+    return failed ? -1 : 0;
+}
+
 pg_node_id *scalar_gather_ids(PyObject *values, size_t *count_ret) {
     PyObject *fast = PySequence_Fast(values, "parameters must be a sequence of Values");
     if (fast == NULL) return NULL;
@@ -324,6 +342,7 @@ double *scalar_doubles_of(PyObject *array, Py_buffer *view, size_t count, int wr
 
 static PyObject *call_zero_grad(PyObject *type, PyObject *values) {
     (void)type;
+    if (scalar_check_all(values, "zero_grad()", 0) < 0) return NULL;
     size_t count;
     pg_node_id *ids = scalar_gather_ids(values, &count);
     if (ids == NULL) return NULL;
@@ -338,7 +357,8 @@ static PyObject *call_sgd(PyObject *type, PyObject *args) {
     PyObject *values, *state;
     pg_sgd_settings settings;
     if (!PyArg_ParseTuple(args, "OOddd", &values, &state, &settings.lr, &settings.momentum,
-                          &settings.weight_decay))
+                          &settings.weight_decay) ||
+        scalar_check_all(values, "optimizer.step()", 1) < 0)
         return NULL;
     size_t count;
     pg_node_id *ids = scalar_gather_ids(values, &count);
@@ -363,7 +383,8 @@ static PyObject *call_adam(PyObject *type, PyObject *args) {
     double step;
     if (!PyArg_ParseTuple(args, "OOOdddddpd", &values, &means, &squares, &settings.lr,
                           &settings.beta1, &settings.beta2, &settings.eps, &settings.weight_decay,
-                          &settings.decoupled, &step))
+                          &settings.decoupled, &step) ||
+        scalar_check_all(values, "optimizer.step()", 1) < 0)
         return NULL;
     size_t count;
     pg_node_id *ids = scalar_gather_ids(values, &count);

@@ -80,6 +80,10 @@ static int is_computed_anew(pg_node_id id) {
 }
 
 PyObject *scalar_ungraphed(pg_node_id id) {
+    if (scalar_global.leftovers != 0 && scalar_check_operands_of(id) < 0) {
+        scalar_release_node(id);
+        return NULL;
+    }
     if (!scalar_no_grad_here()) return scalar_adopt_node(id);
     const int anew = is_computed_anew(id);
     if (anew < 0) {

@@ -47,7 +47,7 @@ static int require_value(PyObject *object) {
 /* _place(value) -> (number of the living part that its node is in, or 0; its place there) */
 static PyObject *place_of(PyObject *module, PyObject *value) {
     (void)module;
-    if (require_value(value) < 0) return NULL;
+    if (require_value(value) < 0 || scalar_may_read(value, "a copy") < 0) return NULL;
     const pg_place place = pg_place_of(&packer, ((scalar *)value)->id);
     return Py_BuildValue("II", (unsigned)place.part, (unsigned)place.index);
 }
@@ -55,7 +55,7 @@ static PyObject *place_of(PyObject *module, PyObject *value) {
 /* _collect(value) -> part */
 static PyObject *collect(PyObject *module, PyObject *value) {
     (void)module;
-    if (require_value(value) < 0) return NULL;
+    if (require_value(value) < 0 || scalar_may_read(value, "a copy") < 0) return NULL;
     pg_part part;
     pg_status status = pg_part_collect(scalar_global.graph, &packer, &part, ((scalar *)value)->id);
     return status == PG_OK ? capsule_of(part) : scalar_raise(status);

@@ -190,7 +190,8 @@ static int read_number(walk *w, PyObject *object) {
     *id = 0;
     if (PyFloat_Check(object)) *to = PyFloat_AS_DOUBLE(object);
     else if (scalar_check(object)) {
-        if (PG_UNLIKELY(scalar_global.tracing != 0)) return 0; /* a traced one has no number */
+        const int is_over = scalar_node((scalar *)object)->flags & PG_FLAG_OVER;
+        if (PG_UNLIKELY(scalar_global.tracing != 0 || is_over)) return 0; /* has no number */
         *to = scalar_node((scalar *)object)->data;
         *id = ((scalar *)object)->id;
         w->values = 1;

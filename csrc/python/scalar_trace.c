@@ -8,26 +8,92 @@
 
 /* ---- Tracing --------------------------------------------------------------------------------- */
 
-int scalar_is_traced(PyObject *object) {
-    if (!scalar_check(object)) return 0;
-    int depends = pg_trace_depends(scalar_global.graph, ((scalar *)object)->id);
-    if (depends < 0) PyErr_NoMemory();
-    return depends;
+static int is_over(pg_node_id id) {
+    return (scalar_global.graph->nodes[id].flags & PG_FLAG_OVER) != 0;
 }
 
-int scalar_check_traced(PyObject *self, const char *what) {
-    int traced = scalar_is_traced(self);
-    if (traced <= 0) return traced;
+/* What outlived its trace dies unnoticed. After as many questions as there are nodes, count anew.
+ */
+static void count_leftovers(void) {
+    static size_t questions = 0;
+    if (scalar_global.leftovers == 0 || ++questions < scalar_global.graph->used) return;
+    questions = 0;
+    scalar_global.leftovers = pg_trace_left(scalar_global.graph);
+}
+
+int scalar_is_traced(PyObject *object) {
+    if (!scalar_check(object)) return 0;
+    const pg_node_id id = ((scalar *)object)->id;
+    count_leftovers();
+    if (is_over(id)) return 1;
+    if (scalar_global.tracing == 0) return 0;
+    int varies = scalar_tracing() ? pg_trace_varies(scalar_global.graph, id)
+                                  : pg_trace_depends(scalar_global.graph, id);
+    if (varies < 0) PyErr_NoMemory();
+    return varies;
+}
+
+int scalar_refuse(PyObject *self, const char *what) {
     PyObject *result = PyObject_CallFunction(scalar_global.frozen, "Os", self, what);
     Py_XDECREF(result);
     scalar_hide_frames();
     return -1;
 }
 
+int scalar_check_traced(PyObject *self, const char *what) {
+    int traced = scalar_is_traced(self);
+    return traced > 0 ? scalar_refuse(self, what) : traced;
+}
+
+int scalar_check_write(PyObject *self, const char *what) {
+    int traced = scalar_is_traced(self);
+    if (traced == 0 && scalar_tracing())
+        traced =
+            scalar_node((scalar *)self)->op != PG_OP_LEAF || scalar_used_by_nodes((scalar *)self);
+    return traced > 0 ? scalar_refuse(self, what) : traced;
+}
+
+/* An operand that outlived its trace. */
+static int refuse_operand(pg_node_id id) {
+    PyObject *value = scalar_of_node(id);
+    if (value == NULL) return -1;
+    scalar_refuse(value, "use");
+    Py_DECREF(value);
+    return -1;
+}
+
+/* Operators put at most two nodes between their result and an operand. */
+static pg_node_id operand_that_is_over(pg_node_id id, int depth) {
+    size_t count;
+    const pg_node_id *held = pg_holds(&scalar_global.graph->nodes[id], &count);
+    pg_node_id found = 0;
+    for (size_t i = 0; i < count && found == 0; i++) {
+        if (is_over(held[i])) found = held[i];
+        else if (depth > 0) found = operand_that_is_over(held[i], depth - 1);
+    }
+    return found;
+}
+
+int scalar_check_operands_of(pg_node_id id) {
+    const int is_wide = scalar_global.graph->nodes[id].op == PG_OP_WIDE;
+    count_leftovers();
+    const pg_node_id found = operand_that_is_over(id, is_wide ? 0 : 2);
+    return found != 0 ? refuse_operand(found) : 0;
+}
+
+int scalar_check_operands(const pg_operand *operands, size_t count) {
+    if (PG_LIKELY(scalar_global.leftovers == 0)) return 0;
+    for (size_t i = 0; i < count; i++)
+        if (operands[i].id != 0 && is_over(operands[i].id)) return refuse_operand(operands[i].id);
+    return 0;
+}
+
 static void end_trace(void) {
     scalar_global.tracing = 0;
     scalar_global.strict = 0;
-    pg_trace_end(scalar_global.graph);
+    const size_t left = pg_trace_end(scalar_global.graph);
+    if (left > scalar_global.leftovers) scalar_global.leftovers = left;
+    scalar_settle();
 }
 
 /* _trace(function) -> what it returns: call it as a trace; pygradc/tracing.py sees to it that there
@@ -74,8 +140,29 @@ static PyObject *trace_input(PyObject *module, PyObject *none) {
 /* _is_traced(object) -> bool */
 static PyObject *is_traced(PyObject *module, PyObject *object) {
     (void)module;
-    int traced = scalar_global.tracing != 0 ? scalar_is_traced(object) : 0;
+    int traced = scalar_watching() ? scalar_is_traced(object) : 0;
     return traced < 0 ? NULL : PyBool_FromLong(traced);
+}
+
+/* _role(value) -> what a Value without a number is: "input", "parameter", "" (made of these), or
+ * "leftover" of a trace that is over. */
+static PyObject *role_of(PyObject *module, PyObject *value) {
+    (void)module;
+    if (!scalar_check(value)) return PyErr_Format(PyExc_TypeError, "_role takes a Value");
+    const uint8_t flags = scalar_node((scalar *)value)->flags;
+    return PyUnicode_FromString((flags & PG_FLAG_OVER)    ? "leftover"
+                                : (flags & PG_FLAG_INPUT) ? "input"
+                                : (flags & PG_FLAG_OLD)   ? "parameter"
+                                                          : "");
+}
+
+/* _ask(value, what): TraceError if it has no number. */
+static PyObject *ask(PyObject *module, PyObject *const *args, Py_ssize_t count) {
+    (void)module;
+    const char *what = count == 2 ? PyUnicode_AsUTF8(args[1]) : NULL;
+    if (what == NULL || !scalar_check(args[0]))
+        return PyErr_Format(PyExc_TypeError, "_ask takes a Value and a str");
+    return scalar_may_read(args[0], what) < 0 ? NULL : Py_NewRef(Py_None);
 }
 
 /* _trace_select(comparison, left, right, a, b) -> Value; all four are Values */
@@ -115,17 +202,35 @@ static PyObject *trace_detach(PyObject *module, PyObject *a) {
         return PyErr_Format(PyExc_TypeError, "detach: not a Value");
     if (scalar_make_room(1) < 0) return NULL;
     pg_node_id id = 0;
-    pg_status status = pg_trace_detach(scalar_global.graph, &id, ((scalar *)a)->id);
+    const pg_operand operand = {((scalar *)a)->id, 0.0};
+    if (scalar_check_operands(&operand, 1) < 0) return NULL;
+    pg_status status = pg_trace_detach(scalar_global.graph, &id, operand.id);
     return node_or_error(status, id);
 }
 
-/* _adopt_trace(frozen, condition): what tracing.py does when a traced number is asked for. */
+/* _detach(a) -> Value, outside of traces */
+static PyObject *detach(PyObject *module, PyObject *a) {
+    (void)module;
+    if (!PyObject_TypeCheck(a, scalar_global.base))
+        return PyErr_Format(PyExc_TypeError, "detach: not a Value");
+    if (scalar_make_room(1) < 0) return NULL;
+    pg_node_id id = 0;
+    pg_status status = pg_graph_detach(scalar_global.graph, &id, ((scalar *)a)->id);
+    if (status == PG_OK) scalar_note_leaf(id);
+    return node_or_error(status, id);
+}
+
+/* _adopt_trace(frozen, condition, its class, again): what tracing.py does when a traced number is
+ * asked for. */
 static PyObject *adopt_trace(PyObject *module, PyObject *args) {
     (void)module;
-    PyObject *frozen, *condition;
-    if (!PyArg_ParseTuple(args, "OO", &frozen, &condition)) return NULL;
+    PyObject *frozen, *condition, *compared, *again;
+    if (!PyArg_ParseTuple(args, "OOO!O", &frozen, &condition, &PyType_Type, &compared, &again))
+        return NULL;
     scalar_global.frozen = Py_NewRef(frozen);
     scalar_global.condition = Py_NewRef(condition);
+    scalar_global.compared = (PyTypeObject *)Py_NewRef(compared);
+    scalar_global.again = Py_NewRef(again);
     Py_RETURN_NONE;
 }
 
@@ -153,6 +258,13 @@ static PyObject *program_and_params(pg_program *program) {
     return result;
 }
 
+/* Whatever else was made of such nodes was refused when it was made. */
+static int check_outputs(const pg_node_id *ids, size_t count) {
+    for (size_t i = 0; i < count; i++)
+        if (is_over(ids[i])) return refuse_operand(ids[i]);
+    return 0;
+}
+
 /* _record(inputs, outputs, passes, fast) -> (address, parameters); sequences of Values. The caller
  * frees the program. */
 static PyObject *record(PyObject *module, PyObject *args) {
@@ -165,7 +277,7 @@ static PyObject *record(PyObject *module, PyObject *args) {
     pg_node_id *input_ids = scalar_gather_ids(inputs, &input_count);
     pg_node_id *output_ids = input_ids ? scalar_gather_ids(outputs, &output_count) : NULL;
     PyObject *result = NULL;
-    if (output_ids != NULL) {
+    if (output_ids != NULL && check_outputs(output_ids, output_count) == 0) {
         pg_program *program = NULL;
         pg_status status = pg_record(scalar_global.graph, &program, input_ids, input_count,
                                      output_ids, output_count, passes, fast);
@@ -182,7 +294,9 @@ enum { read_data, write_data, write_grad };
 
 /* Copy between the Values of a sequence and an array of as many float64. */
 static PyObject *copy_numbers(PyObject *const *args, Py_ssize_t arg_count, int what) {
+    static const char *const asked[] = {"a replay", "assigning .data", "assigning .grad"};
     if (arg_count != 2) return PyErr_Format(PyExc_TypeError, "two arguments: Values and an array");
+    if (scalar_check_all(args[0], asked[what], what == write_data) < 0) return NULL;
     size_t count;
     pg_node_id *ids = scalar_gather_ids(args[0], &count);
     if (ids == NULL) return NULL;
@@ -304,9 +418,12 @@ PyMethodDef scalar_trace_methods[] = {
     {"_forget_threads", forget_threads, METH_NOARGS, NULL},
     {"_trace_input", trace_input, METH_NOARGS, NULL},
     {"_is_traced", is_traced, METH_O, NULL},
+    {"_role", role_of, METH_O, NULL},
+    {"_ask", PG_FAST(ask), METH_FASTCALL, NULL},
     {"_trace_select", trace_select, METH_VARARGS, NULL},
     {"_where", choose, METH_VARARGS, NULL},
     {"_trace_detach", trace_detach, METH_O, NULL},
+    {"_detach", detach, METH_O, NULL},
     {"_adopt_trace", adopt_trace, METH_VARARGS, NULL},
     {"_record", record, METH_VARARGS, NULL},
     {"_read", PG_FAST(read_numbers), METH_FASTCALL, NULL},

@@ -333,6 +333,16 @@ static int as_number(PyObject *object, double *number_ret, int *is_int) {
     return foreign_number(object, number_ret, is_int);
 }
 
+/* A comparison's number is a node that the comparison holds from now on. */
+static int condition_operand(PyObject *object, pg_operand *operand_ret) {
+    PyObject *number = PyObject_CallMethod(object, "_number", NULL);
+    if (number == NULL) scalar_hide_frames();
+    if (number == NULL) return -1;
+    *operand_ret = (pg_operand){((scalar *)number)->id, 0.0};
+    Py_DECREF(number);
+    return 1;
+}
+
 int scalar_operand(PyObject *object, pg_operand *operand_ret, int *is_int) {
     int ignored;
     if (Py_TYPE(object) == scalar_global.value ||
@@ -342,7 +352,10 @@ int scalar_operand(PyObject *object, pg_operand *operand_ret, int *is_int) {
         return 1;
     }
     operand_ret->id = 0;
-    return as_number(object, &operand_ret->number, is_int ? is_int : &ignored);
+    int found = as_number(object, &operand_ret->number, is_int ? is_int : &ignored);
+    if (PG_UNLIKELY(found == 0) && scalar_is_condition(object))
+        return condition_operand(object, operand_ret);
+    return found;
 }
 
 int scalar_require_operand(PyObject *object, pg_operand *operand_ret, const char *what) {
@@ -353,8 +366,16 @@ int scalar_require_operand(PyObject *object, pg_operand *operand_ret, const char
     return found == 1 ? 0 : -1;
 }
 
+static int refuse_condition(PyObject *object) {
+    PyObject *none = PyObject_CallMethod(object, "_refuse_number", NULL);
+    Py_XDECREF(none);
+    scalar_hide_frames();
+    return -1;
+}
+
 int scalar_require_number(PyObject *object, double *number_ret, const char *what) {
     int ignored;
+    if (scalar_is_condition(object)) return refuse_condition(object);
     int found = scalar_check(object) ? 0 : as_number(object, number_ret, &ignored);
     if (found == 0)
         PyErr_Format(PyExc_TypeError, "%s must be a real number, not %.100s", what,
@@ -388,6 +409,8 @@ static PyObject *slot_div(PyObject *a, PyObject *b) { return apply(pg_expr_div, 
 
 static PyObject *slot_pow(PyObject *a, PyObject *b, PyObject *modulus) {
     if (modulus != Py_None) Py_RETURN_NOTIMPLEMENTED;
+    if (PG_UNLIKELY(scalar_global.tracing != 0) && scalar_is_condition(b))
+        Py_RETURN_NOTIMPLEMENTED; /* which chooses between ** 1 and ** 0 */
     int is_int = 0;
     PyObject *result = apply(pg_expr_pow, a, b, &is_int);
     if (result != NULL && is_int && result != Py_NotImplemented)
@@ -413,38 +436,140 @@ static PyObject *slot_pos(PyObject *self) { return Py_NewRef(self); }
 
 static PyObject *slot_abs(PyObject *self) { return unary(self, PG_OP_ABS); }
 
-static PyObject *slot_float(PyObject *self) {
-    if (scalar_may_read(self, "float()") < 0) return NULL;
-    return PyFloat_FromDouble(scalar_node((scalar *)self)->data);
+/* A Value is no plain number: what math or numpy would compute with that would lose the gradient.
+ * Always NULL. */
+static PyObject *no_number(PyObject *self, const char *what) {
+    if (scalar_may_read(self, what) < 0) return NULL;
+    return PyErr_Format(PyExc_TypeError,
+                        "%s of a Value would lose its gradient: write v.data for its number, or "
+                        "compute with the Value itself, as in v.exp() for math.exp(v)",
+                        what);
+}
+
+static PyObject *slot_float(PyObject *self) { return no_number(self, "float()"); }
+
+static PyObject *slot_int(PyObject *self) { return no_number(self, "int()"); }
+
+/* With it `[1.0][v]` and `range(v)` come here, and not to messages that know no Values. */
+static PyObject *slot_index(PyObject *self) {
+    if (scalar_may_read(self, "an integer") < 0) return NULL;
+    PyErr_SetString(PyExc_TypeError, "a Value is no integer and no index; int(v.data) is one");
+    return NULL;
+}
+
+static PyObject *method_round(PyObject *self, PyObject *digits) {
+    (void)digits;
+    return no_number(self, "round()");
+}
+
+static PyObject *method_trunc(PyObject *self, PyObject *none) {
+    (void)none;
+    return no_number(self, "math.trunc()");
+}
+
+static PyObject *method_floor(PyObject *self, PyObject *none) {
+    (void)none;
+    return no_number(self, "math.floor()");
+}
+
+static PyObject *method_ceil(PyObject *self, PyObject *none) {
+    (void)none;
+    return no_number(self, "math.ceil()");
+}
+
+static PyObject *method_complex(PyObject *self, PyObject *none) {
+    (void)none;
+    return no_number(self, "complex()");
+}
+
+static PyMethodDef conversions[] = {
+    {"__round__", method_round, METH_VARARGS, NULL},
+    {"__trunc__", method_trunc, METH_NOARGS, NULL},
+    {"__floor__", method_floor, METH_NOARGS, NULL},
+    {"__ceil__", method_ceil, METH_NOARGS, NULL},
+    {"__complex__", method_complex, METH_NOARGS, NULL},
+    {NULL, NULL, 0, NULL},
+};
+
+static int add_conversions(PyTypeObject *type) {
+    for (PyMethodDef *method = conversions; method->ml_name != NULL; method++) {
+        PyObject *descriptor = PyDescr_NewMethod(type, method);
+        int failed = descriptor == NULL ||
+                     PyObject_SetAttrString((PyObject *)type, method->ml_name, descriptor) < 0;
+        Py_XDECREF(descriptor);
+        if (failed) return -1;
+    }
+    return 0;
 }
 
 /* Every Value is true, as objects are; during a trace the question would freeze the answer. */
 static int slot_bool(PyObject *self) { return scalar_may_read(self, "bool()") < 0 ? -1 : 1; }
 
-/* A comparison during a trace: not a bool, but an object that is one where no input decides. */
+/* A comparison during a trace: not a bool, but an object that is one where constants decide. */
 static PyObject *traced_comparison(PyObject *left, PyObject *right, int op) {
     return PyObject_CallFunction(scalar_global.condition, "OiO", left, op, right);
 }
 
-/* Equal are only the same ones. A rule that is traced must not ask, since floats would answer
- * otherwise. */
-static PyObject *equality(PyObject *left) {
-    if (PG_UNLIKELY(scalar_global.strict) && scalar_tracing() &&
-        scalar_check_traced(left, "==") < 0)
+/* Of two Values only the same one is equal, as graphs need it. In a trace only that can be said:
+ * for another one it would have to be known whether their data are meant. A rule that is traced
+ * must not ask even that, since floats would answer otherwise. */
+static PyObject *equality_of_values(PyObject *left, PyObject *right, int op) {
+    if (PG_LIKELY(!scalar_tracing())) Py_RETURN_NOTIMPLEMENTED;
+    if (left != right || scalar_global.strict) {
+        scalar_refuse(left, op == Py_EQ ? "==" : "!=");
         return NULL;
-    Py_RETURN_NOTIMPLEMENTED;
+    }
+    return PyBool_FromLong(op == Py_EQ);
+}
+
+/* The one float that is equal to a number; nan, which nothing is equal to, if there is none. As
+ * scalar_operand 1, 0, or -1. */
+static int equal_float(PyObject *object, double *number_ret) {
+    static const double exact_integers = 9007199254740992.0; /* 2**53 */
+    int is_int;
+    int found = as_number(object, number_ret, &is_int);
+    if (found < 0 && PyErr_ExceptionMatches(PyExc_OverflowError)) {
+        PyErr_Clear();
+        *number_ret = Py_NAN;
+        return 1;
+    }
+    if (found != 1 || PyFloat_Check(object) || (is_int && fabs(*number_ret) < exact_integers))
+        return found;
+    PyObject *number = PyFloat_FromDouble(*number_ret);
+    int same = number != NULL ? PyObject_RichCompareBool(number, object, Py_EQ) : -1;
+    Py_XDECREF(number);
+    if (same == 0) *number_ret = Py_NAN;
+    return same < 0 ? -1 : 1;
+}
+
+/* Values and numbers are equal by their data. */
+static PyObject *equality_with_number(PyObject *left, PyObject *right, int op) {
+    double b;
+    int found = equal_float(right, &b);
+    if (found < 0) return NULL;
+    if (found == 0) Py_RETURN_NOTIMPLEMENTED;
+    if (PG_UNLIKELY(scalar_tracing())) {
+        PyObject *number = PyFloat_FromDouble(b);
+        PyObject *condition = number != NULL ? traced_comparison(left, number, op) : NULL;
+        Py_XDECREF(number);
+        return condition;
+    }
+    if (scalar_may_read(left, op == Py_EQ ? "==" : "!=") < 0) return NULL;
+    const double a = scalar_node((scalar *)left)->data;
+    return PyBool_FromLong((a == b) == (op == Py_EQ));
 }
 
 /* Values are ordered by their data. */
 static PyObject *scalar_richcompare(PyObject *left, PyObject *right, int op) {
-    if (op == Py_EQ || op == Py_NE) return equality(left);
+    if (op == Py_EQ || op == Py_NE)
+        return scalar_check(right) ? equality_of_values(left, right, op)
+                                   : equality_with_number(left, right, op);
     pg_operand operand;
     int found = scalar_operand(right, &operand, NULL);
     if (found < 0) return NULL;
     if (found == 0) Py_RETURN_NOTIMPLEMENTED;
     if (scalar_tracing()) return traced_comparison(left, right, op);
-    if (scalar_may_read(left, "a comparison in another thread") < 0 ||
-        scalar_may_read(right, "a comparison in another thread") < 0)
+    if (scalar_may_read(left, "a comparison") < 0 || scalar_may_read(right, "a comparison") < 0)
         return NULL;
     double a = scalar_node((scalar *)left)->data;
     double b = operand.id != 0 ? pg_node_data(scalar_global.graph, operand.id) : operand.number;
@@ -512,6 +637,8 @@ static PyType_Slot slots[] = {
     {Py_nb_positive, slot_pos},
     {Py_nb_absolute, slot_abs},
     {Py_nb_float, slot_float},
+    {Py_nb_int, slot_int},
+    {Py_nb_index, slot_index},
     {Py_nb_bool, slot_bool},
     {Py_tp_hash, NULL}, /* filled in: object's own, by identity */
     {0, NULL},
@@ -529,6 +656,8 @@ static int poll_signals(void) { return PyErr_CheckSignals(); }
 /* Has Ctrl-C been pressed? Looks without running its handler, and takes it back: who called the
  * core runs that when it has returned. */
 static int told_to_stop(void) { return PyOS_InterruptOccurred(); }
+
+static bool is_recording(void) { return scalar_tracing() != 0; }
 
 /* For each op its name, interned, and the method that the type was made with; NULL without one. */
 static struct {
@@ -577,13 +706,13 @@ static PyTypeObject *make_type(void) {
     for (PyType_Slot *slot = slots; slot->slot != 0; slot++)
         if (slot->slot == Py_tp_hash) slot->pfunc = (void *)PyBaseObject_Type.tp_hash;
     PyTypeObject *type = (PyTypeObject *)PyType_FromSpec(&spec);
-    if (type != NULL &&
-        (add_op_methods(type) < 0 || scalar_add_methods(type, scalar_trace_methods) < 0 ||
-         scalar_add_methods(type, scalar_replay_methods) < 0 ||
-         scalar_add_methods(type, scalar_no_grad_methods) < 0 ||
-         scalar_add_methods(type, scalar_custom_methods) < 0 ||
-         scalar_add_methods(type, scalar_array_methods) < 0 ||
-         scalar_add_methods(type, scalar_pack_methods) < 0))
+    if (type != NULL && (add_op_methods(type) < 0 || add_conversions(type) < 0 ||
+                         scalar_add_methods(type, scalar_trace_methods) < 0 ||
+                         scalar_add_methods(type, scalar_replay_methods) < 0 ||
+                         scalar_add_methods(type, scalar_no_grad_methods) < 0 ||
+                         scalar_add_methods(type, scalar_custom_methods) < 0 ||
+                         scalar_add_methods(type, scalar_array_methods) < 0 ||
+                         scalar_add_methods(type, scalar_pack_methods) < 0))
         Py_CLEAR(type);
     return type;
 }
@@ -604,10 +733,14 @@ static int install(const char *module_name) {
                                                     .slopes = scalar_custom_slopes,
                                                     .idle = scalar_note_idle,
                                                     .drop = scalar_note_dropped,
-                                                    .untag = scalar_note_untagged};
+                                                    .untag = scalar_note_untagged,
+                                                    .recording = is_recording};
     }
-    failed = scalar_global.base == NULL ||
-             PyObject_SetAttrString(module, "Scalar", (PyObject *)scalar_global.base) < 0;
+    PyObject *bindable = scalar_global.base != NULL ? scalar_bindable() : NULL;
+    failed = bindable == NULL ||
+             PyObject_SetAttrString(module, "Scalar", (PyObject *)scalar_global.base) < 0 ||
+             PyObject_SetAttrString(module, "Bindable", bindable) < 0;
+    Py_XDECREF(bindable);
     Py_DECREF(module);
     return failed ? -1 : 0;
 }

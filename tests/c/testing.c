@@ -528,6 +528,8 @@ static bool holds(int compare, double left, double right) {
     case PG_NOT_LESS: return !(left < right);
     case PG_NOT_LESS_EQUAL: return !(left <= right);
     case PG_NOT_GREATER: return !(left > right);
+    case PG_EQUAL: return left == right;
+    case PG_NOT_EQUAL: return !(left == right);
     default: return !(left >= right);
     }
 }

@@ -12,6 +12,7 @@ static double logistic(double a) {
 
 bool plain_compare(int compare, double left, double right) {
     const bool holds[] = {left<right, left <= right, left> right, left >= right};
+    if (compare >= PG_EQUAL) return (left == right) == (compare == PG_EQUAL);
     return compare < PG_NOT_LESS ? holds[compare] : !holds[compare - PG_NOT_LESS];
 }
 

@@ -40,7 +40,11 @@ Part = Union[Leaves, Other]
 
 def is_leaf(value: Any) -> bool:
     """Can it be trained? What was computed, or belongs to a recording, can't."""
-    return isinstance(value, Value) and not value._children and not Scalar._is_traced(value)
+    return (
+        isinstance(value, Value)
+        and not value._children
+        and Scalar._role(value) not in ("input", "leftover")
+    )
 
 
 def parts(

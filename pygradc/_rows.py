@@ -6,7 +6,9 @@ float64 in C order are used as they are, others are converted.
 
 from __future__ import annotations
 
+import itertools
 import math
+import sys
 from typing import Any, cast
 
 import numpy as np
@@ -112,6 +114,7 @@ def _floats(arg: Any, where: tuple[Any, ...]) -> Floats:
     if _is_ready(arg):
         return cast(Floats, arg)
     what = _place(where)
+    refuse_masked(what, arg)
     try:
         array = np.asarray(arg)
     except ValueError as error:
@@ -121,3 +124,43 @@ def _floats(arg: Any, where: tuple[Any, ...]) -> Floats:
     if array.dtype.kind not in "fiub":
         raise TypeError(f"{what}: expected real numbers, got an array of {array.dtype}")
     return np.require(array, np.float64, ["C", "A"]) if array.ndim else array.astype(np.float64)
+
+
+# ---- masked arrays ------------------------------------------------------------------------------
+
+
+def refuse_masked(what: str, arg: Any) -> None:
+    """A masked entry has no number, and numpy would give the one below the mask.
+
+    Raises:
+        ValueError: there are some in this array, or in lists of arrays; says how many.
+    """
+    ma = sys.modules.get("numpy.ma")
+    if ma is None:  # nobody has masked anything
+        return
+    count = _masked(arg, ma.MaskedArray)
+    if count:
+        raise ValueError(
+            f"{what}: {count} masked {'entry' if count == 1 else 'entries'}, of which there are no "
+            "numbers: leave them out, or set them, as a.filled(0.0) does"
+        )
+
+
+def _masked(arg: Any, masked: type) -> int:
+    """How many entries are masked."""
+    if isinstance(arg, masked):
+        return int(np.count_nonzero(np.ma.getmaskarray(arg))) + _masked(np.asarray(arg), masked)
+    if isinstance(arg, np.ndarray):
+        arg = arg.ravel().tolist() if arg.dtype == object else ()
+    items = arg if isinstance(arg, (list, tuple)) else ()
+    kinds = set(map(type, items))
+    while items and kinds <= _LISTS:  # of rows, at the speed of C
+        items = list(itertools.chain.from_iterable(items))
+        kinds = set(map(type, items))
+    if kinds <= _UNMASKED:
+        return 0
+    return sum(_masked(item, masked) for item in items if type(item) not in _UNMASKED)
+
+
+_LISTS = frozenset((list, tuple))
+_UNMASKED = frozenset((float, int, bool, np.float64, Value))

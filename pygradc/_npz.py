@@ -17,6 +17,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from pygradc._rows import refuse_masked
+
 Array = npt.NDArray[Any]
 
 _SUFFIX = ".npy"
@@ -53,6 +55,7 @@ def _member_name(name: Any) -> str:
 
 
 def _array(name: str, value: Any) -> Array:
+    refuse_masked(f"state: {name!r}", value)
     array = np.asarray(value)
     if not re.fullmatch(_KIND, array.dtype.str):
         raise TypeError(f"state: {name!r} must be real numbers or strings, not {array.dtype}")

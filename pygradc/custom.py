@@ -198,12 +198,156 @@ class Op:
         return f"<op {self.name!r}>"
 
 
-        self._given = derivatives if callable(derivatives) else tuple(derivatives)
-        self._derivatives = _as_one(self._given)
-        self._written = (forward, self._given)
-        self._kinds: dict[int, tuple[_Rule, _Rule]] = {}  # of floats, of Values
-        self._rules: dict[int, _Rule] = {}  # decided, by the number of operands
-        self._open: dict[int, _Rule] = {}  # as far as is known; to be examined again
+class _Method(Op):
+    """An op of an instance's own: made anew at each look-up.
+
+    What kind of op it is, was found out for the instance, and is kept beside it.
+    """
+
+    def __init__(self, op: Op, instance: Any) -> None:
+        forward: Callable[..., Any] = MethodType(op._forward, instance)
+        derivatives = op._derivatives
+        if op._passes_instance():
+            derivatives = functools.partial(derivatives, instance)
+        super().__init__(forward, derivatives, op.name)
+        self._op, self._instance = op, instance
+        self._known, self._reasons = op._at.of(instance, _nothing_known)
+        for count, symbolic in self._known.items():
+            self._rules[count] = self._both_kinds(count)[symbolic]
+
+    def __call__(self, *operands: Value | Number) -> Value:
+        try:
+            return super().__call__(*operands)
+        finally:
+            self._known.update((count, rule[-1]) for count, rule in self._rules.items())
+
+    def __get__(self, instance: Any, owner: Any = None) -> Op:
+        return self
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, _Method):
+            return False
+        return self._op is other._op and self._instance is other._instance
+
+    def __hash__(self) -> int:
+        return hash((id(self._op), id(self._instance)))
+
+    def __reduce__(self) -> Any:
+        name = name_in(self._instance, self._op)
+        if name is not None:
+            return getattr, (self._instance, name)
+        return _Method, (self._op, self._instance)
+
+
+def _nothing_known() -> tuple[dict[int, bool], dict[int, str]]:
+    return {}, {}
+
+
+def _positional(function: Callable[..., Any]) -> float:
+    """How many operands it takes."""
+    try:
+        parameters = inspect.signature(function).parameters.values()
+    except (TypeError, ValueError):
+        return math.inf
+    if any(p.kind is p.VAR_POSITIONAL for p in parameters):
+        return math.inf
+    return sum(p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD) for p in parameters)
+
+
+class _Refusal(NamedTuple):
+    """What a rule raised where it was run on symbols."""
+
+    error: Exception
+    in_forward: bool
+
+    @property
+    def may_be_an_error(self) -> bool:
+        """Not the question for a number: something that floats may fail at, too."""
+        return not self.in_forward and not isinstance(self.error, tracing.TraceError)
+
+
+class _Trial:
+    """What one kind of rule answers for these operands."""
+
+    def __init__(
+        self, rule: _Rule, operands: tuple[Value | Number, ...], with_derivatives: bool
+    ) -> None:
+        self.node: Value | None = None
+        self.slopes: tuple[float, ...] | None = None
+        self.error: Exception | None = None
+        try:
+            self.node = Scalar._apply(rule, operands)
+            if with_derivatives:
+                self.slopes = self._ask_derivatives(rule, operands, self.node)
+        except MemoryError:
+            raise
+        except Exception as error:
+            self.error = error
+
+    def _ask_derivatives(
+        self, rule: _Rule, operands: tuple[Value | Number, ...], node: Value
+    ) -> tuple[float, ...]:
+        of_values = rule[-1]
+        arguments = [*operands, node]
+        given = list(map(_as_value, arguments) if of_values else map(_float_of, arguments))
+        with no_grad() if of_values else nullcontext():
+            found = _as_tuple(rule[3](*given))
+        if len(found) != len(operands):
+            raise ValueError(f"{len(found)} derivatives for {len(operands)} operands")
+        return tuple(map(_float_of, found))
+
+    def difference(self, other: _Trial, operands: tuple[Value | Number, ...]) -> str | None:
+        """How this one, of floats, differs from the one of Values, in words; None if it doesn't."""
+        if self.node is None:
+            return None
+        if other.node is None:
+            return _reason(other.error)
+        pairs = [("its result", self.node.data, other.node.data)]
+        if self.slopes is not None and other.slopes is not None:
+            pairs += [("a derivative", a, b) for a, b in zip(self.slopes, other.slopes)]
+        elif self.slopes is not None and not _is_of_numbers(other.error):
+            return _reason(other.error)
+        size = max(1.0, *(abs(_float_of(x)) for x in operands))
+        for what, a, b in pairs:
+            if not _is_close(a, b, size):
+                return f"{what} is {a!r} for floats and {b!r} for Values"
+        return None
+
+
+def _is_close(a: float, b: float, size: float) -> bool:
+    """But for rounding, of operands of this size."""
+    if a == b or (math.isnan(a) and math.isnan(b)):
+        return True
+    return abs(a - b) <= 1e-8 * max(abs(a), abs(b)) + 1e-13 * size
+
+
+def _is_of_numbers(error: Exception | None) -> bool:
+    """Such as an op raises outside its domain, which says nothing about others."""
+    return isinstance(error, (ArithmeticError, ValueError))
+
+
+def _reason(error: Exception | None) -> str:
+    return str(error) or type(error).__name__
+
+
+_TYPE_NAMES = {"isinstance", "issubclass", "type", "id", "hasattr", "getattr", "callable", "dir"}
+
+
+def _asks_for_types(code: CodeType) -> bool:
+    if not _TYPE_NAMES.isdisjoint(code.co_names):
+        return True
+    return any(instruction.opname == "IS_OP" for instruction in dis.get_instructions(code))
+
+
+def _float_of(x: Any) -> float:
+    return x.data if isinstance(x, Value) else float(x)
+
+
+def _as_tuple(found: Any) -> tuple[Any, ...]:
+    return tuple(found) if isinstance(found, (tuple, list, np.ndarray)) else (found,)
+
+
+_SAMPLES = (0.7390851, 1.3247179, -0.5671432)  # for a recording, where there are no numbers
 
 
 def _as_one(derivatives: Derivatives) -> Callable[..., Any]:

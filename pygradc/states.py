@@ -14,6 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from pygradc import _atomic
+from pygradc._rows import refuse_masked
 
 Array = npt.NDArray[Any]
 
@@ -56,6 +57,7 @@ def numbers(what: str, value: Any, shape: tuple[int, ...]) -> npt.NDArray[np.flo
     Raises:
         ValueError: it is something else; names it, and both shapes.
     """
+    refuse_masked(what, value)
     try:
         array = np.asarray(value)
         if array.dtype.kind not in "fiubO":

@@ -117,7 +117,12 @@ static PyObject *apply(PyObject *module, PyObject *const *args, Py_ssize_t arg_c
 
 /* One number for each operand; of one operand it may stand alone. */
 static int read_slopes(PyObject *rule, PyObject *result, double *slopes_ret, Py_ssize_t count) {
-    const int alone = Py_TYPE(result)->tp_iter == NULL && !PySequence_Check(result);
+    int alone = Py_TYPE(result)->tp_iter == NULL && !PySequence_Check(result);
+    if (!alone && !PyTuple_Check(result) && !PyList_Check(result)) { /* an array without axes? */
+        pg_operand number;
+        alone = scalar_operand(result, &number, NULL);
+        if (alone < 0) return -1;
+    }
     PyObject *all = alone ? PyTuple_Pack(1, result) : PySequence_Tuple(result);
     if (all == NULL) return -1;
     int failed = PyTuple_GET_SIZE(all) != count;

@@ -19,7 +19,7 @@ from importlib.machinery import ModuleSpec, PathFinder, SourceFileLoader
 from pathlib import Path
 from types import CodeType, ModuleType, TracebackType
 
-from pygradc.compat import _replace
+from pygradc.compat import _replace, _source
 from pygradc.compat._install import elsewhere, install
 
 CANNOT_OPEN = 2  # Python's exit code for a program that can't be read
@@ -116,26 +116,19 @@ def compiled(source: bytes, path: str) -> CodeType:
     """The code of a module, in which a top-level class Value is handed to `replaced`."""
     tree = compile(source, path, "exec", ast.PyCF_ONLY_AST, dont_inherit=True)
     assert isinstance(tree, ast.Module)
-    keywords = {
-        keyword.arg
-        for node in ast.walk(tree)
-        if isinstance(node, ast.Call) and getattr(node.func, "id", "") == "Value"
-        for keyword in node.keywords
-        if keyword.arg is not None
-    }
+    _source.read(path, ast.Module([*tree.body], []))
     body: list[ast.stmt] = []
     for node in tree.body:
         body.append(node)
         if isinstance(node, ast.ClassDef) and node.name == "Value":
-            body.append(_handing_over(node, path, sorted(keywords)))
+            body.append(_handing_over(node, path))
     tree.body = body
     return compile(tree, path, "exec", dont_inherit=True)
 
 
-def _handing_over(node: ast.ClassDef, path: str, keywords: Sequence[str]) -> ast.stmt:
-    told = f"Value, {path!r}, {node.lineno}, {keywords!r}"
+def _handing_over(node: ast.ClassDef, path: str) -> ast.stmt:
     function = "__import__('pygradc.compat._replace', fromlist=['replaced']).replaced"
-    (statement,) = ast.parse(f"Value = {function}({told})").body
+    (statement,) = ast.parse(f"Value = {function}(Value, {path!r}, {node.lineno})").body
     for part in ast.walk(statement):
         ast.copy_location(part, node)
     return statement

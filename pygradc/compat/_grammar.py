@@ -87,6 +87,7 @@ class _Reader(ast.NodeVisitor):
     ) -> None:
         self.names, self.methods, self.constructs, self.known = names, methods, constructs, known
         self.first = ""
+        self.at: ast.AST = ast.Pass(lineno=0)
 
     def function(self, node: Function) -> None:
         arguments = node.args
@@ -109,9 +110,7 @@ class _Reader(ast.NodeVisitor):
 
     def generic_visit(self, node: ast.AST) -> None:
         if not isinstance(node, (*PLAIN_EXPRESSIONS, *PLAIN_STATEMENTS, *OPERATORS)):
-            refuse(node, f"has {_described(node)}") if hasattr(node, "lineno") else refuse(
-                self.at, f"has {_described(node)}"
-            )
+            refuse(node if hasattr(node, "lineno") else self.at, f"has {_described(node)}")
         if hasattr(node, "lineno"):
             self.at = node
         super().generic_visit(node)
@@ -125,7 +124,7 @@ class _Reader(ast.NodeVisitor):
                 self.visit(part)
 
     def visit_Assert(self, node: ast.Assert) -> None:
-        """Of an operand's type; others would have to fail as the program's does, for each number."""
+        """Of an operand's type: that is what the guard asks again."""
         test = node.test
         if not (isinstance(test, ast.Call) and getattr(test.func, "id", "") == "isinstance"):
             refuse(node, "asserts something else than a type")
@@ -152,16 +151,21 @@ class _Reader(ast.NodeVisitor):
 
     def _is_class(self, node: ast.expr) -> bool:
         return (
-            isinstance(node, ast.Name)
-            and node.id == self.names.own
-            and node.id not in self.known
+            isinstance(node, ast.Name) and node.id == self.names.own and node.id not in self.known
         )
+
+    def _is_math(self, node: ast.expr) -> bool:
+        known = isinstance(node, ast.Name) and node.id in self.known
+        return not known and self.names.math.get(getattr(node, "id", "")) == ""
 
     def visit_Compare(self, node: ast.Compare) -> None:
         for operator in node.ops:
             self.visit(operator)
         for part in (node.left, *node.comparators):
-            self._visit_types(part) if not isinstance(part, ast.Tuple) else self.visit(part)
+            if isinstance(part, ast.Tuple):
+                self.visit(part)
+            else:
+                self._visit_types(part)
 
     def visit_Attribute(self, node: ast.Attribute) -> None:
         base = node.value
@@ -169,9 +173,8 @@ class _Reader(ast.NodeVisitor):
             if node.attr not in self.methods or not isinstance(node.ctx, ast.Load):
                 refuse(node, f"{_does(node)} the class's attribute {node.attr}")
             return
-        if isinstance(base, ast.Name) and base.id not in self.known:
-            if self.names.math.get(base.id) == "" and isinstance(node.ctx, ast.Load):
-                return
+        if self._is_math(base) and isinstance(node.ctx, ast.Load):
+            return
         self.visit(base)
         if isinstance(node.ctx, ast.Load):
             if node.attr in STATE or node.attr in self.methods:

@@ -85,10 +85,8 @@ def lacking(members: Collection[str], attributes: Collection[str]) -> dict[str, 
 class Guard:
     """Asked by operators; see is_refused."""
 
-    def __init__(self, sterile: Any, taken: Collection[str]) -> None:
-        """The operators in `taken` are pygradc's; those on Value but not in the class are refused."""
+    def __init__(self, sterile: Any) -> None:
         self.sterile = sterile
-        self.taken = frozenset(taken)
 
     def __call__(self, which: int, left: Any, right: Any) -> None:
         name = OPERATORS[which]

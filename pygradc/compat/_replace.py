@@ -3,10 +3,10 @@
 Invariant: no number of the program changes. What decides is the source: a method gives way if its
 syntax tree says all that it does (`_grammar.py`), and if it then does what pygradc's does, tried on
 a sterile copy of the class (`_sterile.py`, `_tries.py`). Nothing of the program runs for that. Any
-other method (a `tanh` made of `exp`, one that reads a global, a `__repr__`) stays the program's, set
-on pygradc's Value. A class whose constructor, sum, product or backward() doesn't give way is left as
-it is, and so is one whose program changes the graph behind its back (`_source.py`). What the class
-lacks, Value lacks from then on (`_guard.py`).
+other method (a `tanh` made of `exp`, one that reads a global) stays the program's, set on pygradc's
+Value. A class whose constructor, sum, product or backward() doesn't give way is left as it is, and
+so is one whose program changes the graph behind its back (`_source.py`). What the class lacks,
+Value lacks from then on (`_guard.py`).
 What differs for all programs is in docs/compat.md: data are floats, operands are read when
 backward() runs, inner gradients are fresh.
 Owns: the members that it set on Value, which it takes off before it sets those of a next class.
@@ -103,9 +103,10 @@ def _report(place: Place, decision: Decision) -> None:
 
 
 def _check_alone(decision: Decision, before: dict[str, Any], place: Place) -> None:
-    """Classes of two modules share pygradc's Value only if nothing of the one shows in the other."""
+    """Classes of two modules share Value only if nothing of the one shows in the other."""
     elsewhere = [earlier for earlier in replacements if earlier.path != place.path]
-    if elsewhere and decision.members != before:
+    names = (decision.members.keys() | before.keys()) - {"__module__", "__doc__"}
+    if elsewhere and any(decision.members.get(n) != before.get(n) for n in names):
         raise Unfit(f"that of {elsewhere[0]} has other methods")
 
 
@@ -179,7 +180,8 @@ def _decide(cls: Any, path: str, line: int) -> Decision:
     for name in HEART:
         if name in impure:
             raise Unfit(f"its {name} isn't pygradc's: {impure[name]}")
-    sterile = Sterile(said.statement, functions, said.names, _slots(said.statement))
+    copied = said.again()
+    sterile = Sterile(copied, functions.keys(), _slots(copied.statement))
     try:
         trial = _Trial(sterile, own, functions, impure)
         attributes = trial.attributes()
@@ -188,19 +190,19 @@ def _decide(cls: Any, path: str, line: int) -> Decision:
         raise
     except Exception as error:
         raise Unfit(f"2.0 times 7.0, or its backward(), raises {error!r}") from None
-    own = {name for name in own if name not in vars(_Empty) or name in said.functions}
+    names = {name for name in own if name not in vars(_Empty) or name in said.functions}
     gone = {id(f) for name, f in functions.items() if name not in kept}
     for objection in _source.objections(gone):
         raise Unfit(objection)
     members = {
-        **_guard.lacking(own, trial.names),
+        **_guard.lacking(names, trial.names),
         **attributes,
         **{name: vars(cls)[name] for name in kept},
         **{name: vars(cls).get(name) for name in ("__module__", "__doc__")},
     }
     if "__eq__" in kept:
         members["__hash__"] = vars(cls)["__hash__"]  # Python's None if the class has no own
-    return Decision(members, kept, own, _guard.Guard(sterile.cls, functions))
+    return Decision(members, kept, names, _guard.Guard(sterile.cls))
 
 
 def _require_protocol(cls: Any, said: _source.Said) -> None:
@@ -279,9 +281,8 @@ def _is_written_there(member: Any, function: ast.FunctionDef) -> bool:
     """Is it the function of that statement, and no other that the class body has put there?"""
     if isinstance(member, staticmethod):
         member = member.__func__
-    first = min(d.lineno for d in (*function.decorator_list, function))
-    code = getattr(member, "__code__", None)
-    return type(member) is types.FunctionType and code.co_firstlineno == first
+    first = min([function.lineno, *(d.lineno for d in function.decorator_list)])
+    return type(member) is types.FunctionType and member.__code__.co_firstlineno == first
 
 
 def _slots(statement: ast.ClassDef) -> ast.stmt | None:
@@ -297,12 +298,8 @@ def _slots(statement: ast.ClassDef) -> ast.stmt | None:
 
 def _constants(function: ast.FunctionDef) -> list[float]:
     """The numbers that stand in it."""
-    found = {
-        node.value
-        for node in ast.walk(function)
-        if isinstance(node, ast.Constant) and type(node.value) in (int, float)
-    }
-    return sorted(found)
+    constants = (node.value for node in ast.walk(function) if isinstance(node, ast.Constant))
+    return sorted({x for x in constants if isinstance(x, (int, float))})
 
 
 # ---- Does it do what pygradc's does? -------------------------------------------------------------
@@ -511,7 +508,7 @@ def _reads(name: str) -> property:
 
 
 def _children_as(kind: Callable[[Any], Any]) -> property:
-    children = Scalar._children.__get__  # type: ignore[attr-defined]
+    children = Scalar._children.__get__
     return property(lambda value: kind(children(value)))
 
 

@@ -24,6 +24,7 @@ class Module(NamedTuple):
     """A module of the program."""
 
     path: str
+    source: bytes
     tree: ast.Module
 
 
@@ -34,14 +35,34 @@ class Said(NamedTuple):
     functions: dict[str, ast.FunctionDef]
     names: Names
     keywords: set[str]  # by which the module passes arguments to the constructor
+    module: Module
+
+    def again(self) -> Said:
+        """The same from a tree of its own, which may be changed."""
+        tree = parse(self.module.source, self.module.path)
+        (statement,) = (
+            node
+            for node in tree.body
+            if isinstance(node, ast.ClassDef) and node.lineno == self.statement.lineno
+        )
+        return self._replace(statement=statement, functions=_functions(statement))
+
+
+def parse(source: bytes, path: str) -> ast.Module:
+    """The tree of a module, in whatever encoding it says; SyntaxError as Python raises it."""
+    tree = compile(source, path, "exec", ast.PyCF_ONLY_AST, dont_inherit=True)
+    assert isinstance(tree, ast.Module)
+    return tree
 
 
 _modules: list[Module] = []
 
 
-def read(path: str, tree: ast.Module) -> None:
-    """Take note of a module that is about to run."""
-    _modules.append(Module(path, tree))
+def read(path: str, source: bytes) -> ast.Module:
+    """The tree of a module that is about to run."""
+    tree = parse(source, path)
+    _modules.append(Module(path, source, ast.Module([*tree.body], [])))
+    return tree
 
 
 def forget() -> None:
@@ -54,7 +75,8 @@ def of(path: str, line: int) -> Said | None:
     for module in reversed(_modules):
         for node in module.tree.body if module.path == path else ():
             if isinstance(node, ast.ClassDef) and (node.name, node.lineno) == (CLASS, line):
-                return Said(node, _functions(node), _names(module.tree), _keywords(module.tree))
+                names, keywords = _names(module.tree), _keywords(module.tree)
+                return Said(node, _functions(node), names, keywords, module)
     return None
 
 
@@ -223,6 +245,10 @@ def _is_graph(node: ast.AST) -> bool:
     return isinstance(node, ast.Attribute) and node.attr in GRAPH
 
 
+def _is_value(node: ast.expr) -> bool:
+    return CLASS in (getattr(node, "id", ""), getattr(node, "attr", ""))
+
+
 def _objection(node: ast.AST, copies: set[str]) -> str:
     if isinstance(node, ast.Attribute) and not isinstance(node.ctx, ast.Load):
         if node.attr in GRAPH:
@@ -231,9 +257,8 @@ def _objection(node: ast.AST, copies: set[str]) -> str:
             return f"assigns to {CLASS}.{node.attr}"
     elif isinstance(node, ast.Call):
         return _objection_to_call(node, copies)
-    elif isinstance(node, ast.ClassDef):
-        if any(CLASS in (getattr(b, "id", ""), getattr(b, "attr", "")) for b in node.bases):
-            return f"derives {node.name} from it"
+    elif isinstance(node, ast.ClassDef) and any(map(_is_value, node.bases)):
+        return f"derives {node.name} from it"
     return ""
 
 

@@ -1,4 +1,4 @@
-"""A copy of a program's class that nobody else sees, made of its source, to be tried.
+"""A copy of a program's class that nobody else sees, made of its tree, to be tried.
 
 It has the class's pure methods only, in a namespace of its own that holds the class, `math`, and
 the builtins of the grammar: what runs here can change nothing of the program. Conditions, and the
@@ -12,12 +12,12 @@ from __future__ import annotations
 
 import ast
 import builtins
-import copy
 import math
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator
 from typing import Any
 
 from pygradc.compat._grammar import BUILTINS, Names, parameters
+from pygradc.compat._source import Said
 
 MOST_ROUNDS = 100_000  # of loops, in one call from outside
 
@@ -88,9 +88,8 @@ class Watch:
     def choice(self, key: Key, function: Any, *operands: Any) -> Any:
         """max, min or abs; of equal numbers either may have been chosen, and of many any."""
         result = function(*operands)
-        if len(operands) == 1 and isinstance(result, (int, float)):
-            self.seen[key].add(result == operands[0])
-        elif len(operands) == 2 and operands[0] != operands[1]:
+        is_number = len(operands) == 1 and isinstance(result, (int, float))
+        if is_number or (len(operands) == 2 and operands[0] != operands[1]):
             self.seen[key].add(result == operands[0])
         return result
 
@@ -111,28 +110,34 @@ class Watch:
 class Sterile:
     """The copy: `cls` is the class, `watch` what was seen of it."""
 
-    def __init__(
-        self,
-        statement: ast.ClassDef,
-        functions: Mapping[str, ast.FunctionDef],
-        names: Names,
-        slots: ast.stmt | None,
-    ) -> None:
+    def __init__(self, said: Said, pure: Collection[str], slots: ast.stmt | None) -> None:
+        """With the members in `pure`. The class statement becomes its own: it changes the tree."""
+        statement = said.statement
         self.watch = Watch()
-        body: list[ast.stmt] = [] if slots is None else [copy.deepcopy(slots)]
-        for name, function in functions.items():
-            copied = _Instrument(self.watch, function.lineno).instrumented(function)
-            copied.name = name
-            body.append(copied)
+        body: list[ast.stmt] = [] if slots is None else [slots]
+        done: dict[int, str] = {}
+        for name, function in said.functions.items():
+            if name not in pure:
+                continue
+            if function.lineno not in done:
+                done[function.lineno] = name
+                body.append(_Instrument(self.watch, function.lineno).visit(function))
+                function.name = name
+            else:
+                body.append(_alias(name, done[function.lineno]))
         made = ast.ClassDef(
             name=statement.name, bases=[], keywords=[], body=body, decorator_list=[]
         )
         if "type_params" in ast.ClassDef._fields:  # from Python 3.12 on
             made.type_params = []  # type: ignore[attr-defined]
         tree = ast.fix_missing_locations(ast.Module([ast.copy_location(made, statement)], []))
-        space = _namespace(names, self.watch)
+        space = _namespace(said.names, self.watch)
         exec(compile(tree, "<the program's class>", "exec", dont_inherit=True), space)
         self.cls: Any = space[statement.name]
+
+
+def _alias(name: str, other: str) -> ast.stmt:
+    return ast.Assign([ast.Name(name, ast.Store())], ast.Name(other, ast.Load()))
 
 
 def _namespace(names: Names, watch: Watch) -> dict[str, Any]:
@@ -154,10 +159,6 @@ class _Instrument(ast.NodeTransformer):
 
     def __init__(self, watch: Watch, line: int) -> None:
         self.watch, self.line, self.count = watch, line, 0
-
-    def instrumented(self, function: ast.FunctionDef) -> ast.FunctionDef:
-        result: ast.FunctionDef = self.visit(copy.deepcopy(function))
-        return result
 
     def _key(self) -> list[ast.expr]:
         key = self.line, self.count

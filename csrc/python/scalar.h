@@ -37,11 +37,14 @@ typedef struct scalar {
 /* The one default graph and what the type needs of Python; filled in by install and adopt. */
 typedef struct scalar_state {
     pg_graph *graph;
-    PyTypeObject *base;     /* Scalar */
-    PyTypeObject *value;    /* the class that operators return */
-    PyObject *number;       /* (object) -> float, int, or NotImplemented */
-    PyObject *fail;         /* (status, op, derivative, a, b): raises */
-    PyObject *frozen;       /* (value, what): raises TraceError */
+    PyTypeObject *base;  /* Scalar */
+    PyTypeObject *value; /* the class that operators return */
+    PyObject *number;    /* (object) -> float, int, or NotImplemented */
+    PyObject *fail;      /* (status, op, derivative, a, b): raises */
+    PyObject *guard;     /* (operator, left, right): raises what a program's own class would;
+                            NULL but under `pygradc run` */
+    unsigned guarded, guarded_reflected; /* the operators that this class lacks, a bit each */
+    PyObject *frozen;                    /* (value, what): raises TraceError */
     PyObject *condition;    /* (left, comparison, right): a comparison during a trace */
     PyObject *again;        /* (): raises TraceError, for Value(value) during a trace */
     PyTypeObject *compared; /* the class of what condition gives */

@@ -389,9 +389,40 @@ typedef pg_status expression(pg_graph *graph, pg_node_id *id_ret, pg_operand a, 
 
 enum { most_nodes_an_expression = 4 };
 
+/* The operators that a guard may refuse, in the order of their names in compat/_guard.py. */
+enum { op_add, op_sub, op_mul, op_div, op_pow, op_neg, op_pos, op_abs };
+
+static int call_guard(int operator, PyObject *left, PyObject *right) {
+    PyObject *result = PyObject_CallFunction(scalar_global.guard, "iOO", operator, left, right);
+    if (result == NULL) scalar_hide_frames();
+    Py_XDECREF(result);
+    return result == NULL;
+}
+
+/* Under `pygradc run`: would the program's own class raise here? The guard is asked where that
+ * class has no such operator, or where an operand is neither a Value nor a plain number, or is a
+ * Value in the exponent. 0, or 1 with the program's exception set. */
+static int is_refused(int operator, PyObject *left, PyObject *right) {
+    const unsigned bit = 1u << operator;
+    int asked = (scalar_global.guarded & bit) != 0;
+    if (!scalar_check(left))
+        asked |=
+            (scalar_global.guarded_reflected & bit) || !(PyFloat_Check(left) || PyLong_Check(left));
+    if (!PyFloat_Check(right) && !PyLong_Check(right))
+        asked |= operator == op_pow || !scalar_check(right);
+    return asked && call_guard(operator, left, right);
+}
+
+static inline int is_refused_alone(int operator, PyObject *self) {
+    return PG_UNLIKELY(scalar_global.guard != NULL) &&
+           (scalar_global.guarded & 1u << operator) != 0 && call_guard(operator, self, Py_None);
+}
+
 /* Room comes first, since it may run the collector; operands are held by whoever calls. */
-static inline PyObject *apply(expression *build, PyObject *left, PyObject *right, int *is_int) {
+static inline PyObject *apply(expression *build, int operator, PyObject *left, PyObject *right,
+                              int *is_int) {
     pg_operand a, b;
+    if (PG_UNLIKELY(scalar_global.guard != NULL) && is_refused(operator, left, right)) return NULL;
     if (PG_UNLIKELY(scalar_make_room(most_nodes_an_expression) < 0)) return NULL;
     int found = scalar_operand(left, &a, is_int);
     if (PG_LIKELY(found == 1)) found = scalar_operand(right, &b, is_int);
@@ -402,17 +433,25 @@ static inline PyObject *apply(expression *build, PyObject *left, PyObject *right
     return scalar_result(status, id);
 }
 
-static PyObject *slot_add(PyObject *a, PyObject *b) { return apply(pg_expr_add, a, b, NULL); }
-static PyObject *slot_sub(PyObject *a, PyObject *b) { return apply(pg_expr_sub, a, b, NULL); }
-static PyObject *slot_mul(PyObject *a, PyObject *b) { return apply(pg_expr_mul, a, b, NULL); }
-static PyObject *slot_div(PyObject *a, PyObject *b) { return apply(pg_expr_div, a, b, NULL); }
+static PyObject *slot_add(PyObject *a, PyObject *b) {
+    return apply(pg_expr_add, op_add, a, b, NULL);
+}
+static PyObject *slot_sub(PyObject *a, PyObject *b) {
+    return apply(pg_expr_sub, op_sub, a, b, NULL);
+}
+static PyObject *slot_mul(PyObject *a, PyObject *b) {
+    return apply(pg_expr_mul, op_mul, a, b, NULL);
+}
+static PyObject *slot_div(PyObject *a, PyObject *b) {
+    return apply(pg_expr_div, op_div, a, b, NULL);
+}
 
 static PyObject *slot_pow(PyObject *a, PyObject *b, PyObject *modulus) {
     if (modulus != Py_None) Py_RETURN_NOTIMPLEMENTED;
     if (PG_UNLIKELY(scalar_global.tracing != 0) && scalar_is_condition(b))
         Py_RETURN_NOTIMPLEMENTED; /* which chooses between ** 1 and ** 0 */
     int is_int = 0;
-    PyObject *result = apply(pg_expr_pow, a, b, &is_int);
+    PyObject *result = apply(pg_expr_pow, op_pow, a, b, &is_int);
     if (result != NULL && is_int && result != Py_NotImplemented)
         scalar_node((scalar *)result)->flags |= PG_FLAG_INT;
     return result;
@@ -426,15 +465,20 @@ static PyObject *unary(PyObject *self, int op) {
 }
 
 static PyObject *slot_neg(PyObject *self) {
+    if (is_refused_alone(op_neg, self)) return NULL;
     if (scalar_make_room(2) < 0) return NULL;
     pg_node_id id;
     pg_status status = pg_expr_neg(scalar_global.graph, &id, ((scalar *)self)->id);
     return scalar_result(status, id);
 }
 
-static PyObject *slot_pos(PyObject *self) { return Py_NewRef(self); }
+static PyObject *slot_pos(PyObject *self) {
+    return is_refused_alone(op_pos, self) ? NULL : Py_NewRef(self);
+}
 
-static PyObject *slot_abs(PyObject *self) { return unary(self, PG_OP_ABS); }
+static PyObject *slot_abs(PyObject *self) {
+    return is_refused_alone(op_abs, self) ? NULL : unary(self, PG_OP_ABS);
+}
 
 /* A Value is no plain number: what math or numpy would compute with that would lose the gradient.
  * Always NULL. */

@@ -1,5 +1,7 @@
 """Run the benchmarks: `python bench/run.py` prints the tables and writes bench/RESULTS.md.
 
+`--against FOLDER` compares this build with another one instead; see `against.py`.
+
 Everything that is compared is measured in one run, taking turns, because a shared machine's speed
 drifts.
 What is timed is in `measure.py`, the step itself in `workloads.py`, the wording in `report.py`;
@@ -20,7 +22,7 @@ from typing import Any, TypeVar
 
 sys.path.append(str(Path(__file__).resolve().parent.parent))  # behind an installed pygradc
 
-from bench import measure, microgpt, recorded, report
+from bench import against, measure, microgpt, recorded, report
 from bench.report import Results, StepTimes
 from bench.workloads import ENGINES
 
@@ -112,17 +114,39 @@ def arguments(argv: list[str] | None = None) -> argparse.Namespace:
         action=argparse.BooleanOptionalAction,
         help="write RESULTS.md and results.png (default: for a full run)",
     )
+    parser.add_argument(
+        "--against",
+        type=Path,
+        metavar="FOLDER",
+        help="compare with the pygradc of another checkout, which is built; exit code 1 if a "
+        f"figure is slower by more than {against.LIMIT:g} and the spread; writes nothing",
+    )
+    parser.add_argument(
+        "--figure",
+        action="append",
+        default=[],
+        metavar="WORD",
+        help="with --against: only figures whose name holds this; repeatable",
+    )
     args = parser.parse_args(argv)
     args.rounds = args.rounds or (3 if args.quick else 9)
     if args.rounds < 1:
         parser.error("--rounds must be at least 1")
+    if args.figure and args.against is None:
+        parser.error("--figure goes with --against")
+    if not against.chosen(args.figure):
+        parser.error(f"no figure is called so; there are {', '.join(against.FIGURES)}")
+    if args.against is not None and (args.only or args.write):
+        parser.error("--against takes neither --only nor --write")
     if args.write is None:
-        args.write = not (args.quick or args.only)
+        args.write = not (args.quick or args.only or args.against)
     return args
 
 
 def main() -> None:
     args = arguments()
+    if args.against is not None:
+        raise SystemExit(against.run(args.against, args.rounds, args.figure))
     only = set(args.only or BENCHMARKS)
     pace = report.pace()
     results = run(only, args.rounds, args.quick)

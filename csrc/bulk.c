@@ -27,8 +27,7 @@ static pg_operand combine(pg_graph *graph, int op, pg_operand a, pg_operand b) {
     double y = op == PG_OP_ADD ? left + right : left * right;
     if (a.id == 0 && b.id == 0) return (pg_operand){0, y};
     pg_operand first = a.id != 0 ? a : b, second = a.id != 0 ? b : a;
-    pg_node_id other = pg_operand_node(graph, second);
-    return (pg_operand){pg_take_op(graph, op, y, first.id, other), 0.0};
+    return (pg_operand){pg_take_mixed(graph, op, y, first, second), 0.0};
 }
 
 pg_status pg_graph_sum(pg_graph *graph, pg_node_id *id_ret, pg_operand start,

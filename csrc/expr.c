@@ -18,12 +18,22 @@ static pg_status evaluate(pg_graph *graph, double *y_ret, int op, double a, doub
     return status;
 }
 
+/* As above, of operands. While a function is recorded, what depends on its inputs or on parameters
+ * has no number yet: the replay judges it. */
+static inline pg_status evaluate_operands(pg_graph *graph, double *y_ret, int op, pg_operand a,
+                                          pg_operand b) {
+    const double left = pg_operand_data(graph, a), right = pg_operand_data(graph, b);
+    pg_status status = evaluate(graph, y_ret, op, left, right);
+    if (PG_LIKELY(status == PG_OK) || !graph->tracing) return status;
+    return pg_trace_judge(graph, status, a.id, b.id);
+}
+
 /* op(a, b) of two nodes, or of a alone if b is 0. The caller owns the result. */
 static inline pg_status append(pg_graph *graph, pg_node_id *id_ret, int op, pg_node_id a,
                                pg_node_id b) {
     const pg_node *left = &graph->nodes[a], *right = &graph->nodes[b];
     double y;
-    pg_status status = evaluate(graph, &y, op, left->data, b != 0 ? right->data : 0.0);
+    pg_status status = evaluate_operands(graph, &y, op, (pg_operand){a, 0.0}, (pg_operand){b, 0.0});
     if (PG_UNLIKELY(status != PG_OK)) return status;
     if (PG_UNLIKELY(!pg_can_retain(left) || (b != 0 && !pg_can_retain(right)))) return PG_ERR_LIMIT;
     status = pg_graph_reserve(graph, 1);
@@ -40,14 +50,12 @@ static pg_operand node_operand(pg_node_id id) { return (pg_operand){id, 0.0}; }
 static pg_status append_mixed(pg_graph *graph, pg_node_id *id_ret, int op, pg_operand a,
                               pg_operand b) {
     double y;
-    pg_status status =
-        evaluate(graph, &y, op, pg_operand_data(graph, a), pg_operand_data(graph, b));
+    pg_status status = evaluate_operands(graph, &y, op, a, b);
     if (status != PG_OK) return status;
     if (!pg_can_retain(&graph->nodes[a.id != 0 ? a.id : b.id])) return PG_ERR_LIMIT;
     status = pg_graph_reserve(graph, 2);
     if (status != PG_OK) return status;
-    pg_node_id left = pg_operand_node(graph, a);
-    *id_ret = pg_take_op(graph, op, y, left, pg_operand_node(graph, b));
+    *id_ret = pg_take_mixed(graph, op, y, a, b);
     pg_own_new(graph, *id_ret);
     PG_CHECK_GRAPH(graph);
     return PG_OK;

@@ -52,7 +52,10 @@ static pg_status grow(pg_graph *graph, size_t needed) {
     if (capacity > most_nodes) capacity = most_nodes;
     pg_node *nodes = pg_realloc(graph->nodes, capacity, sizeof *nodes);
     if (nodes == NULL) return PG_ERR_NOMEM;
-    if (graph->nodes == NULL) memset(nodes, 0, sizeof *nodes); /* slot 0, that no node has */
+    if (graph->nodes == NULL) { /* slot 0, that no node has, stands for an op's missing operand */
+        memset(nodes, 0, sizeof *nodes);
+        nodes[0].flags = PG_FLAG_DETACHED;
+    }
     graph->nodes = nodes;
     void **owners = pg_realloc(graph->owners, capacity, sizeof *owners);
     if (owners == NULL) return PG_ERR_NOMEM;
@@ -76,6 +79,13 @@ pg_status pg_graph_leaf(pg_graph *graph, pg_node_id *id_ret, double data) {
     pg_own_new(graph, *id_ret);
     PG_CHECK_GRAPH(graph);
     return PG_OK;
+}
+
+pg_status pg_graph_detach(pg_graph *graph, pg_node_id *id_ret, pg_node_id a) {
+    if (!pg_alive(graph, a)) return PG_ERR_BAD_NODE;
+    pg_status status = pg_graph_leaf(graph, id_ret, graph->nodes[a].data);
+    if (status == PG_OK) graph->nodes[*id_ret].flags |= PG_FLAG_DETACHED;
+    return status;
 }
 
 static pg_wide *new_wide(const pg_node_id *children, const double *locals, size_t count) {
@@ -114,9 +124,14 @@ pg_status pg_graph_wide(pg_graph *graph, pg_node_id *id_ret, double data,
     if (status != PG_OK) return status;
     pg_wide *wide = new_wide(children, locals, count);
     if (wide == NULL) return PG_ERR_NOMEM;
-    for (size_t i = 0; i < count; i++) graph->nodes[children[i]].refs++;
+    uint8_t flags = count > 0 && locals != NULL ? PG_FLAG_DETACHED : 0; /* else: for a closure */
+    for (size_t i = 0; i < count; i++) {
+        flags &= graph->nodes[children[i]].flags;
+        graph->nodes[children[i]].refs++;
+    }
     *id_ret = pg_take(graph, PG_OP_WIDE, data);
     graph->nodes[*id_ret].of.wide = wide;
+    graph->nodes[*id_ret].flags = flags;
     pg_own_new(graph, *id_ret);
     PG_CHECK_GRAPH(graph);
     return PG_OK;
@@ -246,6 +261,7 @@ void pg_cut(pg_graph *graph, pg_node_id id) {
     pg_node_id dead = 0;
     drop_children(graph, node, &dead);
     node->op = PG_OP_LEAF;
+    node->flags &= (uint8_t)~PG_FLAG_DETACHED;
     node->of.child[0] = node->of.child[1] = 0;
     bury(graph, dead);
     PG_CHECK_GRAPH(graph);

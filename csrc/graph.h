@@ -27,6 +27,7 @@
 #define PG_FLAG_OLD 0x08u     /* lived before the trace that is under way */
 #define PG_FLAG_INPUT 0x10u   /* an input of that trace */
 #define PG_FLAG_OVER 0x20u    /* made of the inputs of a trace that is over: its data say nothing */
+#define PG_FLAG_DETACHED 0x40u /* made by detach, or of such nodes only: receives no gradient */
 
 /* What a wide node is. Those from DETACH on are made by a trace, and only a recording reads them.
  */
@@ -78,6 +79,7 @@ typedef struct pg_hooks {
     int (*drop)(void *owner);  /* nothing uses that of this owner, which was KEPT: 1, let it die; 0,
                                   the owner is held from elsewhere and owns its node again */
     void (*untag)(void *tag);  /* the wide node with this tag is gone */
+    bool (*recording)(void);   /* is the trace under way the caller's, not another thread's? */
 } pg_hooks;
 
 /* An order and the gradients that its nodes had before. */
@@ -111,6 +113,7 @@ struct pg_graph {
     pg_walk scratch; /* room for the next walk, lent out while one is under way */
     pg_hooks hooks;
     pg_fault fault;
+    bool tracing; /* a trace is under way */
 #ifdef PG_VERIFY
     pg_ledger ledger;
 #endif
@@ -152,6 +155,7 @@ static inline pg_node_id pg_take_op(pg_graph *graph, int op, double y, pg_node_i
     pg_node_id id = pg_take_slot(graph);
     pg_node *const nodes = graph->nodes;
     nodes[id] = (pg_node){.data = y, .of.child = {a, b}, .op = (uint8_t)op};
+    nodes[id].flags = nodes[a].flags & nodes[b].flags & PG_FLAG_DETACHED; /* slot 0 has the flag */
     nodes[a].refs++;
     if (b != 0) nodes[b].refs++;
     return id;
@@ -180,6 +184,22 @@ static inline double pg_operand_data(const pg_graph *graph, pg_operand a) {
 /* An operand's node; a number becomes a leaf without references, for which there must be room. */
 static inline pg_node_id pg_operand_node(pg_graph *graph, pg_operand a) {
     return a.id != 0 ? a.id : pg_take(graph, PG_OP_LEAF, a.number);
+}
+
+/* Fill a slot with an op of operands, one of them a node at least; there must be room. A number
+ * becomes a leaf, and beside what is detached counts as detached, too. */
+static inline pg_node_id pg_take_mixed(pg_graph *graph, int op, double y, pg_operand a,
+                                       pg_operand b) {
+    const pg_node_id left = pg_operand_node(graph, a);
+    const pg_node_id id = pg_take_op(graph, op, y, left, pg_operand_node(graph, b));
+    if (a.id == 0 || b.id == 0)
+        graph->nodes[id].flags = graph->nodes[a.id | b.id].flags & PG_FLAG_DETACHED;
+    return id;
+}
+
+/* Does a node receive a gradient? A closure's node always does: only it knows who else asks. */
+static inline bool pg_receives(const pg_node *node) {
+    return (node->flags & (PG_FLAG_DETACHED | PG_FLAG_CLOSURE)) != PG_FLAG_DETACHED;
 }
 
 /* References may be added to this node up to the number that any arena full of nodes can add. */
@@ -221,6 +241,10 @@ enum { pg_patience = 1 << 16 };
 pg_status pg_walk_begin(pg_graph *graph, pg_walk *walk, pg_node_id root);
 void pg_walk_undo(pg_graph *graph, const pg_walk *walk);
 void pg_walk_end(pg_graph *graph, pg_walk *walk);
+/* record.c: an op of these operands, 0 for none, has failed while a trace is under way. PG_OK if it
+ * is the replay's to judge; else the status that came, or PG_ERR_NOMEM. */
+pg_status pg_trace_judge(pg_graph *graph, pg_status status, pg_node_id a, pg_node_id b);
+
 /* A number that no node is marked with, for a walk of another kind. */
 uint16_t pg_walk_mark(pg_graph *graph);
 

@@ -8,6 +8,7 @@
 #define PG_KERNELS_H
 
 #include "ops.h"
+#include "portability.h"
 #include "pygradc.h"
 
 #include <math.h>
@@ -79,6 +80,13 @@ static inline bool pg_can_fail(int op) {
 #include "ops.def"
     default: return true;
     }
+}
+
+/* slope * g. Where that is undefined and g is 0, 0 stands for it: what no gradient reaches passes
+ * none on, such as the branch that a choice didn't take. */
+static inline double pg_product(double slope, double g) {
+    const double product = slope * g;
+    return PG_UNLIKELY(isnan(product)) && g == 0.0 ? 0.0 : product;
 }
 
 /* A derivative has poles of its own: 1/a at 0, and those of sqrt and pow. */

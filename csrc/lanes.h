@@ -24,6 +24,9 @@ typedef struct pg_block {
     size_t active;       /* lanes that hold a row; the others repeat the last row */
     const int64_t *mask; /* for each lane all bits, or none if it holds no row; NULL: all do */
     bool judge;          /* stop where a row leaves an op's domain */
+    uint8_t *reached;    /* careful: of each slot, whether rows reach it that cancel; or NULL */
+    bool spared;         /* careful: 0 stood for a product */
+    bool fault_of_all;   /* the fault is in uniform code that every row reaches */
     size_t fault_lane;
     pg_fault fault;
 } pg_block;
@@ -43,6 +46,7 @@ typedef pg_status pg_run(pg_block *block);
 typedef struct pg_lanes {
     pg_run *forward;  /* values of all slots that the code writes */
     pg_run *backward; /* the steps; gradients of what they reach */
+    pg_run *careful;  /* likewise, with 0 for a product with 0 that is undefined */
     void (*fold)(const pg_block *block, double *accumulator, const double *lanes);
 } pg_lanes;
 
@@ -56,8 +60,9 @@ extern pg_lane_table pg_lanes_avx2, pg_lanes_avx512;
 #endif
 
 /* Is one of these results of op (derivative 0), or of its derivatives (1, 2), an error in an active
- * lane? Notes the first in the block. */
+ * lane? Notes the first in the block. A derivative that meets a gradient g of 0 is none; g may be
+ * NULL. */
 bool pg_judge_lanes(pg_block *block, int op, int derivative, const double *results, const double *a,
-                    const double *b, pg_status *status_ret);
+                    const double *b, const double *g, pg_status *status_ret);
 
 #endif

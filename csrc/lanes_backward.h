@@ -181,7 +181,7 @@ static void NAME(push_layer)(const pg_block *block, const pg_step *steps) {
         const double a = 1.0;                                                                      \
         (void)a;                                                                                   \
         if ((fault) != PG_OK && block->judge && PG_UNLIKELY(!NAME(all_finite)(ds)) &&              \
-            pg_judge_lanes(block, op, which, ds, as, bs, &status))                                 \
+            pg_judge_lanes(block, op, which, ds, as, bs, g, &status))                              \
             return status;                                                                         \
         for (int l = 0; l < LANES; l++) ds[l] *= g[l];                                             \
         NAME(give)(to, target, (VEC *)ds);                                                         \

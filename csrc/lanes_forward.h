@@ -73,7 +73,7 @@ static void NAME(layer)(const pg_block *block, const pg_instr *dots) {
         (void)a;                                                                                   \
         for (size_t l = 0; (fault) != PG_OK && block->judge && l < LANES * run; l += LANES)        \
             if (PG_UNLIKELY(!NAME(all_finite)(ys + l)) &&                                          \
-                pg_judge_lanes(block, op, 0, ys + l, as + l, bs + l, &status))                     \
+                pg_judge_lanes(block, op, 0, ys + l, as + l, bs + l, NULL, &status))               \
                 return status;                                                                     \
         break;                                                                                     \
     }

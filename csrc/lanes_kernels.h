@@ -35,6 +35,8 @@ static inline bool NAME(all_finite)(const double *lanes) {
 
 #include "lanes_backward.h"
 
+#include "lanes_careful.h"
+
 #undef VEC
 #undef VECS
 #undef EACH_VEC

@@ -43,7 +43,8 @@ typedef int64_t pg_mask;
 #undef saturated
 
 #define PG_LANES(lanes, math)                                                                      \
-    {forward_##lanes##_##math, backward_##lanes##_##math, fold_##lanes##_##math}
+    {forward_##lanes##_##math, backward_##lanes##_##math, careful_##lanes##_##math,                \
+     fold_##lanes##_##math}
 
 pg_lane_table PG_LANE_TABLE = {
     {PG_LANES(1, exact), PG_LANES(8, exact), PG_LANES(32, exact)},

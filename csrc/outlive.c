@@ -179,6 +179,7 @@ size_t pg_trace_left(const pg_graph *graph) {
 }
 
 size_t pg_trace_end(pg_graph *graph) {
+    graph->tracing = false;
     bool any = false;
     for (size_t i = 1; i < graph->used && !any; i++) any = is_left_over(&graph->nodes[i]);
     if (any && settle_all(graph) < 0) refuse_all(graph);

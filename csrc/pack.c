@@ -26,7 +26,8 @@ enum { /* flags in the file */
        packed_grad = 2,
        packed_locals = 4,
        packed_tag = 8,
-       packed_kind = 4 /* bits further up */
+       packed_kind = 4, /* two bits, so far up */
+       packed_detached = 64
 };
 
 /* ---- Parts ----------------------------------------------------------------------------------- */
@@ -154,6 +155,7 @@ typedef struct packing {
 
 static uint8_t flags_of(const pg_node *node) {
     uint8_t flags = node->flags & PG_FLAG_INT ? packed_int : 0;
+    if (node->flags & PG_FLAG_DETACHED) flags |= packed_detached;
     if (node->u.grad != 0.0 || signbit(node->u.grad)) flags |= packed_grad;
     if (node->op != PG_OP_WIDE) return flags;
     const pg_wide *wide = node->of.wide;
@@ -287,7 +289,7 @@ static bool fits_kind(pg_wide_kind kind, const wide_parts *w, bool has_locals) {
 }
 
 static pg_status read_wide(unpacking *u, pg_node_id *id_ret, uint8_t flags, double data) {
-    const pg_wide_kind kind = (pg_wide_kind)(flags >> packed_kind);
+    const pg_wide_kind kind = (pg_wide_kind)((flags & ~packed_detached) >> packed_kind);
     const bool custom = kind == PG_WIDE_CUSTOM;
     if (kind > PG_WIDE_CUSTOM || (custom && !(flags & packed_tag))) return PG_ERR_BAD_FILE;
     void *tag = NULL;
@@ -311,6 +313,25 @@ static pg_status read_wide(unpacking *u, pg_node_id *id_ret, uint8_t flags, doub
     return status;
 }
 
+/* What is detached is made of such nodes, of numbers, and of what became a leaf meanwhile. */
+static bool may_be_detached(const pg_graph *graph, const pg_node *node) {
+    size_t count;
+    const pg_node_id *held = pg_holds(node, &count);
+    for (size_t i = 0; i < count; i++) {
+        const pg_node *child = &graph->nodes[held[i]];
+        if (pg_op_describe(child->op) != NULL && !(child->flags & PG_FLAG_DETACHED)) return false;
+    }
+    return true;
+}
+
+static pg_status read_flags(pg_graph *graph, pg_node *node, uint8_t flags) {
+    node->flags = flags & packed_int ? PG_FLAG_INT : 0;
+    if (!(flags & packed_detached)) return PG_OK;
+    if (!may_be_detached(graph, node)) return PG_ERR_BAD_FILE;
+    node->flags |= PG_FLAG_DETACHED;
+    return PG_OK;
+}
+
 static pg_status read_node(unpacking *u) {
     const uint8_t code = (uint8_t)pg_get(&u->reader, 1), flags = (uint8_t)pg_get(&u->reader, 1);
     const double data = pg_get_double(&u->reader);
@@ -324,9 +345,8 @@ static pg_status read_node(unpacking *u) {
     else if (pg_op_describe(op) != NULL) status = read_op(u, &id, op, data);
     if (status != PG_OK) return status;
     u->graph->nodes[id].u.grad = grad;
-    if (flags & packed_int) u->graph->nodes[id].flags |= PG_FLAG_INT;
     u->part->ids[u->part->count++] = id;
-    return PG_OK;
+    return read_flags(u->graph, &u->graph->nodes[id], flags);
 }
 
 static pg_status read_head(unpacking *u, size_t end_count) {

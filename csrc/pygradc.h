@@ -29,7 +29,8 @@ typedef enum pg_status {
     PG_ERR_OVERFLOW,      /* finite operands, result too large for a double */
     PG_ERR_STOPPED,       /* a hook asked to stop */
     PG_ERR_UNTRACEABLE, /* a node that can't be replayed: a closure, derivatives given by number */
-    PG_ERR_BAD_FILE     /* bytes that are no sound program */
+    PG_ERR_BAD_FILE,    /* bytes that are no sound program */
+    PG_ERR_NOT_FINITE   /* a step of training that would leave the finite numbers */
 } pg_status;
 
 /* One row of ops.def. */
@@ -82,6 +83,10 @@ pg_status pg_graph_reserve(pg_graph *graph, size_t count);
 
 /* Add a leaf. Out: id_ret, which the caller owns. Returns: PG_OK; PG_ERR_NOMEM, PG_ERR_LIMIT. */
 pg_status pg_graph_leaf(pg_graph *graph, pg_node_id *id_ret, double data);
+
+/* Add a leaf with a's data whose gradient stays 0: it, and what is made of such leaves and of
+ * numbers only, is asked for no derivative. Returns: as pg_graph_leaf; PG_ERR_BAD_NODE. */
+pg_status pg_graph_detach(pg_graph *graph, pg_node_id *id_ret, pg_node_id a);
 
 /* Append op(a), op(a, number) or op(a, b).
  * Returns: PG_OK; PG_ERR_NOMEM, _LIMIT, _BAD_NODE, _BAD_OP, and what op's row says of its domain.
@@ -195,11 +200,15 @@ pg_status pg_sgd(pg_graph *graph, double *velocity, const pg_node_id *nodes, siz
                  const pg_sgd_settings *settings);
 pg_status pg_adam(pg_graph *graph, double *mean, double *square, const pg_node_id *nodes,
                   size_t count, const pg_adam_settings *settings, double step);
-/* The same over arrays. */
-void pg_sgd_array(double *data, const double *gradients, double *velocity, size_t count,
-                  const pg_sgd_settings *settings);
-void pg_adam_array(double *data, const double *gradients, double *mean, double *square,
-                   size_t count, const pg_adam_settings *settings, double step);
+/* The same over arrays: from data and state to data_ret and state_ret, which must not overlap them.
+ * Without momentum both velocities are NULL.
+ * Returns: 0 if all new numbers are finite. */
+uint64_t pg_sgd_array(double *data_ret, double *velocity_ret, const double *data,
+                      const double *gradients, const double *velocity, size_t count,
+                      const pg_sgd_settings *settings);
+uint64_t pg_adam_array(double *data_ret, double *mean_ret, double *square_ret, const double *data,
+                       const double *gradients, const double *mean, const double *square,
+                       size_t count, const pg_adam_settings *settings, double step);
 
 /* ---- Recorded programs ---------------------------------------------------------------------- */
 
@@ -434,6 +443,12 @@ pg_status pg_hvp(const pg_program *program, pg_workspace *workspace, const doubl
 /* ---- Training ------------------------------------------------------------------------------- */
 
 /* An optimiser and its parameters: count of them, in its order. */
+typedef enum pg_training_part {
+    PG_TRAINING_LOSS,
+    PG_TRAINING_PARAMETER,
+    PG_TRAINING_STATE
+} pg_training_part;
+
 typedef struct pg_training {
     size_t count;
     double *data, *gradients; /* count each; gradients: of the last step */
@@ -445,15 +460,26 @@ typedef struct pg_training {
     double *velocity;      /* sgd: NULL without momentum */
     double *mean, *square; /* adam */
     size_t steps;          /* taken so far; adam counts from there */
+    /* Out, where pg_fit fails: the epoch and its batch, from 0. PG_ERR_NOT_FINITE: what left the
+     * finite numbers, of which parameter, and what it would have become. */
+    size_t epoch, batch;
+    pg_training_part part;
+    size_t which;
+    double number;
 } pg_training;
 
 /* Train on the mean of the program's only output: epochs times all rows of task, in batches.
  * In:  task    arguments, index, rows, reverse, ignore; index, if given, has rows row numbers for
  *              each epoch, one epoch after the other
  * Out: losses  for each epoch the mean over its rows, each taken before its batch's step
- * Returns: as pg_replay; parameters and state are then those after the last whole step. */
+ * Returns: as pg_replay; PG_ERR_NOT_FINITE, unless task->ignore: a loss isn't finite, or a step
+ *          would take a parameter, or the optimiser's state, there. Parameters, gradients and state
+ *          are then those after the last whole step. */
 pg_status pg_fit(const pg_program *program, pg_workspace *workspace, const pg_task *task,
                  pg_training *training, double *losses, size_t batch, size_t epochs);
+
+/* The place of the first nan; count: there is none. */
+size_t pg_first_nan(const double *numbers, size_t count);
 
 /* Testing only: let the n-th allocation from now fail, once; 0 turns it off. */
 void pg_alloc_fail_at(long n);

@@ -15,6 +15,7 @@
 enum { no_node_yet = 0 };
 
 void pg_trace_begin(pg_graph *graph) {
+    graph->tracing = true;
     for (size_t i = 1; i < graph->used; i++)
         if (graph->nodes[i].op != PG_OP_FREE) graph->nodes[i].flags |= PG_FLAG_OLD;
 }
@@ -170,6 +171,14 @@ int pg_trace_varies(pg_graph *graph, pg_node_id id) {
     return reaches(graph, id, PG_FLAG_INPUT | PG_FLAG_OLD);
 }
 
+pg_status pg_trace_judge(pg_graph *graph, pg_status status, pg_node_id a, pg_node_id b) {
+    if (graph->hooks.recording != NULL && !graph->hooks.recording()) return status;
+    int depends = a != 0 ? pg_trace_varies(graph, a) : 0;
+    if (depends == 0 && b != 0) depends = pg_trace_varies(graph, b);
+    if (depends < 0) return PG_ERR_NOMEM;
+    return depends != 0 ? PG_OK : status;
+}
+
 /* ---- Nodes to values ------------------------------------------------------------------------- */
 
 static pg_status add_param(pg_tape *tape, uint32_t *value_ret, pg_node_id id, double data) {
@@ -220,6 +229,10 @@ static pg_status add_node(pg_tape *tape, walker *walk, pg_node_id id) {
     pg_status status;
     if (node->flags & PG_FLAG_OLD) {
         status = add_param(tape, &number, id, node->data);
+        if (status == PG_OK && (node->flags & PG_FLAG_DETACHED))
+            status = pg_tape_add(
+                tape, &number,
+                (pg_value){.op = PG_OP_DETACH, .number = NAN, .a = number, .b = PG_NO_VALUE});
     } else if (node->op == PG_OP_LEAF) {
         status = pg_tape_add(tape, &number, (pg_value){.op = PG_OP_CONST, .number = node->data});
     } else if (node->op == PG_OP_WIDE) {

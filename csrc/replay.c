@@ -6,6 +6,10 @@
  * Sums do not depend on who computes them: row r of a chunk is added to sublane r % 8, a chunk's
  * sublanes are added in a fixed tree, and so are the chunks, whose number depends on that of the
  * rows only.
+ * Where an op failed, the block is run to its end and looked at (liveness.c): a row fails only if
+ * its results need that op. Where a gradient came out as nan, or a derivative failed, the chunk is
+ * done again by the careful kernels (lanes_careful.h): a product with 0 may have been undefined.
+ * Neither costs anything as long as nothing fails.
  * Memory: slots x lanes, twice, whatever the number of rows. A workspace owns it and belongs to one
  * thread; the program is only read.
  * Cost: see bench/RESULTS.md; dispatch is paid once a block.
@@ -66,6 +70,8 @@ void pg_workspace_free(pg_workspace *ws) {
     pg_free(ws->uniform.block);
     pg_free(ws->uniform_grads.block);
     pg_free(ws->mask.block);
+    pg_free(ws->needs.block);
+    pg_free(ws->reached.block);
     pg_free(ws->values.block);
     pg_free(ws->grads.block);
     pg_free(ws->sums.block);
@@ -85,9 +91,10 @@ void pg_workspace_poll(pg_workspace *ws, int (*poll)(void *), void *context) {
 }
 
 bool pg_judge_lanes(pg_block *block, int op, int derivative, const double *results, const double *a,
-                    const double *b, pg_status *status_ret) {
+                    const double *b, const double *g, pg_status *status_ret) {
     const int judged = op == PG_OP_RECIP ? PG_OP_POWN : op; /* 1 / a is a ** -1 */
     for (size_t lane = 0; lane < block->active; lane++) {
+        if (g != NULL && g[lane] == 0.0) continue;
         const double second = op != judged ? -1.0 : pg_op_slots[op] == 2 ? b[lane] : 0.0;
         const pg_status status =
             derivative == 0 ? pg_fault_of(judged, results[lane], a[lane], second)
@@ -121,11 +128,13 @@ static pg_block uniform_block(const pg_program *program, pg_workspace *ws, bool 
                       .judge = judge};
 }
 
-static pg_status uniform_fault(pg_workspace *ws, const pg_block *block, pg_status status) {
-    ws->fault = (pg_replay_fault){-1, block->fault};
-    return status;
+static bool is_undefined(const double *numbers, size_t count) {
+    int odd = 0;
+    for (size_t i = 0; i < count; i++) odd |= numbers[i] != numbers[i];
+    return odd != 0;
 }
 
+/* What failed here is a fault only if a row needs it. */
 pg_status pg_replay_begin(const pg_program *program, pg_workspace *ws, const double *params,
                           int ignore) {
     if (program->constant_count > 0)
@@ -135,34 +144,102 @@ pg_status pg_replay_begin(const pg_program *program, pg_workspace *ws, const dou
         memcpy(ws->uniform.at + program->constant_count, params,
                program->param_count * sizeof *params);
     ws->width = -1;
+    ws->failed = ws->careful = false;
     if (pg_must_stop(ws, program->uniform_slots + program->pair_count)) return PG_ERR_STOPPED;
     pg_block block = uniform_block(program, ws, !ignore);
-    pg_status status = ws->lanes[PG_ONE].forward(&block);
-    return status == PG_OK ? PG_OK : uniform_fault(ws, &block, status);
-}
-
-static void collect(double *grads, const double *sums, const pg_step *steps, size_t count) {
-    for (const pg_step *step = steps; step < steps + count; step++) {
-        double *grad = &grads[step->a.at];
-        *grad = (step->a.give == PG_GIVE_STORE ? 0.0 : *grad) + sums[step->b.at];
+    if (ws->lanes[PG_ONE].forward(&block) != PG_OK) {
+        ws->failed = true;
+        block.judge = false;
+        ws->lanes[PG_ONE].forward(&block);
     }
-}
-
-pg_status pg_reverse_uniform(const pg_program *program, pg_workspace *ws, const pg_reverse *reverse,
-                             const double *sums, bool judge) {
-    pg_block block = uniform_block(program, ws, judge);
-    block.reverse = reverse;
-    for (size_t i = 0; i < reverse->uniform_count; i += block.step_count) {
-        block.steps = &reverse->uniform[i];
-        block.step_count = block.steps->run;
-        if (block.steps->instr == PG_COLLECT) {
-            collect(block.grads, sums, block.steps, block.step_count);
-            continue;
-        }
-        pg_status status = ws->lanes[PG_ONE].backward(&block);
-        if (status != PG_OK) return uniform_fault(ws, &block, status);
-    }
+    pg_begin_chunk(ws);
     return PG_OK;
+}
+
+static void collect(const pg_block *block, const double *sums, const uint8_t *nonzero) {
+    for (const pg_step *step = block->steps; step < block->steps + block->step_count; step++) {
+        double *grad = &block->grads[step->a.at];
+        *grad = (step->a.give == PG_GIVE_STORE ? 0.0 : *grad) + sums[step->b.at];
+        if (nonzero != NULL) block->reached[step->a.at] |= nonzero[step->b.at];
+    }
+}
+
+/* Run all uniform steps back, by these kernels. */
+static pg_status run_uniform_steps(pg_block *block, pg_run *run, const double *sums,
+                                   const uint8_t *nonzero) {
+    const pg_reverse *reverse = block->reverse;
+    pg_status status = PG_OK;
+    for (size_t i = 0; status == PG_OK && i < reverse->uniform_count; i += block->step_count) {
+        block->steps = &reverse->uniform[i];
+        block->step_count = block->steps->run;
+        if (block->steps->instr == PG_COLLECT) collect(block, sums, nonzero);
+        else status = run(block);
+    }
+    return status;
+}
+
+/* Which accumulators got something from a row, though their sum may be 0? Without the rows: all. */
+static pg_status find_nonzero(const pg_program *program, pg_workspace *ws, const pg_task *task,
+                              const pg_reverse *reverse, uint8_t *nonzero) {
+    const size_t count = reverse->accumulators;
+    const bool unknown = task->arguments == NULL && program->input_count > 0;
+    memset(nonzero, unknown, count);
+    pg_status status = pg_make_room(&ws->sums, count * PG_SUBLANES);
+    for (size_t row = 0; !unknown && status == PG_OK && row < task->rows; row += PG_SUBLANES) {
+        const size_t left = task->rows - row;
+        pg_block block;
+        status = pg_forward_block(program, ws, task, &block, row,
+                                  left < PG_SUBLANES ? left : PG_SUBLANES, PG_EIGHT);
+        if (status != PG_OK) return status;
+        memset(ws->sums.at, 0, count * PG_SUBLANES * sizeof *ws->sums.at);
+        block.accumulators = ws->sums.at;
+        status = pg_reverse_block(ws, &block, reverse, PG_EIGHT);
+        for (size_t i = 0; i < count * PG_SUBLANES; i++)
+            nonzero[i / PG_SUBLANES] |= ws->sums.at[i] != 0.0;
+    }
+    return status;
+}
+
+static bool params_are_undefined(const pg_program *program, const pg_workspace *ws,
+                                 const pg_reverse *reverse) {
+    int odd = 0;
+    for (size_t i = 0; i < program->param_count; i++) {
+        const size_t slot = program->constant_count + i;
+        const double grad = ws->uniform_grads.at[slot];
+        odd |= reverse->uniform_reached[slot] && grad != grad;
+    }
+    return odd != 0;
+}
+
+/* Once more: 0 stands for undefined products with 0; unless it is a sum of rows that cancel, each
+ * of which would have formed the product. */
+static pg_status reverse_uniform_carefully(const pg_program *program, pg_workspace *ws,
+                                           const pg_task *task, pg_block *block,
+                                           const double *sums) {
+    const size_t accumulators = block->reverse->accumulators;
+    ws->careful = true;
+    block->spared = false;
+    pg_status status = run_uniform_steps(block, ws->lanes[PG_ONE].careful, sums, NULL);
+    if (!block->spared) return status;
+    if (pg_make_room(&ws->reached, (program->uniform_slots + accumulators) / 8 + 1) != PG_OK)
+        return PG_ERR_NOMEM;
+    block->reached = (uint8_t *)ws->reached.at;
+    uint8_t *const nonzero = block->reached + program->uniform_slots;
+    memset(block->reached, 0, program->uniform_slots);
+    status = find_nonzero(program, ws, task, block->reverse, nonzero);
+    if (status != PG_OK) return status;
+    return run_uniform_steps(block, ws->lanes[PG_ONE].careful, sums, nonzero);
+}
+
+pg_status pg_reverse_uniform(const pg_program *program, pg_workspace *ws, const pg_task *task,
+                             const pg_reverse *reverse, const double *sums) {
+    pg_block block = uniform_block(program, ws, !task->ignore);
+    block.reverse = reverse;
+    pg_status status = run_uniform_steps(&block, ws->lanes[PG_ONE].backward, sums, NULL);
+    if (status != PG_OK || params_are_undefined(program, ws, reverse))
+        status = reverse_uniform_carefully(program, ws, task, &block, sums);
+    if (pg_is_fault(status)) ws->fault = (pg_replay_fault){-1, block.fault};
+    return status;
 }
 
 /* ---- Blocks of rows -------------------------------------------------------------------------- */
@@ -213,14 +290,16 @@ static void store_outputs(const pg_program *program, const double *values, doubl
 }
 
 /* Gradients with respect to the inputs: row after row, outputs x inputs each. */
-static void store_gradients(const pg_program *program, const pg_block *block, double *gradients,
-                            size_t output, size_t lanes) {
+static void store_gradients(const pg_program *program, pg_workspace *ws, const pg_block *block,
+                            double *gradients, size_t output, size_t lanes) {
     const size_t inputs = program->input_count, stride = program->output_count * inputs;
     gradients += output * inputs;
-    for (size_t k = 0; k < inputs; k++)
+    for (size_t k = 0; k < inputs; k++) {
+        const bool reached = block->reverse->input_reached[k];
         for (size_t l = 0; l < block->active; l++)
-            gradients[l * stride + k] =
-                block->reverse->input_reached[k] ? block->grads[k * lanes + l] : 0.0;
+            gradients[l * stride + k] = reached ? block->grads[k * lanes + l] : 0.0;
+        if (reached && is_undefined(block->grads + k * lanes, block->active)) ws->undefined = true;
+    }
 }
 
 pg_status pg_reverse_block(pg_workspace *ws, pg_block *block, const pg_reverse *reverse,
@@ -231,14 +310,14 @@ pg_status pg_reverse_block(pg_workspace *ws, pg_block *block, const pg_reverse *
     block->step_count = reverse->row_count;
     double *seed = block->grads + (size_t)reverse->output * lanes;
     for (size_t l = 0; l < lanes; l++) seed[l] = 1.0;
-    return ws->lanes[width].backward(block);
+    return ws->careful ? ws->lanes[width].careful(block) : ws->lanes[width].backward(block);
 }
 
 void pg_note_fault(pg_workspace *ws, const pg_task *task, const pg_block *block, size_t first) {
     const size_t place = first + block->fault_lane;
     const int64_t row =
         task->index != NULL ? task->index[place] : (int64_t)(first_row(task) + place);
-    ws->fault = (pg_replay_fault){row, block->fault};
+    ws->fault = (pg_replay_fault){block->fault_of_all ? -1 : row, block->fault};
 }
 
 pg_status pg_forward_block(const pg_program *program, pg_workspace *ws, const pg_task *task,
@@ -254,10 +333,17 @@ pg_status pg_forward_block(const pg_program *program, pg_workspace *ws, const pg
                             .grads = ws->grads.at,
                             .active = active,
                             .mask = active < lanes ? mask : NULL,
-                            .judge = !task->ignore};
+                            .judge = !task->ignore && !ws->doubtful};
     spread_imports(program, ws, width);
     load_inputs(ws->values.at, task, first, active, lanes);
-    return ws->lanes[width].forward(block_ret);
+    if (ws->lanes[width].forward(block_ret) != PG_OK) {
+        ws->doubtful = true;
+        block_ret->judge = false;
+        ws->lanes[width].forward(block_ret);
+    }
+    block_ret->judge = !task->ignore;
+    return PG_UNLIKELY(ws->doubtful) && !task->ignore ? pg_find_fault(program, ws, block_ret, lanes)
+                                                      : PG_OK;
 }
 
 /* Each output's gradient in turn: sums over the rows, and what the rows' inputs get. */
@@ -273,7 +359,7 @@ static pg_status reverse_outputs(const pg_program *program, pg_workspace *ws, co
         }
         status = pg_reverse_block(ws, block, task->reverse[o], width);
         if (status == PG_OK && task->gradients != NULL)
-            store_gradients(program, block,
+            store_gradients(program, ws, block,
                             task->gradients + first * program->output_count * program->input_count,
                             o, lanes);
     }
@@ -289,7 +375,7 @@ static pg_status run_block(const pg_program *program, pg_workspace *ws, const pg
                       pg_lanes_of[width]);
     if (status == PG_OK && task->reverse != NULL)
         status = reverse_outputs(program, ws, task, &block, first, width, sums);
-    if (status != PG_OK) pg_note_fault(ws, task, &block, first);
+    if (pg_is_fault(status)) pg_note_fault(ws, task, &block, first);
     return status;
 }
 
@@ -330,28 +416,47 @@ size_t pg_partial_count(const pg_program *program, const pg_reverse *const *reve
     return count;
 }
 
-static pg_status run_chunk(const pg_program *program, pg_workspace *ws, const pg_task *task,
-                           size_t chunk, size_t sums) {
+/* All rows of a chunk; their sums into the accumulators. A fault without care may be none. */
+static pg_status run_blocks(const pg_program *program, pg_workspace *ws, const pg_task *task,
+                            size_t chunk, double *accumulators) {
     const size_t base = first_row(task);
     const size_t end = pg_chunk_start(task->rows, chunk + 1) - base;
-    double *accumulators = task->partials != NULL ? ws->sums.at : NULL;
-    if (accumulators != NULL) memset(accumulators, 0, sums * PG_SUBLANES * sizeof *accumulators);
     for (size_t row = pg_chunk_start(task->rows, chunk) - base; row < end;) {
         const int width = width_for(ws, end - row);
         const size_t left = end - row, lanes = pg_lanes_of[width];
         const size_t active = left < lanes ? left : lanes;
         pg_status status = run_block(program, ws, task, row, active, width, accumulators);
-        if (status != PG_OK && active > 1)
+        if (pg_is_fault(status) && ws->careful && active > 1)
             status = first_fault(program, ws, task, row, active, accumulators);
         if (status != PG_OK) return status;
         if (pg_must_stop(ws, (program->row_slots + program->pair_count) * lanes))
             return PG_ERR_STOPPED;
         row += active;
     }
-    for (size_t i = 0; accumulators != NULL && i < sums; i++)
-        task->partials[(chunk - task->base_chunk) * sums + i] =
-            pg_sum_of_sublanes(accumulators + i * PG_SUBLANES);
     return PG_OK;
+}
+
+/* The chunk's sums, formed anew. */
+static pg_status sum_blocks(const pg_program *program, pg_workspace *ws, const pg_task *task,
+                            size_t chunk, size_t sums) {
+    double *accumulators = task->partials != NULL ? ws->sums.at : NULL;
+    if (accumulators != NULL) memset(accumulators, 0, sums * PG_SUBLANES * sizeof *accumulators);
+    pg_begin_chunk(ws);
+    pg_status status = run_blocks(program, ws, task, chunk, accumulators);
+    if (status != PG_OK || accumulators == NULL) return status;
+    double *const partials = task->partials + (chunk - task->base_chunk) * sums;
+    for (size_t i = 0; i < sums; i++)
+        partials[i] = pg_sum_of_sublanes(accumulators + i * PG_SUBLANES);
+    if (is_undefined(partials, sums)) ws->undefined = true;
+    return PG_OK;
+}
+
+static pg_status run_chunk(const pg_program *program, pg_workspace *ws, const pg_task *task,
+                           size_t chunk, size_t sums) {
+    pg_status status = sum_blocks(program, ws, task, chunk, sums);
+    if (ws->careful || (!pg_is_fault(status) && !ws->undefined)) return status;
+    ws->careful = true;
+    return sum_blocks(program, ws, task, chunk, sums);
 }
 
 pg_status pg_replay(const pg_program *program, pg_workspace *ws, const pg_task *task) {
@@ -379,7 +484,7 @@ static void sum_chunks(double *partials, size_t chunks, size_t sums) {
 static pg_status finish_output(const pg_program *program, pg_workspace *ws, const pg_task *task,
                                const pg_reverse *reverse, const double *sums, double *gradients,
                                double scale) {
-    pg_status status = pg_reverse_uniform(program, ws, reverse, sums, !task->ignore);
+    pg_status status = pg_reverse_uniform(program, ws, task, reverse, sums);
     for (size_t i = 0; status == PG_OK && i < program->param_count; i++) {
         const size_t slot = program->constant_count + i;
         gradients[i] = reverse->uniform_reached[slot] ? scale * ws->uniform_grads.at[slot] : 0.0;

@@ -2,11 +2,12 @@
  *
  * Every node comes after its children in the order; walking it backwards, a node's gradient is
  * complete before it is spent.
- * The walk has put all gradients aside, so that a failure, wherever it comes, leaves them as they
- * were. A hook may run code that adds nodes: the arena may have moved when it returns.
- * Owns nothing: the order is the walk's, gradients are the graph's.
- * Cost: O(nodes + edges); no recursion.
- * Griewank and Walther, Evaluating Derivatives, 2nd ed., ch. 3. */
+ * What is detached, or made of such only, is asked for no derivative; and what nothing reaches
+ * passes nothing on, be its derivative infinite, undefined or an error: the branch that wasn't
+ * taken. The walk has put all gradients aside, so that a failure, wherever it comes, leaves them as
+ * they were. A hook may run code that adds nodes: the arena may have moved when it returns. Owns
+ * nothing: the order is the walk's, gradients are the graph's. Cost: O(nodes + edges); no
+ * recursion. Griewank and Walther, Evaluating Derivatives, 2nd ed., ch. 3. */
 #include "kernels.h"
 #include "verify.h"
 
@@ -17,13 +18,18 @@ static pg_status fault(pg_graph *graph, pg_status status, int op, int which, dou
     return status;
 }
 
+/* One contribution to the gradient of a child. */
+static inline void give(pg_node *child, double slope, double g) {
+    if (pg_receives(child)) child->u.grad += pg_product(slope, g);
+}
+
 /* The arena may have moved when the hook returns. */
 static pg_status push_custom(pg_graph *graph, pg_node_id id) {
     if (graph->hooks.slopes(graph->nodes[id].of.wide->tag, id) != 0) return PG_ERR_STOPPED;
     pg_node *const nodes = graph->nodes;
     const pg_wide *wide = nodes[id].of.wide;
     for (size_t i = wide->count; i-- > 0;)
-        nodes[wide->ids[i]].u.grad += wide->locals[i] * nodes[id].u.grad;
+        give(&nodes[wide->ids[i]], wide->locals[i], nodes[id].u.grad);
     return PG_OK;
 }
 
@@ -33,7 +39,7 @@ static pg_status push_wide(pg_graph *graph, const pg_node *node) {
     if (wide->kind == PG_WIDE_CUSTOM) return push_custom(graph, (pg_node_id)(node - nodes));
     if (wide->locals == NULL) return PG_OK;
     for (size_t i = 0; i < wide->count; i++)
-        nodes[wide->ids[i]].u.grad += wide->locals[i] * node->u.grad;
+        give(&nodes[wide->ids[i]], wide->locals[i], node->u.grad);
     return PG_OK;
 }
 
@@ -43,14 +49,16 @@ static inline pg_status push(pg_graph *graph, const pg_node *node) {
     pg_node *const nodes = graph->nodes;
     const double g = node->u.grad, y = node->data;
     (void)y;
+    if (PG_UNLIKELY(node->flags & PG_FLAG_DETACHED)) return PG_OK;
     switch (node->op) {
 #define PG_PUSH_ONE(NAME, b_, da_, fault_, pole)                                                   \
     case PG_OP_##NAME: {                                                                           \
         pg_node *const left = &nodes[node->of.child[0]];                                           \
         const double a = left->data, b = (b_), ga = (da_);                                         \
         const pg_status status = pg_pole_of(ga, (fault_), (pole), a, b);                           \
-        if (PG_UNLIKELY(status != PG_OK)) return fault(graph, status, PG_OP_##NAME, 1, a, b);      \
-        left->u.grad += ga * g;                                                                    \
+        if (PG_UNLIKELY(status != PG_OK) && g != 0.0)                                              \
+            return fault(graph, status, PG_OP_##NAME, 1, a, b);                                    \
+        left->u.grad += pg_product(ga, g);                                                         \
         return PG_OK;                                                                              \
     }
 #define PG_UNARY(NAME, python, symbol, y_, da_, fault_, pole, ...)                                 \
@@ -61,13 +69,16 @@ static inline pg_status push(pg_graph *graph, const pg_node *node) {
     case PG_OP_##NAME: {                                                                           \
         pg_node *const left = &nodes[node->of.child[0]];                                           \
         pg_node *const right = &nodes[node->of.child[1]];                                          \
-        const double a = left->data, b = right->data, ga = (da_), gb = (db_);                      \
+        const double a = left->data, b = right->data;                                              \
+        const double ga = pg_receives(left) ? (da_) : 0.0, gb = pg_receives(right) ? (db_) : 0.0;  \
         pg_status status = pg_pole_of(ga, (fault_), (pole), a, b);                                 \
-        if (PG_UNLIKELY(status != PG_OK)) return fault(graph, status, PG_OP_##NAME, 1, a, b);      \
+        if (PG_UNLIKELY(status != PG_OK) && g != 0.0)                                              \
+            return fault(graph, status, PG_OP_##NAME, 1, a, b);                                    \
         status = pg_pole_of(gb, (fault_), (pole), a, b);                                           \
-        if (PG_UNLIKELY(status != PG_OK)) return fault(graph, status, PG_OP_##NAME, 2, a, b);      \
-        left->u.grad += ga * g;                                                                    \
-        right->u.grad += gb * g;                                                                   \
+        if (PG_UNLIKELY(status != PG_OK) && g != 0.0)                                              \
+            return fault(graph, status, PG_OP_##NAME, 2, a, b);                                    \
+        give(left, ga, g);                                                                         \
+        give(right, gb, g);                                                                        \
         return PG_OK;                                                                              \
     }
 #include "ops.def"

@@ -14,7 +14,7 @@
 
 /* Tangents of what a block or the uniform part holds, for so many lanes. */
 typedef struct tangents {
-    const pg_block *block;
+    pg_block *block;
     size_t lanes;
     double *values, *grads;
     const double *uniform;
@@ -26,10 +26,9 @@ typedef struct dual {
     double d, tangent;
 } dual;
 
-/* What doesn't change adds nothing, even where the derivative is inf or nan. */
-static inline double along(double derivative, double tangent) {
-    return tangent != 0.0 ? derivative * tangent : 0.0;
-}
+/* What doesn't change adds nothing, and what isn't asked for gets nothing, even where the other
+ * factor is inf or nan. */
+static inline double times(double x, double y) { return x != 0.0 && y != 0.0 ? x * y : 0.0; }
 
 /* The derivatives by a and b, with tangents, where a and b have tangents da and db. */
 static inline void derivatives(int op, double a, double b, double y, double da, double db,
@@ -39,17 +38,17 @@ static inline void derivatives(int op, double a, double b, double y, double da, 
     *by_b = (dual){0.0, 0.0};
     switch (op) {
 #define PG_UNARY(NAME, python, symbol, y_, da_, fault, pole, lo, hi, doc, daa_)                    \
-    case PG_OP_##NAME: d = (da_), *by_a = (dual){d, along((daa_), da)}; return;
+    case PG_OP_##NAME: d = (da_), *by_a = (dual){d, times((daa_), da)}; return;
 #define PG_NUMBER(NAME, python, symbol, y_, da_, fault, pole, a_lo, a_hi, b_lo, b_hi, doc, daa_)   \
-    case PG_OP_##NAME: d = (da_), *by_a = (dual){d, along((daa_), da)}; return;
+    case PG_OP_##NAME: d = (da_), *by_a = (dual){d, times((daa_), da)}; return;
 #define PG_BINARY(NAME, python, symbol, y_, da_, db_, fault, pole, a_lo, a_hi, b_lo, b_hi, doc,    \
                   daa_, dab_, dbb_)                                                                \
     case PG_OP_##NAME:                                                                             \
-        *by_a = (dual){(da_), along((daa_), da) + along((dab_), db)};                              \
-        *by_b = (dual){(db_), along((dab_), da) + along((dbb_), db)};                              \
+        *by_a = (dual){(da_), times((daa_), da) + times((dab_), db)};                              \
+        *by_b = (dual){(db_), times((dab_), da) + times((dbb_), db)};                              \
         return;
 #include "ops.def"
-    case PG_OP_RECIP: *by_a = (dual){-(y * y), 2.0 * y * y * y * da}; return;
+    case PG_OP_RECIP: *by_a = (dual){-(y * y), times(2.0 * y * y * y, da)}; return;
     case PG_OP_COPY: *by_a = (dual){1.0, 0.0}; return;
     default: *by_a = (dual){0.0, 0.0}; return; /* DETACH */
     }
@@ -71,7 +70,8 @@ static void dot_tangent(const tangents *t, const pg_instr *instr, double *dy) {
             const size_t right = pair.right * lanes + l, left = pair.left * lanes + l;
             const double w = weighted ? u[pair.left] : x[left];
             const double dw = weighted ? t->uniform[pair.left] : t->values[left];
-            sum += instr->op == PG_OP_DOT ? dw * x[right] + w * t->values[right] : dw * x[right];
+            const double by_left = times(dw, x[right]);
+            sum += instr->op == PG_OP_DOT ? by_left + times(w, t->values[right]) : by_left;
         }
         dy[l] = sum;
     }
@@ -102,7 +102,7 @@ static void forward_tangents(const tangents *t) {
                 derivatives(instr->op, x[a], x[b], x[instr->dst * lanes + l], t->values[a],
                             t->values[b], &by_a, &by_b);
                 const bool two = pg_gradient_operands(instr->op) == 2;
-                dy[l] = along(by_a.d, t->values[a]) + (two ? along(by_b.d, t->values[b]) : 0.0);
+                dy[l] = times(by_a.d, t->values[a]) + (two ? times(by_b.d, t->values[b]) : 0.0);
             }
     }
 }
@@ -131,26 +131,40 @@ static void push_dot_tangent(const tangents *t, const pg_step *step, const pg_in
         const pg_pair pair = t->block->program->pairs[instr->first + i];
         if (i == 0 && step->a.give != PG_GIVE_NONE) give(t, step->a, dg);
         for (size_t l = 0; l < lanes; l++)
-            amount[l] =
-                t->values[pair.right * lanes + l] * g[l] + x[pair.right * lanes + l] * dg[l];
+            amount[l] = times(t->values[pair.right * lanes + l], g[l]) +
+                        times(x[pair.right * lanes + l], dg[l]);
         if (targets[2 * i].give != PG_GIVE_NONE) give(t, targets[2 * i], amount);
         if (targets[2 * i + 1].give == PG_GIVE_NONE) continue;
         for (size_t l = 0; l < lanes; l++) {
             const size_t left = pair.left * lanes + l;
-            amount[l] = weighted
-                            ? t->uniform[pair.left] * g[l] + t->block->uniform[pair.left] * dg[l]
-                            : t->values[left] * g[l] + x[left] * dg[l];
+            amount[l] = weighted ? times(t->uniform[pair.left], g[l]) +
+                                       times(t->block->uniform[pair.left], dg[l])
+                                 : times(t->values[left], g[l]) + times(x[left], dg[l]);
         }
         give(t, targets[2 * i + 1], amount);
     }
 }
 
-static void push_tangent(const tangents *t, const pg_step *step, const pg_instr *instr) {
+/* A derivative may fail whose gradient is 0, but not one whose gradient begins to change. */
+static pg_status judge_slopes(const tangents *t, const pg_instr *instr, int which,
+                              const double *slopes) {
+    const double *const x = t->block->values;
+    const size_t lanes = t->lanes;
+    pg_status status = PG_OK;
+    bool finite = true;
+    for (size_t l = 0; l < lanes; l++) finite = finite && isfinite(slopes[l]);
+    if (!finite && t->block->judge)
+        pg_judge_lanes(t->block, instr->op, which, slopes, x + instr->a * lanes,
+                       x + instr->b * lanes, t->grads + instr->dst * lanes, &status);
+    return status;
+}
+
+static pg_status push_tangent(const tangents *t, const pg_step *step, const pg_instr *instr) {
     const size_t lanes = t->lanes;
     const double *const x = t->block->values;
     const pg_pair pair =
         instr->op == PG_OP_SELECT ? t->block->program->pairs[instr->first] : (pg_pair){0, 0};
-    double to_a[PG_SUBLANES], to_b[PG_SUBLANES];
+    double to_a[PG_SUBLANES], to_b[PG_SUBLANES], by_as[PG_SUBLANES], by_bs[PG_SUBLANES];
     for (size_t l = 0; l < lanes; l++) {
         const size_t a = instr->a * lanes + l, b = instr->b * lanes + l;
         const size_t dst = instr->dst * lanes + l;
@@ -164,17 +178,28 @@ static void push_tangent(const tangents *t, const pg_step *step, const pg_instr 
             derivatives(instr->op, x[a], x[b], x[dst], t->values[a], t->values[b], &by_a, &by_b);
         }
         const double g = t->block->grads[dst], dg = t->grads[dst];
-        to_a[l] = by_a.tangent * g + by_a.d * dg;
-        to_b[l] = by_b.tangent * g + by_b.d * dg;
+        to_a[l] = times(by_a.tangent, g) + times(by_a.d, dg);
+        to_b[l] = times(by_b.tangent, g) + times(by_b.d, dg);
+        by_as[l] = by_a.d;
+        by_bs[l] = by_b.d;
     }
-    if (step->a.give != PG_GIVE_NONE) give(t, step->a, to_a);
-    if (step->b.give != PG_GIVE_NONE) give(t, step->b, to_b);
+    pg_status status = PG_OK;
+    if (step->a.give != PG_GIVE_NONE) {
+        status = judge_slopes(t, instr, 1, by_as);
+        give(t, step->a, to_a);
+    }
+    if (step->b.give != PG_GIVE_NONE) {
+        if (status == PG_OK) status = judge_slopes(t, instr, 2, by_bs);
+        give(t, step->b, to_b);
+    }
+    return status;
 }
 
-static void step_back(const tangents *t, const pg_step *step) {
+static pg_status step_back(const tangents *t, const pg_step *step) {
     const pg_instr *instr = &t->block->program->code[step->instr];
-    if (pg_gradient_pairs(instr->op)) push_dot_tangent(t, step, instr);
-    else push_tangent(t, step, instr);
+    if (!pg_gradient_pairs(instr->op)) return push_tangent(t, step, instr);
+    push_dot_tangent(t, step, instr);
+    return PG_OK;
 }
 
 /* ---- A whole call ---------------------------------------------------------------------------- */
@@ -214,11 +239,11 @@ static void close_call(call *c) {
 /* The uniform part's values are there; the direction is the parameters' tangent. */
 static void forward_uniform(call *c, const double *direction) {
     const pg_program *p = c->program;
-    const pg_block block = {.program = p,
-                            .code = p->code,
-                            .length = p->uniform_length,
-                            .values = c->ws->uniform.at,
-                            .active = 1};
+    pg_block block = {.program = p,
+                      .code = p->code,
+                      .length = p->uniform_length,
+                      .values = c->ws->uniform.at,
+                      .active = 1};
     memset(c->uniform.at, 0, p->constant_count * sizeof(double));
     if (p->param_count > 0)
         memcpy(c->uniform.at + p->constant_count, direction, p->param_count * sizeof(double));
@@ -255,9 +280,9 @@ static pg_status run_rows(call *c, size_t first, size_t active, double *tangent_
         double *seed = t.grads + c->reverse->output * PG_SUBLANES;
         for (size_t l = 0; l < PG_SUBLANES; l++) seed[l] = 0.0;
         for (size_t i = 0; status == PG_OK && i < c->reverse->row_count; i++)
-            step_back(&t, &c->reverse->rows[i]);
+            status = step_back(&t, &c->reverse->rows[i]);
     }
-    if (status != PG_OK) pg_note_fault(c->ws, c->task, &block, first);
+    if (pg_is_fault(status)) pg_note_fault(c->ws, c->task, &block, first);
     return status;
 }
 
@@ -273,35 +298,55 @@ static pg_status run_all_rows(call *c, double *tangent_outputs) {
     const pg_program *program = c->program;
     pg_status status = PG_OK;
     begin_rows(c);
+    pg_begin_chunk(c->ws);
     for (size_t row = 0; status == PG_OK && row < c->task->rows; row += PG_SUBLANES) {
         const size_t left = c->task->rows - row, active = left < PG_SUBLANES ? left : PG_SUBLANES;
         status = run_rows(c, row, active, tangent_outputs);
-        if (status != PG_OK) return first_fault(c, row, active, tangent_outputs);
+        if (pg_is_fault(status) && (c->ws->careful || c->reverse == NULL))
+            return first_fault(c, row, active, tangent_outputs);
         if (pg_must_stop(c->ws, (program->row_slots + program->pair_count) * 4 * PG_SUBLANES))
             return PG_ERR_STOPPED;
     }
     return status;
 }
 
+/* Of the gradients that the tangents stand beside, too, an undefined one may be a product with 0:
+ * all rows are then done again with care, as a replay does. */
+static pg_status run_rows_back(call *c) {
+    const size_t count = c->reverse->accumulators * PG_SUBLANES;
+    pg_status status = run_all_rows(c, NULL);
+    bool again = pg_is_fault(status);
+    for (size_t i = 0; status == PG_OK && i < count; i++) again = again || isnan(c->sums.at[i]);
+    if (!again) return status;
+    c->ws->careful = true;
+    memset(c->sums.at, 0, count * sizeof(double));
+    memset(c->tangent_sums.at, 0, count * sizeof(double));
+    return run_all_rows(c, NULL);
+}
+
 /* The uniform steps, tangents beside the gradients that are there already. */
-static void reverse_uniform_tangents(call *c) {
-    const pg_block block = {.program = c->program,
-                            .uniform = c->ws->uniform.at,
-                            .values = c->ws->uniform.at,
-                            .grads = c->ws->uniform_grads.at,
-                            .reverse = c->reverse,
-                            .active = 1};
+static pg_status reverse_uniform_tangents(call *c) {
+    pg_block block = {.program = c->program,
+                      .uniform = c->ws->uniform.at,
+                      .values = c->ws->uniform.at,
+                      .grads = c->ws->uniform_grads.at,
+                      .reverse = c->reverse,
+                      .active = 1,
+                      .judge = !c->task->ignore};
     const tangents t = {&block, 1, c->uniform.at, c->uniform_grads.at, c->uniform.at, NULL};
-    for (size_t i = 0; i < c->reverse->uniform_count; i++) {
+    pg_status status = PG_OK;
+    for (size_t i = 0; status == PG_OK && i < c->reverse->uniform_count; i++) {
         const pg_step *step = &c->reverse->uniform[i];
         if (step->instr != PG_COLLECT) {
-            step_back(&t, step);
+            status = step_back(&t, step);
             continue;
         }
         const double sum =
             pg_sum_of_sublanes(c->tangent_sums.at + (size_t)step->b.at * PG_SUBLANES);
         give(&t, step->a, &sum);
     }
+    if (status != PG_OK) c->ws->fault = (pg_replay_fault){-1, block.fault};
+    return status;
 }
 
 pg_status pg_jvp(const pg_program *program, pg_workspace *ws, const double *params,
@@ -325,14 +370,14 @@ pg_status pg_hvp(const pg_program *program, pg_workspace *ws, const double *para
     if (status == PG_OK) status = pg_replay_begin(program, ws, params, task->ignore);
     if (status == PG_OK) {
         forward_uniform(&c, direction);
-        status = run_all_rows(&c, NULL);
+        status = run_rows_back(&c);
     }
     if (status == PG_OK) { /* sums in place: accumulator i's sublanes begin at or after i */
         for (size_t i = 0; i < c.reverse->accumulators; i++)
             c.sums.at[i] = pg_sum_of_sublanes(c.sums.at + i * PG_SUBLANES);
-        status = pg_reverse_uniform(program, ws, c.reverse, c.sums.at, !task->ignore);
+        status = pg_reverse_uniform(program, ws, task, c.reverse, c.sums.at);
     }
-    if (status == PG_OK) reverse_uniform_tangents(&c);
+    if (status == PG_OK) status = reverse_uniform_tangents(&c);
     for (size_t i = 0; status == PG_OK && i < program->param_count; i++) {
         const size_t slot = program->constant_count + i;
         const bool reached = c.reverse->uniform_reached[slot];

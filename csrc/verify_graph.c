@@ -75,6 +75,20 @@ static const char *op_complaint(const pg_graph *graph, const pg_node *node) {
     return graph->nodes[node->of.child[1]].op != PG_OP_LEAF ? "an exponent is no leaf" : NULL;
 }
 
+/* An operand that is no op any more became a leaf, or something else by its owner's hand. */
+static const char *detached_complaint(const pg_graph *graph, const pg_node *node) {
+    size_t count;
+    const pg_node_id *held = pg_holds(node, &count);
+    if (!(node->flags & PG_FLAG_DETACHED)) return NULL;
+    if (node->flags & PG_FLAG_INPUT) return "an input is detached";
+    for (size_t i = 0; i < count; i++) {
+        const pg_node *child = &graph->nodes[held[i]];
+        if (pg_op_describe(child->op) != NULL && !(child->flags & PG_FLAG_DETACHED))
+            return "what is detached is made of an op that isn't";
+    }
+    return NULL;
+}
+
 static const char *node_complaint(const pg_graph *graph, pg_node_id id) {
     const pg_node *node = &graph->nodes[id];
     size_t count;
@@ -83,6 +97,8 @@ static const char *node_complaint(const pg_graph *graph, pg_node_id id) {
         if (!pg_alive(graph, held[i])) return "a child is not alive";
     if ((node->flags & PG_FLAG_KEPT) && graph->owners[id] == NULL) return "an owner is missing";
     if (node->mark > graph->mark) return "marked by a walk that has yet to come";
+    const char *complaint = detached_complaint(graph, node);
+    if (complaint != NULL) return complaint;
     if (node->op == PG_OP_WIDE) return wide_complaint(graph, node->of.wide);
     if (node->op != PG_OP_LEAF) return op_complaint(graph, node);
     return node->of.child[0] != 0 || node->of.child[1] != 0 ? "a leaf has children" : NULL;

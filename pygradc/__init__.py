@@ -8,6 +8,7 @@ print(L, a.grad)        # Value(data=-8.0, grad=1.0) 6.0
 """
 
 from pygradc import compat, losses, nn, optim
+from pygradc._draws import RecordingWarning
 from pygradc.arrays import data, grads, set_data
 from pygradc.compiled import Compiled, compile
 from pygradc.custom import op
@@ -15,7 +16,16 @@ from pygradc.fitting import fit
 from pygradc.graphs import clear_grads, no_grad
 from pygradc.program import Program, load
 from pygradc.states import load_state, save_state
-from pygradc.tracing import TraceError, detach, maximum, minimum, where
+from pygradc.tracing import (
+    TraceError,
+    detach,
+    logical_and,
+    logical_not,
+    logical_or,
+    maximum,
+    minimum,
+    where,
+)
 from pygradc.value import Value, dot, live_nodes, sum
 from pygradc.viz import draw_dot
 
@@ -24,6 +34,7 @@ __version__ = "0.1.0"
 __all__ = [
     "Compiled",
     "Program",
+    "RecordingWarning",
     "TraceError",
     "Value",
     "clear_grads",
@@ -38,6 +49,9 @@ __all__ = [
     "live_nodes",
     "load",
     "load_state",
+    "logical_and",
+    "logical_not",
+    "logical_or",
     "losses",
     "maximum",
     "minimum",

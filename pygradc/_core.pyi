@@ -8,6 +8,14 @@ from pygradc.value import Number, Value
 ffi: Any
 lib: Any
 
+class Bindable:
+    _origin: Any
+    _instance: Any
+    _kept: Any
+    _at: Any
+    _binds: int
+    def __get__(self, instance: Any, owner: Any = None, /) -> Any: ...
+
 class Scalar:
     data: float
     grad: float
@@ -135,7 +143,9 @@ class Scalar:
     @staticmethod
     def _trace_detach(a: Value, /) -> Value: ...
     @staticmethod
-    def _adopt_trace(frozen: Any, condition: Any, /) -> None: ...
+    def _frameless(function: Callable[..., Any], /) -> Any: ...
+    @staticmethod
+    def _adopt_trace(frozen: Any, condition: Any, compared: Any, again: Any, /) -> None: ...
     @staticmethod
     def _record(
         inputs: Sequence[Value], outputs: Sequence[Value], passes: int, fast: bool, /
@@ -173,6 +183,8 @@ class Scalar:
     @staticmethod
     def _apply(rule: Any, operands: tuple[Value | Number, ...], /) -> Value: ...
     @staticmethod
+    def _may_show(value: Value, /) -> None: ...
+    @staticmethod
     def _trace_custom(
         rule: Any, value: Value, operands: Sequence[Value], slopes: Sequence[Value], /
     ) -> Value: ...
@@ -204,5 +216,7 @@ class Scalar:
     def _adopt_no_grad(kind: type, /) -> None: ...
     @staticmethod
     def _clear_grads(root: Value, /) -> None: ...
+    @staticmethod
+    def _guard(guard: Any, operators: int, reflected: int, /) -> None: ...
     @staticmethod
     def _adopt(value: type, number: Any, fail: Any, /) -> None: ...

@@ -115,6 +115,7 @@ def run(work: Work, executor: Executor | None) -> Results:
     chunks = lib.pg_chunk_count(work.count)
     if executor is None:
         return _run_part(work, 0, chunks)
+    _check_executor(executor)
     workers = getattr(executor, "_max_workers", None) or os.cpu_count() or 1
     try:
         if isinstance(executor, ThreadPoolExecutor):
@@ -122,6 +123,21 @@ def run(work: Work, executor: Executor | None) -> Results:
         return _in_parts(work, executor, chunks, workers)
     except BrokenExecutor as broken:
         _say_what_to_do(broken)
+
+
+def _check_executor(executor: Any) -> None:
+    """Has it what is called of it?
+
+    Raises:
+        TypeError: no; names what came.
+    """
+    if isinstance(executor, type):
+        raise TypeError(f"executor={executor.__name__} is a class: write {executor.__name__}()")
+    if not callable(getattr(executor, "submit", None)):
+        raise TypeError(
+            f"executor={executor!r} has no submit(): expected an object with one, as "
+            "concurrent.futures.ThreadPoolExecutor() and ProcessPoolExecutor() are"
+        )
 
 
 def _say_what_to_do(broken: BrokenExecutor) -> NoReturn:

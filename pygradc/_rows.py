@@ -1,19 +1,25 @@
 """Arguments of many rows, as the core takes them.
 
-An array's first axis is the row; a single number, or a Value, is the same for all rows. Arrays of
-float64 in C order are used as they are, others are converted.
+An array's first axis is the row; a single number, a Value, or what is no number (a string, None, a
+bool) is the same for all rows. A list or a tuple is an array, as numpy takes it: its items are
+rows. A dict or a namedtuple is columns: each item is an argument of its own, and the function gets
+a dict or a namedtuple of one row's. Without any number there is one row. Arrays of float64 in C
+order are used as they are, others are converted.
 """
 
 from __future__ import annotations
 
+import itertools
 import math
+import sys
+from collections.abc import Iterator, Set
 from typing import Any, cast
 
 import numpy as np
 import numpy.typing as npt
 
 from pygradc import _structure as structures
-from pygradc.value import Value
+from pygradc.value import Value, _number
 
 Floats = npt.NDArray[np.float64]
 
@@ -45,8 +51,13 @@ class Rows:
             else:
                 items.append(self._read(arg, ("argument", i)))
         self.structure = structures.Sequence(tuple, tuple(items))
+        if self.count < 0 and self.width == 0:
+            self.count = 1  # nothing that could tell rows apart
         if self.count < 0:
-            raise ValueError("expected at least one array, whose first axis is the row")
+            raise ValueError(
+                "expected at least one array, whose first axis is the row; for a row of numbers "
+                "call the function itself"
+            )
 
     def part(self, numbers: npt.NDArray[np.int64]) -> Rows:
         """The rows of these numbers; faults name them by these."""
@@ -59,9 +70,14 @@ class Rows:
         """One argument, or an item of a dict; `where` is its place, for messages."""
         if isinstance(arg, dict):
             items = [self._read(item, (*where, key)) for key, item in arg.items()]
-            return structures.Mapping(tuple(arg), tuple(items))
-        if isinstance(arg, bool):
-            return structures.Static(arg)
+            return structures.mapping(arg, tuple(items))
+        if isinstance(arg, tuple) and hasattr(arg, "_fields"):
+            items = [self._read(item, (*where, key)) for key, item in zip(arg._fields, arg)]
+            return structures.Sequence(type(arg), tuple(items))
+        if isinstance(arg, np.ndarray) and arg.ndim == 0:
+            arg = arg.item()
+        if structures.is_static(arg):
+            return structures.static(arg)
         if isinstance(arg, Value):
             self.values.append((self.width, arg))
             arg = arg.data
@@ -112,12 +128,99 @@ def _floats(arg: Any, where: tuple[Any, ...]) -> Floats:
     if _is_ready(arg):
         return cast(Floats, arg)
     what = _place(where)
+    refuse_masked(what, arg)
     try:
         array = np.asarray(arg)
     except ValueError as error:
-        raise ValueError(f"{what}: expected an array with a row axis: {error}") from None
+        raise ValueError(
+            f"{what}: expected an array with a row axis: {error}. Arrays that differ in shape go "
+            "as arguments of their own, or as a dict"
+        ) from None
     if array.dtype == object:
-        raise TypeError(f"{what}: expected numbers; Values go one row at a time, as in f(x)")
+        array = _converted(arg, array, what)
     if array.dtype.kind not in "fiub":
-        raise TypeError(f"{what}: expected real numbers, got an array of {array.dtype}")
+        first = f", as {array.flat[0].item()!r}" if array.size and array.dtype.names is None else ""
+        raise TypeError(f"{what}: expected real numbers, got an array of {array.dtype}{first}")
     return np.require(array, np.float64, ["C", "A"]) if array.ndim else array.astype(np.float64)
+
+
+def _converted(arg: Any, array: npt.NDArray[Any], what: str) -> Floats:
+    """An array of objects that are numbers.
+
+    Raises:
+        TypeError: one isn't; names the first.
+    """
+    if array.ndim == 0:
+        raise TypeError(f"{what}: expected numbers, got {_kind_of(arg)}")
+    numbers = np.empty(array.shape)
+    flat = numbers.reshape(-1)
+    for i, item in enumerate(array.ravel().tolist()):
+        number = item if isinstance(item, float) else _number(item)
+        if isinstance(item, Value):
+            raise TypeError(f"{what}: expected numbers; Values go one row at a time, as in f(x)")
+        if number is NotImplemented:
+            place = tuple(map(int, np.unravel_index(i, array.shape)))
+            raise TypeError(f"{what}: expected numbers, got {_first_wrong(arg, item, place)}")
+        flat[i] = number
+    return numbers
+
+
+def _kind_of(arg: Any) -> str:
+    if isinstance(arg, (Iterator, Set)):
+        return f"a {type(arg).__name__}, which is no array: write list(...) of it"
+    return (
+        f"{arg!r} of type {type(arg).__name__}; what is the same for all rows and no number goes "
+        "by keyword"
+    )
+
+
+def _first_wrong(arg: Any, item: Any, place: tuple[int, ...]) -> str:
+    """Where the first element is that is no number; by column where a table names them."""
+    columns, row = getattr(arg, "columns", None), f"row {place[0]}"
+    if columns is not None and len(place) > 1:
+        kind = list(arg.dtypes)[place[1]]
+        row += f" of column {list(columns)[place[1]]!r}, whose dtype is {kind}"
+    else:
+        row += "".join(f", {axis}" for axis in place[1:])
+        row += f", dtype {getattr(arg, 'dtype', 'object')}"
+    return f"{item!r} ({row}): convert it with float(), encode it as numbers, or leave it out"
+
+
+# ---- masked arrays ------------------------------------------------------------------------------
+
+
+def refuse_masked(what: str, arg: Any) -> None:
+    """A masked entry has no number, and numpy would give the one below the mask.
+
+    Raises:
+        ValueError: there are some in this array, or in lists of arrays; says how many.
+    """
+    ma = sys.modules.get("numpy.ma")
+    if ma is None:  # nobody has masked anything
+        return
+    count = _masked(arg, ma.MaskedArray)
+    if count:
+        raise ValueError(
+            f"{what}: {count} masked {'entry' if count == 1 else 'entries'}, of which there are no "
+            "numbers: leave them out, or set them, as a.filled(0.0) does"
+        )
+
+
+def _masked(arg: Any, masked: type) -> int:
+    """How many entries are masked."""
+    if isinstance(arg, masked):
+        return int(np.count_nonzero(np.ma.getmaskarray(arg))) + _masked(np.asarray(arg), masked)
+    if isinstance(arg, np.ndarray):
+        arg = arg.ravel().tolist() if arg.dtype == object else ()
+    items = arg if isinstance(arg, (list, tuple)) else ()
+    kinds = set(map(type, items))
+    while items and kinds <= _LISTS:  # of rows, at the speed of C
+        items = list(itertools.chain.from_iterable(items))
+        kinds = set(map(type, items))
+    if kinds <= _UNMASKED:
+        return 0
+    return sum(_masked(item, masked) for item in items if type(item) not in _UNMASKED)
+
+
+_LISTS = frozenset((list, tuple))
+_UNMASKED = frozenset((float, int, bool, np.float64, Value))

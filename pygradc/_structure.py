@@ -7,12 +7,15 @@ them.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import numbers
+from collections.abc import Iterable, Iterator, Set
 from typing import Any, NamedTuple, Union
 
 import numpy as np
 import numpy.typing as npt
 
+from pygradc._bools import LikeBool
+from pygradc._exactly import exactly
 from pygradc.value import Value, _number
 
 
@@ -21,9 +24,13 @@ class Leaf(NamedTuple):
 
 
 class Static(NamedTuple):
-    """Something that is no number and comes back as it is: None, a string, a bool."""
+    """Something that is no number and comes back as it is: None, a string, a bool.
+
+    `kind` tells what is equal but of another type, a str-Enum, from a plain one.
+    """
 
     value: Any
+    kind: Any = None
 
 
 class Array(NamedTuple):
@@ -40,10 +47,11 @@ class Sequence(NamedTuple):
 
 
 class Mapping(NamedTuple):
-    """A dict, in its order."""
+    """A dict, in its order; `kind` tells equal keys apart: 1, True and 1.0."""
 
     keys: tuple[Any, ...]
     items: tuple[Structure, ...]
+    kind: Any = None
 
 
 Structure = Union[Leaf, Static, Array, Sequence, Mapping]
@@ -51,6 +59,8 @@ Structure = Union[Leaf, Static, Array, Sequence, Mapping]
 LEAF = Leaf()
 _STATIC = (type(None), str, bytes, bool)
 _NUMBERS = frozenset((Value, float, int))
+_PLAIN = frozenset(_STATIC)
+_STRINGS = frozenset((str,))
 
 
 def take_apart(obj: Any, leaves: list[Any], what: str) -> Structure:
@@ -68,23 +78,58 @@ def take_apart(obj: Any, leaves: list[Any], what: str) -> Structure:
             return Sequence(type(obj), (LEAF,) * len(obj))
         return Sequence(type(obj), tuple(take_apart(item, leaves, what) for item in obj))
     if isinstance(obj, dict):
-        return Mapping(tuple(obj), tuple(take_apart(item, leaves, what) for item in obj.values()))
+        return mapping(obj, tuple(take_apart(item, leaves, what) for item in obj.values()))
     if isinstance(obj, np.ndarray) and obj.ndim > 0:
         leaves += [_element(item, what) for item in obj.ravel().tolist()]
         return Array(obj.shape)
     if isinstance(obj, np.ndarray):
         return take_apart(obj.item(), leaves, what)
-    number = _number(obj)
+    if isinstance(obj, LikeBool):
+        obj = obj._number()
+    number = obj if isinstance(obj, Value) else _number(obj)
     if number is NotImplemented or isinstance(obj, bool):
         if isinstance(obj, _STATIC):
-            return Static(obj)
-        raise TypeError(f"{what}: expected numbers, Values and containers of them, got {obj!r}")
+            return static(obj)
+        raise TypeError(
+            f"{what}: expected numbers, Values and containers of them, got {obj!r}"
+            + _remedy(obj, what)
+        )
     leaves.append(number)
     return LEAF
 
 
+def _remedy(obj: Any, what: str) -> str:
+    if what != "argument":
+        return ""
+    if hasattr(obj, "__array__"):
+        return ": write numpy.asarray(...) of it, for one row"
+    if isinstance(obj, (Iterator, Set)):
+        return ": write list(...) of it"
+    if hasattr(obj, "__float__"):
+        return ": write float(...) of it"
+    if isinstance(obj, numbers.Number):
+        return ""
+    return "; what is no number goes by keyword"
+
+
+def is_static(obj: Any) -> bool:
+    """Does it come back as it is?"""
+    return isinstance(obj, _STATIC)
+
+
+def static(value: Any) -> Static:
+    return Static(value, None if type(value) in _PLAIN else exactly(value))
+
+
+def mapping(keys: Iterable[Any], items: tuple[Structure, ...]) -> Mapping:
+    kept = tuple(keys)
+    return Mapping(kept, items, None if _STRINGS.issuperset(map(type, kept)) else exactly(kept))
+
+
 def _element(item: Any, what: str) -> Any:
     """What an array may hold."""
+    if isinstance(item, LikeBool):
+        return item._number()
     number = item if isinstance(item, (Value, float)) else _number(item)
     if number is NotImplemented:
         raise TypeError(f"{what}: expected numbers or Values in the array, got {item!r}")

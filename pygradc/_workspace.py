@@ -21,6 +21,7 @@ from_buffer = ffi.from_buffer
 _DOUBLES = ffi.typeof("double[]")
 _INDEX = ffi.typeof("int64_t[]")
 _ARGUMENTS = ffi.typeof("pg_argument[]")
+_POLL = ffi.addressof(lib, "pg_python_poll")  # cffi before 1.17 takes no function for its pointer
 
 
 def pointer(array: Floats) -> Any:
@@ -75,7 +76,7 @@ class Workspace:
     def listen(self, stop: Any) -> None:
         """Let a replay end where stop, an int *, becomes nonzero, or a signal comes."""
         self.stop = stop
-        lib.pg_workspace_poll(self.handle, lib.pg_python_poll, stop)
+        lib.pg_workspace_poll(self.handle, _POLL, stop)
 
     def aim(
         self,

@@ -1,19 +1,34 @@
 """Compiled functions: traced once for each structure of arguments, and replayed from then on.
 
-A `Compiled` finds, or records, the `Program` for the arguments that it is called with.
+A `Compiled` finds, or records, the `Program` for the arguments that it is called with. What it
+recorded is in `_Recordings`, one for the function itself and one for each instance that it is a
+method of: they are kept beside the instance (`_instances.py`), so that neither an attribute's name
+nor a copy of the instance leads to another's. A copy or a pickle has the function and the options,
+and records its own.
+Source: csrc/python/scalar_bind.c, for methods.
 """
 
 from __future__ import annotations
 
+import copy
+import copyreg
 import functools
+import inspect
 import itertools
+import sys
+import warnings
 from collections.abc import Callable, Iterable
 from concurrent.futures import Executor
-from typing import Any
+from types import MethodType
+from typing import Any, NamedTuple, NoReturn
 
+import numpy as np
+
+from pygradc import _draws, _lines, tracing
 from pygradc import _structure as structures
-from pygradc import tracing
-from pygradc._core import ffi, lib
+from pygradc._core import Bindable, ffi, lib
+from pygradc._exactly import exactly
+from pygradc._instances import Beside, is_method_of, name_in
 from pygradc._rows import Floats, Rows
 from pygradc._scalar import Scalar
 from pygradc.program import Program
@@ -35,27 +50,78 @@ def _when_used(program: Program) -> int:
     return program._used
 
 
-class Compiled:
+class _Options(NamedTuple):
+    fast: bool
+    errors: str
+    passes: int
+    max_programs: int
+
+
+class _Recordings:
+    """The programs of one function, or of one instance's method."""
+
+    __slots__ = ("clock", "evicted", "gone", "programs", "recent", "repeated", "warned")
+
+    def __init__(self) -> None:
+        self.programs: dict[Any, Program] = {}
+        self.recent: list[Program] = []  # those without static arguments, the last used first
+        self.clock = itertools.count(1)
+        self.evicted = 0  # programs, since the beginning
+        self.gone: dict[int, None] = {}  # hashes of the keys of those that went last
+        self.repeated = 0  # recordings of what had been recorded before
+        self.warned = False
+
+    def chose(self, program: Program) -> None:
+        """Take note that this program, found without static arguments, is in use."""
+        program._used = next(self.clock)
+        if not self.recent or self.recent[0] is not program:
+            self.recent = [program, *(p for p in self.recent if p is not program)]
+
+    def add(self, key: Any, program: Program, most: int) -> None:
+        """A new program; the least recently used ones go."""
+        program._used = next(self.clock)
+        self.programs[key] = program
+        self.repeated += hash(key) in self.gone
+        while len(self.programs) > most:
+            oldest = min(self.programs, key=lambda key: self.programs[key]._used)
+            del self.programs[oldest]
+            kept = set(map(id, self.programs.values()))  # one that went may be chosen yet
+            self.recent = [p for p in self.recent if id(p) in kept]
+            self.evicted += 1
+            self.gone[hash(oldest)] = None
+            if len(self.gone) > _MOST_GONE:
+                self.gone.pop(next(iter(self.gone)), None)
+
+    def is_thrashing(self, program: Program, most: int) -> bool:
+        """Does it record so often that this is most of what it does?"""
+        often = self.repeated >= _REPEATED or self.evicted >= max(_EVICTED, 4 * most)
+        calls, recordings = program._used, self.evicted + len(self.programs)
+        return often and calls < _CALLS_PER_RECORDING * recordings
+
+
+_MOST_GONE = 4096
+_REPEATED = 8
+_EVICTED = 256
+_CALLS_PER_RECORDING = 30  # a recording costs as much as some thirty replays of one row
+
+_NOTHING, _INSTANCE, _CLASS = range(3)  # what a lookup binds it to, as csrc/python/scalar_bind.c
+
+
+class Compiled(Bindable):
     """A function that is recorded for each structure of arguments it is called with.
 
-    Made by `compile`. `__wrapped__` is the function itself.
+    Made by `compile`. `__wrapped__` is the function itself. As a method it has recordings for each
+    instance.
     """
 
-    def __init__(
-        self,
-        function: Callable[..., Any],
-        fast: bool,
-        errors: str,
-        passes: int,
-        max_programs: int,
-    ) -> None:
-        functools.update_wrapper(self, function)
-        self._function = function
-        self._fast, self._errors, self._passes = fast, errors, passes
-        self._max_programs = max_programs
-        self._programs: dict[Any, Program] = {}
-        self._recent: list[Program] = []  # those without static arguments, the last used first
-        self._clock = itertools.count(1)
+    _plain: Callable[..., Any]
+    _options: _Options
+
+    def __init__(self, function: Callable[..., Any], options: _Options) -> None:
+        plain, self._binds = _unwrapped(function)
+        self.__dict__.update(_attributes_of(plain))
+        self.__dict__["_plain"], self.__dict__["_options"] = plain, options
+        self._kept, self._at = _Recordings(), Beside()
 
     def __call__(self, *args: Any, **static: Any) -> Any:
         """Replay for one row; record first, if the structure of args or `static` is new.
@@ -67,20 +133,32 @@ class Compiled:
         """
         if tracing.tracing():
             return self._function(*args, **static)
+        kept = self._kept
         if not static:
-            for program in self._recent:
+            recent = kept.recent
+            for program in recent:
                 values = program._row_in_short(args)
                 if values is not NotImplemented:
-                    self._chose(program)
+                    if recent[0] is program:
+                        program._used = next(kept.clock)
+                    else:
+                        kept.chose(program)
                     return values
+        if self._is_method_of(args):
+            return self._bound_to(args[0])(*args[1:], **static)
         leaves: list[Any] = []
         structure = structures.take_apart(args, leaves, "argument")
-        return self._program(structure, static)._one_row(leaves)
+        try:
+            program = self._program(structure, static, one_row=True)
+        except (TypeError, ValueError, IndexError) as error:
+            _explain_rows(error, self._name, args)
+            raise
+        return program._one_row(leaves)
 
     def map(self, *arrays: Any, executor: Executor | None = None, **static: Any) -> Any:
         """The outputs of each row, without gradients: see `Program.map`."""
-        rows = Rows(arrays)
-        return self._program(rows.structure, static)._map(rows, executor)
+        program, rows = self._chosen(arrays, static)
+        return program._map(rows, executor)
 
     def sum(self, *arrays: Any, executor: Executor | None = None, **static: Any) -> Any:
         """The outputs, each summed over the rows, as Values: see `Program.sum`."""
@@ -98,123 +176,367 @@ class Compiled:
         mean: bool,
     ) -> Any:
         if executor is None and not static:
-            for program in self._recent:
+            kept = self._kept
+            recent = kept.recent
+            for program in recent:
                 values = program._total_in_short(arrays, mean)
                 if values is not NotImplemented:
-                    self._chose(program)
+                    if recent[0] is program:
+                        program._used = next(kept.clock)
+                    else:
+                        kept.chose(program)
                     return values
-        rows = Rows(arrays)
-        return self._program(rows.structure, static)._total(rows, executor, mean)
+        program, rows = self._chosen(arrays, static)
+        return program._total(rows, executor, mean)
 
     def gradients(
         self, *arrays: Any, executor: Executor | None = None, **static: Any
     ) -> tuple[Any, Any]:
         """Outputs and gradients with respect to the inputs, row by row: see `Program.gradients`."""
-        rows = Rows(arrays)
-        return self._program(rows.structure, static)._gradients(rows, executor)
+        program, rows = self._chosen(arrays, static)
+        return program._gradients(rows, executor)
 
     def jvp(self, v: Any, *arrays: Any, **static: Any) -> tuple[Any, Any]:
         """Outputs, and their derivatives along v in the parameters: see `Program.jvp`.
 
         v goes by the order of the program's own `parameters()`.
         """
-        rows = Rows(arrays)
-        return self._program(rows.structure, static)._jvp(v, rows)
+        program, rows = self._chosen(arrays, static)
+        return program._jvp(v, rows)
 
     def hvp(self, v: Any, *arrays: Any, mean: bool = False, **static: Any) -> Floats:
         """The Hessian of the sum over the rows, times v: see `Program.hvp`."""
-        rows = Rows(arrays)
-        return self._program(rows.structure, static)._hvp(v, rows, mean)
+        program, rows = self._chosen(arrays, static)
+        return program._hvp(v, rows, mean)
 
     @property
     def programs(self) -> tuple[Program, ...]:
         """One a structure of arguments, the least recently used first."""
-        return tuple(sorted(self._programs.values(), key=_when_used))
+        return tuple(sorted(self._kept.programs.values(), key=_when_used))
 
     def parameters(self) -> list[Value]:
         """The captured Values of all programs, each once."""
         found = {id(p): p for program in self.programs for p in program.parameters()}
         return list(found.values())
 
-    def _program(self, structure: structures.Structure, static: dict[str, Any]) -> Program:
+    # ---- finding and recording a program
+
+    def _chosen(self, arrays: tuple[Any, ...], static: dict[str, Any]) -> tuple[Program, Rows]:
+        """The program for these arrays, and their rows."""
+        if self._is_method_of(arrays):
+            return self._bound_to(arrays[0])._chosen(arrays[1:], static)
+        rows = Rows(arrays)
+        return self._program(rows.structure, static), rows
+
+    def _check_arrays(self, static: dict[str, Any]) -> None:
+        """Can it do without any array?
+
+        Raises:
+            ValueError: it takes arguments.
+        """
+        try:
+            signature = inspect.signature(self._function)
+        except (TypeError, ValueError):
+            return
+        try:
+            signature.bind(**static)
+        except TypeError:
+            raise ValueError(
+                f"expected at least one array, whose first axis is the row: {self._name} takes "
+                f"{signature}"
+            ) from None
+
+    def _program(
+        self, structure: structures.Structure, static: dict[str, Any], one_row: bool = False
+    ) -> Program:
         key: Any = structure
         if static:
-            key = structure, tuple((name, _exactly(static[name])) for name in sorted(static))
-        try:
-            program = self._programs.get(key)
-        except TypeError as error:
-            raise TypeError(
-                f"keyword arguments are part of what is recorded and must be hashable: {error}"
-            ) from None
+            key = structure, tuple((name, self._key(name, static)) for name in sorted(static))
+        kept = self._kept
+        program: Program | None = kept.programs.get(key)
         if program is None:
+            if not (one_row or structure.items):  # type: ignore[union-attr]
+                self._check_arrays(static)
             program = self._program_anew(key, structure, static)
         if static:
-            program._used = next(self._clock)
+            program._used = next(kept.clock)
         else:
-            self._chose(program)
+            kept.chose(program)
         return program
+
+    def _key(self, name: str, static: dict[str, Any]) -> Any:
+        try:
+            return exactly(static[name])
+        except TypeError as error:
+            raise TypeError(
+                f"{self._name}: keyword arguments are part of what is recorded and must be "
+                f"hashable; {name}= is not: {error}. Numbers and arrays go by position"
+            ) from None
 
     def _program_anew(
         self, key: Any, structure: structures.Structure, static: dict[str, Any]
     ) -> Program:
+        kept, most, thrashes = self._kept, self._options.max_programs, False
         with tracing.lock():
-            program = self._programs.get(key)  # another thread may have been faster
+            program: Program | None = kept.programs.get(key)  # another thread may have been faster
             if program is None:
+                if static:
+                    self._check_names(static)
                 program = self._record(structure, static)
-                program._used = next(self._clock)
-                self._programs[key] = program
-            while len(self._programs) > self._max_programs:
-                oldest = min(self._programs, key=lambda key: self._programs[key]._used)
-                del self._programs[oldest]
-                kept = set(map(id, self._programs.values()))  # one that went may be chosen yet
-                self._recent = [p for p in self._recent if id(p) in kept]
+                kept.add(key, program, most)
+                thrashes = kept.is_thrashing(program, most)
+        if thrashes:
+            self._warn(most)
         return program
 
-    def _chose(self, program: Program) -> None:
-        """Take note that this program, found without static arguments, is in use."""
-        program._used = next(self._clock)
-        if not self._recent or self._recent[0] is not program:
-            self._recent = [program, *(p for p in self._recent if p is not program)]
+    def _warn(self, most: int) -> None:
+        """Once for a function."""
+        everywhere = (self._origin or self)._kept
+        if everywhere.warned:
+            return
+        everywhere.warned = True
+        warnings.warn(
+            f"{self._name} is recorded again and again: it is called with more structures of "
+            f"arguments than the max_programs={most} that are kept, and a recording costs far more "
+            "than a replay. Pad the arguments to a few lengths, pass as an array what changes from "
+            "call to call, or raise compile(max_programs=)",
+            RuntimeWarning,
+            stacklevel=_levels_to_user(),
+        )
+
+    def _check_names(self, static: dict[str, Any]) -> None:
+        """Is each keyword one that the function takes, and no method's option astray?
+
+        Raises:
+            TypeError: one isn't; names it.
+        """
+        try:
+            parameters = inspect.signature(self._function).parameters
+        except (TypeError, ValueError):
+            return
+        takes_any = any(p.kind is p.VAR_KEYWORD for p in parameters.values())
+        for name in static:
+            found = parameters.get(name)
+            if found is not None and found.kind in (
+                found.POSITIONAL_OR_KEYWORD,
+                found.KEYWORD_ONLY,
+            ):
+                continue
+            if name in _OPTIONS:
+                raise TypeError(f"{self._name}: {name}= is an option of {_OPTIONS[name]} only")
+            if not takes_any:
+                raise TypeError(f"{self._name} takes no keyword argument {name!r}")
 
     def _record(self, structure: structures.Structure, static: dict[str, Any]) -> Program:
+        options, function = self._options, self._function
+
         def body() -> tuple[int, tuple[Value, ...], structures.Structure]:
             count = structures.count_leaves(structure)
             inputs = [Scalar._trace_input() for _ in range(count)]
             args = structures.put_together(structure, iter(inputs))
-            result = self._function(*args, **static)
+            result = function(*args, **static)
             leaves: list[Any] = []
             outputs = structures.take_apart(result, leaves, "result")
             if not leaves:
                 raise TypeError(f"a recorded function must return Values, got {result!r}")
             ends = [leaf if isinstance(leaf, Value) else Value(leaf) for leaf in leaves]
-            return (*Scalar._record(inputs, ends, self._passes, self._fast), outputs)
+            return (*Scalar._record(inputs, ends, options.passes, options.fast), outputs)
 
+        before = _draws.begin(self._function)
         address, params, outputs = tracing.trace(body)
         handle = ffi.gc(ffi.cast("pg_program *", address), lib.pg_program_free)
-        name = getattr(self._function, "__name__", "function")
-        return Program(handle, params, structure, outputs, self._errors, name)
+        _draws.end(self._function, before)
+        return Program(handle, params, structure, outputs, options.errors, self._name)
 
-    def __get__(self, instance: Any, owner: Any = None) -> Compiled:
-        """As a method: each instance has recordings of its own."""
-        if instance is None:
-            return self
-        method = self._function.__get__(instance, owner)
-        bound = Compiled(method, self._fast, self._errors, self._passes, self._max_programs)
-        kept: Compiled = instance.__dict__.setdefault(self._attribute, bound)
-        return kept  # is found there from now on
+    # ---- as a method
 
-    def __set_name__(self, owner: Any, name: str) -> None:
-        self._attribute = name
+    @property
+    def _function(self) -> Callable[..., Any]:
+        """The function as it is called: with the instance, if it is bound."""
+        if self._origin is None:
+            return self._plain
+        bound: Callable[..., Any] = self._plain.__get__(self._instance, type(self._instance))
+        return bound
+
+    @property
+    def _name(self) -> str:
+        return str(getattr(self._plain, "__name__", "function"))
+
+    @property
+    def _programs(self) -> dict[Any, Program]:
+        return self._kept.programs  # type: ignore[no-any-return]
+
+    @property
+    def _recent(self) -> list[Program]:
+        return self._kept.recent  # type: ignore[no-any-return]
+
+    def _kept_for(self, instance: Any) -> _Recordings:
+        """The instance's recordings; the C type calls this where it finds none."""
+        return self._at.of(instance, _Recordings)  # type: ignore[no-any-return]
+
+    def _bound_to(self, instance: Any) -> Compiled:
+        bound: Compiled = self.__get__(instance, instance if self._binds == _CLASS else None)
+        return bound
+
+    def _is_method_of(self, args: tuple[Any, ...]) -> bool:
+        """Is the first argument the instance, as in `Base.loss(self, x)`?"""
+        if not args or type(args[0]) in _DATA or self._origin is not None or not self._binds:
+            return False
+        return is_method_of(args[0], self)
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, Compiled) or self._origin is None:
+            return self is other
+        return self._origin is other._origin and self._instance is other._instance
+
+    def __hash__(self) -> int:
+        return hash((id(self._origin or self), id(self._instance)))
+
+    # ---- copies and pickles
+
+    def __copy__(self) -> Compiled:
+        """The same function without recordings; bound, the same method of the same instance."""
+        if self._origin is not None:
+            return self._origin._bound_to(self._instance)  # type: ignore[no-any-return]
+        again: Compiled = Compiled.__new__(Compiled)
+        again.__setstate__(self.__getstate__())
+        return again
+
+    def __deepcopy__(self, memo: Any) -> Compiled:
+        """As of a function, whose globals and closure stay, or of the object that it is."""
+        if self._origin is not None:
+            return self._origin._bound_to(copy.deepcopy(self._instance, memo))  # type: ignore[no-any-return]
+        again = memo[id(self)] = Compiled.__new__(Compiled)
+        again.__setstate__(copy.deepcopy(self.__getstate__(), memo))
+        return again
+
+    def __reduce__(self) -> Any:
+        if self._origin is not None:
+            name = name_in(self._instance, self._origin)
+            if name is not None:
+                return getattr, (self._instance, name)
+            return _bind, (self._origin, self._instance)
+        if self._leads_to_itself() and not _by_value(self.__dict__.get("__module__")):
+            return self.__dict__["__qualname__"]
+        return copyreg.__newobj__, (Compiled,), self.__getstate__()  # type: ignore[attr-defined]
+
+    def _leads_to_itself(self) -> bool:
+        """Do its module and qualified name say where it is, as a plain function's do?"""
+        found: Any = sys.modules.get(self.__dict__.get("__module__", ""))
+        for name in str(self.__dict__.get("__qualname__", "<>")).split("."):
+            found = getattr(found, name, None)
+        return found is self
+
+    def __getstate__(self) -> tuple[Any, ...]:
+        known = _attributes_of(self._plain)
+        own = {
+            name: value
+            for name, value in self.__dict__.items()
+            if name not in _INTERNAL and known.get(name, _NONE) is not value
+        }
+        return self._plain, self._binds, tuple(self._options), own
+
+    def __setstate__(self, state: tuple[Any, ...]) -> None:
+        plain, binds, options, own = state
+        Compiled.__init__(self, plain, _Options(*options))
+        self._binds = binds
+        self.__dict__.update(own)
 
     def __repr__(self) -> str:
         return f"<compiled {self._function!r}, {len(self._programs)} programs>"
 
 
-def _exactly(value: Any) -> Any:
-    """A key that tells 1 from True and 1.0, and 0.0 from -0.0, which == doesn't."""
-    if isinstance(value, tuple):
-        return type(value), tuple(map(_exactly, value))
-    return type(value), value.hex() if isinstance(value, float) else value
+class _Wrapped:
+    """`__wrapped__` of a Compiled: the function, bound as it is; the class has none."""
+
+    def __get__(self, instance: Any, owner: Any = None) -> Any:
+        if instance is None:
+            raise AttributeError("__wrapped__")
+        return instance._function
+
+    def __set__(self, instance: Any, value: Any) -> NoReturn:
+        raise AttributeError("__wrapped__ of a compiled function can't be set")
+
+
+Compiled.__wrapped__ = _Wrapped()  # type: ignore[attr-defined]
+
+_NONE = object()
+_INTERNAL = frozenset(("_plain", "_options"))
+_OPTIONS = {"executor": "map, sum, mean and gradients", "mean": "hvp"}
+_DATA = frozenset((float, int, Value, np.ndarray, list, tuple, dict, str, type(None), bool))
+
+
+def _unwrapped(function: Any) -> tuple[Callable[..., Any], int]:
+    """The plain function, and what a lookup binds it to."""
+    if isinstance(function, staticmethod):
+        return function.__func__, _NOTHING
+    if isinstance(function, classmethod):
+        return function.__func__, _CLASS
+    binds = hasattr(type(function), "__get__") and not isinstance(function, MethodType)
+    return function, _INSTANCE if binds else _NOTHING
+
+
+def _attributes_of(function: Any) -> dict[str, Any]:
+    """As functools.wraps copies them, but none that would hide a method of Compiled."""
+    named = {
+        name: getattr(function, name)
+        for name in functools.WRAPPER_ASSIGNMENTS
+        if hasattr(function, name)
+    }
+    own = {
+        name: value
+        for name, value in getattr(function, "__dict__", {}).items()
+        if name not in _INTERNAL and not hasattr(Compiled, name)
+    }
+    own.pop("__wrapped__", None)
+    return {**own, **named}
+
+
+def _bind(method: Compiled, instance: Any) -> Compiled:
+    """For pickle."""
+    return method._bound_to(instance)
+
+
+def _by_value(module: Any) -> bool:
+    """Is it cloudpickle that asks, to which what is in this module has no name elsewhere?"""
+    frame: Any = sys._getframe(2)
+    while frame is not None and frame.f_globals.get("__name__") in ("pickle", "_pickle"):
+        frame = frame.f_back
+    if frame is None or "cloudpickle" not in str(frame.f_globals.get("__name__")):
+        return False
+    listed = frame.f_globals.get("list_registry_pickle_by_value", frozenset)()
+    return module == "__main__" or module in listed
+
+
+def _levels_to_user() -> int:
+    """warnings' stacklevel for the innermost frame that isn't the library's, seen from a caller."""
+    level, frame = 1, sys._getframe(1)
+    while frame.f_back is not None and not _lines.is_users(frame):
+        level, frame = level + 1, frame.f_back
+    return level
+
+
+def _explain_rows(error: Exception, name: str, args: tuple[Any, ...]) -> None:
+    """A call that can't be recorded, with whole arrays: a call takes one row.
+
+    Raises:
+        The error's type: if so.
+    """
+    arrays = [np.shape(arg) for arg in args if isinstance(arg, np.ndarray) or hasattr(arg, "iloc")]
+    if isinstance(error, tracing.TraceError) or not arrays or type(error) not in _EXPLAINED:
+        return
+    deep = any(len(shape) > 1 for shape in arrays)
+    if not deep and len({shape[:1] for shape in arrays}) == len(arrays):
+        return
+    shapes = ", ".join(map(str, arrays))
+    raise type(error)(
+        f"{error}. {name} was called with arrays of shape {shapes}, and a call takes one row: "
+        f"for all rows write {name}.mean(...), {name}.sum(...) or {name}.map(...) of the same "
+        "arrays, whose first axis is the row"
+    ) from error
+
+
+_EXPLAINED = (TypeError, ValueError, IndexError)
 
 
 def compile(
@@ -247,7 +569,7 @@ def compile(
         return functools.partial(
             compile, math=math, errors=errors, passes=passes, max_programs=max_programs
         )
-    if not callable(function):
+    if not callable(function) and not isinstance(function, (classmethod, staticmethod)):
         raise TypeError(f"compile: expected a function, not {type(function).__name__}")
     if math not in ("exact", "fast"):
         raise ValueError(f"math must be 'exact' or 'fast', not {math!r}")
@@ -260,4 +582,4 @@ def compile(
     if unknown:
         raise ValueError(f"passes: {unknown} are none of {list(PASSES)}")
     number = functools.reduce(lambda bits, name: bits | PASSES[name], wanted, 0)
-    return Compiled(function, math == "fast", errors, number, max_programs)
+    return Compiled(function, _Options(math == "fast", errors, number, max_programs))

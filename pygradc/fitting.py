@@ -1,13 +1,16 @@
 """`fit`: the whole training loop, minibatches and optimiser in C.
 
 The parameters are copied into arrays, trained there, and written back: after each epoch for a
-callback, and at the end in any case, also when a row fails or Ctrl-C comes.
-An optimiser of another class than SGD and Adam steps in Python.
+callback, and at the end in any case, also when a row fails or Ctrl-C comes. What a callback sets
+counts: the arrays are read anew after it, and written back only if steps were taken since.
+An optimiser of another class than SGD and Adam, or one whose `step` is patched, steps in Python.
+A step that would leave the finite numbers isn't taken, unless the program ignores errors.
 Source: csrc/fit.c, csrc/optim.c.
 """
 
 from __future__ import annotations
 
+import math
 import operator
 import os
 import threading
@@ -15,11 +18,11 @@ import time
 import weakref
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any, ClassVar
+from typing import Any, ClassVar, NoReturn
 
 import numpy as np
 
-from pygradc import optim, tracing
+from pygradc import _fit_arguments, arrays, optim, tracing
 from pygradc._checkpoint import Checkpoint, describe
 from pygradc._core import ffi, lib
 from pygradc._forks import in_child
@@ -32,6 +35,8 @@ from pygradc.program import Program
 _NOWHERE = 0xFFFFFFFF
 _LONG_ORDER = 1_000_000  # rows: 50 ms for numpy to put in an order
 _SHOW_EVERY = 0.1  # seconds of training between two looks at the bar
+_STEPS = {kind: kind.step for kind in (optim.SGD, optim.Adam)}  # those that C knows
+_ZERO_GRAD = optim.Optimizer.zero_grad
 
 
 def fit(
@@ -60,7 +65,8 @@ def fit(
         shuffle: Draw the rows in a new order in each epoch.
         seed: Of that order; None: another one each time.
         callback: Called after each epoch as callback(epoch, loss), epochs counted from 1; training
-            ends when it returns True.
+            ends when it returns True. What it sets (parameters, the optimizer's state, its
+            settings) is what training goes on from, and what stays when it ends.
         progress: Show a bar (needs tqdm).
         checkpoint: A file that holds the run as it is at the beginning, after each
             checkpoint_every epochs, and at the end: written whole or not at all. If the callback
@@ -71,22 +77,28 @@ def fit(
     Returns:
         For each epoch the mean loss over its rows, each taken before its batch's step.
     Raises:
-        TypeError, ValueError: something isn't as above; says what was expected. The checkpoint is
-            damaged, or of another run; says what differs. Nothing is changed.
-        FloatingPointError: a row leaves an op's domain; the parameters are as after the last step.
+        TypeError, ValueError: something isn't as above; says what was expected. There is a nan in
+            the data; names argument, row and column. The program has none of the optimizer's
+            parameters. The checkpoint is damaged, or of another run; says what differs. Nothing is
+            changed.
+        FloatingPointError: a row leaves an op's domain; or the loss isn't finite, or a step would
+            make a parameter so: names epoch and batch, both counted from 1. Parameters and the
+            optimizer's state are as after the last step. With a program of errors="ignore", which
+            takes nan in its data, too, training goes on instead.
         RuntimeError: another thread is fitting one of the parameters.
         OSError: the checkpoint can't be written or read; the one before it stays.
     """
     tracing.refuse("fit()")
-    if optimizer is None and data and isinstance(data[-1], optim.Optimizer):
-        data, optimizer = data[:-1], data[-1]
-    if not isinstance(optimizer, optim.Optimizer):
-        raise TypeError("fit: expected an optimizer after the arrays, as optim.SGD(parameters, lr)")
+    _fit_arguments.check_function(function)
+    data, optimizer = _fit_arguments.split(data, optimizer)
+    _fit_arguments.check_keywords(fit.__kwdefaults__ or (), function, static)
     rows = Rows(data)
-    program = _program(function, rows, static)
+    program = _program(function, data, rows, static)
     batch_size = max(rows.count, 1) if batch_size is None else _whole("batch_size", batch_size)
     epochs = _whole("epochs", epochs)
     _check(rows, epochs, batch_size, callback)
+    if program._errors != "ignore":
+        _fit_arguments.refuse_nan(rows, data)
     order = _Order(rows.count, batch_size, shuffle, seed)
     if resume and checkpoint is None:
         raise ValueError("fit: resume=True needs checkpoint=, the file to go on from")
@@ -96,10 +108,11 @@ def fit(
         run = describe(program, rows, optimizer, batch_size, bool(shuffle), seed)
         saved = Checkpoint(checkpoint, every, run, program, optimizer, callback, order.random)
     claim = _Claim(optimizer)
+    _check_parameters(function, program, optimizer, claim.ids)
     try:
         claim.take()
         history = saved.begin(epochs, resume) if saved else []
-        loop = _loop_for(program, rows, optimizer, batch_size)
+        loop = _Loop(program, rows, optimizer, batch_size)
         with _Bar(progress, epochs, rows.count, len(history)) as bar:
             return _run(loop, order, epochs, claim.lent_to(callback), bar, history, saved)
     finally:
@@ -109,34 +122,63 @@ def fit(
 def _check(rows: Rows, epochs: int, batch_size: int, callback: Any) -> None:
     if callback is not None and not callable(callback):
         raise TypeError(f"fit: callback must be a function, not {type(callback).__name__}")
-    if epochs < 0 or batch_size < 1:
-        raise ValueError(f"fit: epochs={epochs} and batch_size={batch_size} must be positive")
+    if epochs < 0:
+        raise ValueError(f"fit: epochs={epochs} must be at least 0")
+    if batch_size < 1:
+        raise ValueError(
+            f"fit: batch_size={batch_size} must be at least 1, or None: all rows in one step"
+        )
     if rows.count == 0:
         raise ValueError("fit: there are no rows")
 
 
 def _whole(name: str, value: Any) -> int:
     try:
-        return operator.index(value)
+        if not isinstance(value, bool):
+            return operator.index(value)
     except TypeError:
-        raise TypeError(f"fit: {name} must be a whole number, not {value!r}") from None
+        pass
+    raise TypeError(f"fit: {name} must be a whole number, not {value!r}")
 
 
-def _program(function: Any, rows: Rows, static: dict[str, Any]) -> Program:
+def _program(function: Any, data: tuple[Any, ...], rows: Rows, static: dict[str, Any]) -> Program:
     if isinstance(function, Compiled):
-        program = function._program(rows.structure, static)
-    elif isinstance(function, Program):
-        if static:
-            raise TypeError(f"fit: a program takes no keyword arguments, got {sorted(static)}")
+        try:
+            program = function._program(rows.structure, static)
+        except TypeError:
+            _fit_arguments.check_count(function, len(data), static)
+            raise
+    else:
         program = function
         program._check(rows.structure)
-    else:
-        raise TypeError(f"fit: expected a compiled function, not {type(function).__name__}")
     if program._size.outputs != 1:
         raise ValueError(f"fit: the function must return one Value, not {program._size.outputs}")
     if rows.values:
         raise TypeError("fit: a Value among the arrays can't be trained; capture it instead")
     return program
+
+
+def _check_parameters(
+    function: Any, program: Program, optimizer: optim.Optimizer, ids: frozenset[int]
+) -> None:
+    """Does the optimizer have parameters, each once, and the program at least one of them?"""
+    if len(ids) != len(optimizer.parameters) or not ids:
+        optim.check_parameters("fit", optimizer.parameters)
+    if not ids.isdisjoint(map(id, program._params)):
+        return
+    if not program._params:
+        raise ValueError("fit: there is nothing to train: the function uses no parameters")
+    count = len(ids)
+    what = f"the program has {len(program._params)} parameters, but none of the optimizer's {count}"
+    if function is program:
+        why = "give the optimizer the program's own: program.parameters()"
+    else:
+        why = (
+            "the function was recorded with others, as when the model was made anew afterwards; "
+            "compile the function again after the model, and make the optimizer of "
+            "model.parameters()"
+        )
+    raise ValueError(f"fit: {what}: {why}")
 
 
 class _Claim:
@@ -150,8 +192,8 @@ class _Claim:
 
     def __init__(self, optimizer: optim.Optimizer) -> None:
         self.thread = threading.get_ident()
-        self.optimizer = optimizer  # which keeps the parameters, and so their ids
-        self.ids = frozenset(map(id, optimizer.parameters))
+        self.parameters = optimizer.parameters.copy()  # which keeps their ids
+        self.ids = frozenset(map(id, self.parameters))
 
     def take(self) -> None:
         with self._lock:
@@ -235,7 +277,7 @@ class _Bar:
 
 
 def _run(
-    loop: _InC | _InPython,
+    loop: _Loop,
     order: _Order,
     epochs: int,
     callback: Callable[[int, float], Any] | None,
@@ -254,12 +296,12 @@ def _run(
             if saved is not None:
                 count = min(count, saved.epochs_left(history))
             started = time.perf_counter()
-            losses = loop.run(count, order.next())
+            losses = loop.run(count, order.next(), len(history))
             history += losses
             bar.update(count * order.rows, losses[-1])
             if callback is not None:
                 loop.write_back()
-                stopped = callback(len(history), losses[-1]) is True
+                stopped = _is_true(callback(len(history), losses[-1]))
             elif together < epochs and order.fixed:
                 spent = time.perf_counter() - started
                 if spent < _SHOW_EVERY:
@@ -274,16 +316,74 @@ def _run(
     return history
 
 
+def _is_true(answer: Any) -> bool:
+    return answer is True or (isinstance(answer, np.bool_) and bool(answer))
+
+
 # ---- the loop -----------------------------------------------------------------------------------
 
 
-def _loop_for(
-    program: Program, rows: Rows, optimizer: optim.Optimizer, batch_size: int
-) -> _InC | _InPython:
-    in_c = type(optimizer) in (optim.SGD, optim.Adam)
-    if in_c and len(set(map(id, optimizer.parameters))) == len(optimizer.parameters):
-        return _InC(program, rows, optimizer, batch_size)
-    return _InPython(program, rows, optimizer, batch_size)
+class _Loop:
+    """In C, or in Python for an optimizer that C doesn't know; a callback may change which."""
+
+    def __init__(
+        self, program: Program, rows: Rows, optimizer: optim.Optimizer, batch_size: int
+    ) -> None:
+        self.what = program, rows, optimizer, batch_size
+        self.kind: type[_InC] | type[_InPython] = _InC if _is_known(optimizer) else _InPython
+        self.loop = self.kind(*self.what)
+
+    def run(self, epochs: int, index: Any, done: int) -> list[float]:
+        """So many epochs after those that are done; their losses."""
+        return self.loop.run(epochs, index, done)
+
+    def read(self) -> None:
+        """Go on from parameters, state and settings as they are now."""
+        optimizer = self.what[2]
+        kind = _InC if _is_known(optimizer) else _InPython
+        if kind is self.kind and optimizer.parameters == self.loop.parameters:
+            self.loop.read()
+            return
+        optim.check_parameters("fit", optimizer.parameters)
+        self.kind, self.loop = kind, kind(*self.what)
+
+    def write_back(self) -> None:
+        """Let the graph and the optimizer have what steps were taken since it was read."""
+        self.loop.write_back()
+
+
+def _is_known(optimizer: optim.Optimizer) -> bool:
+    """Does it step as C does: is neither its class another one, nor its step patched?"""
+    kind = type(optimizer)
+    return (
+        kind in _STEPS
+        and kind.step is _STEPS[kind]
+        and kind.zero_grad is _ZERO_GRAD
+        and vars(optimizer).keys().isdisjoint(("step", "zero_grad"))
+    )
+
+
+def _not_finite(epoch: int, batch: int, what: str, number: float, lr: Any) -> NoReturn:
+    """Stop before a step."""
+    error = FloatingPointError(
+        f"fit: epoch {epoch}, batch {batch}: {what} {number}; parameters and the optimizer's state "
+        f"are as before this step. A smaller learning rate usually helps (lr={lr!r})"
+    )
+    error.epoch, error.batch = epoch, batch  # type: ignore[attr-defined]
+    raise error
+
+
+def _loss_is(program: Program) -> str:
+    """With what is to blame, if that can be seen."""
+    for i, p in enumerate(program._params):
+        if not math.isfinite(p.data):
+            return f"{_called(i, p)} that the function captured is {p.data}, and the loss is"
+    return "the loss is"
+
+
+def _called(i: int, parameter: Any) -> str:
+    label = f" ({parameter.label})" if parameter.label else ""
+    return f"parameter {i}{label}"
 
 
 class _InC:
@@ -293,8 +393,9 @@ class _InC:
         self.program, self.rows, self.optimizer = program, rows, optimizer
         self.batch_size = batch_size
         self.reverse = program._reverse(lib.PG_WRT_PARAMS)
+        self.parameters = optimizer.parameters.copy()
         place = {id(p): i for i, p in enumerate(program._params)}
-        places = [place.get(id(p), _NOWHERE) for p in optimizer.parameters]
+        places = [place.get(id(p), _NOWHERE) for p in self.parameters]
         self.data, self.gradients = np.empty(len(places)), np.zeros(len(places))
         self.params = np.empty(program._size.params)
         self.places = np.array(places, dtype=np.uint32)
@@ -303,14 +404,15 @@ class _InC:
         training.data, training.gradients = pointer(self.data), pointer(self.gradients)
         training.params = pointer(self.params)
         training.places = ffi.from_buffer("uint32_t[]", self.places)
+        self.written = 0  # the steps that the graph knows of
         self.read()
 
     def read(self) -> None:
         """Parameters, state and settings, as they are now."""
         optimizer, training = self.optimizer, self.training
-        Scalar._read(optimizer.parameters, self.data)
+        self.written = training.steps = optimizer.steps
+        Scalar._read(self.parameters, self.data)
         Scalar._read(self.program._params, self.params)
-        training.steps = optimizer.steps
         training.adam = isinstance(optimizer, optim.Adam)
         if training.adam:
             settings = training.adam_settings
@@ -331,14 +433,14 @@ class _InC:
             raise ValueError(f"fit: the optimizer's state must be {count} float64")
         return pointer(array)
 
-    def run(self, epochs: int, index: Any) -> list[float]:
+    def run(self, epochs: int, index: Any, done: int) -> list[float]:
         losses = np.empty(epochs)
         with Borrowed(self.program) as ws:
             ws.aim(self.rows.columns, self.rows.count, self.reverse, index)
-            self._fit(ws, losses, epochs)
+            self._fit(ws, losses, epochs, done)
         return list(map(float, losses))
 
-    def _fit(self, ws: Workspace, losses: Floats, epochs: int) -> None:
+    def _fit(self, ws: Workspace, losses: Floats, epochs: int, done: int) -> None:
         program = self.program
         status = lib.pg_fit(
             program._handle,
@@ -349,15 +451,31 @@ class _InC:
             self.batch_size,
             epochs,
         )
+        if status == lib.PG_ERR_NOT_FINITE:
+            self._stop(done)
         if status != lib.PG_OK:
             program._fail(status, ws)
 
+    def _stop(self, done: int) -> NoReturn:
+        training = self.training
+        i = training.which
+        if training.part == lib.PG_TRAINING_LOSS:
+            self.write_back()
+            what = _loss_is(self.program)
+        elif training.part == lib.PG_TRAINING_PARAMETER:
+            what = f"the step would make {_called(i, self.parameters[i])}"
+        else:
+            what = f"the step would make the optimizer's state of {_called(i, self.parameters[i])}"
+        epoch, batch = done + training.epoch + 1, training.batch + 1
+        _not_finite(epoch, batch, what, training.number, self.optimizer.lr)
+
     def write_back(self) -> None:
-        if self.training.steps == self.optimizer.steps:
+        if self.training.steps == self.written:
             return  # also where the first step failed: gradients are those of a step
-        Scalar._write(self.optimizer.parameters, self.data)
-        Scalar._write_grad(self.optimizer.parameters, self.gradients)
+        Scalar._write(self.parameters, self.data)
+        Scalar._write_grad(self.parameters, self.gradients)
         self.optimizer.steps = self.training.steps
+        self.written = self.training.steps
 
 
 class _InPython:
@@ -368,6 +486,8 @@ class _InPython:
     ) -> None:
         self.program, self.rows, self.optimizer = program, rows, optimizer
         self.batch_size = batch_size
+        self.parameters = optimizer.parameters.copy()
+        self.is_guarded = program._errors != "ignore"
 
     def read(self) -> None:
         pass
@@ -375,18 +495,85 @@ class _InPython:
     def write_back(self) -> None:
         pass
 
-    def run(self, epochs: int, index: Any) -> list[float]:
-        return [self._epoch(index) for _ in range(epochs)]
+    def run(self, epochs: int, index: Any, done: int) -> list[float]:
+        return [self._epoch(index, done + i + 1) for i in range(epochs)]
 
-    def _epoch(self, index: Any) -> float:
+    def _epoch(self, index: Any, epoch: int) -> float:
         total = 0.0
         numbers = np.arange(self.rows.count) if index is None else index
         for first in range(0, self.rows.count, self.batch_size):
             end = min(first + self.batch_size, self.rows.count)
-            batch = self.rows.part(numbers[first:end])
-            loss = self.program._total(batch, None, mean=True)
-            self.optimizer.zero_grad()
-            loss.backward()
-            self.optimizer.step()
+            loss = self.program._total(self.rows.part(numbers[first:end]), None, mean=True)
             total += loss.data * (end - first)
+            self._step(loss, math.isfinite(total), epoch, first // self.batch_size + 1)
         return total / self.rows.count
+
+    def _step(self, loss: Any, is_finite: bool, epoch: int, batch: int) -> None:
+        optimizer = self.optimizer
+        lr = getattr(optimizer, "lr", None)
+        if self.is_guarded and not is_finite:
+            _not_finite(epoch, batch, _loss_is(self.program), loss.data, lr)
+        before = _Before(optimizer) if self.is_guarded else None
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        lost = before.lost() if before is not None else None
+        if before is not None and lost is not None:
+            before.restore()
+            _not_finite(epoch, batch, *lost, lr)
+
+
+class _Before:
+    """What a step may change, as it is before it: parameters, gradients, the optimizer's state."""
+
+    def __init__(self, optimizer: optim.Optimizer) -> None:
+        self.optimizer, self.parameters = optimizer, optimizer.parameters
+        self.data, self.gradients = arrays.data(self.parameters), arrays.grads(self.parameters)
+        self.attributes = {
+            name: value if value is self.parameters else _copied(value)
+            for name, value in vars(optimizer).items()
+        }
+        keeps_more = type(optimizer).state_dict is not optim.Optimizer.state_dict
+        self.state = optimizer.state_dict() if keeps_more else None
+
+    def lost(self) -> tuple[str, float] | None:
+        """What has left the finite numbers since, and what it is."""
+        i, number = _lost(self.data, arrays.data(self.parameters))
+        if i >= 0:
+            return f"the step would make {_called(i, self.parameters[i])}", number
+        for name in self.optimizer._state:
+            i, number = _lost(self.attributes[name], getattr(self.optimizer, name))
+            if i >= 0:
+                return f"the step would make the optimizer's {name} of parameter {i}", number
+        return None
+
+    def restore(self) -> None:
+        Scalar._write(self.parameters, self.data)
+        Scalar._write_grad(self.parameters, self.gradients)
+        vars(self.optimizer).clear()
+        vars(self.optimizer).update(self.attributes)
+        if self.state is not None:
+            self.optimizer.load_state_dict(self.state)
+
+
+def _lost(before: Any, after: Any) -> tuple[int, float]:
+    """The first number that the step made infinite or nan, and its place; or -1."""
+    if np.isfinite(after).all():
+        return -1, 0.0
+    lost = ~np.isfinite(after) & ~np.isnan(before) & (after != before)
+    i = int(lost.argmax())
+    return (i, float(after[i])) if lost[i] else (-1, 0.0)
+
+
+def _copied(value: Any) -> Any:
+    """A state that an optimizer keeps; what it is made of is copied, Values are not."""
+    if isinstance(value, np.ndarray):
+        return value.copy()
+    if type(value) is list:
+        return list(value) if _PLAIN.issuperset(map(type, value)) else [*map(_copied, value)]
+    if type(value) is dict:
+        return {key: _copied(item) for key, item in value.items()}
+    return value
+
+
+_PLAIN = frozenset((float, int, bool, str, type(None)))

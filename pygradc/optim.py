@@ -6,8 +6,9 @@ Source: csrc/optim.c.
 
 from __future__ import annotations
 
+import contextlib
 import operator
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -19,23 +20,104 @@ from pygradc.value import Value
 _MOST_STEPS = 2**53  # Adam takes powers of them, as doubles
 
 
-def _check(name: str, value: float, low: float = 0.0, high: float = float("inf")) -> float:
-    number = float(value)
+def _check(name: str, value: Any, low: float = 0.0, high: float = float("inf")) -> float:
+    number = _number(name, value)
     if not low <= number < high:
         raise ValueError(f"{name} must be in [{low}, {high}), not {value!r}")
     return number
 
 
+def _number(name: str, value: Any) -> float:
+    """A setting as a float; what only looks like a number, or holds several, is refused."""
+    hint = ""
+    if isinstance(value, str):
+        with contextlib.suppress(ValueError):
+            hint = f": write {name}={float(value)!r}, without quotes"
+    elif isinstance(value, Value):
+        hint = f": write {name}=v.data"
+    elif not isinstance(value, (bool, np.bool_, bytes, bytearray)) and np.ndim(value) == 0:
+        try:
+            return float(value)
+        except (TypeError, ValueError):
+            pass
+    raise TypeError(f"{name} must be a number, not {_shown(value)}{hint}")
+
+
+def _shown(value: Any) -> str:
+    """A wrong argument for a message: 'a str, "0.1"'."""
+    return f"{value!r:.80}" if value is None else f"{type(value).__name__} {value!r:.80}"
+
+
+def check_parameters(name: str, parameters: Sequence[Any]) -> None:
+    """Are these what an optimizer can train: Values, at least one, each once?
+
+    Args:
+        name: who asks, for messages.
+    Raises:
+        TypeError: one is no Value.
+        ValueError: there is none, or one occurs twice.
+    """
+    for i, p in enumerate(parameters):
+        if not isinstance(p, Value):
+            hint = "; they come in one flat list" if isinstance(p, _CONTAINERS) else ""
+            raise TypeError(f"{name}: parameter {i} must be a Value, not {type(p).__name__}{hint}")
+    if not parameters:
+        raise ValueError(
+            f"{name}: there are no parameters to train: the list is empty, or an iterator that has "
+            "been used up; expected Values, as of model.parameters()"
+        )
+    if len(set(map(id, parameters))) < len(parameters):
+        places: dict[int, int] = {}
+        for i, p in enumerate(parameters):
+            first = places.setdefault(id(p), i)
+            if first != i:
+                raise ValueError(
+                    f"{name}: parameter {i} is parameter {first} again; a parameter that is shared "
+                    "is listed once: list(dict.fromkeys(parameters))"
+                )
+
+
+_CONTAINERS = (list, tuple, dict, np.ndarray)
+
+
+def _listed(name: str, parameters: Any) -> list[Value]:
+    """The parameters that a call was given.
+
+    Raises:
+        TypeError, ValueError: it wasn't; says what to write.
+    """
+    kind = type(parameters).__name__
+    example = f"{name}(model.parameters(), lr=0.01)"
+    if callable(getattr(parameters, "parameters", None)):
+        raise TypeError(f"{name}: expected parameters, not the {kind} that has them: {example}")
+    if isinstance(parameters, Value):
+        raise TypeError(f"{name}: expected a list of Values, not one: {name}([w], lr=0.01)")
+    if isinstance(parameters, Mapping):
+        raise TypeError(f"{name}: expected a list of Values, not a {kind}: give its values()")
+    try:
+        listed = list(parameters)
+    except TypeError as error:
+        if hasattr(type(parameters), "__iter__"):
+            raise  # it is iterable, and failed
+        raise TypeError(f"{name}: expected parameters, not {kind}: {example}") from error
+    check_parameters(name, listed)
+    return listed
+
+
 class Optimizer:
-    """Holds the parameters. A subclass has `step`, and names its state in `_state`."""
+    """Holds the parameters. A subclass has `step`, and names its state in `_state`.
+
+    Args:
+        parameters: Values, at least one, each once: of any iterable.
+    Raises:
+        TypeError: it isn't Values; says what to write.
+        ValueError: there is none, or one occurs twice.
+    """
 
     _state: tuple[str, ...] = ()
 
     def __init__(self, parameters: Iterable[Value]) -> None:
-        self.parameters = list(parameters)
-        for i, p in enumerate(self.parameters):
-            if not isinstance(p, Value):
-                raise TypeError(f"parameter {i} must be a Value, not {type(p).__name__}")
+        self.parameters = _listed(type(self).__name__, parameters)
         self.steps = 0
 
     def step(self) -> None:
@@ -86,19 +168,23 @@ def _steps(name: str, value: Any) -> int:
 class SGD(Optimizer):
     """p -= lr * velocity; velocity = momentum * velocity + grad + weight_decay * p.
 
+    Args:
+        lr: The learning rate; must be given.
     Raises:
-        ValueError: a setting is negative or nan.
-        TypeError: a parameter isn't a Value.
+        ValueError: a setting is negative or nan; no parameters, or one twice.
+        TypeError: a parameter isn't a Value, a setting is no number.
     """
 
     def __init__(
         self,
         parameters: Iterable[Value],
-        lr: float,
+        lr: float | None = None,
         momentum: float = 0.0,
         weight_decay: float = 0.0,
     ) -> None:
         super().__init__(parameters)
+        if lr is None:
+            raise TypeError("SGD: lr, the learning rate, is missing: SGD(parameters, lr=0.01)")
         self.lr = _check("lr", lr)
         self.momentum = _check("momentum", momentum)
         self.weight_decay = _check("weight_decay", weight_decay)
@@ -124,12 +210,20 @@ class SGD(Optimizer):
         self.steps += 1
 
 
+def _betas(given: Any) -> tuple[float, float]:
+    if isinstance(given, (str, bytes)) or np.shape(given) != (2,):
+        raise TypeError(f"betas must be two numbers, as (0.9, 0.999), not {_shown(given)}")
+    first, second = given
+    return _check("betas[0]", first, 0, 1), _check("betas[1]", second, 0, 1)
+
+
 class Adam(Optimizer):
     """Adam (Kingma and Ba, 2015); with decoupled=True, AdamW (Loshchilov and Hutter, 2019).
 
     Raises:
-        ValueError: a setting is negative or nan, or a beta isn't below 1.
-        TypeError: a parameter isn't a Value.
+        ValueError: a setting is negative or nan, or a beta isn't below 1; no parameters, or one
+            twice.
+        TypeError: a parameter isn't a Value, a setting is no number.
     """
 
     _state = ("mean", "square")
@@ -145,7 +239,7 @@ class Adam(Optimizer):
     ) -> None:
         super().__init__(parameters)
         self.lr = _check("lr", lr)
-        self.betas = (_check("betas[0]", betas[0], 0, 1), _check("betas[1]", betas[1], 0, 1))
+        self.betas = _betas(betas)
         self.eps = _check("eps", eps)
         if not self.eps:
             raise ValueError("eps must be above 0: a gradient of 0 would be divided by it")

@@ -23,6 +23,8 @@ from pygradc._scalar import Scalar
 from pygradc._workspace import Borrowed, Reverse, Workspace, pointer
 from pygradc.value import Value
 
+_ZIP = b"PK"  # how .npz files begin
+
 
 class _Stopped(Exception):
     """A replay was told to stop by another one's failure."""
@@ -317,7 +319,10 @@ class Program:
         self._check(rows.structure)
         direction = self._direction(v)
         if self._size.outputs != 1:
-            raise ValueError(f"hvp: the function returns {self._size.outputs} Values, not one")
+            raise ValueError(
+                f"hvp: the function returns {self._size.outputs} Values, not one: record one that "
+                "returns a single Value, as a sum of them"
+            )
         if mean and rows.count == 0:
             raise ValueError("hvp: there are no rows")
         product, gradient = np.empty(self._size.params), np.empty(self._size.params)
@@ -339,10 +344,16 @@ class Program:
         return product
 
     def _direction(self, v: Any) -> Floats:
-        direction = np.ascontiguousarray(v, dtype=np.float64)
+        try:
+            direction = np.ascontiguousarray(v, dtype=np.float64)
+        except (TypeError, ValueError) as error:
+            raise type(error)(f"v: expected a number for each parameter: {error}") from None
         if direction.shape != (self._size.params,):
+            count = self._size.params
             raise ValueError(
-                f"v has shape {direction.shape}; there are {self._size.params} parameters"
+                f"v has shape {direction.shape}; there are {count} parameters, the captured Values "
+                f"of parameters(), and v has a number for each: shape ({count},). To differentiate "
+                "by an argument, capture it: x = Value(2.0), and compile(lambda: f(x)).hvp([1.0])"
             )
         return direction
 
@@ -451,7 +462,11 @@ class Program:
         _atomic.write(path, _files.to_bytes(self))
 
     def __reduce__(self) -> Any:
-        return _from_bytes, (_files.to_bytes(self),)
+        try:
+            return _from_bytes, (_files.to_bytes(self),)
+        except ValueError:  # a pickle can say what a file can't
+            content = _files.to_bytes(self, structured=False)
+            return _from_bytes, (content, self._inputs, self._outputs)
 
     def __copy__(self) -> Program:
         """The same code with the same parameters."""
@@ -461,7 +476,8 @@ class Program:
 
     def __deepcopy__(self, memo: Any) -> Program:
         """The same code with parameters of its own."""
-        return _from_bytes(_files.to_bytes(self))
+        make, arguments = self.__reduce__()
+        return make(*arguments)  # type: ignore[no-any-return]
 
     def __repr__(self) -> str:
         size = self._size
@@ -479,18 +495,28 @@ def _normal(structure: structures.Structure) -> Any:
     if isinstance(structure, structures.Static):
         return structure
     if isinstance(structure, structures.Mapping):
-        return structure.keys, tuple(map(_normal, structure.items))
+        return structure.keys, structure.kind, tuple(map(_normal, structure.items))
     assert isinstance(structure, structures.Sequence)
     return tuple(map(_normal, structure.items))
 
 
-def _from_bytes(content: bytes) -> Program:
+def _from_bytes(
+    content: bytes,
+    inputs: structures.Structure | None = None,
+    outputs: structures.Structure | None = None,
+) -> Program:
+    """The program; its structures, if they aren't among the bytes."""
     contents = _files.from_bytes(content)
     params = tuple(map(Value, contents.data.tolist()))
     for i, label in contents.labels.items():
         params[i].label = label
     return Program(
-        contents.handle, params, contents.inputs, contents.outputs, contents.errors, contents.name
+        contents.handle,
+        params,
+        contents.inputs if inputs is None else inputs,
+        contents.outputs if outputs is None else outputs,
+        contents.errors,
+        contents.name,
     )
 
 
@@ -501,5 +527,13 @@ def load(path: str | os.PathLike[str]) -> Program:
         OSError: the file can't be read.
         ValueError: it is no program, of another version, or damaged, whatever the bytes.
     """
-    with open(path, "rb") as file:
-        return _from_bytes(file.read())
+    name = os.fspath(path)
+    with open(name, "rb") as file:
+        content = file.read()
+    try:
+        return _from_bytes(content)
+    except _files.Damaged as error:
+        text = f"{os.fsdecode(name)}: {error}"
+        if content.startswith(_ZIP):
+            text += "; pygradc.load_state reads arrays, as of weights, from .npz files"
+        raise ValueError(text) from None

@@ -1,34 +1,34 @@
 """Tracing: a function is run once on Values that stand for its inputs.
 
 While a trace is under way, a Value that depends on an input has no number: asking for it would
-freeze one row's answer into the program. Comparisons give a `Condition`, for `where`; everything
-else that asks raises `TraceError`. What was there before the trace (parameters) has its numbers.
+freeze one row's answer into the program. Comparisons give a `Condition`, for `where` and
+for arithmetic; everything else that asks raises `TraceError`. What was there before the trace
+(parameters) has its numbers.
 One trace runs at a time; the lock is held meanwhile. What other threads make in the meantime is as
 if it had been there before.
 """
 
 from __future__ import annotations
 
+import itertools
 import operator
-import os
-import sys
 import threading
 from collections.abc import Callable
-from typing import Any, NoReturn, TypeVar, cast
+from types import FunctionType
+from typing import Any, NoReturn, TypeVar, Union, cast
 
 import numpy as np
 
+from pygradc import _bools, _lines
 from pygradc._core import lib
 from pygradc._forks import in_child
+from pygradc._lines import users_line
 from pygradc._scalar import Scalar
 from pygradc.value import Number, Value
 
 T = TypeVar("T")
 
 _lock = threading.RLock()
-_HERE = os.path.dirname(os.path.abspath(__file__)) + os.sep
-_NUMPY = os.path.dirname(os.path.abspath(np.__file__)) + os.sep
-_STANDARD = os.path.dirname(os.path.abspath(os.__file__)) + os.sep
 
 
 class TraceError(TypeError):
@@ -38,28 +38,12 @@ class TraceError(TypeError):
     """
 
 
-def _is_users(path: str) -> bool:
-    if path.startswith((_HERE, _NUMPY, "<__array_function__")):
-        return False
-    return not path.startswith(_STANDARD) or "-packages" in path
-
-
-def users_line() -> str:
-    """The innermost line that isn't the library's, numpy's or of Python's own library."""
-    frame: Any = sys._getframe(1)
-    while frame is not None and not _is_users(frame.f_code.co_filename):
-        frame = frame.f_back
-    if frame is None:
-        return "unknown line"
-    return f"{frame.f_code.co_filename}:{frame.f_lineno}"
-
-
 _KEYWORD = "what is the same for all rows can be passed as a keyword argument"
 _CONVERTED = (
     "compute with the Value itself, which has exp(), log(), sqrt() and others for those of math "
     f"and numpy; {_KEYWORD}"
 )
-_AN_INDEX = (
+_AN_INTEGER = (
     "pass the row of a table as an argument, f(table[i]), and what decides the shape as a keyword "
     "argument"
 )
@@ -70,21 +54,22 @@ _EQUALS = (
     "their numbers are equal"
 )
 _REMEDIES = {
-    "bool()": "branch with pygradc.where(condition, a, b), maximum or minimum",
+    "bool()": "branch with pygradc.where(condition, a, b), maximum or minimum; &, | and ~, or "
+    "logical_and, logical_or and logical_not, combine conditions",
     "==": _EQUALS,
     "!=": _EQUALS,
     ".data": "compute with the Value itself, or with pygradc.detach(v) for v.data in an "
     f"expression: no gradient flows through it; {_KEYWORD}",
     ".grad": f"{_AFTER_BACKWARD}, and read gradients after that",
-    "._local_grads": "write the derivative in Values' own operators",
+    "._local_grads": "gradients(X) of the compiled function gives derivatives by its inputs",
     "float()": _CONVERTED,
-    "int()": _CONVERTED,
+    "int()": _AN_INTEGER,
     "round()": _CONVERTED,
     "math.trunc()": _CONVERTED,
     "math.floor()": _CONVERTED,
     "math.ceil()": _CONVERTED,
     "complex()": _CONVERTED,
-    "an index or integer": _AN_INDEX,
+    "an index or integer": _AN_INTEGER,
     "a format": "return the Value as well, and format what comes back; print() and repr() work",
     "data()": f"stack the Values themselves, np.array(values); {_KEYWORD}",
     "grads()": f"{_AFTER_BACKWARD}, and read gradients after that",
@@ -109,9 +94,12 @@ _REMEDY = (
 
 
 def fail(asked: str, made_by: str, remedy: str) -> NoReturn:
+    quote = _lines.quoted(_lines.here())
+    quote = f", in {quote!r}," if quote and quote not in made_by else ""
     raise TraceError(
-        f"{users_line()}: {asked} of a Value made by {made_by} while a function is recorded: in it "
-        f"a Value has no number, since that would be frozen into the program. Instead, {remedy}."
+        f"{users_line()}: {asked} of a Value made by {made_by}{quote} while a function is "
+        f"recorded: in it a Value has no number, since that would be frozen into the program. "
+        f"Instead, {remedy}."
     )
 
 
@@ -166,6 +154,15 @@ def describe(value: Value) -> str:
     return f"Value({_made_by(value)}{label} of a function {where})"
 
 
+def value_again() -> NoReturn:
+    """The C type calls this for Value(v) during a trace."""
+    raise TraceError(
+        f"{users_line()}: Value() of a Value while a function is recorded: the arguments of a "
+        "recorded function, and all that is computed from them, are Values already. Instead, use "
+        "them as they are: model(x), not model(list(map(Value, x)))."
+    )
+
+
 _COMPARISONS = {  # rich comparison's number: the core's
     0: lib.PG_LESS,
     1: lib.PG_LESS_EQUAL,
@@ -202,63 +199,214 @@ def _called(value: Value) -> str:
     return _made_by(value) or "leaf"
 
 
-class Condition:
-    """A comparison during a trace; `where` takes it, `&`, `|` and `~` combine it.
+_Made = Union[tuple[str, "Condition", "Condition"], str, None]  # of what a combined one was made
 
-    Combined ones are comparisons too: of 1.0 or 0.0, which the first chose, with 0.5.
+
+class Condition(_bools.LikeBool):
+    """A comparison during a trace: a bool that each row has its own of.
+
+    `where` takes it, `&`, `|`, `^` and `~` combine it, and in arithmetic it is 1.0 or 0.0, without
+    gradient. Combined ones are comparisons too: of 1.0 or 0.0, which the first chose, with 0.5.
+    It means something in the recording that made it, and nowhere else. One that `~` made is for
+    `where` only: as a number, Python's is -2 or -1.
     """
 
-    __slots__ = ("_kind", "_left", "_right", "_text")
+    __slots__ = (
+        "_as_number", "_inverted", "_kind", "_left", "_made", "_place", "_recording", "_right"
+    )  # fmt: skip
 
-    def __init__(self, kind: int, left: Value, right: Value, text: str = "") -> None:
+    def __init__(self, kind: int, left: Value, right: Value, made: _Made = None) -> None:
         self._kind, self._left, self._right = kind, left, right
-        self._text = text or f"{_called(left)} {_sign(kind)} {_called(right)}"
+        self._made, self._place = made, _lines.here()
+        self._recording = _recording
+        self._as_number: Value | None = None
+        self._inverted = False
+
+    def _text(self) -> str:
+        """As the user wrote it; if there is no source, what was compared."""
+        return _lines.quoted(self._place) or self._spelled(3)
+
+    def _spelled(self, depth: int) -> str:
+        if isinstance(self._made, str):
+            return self._made
+        if self._made is None:
+            return f"{_called(self._left)} {_sign(self._kind)} {_called(self._right)}"
+        if depth == 0:
+            return "..."
+        sign, *parts = self._made
+        texts = [f"({part._spelled(depth - 1)})" for part in parts]
+        return f"~{texts[0]}" if sign == "~" else f" {sign} ".join(texts)
+
+    def _require_use(self) -> None:
+        if self._recording != _recording or not tracing():
+            quote = _lines.quoted(_lines.here())
+            raise TraceError(
+                f"{users_line()}: the comparison {self._text()!r} is used outside of the recording "
+                f"that made it{f', in {quote!r}' if quote else ''}: it holds for the rows of that "
+                "program, and has no answer here. Instead, compare anew where it is needed, and "
+                "keep neither a comparison nor what caches one."
+            )
+
+    def _ask(self, asked: str) -> bool:
+        """The answer, known and then frozen only where no input decides."""
+        self._require_use()
+        if Scalar._is_traced(self._left) or Scalar._is_traced(self._right):
+            remedy = _REMEDIES.get(asked, _CONDITIONS_REMEDY)
+            fail(asked, f"the comparison {self._text()!r}", remedy)
+        self._require_number()
+        return _holds(self._kind, self._left.data, self._right.data)
 
     def _choose(self, a: Value, b: Value) -> Value:
+        self._require_use()
         return Scalar._trace_select(self._kind, self._left, self._right, a, b)
 
+    # ---- as a number
+
+    def _require_number(self) -> None:
+        self._require_use()
+        if self._inverted:
+            raise TraceError(
+                f"{users_line()}: arithmetic with {self._text()!r}: in Python ~True is -2. "
+                "Instead, negate with pygradc.logical_not."
+            )
+
     def _number(self) -> Value:
-        return self._choose(Value(1.0), Value(0.0))
+        """The C type calls this, too."""
+        self._require_number()
+        return self._one_or_zero()
 
-    def __and__(self, other: Condition | bool) -> Condition:
-        second = _condition(other)
-        both = self._choose(second._number(), Value(0.0))
-        text = f"({self._text}) & ({second._text})"
-        return Condition(lib.PG_GREATER, both, Value(0.5), text)
+    def _one_or_zero(self) -> Value:
+        """The Condition keeps it alive."""
+        if self._as_number is None:
+            self._as_number = self._choose(Value(1.0), Value(0.0))
+        return self._as_number
 
-    def __or__(self, other: Condition | bool) -> Condition:
+    def _between(self, yes: Any, no: Any) -> Value:
+        return self._choose(_as_value(yes), _as_value(no))
+
+    def _fails_where(self, flag: bool) -> Value:
+        return (self._opposite() if flag else self)._one_or_zero() ** -1
+
+    # ---- combined
+
+    def _combined(self, number: Value, sign: str, other: Condition) -> Condition:
+        found = Condition(lib.PG_GREATER, number, Value(0.5), (sign, self, other))
+        found._inverted = self._inverted or other._inverted
+        return found
+
+    def __and__(self, other: Any) -> Any:
+        if not _is_condition(other):
+            return super().__and__(other)  # type: ignore[misc]
         second = _condition(other)
-        either = self._choose(Value(1.0), second._number())
-        text = f"({self._text}) | ({second._text})"
-        return Condition(lib.PG_GREATER, either, Value(0.5), text)
+        return self._combined(self._choose(second._one_or_zero(), Value(0.0)), "&", second)
+
+    def __or__(self, other: Any) -> Any:
+        if not _is_condition(other):
+            return super().__or__(other)  # type: ignore[misc]
+        second = _condition(other)
+        return self._combined(self._choose(Value(1.0), second._one_or_zero()), "|", second)
+
+    def __xor__(self, other: Any) -> Any:
+        if not _is_condition(other):
+            return super().__xor__(other)  # type: ignore[misc]
+        second = _condition(other)
+        chosen = self._choose(second._opposite()._one_or_zero(), second._one_or_zero())
+        return self._combined(chosen, "^", second)
 
     __rand__ = __and__
     __ror__ = __or__
+    __rxor__ = __xor__
+
+    def _opposite(self) -> Condition:
+        self._require_use()
+        kind = _opposite(self._kind)
+        found = Condition(kind, self._left, self._right, ("~", self, self))
+        found._inverted = self._inverted
+        return found
 
     def __invert__(self) -> Condition:
-        return Condition(_opposite(self._kind), self._left, self._right, f"~({self._text})")
+        found = self._opposite()
+        found._inverted = True
+        return found
+
+    # ---- what asks which it is
+
+    def _same(self, other: Any, comparison: str) -> Any:
+        fail(
+            comparison,
+            f"the comparison {self._text()!r}",
+            "where two comparisons agree is ~(a ^ b), where they differ is a ^ b",
+        )
 
     def __bool__(self) -> bool:
-        """Known only where constants that the function made decide."""
-        if Scalar._is_traced(self._left) or Scalar._is_traced(self._right):
-            fail("bool()", f"the comparison {self._text!r}", _REMEDIES["bool()"])
-        return _holds(self._kind, self._left.data, self._right.data)
+        return self._ask("bool()")
+
+    def __float__(self) -> float:
+        return float(self._ask("float()"))
+
+    def __int__(self) -> int:
+        return int(self._ask("int()"))
+
+    def __index__(self) -> int:
+        return int(self._ask("an index"))
+
+    def __round__(self, digits: Any = None) -> int:
+        return round(self._ask("round()"), digits)
+
+    def __complex__(self) -> complex:
+        return complex(self._ask("complex()"))
 
     def __hash__(self) -> int:
-        return hash(bool(self))
+        return hash(self._ask("hash()"))
+
+    def __format__(self, spec: str) -> str:
+        return format(self._ask("a format"), spec) if spec else repr(self)
+
+    def __reduce_ex__(self, protocol: Any) -> Any:
+        self._require_use()
+        fail("a copy", f"the comparison {self._text()!r}", _CONDITIONS_REMEDY)
+
+    def __getattr__(self, name: str) -> Any:
+        if name.startswith("_") or not hasattr(bool, name):
+            raise AttributeError(f"'Condition' object has no attribute {name!r}")
+        return getattr(self._ask(f".{name}"), name)
+
+    def _refuse_number(self) -> None:
+        """The C type calls this where a plain number is needed."""
+        self._ask("a plain number")
+        raise TypeError(f"expected a plain number, not {self!r}")
 
     def __repr__(self) -> str:
-        return f"Condition({self._text})"
+        return f"Condition({self._text()})"
+
+
+for _name in dir(_bools.LikeBool) + list(vars(Condition)):  # its errors end in the user's code
+    _function = getattr(Condition, _name)
+    if isinstance(_function, FunctionType) and _name != "__init__":
+        setattr(Condition, _name, Scalar._frameless(_function))
+
+_CONDITIONS_REMEDY = (
+    "choose with pygradc.where(condition, a, b), or compute with it: in arithmetic it is 1.0 or 0.0"
+)
+_COMBINING = (
+    "to negate or to combine conditions, write pygradc.logical_not, logical_and and logical_or"
+)
+
+
+def _is_condition(x: Any) -> bool:
+    return isinstance(x, (Condition, bool, np.bool_))
+
+
+def _no_condition(what: str, x: Any) -> NoReturn:
+    raise TypeError(f"{what} must be a bool or a comparison, not {type(x).__name__}; {_COMBINING}")
 
 
 def _condition(condition: Any) -> Condition:
     """A bool holds for all rows."""
     if isinstance(condition, Condition):
         return condition
-    if not isinstance(condition, (bool, np.bool_)):
-        raise TypeError(
-            f"where: the condition must be a bool or a comparison, not {type(condition).__name__}"
-        )
+    if not _is_condition(condition):
+        _no_condition("where: the condition", condition)
     return Condition(lib.PG_GREATER, Value(float(condition)), Value(0.5), str(condition))
 
 
@@ -273,15 +421,18 @@ def _compared_as(x: Value | Number) -> Value:
     Those of nodes with operands can't be.
     """
     if not isinstance(x, Value):
-        return Value(x)
+        return _as_value(x)
     return x if x._children or Scalar._is_traced(x) else Value(x.data)
 
 
-Scalar._adopt_trace(_frozen, _compared)
+Scalar._adopt_trace(_frozen, _compared, Condition, value_again)
 
 
-def _as_value(x: Value | Number) -> Value:
-    return x if isinstance(x, Value) else Value(x)
+def _as_value(x: Any) -> Value:
+    """A Condition's is its number."""
+    if isinstance(x, Value):
+        return x
+    return x._number() if isinstance(x, Condition) else Value(x)
 
 
 # ---- functions for both worlds ------------------------------------------------------------------
@@ -301,11 +452,84 @@ def where(condition: Any, a: Value | Number, b: Value | Number) -> Value:
     first, second = _as_value(a), _as_value(b)
     if tracing():
         return _condition(condition)._choose(first, second)
-    if not isinstance(condition, (bool, np.bool_)):
-        raise TypeError(
-            f"where: the condition must be a bool or a comparison, not {type(condition).__name__}"
-        )
+    if isinstance(condition, Condition):
+        condition._require_use()
+    if not _is_condition(condition):
+        _no_condition("where: the condition", condition)
     return Scalar._where(bool(condition), first, second)
+
+
+def logical_not(condition: Any) -> Any:
+    """`not`, which is right in recorded functions, too.
+
+    There a comparison has no answer yet, for `not` to ask; and `~`, which would do, is -2 for
+    Python's True.
+
+        where(pygradc.logical_not(x > 0), -x, x)
+
+    Args:
+        condition: A bool; or, in a recorded function, a comparison of Values.
+    Returns:
+        A bool; of a comparison of a recorded function, what `where` takes there.
+    Raises:
+        TypeError: the condition is neither.
+    """
+    _require_conditions("logical_not", (condition,))
+    return condition._opposite() if isinstance(condition, Condition) else not condition
+
+
+def logical_and(*conditions: Any) -> Any:
+    """Do all hold? `and`, and `all`, which is right in recorded functions, too.
+
+        where(pygradc.logical_and(0 < x, x < 1), x, 0.0)
+
+    Args:
+        conditions: Bools; in a recorded function also comparisons of Values. Of none it is True.
+    Returns:
+        A bool; of comparisons of a recorded function, what `where` takes there. All of them are
+        computed; a row in which an earlier one doesn't hold chooses no later one.
+    Raises:
+        TypeError: one is neither.
+    """
+    _require_conditions("logical_and", conditions)
+    found: Any = True
+    for condition in reversed(conditions):  # the first one chooses first
+        if not isinstance(condition, Condition):
+            found = found if condition else False
+        elif found is not False:
+            found = condition if found is True else condition & found
+    return found
+
+
+def logical_or(*conditions: Any) -> Any:
+    """Does any hold? `or`, and `any`, which is right in recorded functions, too.
+
+        where(pygradc.logical_or(x < 0, x > 1), 0.0, x)
+
+    Args:
+        conditions: Bools; in a recorded function also comparisons of Values. Of none it is False.
+    Returns:
+        A bool; of comparisons of a recorded function, what `where` takes there. All of them are
+        computed; a row in which an earlier one holds chooses no later one.
+    Raises:
+        TypeError: one is neither.
+    """
+    _require_conditions("logical_or", conditions)
+    found: Any = False
+    for condition in reversed(conditions):
+        if not isinstance(condition, Condition):
+            found = True if condition else found
+        elif found is not True:
+            found = condition if found is False else condition | found
+    return found
+
+
+def _require_conditions(name: str, conditions: tuple[Any, ...]) -> None:
+    for i, condition in enumerate(conditions):
+        if isinstance(condition, Condition):
+            condition._require_use()
+        elif not _is_condition(condition):
+            _no_condition(f"{name}: operand {i}", condition)
 
 
 def maximum(a: Value | Number, b: Value | Number) -> Value:
@@ -334,17 +558,29 @@ def detach(a: Value) -> Value:
     """
     if not isinstance(a, Value):
         raise TypeError(f"detach: expected a Value, not {type(a).__name__}")
-    return Scalar._trace_detach(a) if tracing() else Value(a.data)
+    return Scalar._trace_detach(a) if tracing() else Scalar._detach(a)
 
 
 tracing = Scalar._tracing  # is a function being recorded, in this thread?
 
 
+_numbers = itertools.count(1)
+_recording = 0  # the number of the trace that is under way, or 0
+
+
 def trace(body: Callable[[], T]) -> T:
-    """Call body as a trace, one at a time."""
+    """Call body as a trace, one at a time. A TraceError ends where the user's code asked."""
+    global _recording
     with _lock, np.errstate(all="ignore"):  # inputs are nan, which numpy would warn of
         _check_alone()
-        return cast(T, Scalar._trace(body))
+        _recording = next(_numbers)
+        try:
+            return cast(T, Scalar._trace(body))
+        except TraceError as error:
+            _lines.end_at_users_frame(error)
+            raise
+        finally:
+            _recording = 0
 
 
 def _check_alone() -> None:
@@ -371,4 +607,15 @@ def _renew_lock() -> None:
     _lock = threading.RLock()
 
 
-__all__ = ["Condition", "TraceError", "detach", "maximum", "minimum", "where"]
+__all__ = [
+    "Condition",
+    "TraceError",
+    "detach",
+    "logical_and",
+    "logical_not",
+    "logical_or",
+    "maximum",
+    "minimum",
+    "users_line",
+    "where",
+]

@@ -322,7 +322,7 @@ DIFFERENT: dict[str, tuple[dict[str, Any], str]] = {
     ),
     "order": ({"order": lambda ps: ps[::-1]}, "their order .* is .* there"),
     "callback": (
-        {"callback": Slower(optim.SGD([], lr=0.1))},
+        {"callback": Slower(optim.SGD([Value(0.0)], lr=0.1))},
         "whether the callback has a state_dict is False there, True here",
     ),
 }  # fmt: skip

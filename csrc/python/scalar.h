@@ -37,16 +37,21 @@ typedef struct scalar {
 /* The one default graph and what the type needs of Python; filled in by install and adopt. */
 typedef struct scalar_state {
     pg_graph *graph;
-    PyTypeObject *base;    /* Scalar */
-    PyTypeObject *value;   /* the class that operators return */
-    PyObject *number;      /* (object) -> float, int, or NotImplemented */
-    PyObject *fail;        /* (status, op, derivative, a, b): raises */
-    PyObject *frozen;      /* (value, what): raises TraceError */
-    PyObject *condition;   /* (left, comparison, right): a comparison during a trace */
-    unsigned long tracing; /* the thread in which a trace is under way, or 0 */
-    size_t adorned;        /* objects that the GC tracks because something hangs on them */
-    size_t blocks;         /* of no_grad(), and traces, that any thread is in */
+    PyTypeObject *base;  /* Scalar */
+    PyTypeObject *value; /* the class that operators return */
+    PyObject *number;    /* (object) -> float, int, or NotImplemented */
+    PyObject *fail;      /* (status, op, derivative, a, b): raises */
+    PyObject *guard;     /* (operator, left, right): raises what a program's own class would;
+                            NULL but under `pygradc run` */
+    unsigned guarded, guarded_reflected; /* the operators that this class lacks, a bit each */
+    PyObject *frozen;                    /* (value, what): raises TraceError */
+    PyObject *condition;    /* (left, comparison, right): a comparison during a trace */
+    PyObject *again;        /* (): raises TraceError, for Value(value) during a trace */
+    PyTypeObject *compared; /* the class of what condition gives */
+    unsigned long tracing;  /* the thread in which a trace is under way, or 0 */
     size_t leftovers; /* at most so many nodes outlive the trace whose inputs they were made of */
+    size_t adorned;   /* objects that the GC tracks because something hangs on them */
+    size_t blocks;    /* of no_grad(), and traces, that any thread is in */
     int strict;       /* a custom op's rule is being traced */
 } scalar_state;
 
@@ -94,7 +99,11 @@ int scalar_add_methods(PyTypeObject *type, PyMethodDef *methods);
 PyObject *scalar_raise(pg_status status);
 /* A Value, or a number. 1; 0 if it is neither; -1 with an exception set. *is_int may be NULL. */
 int scalar_operand(PyObject *object, pg_operand *operand_ret, int *is_int);
-/* As above; `what` and TypeError for what is neither. 0 or -1. */
+/* Is it a comparison of a trace? In arithmetic that is a number, which it keeps as a Value. */
+static inline int scalar_is_condition(PyObject *object) {
+    return Py_TYPE(object) == scalar_global.compared;
+}
+/* As scalar_operand; `what` and TypeError for what is neither. 0 or -1. */
 int scalar_require_operand(PyObject *object, pg_operand *operand_ret, const char *what);
 int scalar_require_number(PyObject *object, double *number_ret, const char *what);
 /* Let the exception that a Python function of ours raised look as if raised by its caller. */
@@ -168,6 +177,14 @@ static inline void scalar_note_leaf(pg_node_id id) {
         scalar_global.graph->nodes[id].flags |= PG_FLAG_OLD;
 }
 
+/* While a custom op's rule is traced: would floats answer this otherwise than a Value does? 0; or
+ * -1 with TraceError set. In scalar_custom.c. */
+int scalar_check_strictly(PyObject *self, const char *what);
+
+static inline int scalar_may_ask(PyObject *self, const char *what) {
+    return PG_UNLIKELY(scalar_global.strict != 0) ? scalar_check_strictly(self, what) : 0;
+}
+
 /* scalar_no_grad.c */
 
 /* Is this thread in no_grad()? Ask scalar_without_graph, which costs nothing if no thread is. */
@@ -202,6 +219,11 @@ int scalar_is_rule(PyObject *object);
 /* Write the derivatives of a custom op's node to its locals. 0, or -1 with an exception set. */
 int scalar_custom_slopes(void *tag, pg_node_id id);
 extern PyMethodDef scalar_custom_methods[];
+
+/* scalar_bind.c */
+
+/* The type under pygradc.compiled.Compiled, made anew; or NULL. */
+PyObject *scalar_bindable(void);
 
 /* scalar_arrays.c */
 extern PyMethodDef scalar_array_methods[];

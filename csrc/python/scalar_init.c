@@ -216,19 +216,29 @@ static int set_label(scalar *self, PyObject *label) {
     return PyObject_SetAttr((PyObject *)self, names.label, label);
 }
 
+/* In a recording Value(v) is most often the habit of turning a row into Values. */
+static int require_data(PyObject *number, double *data_ret) {
+    if (scalar_tracing() && scalar_check(number)) {
+        PyObject *none = PyObject_CallNoArgs(scalar_global.again);
+        Py_XDECREF(none);
+        scalar_hide_frames();
+        return -1;
+    }
+    return scalar_require_number(number, data_ret, "Value(data): data");
+}
+
 int scalar_init(PyObject *object, PyObject *args, PyObject *kwargs) {
     scalar *self = (scalar *)object;
     double data;
     if (scalar_may_write(object, "assigning .data") < 0) return -1; /* a second __init__ */
     if (PyTuple_GET_SIZE(args) == 1 && (kwargs == NULL || PyDict_GET_SIZE(kwargs) == 0)) {
         PyObject *number = PyTuple_GET_ITEM(args, 0);
-        if (scalar_require_number(number, &data, "Value(data): data") < 0) return -1;
+        if (require_data(number, &data) < 0) return -1;
         scalar_node(self)->data = data;
         return 0;
     }
     arguments given = {0};
-    if (parse(&given, args, kwargs) < 0 ||
-        scalar_require_number(given.data, &data, "Value(data): data") < 0 || unify(&given) < 0)
+    if (parse(&given, args, kwargs) < 0 || require_data(given.data, &data) < 0 || unify(&given) < 0)
         return -1;
     scalar_node(self)->data = data;
     if ((given.children != NULL || given.local_grads != NULL) &&

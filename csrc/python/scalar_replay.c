@@ -406,7 +406,7 @@ static PyObject *replay_sum(PyObject *module, PyObject *const *args, Py_ssize_t 
     if (scalar_make_room(c->size.outputs) < 0) return NULL;
     room *r = borrow(c);
     if (r == NULL) return NULL;
-    size_t rows = 0;
+    size_t rows = c->argument_count == 0; /* without arguments there is one row */
     PyObject *result = Py_NotImplemented;
     const Py_ssize_t good = read_arrays(c, r, views, args[2], &rows);
     if (good == c->argument_count && rows > 0) {

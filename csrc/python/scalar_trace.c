@@ -210,14 +210,49 @@ static PyObject *trace_detach(PyObject *module, PyObject *a) {
     return node_or_error(status, id);
 }
 
-/* _adopt_trace(frozen, condition): what tracing.py does when a traced number is asked for. */
+/* _detach(a) -> Value, outside of traces */
+static PyObject *detach(PyObject *module, PyObject *a) {
+    (void)module;
+    if (!PyObject_TypeCheck(a, scalar_global.base))
+        return PyErr_Format(PyExc_TypeError, "detach: not a Value");
+    if (scalar_make_room(1) < 0) return NULL;
+    pg_node_id id = 0;
+    pg_status status = pg_graph_detach(scalar_global.graph, &id, ((scalar *)a)->id);
+    if (status == PG_OK) scalar_note_leaf(id);
+    return node_or_error(status, id);
+}
+
+/* _adopt_trace(frozen, condition, its class, again): what tracing.py does when a traced number is
+ * asked for. */
 static PyObject *adopt_trace(PyObject *module, PyObject *args) {
     (void)module;
-    PyObject *frozen, *condition;
-    if (!PyArg_ParseTuple(args, "OO", &frozen, &condition)) return NULL;
+    PyObject *frozen, *condition, *compared, *again;
+    if (!PyArg_ParseTuple(args, "OOO!O", &frozen, &condition, &PyType_Type, &compared, &again))
+        return NULL;
     scalar_global.frozen = Py_NewRef(frozen);
     scalar_global.condition = Py_NewRef(condition);
+    scalar_global.compared = (PyTypeObject *)Py_NewRef(compared);
+    scalar_global.again = Py_NewRef(again);
     Py_RETURN_NONE;
+}
+
+/* What a Python function of ours raises looks as if raised by its caller. */
+static PyObject *call_without_frames(PyObject *function, PyObject *args, PyObject *kwargs) {
+    PyObject *result = PyObject_Call(function, args, kwargs);
+    if (result == NULL) scalar_hide_frames();
+    return result;
+}
+
+static PyMethodDef without_frames = {"method", (PyCFunction)(void (*)(void))call_without_frames,
+                                     METH_VARARGS | METH_KEYWORDS, NULL};
+
+/* _frameless(function) -> the same as a method, without its frames in tracebacks. */
+static PyObject *frameless(PyObject *module, PyObject *function) {
+    (void)module;
+    PyObject *wrapped = PyCFunction_New(&without_frames, function);
+    PyObject *method = wrapped != NULL ? PyInstanceMethod_New(wrapped) : NULL;
+    Py_XDECREF(wrapped);
+    return method;
 }
 
 /* ---- Recording ------------------------------------------------------------------------------- */
@@ -410,7 +445,9 @@ PyMethodDef scalar_trace_methods[] = {
     {"_trace_select", trace_select, METH_VARARGS, NULL},
     {"_where", choose, METH_VARARGS, NULL},
     {"_trace_detach", trace_detach, METH_O, NULL},
+    {"_detach", detach, METH_O, NULL},
     {"_adopt_trace", adopt_trace, METH_VARARGS, NULL},
+    {"_frameless", frameless, METH_O, NULL},
     {"_record", record, METH_VARARGS, NULL},
     {"_read", PG_FAST(read_numbers), METH_FASTCALL, NULL},
     {"_write", PG_FAST(write_numbers), METH_FASTCALL, NULL},

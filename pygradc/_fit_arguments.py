@@ -1,0 +1,243 @@
+"""What `fit` is called with, looked at before anything is recorded; a refusal says what to write.
+
+Source of the names that are offered: the signatures of `fit` and of the compiled function.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Iterable, Iterator
+from typing import Any, NoReturn
+
+import numpy as np
+
+from pygradc import _structure as structures
+from pygradc import optim
+from pygradc._core import lib
+from pygradc._rows import Rows
+from pygradc._workspace import pointer
+from pygradc.compiled import Compiled
+from pygradc.program import Program
+from pygradc.value import Value
+
+_LOOKED_AT = 1 << 22  # doubles between two looks for Ctrl-C
+
+# Names that other libraries' fit has, with what to do here; others are found by being similar.
+_ELSEWHERE = {
+    "validation_data": "measure in a callback: callback=lambda epoch, loss: ...",
+    "validation_split": "split the arrays, and measure in a callback",
+    "verbose": "progress=True shows a bar; callback=lambda epoch, loss: print(epoch, loss)",
+    "lr": "it is the optimizer's: optim.SGD(parameters, lr=0.01)",
+    "learning_rate": "it is the optimizer's: optim.SGD(parameters, lr=0.01)",
+    "loss": "the compiled loss comes first: fit(loss, X, Y, optimizer)",
+    "executor": "it trains in this thread",
+    "max_iter": "the rounds over the rows are epochs=",
+    "random_state": "the order's seed is seed=",
+}
+
+
+def check_function(function: Any) -> None:
+    """Is the first argument something that was recorded, or can be?
+
+    Raises:
+        TypeError: no; says what to write.
+    """
+    if isinstance(function, (Compiled, Program)):
+        return
+    kind = type(function).__name__
+    if callable(getattr(function, "parameters", None)) and callable(function):
+        line = (
+            "compile a loss of one row first: "
+            "loss = pygradc.compile(lambda x, y: losses.mse(model(x), y)), then "
+            "fit(loss, X, Y, optimizer)"
+        )
+        raise TypeError(f"fit: expected a compiled function, not a model ({kind}): {line}")
+    if callable(function):
+        name = getattr(function, "__name__", "f")
+        called = "loss" if name == "<lambda>" else name
+        raise TypeError(
+            f"fit: expected a compiled function, not a plain one ({name}): write @pygradc.compile "
+            f"above it, or {called} = pygradc.compile({'lambda ...' if called != name else name})"
+        )
+    raise TypeError(
+        f"fit: expected a compiled function, not {kind}: fit(loss, X, Y, optimizer), where "
+        "loss = pygradc.compile(function of one row)"
+    )
+
+
+def split(data: tuple[Any, ...], optimizer: Any) -> tuple[tuple[Any, ...], optim.Optimizer]:
+    """The arrays, and the optimizer, which comes last or by name.
+
+    Raises:
+        TypeError: it is none, or there are two.
+    """
+    places = [i for i, x in enumerate(data) if isinstance(x, optim.Optimizer)]
+    if optimizer is None and places == [len(data) - 1]:
+        return data[:-1], data[-1]
+    if isinstance(optimizer, optim.Optimizer) and not places:
+        return data, optimizer
+    if places and (optimizer is not None or len(places) > 1):
+        raise TypeError("fit: expected one optimizer, got two")
+    if places:
+        raise TypeError(
+            f"fit: expected the optimizer after the arrays, not before them (it is argument "
+            f"{places[0]}): fit(loss, X, Y, optimizer)"
+        )
+    given = f", not {_kind(optimizer)}" if optimizer is not None else ""
+    raise TypeError(
+        "fit: expected an optimizer after the arrays, as "
+        f"optim.SGD(model.parameters(), lr=0.01){given}"
+    )
+
+
+def _kind(x: Any) -> str:
+    return f"the class {x.__name__} itself" if isinstance(x, type) else type(x).__name__
+
+
+# ---- keywords -----------------------------------------------------------------------------------
+
+
+def check_keywords(own: Iterable[str], function: Any, static: dict[str, Any]) -> None:
+    """Do these keywords mean something to the function?
+
+    Args:
+        own: the names that fit takes itself.
+    Raises:
+        TypeError: one is unknown, or holds an array; says what was meant.
+    """
+    if not static:
+        return
+    takes = _parameters(function)
+    for name, value in static.items():
+        if name not in takes:
+            _unknown(name, value, [*own], takes)
+        if _is_array(value):
+            _by_position(name, value)
+
+
+def _parameters(function: Any) -> dict[str, Any]:
+    """What the recorded function takes by name."""
+    if isinstance(function, Program):
+        return {}
+    signature = _signature(function)
+    if signature is None:
+        return _Anything()
+    if any(p.kind is p.VAR_KEYWORD for p in signature.parameters.values()):
+        return _Anything(signature.parameters)
+    return {n: p for n, p in signature.parameters.items() if p.kind in _BY_NAME}
+
+
+class _Anything(dict):  # type: ignore[type-arg]
+    """Takes any name."""
+
+    def __contains__(self, name: object) -> bool:
+        return True
+
+
+_BY_NAME = (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY)
+
+
+def _signature(function: Compiled) -> inspect.Signature | None:
+    try:
+        return inspect.signature(function._function)
+    except (TypeError, ValueError):  # of a builtin
+        return None
+
+
+def _unknown(name: str, value: Any, own: list[str], takes: dict[str, Any]) -> NoReturn:
+    """Say which keyword was meant."""
+    import difflib  # 1 ms, for a message
+
+    if name in _ELSEWHERE:
+        hint = _ELSEWHERE[name]
+    elif near := difflib.get_close_matches(name, [*own, *takes], 1, 0.6):
+        hint = f"did you mean {near[0]}=?"
+    elif _is_array(value):
+        _by_position(name, value)
+    else:
+        what = f"and the function {', '.join(takes)}" if takes else "and the function none"
+        hint = f"fit takes {', '.join(own)}, {what}"
+    raise TypeError(f"fit: unknown keyword {name!r}: {hint}")
+
+
+def _is_array(value: Any) -> bool:
+    return isinstance(value, (list, Value)) or (hasattr(value, "__array__") and np.ndim(value) > 0)
+
+
+def _by_position(name: str, value: Any) -> NoReturn:
+    raise TypeError(
+        f"fit: {name}= holds a {type(value).__name__}: keyword arguments are part of what is "
+        "recorded; arrays go by position, in the function's order: fit(loss, X, Y, optimizer)"
+    )
+
+
+def check_count(function: Compiled, arrays: int, static: dict[str, Any]) -> None:
+    """Could the function be called with so many arrays?
+
+    Raises:
+        TypeError: no; shows its signature.
+    """
+    signature = _signature(function)
+    if signature is None:
+        return
+    try:
+        signature.bind(*[None] * arrays, **static)
+    except TypeError as error:
+        name = getattr(function._function, "__name__", "function")
+        raise TypeError(
+            f"fit: {name}{signature} can't take {arrays} array{'s' * (arrays != 1)}: {error}"
+        ) from None
+
+
+# ---- nan ----------------------------------------------------------------------------------------
+
+
+def refuse_nan(rows: Rows, data: tuple[Any, ...]) -> None:
+    """Infinities may be masks; a nan would make every parameter nan.
+
+    Raises:
+        ValueError: names argument, row and column.
+    """
+    for i, (array, stride, _) in enumerate(rows.columns):
+        flat = array.reshape(-1)
+        for first in range(0, array.size, _LOOKED_AT):
+            part = flat[first : first + _LOOKED_AT]
+            at = lib.pg_first_nan(pointer(part), part.size)
+            if at < part.size:
+                where = _place(i, array, stride, first + at, rows, data)
+                raise ValueError(
+                    f"fit: nan in the data: {where} (counted from 0). Leave such rows out, or fill "
+                    'them; a function compiled with errors="ignore" takes them as they are'
+                )
+
+
+def _place(column: int, array: Any, stride: int, at: int, rows: Rows, data: tuple[Any, ...]) -> str:
+    argument, keys = list(_places(rows.structure))[column]
+    where = f"argument {argument}" + "".join(keys)
+    if not stride:
+        return where
+    row, *rest = (int(i) for i in np.unravel_index(at, array.shape))
+    names = getattr(data[argument], "columns", None) if not keys else None
+    if len(rest) == 1:
+        named = f" ({names[rest[0]]!r})" if names is not None and len(names) > rest[0] else ""
+        return f"{where}, row {row}, column {rest[0]}{named}"
+    return f"{where}, row {row}" + (f", element {tuple(rest)}" if rest else "")
+
+
+def _places(structure: Any) -> Iterator[tuple[int, tuple[str, ...]]]:
+    """For each of `Rows.columns` its argument, and the keys down to it."""
+    for i, item in enumerate(structure.items):
+        for keys in _leaves(item, ()):
+            yield i, keys
+
+
+def _leaves(structure: Any, keys: tuple[str, ...]) -> Iterator[tuple[str, ...]]:
+    if isinstance(structure, structures.Mapping):
+        for key, item in zip(structure.keys, structure.items):
+            yield from _leaves(item, (*keys, f"[{key!r}]"))
+    elif isinstance(structure, structures.Sequence):  # a namedtuple's fields
+        names = getattr(structure.kind, "_fields", range(len(structure.items)))
+        for name, item in zip(names, structure.items):
+            yield from _leaves(item, (*keys, f".{name}"))
+    elif not isinstance(structure, structures.Static):
+        yield keys

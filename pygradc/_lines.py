@@ -1,0 +1,118 @@
+"""Which line of the user's an error is about, and what is written there.
+
+Frames of this package, of numpy and of the standard library are nobody's mistake: where numpy or
+`statistics` called, the line named is the one that called them. A place is kept as code and
+instruction, which costs nothing; its text is looked up only if an error quotes it. From Python 3.11
+on an instruction knows its expression; before that the whole line is quoted.
+"""
+
+from __future__ import annotations
+
+import functools
+import linecache
+import os
+import sys
+import sysconfig
+from itertools import islice
+from types import CodeType, FrameType, TracebackType
+from typing import Any, NamedTuple
+
+import numpy as np
+
+
+def _folder(path: str) -> str:
+    return os.path.dirname(os.path.abspath(path)) + os.sep
+
+
+_HERE = _folder(__file__)
+_NUMPY = _folder(np.__file__)
+_STANDARD = tuple({sysconfig.get_path(key) + os.sep for key in ("stdlib", "platstdlib")})
+_INSTALLED = (os.sep + "site-packages" + os.sep, os.sep + "dist-packages" + os.sep)
+
+
+@functools.lru_cache(maxsize=4096)
+def is_users_file(filename: str) -> bool:
+    if filename.startswith((_HERE, _NUMPY, "<frozen ", "<__array_function__")):
+        return False
+    if not filename.startswith(_STANDARD):
+        return True
+    return any(part in filename for part in _INSTALLED)
+
+
+def is_users(frame: FrameType) -> bool:
+    """Is this the user's code? What a dataclass generates isn't: its file is another one."""
+    filename = frame.f_code.co_filename
+    if filename == "<string>" and "__file__" in frame.f_globals:
+        return False
+    return is_users_file(filename)
+
+
+def users_frame() -> FrameType | None:
+    """The innermost frame of the user's code."""
+    frame: FrameType | None = sys._getframe(1)
+    while frame is not None and not is_users(frame):
+        frame = frame.f_back
+    return frame
+
+
+def users_line() -> str:
+    """The innermost line of the user's code."""
+    frame = users_frame()
+    return f"{frame.f_code.co_filename}:{frame.f_lineno}" if frame else "unknown line"
+
+
+class Place(NamedTuple):
+    """An instruction of the user's code."""
+
+    code: CodeType
+    instruction: int
+    line: int
+    names: dict[str, Any]  # the module's, through which linecache finds sources in archives
+
+    def text(self) -> str:
+        """The expression there; before Python 3.11 its line; '' where no source can be had."""
+        found = self._expression() or self._line(self.line)
+        text = " ".join(found.split()) if "\n" in found else found.strip()
+        return text if len(text) <= _LONGEST else text[: _LONGEST - 3] + "..."
+
+    def _line(self, number: int) -> str:
+        return linecache.getline(self.code.co_filename, number, self.names)
+
+    def _expression(self) -> str:
+        if not hasattr(self.code, "co_positions"):
+            return ""
+        place = next(islice(self.code.co_positions(), self.instruction // 2, None), None)
+        if place is None or None in place:
+            return ""
+        first, last, begin, end = place
+        lines = [self._line(number).encode() for number in range(first, last + 1)]
+        lines[-1] = lines[-1][:end]  # before the beginning is cut off: they may be one line
+        lines[0] = lines[0][begin:]
+        return b"".join(lines).decode(errors="replace")
+
+
+_LONGEST = 100
+
+
+def here() -> Place | None:
+    """Where the user's code is now."""
+    frame = users_frame()
+    if frame is None:
+        return None
+    return Place(frame.f_code, frame.f_lasti, frame.f_lineno, frame.f_globals)
+
+
+def quoted(place: Place | None) -> str:
+    return place.text() if place is not None else ""
+
+
+def end_at_users_frame(error: BaseException) -> None:
+    """Take from the error's traceback what lies below the innermost frame of the user's code."""
+    last: TracebackType | None = None
+    entry = error.__traceback__
+    while entry is not None:
+        if is_users(entry.tb_frame):
+            last = entry
+        entry = entry.tb_next
+    if last is not None:
+        last.tb_next = None

@@ -43,7 +43,7 @@ _CONVERTED = (
     "compute with the Value itself, which has exp(), log(), sqrt() and others for those of math "
     f"and numpy; {_KEYWORD}"
 )
-_AN_INTEGER = (
+_AN_INDEX = (
     "pass the row of a table as an argument, f(table[i]), and what decides the shape as a keyword "
     "argument"
 )
@@ -61,7 +61,7 @@ _REMEDIES = {
     ".data": "compute with the Value itself, or with pygradc.detach(v) for v.data in an "
     f"expression: no gradient flows through it; {_KEYWORD}",
     ".grad": f"{_AFTER_BACKWARD}, and read gradients after that",
-    "._local_grads": "gradients(X) of the compiled function gives derivatives by its inputs",
+    "._local_grads": "write the derivative in Values' own operators",
     "float()": _CONVERTED,
     "int()": _CONVERTED,
     "round()": _CONVERTED,
@@ -69,7 +69,7 @@ _REMEDIES = {
     "math.floor()": _CONVERTED,
     "math.ceil()": _CONVERTED,
     "complex()": _CONVERTED,
-    "an index or integer": _AN_INTEGER,
+    "an index or integer": _AN_INDEX,
     "a format": "return the Value as well, and format what comes back; print() and repr() work",
     "data()": f"stack the Values themselves, np.array(values); {_KEYWORD}",
     "grads()": f"{_AFTER_BACKWARD}, and read gradients after that",
@@ -179,20 +179,20 @@ _SIGNS = {"<": operator.lt, "<=": operator.le, ">": operator.gt, ">=": operator.
 def _opposite(kind: int) -> int:
     """What holds just where this comparison doesn't."""
     if kind >= lib.PG_EQUAL:
-        return _EQUALITIES - kind
-    return (kind + _OPPOSITES) % (2 * _OPPOSITES)
+        return int(_EQUALITIES - kind)
+    return int((kind + _OPPOSITES) % (2 * _OPPOSITES))
 
 
 def _sign(kind: int) -> str:
     if kind >= lib.PG_EQUAL:
         return "==" if kind == lib.PG_EQUAL else "!="
-    return list(_SIGNS)[kind % _OPPOSITES]
+    return str([*_SIGNS][kind % _OPPOSITES])
 
 
 def _holds(kind: int, left: float, right: float) -> bool:
     if kind >= lib.PG_EQUAL:
-        return (left == right) == (kind == lib.PG_EQUAL)
-    return bool(_SIGNS[_sign(kind)](left, right)) == (kind < _OPPOSITES)
+        return (left == right) is bool(kind == lib.PG_EQUAL)
+    return bool(_SIGNS[_sign(kind)](left, right)) is bool(kind < _OPPOSITES)
 
 
 def _called(value: Value) -> str:
@@ -416,10 +416,13 @@ def _compared(left: Value, comparison: int, right: Value | Number) -> Condition:
 
 
 def _compared_as(x: Value | Number) -> Value:
-    """A constant is compared as it is now: its data may be set before the condition is used."""
-    if isinstance(x, Value):
-        return x if Scalar._is_traced(x) else Value(x.data)
-    return Value(x)
+    """A constant is compared as it is now: its data may be set before the condition is used.
+
+    Those of nodes with operands can't be.
+    """
+    if not isinstance(x, Value):
+        return Value(x)
+    return x if x._children or Scalar._is_traced(x) else Value(x.data)
 
 
 Scalar._adopt_trace(_frozen, _compared, Condition, value_again)

@@ -1,6 +1,7 @@
 """What outlives the recording that made it: of inputs it never has a number, of parameters it is an
 ordinary node."""
 
+# ruff: noqa: SIM300 - in the forms that people use
 from __future__ import annotations
 
 import copy
@@ -100,7 +101,6 @@ USES: dict[str, Callable[[Value], Any]] = {
     "backward": lambda v: v.backward(),
     "_backward": lambda v: v._backward(),
     "clear_grads": pygradc.clear_grads,
-    "grad": lambda v: pygradc.grad(v, [W]) if hasattr(pygradc, "grad") else v + 1,
     "copy": copy.copy,
     "deepcopy": lambda v: copy.deepcopy({"v": [v]}),
     "pickle": pickle.dumps,

@@ -165,7 +165,7 @@ def is_equal(x: Value) -> Any:
 
 
 def differs(x: Value) -> Any:
-    return x if 1.0 != x else -x  # here
+    return x if 1.0 != x else -x  # here  # noqa: SIM300
 
 
 def is_one_of(x: Value) -> Any:
@@ -277,8 +277,8 @@ ASKING: list[tuple[Callable[..., Any], str, str, str]] = [
     (is_no_other_value, "!=", "an input", "a is b"),
     (converts_to_int, r"int\(\)", r"'\*'", "compute with the Value itself"),
     (rounds, r"round\(\)", "an input", "compute with the Value itself"),
-    (indexes, "an integer", "an input", "pass the row of a table"),
-    (counts, "an integer", "an input", "a keyword argument"),
+    (indexes, "an index or integer", "an input", "pass the row of a table"),
+    (counts, "an index or integer", "an input", "a keyword argument"),
     (copies, "a copy", "an input", "make the copy before"),
     (copies_deeply, "a copy", r"'\*'", "make the copy before"),
     (pickles, "a copy", "an input", "make the copy before"),
@@ -286,7 +286,7 @@ ASKING: list[tuple[Callable[..., Any], str, str, str]] = [
     (stacks_gradients, r"grads\(\)", "an input", "read gradients after that"),
     (sets_data, r"assigning \.data", "an input", "a new Value"),
     (clears_gradients, r"clear_grads\(\)", r"'\*'", "outside of recorded functions"),
-    (asks_for_derivatives, r"\._local_grads", r"'\*'", r"pygradc\.grad"),
+    (asks_for_derivatives, r"\._local_grads", r"'\*'", "write the derivative"),
     (interpolates, r"float\(\)", "an input", "compute with the Value itself"),
     (fills_an_array, r"float\(\)", r"'\*'", "compute with the Value itself"),
 ]
@@ -343,7 +343,7 @@ def test_after_a_trace_error_nothing_is_broken(function: Callable[..., Any]) -> 
     assert live_nodes() == nodes and bad.programs == () and not tracing()
     assert bool(Value(0.5) * 2 > 0.0)
     if function in LOSING:  # also without a recording
-        with pytest.raises(TypeError, match="Value|float") as caught:
+        with pytest.raises(TypeError, match=r"Value|float") as caught:
             function(Value(0.5))
         assert not isinstance(caught.value, TraceError)
     else:
@@ -396,7 +396,7 @@ ALLOWED: dict[str, Callable[[Value], Any]] = {
     "a parameter that differs": lambda x: x * where(P != 2.0, P, Q),
     "parameters by a bool": lambda x: where(True, P, Q) + where(False, P, 1.0) * x,
     "a parameter's repr": lambda x: x * bool(f"{P}{P!r}{P * x}"),
-    "the same parameter": lambda x: x * 2 if P == P and not P != P else x,
+    "the same parameter": lambda x: x * 2 if P == P and not P != P else x,  # noqa: SIM202
 }
 
 
@@ -451,7 +451,7 @@ PARAMETERS: dict[str, Callable[[Value], Any]] = {
     "math": lambda x: x * math.sqrt(P),
     "numpy": lambda x: x * np.interp(P, [0, 1], [0, 1]),
     "a format": lambda x: x * len(f"{P:.3f}"),
-    "a percent": lambda x: x * len("%.3f" % P),
+    "a percent": lambda x: x * len("%.3f" % P),  # noqa: UP031
     "a copy": lambda x: x * copy.copy(P),
     "a deep copy": lambda x: x * copy.deepcopy({"p": [P]})["p"][0],
     "a pickle": lambda x: x * len(pickle.dumps(P * Q)),
@@ -495,7 +495,7 @@ def test_a_parameter_has_no_number_either(name: str) -> None:
     gc.collect()
     nodes = live_nodes()
     for call in (lambda: f(0.5), lambda: f(Value(0.5)), lambda: f.sum(np.ones(3))):
-        with pytest.raises(TraceError, match="while a function is recorded.* Instead, ") as caught:
+        with pytest.raises(TraceError, match=r"recorded.* Instead, ") as caught:
             call()
         assert str(caught.value).startswith(f"{__file__}:")
     del caught
@@ -519,7 +519,7 @@ def test_a_constant_that_was_used_cant_be_set() -> None:
     with pytest.raises(TraceError, match=r"assigning \.data of a constant that something was"):
         compile(lambda x: x * assigned(Value(2.0) * 3.0, 1.0))(1.0)
     with pytest.raises(TraceError, match=r"assigning \.data of a constant that something was"):
-        compile(lambda x: [y := x * (c := Value(1.0)), pygradc.set_data([c], [2.0])])(1.0)
+        compile(lambda x: [x * (c := Value(1.0)), pygradc.set_data([c], [2.0])])(1.0)
     assert (used * made).data == 6.0
 
 
@@ -539,7 +539,7 @@ def test_names_and_identity_may_be_asked_for() -> None:
         seen = {x: 1.0, y: 2.0}
         product = x * y
         product.label = "product"
-        assert x in [x, y] and x in seen and x is not y and not x != x and {x, x} == {x}
+        assert x in [x, y] and x in seen and x is not y and {x, x} == {x} and not x != x  # noqa: SIM202
         assert 3.0 not in seen and x != "x" and x != None  # noqa: E711
         assert product._op == "*" and x.label == ""
         assert product._children == (x, y)
@@ -594,7 +594,7 @@ def test_every_comparison_chooses_as_eagerly(compare: Callable[[Any, Any], Any])
 
 
 @pytest.mark.parametrize("compare", EQUALITIES, ids=lambda f: f.__name__)
-@pytest.mark.parametrize("number", [*NUMBERS, 1, True, np.float32(1.0), np.int8(1), 2**70], ids=repr)
+@pytest.mark.parametrize("number", [*NUMBERS, 1, True, np.float32(1.0), 2**70], ids=repr)
 def test_every_equality_chooses_as_eagerly(compare: Callable[[Any, Any], Any], number: Any) -> None:
     check(lambda x, y: where(compare(x, number), x, y), POINTS)
     check(lambda x, y: where(compare(number, y), x * 2.0, y.tanh() - x), POINTS)

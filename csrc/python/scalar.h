@@ -235,11 +235,11 @@ int scalar_init_names(void);
 /* scalar_attrs.c, scalar_calls.c */
 extern PyGetSetDef scalar_getset[];
 extern PyMethodDef scalar_call_methods[];
-/* May `what`, which reads numbers or writes data, be done to each of a sequence of Values? 0, or -1
- * with an exception set. */
-int scalar_check_all(PyObject *values, const char *what, int writes);
 /* The ids of a sequence of Values; PyMem_Free them. NULL with an exception set. */
 pg_node_id *scalar_gather_ids(PyObject *values, size_t *count_ret);
+/* Likewise; TraceError where one has no number for `what` to read, or mustn't be written to. */
+pg_node_id *scalar_gather_to_read(PyObject *values, size_t *count_ret, const char *what);
+pg_node_id *scalar_gather_to_write(PyObject *values, size_t *count_ret, const char *what);
 /* A contiguous buffer of count float64, to be released; NULL with an exception set. */
 double *scalar_doubles_of(PyObject *array, Py_buffer *view, size_t count, int writable);
 PyObject *scalar_closure(scalar *self);    /* borrowed, or NULL */

@@ -294,20 +294,13 @@ static PyObject *call_all_exactly(PyObject *type, PyObject *const *args, Py_ssiz
 
 /* ---- Optimisers ------------------------------------------------------------------------------ */
 
-int scalar_check_all(PyObject *values, const char *what, int writes) {
-    if (!scalar_watching()) return 0;
-    PyObject *fast = PySequence_Fast(values, "parameters must be a sequence of Values");
-    int failed = fast == NULL;
-    for (Py_ssize_t i = 0; !failed && i < PySequence_Fast_GET_SIZE(fast); i++) {
-        PyObject *value = PySequence_Fast_GET_ITEM(fast, i);
-        if (!scalar_check(value)) continue;
-        failed = (writes ? scalar_check_write(value, what) : scalar_check_traced(value, what)) < 0;
-    }
-    Py_XDECREF(fast);
-    return failed ? -1 : 0;
+/* May this be asked of it? `what` NULL: nothing is. */
+static int may(PyObject *value, const char *what, int writes) {
+    if (what == NULL) return 0;
+    return writes ? scalar_may_write(value, what) : scalar_may_read(value, what);
 }
 
-pg_node_id *scalar_gather_ids(PyObject *values, size_t *count_ret) {
+static pg_node_id *gather_ids(PyObject *values, size_t *count_ret, const char *what, int writes) {
     PyObject *fast = PySequence_Fast(values, "parameters must be a sequence of Values");
     if (fast == NULL) return NULL;
     Py_ssize_t count = PySequence_Fast_GET_SIZE(fast);
@@ -315,18 +308,31 @@ pg_node_id *scalar_gather_ids(PyObject *values, size_t *count_ret) {
     if (ids == NULL) PyErr_NoMemory();
     for (Py_ssize_t i = 0; ids != NULL && i < count; i++) {
         PyObject *value = PySequence_Fast_GET_ITEM(fast, i);
-        if (scalar_check(value)) {
+        if (scalar_check(value) && may(value, what, writes) == 0) {
             ids[i] = ((scalar *)value)->id;
             continue;
         }
-        PyErr_Format(PyExc_TypeError, "parameter %zd must be a Value, not %.100s", i,
-                     Py_TYPE(value)->tp_name);
+        if (!scalar_check(value))
+            PyErr_Format(PyExc_TypeError, "parameter %zd must be a Value, not %.100s", i,
+                         Py_TYPE(value)->tp_name);
         PyMem_Free(ids);
         ids = NULL;
     }
     Py_DECREF(fast);
     *count_ret = (size_t)count;
     return ids;
+}
+
+pg_node_id *scalar_gather_ids(PyObject *values, size_t *count_ret) {
+    return gather_ids(values, count_ret, NULL, 0);
+}
+
+pg_node_id *scalar_gather_to_read(PyObject *values, size_t *count_ret, const char *what) {
+    return gather_ids(values, count_ret, what, 0);
+}
+
+pg_node_id *scalar_gather_to_write(PyObject *values, size_t *count_ret, const char *what) {
+    return gather_ids(values, count_ret, what, 1);
 }
 
 double *scalar_doubles_of(PyObject *array, Py_buffer *view, size_t count, int writable) {
@@ -342,9 +348,8 @@ double *scalar_doubles_of(PyObject *array, Py_buffer *view, size_t count, int wr
 
 static PyObject *call_zero_grad(PyObject *type, PyObject *values) {
     (void)type;
-    if (scalar_check_all(values, "zero_grad()", 0) < 0) return NULL;
     size_t count;
-    pg_node_id *ids = scalar_gather_ids(values, &count);
+    pg_node_id *ids = scalar_gather_to_read(values, &count, "zero_grad()");
     if (ids == NULL) return NULL;
     pg_status status = pg_zero_grad(scalar_global.graph, ids, count);
     PyMem_Free(ids);
@@ -357,11 +362,10 @@ static PyObject *call_sgd(PyObject *type, PyObject *args) {
     PyObject *values, *state;
     pg_sgd_settings settings;
     if (!PyArg_ParseTuple(args, "OOddd", &values, &state, &settings.lr, &settings.momentum,
-                          &settings.weight_decay) ||
-        scalar_check_all(values, "optimizer.step()", 1) < 0)
+                          &settings.weight_decay))
         return NULL;
     size_t count;
-    pg_node_id *ids = scalar_gather_ids(values, &count);
+    pg_node_id *ids = scalar_gather_to_write(values, &count, "optimizer.step()");
     if (ids == NULL) return NULL;
     Py_buffer view = {0};
     double *velocity = state != Py_None ? scalar_doubles_of(state, &view, count, 1) : NULL;
@@ -383,11 +387,10 @@ static PyObject *call_adam(PyObject *type, PyObject *args) {
     double step;
     if (!PyArg_ParseTuple(args, "OOOdddddpd", &values, &means, &squares, &settings.lr,
                           &settings.beta1, &settings.beta2, &settings.eps, &settings.weight_decay,
-                          &settings.decoupled, &step) ||
-        scalar_check_all(values, "optimizer.step()", 1) < 0)
+                          &settings.decoupled, &step))
         return NULL;
     size_t count;
-    pg_node_id *ids = scalar_gather_ids(values, &count);
+    pg_node_id *ids = scalar_gather_to_write(values, &count, "optimizer.step()");
     if (ids == NULL) return NULL;
     Py_buffer mean_view = {0}, square_view = {0};
     double *mean = scalar_doubles_of(means, &mean_view, count, 1);

@@ -230,6 +230,7 @@ static int require_data(PyObject *number, double *data_ret) {
 int scalar_init(PyObject *object, PyObject *args, PyObject *kwargs) {
     scalar *self = (scalar *)object;
     double data;
+    if (scalar_may_write(object, "assigning .data") < 0) return -1; /* a second __init__ */
     if (PyTuple_GET_SIZE(args) == 1 && (kwargs == NULL || PyDict_GET_SIZE(kwargs) == 0)) {
         PyObject *number = PyTuple_GET_ITEM(args, 0);
         if (require_data(number, &data) < 0) return -1;

@@ -62,14 +62,16 @@ static int refuse_operand(pg_node_id id) {
     return -1;
 }
 
-/* Operators put at most two nodes between their result and an operand. */
+/* Operators put at most two nodes, none of them wide, between their result and an operand. */
 static pg_node_id operand_that_is_over(pg_node_id id, int depth) {
+    const pg_node *nodes = scalar_global.graph->nodes;
     size_t count;
-    const pg_node_id *held = pg_holds(&scalar_global.graph->nodes[id], &count);
+    const pg_node_id *held = pg_holds(&nodes[id], &count);
     pg_node_id found = 0;
     for (size_t i = 0; i < count && found == 0; i++) {
         if (is_over(held[i])) found = held[i];
-        else if (depth > 0) found = operand_that_is_over(held[i], depth - 1);
+        else if (depth > 0 && nodes[held[i]].op != PG_OP_WIDE)
+            found = operand_that_is_over(held[i], depth - 1);
     }
     return found;
 }
@@ -313,11 +315,12 @@ enum { read_data, write_data, write_grad };
 
 /* Copy between the Values of a sequence and an array of as many float64. */
 static PyObject *copy_numbers(PyObject *const *args, Py_ssize_t arg_count, int what) {
-    static const char *const asked[] = {"a replay", "assigning .data", "assigning .grad"};
     if (arg_count != 2) return PyErr_Format(PyExc_TypeError, "two arguments: Values and an array");
-    if (scalar_check_all(args[0], asked[what], what == write_data) < 0) return NULL;
     size_t count;
-    pg_node_id *ids = scalar_gather_ids(args[0], &count);
+    pg_node_id *ids = what == read_data ? scalar_gather_to_read(args[0], &count, "a replay")
+                      : what == write_data
+                          ? scalar_gather_to_write(args[0], &count, "assigning .data")
+                          : scalar_gather_to_read(args[0], &count, "assigning .grad");
     if (ids == NULL) return NULL;
     Py_buffer view;
     double *numbers = scalar_doubles_of(args[1], &view, count, what == read_data);

@@ -1,8 +1,8 @@
 """Tracing: a function is run once on Values that stand for its inputs.
 
 While a trace is under way, a Value that depends on an input has no number: asking for it would
-freeze one row's answer into the program. Comparisons give a `Condition`, for `where` and
-for arithmetic; everything else that asks raises `TraceError`. What was there before the trace
+freeze one row's answer into the program. Comparisons give a `Condition`, for `where` and for
+arithmetic; everything else that asks raises `TraceError`. What was there before the trace
 (parameters) has its numbers.
 One trace runs at a time; the lock is held meanwhile. What other threads make in the meantime is as
 if it had been there before.
@@ -277,6 +277,7 @@ class Condition(_bools.LikeBool):
 
     def _one_or_zero(self) -> Value:
         """The Condition keeps it alive."""
+        self._require_use()
         if self._as_number is None:
             self._as_number = self._choose(Value(1.0), Value(0.0))
         return self._as_number
@@ -335,7 +336,7 @@ class Condition(_bools.LikeBool):
         fail(
             comparison,
             f"the comparison {self._text()!r}",
-            "where two comparisons agree is ~(a ^ b), where they differ is a ^ b",
+            "a ^ b is where two comparisons differ, pygradc.logical_not(a ^ b) where they agree",
         )
 
     def __bool__(self) -> bool:

@@ -468,7 +468,7 @@ def test_a_kept_condition_has_no_answer(use: Callable[[Any], Any]) -> None:
 
     def function(x: Value) -> Value:
         kept.extend([x > 0, (x > 0) & (x < 1), Value(2.0) > 1.0, (x > 0) | False])
-        return x
+        return x * kept[0]  # whose number is known from now on
 
     compile(function)(1.0)
     gc.collect()

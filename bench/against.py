@@ -289,7 +289,7 @@ class Worker:
     def __init__(self, folder: Path) -> None:
         code = WORKER.format(folder=str(folder.resolve()), root=str(ROOT))
         self.folder = folder
-        self.said = tempfile.TemporaryFile("w+")
+        self.said = tempfile.TemporaryFile("w+")  # noqa: SIM115 - closed by close()
         with recorded.environment(baselines.thread_limits(1)):
             self.process = subprocess.Popen(
                 [sys.executable, "-c", code],

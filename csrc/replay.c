@@ -220,7 +220,7 @@ static pg_status reverse_uniform_carefully(const pg_program *program, pg_workspa
     ws->careful = true;
     block->spared = false;
     pg_status status = run_uniform_steps(block, ws->lanes[PG_ONE].careful, sums, NULL);
-    if (status != PG_OK || !block->spared) return status;
+    if (!block->spared) return status;
     if (pg_make_room(&ws->reached, (program->uniform_slots + accumulators) / 8 + 1) != PG_OK)
         return PG_ERR_NOMEM;
     block->reached = (uint8_t *)ws->reached.at;

@@ -8,6 +8,7 @@ print(L, a.grad)        # Value(data=-8.0, grad=1.0) 6.0
 """
 
 from pygradc import compat, losses, nn, optim
+from pygradc._draws import RecordingWarning
 from pygradc.arrays import data, grads, set_data
 from pygradc.compiled import Compiled, compile
 from pygradc.custom import op
@@ -33,6 +34,7 @@ __version__ = "0.1.0"
 __all__ = [
     "Compiled",
     "Program",
+    "RecordingWarning",
     "TraceError",
     "Value",
     "clear_grads",

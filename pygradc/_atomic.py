@@ -26,7 +26,8 @@ def write(path: str | os.PathLike[str], content: bytes) -> None:
     """Make the file at `path` hold `content`, in one step.
 
     Raises:
-        OSError: it can't be written, and is as it was; names `path`.
+        OSError: it can't be written, and is as it was; names `path`. What a signal's handler
+            raises comes out as it is.
     """
     name = os.fsdecode(path)
     try:
@@ -38,7 +39,17 @@ def write(path: str | os.PathLike[str], content: bytes) -> None:
             with open(target, "wb") as file:
                 file.write(content)
     except OSError as error:
+        if not _is_of_the_system(error):
+            raise
         raise OSError(error.errno, error.strerror, name) from None
+
+
+def _is_of_the_system(error: OSError) -> bool:
+    """Or has a signal's handler raised it, as TimeoutError("too late"), which is an OSError? What
+    the system says has a number, and the type that goes with it.
+    """
+    number = error.errno
+    return number is not None and type(error) is type(OSError(number, error.strerror))
 
 
 def _fail(number: int) -> NoReturn:

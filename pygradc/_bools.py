@@ -18,7 +18,7 @@ Operation = Callable[[Any, Any], Any]
 
 
 def is_number(x: object) -> bool:
-    return isinstance(x, (numbers.Number, np.bool_))
+    return not _is_value(x) and isinstance(x, (numbers.Number, np.bool_))
 
 
 class LikeBool:
@@ -38,14 +38,15 @@ class LikeBool:
         """A Value that can't be computed where it is this, as Python can't."""
         raise NotImplementedError
 
-    def _require_use(self) -> None:
-        """Raise if it can't be used here."""
+    def _require_number(self) -> None:
+        """Raise if it can't be used here, as a number."""
+
+    def _opposite(self) -> Any:
+        """True where it is False."""
+        raise NotImplementedError
 
     def _same(self, other: Any, comparison: str) -> Any:
         """== or != of two of these, or of one and a Value."""
-        raise NotImplementedError
-
-    def __invert__(self) -> Any:
         raise NotImplementedError
 
     # ---- between two outcomes
@@ -59,11 +60,12 @@ class LikeBool:
         if type(yes) is type(no) and repr(yes) == repr(no):  # tells 0.0 from -0.0
             return yes
         if isinstance(yes, (bool, np.bool_)) and isinstance(no, (bool, np.bool_)):
-            return self if yes else ~self
+            return self if yes else self._opposite()
         return self._between(yes, no)
 
     def _with_number(self, of: Callable[[bool], Any]) -> Any:
         """An operation with a number, which may fail for one outcome, as 1 / False does."""
+        self._require_number()
         found: dict[bool, Any] = {}
         errors: dict[bool, Exception] = {}
         for flag in (True, False):
@@ -84,7 +86,7 @@ class LikeBool:
         return self._between(*((fault, other) if flag else (other, fault)))
 
     def _operate(self, op: Operation, other: Any, reflected: bool) -> Any:
-        self._require_use()
+        self._require_number()
 
         def of(flag: bool) -> Any:
             return op(other, flag) if reflected else op(flag, other)
@@ -92,7 +94,7 @@ class LikeBool:
         if is_number(other):
             return self._with_number(of)
         if isinstance(other, LikeBool):
-            other._require_use()
+            other._require_number()
             return self._of_both(op, other, reflected)
         if not _is_value(other) or op in _LOGICAL:
             return NotImplemented
@@ -110,7 +112,7 @@ class LikeBool:
     # ---- comparing: a bool is ordered as the number it is
 
     def _order(self, op: Operation, other: Any) -> Any:
-        self._require_use()
+        self._require_number()
         if is_number(other):
             return self._with_number(lambda flag: op(flag, other))
         if isinstance(other, LikeBool):
@@ -118,7 +120,7 @@ class LikeBool:
         return op(self._number(), other) if _is_value(other) else NotImplemented
 
     def _equal(self, op: Operation, other: Any) -> Any:
-        self._require_use()
+        self._require_number()
         if is_number(other):
             return self._with_number(lambda flag: op(flag, other))
         if self is other:

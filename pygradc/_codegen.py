@@ -58,7 +58,13 @@ static inline double square_error(double a) {
 }
 """
 
+_PRODUCT = """
+/* slope * g; 0 where g is 0, be the slope infinite or undefined. */
+static inline double product(double slope, double g) { return g != 0.0 ? slope * g : 0.0; }
+"""
+
 _HELPERS = {
+    "product": _PRODUCT,
     "saturated": _SATURATED,
     "sigmoid": _SIGMOID,
     "sigmoid_slope": _SIGMOID_SLOPE,
@@ -251,7 +257,7 @@ class _Backward:
             return
         for which, target in enumerate((step.a, step.b)):
             if target.give != lib.PG_GIVE_NONE:
-                yield self._give(target, names, f"({_derivative(instruction, which)}) * {g}")
+                yield self._give(target, names, _product(_derivative(instruction, which), g))
 
     def _dot(self, step: Any, dot: Instruction, names: Any, g: str) -> Iterator[str]:
         for i in reversed(range(len(dot.pairs))):
@@ -263,7 +269,12 @@ class _Backward:
                 (self.steps.targets[step.first + 2 * i + 1], left),
             ):
                 if target.give != lib.PG_GIVE_NONE:
-                    yield self._give(target, names, f"{other} * {g}")
+                    yield self._give(target, names, _product(other, g))
+
+
+def _product(slope: str, g: str) -> str:
+    """What passes through; gradients begin with 0.0, so the sign of a product that is 0 is lost."""
+    return g if slope == "1.0" else f"product({slope}, {g})"
 
 
 def _derivative(instruction: Instruction, which: int) -> str:

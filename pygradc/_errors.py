@@ -26,6 +26,8 @@ def _where(op: int, derivative: int, a: float, b: float) -> str:
     call = _call(op, a, b)
     if not derivative:
         return call
+    if OPS[op - 1].takes_number and b == -1.0:
+        return f"derivative of {call}, by its second operand, the divisor"
     return f"derivative of {call} by its {'second' if derivative == 2 else 'first'} operand"
 
 

@@ -16,6 +16,7 @@ from __future__ import annotations
 import hashlib
 import json
 import math
+import re
 import struct
 from typing import Any
 
@@ -30,16 +31,36 @@ _HEAD = struct.Struct("<8sI32s")
 _LENGTHS = struct.Struct("<QQ")
 _MOST_LEAVES = 2**30
 _MOST_AXES = 32  # numpy's limit before 2.0
+_MOST_DIGITS = 30
+_KEYS = ("name", "errors", "inputs", "outputs", "labels")
+
+
+class Damaged(ValueError):
+    """The bytes are no program, of another version, or damaged; says which.
+
+    Of its own, so that nothing that a signal's handler raises is taken for it.
+    """
 
 
 class Contents:
-    """What a file holds besides the core's program."""
+    """What a file holds besides the core's program.
 
-    def __init__(self, handle: Any, data: Any, about: dict[str, Any]) -> None:
+    Args:
+        about: the description; not checked yet.
+    Raises:
+        Damaged: something in it is missing, or no such thing.
+    """
+
+    def __init__(self, handle: Any, data: Any, about: Any) -> None:
+        if not isinstance(about, dict):
+            raise _damaged("no description")
+        missing = [key for key in _KEYS if key not in about]
+        if missing:
+            raise _damaged(f"without {missing}")
         self.handle, self.data = handle, data
         self.name = str(about["name"])
         self.errors = str(about["errors"])
-        self.labels = {int(i): str(label) for i, label in about["labels"].items()}
+        self.labels = _labels_from(about["labels"])
         self.inputs = _structure_from(about["inputs"])
         self.outputs = _structure_from(about["outputs"])
 
@@ -83,16 +104,16 @@ def from_bytes(content: bytes) -> Contents:
     """The inverse.
 
     Raises:
-        ValueError: not a program, of another version, or damaged; says which.
+        Damaged: not a program, of another version, or damaged; says which.
     """
     if len(content) < _HEAD.size + _LENGTHS.size or content[: len(MAGIC)] != MAGIC:
-        raise ValueError("this is no pygradc program")
+        raise Damaged("this is no pygradc program")
     _, version, digest = _HEAD.unpack_from(content)
     if version != VERSION:
-        raise ValueError(f"a program of version {version}; this pygradc reads version {VERSION}")
+        raise Damaged(f"a program of version {version}; this pygradc reads version {VERSION}")
     body = content[_HEAD.size :]
     if hashlib.sha256(body).digest() != digest:
-        raise ValueError("the program is damaged: its checksum is wrong")
+        raise Damaged("the program is damaged: its checksum is wrong")
     return _read_body(body)
 
 
@@ -100,18 +121,29 @@ def _read_body(body: bytes) -> Contents:
     text_length, number_length = _LENGTHS.unpack_from(body)
     start = _LENGTHS.size
     if text_length > len(body) or number_length > len(body) or number_length % 8:
-        raise ValueError("the program is damaged: its lengths are wrong")
+        raise Damaged("the program is damaged: its lengths are wrong")
     text, rest = body[start : start + text_length], body[start + text_length :]
     if len(text) != text_length or len(rest) < number_length:
-        raise ValueError("the program is damaged: its lengths are wrong")
+        raise Damaged("the program is damaged: its lengths are wrong")
     data = np.frombuffer(rest[:number_length], dtype="<f8").astype(np.float64)
     handle = _read_code(rest[number_length:])
     try:
-        contents = Contents(handle, data, json.loads(text))
-    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
-        raise ValueError(f"the program's description is damaged: {error!r}") from None
+        contents = Contents(handle, data, json.loads(text, parse_int=_integer))
+    except (json.JSONDecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise _damaged(repr(error)) from None
     _check(contents)
     return contents
+
+
+def _damaged(how: str) -> Damaged:
+    return Damaged(f"the program's description is damaged: {how}")
+
+
+def _integer(digits: str) -> int:
+    """Python refuses very long ones with an error that says less."""
+    if len(digits) > _MOST_DIGITS:
+        raise _damaged(f"a number of {len(digits)} digits")
+    return int(digits)
 
 
 def _read_code(code: bytes) -> Any:
@@ -120,7 +152,7 @@ def _read_code(code: bytes) -> Any:
     if status == lib.PG_ERR_NOMEM:
         raise MemoryError
     if status != lib.PG_OK:
-        raise ValueError("the program's code is damaged")
+        raise Damaged("the program's code is damaged")
     return ffi.gc(out[0], lib.pg_program_free)
 
 
@@ -129,18 +161,18 @@ def _check(contents: Contents) -> None:
     size = lib.pg_program_measure(contents.handle)
     inputs = contents.inputs
     if not isinstance(inputs, structures.Sequence) or inputs.kind is not tuple:
-        raise ValueError("the program's description is damaged: its arguments are no tuple")
+        raise _damaged("its arguments are no tuple")
     if contents.errors not in ("raise", "ignore"):
-        raise ValueError(f"the program's description is damaged: errors={contents.errors!r}")
+        raise _damaged(f"errors={contents.errors!r}")
     wanted = (
         structures.count_leaves(contents.inputs),
         structures.count_leaves(contents.outputs),
         len(contents.data),
     )
     if wanted != (size.inputs, size.outputs, size.params):
-        raise ValueError("the program's description doesn't fit its code")
+        raise Damaged("the program's description doesn't fit its code")
     if any(not 0 <= i < size.params for i in contents.labels):
-        raise ValueError("the program's description is damaged: a label of no parameter")
+        raise _damaged("a label of no parameter")
 
 
 # ---- structures as JSON -------------------------------------------------------------------------
@@ -169,30 +201,44 @@ def _structure_to(structure: structures.Structure) -> Any:
     return {"tuple" if issubclass(structure.kind, tuple) else "list": items}
 
 
+def _labels_from(data: Any) -> dict[int, str]:
+    if not isinstance(data, dict) or not all(re.fullmatch(r"[0-9]{1,10}", key) for key in data):
+        raise _damaged(f"no labels: {repr(data)[:80]}")
+    return {int(i): str(label) for i, label in data.items()}
+
+
 def _structure_from(data: Any) -> structures.Structure:
     if data == "leaf":
         return structures.LEAF
-    if not isinstance(data, dict):
-        raise ValueError(f"no structure: {data!r}")
-    if "array" in data:
-        shape = tuple(data["array"])
-        if not 0 < len(shape) <= _MOST_AXES or any(type(axis) is not int for axis in shape):
-            raise ValueError(f"no shape: {shape}")
-        if min(shape) < 0 or math.prod(max(axis, 1) for axis in shape) > _MOST_LEAVES:
-            raise ValueError(f"no shape: {shape}")
-        return structures.Array(shape)
-    if "static" in data:
-        if not isinstance(data["static"], (type(None), str, bool)):
-            raise ValueError(f"no static value: {data['static']!r}")
-        return structures.Static(data["static"])
-    if "dict" in data:
-        keys, items = data["dict"], data["items"]
-        if len(keys) != len(items) or not all(isinstance(key, str) for key in keys):
-            raise ValueError("keys and items differ")
-        if len(set(keys)) != len(keys):
-            raise ValueError("a key twice")
-        return structures.Mapping(tuple(keys), tuple(map(_structure_from, items)))
-    for name, kind in (("tuple", tuple), ("list", list)):
-        if name in data:
-            return structures.Sequence(kind, tuple(map(_structure_from, data[name])))
-    raise ValueError(f"no structure: {data!r}")
+    if isinstance(data, dict):
+        if "array" in data:
+            return structures.Array(_shape_from(data["array"]))
+        if "static" in data:
+            if not isinstance(data["static"], (type(None), str, bool)):
+                raise _damaged(f"no static value: {data['static']!r}")
+            return structures.Static(data["static"])
+        if "dict" in data:
+            keys, items = data["dict"], _items_from(data.get("items"))
+            if not isinstance(keys, list) or not all(isinstance(key, str) for key in keys):
+                raise _damaged("keys that are no strings")
+            if len(keys) != len(items) or len(set(keys)) != len(keys):
+                raise _damaged("keys and items differ, or a key is there twice")
+            return structures.Mapping(tuple(keys), items)
+        for name, kind in (("tuple", tuple), ("list", list)):
+            if name in data:
+                return structures.Sequence(kind, _items_from(data[name]))
+    raise _damaged(f"no structure: {repr(data)[:80]}")
+
+
+def _items_from(data: Any) -> tuple[structures.Structure, ...]:
+    if not isinstance(data, list):
+        raise _damaged(f"no items: {repr(data)[:80]}")
+    return tuple(map(_structure_from, data))
+
+
+def _shape_from(data: Any) -> tuple[int, ...]:
+    if not isinstance(data, list) or any(type(axis) is not int or axis < 0 for axis in data):
+        raise _damaged(f"no shape: {repr(data)[:80]}")
+    if not 0 < len(data) <= _MOST_AXES or math.prod(max(n, 1) for n in data) > _MOST_LEAVES:
+        raise _damaged(f"no shape: {repr(data)[:80]}")
+    return tuple(data)

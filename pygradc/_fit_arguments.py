@@ -5,7 +5,6 @@ Source of the names that are offered: the signatures of `fit` and of the compile
 
 from __future__ import annotations
 
-import difflib
 import inspect
 from collections.abc import Iterable, Iterator
 from typing import Any, NoReturn
@@ -147,6 +146,8 @@ def _signature(function: Compiled) -> inspect.Signature | None:
 
 def _unknown(name: str, value: Any, own: list[str], takes: dict[str, Any]) -> NoReturn:
     """Say which keyword was meant."""
+    import difflib  # 1 ms, for a message
+
     if name in _ELSEWHERE:
         hint = _ELSEWHERE[name]
     elif near := difflib.get_close_matches(name, [*own, *takes], 1, 0.6):
@@ -212,7 +213,7 @@ def refuse_nan(rows: Rows, data: tuple[Any, ...]) -> None:
 
 def _place(column: int, array: Any, stride: int, at: int, rows: Rows, data: tuple[Any, ...]) -> str:
     argument, keys = list(_places(rows.structure))[column]
-    where = f"argument {argument}" + "".join(f"[{key!r}]" for key in keys)
+    where = f"argument {argument}" + "".join(keys)
     if not stride:
         return where
     row, *rest = (int(i) for i in np.unravel_index(at, array.shape))
@@ -223,16 +224,20 @@ def _place(column: int, array: Any, stride: int, at: int, rows: Rows, data: tupl
     return f"{where}, row {row}" + (f", element {tuple(rest)}" if rest else "")
 
 
-def _places(structure: Any) -> Iterator[tuple[int, tuple[Any, ...]]]:
+def _places(structure: Any) -> Iterator[tuple[int, tuple[str, ...]]]:
     """For each of `Rows.columns` its argument, and the keys down to it."""
     for i, item in enumerate(structure.items):
         for keys in _leaves(item, ()):
             yield i, keys
 
 
-def _leaves(structure: Any, keys: tuple[Any, ...]) -> Iterator[tuple[Any, ...]]:
+def _leaves(structure: Any, keys: tuple[str, ...]) -> Iterator[tuple[str, ...]]:
     if isinstance(structure, structures.Mapping):
         for key, item in zip(structure.keys, structure.items):
-            yield from _leaves(item, (*keys, key))
+            yield from _leaves(item, (*keys, f"[{key!r}]"))
+    elif isinstance(structure, structures.Sequence):  # a namedtuple's fields
+        names = getattr(structure.kind, "_fields", range(len(structure.items)))
+        for name, item in zip(names, structure.items):
+            yield from _leaves(item, (*keys, f".{name}"))
     elif not isinstance(structure, structures.Static):
         yield keys

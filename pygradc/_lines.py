@@ -31,7 +31,7 @@ _INSTALLED = (os.sep + "site-packages" + os.sep, os.sep + "dist-packages" + os.s
 
 
 @functools.lru_cache(maxsize=4096)
-def _is_users(filename: str) -> bool:
+def is_users_file(filename: str) -> bool:
     if filename.startswith((_HERE, _NUMPY, "<frozen ", "<__array_function__")):
         return False
     if not filename.startswith(_STANDARD):
@@ -44,7 +44,7 @@ def is_users(frame: FrameType) -> bool:
     filename = frame.f_code.co_filename
     if filename == "<string>" and "__file__" in frame.f_globals:
         return False
-    return _is_users(filename)
+    return is_users_file(filename)
 
 
 def users_frame() -> FrameType | None:

@@ -1,112 +1,219 @@
-"""numpy's .npz archives as bytes, and back: whatever the bytes, arrays or ValueError.
+"""numpy's .npz archives as bytes, and back: whatever the bytes, a state or `Damaged`.
 
-A member of the zip file is one array, stored as it is, with a header of exactly the form that numpy
-writes; so nothing in a file is executed, and reading takes no more memory than twice the file.
-Source: numpy/lib/format.py, NEP 1 (the header); PKWARE, APPNOTE.TXT (zip).
+A member of the zip file is one array, with a header of exactly the form that numpy writes; so
+nothing in a file is executed, and reading takes no more memory than twice what is in it.
+What is no array is one all the same, so that `numpy.load` reads every file: a short text of bytes,
+"pygradc:" and JSON. That is null for None, and for a dict its keys; a dict's values are members of
+their own, "name/key".
+Source: numpy/lib/format.py, NEP 1 (the header).
 """
 
 from __future__ import annotations
 
 import io
+import json
 import math
 import re
-import zipfile
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
+from pygradc import _zip
+from pygradc._rows import refuse_masked
+from pygradc._zip import Damaged
+
 Array = npt.NDArray[Any]
 
 _SUFFIX = ".npy"
 _LONGEST_NAME = 10_000
+_DEEPEST = 100  # dicts in dicts
+_MOST_AXES = 32  # numpy's limit before 2.0
+_MOST_BYTES = 2**62  # that a shape may stand for
 _MAGIC = b"\x93NUMPY"
 _LENGTH_BYTES = {1: 2, 2: 4, 3: 4}  # of the header, by version
-_KIND = r"[<>|](?:f[248]|[iu][1248]|U[1-9]\d{0,8})"
+_KIND = r"[<>](?:f[248]|[iu][248]|U[1-9]\d{0,8})|\|(?:[iu]1|b1)"
+_TEXT = r"\|S[1-9]\d{0,8}"
 _HEADER = re.compile(
     rb"\{'descr': '(%b)', 'fortran_order': (True|False), "
-    rb"'shape': \(((?:\d{1,18}, )*\d{1,18},?)?\), \} *\n" % _KIND.encode()
+    rb"'shape': \(((?:\d{1,18}, )*\d{1,18},?)?\), \} *\n" % f"{_KIND}|{_TEXT}".encode()
 )
 _LAST_CHARACTER = 0x10FFFF
+_MARK = b"pygradc:"
+
+
+class _Keys(list[str]):
+    """What stands for a dict."""
+
+
+# ---- writing ------------------------------------------------------------------------------------
 
 
 def to_bytes(state: Mapping[str, Any]) -> bytes:
-    """The archive; the same state gives the same bytes."""
-    archive = io.BytesIO()
-    with zipfile.ZipFile(archive, "w") as members:
-        for name, value in state.items():
-            member = zipfile.ZipInfo(_member_name(name))
-            member.external_attr = 0o644 << 16
-            entry = io.BytesIO()
-            np.lib.format.write_array(entry, _array(name, value), allow_pickle=False)
-            members.writestr(member, entry.getvalue())
-    return archive.getvalue()
+    """The archive; the same state gives the same bytes.
+
+    Raises:
+        TypeError, ValueError: an entry can't be saved; names it.
+    """
+    members: dict[str, bytes] = {}
+    for name, array in _entries(state, "", 0):
+        if name in members:
+            raise ValueError(f"state: two entries come to be called {name!r}")
+        members[name] = _file(array)
+    return _zip.pack((name + _SUFFIX, content) for name, content in members.items())
 
 
-def _member_name(name: Any) -> str:
-    if not isinstance(name, str):
-        raise TypeError(f"state: names must be strings, not {name!r}")
-    if len(name) > _LONGEST_NAME or zipfile.ZipInfo(name + _SUFFIX).filename != name + _SUFFIX:
+def _entries(state: Mapping[str, Any], prefix: str, depth: int) -> Iterator[tuple[str, Array]]:
+    """A dict comes before its values."""
+    if depth > _DEEPEST:
+        raise ValueError(f"state: {prefix[:60]!r}...: more than {_DEEPEST} dicts in each other")
+    for key, value in state.items():
+        name = _name(prefix, key)
+        if value is None:
+            yield name, _text(None)
+        elif isinstance(value, Mapping):
+            keys = [key for key in value if _name(name + "/", key)]
+            yield name, _text(keys)
+            yield from _entries(value, name + "/", depth + 1)
+        else:
+            yield name, _array(name, value)
+
+
+def _name(prefix: str, key: Any) -> str:
+    if not isinstance(key, str):
+        raise TypeError(f"state: names must be strings, not {key!r}")
+    name = prefix + key
+    if len(name) > _LONGEST_NAME or "\0" in name or not _is_text(name):
         raise ValueError(f"state: {name[:100]!r} can't be the name of an entry")
-    return name + _SUFFIX
+    return name
+
+
+def _is_text(name: str) -> bool:
+    """No half of a surrogate pair, which no encoding has."""
+    return not any("\ud800" <= character <= "\udfff" for character in name)
+
+
+def _text(value: Any) -> Array:
+    return np.array(_MARK + json.dumps(value).encode())
 
 
 def _array(name: str, value: Any) -> Array:
+    refuse_masked(f"state: {name!r}", value)
     array = np.asarray(value)
     if not re.fullmatch(_KIND, array.dtype.str):
-        raise TypeError(f"state: {name!r} must be real numbers or strings, not {array.dtype}")
+        raise TypeError(
+            f"state: {name!r} must be real numbers, bools or strings, or None, or a dict of "
+            f"these, not {_kind(value, array)}"
+        )
+    if array.ndim > _MOST_AXES:
+        raise ValueError(f"state: {name!r} has {array.ndim} axes, more than {_MOST_AXES}")
+    if array.dtype.kind == "U" and not _has_strings_only(value):
+        raise TypeError(f"state: {name!r} must not mix strings with numbers, as numpy would do it")
     return array
 
 
-def from_bytes(content: bytes) -> dict[str, Array]:
+def _kind(value: Any, array: Array) -> str:
+    if array.dtype != object:
+        return str(array.dtype)
+    if not isinstance(value, (list, tuple)):
+        return type(value).__name__ if array.ndim == 0 else "objects"
+    kinds = sorted({type(item).__name__ for item in array.reshape(-1)})
+    return f"a {type(value).__name__} of {' and '.join(kinds)}"
+
+
+def _has_strings_only(value: Any) -> bool:
+    """numpy makes strings of the numbers beside a string."""
+    if isinstance(value, (str, np.ndarray)):
+        return True
+    return all(isinstance(item, str) for item in np.asarray(value, dtype=object).reshape(-1))
+
+
+def _file(array: Array) -> bytes:
+    entry = io.BytesIO()
+    np.lib.format.write_array(entry, array, allow_pickle=False)
+    return entry.getvalue()
+
+
+# ---- reading ------------------------------------------------------------------------------------
+
+
+def from_bytes(content: bytes, max_size: int = 0) -> dict[str, Any]:
     """The inverse.
 
+    Args:
+        max_size: how many bytes compressed members may have, unpacked and together.
     Raises:
-        ValueError: no archive of arrays, or damaged.
+        Damaged: no archive of arrays, or damaged, or compressed members are too large.
     """
-    try:
-        with zipfile.ZipFile(io.BytesIO(content)) as archive:
-            members = archive.infolist()
-            if sum(member.file_size for member in members) > len(content):
-                raise ValueError("its members are larger than the file")
-            state = {member.filename: _read(archive, member) for member in members}
-    except MemoryError:
-        raise
-    except Exception as error:  # zipfile raises many kinds, and only the bytes can be the reason
-        raise ValueError(f"no archive of arrays, or a damaged one: {error}") from None
-    if len(state) != len(members) or not all(name.endswith(_SUFFIX) for name in state):
-        raise ValueError("no archive of arrays: its members have other names")
-    return {name[: -len(_SUFFIX)]: array for name, array in state.items()}
+    members = _zip.unpack(content, max_size)
+    if not all(name.endswith(_SUFFIX) for name in members):
+        raise Damaged("no archive of arrays: its members have other names")
+    found = {name[: -len(_SUFFIX)]: _parse(name, entry) for name, entry in members.items()}
+    state = {}
+    while found:
+        name = next(iter(found))
+        state[name] = _taken(found, name, 0)
+    return state
 
 
-def _read(archive: zipfile.ZipFile, member: zipfile.ZipInfo) -> Array:
-    if member.compress_type != zipfile.ZIP_STORED or member.file_size != member.compress_size:
-        raise ValueError(f"{member.filename!r} is compressed; numpy.savez does without")
-    entry = archive.read(member)
-    try:
-        return _parse(entry)
-    except (ValueError, TypeError, OverflowError) as error:
-        raise ValueError(f"{member.filename!r}: {error}") from None
+def _taken(found: dict[str, Any], name: str, depth: int) -> Any:
+    """This entry; if it is a dict, with those that belong to it."""
+    if name not in found or depth > _DEEPEST + 1:
+        raise Damaged(f"damaged: there is no {name[:100]!r}, or it is too deep")
+    value = found.pop(name)
+    if not isinstance(value, _Keys):
+        return value
+    return {key: _taken(found, f"{name}/{key}", depth + 1) for key in value}
 
 
-def _parse(entry: bytes) -> Array:
-    """One .npy file."""
+def _parse(name: str, entry: bytes) -> Any:
+    """One .npy file: an array, None, or a dict's keys."""
     version = entry[len(_MAGIC)] if entry[: len(_MAGIC)] == _MAGIC and len(entry) > 12 else 0
     if version not in _LENGTH_BYTES:
-        raise ValueError("no array")
+        raise Damaged(f"{name!r}: no array")
     start = len(_MAGIC) + 2 + _LENGTH_BYTES[version]
     length = int.from_bytes(entry[len(_MAGIC) + 2 : start], "little")
     header = _HEADER.fullmatch(entry, start, start + length)
     if header is None:
-        raise ValueError("no array of real numbers or strings")
-    dtype = np.dtype(header[1].decode())
+        raise Damaged(f"{name!r}: no array of real numbers, bools or strings")
+    kind = header[1].decode()
     shape = tuple(int(axis) for axis in re.findall(rb"\d+", header[3] or b""))
-    if math.prod(shape) * dtype.itemsize != len(entry) - start - length:
-        raise ValueError(f"{len(entry) - start - length} bytes for an array {shape} of {dtype}")
-    array = np.frombuffer(entry, dtype, offset=start + length)
-    array = array.reshape(shape, order="F" if header[2] == b"True" else "C")
+    data = entry[start + length :]
+    _check_size(name, kind, shape, len(data))
+    if kind[1] == "S":
+        return _plain(name, shape, data)
+    dtype = np.dtype(kind)
+    array = np.frombuffer(data, dtype).reshape(shape, order="F" if header[2] == b"True" else "C")
     array = array.astype(dtype.newbyteorder("="))
     if dtype.kind == "U" and np.any(array.reshape(-1).view(np.uint32) > _LAST_CHARACTER):
-        raise ValueError("no characters")
+        raise Damaged(f"{name!r}: no characters")
+    if dtype.kind == "b" and np.any(array.view(np.uint8) > 1):
+        raise Damaged(f"{name!r}: no bools")
     return array
+
+
+def _check_size(name: str, kind: str, shape: tuple[int, ...], found: int) -> None:
+    item = int(kind[2:]) * (4 if kind[1] == "U" else 1)
+    least = item * math.prod(max(axis, 1) for axis in shape)  # numpy asks this of empty ones, too
+    if item >= 2**31 or len(shape) > _MOST_AXES or least > _MOST_BYTES:
+        raise Damaged(f"{name!r}: no array is {shape} of {kind}")
+    if item * math.prod(shape) != found:
+        raise Damaged(f"{name!r}: {found} bytes for an array {shape} of {kind}")
+
+
+def _plain(name: str, shape: tuple[int, ...], data: bytes) -> Any:
+    """What `_text` wrote."""
+    if shape or not data.startswith(_MARK):
+        raise Damaged(f"{name!r}: no array of real numbers, bools or strings")
+    try:
+        value = json.loads(data[len(_MARK) :])
+    except (json.JSONDecodeError, UnicodeDecodeError, RecursionError):
+        raise Damaged(f"{name!r}: damaged") from None
+    if value is None:
+        return None
+    if not isinstance(value, list) or not all(isinstance(key, str) for key in value):
+        raise Damaged(f"{name!r}: damaged")
+    if len(set(value)) != len(value):
+        raise Damaged(f"{name!r}: damaged: a key twice")
+    return _Keys(value)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 from pygradc._core import ffi, lib
 
@@ -46,7 +47,7 @@ OPS: tuple[Op, ...] = tuple(_read(number) for number in range(1, lib.pg_op_count
 BY_NAME: dict[str, Op] = {op.name: op for op in OPS}
 
 
-def activation_number(name: str) -> int:
+def activation_number(name: Any) -> int:
     """The number of a unary op, or 0 for "linear".
 
     Raises:
@@ -54,8 +55,23 @@ def activation_number(name: str) -> int:
     """
     if name == "linear":
         return 0
-    op = BY_NAME.get(name)
+    op = BY_NAME.get(name) if isinstance(name, str) else None
     if op is None or op.arity != 1 or op.takes_number:
         unary = [op.name for op in OPS if op.arity == 1 and not op.takes_number]
-        raise ValueError(f"activation must be 'linear' or one of {unary}, not {name!r}")
+        raise ValueError(
+            f"activation must be 'linear' or one of {unary}, not {name!r}{_meant(name, unary)}"
+        )
     return op.number
+
+
+def _meant(name: Any, unary: list[str]) -> str:
+    """What to write instead, for a message."""
+    if isinstance(name, (list, tuple)):
+        return ": one name for all layers; MLP's output_activation= is for the last"
+    spoken = name if isinstance(name, str) else getattr(name, "__name__", "")
+    if not isinstance(spoken, str):
+        return ""
+    import difflib  # 1 ms, for a message
+
+    near = difflib.get_close_matches(spoken.strip().lower(), [*unary, "linear"], 1, 0.75)
+    return f": write {near[0]!r}" if near else ""

@@ -9,7 +9,9 @@ order are used as they are, others are converted.
 
 from __future__ import annotations
 
+import itertools
 import math
+import sys
 from collections.abc import Iterator, Set
 from typing import Any, cast
 
@@ -126,6 +128,7 @@ def _floats(arg: Any, where: tuple[Any, ...]) -> Floats:
     if _is_ready(arg):
         return cast(Floats, arg)
     what = _place(where)
+    refuse_masked(what, arg)
     try:
         array = np.asarray(arg)
     except ValueError as error:
@@ -181,3 +184,43 @@ def _first_wrong(arg: Any, item: Any, place: tuple[int, ...]) -> str:
         row += "".join(f", {axis}" for axis in place[1:])
         row += f", dtype {getattr(arg, 'dtype', 'object')}"
     return f"{item!r} ({row}): convert it with float(), encode it as numbers, or leave it out"
+
+
+# ---- masked arrays ------------------------------------------------------------------------------
+
+
+def refuse_masked(what: str, arg: Any) -> None:
+    """A masked entry has no number, and numpy would give the one below the mask.
+
+    Raises:
+        ValueError: there are some in this array, or in lists of arrays; says how many.
+    """
+    ma = sys.modules.get("numpy.ma")
+    if ma is None:  # nobody has masked anything
+        return
+    count = _masked(arg, ma.MaskedArray)
+    if count:
+        raise ValueError(
+            f"{what}: {count} masked {'entry' if count == 1 else 'entries'}, of which there are no "
+            "numbers: leave them out, or set them, as a.filled(0.0) does"
+        )
+
+
+def _masked(arg: Any, masked: type) -> int:
+    """How many entries are masked."""
+    if isinstance(arg, masked):
+        return int(np.count_nonzero(np.ma.getmaskarray(arg))) + _masked(np.asarray(arg), masked)
+    if isinstance(arg, np.ndarray):
+        arg = arg.ravel().tolist() if arg.dtype == object else ()
+    items = arg if isinstance(arg, (list, tuple)) else ()
+    kinds = set(map(type, items))
+    while items and kinds <= _LISTS:  # of rows, at the speed of C
+        items = list(itertools.chain.from_iterable(items))
+        kinds = set(map(type, items))
+    if kinds <= _UNMASKED:
+        return 0
+    return sum(_masked(item, masked) for item in items if type(item) not in _UNMASKED)
+
+
+_LISTS = frozenset((list, tuple))
+_UNMASKED = frozenset((float, int, bool, np.float64, Value))

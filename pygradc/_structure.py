@@ -14,6 +14,7 @@ from typing import Any, NamedTuple, Union
 import numpy as np
 import numpy.typing as npt
 
+from pygradc._bools import LikeBool
 from pygradc._exactly import exactly
 from pygradc.value import Value, _number
 
@@ -83,7 +84,9 @@ def take_apart(obj: Any, leaves: list[Any], what: str) -> Structure:
         return Array(obj.shape)
     if isinstance(obj, np.ndarray):
         return take_apart(obj.item(), leaves, what)
-    number = _number(obj)
+    if isinstance(obj, LikeBool):
+        obj = obj._number()
+    number = obj if isinstance(obj, Value) else _number(obj)
     if number is NotImplemented or isinstance(obj, bool):
         if isinstance(obj, _STATIC):
             return static(obj)
@@ -125,6 +128,8 @@ def mapping(keys: Iterable[Any], items: tuple[Structure, ...]) -> Mapping:
 
 def _element(item: Any, what: str) -> Any:
     """What an array may hold."""
+    if isinstance(item, LikeBool):
+        return item._number()
     number = item if isinstance(item, (Value, float)) else _number(item)
     if number is NotImplemented:
         raise TypeError(f"{what}: expected numbers or Values in the array, got {item!r}")

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from pygradc._rows import refuse_masked
 from pygradc._scalar import Scalar
 
 Floats = npt.NDArray[np.float64]
@@ -27,6 +28,8 @@ def data(values: Any) -> Floats:
         ValueError: they are ragged.
         TraceError: one depends on the inputs of a function being recorded.
     """
+    if isinstance(values, np.ndarray):
+        refuse_masked("data", values)
     return _as_array(*Scalar._fetch_data(values))
 
 
@@ -35,6 +38,8 @@ def grads(values: Any) -> Floats:
 
     Args, Returns, Raises: as `data`; all items are Values.
     """
+    if isinstance(values, np.ndarray):
+        refuse_masked("grads", values)
     return _as_array(*Scalar._fetch_grads(values))
 
 
@@ -50,10 +55,11 @@ def set_data(values: Any, array: npt.ArrayLike) -> None:
         values: As for `data`; all items are Values. One that occurs twice keeps the later number.
         array: Real numbers, float64 or convertible.
     Raises:
-        ValueError: the shapes differ; names both.
+        ValueError: the shapes differ; names both. Entries are masked; says how many.
         TypeError: an item is no Value, or the array isn't of real numbers.
         Nothing is changed then.
     """
+    refuse_masked("set_data", array)
     given = np.asarray(array)
     if given.dtype.kind not in "biufO":
         raise TypeError(f"set_data: expected real numbers, got an array of {given.dtype}")

@@ -24,7 +24,7 @@ from typing import Any, NamedTuple, NoReturn
 
 import numpy as np
 
-from pygradc import _lines, tracing
+from pygradc import _draws, _lines, tracing
 from pygradc import _structure as structures
 from pygradc._core import Bindable, ffi, lib
 from pygradc._exactly import exactly
@@ -342,8 +342,10 @@ class Compiled(Bindable):
             ends = [leaf if isinstance(leaf, Value) else Value(leaf) for leaf in leaves]
             return (*Scalar._record(inputs, ends, options.passes, options.fast), outputs)
 
+        before = _draws.begin(self._function)
         address, params, outputs = tracing.trace(body)
         handle = ffi.gc(ffi.cast("pg_program *", address), lib.pg_program_free)
+        _draws.end(self._function, before)
         return Program(handle, params, structure, outputs, options.errors, self._name)
 
     # ---- as a method

@@ -1,25 +1,33 @@
 """Custom ops: a forward function and its derivatives, without a closure for each node.
 
-An op is examined when it is first called with so many operands: its rule, both functions, is run
-once on symbols, as a recording would. If all it does are Values' ops, the rule is *symbolic*: from
-then on both functions get Values, here and in recordings, so that a program has the op's bits. If
-not (`math.sin(a)`, `if a > 0`), both get floats, and a recording refuses the op and says why.
+An op is examined when it is first called with so many operands. Its rule, both functions, is run on
+symbols, as a recording would, and on the operands, as floats and as Values. If all that it does are
+Values' ops, and both kinds of numbers give the same, the rule is *symbolic*: from then on both
+functions get Values, here and in recordings, so that a program has the op's bits. If not
+(`math.sin(a)`, `if a > 0`, `table.get(a)`), both get floats, and a recording refuses the op and
+says why. What fails for floats as well, such as a name that isn't there yet, decides nothing: the
+next call looks again.
 Source: csrc/python/scalar_custom.c; in programs the instruction `custom` of csrc/replay.c.
 """
 
 from __future__ import annotations
 
+import dis
 import functools
 import inspect
 import math
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
-from types import MethodType
-from typing import Any, Union, overload
+from contextlib import contextmanager, nullcontext
+from types import CodeType, MethodType
+from typing import Any, NamedTuple, Union, overload
+
+import numpy as np
 
 from pygradc import tracing
 from pygradc._instances import Beside, name_in
+from pygradc._reach import codes, reach
 from pygradc._scalar import Scalar
+from pygradc.graphs import no_grad
 from pygradc.value import Number, Value
 
 Derivatives = Union[Callable[..., Any], Sequence[Callable[..., Any]]]
@@ -38,7 +46,10 @@ class Op:
         self._forward = forward
         self._given = derivatives if callable(derivatives) else tuple(derivatives)
         self._derivatives = _as_one(self._given)
-        self._rules: dict[int, _Rule] = {}  # by the number of operands
+        self._written = (forward, self._given)
+        self._kinds: dict[int, tuple[_Rule, _Rule]] = {}  # of floats, of Values
+        self._rules: dict[int, _Rule] = {}  # decided, by the number of operands
+        self._open: dict[int, _Rule] = {}  # as far as is known; to be examined again
         self._reasons: dict[int, str] = {}  # why it can't be recorded
         self._at = Beside()  # for each instance that it is a method of, what was found out
 
@@ -48,56 +59,126 @@ class Op:
         return all(_positional(function) > _positional(self._forward) for function in each)
 
     def __call__(self, *operands: Value | Number) -> Value:
-        rule = self._rules.get(len(operands)) or self._examine(len(operands))
+        rule = self._rules.get(len(operands))
         if tracing.tracing():
-            return self._record(rule, operands)
-        return Scalar._apply(rule, operands)
+            return self._record(rule or self._examine_in_trace(len(operands)), operands)
+        return self._examine(operands) if rule is None else Scalar._apply(rule, operands)
 
     def _rule(self, count: int) -> _Rule:
-        """What its nodes with so many operands are tagged with."""
-        return self._rules[count] if count in self._rules else self._examine(count)
+        """What nodes with so many operands are tagged with."""
+        known = self._rules.get(count) or self._open.get(count)
+        return known or tracing.trace(lambda: self._examine_in_trace(count))
 
     def _count(self, rule: _Rule) -> int:
-        return next(count for count, one in self._rules.items() if one is rule)
+        return next(count for count, kinds in self._kinds.items() if rule in kinds)
 
-    def _examine(self, count: int) -> _Rule:
+    # ---- Which kind of op is it?
+
+    def _both_kinds(self, count: int) -> tuple[_Rule, _Rule]:
+        def kind(symbolic: bool) -> _Rule:
+            return self, self.name, self._forward, self._derivatives, symbolic
+
         if count == 0:
             raise TypeError(f"op {self.name!r} needs at least one operand")
+        return self._kinds.setdefault(count, (kind(False), kind(True)))
 
-        def body() -> None:
-            try:
-                self._trace(tuple(Scalar._trace_input() for _ in range(count)))
-            except MemoryError:
-                raise
-            except Exception as reason:
-                self._reasons[count] = str(reason) or type(reason).__name__
+    def _settle(self, count: int, symbolic: bool, decided: bool) -> _Rule:
+        """From now on it is this; or, if that isn't decided, until the next call."""
+        rule = self._both_kinds(count)[symbolic]
+        if decided:
+            self._open.pop(count, None)
+            return self._rules.setdefault(count, rule)
+        self._open[count] = rule
+        return rule
 
-        if tracing.tracing():
-            body()
-        else:
-            tracing.trace(body)
-        symbolic = count not in self._reasons
-        rule = (self, self.name, self._forward, self._derivatives, symbolic)
-        return self._rules.setdefault(count, rule)
+    def _examine(self, operands: tuple[Value | Number, ...]) -> Value:
+        """A call that says which kind of op this is. What fails for floats, too, says nothing."""
+        count = len(operands)
+        of_floats, of_values = self._both_kinds(count)
+        refusal = tracing.trace(lambda: self._ask_symbols(count))
+        floats = _Trial(of_floats, operands, refusal is None or refusal.may_be_an_error)
+        if refusal is not None and floats.node is not None:
+            self._settle(count, symbolic=False, decided=floats.error is None)
+            return floats.node
+        values = _Trial(of_values, operands, refusal is None)
+        if refusal is not None and values.node is None:
+            raise floats.error or refusal.error
+        if values.node is None and (floats.node is None or _is_of_numbers(values.error)):
+            raise values.error or TypeError(f"op {self.name!r} has no result")
+        difference = floats.difference(values, operands)
+        if difference is None and refusal is None and self._asks_for_types():
+            difference = self._compare_samples(count)
+        if difference is not None and floats.node is not None:
+            self._reasons[count] = difference
+            self._settle(count, symbolic=False, decided=floats.error is None)
+            return floats.node
+        self._settle(count, symbolic=True, decided=refusal is None and values.error is None)
+        assert values.node is not None
+        return values.node
 
-    def _trace(self, operands: tuple[Value, ...]) -> tuple[Value, tuple[Value, ...]]:
-        """The value and the derivatives in Values' ops."""
-        with _strictly():
-            y = _as_value(self._forward(*operands))
-            found = self._derivatives(*operands, y)
-        slopes = tuple(found) if isinstance(found, (tuple, list)) else (found,)
+    def _asks_for_types(self) -> bool:
+        """isinstance(a, float) and `a is b` can't be refused; their results tell, if not always."""
+        functions, _ = reach(self._written, lambda x: False)
+        return any(_asks_for_types(code) for f, _ in functions for code in codes(f.__code__))
+
+    def _compare_samples(self, count: int) -> str | None:
+        """How floats and Values differ, where both can compute."""
+        for sample in _SAMPLES:
+            operands = tuple(sample * (1.0 + i / 7.0) for i in range(count))
+            floats, values = (_Trial(kind, operands, True) for kind in self._both_kinds(count))
+            if floats.node is not None and values.node is not None:
+                difference = floats.difference(values, operands)
+                if difference is not None:
+                    return difference
+        return None
+
+    def _examine_in_trace(self, count: int) -> _Rule:
+        """The same for a recording, which has no numbers yet, and so takes some."""
+        kinds = self._both_kinds(count)
+        if self._open.get(count) is kinds[True]:
+            return kinds[True]
+        if self._ask_symbols(count) is not None:
+            return self._settle(count, symbolic=False, decided=False)
+        difference = self._compare_samples(count)
+        if difference is not None:
+            self._reasons[count] = difference
+        return self._settle(count, symbolic=difference is None, decided=difference is not None)
+
+    def _ask_symbols(self, count: int) -> _Refusal | None:
+        """What the rule raises where it is run on symbols, in a trace."""
+        operands = tuple(Scalar._trace_input() for _ in range(count))
+        in_forward = True
+        try:
+            with _strictly():
+                y = _as_value(self._forward(*operands))
+                in_forward = False
+                self._slopes(operands, y)
+        except MemoryError:
+            raise
+        except Exception as error:
+            self._reasons[count] = _reason(error)
+            return _Refusal(error, in_forward)
+        self._reasons.pop(count, None)
+        return None
+
+    def _slopes(self, operands: tuple[Value, ...], y: Value) -> tuple[Value, ...]:
+        slopes = _as_tuple(self._derivatives(*operands, y))
         if len(slopes) != len(operands):
             raise ValueError(f"{len(slopes)} derivatives for {len(operands)} operands")
-        return y, tuple(map(_as_value, slopes))
+        return tuple(map(_as_value, slopes))
+
+    # ---- In recordings
 
     def _record(self, rule: _Rule, operands: tuple[Value | Number, ...]) -> Value:
-        if len(operands) in self._reasons:
+        if not rule[-1]:
             raise tracing.TraceError(
                 f"{tracing.users_line()}: op {self.name!r} can't be recorded, since its rule is "
                 f"not written in Values' ops: {self._reasons[len(operands)]}"
             )
         values = tuple(map(_as_value, operands))
-        y, slopes = self._trace(values)
+        with _strictly():
+            y = _as_value(self._forward(*values))
+            slopes = self._slopes(values, y)
         given = [i for i, operand in enumerate(operands) if isinstance(operand, Value)]
         if not given:
             return y
@@ -132,7 +213,7 @@ class _Method(Op):
         self._op, self._instance = op, instance
         self._known, self._reasons = op._at.of(instance, _nothing_known)
         for count, symbolic in self._known.items():
-            self._rules[count] = (self, self.name, forward, derivatives, symbolic)
+            self._rules[count] = self._both_kinds(count)[symbolic]
 
     def __call__(self, *operands: Value | Number) -> Value:
         try:
@@ -173,6 +254,102 @@ def _positional(function: Callable[..., Any]) -> float:
     return sum(p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD) for p in parameters)
 
 
+class _Refusal(NamedTuple):
+    """What a rule raised where it was run on symbols."""
+
+    error: Exception
+    in_forward: bool
+
+    @property
+    def may_be_an_error(self) -> bool:
+        """Not the question for a number: something that floats may fail at, too."""
+        return not self.in_forward and not isinstance(self.error, tracing.TraceError)
+
+
+class _Trial:
+    """What one kind of rule answers for these operands."""
+
+    def __init__(
+        self, rule: _Rule, operands: tuple[Value | Number, ...], with_derivatives: bool
+    ) -> None:
+        self.node: Value | None = None
+        self.slopes: tuple[float, ...] | None = None
+        self.error: Exception | None = None
+        try:
+            self.node = Scalar._apply(rule, operands)
+            if with_derivatives:
+                self.slopes = self._ask_derivatives(rule, operands, self.node)
+        except MemoryError:
+            raise
+        except Exception as error:
+            self.error = error
+
+    def _ask_derivatives(
+        self, rule: _Rule, operands: tuple[Value | Number, ...], node: Value
+    ) -> tuple[float, ...]:
+        of_values = rule[-1]
+        arguments = [*operands, node]
+        given = list(map(_as_value, arguments) if of_values else map(_float_of, arguments))
+        with no_grad() if of_values else nullcontext():
+            found = _as_tuple(rule[3](*given))
+        if len(found) != len(operands):
+            raise ValueError(f"{len(found)} derivatives for {len(operands)} operands")
+        return tuple(map(_float_of, found))
+
+    def difference(self, other: _Trial, operands: tuple[Value | Number, ...]) -> str | None:
+        """How this one, of floats, differs from the one of Values, in words; None if it doesn't."""
+        if self.node is None:
+            return None
+        if other.node is None:
+            return _reason(other.error)
+        pairs = [("its result", self.node.data, other.node.data)]
+        if self.slopes is not None and other.slopes is not None:
+            pairs += [("a derivative", a, b) for a, b in zip(self.slopes, other.slopes)]
+        elif self.slopes is not None and not _is_of_numbers(other.error):
+            return _reason(other.error)
+        size = max(1.0, *(abs(_float_of(x)) for x in operands))
+        for what, a, b in pairs:
+            if not _is_close(a, b, size):
+                return f"{what} is {a!r} for floats and {b!r} for Values"
+        return None
+
+
+def _is_close(a: float, b: float, size: float) -> bool:
+    """But for rounding, of operands of this size."""
+    if a == b or (math.isnan(a) and math.isnan(b)):
+        return True
+    return abs(a - b) <= 1e-8 * max(abs(a), abs(b)) + 1e-13 * size
+
+
+def _is_of_numbers(error: Exception | None) -> bool:
+    """Such as an op raises outside its domain, which says nothing about others."""
+    return isinstance(error, (ArithmeticError, ValueError))
+
+
+def _reason(error: Exception | None) -> str:
+    return str(error) or type(error).__name__
+
+
+_TYPE_NAMES = {"isinstance", "issubclass", "type", "id", "hasattr", "getattr", "callable", "dir"}
+
+
+def _asks_for_types(code: CodeType) -> bool:
+    if not _TYPE_NAMES.isdisjoint(code.co_names):
+        return True
+    return any(instruction.opname == "IS_OP" for instruction in dis.get_instructions(code))
+
+
+def _float_of(x: Any) -> float:
+    return x.data if isinstance(x, Value) else float(x)
+
+
+def _as_tuple(found: Any) -> tuple[Any, ...]:
+    return tuple(found) if isinstance(found, (tuple, list, np.ndarray)) else (found,)
+
+
+_SAMPLES = (0.7390851, 1.3247179, -0.5671432)  # for a recording, where there are no numbers
+
+
 def _as_one(derivatives: Derivatives) -> Callable[..., Any]:
     """One function for all operands."""
     if callable(derivatives):
@@ -185,7 +362,7 @@ def _as_one(derivatives: Derivatives) -> Callable[..., Any]:
 
 
 def _as_value(x: Any) -> Value:
-    return x if isinstance(x, Value) else Value(x)
+    return x if isinstance(x, Value) else tracing._as_value(x)
 
 
 @contextmanager
@@ -236,7 +413,10 @@ def op(
         whatever derivatives raises. All gradients are then as they were.
 
     Both functions get floats, unless all that they do are ops that Values have: then they get
-    Values, in `no_grad()`, and the op can be recorded. To find out, both are run once on symbols.
+    Values, in `no_grad()`, and the op can be recorded. To find out, the first call runs both on
+    symbols, which refuse whatever needs a number (`if`, `in`, an f-string, a set), and then on the
+    operands as floats and as Values, one call more than it needs: results that differ by more than
+    rounding mean floats. What fails for floats, too, decides nothing, and the next call asks again.
     """
     if derivatives is None:
         if callable(forward):

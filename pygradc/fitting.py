@@ -22,7 +22,7 @@ from typing import Any, ClassVar, NoReturn
 
 import numpy as np
 
-from pygradc import _fit_arguments, arrays, optim
+from pygradc import _fit_arguments, arrays, optim, tracing
 from pygradc._checkpoint import Checkpoint, describe
 from pygradc._core import ffi, lib
 from pygradc._forks import in_child
@@ -88,6 +88,7 @@ def fit(
         RuntimeError: another thread is fitting one of the parameters.
         OSError: the checkpoint can't be written or read; the one before it stays.
     """
+    tracing.refuse("fit()")
     _fit_arguments.check_function(function)
     data, optimizer = _fit_arguments.split(data, optimizer)
     _fit_arguments.check_keywords(fit.__kwdefaults__ or (), function, static)

@@ -7,14 +7,15 @@ that a seed gives the lessons' network. The graph of a call is, node for node, t
 
 from __future__ import annotations
 
+import operator
 import random
-from collections.abc import Iterable, Mapping, Sequence
-from typing import Any, Union, cast
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any, NoReturn, Union, cast
 
 import numpy as np
 import numpy.typing as npt
 
-from pygradc import states
+from pygradc import _modules, states
 from pygradc._ops import activation_number
 from pygradc._scalar import Scalar
 from pygradc.value import Number, Value
@@ -24,19 +25,50 @@ _Parts = tuple[list[Value], Value, int]  # weights, bias, the activation's numbe
 
 
 class Module:
-    """Something with parameters. A subclass overrides `parameters`."""
+    """Something with parameters: its own Values, and those of its parts.
+
+    A class that defines no `parameters` has those that its attributes lead to: Values that are
+    leaves (a kept output isn't), modules, other objects with a method `parameters` but compiled
+    functions and optimizers, and lists, tuples, dicts and object arrays of these; in the order of
+    assignment, each once.
+
+        class Line(nn.Module):
+            def __init__(self):
+                self.w, self.b = Value(1.0), Value(0.0)
+
+        Line().parameters()         # [w, b]
+        Line().state_dict()         # {"w": array(1.), "b": array(0.)}
+    """
 
     def parameters(self) -> list[Value]:
         """All parameters, always in the same order."""
-        return []
+        found: dict[int, Value] = {}
+        with _modules.asking(self):
+            for _, part in _modules.parts(self, _has_own_parameters):
+                found.update((id(p), p) for p in _values_of(part))
+        return list(found.values())
 
     def zero_grad(self) -> None:
         """Set the gradient of every parameter to 0."""
         Scalar._zero_grad(self.parameters())
 
     def state_dict(self) -> dict[str, npt.NDArray[np.float64]]:
-        """The parameters' data by name. Here: one array, shape (parameters,), float64."""
-        return {"parameters": np.array([p.data for p in self.parameters()], dtype=np.float64)}
+        """The parameters' data by name, float64.
+
+        Where the class defines `parameters`: "parameters", shape (parameters,). Else by attribute:
+        "w" of a Value, shape (), of a list of n Values, (n,), of lists alike, (n, m); with dots
+        down to the parts: "layers.0.w".
+        """
+        if type(self).parameters is not Module.parameters:
+            return {"parameters": _data(self.parameters())}
+        state: dict[str, npt.NDArray[np.float64]] = {}
+        with _modules.asking(self):
+            for name, part in _modules.parts(self, _has_own_state):
+                for key, array in _state_of(name, part).items():
+                    if key in state:
+                        raise ValueError(f"state_dict: two parts are named {key!r}")
+                    state[key] = array
+        return state
 
     def load_state_dict(self, state: Mapping[str, npt.ArrayLike]) -> None:
         """Set the parameters' data from what `state_dict`, or `pygradc.load_state`, gave.
@@ -46,20 +78,104 @@ class Module:
         """
         own = self.state_dict()
         states.check_names("state_dict", state, own)
-        self._load(
-            {
-                name: states.numbers(f"state_dict: {name!r}", state[name], array.shape)
-                for name, array in own.items()
-            }
-        )
+        arrays = {
+            name: states.numbers(f"state_dict: {name!r}", state[name], array.shape)
+            for name, array in own.items()
+        }
+        try:
+            self._load(arrays)
+        except BaseException:  # of a part that has more to say about its state
+            self._load(own)
+            raise
 
     def _load(self, arrays: Mapping[str, npt.NDArray[np.float64]]) -> None:
-        _assign(self.parameters(), arrays["parameters"])
+        if type(self).parameters is not Module.parameters:
+            _assign(self.parameters(), arrays["parameters"])
+            return
+        with _modules.asking(self):
+            for name, part in _modules.parts(self, _has_own_state):
+                _load_part(name, part, arrays)
+
+
+def _has_own_parameters(part: Any) -> bool:
+    """Does this object say itself what it has?"""
+    return (
+        not isinstance(part, Module)
+        or type(part).parameters is not Module.parameters
+        or callable(getattr(part, "__dict__", {}).get("parameters"))
+    )
+
+
+def _has_own_state(part: Any) -> bool:
+    return _has_own_parameters(part) or any(
+        getattr(type(part), name) is not getattr(Module, name)
+        for name in ("state_dict", "load_state_dict", "_load")
+    )
+
+
+def _values_of(part: _modules.Part) -> list[Value]:
+    if isinstance(part, _modules.Leaves):
+        return part.values
+    with _modules.asking(part.object):
+        return list(filter(_modules.is_leaf, part.object.parameters()))
+
+
+def _state_of(name: str, part: _modules.Part) -> dict[str, npt.NDArray[np.float64]]:
+    if isinstance(part, _modules.Leaves):
+        return {name: _data(part.values).reshape(part.shape)}
+    if not isinstance(part.object, Module):
+        return {f"{name}.parameters": _data(_values_of(part))}
+    with _modules.asking(part.object):
+        state = part.object.state_dict()
+    return {f"{name}.{key}": array for key, array in state.items()}
+
+
+def _load_part(
+    name: str, part: _modules.Part, arrays: Mapping[str, npt.NDArray[np.float64]]
+) -> None:
+    if isinstance(part, _modules.Leaves):
+        _assign(part.values, arrays[name])
+    elif not isinstance(part.object, Module):
+        _assign(_values_of(part), arrays[f"{name}.parameters"])
+    else:
+        start = f"{name}."
+        state = {key[len(start) :]: arrays[key] for key in arrays if key.startswith(start)}
+        with _modules.asking(part.object):
+            part.object.load_state_dict(state)
+
+
+def _data(values: Iterable[Value]) -> npt.NDArray[np.float64]:
+    return np.array([v.data for v in values], dtype=np.float64)
 
 
 def _assign(parameters: Sequence[Value], data: npt.NDArray[np.float64]) -> None:
     for parameter, number in zip(parameters, data.ravel().tolist()):
         parameter.data = number
+
+
+def _size(name: str, size: Any) -> int:
+    try:
+        return operator.index(size)
+    except TypeError:
+        raise TypeError(f"{name}: sizes must be whole numbers, not {size!r}") from None
+
+
+_NUMBERS = frozenset((Value, float, int, np.float64, np.float32, np.int64, np.int32))
+
+
+def _refuse_rows(module: Module, x: Any, error: Exception) -> NoReturn:
+    """Raise what a call's error means: was it given many rows at once?"""
+    try:
+        axes = np.ndim(x)
+    except ValueError:  # ragged
+        axes = 0
+    if axes < 2:
+        raise error
+    name = type(module).__name__
+    raise TypeError(
+        f"{name}: expected one row, got {len(x)} at once ({axes} axes): [model(x) for x in X], or "
+        "pygradc.compile(model).map(X) for all rows in C"
+    ) from None
 
 
 class Neuron(Module):
@@ -73,7 +189,7 @@ class Neuron(Module):
     """
 
     def __init__(self, nin: int, activation: str = "tanh") -> None:
-        w = [Value(random.uniform(-1, 1)) for _ in range(nin)]
+        w = [Value(random.uniform(-1, 1)) for _ in range(_size("Neuron", nin))]
         # One tuple, as the C call takes it: a layer collects these faster than three attributes.
         self._parts: _Parts = (w, Value(random.uniform(-1, 1)), activation_number(activation))
         self._name = activation
@@ -106,9 +222,13 @@ class Neuron(Module):
         self._parts = (*self._parts[:2], activation_number(name))
         self._name = name
 
-    def __call__(self, x: Sequence[Input]) -> Value:
-        outs = Scalar._layer([self._parts], x)
-        return cast(Value, self._expression(x) if outs is NotImplemented else outs[0])
+    def __call__(self, x: Any) -> Value:
+        row = (x,) if type(x) in _NUMBERS else x
+        try:
+            outs = Scalar._layer([self._parts], row)
+        except (TypeError, ValueError) as error:
+            _refuse_rows(self, x, error)
+        return cast(Value, self._expression(row) if outs is NotImplemented else outs[0])
 
     def _expression(self, x: Sequence[Input]) -> Any:
         """The same in Python's operators, for a class of which somebody has patched some."""
@@ -132,16 +252,20 @@ class Layer(Module):
     """
 
     def __init__(self, nin: int, nout: int, activation: str = "tanh") -> None:
-        self.neurons = [Neuron(nin, activation) for _ in range(nout)]
+        self.neurons = [Neuron(nin, activation) for _ in range(_size("Layer", nout))]
         self.activation = activation
 
-    def __call__(self, x: Sequence[Input]) -> Any:
+    def __call__(self, x: Any) -> Any:
         neurons = self.neurons
         outs: Any = NotImplemented
+        row = (x,) if type(x) in _NUMBERS else x
         if Neuron.__call__ is _neuron_call and Scalar._all_exactly(neurons, Neuron):
-            outs = Scalar._layer([n._parts for n in neurons], x)
+            try:
+                outs = Scalar._layer([n._parts for n in neurons], row)
+            except (TypeError, ValueError) as error:
+                _refuse_rows(self, x, error)
         if outs is NotImplemented:  # somebody taught neurons, or Values, another trick
-            outs = [neuron(x) for neuron in neurons]
+            outs = [neuron(row) for neuron in neurons]
         return outs[0] if len(outs) == 1 else outs
 
     def parameters(self) -> list[Value]:
@@ -152,6 +276,19 @@ class Layer(Module):
         return f"Layer({nin}, {len(self.neurons)}, {self.activation!r})"
 
 
+def _sizes(nin: Any, nouts: Any) -> list[int]:
+    if isinstance(nouts, (str, bytes)) or not isinstance(nouts, Iterable):
+        example = f"[{nouts}]" if isinstance(nouts, (int, np.integer)) else "[16, 1]"
+        raise TypeError(
+            "MLP: expected a list with the number of neurons of each layer, not "
+            f"{nouts!r}: MLP({nin}, {example})"
+        )
+    sizes = [_size("MLP", size) for size in (nin, *nouts)]
+    if len(sizes) < 2 or min(sizes) < 1:
+        raise ValueError(f"MLP: sizes must be at least 1, with at least one layer, not {sizes}")
+    return sizes
+
+
 class MLP(Module):
     """A multilayer perceptron.
 
@@ -160,9 +297,11 @@ class MLP(Module):
         nouts: Neurons of each layer, the last being the outputs.
         activation: Of the hidden layers: a unary op of the table, or "linear".
         output_activation: Of the last layer; None: the same.
-    A call takes nin numbers or Values and returns one Value for one output, else a list.
+    A call takes one row, nin numbers or Values (or just the number, where nin is 1), and returns
+    one Value for one output, else a list.
     Raises:
         ValueError: unknown activation, no layers, or a call with another number of inputs.
+        TypeError: sizes that are no whole numbers; a call with many rows at once.
     """
 
     def __init__(
@@ -172,34 +311,51 @@ class MLP(Module):
         activation: str = "tanh",
         output_activation: str | None = None,
     ) -> None:
-        sizes = [nin, *nouts]
-        if len(sizes) < 2 or min(sizes) < 1:
-            raise ValueError(f"MLP: sizes must be at least 1, with at least one layer, not {sizes}")
+        sizes = _sizes(nin, nouts)
         last = activation if output_activation is None else output_activation
         activations = [activation] * (len(sizes) - 2) + [last]
         self.layers = [Layer(*shape) for shape in zip(sizes, sizes[1:], activations)]
 
-    def __call__(self, x: Sequence[Input]) -> Any:
-        out: Any = x
+    def __call__(self, x: Any) -> Any:
+        out: Any = [x] if type(x) in _NUMBERS else x
         for layer in self.layers:
             out = layer([out] if type(out) is Value else out)
         return out
 
     def parameters(self) -> list[Value]:
-        return [p for layer in self.layers for p in layer.parameters()]
+        own = [p for layer in self.layers for p in layer.parameters()]
+        if type(self) is MLP and len(vars(self)) == 1:
+            return own
+        found = {id(p): p for p in own}
+        for _, part in self._more():
+            found.update((id(p), p) for p in _values_of(part))
+        return list(found.values())
+
+    def _more(self) -> Iterator[tuple[str, _modules.Part]]:
+        """What a subclass, or somebody, added to the layers."""
+        with _modules.asking(self):
+            known = (self.layers, *self.layers, *(p for n in self.layers for p in n.parameters()))
+            yield from _modules.parts(self, _has_own_state, known)
 
     def state_dict(self) -> dict[str, npt.NDArray[np.float64]]:
-        """For each layer i: "layers.i.weight", shape (nout, nin), and "layers.i.bias", (nout,)."""
+        """For each layer i: "layers.i.weight", shape (nout, nin), and "layers.i.bias", (nout,).
+
+        Other attributes with parameters follow, by their names.
+        """
         state = {}
         for i, layer in enumerate(self.layers):
             state[f"layers.{i}.weight"] = np.array([[w.data for w in n.w] for n in layer.neurons])
             state[f"layers.{i}.bias"] = np.array([n.b.data for n in layer.neurons])
+        for name, part in self._more():
+            state.update(_state_of(name, part))
         return state
 
     def _load(self, arrays: Mapping[str, npt.NDArray[np.float64]]) -> None:
         for i, layer in enumerate(self.layers):
             _assign([w for n in layer.neurons for w in n.w], arrays[f"layers.{i}.weight"])
             _assign([n.b for n in layer.neurons], arrays[f"layers.{i}.bias"])
+        for name, part in self._more():
+            _load_part(name, part, arrays)
 
     def __repr__(self) -> str:
         return f"MLP of [{', '.join(map(repr, self.layers))}]"

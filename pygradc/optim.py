@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from pygradc import states
+from pygradc import states, tracing
 from pygradc._scalar import Scalar
 from pygradc.value import Value
 
@@ -133,6 +133,7 @@ class Optimizer:
 
     def state_dict(self) -> dict[str, Any]:
         """Steps taken and the state arrays, shape (parameters,), float64: copies."""
+        tracing.refuse("state_dict()")
         arrays = {name: getattr(self, name).copy() for name in self._state}
         return {"steps": self.steps, **arrays}
 
@@ -142,6 +143,7 @@ class Optimizer:
         Raises:
             ValueError: a name is missing or a shape differs; says which. Nothing is changed.
         """
+        tracing.refuse("load_state_dict()")
         name = type(self).__name__
         needs = f"{name}: state_dict needs steps and {self._state}"
         states.check_names(needs, state, ("steps", *self._state))

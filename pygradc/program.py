@@ -23,6 +23,8 @@ from pygradc._scalar import Scalar
 from pygradc._workspace import Borrowed, Reverse, Workspace, pointer
 from pygradc.value import Value
 
+_ZIP = b"PK"  # how .npz files begin
+
 
 class _Stopped(Exception):
     """A replay was told to stop by another one's failure."""
@@ -523,5 +525,13 @@ def load(path: str | os.PathLike[str]) -> Program:
         OSError: the file can't be read.
         ValueError: it is no program, of another version, or damaged, whatever the bytes.
     """
-    with open(path, "rb") as file:
-        return _from_bytes(file.read())
+    name = os.fspath(path)
+    with open(name, "rb") as file:
+        content = file.read()
+    try:
+        return _from_bytes(content)
+    except _files.Damaged as error:
+        text = f"{os.fsdecode(name)}: {error}"
+        if content.startswith(_ZIP):
+            text += "; pygradc.load_state reads arrays, as of weights, from .npz files"
+        raise ValueError(text) from None

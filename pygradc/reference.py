@@ -187,6 +187,8 @@ class Value:
             if not isinstance(child, Value):
                 raise TypeError(f"child {i} must be a Value, not {type(child).__name__}")
         self._given = tuple(_require_number(x, "a local gradient") for x in slopes)
+        self._written = False  # a number in an expression
+        self._detached = bool(slopes) and all(child._detached for child in self._children)
 
     @property
     def data(self) -> float:
@@ -216,6 +218,9 @@ class Value:
         out._children = (self,) if other is None else (self, other)
         out._op = rule.symbol if name != "pown" else f"**{_digits(exponent)}"
         out._rule, out._exponent = rule, float(exponent)
+        out._detached = all(child._detached or child._written for child in out._children)
+        for child in out._children:
+            child._written = False
         return out
 
     def _operand(self, other: Any) -> Value | None:
@@ -223,7 +228,11 @@ class Value:
         if isinstance(other, Value):
             return other
         number = _number(other)
-        return None if number is None else Value(number)
+        if number is None:
+            return None
+        leaf = Value(number)
+        leaf._written = True
+        return leaf
 
     # Sub, div and neg are micrograd's compositions, and a number on the left comes second.
 
@@ -313,14 +322,40 @@ class Value:
         """The derivatives by the children, from their data as they are."""
         if self._rule is None:
             return self._given
+        return tuple(self._slope(i) for i in range(len(self._children)))
+
+    def _slope(self, i: int) -> float:
+        """The derivative by child i."""
+        if self._rule is None:
+            return self._given[i]
         a = self._children[0]._data
         b = self._children[1]._data if len(self._children) == 2 else self._exponent
-        return tuple(_judge(self._rule, d, a, b, self._data) for d in self._rule.derivatives)
+        return _judge(self._rule, self._rule.derivatives[i], a, b, self._data)
+
+    @property
+    def _receives(self) -> bool:
+        """A gradient; what is detached, or made of such only, gets none."""
+        return not self._detached or self._closure is not None
 
     def _push(self) -> None:
         """Add this gradient, times the derivatives, to those of the children."""
-        for child, slope in zip(self._children, self._local_grads):
-            child._grad += slope * self._grad
+        if self._detached or (self._rule is None and not self._given):
+            return
+        asked = [i for i, child in enumerate(self._children) if child._receives]
+        for i, amount in [(i, self._product(i)) for i in asked]:
+            self._children[i]._grad += amount
+
+    def _product(self, i: int) -> float:
+        """Derivative times gradient; 0 where the gradient is 0 and the product undefined: what
+        nothing reaches, such as a branch that wasn't taken, passes nothing on.
+        """
+        try:
+            product = self._slope(i) * self._grad
+        except (ValueError, ZeroDivisionError, OverflowError):
+            if self._grad != 0.0:
+                raise
+            return 0.0
+        return 0.0 if math.isnan(product) and self._grad == 0.0 else product
 
     @property
     def _backward(self) -> Callable[[], Any]:
@@ -382,6 +417,20 @@ def _method(name: str) -> Callable[..., Value]:
 for _name in OPS:
     if _name != "pown":
         setattr(Value, _name, _method(_name))
+
+
+def detach(a: Value) -> Value:
+    """The same number, through which no gradient flows."""
+    out = Value(a._data)
+    out._detached = True
+    return out
+
+
+def where(condition: bool, a: Any, b: Any) -> Value:
+    """a where the condition holds, else b; the gradient goes to the one chosen."""
+    first, second = (x if isinstance(x, Value) else Value(x) for x in (a, b))
+    chosen = first if condition else second
+    return Value(chosen._data, (first, second), (1.0, 0.0) if condition else (0.0, 1.0))
 
 
 def dot(ws: Iterable[Any], xs: Iterable[Any], bias: Any = 0) -> Any:

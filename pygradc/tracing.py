@@ -14,6 +14,7 @@ import itertools
 import operator
 import threading
 from collections.abc import Callable
+from types import FunctionType
 from typing import Any, NoReturn, TypeVar, Union, cast
 
 import numpy as np
@@ -68,7 +69,7 @@ _REMEDIES = {
     "math.floor()": _CONVERTED,
     "math.ceil()": _CONVERTED,
     "complex()": _CONVERTED,
-    "an integer": _AN_INTEGER,
+    "an index or integer": _AN_INTEGER,
     "a format": "return the Value as well, and format what comes back; print() and repr() work",
     "data()": f"stack the Values themselves, np.array(values); {_KEYWORD}",
     "grads()": f"{_AFTER_BACKWARD}, and read gradients after that",
@@ -132,9 +133,11 @@ def _frozen(value: Value, asked: str) -> NoReturn:
             "of a function from whose inputs it was computed: it never had a number. Instead, "
             "return it from the function, and keep what the call gives."
         )
-    if not Scalar._is_traced(value):
+    if asked.startswith("assigning") and not Scalar._is_traced(value):
         refuse(f"{asked} of a constant that something was computed from")
-    made_by = {"input": "an input", "parameter": "a parameter"}.get(role, f"{value._op!r}")
+    made_by = {"input": "an input", "parameter": "a parameter"}.get(role, repr(value._op))
+    if not (role or value._op):
+        made_by = "a constant"
     fail(asked, made_by, _REMEDIES.get(asked, _REMEDY))
 
 
@@ -204,16 +207,20 @@ class Condition(_bools.LikeBool):
 
     `where` takes it, `&`, `|`, `^` and `~` combine it, and in arithmetic it is 1.0 or 0.0, without
     gradient. Combined ones are comparisons too: of 1.0 or 0.0, which the first chose, with 0.5.
-    It means something in the recording that made it, and nowhere else.
+    It means something in the recording that made it, and nowhere else. One that `~` made is for
+    `where` only: as a number, Python's is -2 or -1.
     """
 
-    __slots__ = ("_as_number", "_kind", "_left", "_made", "_place", "_recording", "_right")
+    __slots__ = (
+        "_as_number", "_inverted", "_kind", "_left", "_made", "_place", "_recording", "_right"
+    )  # fmt: skip
 
     def __init__(self, kind: int, left: Value, right: Value, made: _Made = None) -> None:
         self._kind, self._left, self._right = kind, left, right
         self._made, self._place = made, _lines.here()
         self._recording = _recording
         self._as_number: Value | None = None
+        self._inverted = False
 
     def _text(self) -> str:
         """As the user wrote it; if there is no source, what was compared."""
@@ -246,6 +253,7 @@ class Condition(_bools.LikeBool):
         if Scalar._is_traced(self._left) or Scalar._is_traced(self._right):
             remedy = _REMEDIES.get(asked, _CONDITIONS_REMEDY)
             fail(asked, f"the comparison {self._text()!r}", remedy)
+        self._require_number()
         return _holds(self._kind, self._left.data, self._right.data)
 
     def _choose(self, a: Value, b: Value) -> Value:
@@ -254,9 +262,21 @@ class Condition(_bools.LikeBool):
 
     # ---- as a number
 
-    def _number(self) -> Value:
-        """The C type calls this, too; the Condition keeps it alive."""
+    def _require_number(self) -> None:
         self._require_use()
+        if self._inverted:
+            raise TraceError(
+                f"{users_line()}: arithmetic with {self._text()!r}: in Python ~True is -2. "
+                "Instead, negate with pygradc.logical_not."
+            )
+
+    def _number(self) -> Value:
+        """The C type calls this, too."""
+        self._require_number()
+        return self._one_or_zero()
+
+    def _one_or_zero(self) -> Value:
+        """The Condition keeps it alive."""
         if self._as_number is None:
             self._as_number = self._choose(Value(1.0), Value(0.0))
         return self._as_number
@@ -265,39 +285,49 @@ class Condition(_bools.LikeBool):
         return self._choose(_as_value(yes), _as_value(no))
 
     def _fails_where(self, flag: bool) -> Value:
-        return (~self if flag else self)._number() ** -1
+        return (self._opposite() if flag else self)._one_or_zero() ** -1
 
     # ---- combined
 
     def _combined(self, number: Value, sign: str, other: Condition) -> Condition:
-        return Condition(lib.PG_GREATER, number, Value(0.5), (sign, self, other))
+        found = Condition(lib.PG_GREATER, number, Value(0.5), (sign, self, other))
+        found._inverted = self._inverted or other._inverted
+        return found
 
     def __and__(self, other: Any) -> Any:
         if not _is_condition(other):
             return super().__and__(other)  # type: ignore[misc]
         second = _condition(other)
-        return self._combined(self._choose(second._number(), Value(0.0)), "&", second)
+        return self._combined(self._choose(second._one_or_zero(), Value(0.0)), "&", second)
 
     def __or__(self, other: Any) -> Any:
         if not _is_condition(other):
             return super().__or__(other)  # type: ignore[misc]
         second = _condition(other)
-        return self._combined(self._choose(Value(1.0), second._number()), "|", second)
+        return self._combined(self._choose(Value(1.0), second._one_or_zero()), "|", second)
 
     def __xor__(self, other: Any) -> Any:
         if not _is_condition(other):
             return super().__xor__(other)  # type: ignore[misc]
         second = _condition(other)
-        chosen = self._choose((~second)._number(), second._number())
+        chosen = self._choose(second._opposite()._one_or_zero(), second._one_or_zero())
         return self._combined(chosen, "^", second)
 
     __rand__ = __and__
     __ror__ = __or__
     __rxor__ = __xor__
 
-    def __invert__(self) -> Condition:
+    def _opposite(self) -> Condition:
         self._require_use()
-        return Condition(_opposite(self._kind), self._left, self._right, ("~", self, self))
+        kind = _opposite(self._kind)
+        found = Condition(kind, self._left, self._right, ("~", self, self))
+        found._inverted = self._inverted
+        return found
+
+    def __invert__(self) -> Condition:
+        found = self._opposite()
+        found._inverted = True
+        return found
 
     # ---- what asks which it is
 
@@ -333,7 +363,13 @@ class Condition(_bools.LikeBool):
         return format(self._ask("a format"), spec) if spec else repr(self)
 
     def __reduce_ex__(self, protocol: Any) -> Any:
+        self._require_use()
         fail("a copy", f"the comparison {self._text()!r}", _CONDITIONS_REMEDY)
+
+    def __getattr__(self, name: str) -> Any:
+        if name.startswith("_") or not hasattr(bool, name):
+            raise AttributeError(f"'Condition' object has no attribute {name!r}")
+        return getattr(self._ask(f".{name}"), name)
 
     def _refuse_number(self) -> None:
         """The C type calls this where a plain number is needed."""
@@ -343,6 +379,11 @@ class Condition(_bools.LikeBool):
     def __repr__(self) -> str:
         return f"Condition({self._text()})"
 
+
+for _name in dir(_bools.LikeBool) + list(vars(Condition)):  # its errors end in the user's code
+    _function = getattr(Condition, _name)
+    if isinstance(_function, FunctionType) and _name != "__init__":
+        setattr(Condition, _name, Scalar._frameless(_function))
 
 _CONDITIONS_REMEDY = (
     "choose with pygradc.where(condition, a, b), or compute with it: in arithmetic it is 1.0 or 0.0"
@@ -386,9 +427,9 @@ Scalar._adopt_trace(_frozen, _compared, Condition, value_again)
 
 def _as_value(x: Any) -> Value:
     """A Condition's is its number."""
-    if isinstance(x, Condition):
-        return x._number()
-    return x if isinstance(x, Value) else Value(x)
+    if isinstance(x, Value):
+        return x
+    return x._number() if isinstance(x, Condition) else Value(x)
 
 
 # ---- functions for both worlds ------------------------------------------------------------------
@@ -431,7 +472,7 @@ def logical_not(condition: Any) -> Any:
         TypeError: the condition is neither.
     """
     _require_conditions("logical_not", (condition,))
-    return ~condition if isinstance(condition, Condition) else not condition
+    return condition._opposite() if isinstance(condition, Condition) else not condition
 
 
 def logical_and(*conditions: Any) -> Any:
@@ -572,5 +613,6 @@ __all__ = [
     "logical_or",
     "maximum",
     "minimum",
+    "users_line",
     "where",
 ]

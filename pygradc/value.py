@@ -71,6 +71,7 @@ class Value(Scalar):
 
     def __repr__(self) -> str:
         if Scalar._is_traced(self):
+            Scalar._may_show(self)
             return tracing.describe(self)
         return f"Value(data={self.data}, grad={self.grad})"
 
@@ -82,7 +83,9 @@ class Value(Scalar):
 
 
 def _number(x: object) -> Any:
-    """The plain number in what is neither float nor int: numpy's scalars, fractions."""
+    """The plain number in what is neither float nor int: numpy's scalars, 0-d arrays, fractions."""
+    if type(x) is np.ndarray and x.ndim == 0:
+        x = x[()]
     if isinstance(x, numbers.Integral):
         return int(x)
     if isinstance(x, (numbers.Real, np.bool_)):

@@ -423,10 +423,10 @@ def test_a_recorded_functions_values_are_refused():
     def f(x):
         y = w * x
         for call in (copy.copy, copy.deepcopy, pickle.dumps):
-            for value in (x, y, y.tanh()):
+            for value in (x, y, y.tanh(), w, w * 2):
                 with pytest.raises(pygradc.TraceError):
                     call(value)
-        assert copy.deepcopy(w).data == 2.0
+        assert copy.deepcopy(Value(2.0) * 3).data == 6.0
         return y
 
     assert f(3.0).data == 6.0

@@ -42,7 +42,7 @@ def array():
 
 
 def numbers(values) -> list[float]:
-    return [float(v) for v in np.ravel(values)]
+    return [v.data if isinstance(v, Value) else float(v) for v in np.ravel(values)]
 
 
 # ---- scalars ------------------------------------------------------------------------------------
@@ -215,11 +215,20 @@ def test_an_array_of_values_stays_one_of_objects(array):
 
 
 def test_arrays_to_values_and_back(array):
-    again = np.vectorize(Value)(np.asarray(array, dtype=float))
+    again = np.vectorize(Value)(pygradc.data(array))
     assert again.dtype == object and numbers(again) == numbers(array)
-    assert np.asarray(array, dtype=float).dtype == np.float64
-    assert array.astype(np.float32).dtype == np.float32
-    assert np.float64(array[0, 0]) == float(array[0, 0]) == 0.5
+    for convert in (
+        lambda: np.asarray(array, dtype=float),
+        lambda: np.array([array[0, 0]], dtype=np.float32),
+        lambda: array.astype(np.float32),
+        lambda: array.astype(int),
+        lambda: np.float64(array[0, 0]),
+        lambda: np.interp(array[0, 0], [0.0, 1.0], [0.0, 1.0]),
+        lambda: np.zeros(2).__setitem__(0, array[0, 0]),
+        lambda: np.zeros(2).fill(array[0, 0]),
+    ):
+        with pytest.raises(TypeError, match=r"v\.data for its number.*v\.exp\(\)"):
+            convert()
 
 
 @pytest.mark.parametrize("compute", ARITHMETIC, ids=lambda f: f.__name__)
@@ -260,7 +269,7 @@ SHAPES = {
 
 @pytest.mark.parametrize("take, expected", SHAPES.values(), ids=SHAPES)
 def test_data_and_gradients_as_arrays(array, take, expected):
-    data = np.asarray(array, dtype=float)
+    data = np.vectorize(lambda v: v.data)(array)
     for i, v in enumerate(array.ravel()):
         v.grad = -float(i)
     for found, source in (
@@ -277,7 +286,7 @@ def test_data_and_gradients_as_arrays(array, take, expected):
 def test_data_can_be_set_from_an_array(array, take, expected):
     new = np.arange(10.0, 16.0).reshape(2, 3)
     pygradc.set_data(take(array), np.asarray(expected(new)))
-    changed = np.asarray(array, dtype=float)
+    changed = np.vectorize(lambda v: v.data)(array)
     assert np.array_equal(pygradc.data(take(array)), np.asarray(expected(new)))
     old = 0.5 + 0.25 * np.arange(6.0).reshape(2, 3)
     assert np.all((changed == new) | (changed == old))
@@ -310,7 +319,7 @@ def test_data_takes_numbers_among_values():
 def test_data_are_set_from_any_real_numbers(source):  # fmt: skip
     values = [Value(0.0), Value(0.0)]
     pygradc.set_data(values, source)
-    assert [v.data for v in values] == [float(x) for x in source]
+    assert [v.data for v in values] == numbers(source)
 
 
 V = Value(1.0)
@@ -417,8 +426,15 @@ def test_in_a_recorded_function_numbers_of_inputs_are_refused():
 
     @pygradc.compile
     def f(x):
-        assert pygradc.data([w]).tolist() == [2.0]
-        for call in (lambda: pygradc.data([w, x]), lambda: pygradc.set_data([w, x], [1.0, 1.0])):
+        assert pygradc.data([Value(2.0)]).tolist() == [2.0]
+        for call in (
+            lambda: pygradc.data([1.0, x]),
+            lambda: pygradc.data(w),
+            lambda: pygradc.grads([w]),
+            lambda: pygradc.grads(np.array([Value(1.0), x])),
+            lambda: pygradc.set_data([Value(1.0), x], [1.0, 1.0]),
+            lambda: pygradc.set_data([w], [1.0]),
+        ):
             with pytest.raises(pygradc.TraceError):
                 call()
         return x * w

@@ -37,11 +37,14 @@ typedef struct scalar {
 /* The one default graph and what the type needs of Python; filled in by install and adopt. */
 typedef struct scalar_state {
     pg_graph *graph;
-    PyTypeObject *base;     /* Scalar */
-    PyTypeObject *value;    /* the class that operators return */
-    PyObject *number;       /* (object) -> float, int, or NotImplemented */
-    PyObject *fail;         /* (status, op, derivative, a, b): raises */
-    PyObject *frozen;       /* (value, what): raises TraceError */
+    PyTypeObject *base;  /* Scalar */
+    PyTypeObject *value; /* the class that operators return */
+    PyObject *number;    /* (object) -> float, int, or NotImplemented */
+    PyObject *fail;      /* (status, op, derivative, a, b): raises */
+    PyObject *guard;     /* (operator, left, right): raises what a program's own class would;
+                            NULL but under `pygradc run` */
+    unsigned guarded, guarded_reflected; /* the operators that this class lacks, a bit each */
+    PyObject *frozen;                    /* (value, what): raises TraceError */
     PyObject *condition;    /* (left, comparison, right): a comparison during a trace */
     PyObject *again;        /* (): raises TraceError, for Value(value) during a trace */
     PyTypeObject *compared; /* the class of what condition gives */
@@ -172,6 +175,14 @@ static inline int scalar_may_write(PyObject *self, const char *what) {
 static inline void scalar_note_leaf(pg_node_id id) {
     if (PG_UNLIKELY(scalar_global.tracing != 0) && !scalar_tracing())
         scalar_global.graph->nodes[id].flags |= PG_FLAG_OLD;
+}
+
+/* While a custom op's rule is traced: would floats answer this otherwise than a Value does? 0; or
+ * -1 with TraceError set. In scalar_custom.c. */
+int scalar_check_strictly(PyObject *self, const char *what);
+
+static inline int scalar_may_ask(PyObject *self, const char *what) {
+    return PG_UNLIKELY(scalar_global.strict != 0) ? scalar_check_strictly(self, what) : 0;
 }
 
 /* scalar_no_grad.c */

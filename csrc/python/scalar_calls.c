@@ -427,6 +427,20 @@ static PyObject *call_adopt(PyObject *type, PyObject *args) {
     Py_RETURN_NONE;
 }
 
+/* _guard(function or None, operators, reflected): whom operators ask from now on, see is_refused.
+ */
+static PyObject *call_guard(PyObject *type, PyObject *args) {
+    (void)type;
+    PyObject *guard, *before = scalar_global.guard;
+    unsigned operators, reflected;
+    if (!PyArg_ParseTuple(args, "OII", &guard, &operators, &reflected)) return NULL;
+    scalar_global.guard = guard != Py_None ? Py_NewRef(guard) : NULL;
+    scalar_global.guarded = operators;
+    scalar_global.guarded_reflected = reflected;
+    Py_XDECREF(before);
+    Py_RETURN_NONE;
+}
+
 PyMethodDef scalar_call_methods[] = {
     {"backward", call_backward, METH_NOARGS,
      "Push gradients from here to every node below.\n\n"
@@ -443,5 +457,6 @@ PyMethodDef scalar_call_methods[] = {
     {"_adam", call_adam, METH_VARARGS | METH_STATIC, NULL},
     {"_live_nodes", call_live_nodes, METH_NOARGS | METH_STATIC, NULL},
     {"_adopt", call_adopt, METH_VARARGS | METH_STATIC, NULL},
+    {"_guard", call_guard, METH_VARARGS | METH_STATIC, NULL},
     {NULL, NULL, 0, NULL},
 };

@@ -117,7 +117,12 @@ static PyObject *apply(PyObject *module, PyObject *const *args, Py_ssize_t arg_c
 
 /* One number for each operand; of one operand it may stand alone. */
 static int read_slopes(PyObject *rule, PyObject *result, double *slopes_ret, Py_ssize_t count) {
-    const int alone = Py_TYPE(result)->tp_iter == NULL && !PySequence_Check(result);
+    int alone = Py_TYPE(result)->tp_iter == NULL && !PySequence_Check(result);
+    if (!alone && !PyTuple_Check(result) && !PyList_Check(result)) { /* an array without axes? */
+        pg_operand number;
+        alone = scalar_operand(result, &number, NULL);
+        if (alone < 0) return -1;
+    }
     PyObject *all = alone ? PyTuple_Pack(1, result) : PySequence_Tuple(result);
     if (all == NULL) return -1;
     int failed = PyTuple_GET_SIZE(all) != count;
@@ -185,8 +190,12 @@ static PyObject *trace_custom(PyObject *module, PyObject *args) {
     return result;
 }
 
-/* _trace_strictly(on) -> was it on? While a rule is traced, == would be answered otherwise than for
- * floats, and is an error. The end of the trace ends that, too. */
+int scalar_check_strictly(PyObject *self, const char *what) {
+    return scalar_tracing() ? scalar_check_traced(self, what) : 0;
+}
+
+/* _trace_strictly(on) -> was it on? While a rule is traced, what would be answered otherwise than
+ * for floats is an error: ==, hash, repr. The end of the trace ends that, too. */
 static PyObject *trace_strictly(PyObject *module, PyObject *on) {
     (void)module;
     const int before = scalar_global.strict;
@@ -194,7 +203,14 @@ static PyObject *trace_strictly(PyObject *module, PyObject *on) {
     return PyBool_FromLong(before);
 }
 
+/* _may_show(value): raises TraceError where a rule is traced. */
+static PyObject *may_show(PyObject *module, PyObject *value) {
+    (void)module;
+    return scalar_may_ask(value, "text") < 0 ? NULL : Py_NewRef(Py_None);
+}
+
 PyMethodDef scalar_custom_methods[] = {
+    {"_may_show", may_show, METH_O, NULL},
     {"_apply", PG_FAST(apply), METH_FASTCALL, NULL},
     {"_trace_custom", trace_custom, METH_VARARGS, NULL},
     {"_trace_strictly", trace_strictly, METH_O, NULL},

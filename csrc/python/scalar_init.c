@@ -121,8 +121,9 @@ static int read_children(PyObject *children, PyObject *locals, pg_node_id *ids, 
                          Py_TYPE(child)->tp_name);
             return -1;
         }
-        if (scalar_global.leftovers != 0 && scalar_may_read(child, "use") < 0) return -1;
-        ids[i] = ((scalar *)child)->id;
+        const pg_operand operand = {((scalar *)child)->id, 0.0};
+        if (scalar_check_operands(&operand, 1) < 0) return -1;
+        ids[i] = operand.id;
     }
     return 0;
 }

@@ -234,6 +234,25 @@ static PyObject *adopt_trace(PyObject *module, PyObject *args) {
     Py_RETURN_NONE;
 }
 
+/* What a Python function of ours raises looks as if raised by its caller. */
+static PyObject *call_without_frames(PyObject *function, PyObject *args, PyObject *kwargs) {
+    PyObject *result = PyObject_Call(function, args, kwargs);
+    if (result == NULL) scalar_hide_frames();
+    return result;
+}
+
+static PyMethodDef without_frames = {"method", (PyCFunction)(void (*)(void))call_without_frames,
+                                     METH_VARARGS | METH_KEYWORDS, NULL};
+
+/* _frameless(function) -> the same as a method, without its frames in tracebacks. */
+static PyObject *frameless(PyObject *module, PyObject *function) {
+    (void)module;
+    PyObject *wrapped = PyCFunction_New(&without_frames, function);
+    PyObject *method = wrapped != NULL ? PyInstanceMethod_New(wrapped) : NULL;
+    Py_XDECREF(wrapped);
+    return method;
+}
+
 /* ---- Recording ------------------------------------------------------------------------------- */
 
 PyObject *scalar_values_of(const pg_node_id *ids, size_t count) {
@@ -425,6 +444,7 @@ PyMethodDef scalar_trace_methods[] = {
     {"_trace_detach", trace_detach, METH_O, NULL},
     {"_detach", detach, METH_O, NULL},
     {"_adopt_trace", adopt_trace, METH_VARARGS, NULL},
+    {"_frameless", frameless, METH_O, NULL},
     {"_record", record, METH_VARARGS, NULL},
     {"_read", PG_FAST(read_numbers), METH_FASTCALL, NULL},
     {"_write", PG_FAST(write_numbers), METH_FASTCALL, NULL},

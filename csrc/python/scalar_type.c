@@ -389,9 +389,40 @@ typedef pg_status expression(pg_graph *graph, pg_node_id *id_ret, pg_operand a, 
 
 enum { most_nodes_an_expression = 4 };
 
+/* The operators that a guard may refuse, in the order of their names in compat/_guard.py. */
+enum { op_add, op_sub, op_mul, op_div, op_pow, op_neg, op_pos, op_abs };
+
+static int call_guard(int operator, PyObject *left, PyObject *right) {
+    PyObject *result = PyObject_CallFunction(scalar_global.guard, "iOO", operator, left, right);
+    if (result == NULL) scalar_hide_frames();
+    Py_XDECREF(result);
+    return result == NULL;
+}
+
+/* Under `pygradc run`: would the program's own class raise here? The guard is asked where that
+ * class has no such operator, or where an operand is neither a Value nor a plain number, or is a
+ * Value in the exponent. 0, or 1 with the program's exception set. */
+static int is_refused(int operator, PyObject *left, PyObject *right) {
+    const unsigned bit = 1u << operator;
+    int asked = (scalar_global.guarded & bit) != 0;
+    if (!scalar_check(left))
+        asked |=
+            (scalar_global.guarded_reflected & bit) || !(PyFloat_Check(left) || PyLong_Check(left));
+    if (!PyFloat_Check(right) && !PyLong_Check(right))
+        asked |= operator == op_pow || !scalar_check(right);
+    return asked && call_guard(operator, left, right);
+}
+
+static inline int is_refused_alone(int operator, PyObject *self) {
+    return PG_UNLIKELY(scalar_global.guard != NULL) &&
+           (scalar_global.guarded & 1u << operator) != 0 && call_guard(operator, self, Py_None);
+}
+
 /* Room comes first, since it may run the collector; operands are held by whoever calls. */
-static inline PyObject *apply(expression *build, PyObject *left, PyObject *right, int *is_int) {
+static inline PyObject *apply(expression *build, int operator, PyObject *left, PyObject *right,
+                              int *is_int) {
     pg_operand a, b;
+    if (PG_UNLIKELY(scalar_global.guard != NULL) && is_refused(operator, left, right)) return NULL;
     if (PG_UNLIKELY(scalar_make_room(most_nodes_an_expression) < 0)) return NULL;
     int found = scalar_operand(left, &a, is_int);
     if (PG_LIKELY(found == 1)) found = scalar_operand(right, &b, is_int);
@@ -402,17 +433,25 @@ static inline PyObject *apply(expression *build, PyObject *left, PyObject *right
     return scalar_result(status, id);
 }
 
-static PyObject *slot_add(PyObject *a, PyObject *b) { return apply(pg_expr_add, a, b, NULL); }
-static PyObject *slot_sub(PyObject *a, PyObject *b) { return apply(pg_expr_sub, a, b, NULL); }
-static PyObject *slot_mul(PyObject *a, PyObject *b) { return apply(pg_expr_mul, a, b, NULL); }
-static PyObject *slot_div(PyObject *a, PyObject *b) { return apply(pg_expr_div, a, b, NULL); }
+static PyObject *slot_add(PyObject *a, PyObject *b) {
+    return apply(pg_expr_add, op_add, a, b, NULL);
+}
+static PyObject *slot_sub(PyObject *a, PyObject *b) {
+    return apply(pg_expr_sub, op_sub, a, b, NULL);
+}
+static PyObject *slot_mul(PyObject *a, PyObject *b) {
+    return apply(pg_expr_mul, op_mul, a, b, NULL);
+}
+static PyObject *slot_div(PyObject *a, PyObject *b) {
+    return apply(pg_expr_div, op_div, a, b, NULL);
+}
 
 static PyObject *slot_pow(PyObject *a, PyObject *b, PyObject *modulus) {
     if (modulus != Py_None) Py_RETURN_NOTIMPLEMENTED;
     if (PG_UNLIKELY(scalar_global.tracing != 0) && scalar_is_condition(b))
         Py_RETURN_NOTIMPLEMENTED; /* which chooses between ** 1 and ** 0 */
     int is_int = 0;
-    PyObject *result = apply(pg_expr_pow, a, b, &is_int);
+    PyObject *result = apply(pg_expr_pow, op_pow, a, b, &is_int);
     if (result != NULL && is_int && result != Py_NotImplemented)
         scalar_node((scalar *)result)->flags |= PG_FLAG_INT;
     return result;
@@ -426,15 +465,20 @@ static PyObject *unary(PyObject *self, int op) {
 }
 
 static PyObject *slot_neg(PyObject *self) {
+    if (is_refused_alone(op_neg, self)) return NULL;
     if (scalar_make_room(2) < 0) return NULL;
     pg_node_id id;
     pg_status status = pg_expr_neg(scalar_global.graph, &id, ((scalar *)self)->id);
     return scalar_result(status, id);
 }
 
-static PyObject *slot_pos(PyObject *self) { return Py_NewRef(self); }
+static PyObject *slot_pos(PyObject *self) {
+    return is_refused_alone(op_pos, self) ? NULL : Py_NewRef(self);
+}
 
-static PyObject *slot_abs(PyObject *self) { return unary(self, PG_OP_ABS); }
+static PyObject *slot_abs(PyObject *self) {
+    return is_refused_alone(op_abs, self) ? NULL : unary(self, PG_OP_ABS);
+}
 
 /* A Value is no plain number: what math or numpy would compute with that would lose the gradient.
  * Always NULL. */
@@ -452,7 +496,7 @@ static PyObject *slot_int(PyObject *self) { return no_number(self, "int()"); }
 
 /* With it `[1.0][v]` and `range(v)` come here, and not to messages that know no Values. */
 static PyObject *slot_index(PyObject *self) {
-    if (scalar_may_read(self, "an integer") < 0) return NULL;
+    if (scalar_may_read(self, "an index or integer") < 0) return NULL;
     PyErr_SetString(PyExc_TypeError, "a Value is no integer and no index; int(v.data) is one");
     return NULL;
 }
@@ -514,8 +558,9 @@ static PyObject *traced_comparison(PyObject *left, PyObject *right, int op) {
  * for another one it would have to be known whether their data are meant. A rule that is traced
  * must not ask even that, since floats would answer otherwise. */
 static PyObject *equality_of_values(PyObject *left, PyObject *right, int op) {
+    if (scalar_may_ask(left, op == Py_EQ ? "==" : "!=") < 0) return NULL;
     if (PG_LIKELY(!scalar_tracing())) Py_RETURN_NOTIMPLEMENTED;
-    if (left != right || scalar_global.strict) {
+    if (left != right) {
         scalar_refuse(left, op == Py_EQ ? "==" : "!=");
         return NULL;
     }
@@ -559,11 +604,44 @@ static PyObject *equality_with_number(PyObject *left, PyObject *right, int op) {
     return PyBool_FromLong((a == b) == (op == Py_EQ));
 }
 
+static PyObject *scalar_richcompare(PyObject *left, PyObject *right, int op);
+
+/* Has somebody patched ==, or overridden it in a subclass? 1, 0, or -1 with an exception set. */
+static int has_own_equality(PyTypeObject *type) {
+    if (PG_LIKELY(type->tp_richcompare == scalar_richcompare)) return 0;
+    PyObject *ours = PyObject_GetAttrString((PyObject *)scalar_global.base, "__eq__");
+    PyObject *own = ours ? PyObject_GetAttrString((PyObject *)type, "__eq__") : NULL;
+    int differs = own != NULL ? own != ours : -1;
+    Py_XDECREF(own);
+    Py_XDECREF(ours);
+    return differs;
+}
+
+/* What != is by itself, for any class. */
+static PyObject *not_equal(PyObject *left, PyObject *right) {
+    PyObject *equal = Py_TYPE(left)->tp_richcompare(left, right, Py_EQ);
+    if (equal == NULL || equal == Py_NotImplemented) return equal;
+    int is_true = PyObject_IsTrue(equal);
+    Py_DECREF(equal);
+    return is_true < 0 ? NULL : PyBool_FromLong(!is_true);
+}
+
+static PyObject *equality(PyObject *left, PyObject *right, int op) {
+    int own = op == Py_NE ? has_own_equality(Py_TYPE(left)) : 0;
+    if (own != 0) return own < 0 ? NULL : not_equal(left, right);
+    return scalar_check(right) ? equality_of_values(left, right, op)
+                               : equality_with_number(left, right, op);
+}
+
+/* By identity, as objects. A rule's dict or set of floats would be asked in vain. */
+static Py_hash_t scalar_hash(PyObject *self) {
+    if (scalar_may_ask(self, "hash()") < 0) return -1;
+    return PyBaseObject_Type.tp_hash(self);
+}
+
 /* Values are ordered by their data. */
 static PyObject *scalar_richcompare(PyObject *left, PyObject *right, int op) {
-    if (op == Py_EQ || op == Py_NE)
-        return scalar_check(right) ? equality_of_values(left, right, op)
-                                   : equality_with_number(left, right, op);
+    if (op == Py_EQ || op == Py_NE) return equality(left, right, op);
     pg_operand operand;
     int found = scalar_operand(right, &operand, NULL);
     if (found < 0) return NULL;
@@ -640,7 +718,7 @@ static PyType_Slot slots[] = {
     {Py_nb_int, slot_int},
     {Py_nb_index, slot_index},
     {Py_nb_bool, slot_bool},
-    {Py_tp_hash, NULL}, /* filled in: object's own, by identity */
+    {Py_tp_hash, scalar_hash},
     {0, NULL},
 };
 
@@ -703,8 +781,6 @@ int scalar_add_methods(PyTypeObject *type, PyMethodDef *methods) {
 }
 
 static PyTypeObject *make_type(void) {
-    for (PyType_Slot *slot = slots; slot->slot != 0; slot++)
-        if (slot->slot == Py_tp_hash) slot->pfunc = (void *)PyBaseObject_Type.tp_hash;
     PyTypeObject *type = (PyTypeObject *)PyType_FromSpec(&spec);
     if (type != NULL && (add_op_methods(type) < 0 || add_conversions(type) < 0 ||
                          scalar_add_methods(type, scalar_trace_methods) < 0 ||

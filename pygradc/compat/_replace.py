@@ -1,32 +1,33 @@
 """A program's own `class Value`, and pygradc's in its place.
 
-Invariant: no number of the program changes. A method is pygradc's only where it gave the same bits
-as the program's own (`_tries.py`); any other method of the class (a `tanh` made of `exp`, a
-`__repr__`, `softplus`) is kept, by setting it on pygradc's Value, whose constructor takes both
-protocols. A class for which that can't hold (its data are arrays, its backward() starts from zero,
-its attributes have no counterpart) is left as it is.
-What no try sees, because it is so for all programs, is in docs/compat.md: data are floats, operands
-are read when backward() runs, inner gradients are fresh.
+Invariant: no number of the program changes. What decides is the source: a method gives way if its
+syntax tree says all that it does (`_grammar.py`), and if it then does what pygradc's does, tried on
+a sterile copy of the class (`_sterile.py`, `_tries.py`). Nothing of the program runs for that. Any
+other method (a `tanh` made of `exp`, one that reads a global) stays the program's, set on pygradc's
+Value. A class whose constructor, sum, product or backward() doesn't give way is left as it is, and
+so is one whose program changes the graph behind its back (`_source.py`). What the class lacks,
+Value lacks from then on (`_guard.py`).
+What differs for all programs is in docs/compat.md: data are floats, operands are read when
+backward() runs, inner gradients are fresh.
 Owns: the members that it set on Value, which it takes off before it sets those of a next class.
 """
 
 from __future__ import annotations
 
-import contextlib
+import ast
 import inspect
-import io
 import operator
 import os
-import random
 import sys
 import types
-import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
-import numpy as np
-
-from pygradc.compat import _tries
+from pygradc._scalar import Scalar
+from pygradc.compat import _guard, _source, _tries
+from pygradc.compat._grammar import STATE, Impure, check, parameters
+from pygradc.compat._sterile import Sterile
+from pygradc.compat._tries import View
 from pygradc.value import Value
 
 
@@ -49,53 +50,72 @@ class Place(NamedTuple):
 
 
 replacements: list[Place] = []  # in the order in which they were made
-_set: dict[str, Any] = {}  # the program's members that are on Value
+_set: dict[str, Any] = {}  # the program's members, and what stands for missing ones, on Value
 _covered: dict[str, Any] = {}  # what Value itself has under these names
 _NOTHING = object()
 
 
-def replaced(cls: Any, path: str, line: int, keywords: Sequence[str]) -> Any:
+def replaced(cls: Any, path: str, line: int) -> Any:
     """pygradc's Value for a program's class, or the class itself; says on stderr which.
 
     Args:
         cls: The class, which its module's global name stands for already.
-        path, line: Of the class statement.
-        keywords: The names by which the module passes arguments to the constructor.
+        path, line: Of the class statement, in a module that `_source` has read.
     """
     place = Place(path, line)
+    before = _take_off()
     try:
-        _require_protocol(cls, keywords)
-        with _unnoticed(), _as_it_was():
-            kept = {**_attributes(cls), **_methods(cls)}
-        _set_on_value(kept, place)
+        decision = _decide(cls, path, line)
+        _check_alone(decision, before, place)
     except Unfit as why:
+        _put_on(before)
         place.say(f"class Value is left as it is: {why}")
         return cls
+    _put_on(decision.members)
+    replacements.append(place)
+    decision.guard.install(decision.own)
+    _report(place, decision)
+    return Value
+
+
+class Decision(NamedTuple):
+    """What becomes of a class that gives way."""
+
+    members: dict[str, Any]  # that are set on Value
+    kept: dict[str, str]  # those of the program, each with the reason
+    own: set[str]  # the names of all of the class's members
+    guard: _guard.Guard
+
+
+def _report(place: Place, decision: Decision) -> None:
     place.say(
         "class Value is pygradc's: its data are floats; backward() reads operands late "
         "and gives inner nodes fresh gradients"
     )
-    if kept:
-        place.say(f"kept of the program's: {', '.join(sorted(kept))}")
-    return Value
+    reasons: dict[str, list[str]] = {}
+    for name, why in sorted(decision.kept.items()):
+        reasons.setdefault(why, []).append(name)
+    for why, names in reasons.items():
+        place.say(f"kept of the program's: {', '.join(names)}: {why}")
 
 
 # ---- The members of the program's class that are on Value ----------------------------------------
 
 
-def _set_on_value(kept: dict[str, Any], place: Place) -> None:
+def _check_alone(decision: Decision, before: dict[str, Any], place: Place) -> None:
+    """Classes of two modules share Value only if nothing of the one shows in the other."""
     elsewhere = [earlier for earlier in replacements if earlier.path != place.path]
-    if elsewhere and (kept or _set):
+    names = (decision.members.keys() | before.keys()) - {"__module__", "__doc__"}
+    if elsewhere and any(decision.members.get(n) != before.get(n) for n in names):
         raise Unfit(f"that of {elsewhere[0]} has other methods")
-    _take_off()
-    _put_on(kept)
-    replacements.append(place)
 
 
 def restore() -> None:
     """Value as if nothing had ever been replaced."""
     _take_off()
     replacements.clear()
+    _source.forget()
+    _guard.remove()
 
 
 def _put_on(members: dict[str, Any]) -> None:
@@ -105,7 +125,7 @@ def _put_on(members: dict[str, Any]) -> None:
 
 
 def _take_off() -> dict[str, Any]:
-    """Returns what it took off."""
+    """Returns what it took off. A class is compared with pygradc's Value as it is by itself."""
     members = dict(_set)
     for name, before in _covered.items():
         if before is _NOTHING:
@@ -117,16 +137,6 @@ def _take_off() -> dict[str, Any]:
     return members
 
 
-@contextlib.contextmanager
-def _as_it_was() -> Iterator[None]:
-    """A class is compared with pygradc's Value, not with one that has an earlier one's methods."""
-    members = _take_off()
-    try:
-        yield
-    finally:
-        _put_on(members)
-
-
 # ---- Does the class follow the protocol? ---------------------------------------------------------
 
 KEYWORDS = {"data", "_children", "children", "_op", "label", "local_grads"}
@@ -135,22 +145,71 @@ POSITIONS = (
     {"local_grads", "_local_grads", "local_grad", "op", "_op"},
     {"label"},
 )
-STATE = {"data", "grad", "label", "_backward", "_children", "_local_grads", "_op", "_prev"}
-ALIASES = {  # other names for the state, by which a program may read it
-    **dict.fromkeys(("children", "parents", "_parents"), "_children"),
-    **dict.fromkeys(("local_grads", "local_grad", "_local_grad"), "_local_grads"),
-    **{"prev": "_prev", "op": "_op"},
-}
-CUSTOM = {  # with one of these, trying methods doesn't tell what the class does
+CHILDREN = ("_prev", "prev", "_children", "children", "_parents", "parents")
+LOCAL_GRADS = ("_local_grads", "local_grads", "_local_grad", "local_grad")
+CUSTOM = {  # with one of these, a method's source doesn't tell what its statements do
     *("__new__", "__getattr__", "__getattribute__", "__setattr__", "__delattr__", "__del__"),
-    *("__init_subclass__", "__class_getitem__"),
+    *("__init_subclass__", "__class_getitem__", "__instancecheck__", "__set_name__"),
 }
 SLOT = (types.MemberDescriptorType, types.GetSetDescriptorType)
+PLAIN = (int, float, str, bool, type(None))
 
 
-def _require_protocol(cls: Any, keywords: Sequence[str]) -> None:
+class _Empty:
+    """What is in every class is not the program's."""
+
+
+NOT_TRIED = {*vars(_Empty), "__init__", "backward", "__slots__", "__annotations__"}
+HEART = ("__init__", "backward", "__add__", "__radd__", "__mul__", "__rmul__")
+COMPOSED = {  # pygradc's own uses these, and so may what the program has set in their place
+    "__neg__": ("__mul__",),
+    "__sub__": ("__add__", "__neg__"),
+    "__rsub__": ("__add__", "__neg__"),
+    "__truediv__": ("__mul__", "__pow__"),
+    "__rtruediv__": ("__mul__", "__pow__"),
+}
+
+
+def _decide(cls: Any, path: str, line: int) -> Decision:
+    said = _source.of(path, line)
+    if said is None:
+        raise Unfit("its source isn't known")
+    _require_protocol(cls, said)
+    own = {name: member for name, member in vars(cls).items() if not isinstance(member, SLOT)}
+    functions, impure = _pure(own, said)
+    for name in HEART:
+        if name in impure:
+            raise Unfit(f"its {name} isn't pygradc's: {impure[name]}")
+    copied = said.again()
+    sterile = Sterile(copied, functions.keys(), _slots(copied.statement))
+    try:
+        trial = _Trial(sterile, own, functions, impure)
+        attributes = trial.attributes()
+        kept = trial.kept()
+    except Unfit:
+        raise
+    except Exception as error:
+        raise Unfit(f"2.0 times 7.0, or its backward(), raises {error!r}") from None
+    names = {name for name in own if name not in vars(_Empty) or name in said.functions}
+    gone = {id(f) for name, f in functions.items() if name not in kept}
+    for objection in _source.objections(gone):
+        raise Unfit(objection)
+    members = {
+        **_guard.lacking(names, trial.names),
+        **attributes,
+        **{name: vars(cls)[name] for name in kept},
+        **{name: vars(cls).get(name) for name in ("__module__", "__doc__")},
+    }
+    if "__eq__" in kept:
+        members["__hash__"] = vars(cls)["__hash__"]  # Python's None if the class has no own
+    return Decision(members, kept, names, _guard.Guard(sterile.cls))
+
+
+def _require_protocol(cls: Any, said: _source.Said) -> None:
     if type(cls) is not type or cls.__bases__ != (object,):
         raise Unfit("it has base classes or a metaclass")
+    if said.statement.decorator_list:
+        raise Unfit("it is decorated")
     own = {name: member for name, member in vars(cls).items() if not isinstance(member, SLOT)}
     for name in ("__init__", "backward"):
         if not isinstance(own.get(name), types.FunctionType):
@@ -158,20 +217,22 @@ def _require_protocol(cls: Any, keywords: Sequence[str]) -> None:
     custom = sorted(own.keys() & (CUSTOM | STATE))
     if custom:
         raise Unfit(f"it defines {', '.join(custom)} itself")
-    _, *parameters = inspect.signature(own["__init__"]).parameters.values()
-    if not _is_known_constructor(parameters):
-        shown = ", ".join(map(str, parameters))
+    _, *arguments = inspect.signature(own["__init__"]).parameters.values()
+    if not _is_known_constructor(arguments):
+        shown = ", ".join(map(str, arguments))
         known = "(data, children, local_grads) and (data, _children, _op, label)"
         raise Unfit(f"its constructor takes ({shown}); known are {known}")
-    unknown = sorted(set(keywords) - KEYWORDS)
+    unknown = sorted(said.keywords - KEYWORDS)
     if unknown:
         raise Unfit(f"the program passes {unknown[0]}= to its constructor")
     if len(inspect.signature(own["backward"]).parameters) != 1:
         raise Unfit("its backward() takes arguments")
 
 
-def _is_known_constructor(parameters: Sequence[inspect.Parameter]) -> bool:
-    rest = parameters[1:]
+def _is_known_constructor(arguments: Sequence[inspect.Parameter]) -> bool:
+    if not arguments or arguments[0].default is not inspect.Parameter.empty:
+        return False
+    rest = arguments[1:]
     by_place = [p.name for p in rest if p.kind is p.POSITIONAL_OR_KEYWORD]
     by_name = {p.name for p in rest if p.kind is p.KEYWORD_ONLY}
     return (
@@ -182,64 +243,236 @@ def _is_known_constructor(parameters: Sequence[inspect.Parameter]) -> bool:
     )
 
 
-@contextlib.contextmanager
-def _unnoticed() -> Iterator[None]:
-    """Whatever the class does when it is tried, the program's random numbers are as before."""
-    states = random.getstate(), np.random.get_state()
-    said = io.StringIO()
-    try:
-        with contextlib.redirect_stdout(said), warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            yield
-    finally:
-        random.setstate(states[0])
-        np.random.set_state(states[1])
-    if said.getvalue():
-        raise Unfit("its methods print")
+# ---- What does its source say? -------------------------------------------------------------------
 
 
-# ---- What is kept of it? -------------------------------------------------------------------------
+def _pure(
+    own: dict[str, Any], said: _source.Said
+) -> tuple[dict[str, ast.FunctionDef], dict[str, str]]:
+    """The members that the grammar takes, and why it doesn't take the others.
 
-PLAIN = (int, float, str, bool, type(None))
-
-
-class _Empty:
-    """What is in every class is not the program's."""
-
-
-NOT_TRIED = {*vars(_Empty), "__init__", "backward", "__hash__", "__slots__", "__annotations__"}
-HEART = {"__add__", "__radd__", "__mul__", "__rmul__"}
-
-
-def _attributes(cls: Any) -> dict[str, Any]:
-    """What stands in, on Value, for attributes that the constructor sets and a Value lacks."""
-    try:
-        leaf, inner = cls(2.5), cls(2.0) * cls(7.0)
-        ours, theirs = _sweeps(Value), _sweeps(cls)
-    except Exception as error:
-        raise Unfit(f"2.0 times 7.0, or its backward(), raises {error!r}") from None
-    if ours != theirs:
-        raise Unfit("its backward() does something else, such as to start from zero gradients")
-    if not isinstance(leaf.data, (int, float)):
-        raise Unfit(f"its data are of type {type(leaf.data).__name__}")
-    if getattr(leaf, "label", "") not in ("", None):
-        raise Unfit(f"its label is {leaf.label!r} by default")
-    return {
-        name: _stand_in(name, leaf, inner)
-        for name in sorted(_names(leaf) - STATE)
-        if hasattr(leaf, name)  # a slot may be empty: any attribute may be set on a Value
+    A method may call others of the class that are pure, so those that aren't go one by one.
+    """
+    pure = {
+        name: function
+        for name, function in said.functions.items()
+        if _is_written_there(own.get(name), function)
     }
+    impure = {
+        name: "its source doesn't say what it is"
+        for name in own
+        if name not in pure and name not in NOT_TRIED
+    }
+    while True:
+        faults = {}
+        for name, function in pure.items():
+            try:
+                check(function, said.names, pure.keys())
+            except Impure as why:
+                faults[name] = str(why)
+        if not faults:
+            return pure, impure
+        impure.update(faults)
+        for name in faults:
+            del pure[name]
 
 
-def _sweeps(cls: Any) -> tuple[float, ...]:
-    """Gradients of two sweeps from the same leaves, one with a node used twice; sums are exact."""
-    a, b = cls(2.0), cls(-3.0)
-    c = a * b + a
-    d = c * c + c * b
-    d.backward()
-    first = a.grad, b.grad, c.grad, d.grad
-    (a * b).backward()
-    return tuple(map(float, (*first, a.grad, b.grad)))
+def _is_written_there(member: Any, function: ast.FunctionDef) -> bool:
+    """Is it the function of that statement, and no other that the class body has put there?"""
+    if isinstance(member, staticmethod):
+        member = member.__func__
+    first = min([function.lineno, *(d.lineno for d in function.decorator_list)])
+    return type(member) is types.FunctionType and member.__code__.co_firstlineno == first
+
+
+def _slots(statement: ast.ClassDef) -> ast.stmt | None:
+    for part in statement.body:
+        if isinstance(part, ast.Assign) and getattr(part.targets[0], "id", "") == "__slots__":
+            try:
+                ast.literal_eval(part.value)
+            except ValueError:
+                return None
+            return part
+    return None
+
+
+def _constants(function: ast.FunctionDef) -> list[float]:
+    """The numbers that stand in it."""
+    constants = (node.value for node in ast.walk(function) if isinstance(node, ast.Constant))
+    return sorted({x for x in constants if isinstance(x, (int, float))})
+
+
+# ---- Does it do what pygradc's does? -------------------------------------------------------------
+
+
+class _Trial:
+    """A sterile class beside pygradc's."""
+
+    def __init__(
+        self,
+        sterile: Sterile,
+        own: dict[str, Any],
+        functions: dict[str, ast.FunctionDef],
+        impure: dict[str, str],
+    ) -> None:
+        self.cls, self.watch = sterile.cls, sterile.watch
+        self.own, self.functions, self.impure = own, functions, impure
+        leaf, inner = self.cls(2.5), self.cls(2.0) * self.cls(7.0)
+        self.leaf, self.inner = leaf, inner
+        self.names = {name for name in _names(leaf) if hasattr(leaf, name)}
+        children = next((name for name in CHILDREN if name in self.names), "")
+        if not children:
+            raise Unfit("its Values don't keep their children")
+        kind = _tries.kind_of_children(getattr(inner, children))
+        op = next((name for name in ("_op", "op") if name in self.names), "")
+        label = "label" if "label" in self.names else ""
+        self.view = View(children, op, label, kind in (set, frozenset))
+
+    # The attributes that a Value lacks, or has in another form.
+
+    def attributes(self) -> dict[str, Any]:
+        """What stands in, on Value, for attributes of the class's nodes."""
+        self._check_constructor()
+        try:
+            ours, theirs = (_tries.sweeps(c, self.view) for c in (Value, self.cls))
+        except Exception as error:
+            raise Unfit(f"its backward() raises {error!r}") from None
+        if ours != theirs:
+            raise Unfit("its backward() does something else, such as to start from zero gradients")
+        found = {}
+        for name in sorted(self.names):
+            member = self._stand_in(name)
+            if member is not None:
+                found[name] = member
+        return found
+
+    def _check_constructor(self) -> None:
+        """Children, names and derivatives that are given come back; those that aren't are none."""
+        leaf, cls = self.leaf, self.cls
+        for number in (2.5, -3, 0.0, *_constants(self.functions["__init__"])):
+            made = cls(number).data
+            if type(made) not in (int, float) or made != number:
+                raise Unfit(f"its data are {made!r} for {number!r}")
+        if type(leaf.grad) not in (int, float) or leaf.grad != 0:
+            raise Unfit(f"its gradient is {leaf.grad!r} at first")
+        for name, default in (("label", ""), ("_op", ""), ("op", "")):
+            if getattr(leaf, name, default) != default:
+                raise Unfit(f"its {name} is {getattr(leaf, name)!r} by default")
+        _, *arguments = parameters(self.functions["__init__"].args)
+        given = [argument.arg for argument in arguments[1:]]
+        for count in range(len(given) + 1):
+            self._check_given(given[:count])
+        for name in given:
+            self._check_given([name])
+
+    def _check_given(self, names: Sequence[str]) -> None:
+        a, b = self.cls(2.0), self.cls(3.0)
+        values: dict[str, Any] = {}
+        for name in names:
+            is_slope = "grad" in name
+            text = "node" if name in ("op", "_op", "label") else None
+            values[name] = text or ((1.5, 0.5) if is_slope else (a, b))
+        node = self.cls(6.0, **values)
+        if (node.data, node.grad) != (6.0, 0):
+            raise Unfit("its constructor does something else with what it is given")
+        for name in values:
+            shown = next((n for n in _same_names(name) if n in self.names), None)
+            kept = getattr(node, shown) if shown else values[name]
+            if tuple(kept) != tuple(values[name]):
+                raise Unfit(f"its constructor makes {kept!r} of {name}")
+        for name in self.names - {"data", *(n for v in values for n in _same_names(v))}:
+            first, other = getattr(self.leaf, name), getattr(node, name)
+            if first != other and not callable(first) and not _is_empty(first, other):
+                raise Unfit(f"its {name} is another for another node")
+
+    def _stand_in(self, name: str) -> Any:
+        """What Value must have under this name; None if that is what it has."""
+        first, second = getattr(self.leaf, name), getattr(self.inner, name, _NOTHING)
+        if name in CHILDREN:
+            return self._children(name, first, second)
+        if name in LOCAL_GRADS:
+            if any(type(x) is not tuple or len(x) > 2 for x in (first, second)):
+                raise Unfit(f"its {name} is no tuple")
+            return None if name == "_local_grads" else _reads("_local_grads")
+        if name == "op":
+            return _reads("_op")
+        if name == "_backward":
+            if not callable(first) or first() is not None:
+                raise Unfit("its _backward is no function")
+            return None
+        if name in STATE:
+            return None
+        if type(first) not in PLAIN or type(second) is not type(first) or first != second:
+            raise Unfit(f"its attribute {name} has no counterpart")
+        return first
+
+    def _children(self, name: str, first: Any, second: Any) -> Any:
+        kind = _tries.kind_of_children(second)
+        if kind not in (set, frozenset, list, tuple) or _tries.kind_of_children(first) is not kind:
+            raise Unfit(f"its {name} isn't always a set, a list or a tuple")
+        if kind is (set if name == "_prev" else tuple if name == "_children" else None):
+            return None
+        return _CHILDREN_AS[kind]
+
+    # The methods.
+
+    def kept(self) -> dict[str, str]:
+        """The class's own members that stay, each with the reason."""
+        kept = {
+            name: why
+            for name in self.own
+            if name not in NOT_TRIED and (why := self._why_kept(name))
+        }
+        for name in [name for name in ("__init__", "backward") if self._is_untried(name)]:
+            raise Unfit(f"a part of its {name} did not run when it was tried")
+        for name, parts in COMPOSED.items():
+            if name in self.own and name not in kept and kept.keys() & {*parts}:
+                kept[name] = "it is made of one that is kept"
+        for name in HEART:
+            if name in kept:
+                raise Unfit(f"its {name} isn't pygradc's: {kept[name]}")
+        for name in kept:
+            self._check_can_be_set(name)
+        return kept
+
+    def _why_kept(self, name: str) -> str:
+        if not hasattr(Value, name):
+            return "pygradc has none"
+        if name in self.impure:
+            return self.impure[name]
+        function = self.functions[name]
+        if name == "__hash__":
+            return "" if _returns_identity(function) else "another number"
+        if not (name in _tries.TRIES or name in _tries.ANSWERS):
+            return "pygradc's is something else"
+        if not _tries.same(self.cls, name, self.view, _constants(function)):
+            return "it does something else than pygradc's"
+        if self._is_untried(name):
+            return "a part of it did not run when it was tried"
+        return ""
+
+    def _is_untried(self, name: str) -> bool:
+        """A part of it, or of one of the class's functions that it calls."""
+        todo, done = [name], set()
+        while todo:
+            name = todo.pop()
+            if name in done:
+                continue
+            done.add(name)
+            function = self.functions[name]
+            if self.watch.untried(function, name in _tries.REFLECTED):
+                return True
+            called = {n.attr for n in ast.walk(function) if isinstance(n, ast.Attribute)}
+            todo.extend(called & self.functions.keys())
+        return False
+
+    def _check_can_be_set(self, name: str) -> None:
+        if name.startswith("_") and not name.endswith("__") and hasattr(Value, name):
+            raise Unfit(f"pygradc's Value has another {name}")
+        member = self.own[name]
+        code = getattr(getattr(member, "__func__", member), "__code__", None)
+        if "__class__" in getattr(code, "co_freevars", ()):
+            raise Unfit(f"its {name} uses super()")
 
 
 def _names(value: Any) -> set[str]:
@@ -248,30 +481,38 @@ def _names(value: Any) -> set[str]:
     return (named | {*getattr(value, "__dict__", ())}) - {"__dict__", "__weakref__"}
 
 
-def _stand_in(name: str, leaf: Any, inner: Any) -> Any:
-    if name in ALIASES:
-        return property(operator.attrgetter(ALIASES[name]))
-    first, second = getattr(leaf, name), getattr(inner, name, _NOTHING)
-    if type(first) not in PLAIN or type(second) is not type(first) or first != second:
-        raise Unfit(f"its attribute {name} has no counterpart")
-    return first
+def _same_names(argument: str) -> Sequence[str]:
+    """The attributes that may keep what is given under this name."""
+    for names in (CHILDREN, LOCAL_GRADS, ("_op", "op")):
+        if argument in names:
+            return names
+    return (argument,)
 
 
-def _methods(cls: Any) -> dict[str, Any]:
-    """The class's own members that do something else than pygradc's of that name."""
-    own = vars(cls)
-    kept = {
-        name: member
-        for name, member in own.items()
-        if name not in NOT_TRIED and not isinstance(member, SLOT) and not _tries.same(cls, name)
-    }
-    if "__eq__" in kept:
-        kept["__hash__"] = own["__hash__"]  # Python has put None there if the class has no own
-    if HEART & set(kept):
-        raise Unfit(f"{', '.join(sorted(HEART & set(kept)))} give other numbers than pygradc's")
-    for name, member in kept.items():
-        if name.startswith("_") and not name.endswith("__") and hasattr(Value, name):
-            raise Unfit(f"pygradc's Value has another {name}")
-        if "__class__" in getattr(getattr(member, "__code__", None), "co_freevars", ()):
-            raise Unfit(f"its {name} uses super()")
-    return kept
+def _is_empty(*kept: Any) -> bool:
+    return all(hasattr(each, "__len__") and len(each) == 0 for each in kept)
+
+
+def _returns_identity(function: ast.FunctionDef) -> bool:
+    last = function.body[-1]
+    return (
+        all(isinstance(part, ast.Expr) for part in function.body[:-1])
+        and isinstance(last, ast.Return)
+        and last.value is not None
+        and ast.dump(last.value) == ast.dump(ast.parse("id(self)", mode="eval").body)
+    )
+
+
+def _reads(name: str) -> property:
+    return property(operator.attrgetter(name))
+
+
+def _children_as(kind: Callable[[Any], Any]) -> property:
+    children = Scalar._children.__get__
+    return property(lambda value: kind(children(value)))
+
+
+_CHILDREN_AS: dict[Any, Any] = {
+    tuple: vars(Scalar)["_children"],
+    **{kind: _children_as(kind) for kind in (set, frozenset, list)},
+}

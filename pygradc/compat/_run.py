@@ -1,8 +1,9 @@
 """Run a program as `python program.py` does, on pygradc: what `python -m pygradc run` is.
 
 Its source is compiled with one statement more: after a top-level `class Value`, that name is handed
-to `_replace.replaced`. So are those of the modules that it imports from its own folder; their
-compiled form is not cached, so that Python itself never meets it. Lines keep their numbers.
+to `_replace.replaced`, which knows the source by then. So are those of the modules that it imports
+from its own folder; their compiled form is not cached, so that Python itself never meets it. Lines
+keep their numbers.
 `import micrograd` gets pygradc's (`install`), unless the program's folder has a micrograd with an
 engine of its own: its networks may be anything, and are run as they are, on pygradc's Value.
 """
@@ -11,7 +12,9 @@ from __future__ import annotations
 
 import ast
 import builtins
+import contextlib
 import os
+import re
 import sys
 from collections.abc import Sequence
 from importlib.abc import MetaPathFinder
@@ -19,11 +22,14 @@ from importlib.machinery import ModuleSpec, PathFinder, SourceFileLoader
 from pathlib import Path
 from types import CodeType, ModuleType, TracebackType
 
-from pygradc.compat import _replace
+from pygradc.compat import _replace, _source
+from pygradc.compat._grammar import GRAPH
 from pygradc.compat._install import elsewhere, install
 
 CANNOT_OPEN = 2  # Python's exit code for a program that can't be read
 CLASS = b"class Value"
+CLASS_STATEMENT = re.compile(rb"^[ \t]*class[ \t]+Value\b", re.M)
+OF_VALUES = [b"Value", *(name.encode() for name in GRAPH)]  # one of them is in all that may object
 LIBRARY = os.path.join(os.path.dirname(os.path.realpath(os.__file__)), "")
 
 
@@ -93,49 +99,67 @@ class _Finder(MetaPathFinder):
         if name.partition(".")[0] == "pygradc":
             return None
         spec = PathFinder.find_spec(name, path, target)
-        if spec is None or type(spec.loader) is not SourceFileLoader or not self._owns(spec.origin):
+        if spec is None or type(spec.loader) is not SourceFileLoader:
+            return None
+        path = os.path.realpath(spec.origin or "")
+        if "site-packages" in path or path.startswith(LIBRARY):
+            return None
+        if not path.startswith(self.folder):
+            _say_what_is_passed_by(path)
             return None
         spec.loader = _Loader(spec.loader.name, spec.loader.path)
         return spec
 
-    def _owns(self, origin: str | None) -> bool:
-        within = os.path.realpath(origin or "")
-        installed = "site-packages" in within or within.startswith(LIBRARY)
-        return within.startswith(self.folder) and not installed
+
+def _say_what_is_passed_by(path: str) -> None:
+    """A class Value of a module elsewhere, such as in a folder beside the program's."""
+    try:
+        source = Path(path).read_bytes()
+    except OSError:
+        return
+    found = CLASS_STATEMENT.search(source)
+    if found is not None:
+        place = _replace.Place(path, 1 + source.count(b"\n", 0, found.start()))
+        place.say("class Value is left as it is: it isn't in the program's folder")
 
 
 class _Loader(SourceFileLoader):
     def get_code(self, fullname: str) -> CodeType | None:
         source = self.get_data(self.path)
-        if CLASS not in source:
-            return super().get_code(fullname)
-        return compiled(source, self.path)
+        if CLASS in source:
+            return compiled(source, self.path)
+        if _replace.replacements and any(word in source for word in OF_VALUES):
+            _object(source, self.path)
+        return super().get_code(fullname)
+
+
+def _object(source: bytes, path: str) -> None:
+    """Say what a module does that Values which are pygradc's already won't notice."""
+    with contextlib.suppress(SyntaxError, ValueError):
+        for line, what in _source.objections_of(_source.read(path, source)):
+            told = f"this {what}, which pygradc's Value does not follow; --keep leaves the class"
+            _replace.Place(path, line).say(told)
 
 
 def compiled(source: bytes, path: str) -> CodeType:
     """The code of a module, in which a top-level class Value is handed to `replaced`."""
-    tree = compile(source, path, "exec", ast.PyCF_ONLY_AST, dont_inherit=True)
-    assert isinstance(tree, ast.Module)
-    keywords = {
-        keyword.arg
-        for node in ast.walk(tree)
-        if isinstance(node, ast.Call) and getattr(node.func, "id", "") == "Value"
-        for keyword in node.keywords
-        if keyword.arg is not None
-    }
+    tree = _source.read(path, source)
+    for hidden in _source.hidden(tree):
+        _replace.Place(path, hidden.lineno).say(
+            "class Value is left as it is: it isn't a statement of the module itself"
+        )
     body: list[ast.stmt] = []
     for node in tree.body:
         body.append(node)
         if isinstance(node, ast.ClassDef) and node.name == "Value":
-            body.append(_handing_over(node, path, sorted(keywords)))
+            body.append(_handing_over(node, path))
     tree.body = body
     return compile(tree, path, "exec", dont_inherit=True)
 
 
-def _handing_over(node: ast.ClassDef, path: str, keywords: Sequence[str]) -> ast.stmt:
-    told = f"Value, {path!r}, {node.lineno}, {keywords!r}"
+def _handing_over(node: ast.ClassDef, path: str) -> ast.stmt:
     function = "__import__('pygradc.compat._replace', fromlist=['replaced']).replaced"
-    (statement,) = ast.parse(f"Value = {function}({told})").body
+    (statement,) = ast.parse(f"Value = {function}(Value, {path!r}, {node.lineno})").body
     for part in ast.walk(statement):
         ast.copy_location(part, node)
     return statement

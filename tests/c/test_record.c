@@ -558,6 +558,11 @@ static void what_depends_on_an_input(void) {
                               choose(&t, PG_LESS, t.w, t.v, t.w, t.x)};
     for (size_t i = 0; i < LENGTH(no); i++) CHECK(pg_trace_depends(t.graph, no[i]) == 0);
     for (size_t i = 0; i < LENGTH(yes); i++) CHECK(pg_trace_depends(t.graph, yes[i]) == 1);
+    for (size_t i = 0; i < LENGTH(no); i++) CHECK(pg_trace_varies(t.graph, no[i]) == (i != 1));
+    for (size_t i = 0; i < LENGTH(yes); i++) CHECK(pg_trace_varies(t.graph, yes[i]) == 1);
+    CHECK(pg_trace_varies(t.graph, mul(&t, two, two)) == 0);
+    CHECK(pg_trace_varies(t.graph, choose(&t, PG_EQUAL, two, two, two, two)) == 0);
+    CHECK(pg_trace_varies(t.graph, choose(&t, PG_EQUAL, two, t.w, two, two)) == 1);
     pg_alloc_fail_at(1);
     CHECK(pg_trace_depends(t.graph, of_input) == -1);
     pg_alloc_fail_at(0);
@@ -565,6 +570,83 @@ static void what_depends_on_an_input(void) {
     pg_trace_end(t.graph);
     CHECK(pg_trace_depends(t.graph, of_input) == 0); /* no inputs any more */
     pg_graph_free(t.graph);
+}
+
+/* ---- what outlives its trace ---------------------------------------------------------------- */
+
+/* Nodes of parameters and constants alone, and how many of what the trace made has inputs below. */
+typedef struct kept {
+    pg_node_id chosen, detached, rule, of_all, untouched, by_nan, constants;
+    size_t of_inputs;
+} kept;
+
+static kept keep_some(const trace *t) {
+    kept k = {.of_inputs = 7}; /* both inputs, and those whose ids are not kept */
+    const pg_node_id two = constant(t, 2.0), none = constant(t, NAN);
+    k.chosen = choose(t, PG_LESS, t->w, t->v, mul(t, t->w, t->w), none); /* 9 */
+    k.detached = detach(t, k.chosen);
+    const pg_node_id value = add(t, k.detached, two), slope = constant(t, 0.5);
+    CHECK(pg_trace_custom(t->graph, &k.rule, value, &t->w, &slope, 1) == PG_OK); /* 11 */
+    k.of_all = mul(t, add(t, k.chosen, k.rule), two);                            /* 40 */
+    k.untouched = mul(t, t->w, t->v);
+    k.by_nan = choose(t, PG_NOT_EQUAL, none, t->w, t->v, t->w);
+    k.constants = mul(t, two, two);
+    const pg_node_id of_input = add(t, t->x, k.chosen);
+    (void)detach(t, of_input);
+    (void)choose(t, PG_EQUAL, t->y, t->w, t->v, t->v);
+    (void)mul(t, of_input, choose(t, PG_EQUAL, two, of_input, t->v, t->v));
+    return k;
+}
+
+static bool is_child(const pg_graph *graph, pg_node_id id, size_t index, pg_node_id child) {
+    return pg_node_child(graph, id, index) == child;
+}
+
+static void what_is_made_of_parameters_becomes_ordinary(void) {
+    trace t = trace_new();
+    const kept k = keep_some(&t);
+    CHECK(isnan(pg_node_data(t.graph, k.of_all)));
+    CHECK(pg_trace_end(t.graph) == k.of_inputs && pg_trace_left(t.graph) == k.of_inputs);
+    CHECK(pg_node_data(t.graph, k.chosen) == 9.0 && pg_node_arity(t.graph, k.chosen) == 2);
+    CHECK(pg_node_locals(t.graph, k.chosen)[0] == 1.0 && pg_node_locals(t.graph, k.chosen)[1] == 0);
+    CHECK(pg_node_is_leaf(t.graph, k.detached) && pg_node_data(t.graph, k.detached) == 9.0);
+    CHECK(pg_node_data(t.graph, k.rule) == 11.0 && pg_node_arity(t.graph, k.rule) == 1);
+    CHECK(is_child(t.graph, k.rule, 0, t.w) && pg_node_locals(t.graph, k.rule) != NULL);
+    CHECK(pg_node_data(t.graph, k.of_all) == 40.0);
+    CHECK(pg_node_data(t.graph, k.untouched) == 15.0 && pg_node_data(t.graph, k.constants) == 4.0);
+    CHECK(pg_node_data(t.graph, k.by_nan) == 5.0 && is_child(t.graph, k.by_nan, 0, t.v));
+    pg_trace_begin(t.graph);
+    CHECK(pg_trace_end(t.graph) == 0 || pg_trace_left(t.graph) == k.of_inputs);
+    CHECK(pg_clear_grads(t.graph, k.chosen) == PG_OK && pg_backward(t.graph, k.chosen) == PG_OK);
+    CHECK(pg_node_grad(t.graph, t.w) == 6.0 && pg_node_grad(t.graph, t.v) == 0.0);
+    pg_graph_free(t.graph);
+}
+
+/* An op of parameters that has no number is refused like what depends on inputs. */
+static void what_fails_is_refused(void) {
+    trace t = trace_new();
+    const pg_node_id zero = constant(&t, 0.0), none = constant(&t, NAN);
+    const pg_node_id chosen = choose(&t, PG_LESS, t.w, t.v, zero, none);
+    const pg_node_id bad = unary(t.graph, PG_OP_LOG, chosen), worse = add(&t, bad, t.w);
+    CHECK(isnan(pg_node_data(t.graph, worse)));
+    CHECK(pg_trace_end(t.graph) == 4); /* both inputs and both of these */
+    CHECK(pg_node_data(t.graph, chosen) == 0.0);
+    pg_graph_free(t.graph);
+}
+
+/* Then more may be refused than need be, and nothing has a wrong number. */
+static void a_trace_ends_without_memory(void) {
+    for (long n = 1; n < 12; n++) {
+        trace t = trace_new();
+        const kept k = keep_some(&t);
+        pg_alloc_fail_at(n);
+        const size_t left = pg_trace_end(t.graph);
+        pg_alloc_fail_at(0);
+        CHECK(left >= k.of_inputs && left == pg_trace_left(t.graph));
+        if (left == k.of_inputs) CHECK(pg_node_data(t.graph, k.of_all) == 40.0);
+        CHECK(pg_node_data(t.graph, k.untouched) == 15.0);
+        pg_graph_free(t.graph);
+    }
 }
 
 static void check_untraceable(const trace *t, pg_node_id bad, int op) {
@@ -651,6 +733,9 @@ const test_case record_tests[] = {
     TEST(selects_note_their_comparison),
     TEST(selects_and_detach_of_bad_operands),
     TEST(what_depends_on_an_input),
+    TEST(what_is_made_of_parameters_becomes_ordinary),
+    TEST(what_fails_is_refused),
+    TEST(a_trace_ends_without_memory),
     TEST(closures_and_given_derivatives_are_untraceable),
     TEST(a_trace_leaves_the_graph_as_it_was),
     {0},

@@ -80,6 +80,16 @@ static void note_node(contributions *c, const eager *e, size_t rows, size_t row,
         if (e->uses[i].id == id) note(c, rows, row, e->uses[i].param, pg_node_grad(e->graph, id));
 }
 
+/* From left to right, as the sweep goes; but a custom op's last child gets its gradient first. */
+static void note_children(contributions *c, const eager *e, size_t rows, size_t row,
+                          pg_node_id id) {
+    const pg_node *node = &e->graph->nodes[id];
+    const bool custom = node->op == PG_OP_WIDE && node->of.wide->kind == PG_WIDE_CUSTOM;
+    const size_t arity = pg_node_arity(e->graph, id);
+    for (size_t k = 0; k < arity; k++)
+        note_node(c, e, rows, row, pg_node_child(e->graph, id, custom ? arity - 1 - k : k));
+}
+
 static void note_row(contributions *c, eager *e, size_t rows, size_t row, size_t output) {
     const recipe *r = e->recipe;
     const uint32_t end = r->ends[output];
@@ -91,9 +101,7 @@ static void note_row(contributions *c, eager *e, size_t rows, size_t row, size_t
     c->count = 0;
     if (end >= r->inputs && end < r->inputs + r->params)
         note(c, rows, row, end - (uint32_t)r->inputs, 1.0);
-    while (count-- > 0)
-        for (size_t k = 0; k < pg_node_arity(e->graph, order[count]); k++)
-            note_node(c, e, rows, row, pg_node_child(e->graph, order[count], k));
+    while (count-- > 0) note_children(c, e, rows, row, order[count]);
     free(order);
 }
 

@@ -491,12 +491,20 @@ static int keep_slopes(void *tag, pg_node_id id) {
     return 0;
 }
 
+/* One that a trace would take for a parameter: so ops of it may be left unjudged. */
+static pg_node_id given_leaf(pg_graph *graph, double data) {
+    const pg_node_id id = leaf(graph, data);
+    graph->nodes[id].flags |= PG_FLAG_OLD;
+    return id;
+}
+
 eager eager_new(const recipe *r, bool split) {
     eager e = {.recipe = r, .graph = new_graph(), .split = split};
     e.ids = must_alloc(values_of(r), sizeof *e.ids);
     e.uses = must_alloc(2 * r->count + r->outputs, sizeof *e.uses);
+    e.failures = must_alloc(r->count, sizeof *e.failures);
     e.graph->hooks.slopes = keep_slopes;
-    for (size_t i = 0; i < r->inputs + r->params; i++) e.ids[i] = leaf(e.graph, 0.0);
+    for (size_t i = 0; i < r->inputs + r->params; i++) e.ids[i] = given_leaf(e.graph, 0.0);
     return e;
 }
 
@@ -504,6 +512,7 @@ void eager_free(eager *e) {
     pg_graph_free(e->graph);
     free(e->ids);
     free(e->uses);
+    free(e->failures);
 }
 
 static bool is_param(const recipe *r, uint32_t value) {
@@ -514,7 +523,7 @@ static bool is_param(const recipe *r, uint32_t value) {
 static pg_node_id operand_node(eager *e, uint32_t value) {
     if (!e->split || !is_param(e->recipe, value)) return e->ids[value];
     const uint32_t param = value - (uint32_t)e->recipe->inputs;
-    pg_node_id id = leaf(e->graph, pg_node_data(e->graph, e->ids[value]));
+    pg_node_id id = given_leaf(e->graph, pg_node_data(e->graph, e->ids[value]));
     e->uses[e->use_count++] = (param_use){param, id};
     return id;
 }
@@ -556,7 +565,7 @@ static pg_status compute(eager *e, pg_node_id *id_ret, const line *it) {
     const pg_op_info *info = pg_op_describe(it->op);
     if (it->op == PG_OP_LEAF) return pg_graph_leaf(e->graph, id_ret, it->number);
     if (it->op == PG_OP_DETACH)
-        return pg_graph_leaf(e->graph, id_ret, pg_node_data(e->graph, e->ids[it->a]));
+        return pg_graph_detach(e->graph, id_ret, e->ids[it->a]);
     if (it->op == PG_OP_SELECT) return choose(e, id_ret, it);
     if (it->op == PG_OP_CUSTOM) return apply_custom(e, id_ret, it);
     const pg_node_id a = operand_node(e, it->a);
@@ -564,9 +573,53 @@ static pg_status compute(eager *e, pg_node_id *id_ret, const line *it) {
     return apply(e->graph, id_ret, it->op, a, info->arity == 2 ? operand_node(e, it->b) : 0);
 }
 
+/* Its node, with what it gives where it is an error, which is put on the list. */
+static void compute_unjudged(eager *e, uint32_t value, const line *it) {
+    pg_status status = compute(e, &e->ids[value], it);
+    if (status != PG_OK) {
+        e->failures[e->failure_count++] = (failure){value, status, pg_graph_fault(e->graph)};
+        e->graph->tracing = true;
+        must(compute(e, &e->ids[value], it));
+        e->graph->tracing = false;
+    }
+    if (it->op == PG_OP_DETACH || it->op == PG_OP_LEAF)
+        e->graph->nodes[e->ids[value]].flags |= PG_FLAG_OLD;
+}
+
+/* What an output needs: of a choice what is compared and what was chosen, of other ops all. */
+static void need(const eager *e, bool *needed, uint32_t value) {
+    const size_t given = e->recipe->inputs + e->recipe->params;
+    if (needed[value]) return;
+    needed[value] = true;
+    if (value < given) return;
+    const line *it = &e->recipe->lines[value - given];
+    const pg_op_info *info = pg_op_describe(it->op);
+    const bool chooses = it->op == PG_OP_SELECT, takes_four = chooses || it->op == PG_OP_CUSTOM;
+    if (takes_four) {
+        need(e, needed, it->left);
+        need(e, needed, it->right);
+    }
+    const bool first = chooses && holds(it->compare, pg_node_data(e->graph, e->ids[it->left]),
+                                        pg_node_data(e->graph, e->ids[it->right]));
+    if (it->op != PG_OP_LEAF && (!chooses || first)) need(e, needed, it->a);
+    if (it->op == PG_OP_CUSTOM || (info != NULL && info->arity == 2) || (chooses && !first))
+        need(e, needed, it->b);
+}
+
+static void judge(eager *e) {
+    bool *needed = must_alloc(values_of(e->recipe), sizeof *needed);
+    for (size_t i = 0; i < e->recipe->outputs; i++) need(e, needed, e->recipe->ends[i]);
+    for (size_t i = e->failure_count; i-- > 0;) {
+        if (!needed[e->failures[i].value]) continue;
+        e->status = e->failures[i].status;
+        e->graph->fault = e->failures[i].fault;
+    }
+    free(needed);
+}
+
 /* A value, after those that it is made of, from left to right. */
 static void reach(eager *e, uint32_t value) {
-    if (e->ids[value] != 0 || e->status != PG_OK) return;
+    if (e->ids[value] != 0) return;
     const line *it = &e->recipe->lines[value - e->recipe->inputs - e->recipe->params];
     const pg_op_info *info = pg_op_describe(it->op);
     const bool takes_four = it->op == PG_OP_SELECT || it->op == PG_OP_CUSTOM;
@@ -576,7 +629,7 @@ static void reach(eager *e, uint32_t value) {
         reach(e, it->left);
         reach(e, it->right);
     }
-    if (e->status == PG_OK) e->status = compute(e, &e->ids[value], it);
+    compute_unjudged(e, value, it);
 }
 
 /* Give back the nodes of the row before. */
@@ -593,10 +646,12 @@ pg_status eager_forward(eager *e, const double *inputs, const double *params) {
     const recipe *r = e->recipe;
     forget(e);
     e->status = PG_OK;
+    e->failure_count = 0;
     for (size_t i = 0; i < r->inputs; i++) pg_node_set_data(e->graph, e->ids[i], inputs[i]);
     for (size_t i = 0; i < r->params; i++)
         pg_node_set_data(e->graph, e->ids[r->inputs + i], params[i]);
     for (size_t i = 0; i < r->outputs; i++) reach(e, r->ends[i]);
+    if (e->failure_count > 0) judge(e);
     return e->status;
 }
 

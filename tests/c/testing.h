@@ -141,6 +141,13 @@ typedef struct param_use {
     pg_node_id id;
 } param_use;
 
+/* A value whose op left its domain. */
+typedef struct failure {
+    uint32_t value;
+    pg_status status;
+    pg_fault fault;
+} failure;
+
 /* The second opinion: the function on ordinary nodes, anew for each row. */
 typedef struct eager {
     const recipe *recipe;
@@ -149,13 +156,16 @@ typedef struct eager {
     bool split;      /* give each use of a parameter a leaf of its own, and list them */
     param_use *uses;
     size_t use_count;
-    pg_status status; /* the first error */
+    pg_status status; /* the first error that an output needs */
+    failure *failures; /* of values, in the order in which they were computed */
+    size_t failure_count;
 } eager;
 
 eager eager_new(const recipe *r, bool split);
 void eager_free(eager *e);
 /* Compute one row: the outputs' nodes are then e->ids[r->ends[...]].
- * Returns: PG_OK, or an op's error; pg_graph_fault(e->graph) has more. */
+ * Returns: PG_OK, or the first op's error that an output needs, by the choices of this row;
+ *          pg_graph_fault(e->graph) has more. */
 pg_status eager_forward(eager *e, const double *inputs, const double *params);
 /* One output's gradients, from 0. Out: inputs_ret  one an input;  params_ret  one a parameter, or
  * NULL. Returns: as pg_backward. */

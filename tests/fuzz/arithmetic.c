@@ -118,6 +118,10 @@ pg_status plain_judge_slope(int op, double a, double b, double y, double slope) 
     return judge(a, b, slope, PG_ERR_OVERFLOW);
 }
 
+double plain_product(double slope, double grad) {
+    return grad == 0.0 && !isfinite(slope) ? 0.0 : slope * grad;
+}
+
 int plain_operands(int op) {
     switch (op) {
     case PG_OP_ADD:

@@ -17,6 +17,8 @@ double plain_slope(int op, int by, double a, double b, double y, bool fast);
 /* What it means that op, or its derivative, gave this: PG_OK, or an error. */
 pg_status plain_judge_value(int op, double a, double b, double y);
 pg_status plain_judge_slope(int op, double a, double b, double y, double slope);
+/* Slope times gradient; 0 where the gradient is 0 and the product undefined. */
+double plain_product(double slope, double grad);
 bool plain_compare(int compare, double left, double right);
 /* How many operands an op of the table has; the number of a ** 2 counts. */
 int plain_operands(int op);
@@ -32,6 +34,7 @@ typedef struct plain_node {
     bool has_locals, whole; /* whole: ** 2, not ** 2.0 */
     double data, grad;
     uint32_t first, count; /* its edges; the number of a ** 2 is at the end of one */
+    bool detached;         /* or made of such only: gets no gradient */
     bool seen;             /* by the walk under way */
 } plain_node;
 

@@ -32,7 +32,10 @@ uint32_t plain_leaf(plain_graph *g, double data) {
 
 uint32_t plain_wide(plain_graph *g, pg_wide_kind kind, double data, const plain_edge *edges,
                     size_t count, bool has_locals) {
-    const plain_node node = {PG_OP_WIDE, .kind = kind, .data = data, .has_locals = has_locals};
+    plain_node node = {PG_OP_WIDE, .kind = kind, .data = data, .has_locals = has_locals};
+    node.detached = count > 0 && (has_locals || kind == PG_WIDE_CUSTOM);
+    for (size_t i = 0; i < count; i++)
+        node.detached = node.detached && g->nodes[edges[i].to].detached;
     return add(g, node, edges, count);
 }
 
@@ -60,7 +63,9 @@ pg_status plain_mixed(plain_graph *g, uint32_t *id_ret, int op, plain_operand a,
     if (status != PG_OK) return status;
     const uint32_t left = node_of(g, a), right = node_of(g, b);
     const plain_edge edges[] = {{left, 0.0}, {right, 0.0}};
-    *id_ret = add(g, (plain_node){.op = op, .data = y}, edges, 2);
+    const bool detached = (a.node == PLAIN_NOBODY || g->nodes[left].detached) &&
+                          (b.node == PLAIN_NOBODY || g->nodes[right].detached);
+    *id_ret = add(g, (plain_node){.op = op, .data = y, .detached = detached}, edges, 2);
     return PG_OK;
 }
 
@@ -70,7 +75,8 @@ pg_status plain_op(plain_graph *g, uint32_t *id_ret, int op, uint32_t a, uint32_
     pg_status status = value_of(g, &y, op, g->nodes[a].data, 0.0);
     if (status != PG_OK) return status;
     const plain_edge edge = {a, 0.0};
-    *id_ret = add(g, (plain_node){.op = op, .data = y}, &edge, 1);
+    const plain_node node = {.op = op, .data = y, .detached = g->nodes[a].detached};
+    *id_ret = add(g, node, &edge, 1);
     return PG_OK;
 }
 
@@ -166,6 +172,10 @@ size_t plain_reachable(plain_graph *g, const uint32_t *roots, size_t count) {
     return g->ordered;
 }
 
+static void give(plain_graph *g, uint32_t to, double slope, double grad) {
+    if (!g->nodes[to].detached) g->nodes[to].grad += plain_product(slope, grad);
+}
+
 static pg_status push_wide(plain_graph *g, const plain_node *node) {
     const bool custom = node->kind == PG_WIDE_CUSTOM;
     if (custom && node->tag == PLAIN_TAG_STOPS) return PG_ERR_STOPPED;
@@ -173,14 +183,14 @@ static pg_status push_wide(plain_graph *g, const plain_node *node) {
         const uint32_t i = custom ? node->count - 1 - k : k; /* a custom op's last one first */
         const plain_edge edge = g->edges[node->first + i];
         const double slope = custom ? plain_rule(node->tag, i, g->nodes[edge.to].data) : edge.slope;
-        g->nodes[edge.to].grad += slope * node->grad;
+        give(g, edge.to, slope, node->grad);
     }
     return PG_OK;
 }
 
 pg_status plain_push(plain_graph *g, uint32_t id) {
     const plain_node *node = &g->nodes[id];
-    if (node->op == PG_OP_LEAF) return PG_OK;
+    if (node->op == PG_OP_LEAF || node->detached) return PG_OK;
     if (node->op == PG_OP_WIDE) return push_wide(g, node);
     const uint32_t ids[] = {g->edges[node->first].to, g->edges[node->first + node->count - 1].to};
     const double a = g->nodes[ids[0]].data, b = node->count == 2 ? g->nodes[ids[1]].data : 0.0;
@@ -189,12 +199,12 @@ pg_status plain_push(plain_graph *g, uint32_t id) {
     for (int by = 1; by <= operands; by++) {
         slopes[by - 1] = plain_slope(node->op, by, a, b, node->data, false);
         const pg_status status = plain_judge_slope(node->op, a, b, node->data, slopes[by - 1]);
-        if (!g->judges || status == PG_OK) continue;
+        if (!g->judges || status == PG_OK || node->grad == 0.0) continue;
+        if (g->nodes[ids[by - 1]].detached) continue;
         g->fault = (pg_fault){node->op, by, a, b};
         return status;
     }
-    for (int by = 1; by <= operands; by++)
-        g->nodes[ids[by - 1]].grad += slopes[by - 1] * node->grad;
+    for (int by = 1; by <= operands; by++) give(g, ids[by - 1], slopes[by - 1], node->grad);
     return PG_OK;
 }
 

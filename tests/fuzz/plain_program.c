@@ -3,7 +3,9 @@
  *
  * Sums over rows are the one thing in which the order of rows shows. A row's contributions to a
  * uniform slot are kept as they come, and added up at the end, block by block, as replay.c states:
- * contributions that come before anything else was added share a sum; later ones have one each. */
+ * contributions that come before anything else was added share a sum; later ones have one each.
+ *
+ * What failed is asked for last, and by recursion: does the row need it, by its choices? */
 #include "plain.h"
 
 #include "testing.h"
@@ -32,6 +34,8 @@ typedef struct run {
     /* of one output: */
     double *grads, *uniform_grads;
     bool *reached, *uniform_reached, *wanted, *uniform_wanted;
+    bool *touched; /* uniform slots that a row's gradient came to, be their sum 0 */
+    bool *row_needed, *uniform_needed;
     size_t *held; /* the sum that a uniform slot's gradient is so far; or one of these: */
     contribution *contributions;
     size_t contribution_count, sum_count;
@@ -82,20 +86,13 @@ static double second(const run *r, const pg_instr *instr, const double *row) {
     return plain_operands(instr->op) == 2 ? read(r, row, instr->b) : 0.0;
 }
 
-/* All values of a part. Returns: the first error. */
-static pg_status forward(run *r, double *row, int64_t number, pg_replay_fault *fault_ret) {
+/* All values of a part. */
+static void forward(run *r, double *row) {
     const size_t begin = row != NULL ? r->p->uniform_length : 0;
     const size_t end = row != NULL ? r->p->length : r->p->uniform_length;
     double *const slots = row != NULL ? row : r->uniform;
-    pg_status first = PG_OK;
-    for (size_t i = begin; i < end; i++) {
-        const pg_instr *instr = &r->p->code[i];
-        const double y = slots[instr->dst] = value_of_instr(r, instr, row);
-        if (first != PG_OK || instr->op >= PG_OP_SELECT) continue;
-        const double a = read(r, row, instr->a), b = second(r, instr, row);
-        first = note(fault_ret, number, plain_judge_value(instr->op, a, b, y), instr->op, 0, a, b);
-    }
-    return first;
+    for (size_t i = begin; i < end; i++)
+        slots[r->p->code[i].dst] = value_of_instr(r, &r->p->code[i], row);
 }
 
 static void load_row(run *r, size_t number) {
@@ -172,6 +169,76 @@ static void find_wanted(run *r, way *ways) {
     }
 }
 
+/* ---- Which values a row needs --------------------------------------------------------------- */
+
+static size_t instr_of(const run *r, place at) {
+    const pg_program *p = r->p;
+    return at.in_rows ? p->uniform_length + at.slot - p->input_count - p->import_count
+                      : at.slot - p->constant_count - p->param_count;
+}
+
+static bool is_computed(const run *r, place at) {
+    const pg_program *p = r->p;
+    return at.slot >= (at.in_rows ? p->input_count : p->constant_count + p->param_count);
+}
+
+/* row NULL: what a row needs, whatever it chooses. */
+static void need(run *r, const double *row, place at) {
+    bool *const needed = flag(r->row_needed, r->uniform_needed, at);
+    if (*needed) return;
+    *needed = true;
+    if (!is_computed(r, at)) return;
+    const pg_instr *instr = &r->p->code[instr_of(r, at)];
+    const bool weighted = instr->shape & PG_DOT_WEIGHTED && instr->op == PG_OP_DOT;
+    const double *const own = at.in_rows ? row : NULL;
+    for (uint32_t i = 0; i < instr->count; i++) {
+        const pg_pair pair = r->p->pairs[instr->first + i];
+        need(r, row, place_of(r, at.in_rows && !weighted, pair.left));
+        need(r, row, place_of(r, at.in_rows, pair.right));
+    }
+    if (instr->op == PG_OP_SELECT) {
+        const pg_pair pair = r->p->pairs[instr->first];
+        if (at.in_rows && row == NULL) return;
+        const bool first = plain_compare(instr->shape, read(r, own, pair.left),
+                                         read(r, own, pair.right));
+        need(r, row, place_of(r, at.in_rows, first ? instr->a : instr->b));
+    } else if (instr->op == PG_OP_DOT) {
+        const bool from_rows = at.in_rows && !(instr->shape & PG_DOT_UNIFORM_START);
+        if (instr->shape & PG_DOT_STARTS) need(r, row, place_of(r, from_rows, instr->a));
+    } else {
+        need(r, row, place_of(r, at.in_rows, instr->a));
+        if (plain_operands(instr->op) == 2) need(r, row, place_of(r, at.in_rows, instr->b));
+    }
+}
+
+static void find_needed(run *r, const double *row) {
+    for (size_t i = 0; i < r->p->row_slots; i++) r->row_needed[i] = false;
+    for (size_t i = 0; i < r->p->uniform_slots; i++) r->uniform_needed[i] = false;
+    for (size_t i = 0; i < r->p->output_count; i++)
+        need(r, row, place_of(r, true, r->p->outputs[i]));
+}
+
+/* The first error, in the order of the code, of what this row needs. That of a uniform instruction
+ * which each row needs has no row. */
+static pg_status judge_values(run *r, const double *row, int64_t number,
+                              pg_replay_fault *fault_ret) {
+    find_needed(r, row);
+    for (size_t i = 0; i < r->p->length; i++) {
+        const pg_instr *instr = &r->p->code[i];
+        const bool in_rows = i >= r->p->uniform_length;
+        const double *const own = in_rows ? row : NULL;
+        if (instr->op >= PG_OP_SELECT) continue;
+        if (!(in_rows ? r->row_needed : r->uniform_needed)[instr->dst]) continue;
+        const double a = read(r, own, instr->a), b = second(r, instr, own);
+        const pg_status status = plain_judge_value(instr->op, a, b, read(r, own, instr->dst));
+        if (status == PG_OK) continue;
+        find_needed(r, NULL);
+        const bool of_all = !in_rows && r->uniform_needed[instr->dst];
+        return note(fault_ret, of_all ? -1 : number, status, instr->op, 0, a, b);
+    }
+    return PG_OK;
+}
+
 /* ---- Gradients ------------------------------------------------------------------------------ */
 
 static double at_place(const run *r, place at, size_t row) {
@@ -195,8 +262,10 @@ static double passed_on(const run *r, uint32_t number, way w, size_t row) {
     const double g =
         in_rows ? r->grads[row * r->p->row_slots + instr->dst] : r->uniform_grads[instr->dst];
     if (w.by == 0) return g;
-    if (w.by == 3) return at_place(r, w.factor, row) * g;
-    return slope_of(r, instr, w.by, in_rows ? r->values + row * r->p->row_slots : NULL) * g;
+    const double slope =
+        w.by == 3 ? at_place(r, w.factor, row)
+                  : slope_of(r, instr, w.by, in_rows ? r->values + row * r->p->row_slots : NULL);
+    return !in_rows && r->touched[instr->dst] ? slope * g : plain_product(slope, g);
 }
 
 /* The sum that a row's contribution to this slot belongs to: the slot's first, as long as nothing
@@ -298,30 +367,49 @@ static void add_uniform(run *r, uint32_t slot, double amount) {
     r->uniform_reached[slot] = true;
 }
 
+/* Has a row something for this sum? */
+static bool is_touched(const run *r, size_t sum) {
+    for (size_t row = 0; row < r->rows; row++) {
+        double own = 0.0;
+        for (size_t i = 0; i < r->contribution_count; i++)
+            if (r->contributions[i].sum == sum) own += r->contributions[i].rows[row];
+        if (own != 0.0) return true;
+    }
+    return false;
+}
+
 static void backward_uniform(run *r, way *ways) {
-    for (size_t i = 0; i < r->p->uniform_slots; i++) r->uniform_reached[i] = false;
+    for (size_t i = 0; i < r->p->uniform_slots; i++)
+        r->uniform_reached[i] = r->touched[i] = false;
     for (size_t i = 0; i < r->event_count; i++) {
         const event *e = &r->events[i];
         if (e->is_sum) {
             const double sum = sum_over_rows(r, r->contributions, r->contribution_count, e->sum);
             add_uniform(r, e->slot, sum);
+            if (is_touched(r, e->sum)) r->touched[e->slot] = true;
             continue;
         }
         const size_t count = ways_of(r, e->instr, ways);
-        for (size_t k = 0; k < count; k++)
-            if (r->uniform_wanted[ways[k].to.slot])
-                add_uniform(r, ways[k].to.slot, passed_on(r, e->instr, ways[k], 0));
+        for (size_t k = 0; k < count; k++) {
+            const uint32_t to = ways[k].to.slot;
+            if (!r->uniform_wanted[to]) continue;
+            add_uniform(r, to, passed_on(r, e->instr, ways[k], 0));
+            if (r->touched[r->p->code[e->instr].dst]) r->touched[to] = true;
+        }
     }
 }
 
 /* ---- Errors of derivatives ------------------------------------------------------------------ */
 
 /* The first derivative of this instruction that is an error; only those are looked at that somebody
- * asks for. */
+ * asks for, and that a gradient comes to. */
 static pg_status judge_slopes(const run *r, uint32_t number, const way *ways, size_t count,
                               const double *row, int64_t row_number, pg_replay_fault *fault_ret) {
     const pg_instr *instr = &r->p->code[number];
+    const double g = row != NULL ? r->grads[(size_t)row_number * r->p->row_slots + instr->dst]
+                                 : r->uniform_grads[instr->dst];
     pg_status status = PG_OK;
+    if (g == 0.0 && (row != NULL || !r->touched[instr->dst])) return PG_OK;
     for (size_t k = 0; status == PG_OK && k < count; k++) {
         const int by = ways[k].by;
         if (by == 0 || by == 3 || instr->op == PG_OP_SELECT) continue;
@@ -394,8 +482,11 @@ static void run_rows(run *r, plain_results *results, way *ways) {
     for (size_t row = 0; row < r->rows; row++) {
         pg_replay_fault fault = {0};
         load_row(r, row);
-        pg_status status = forward(r, r->values + row * r->p->row_slots, (int64_t)row, &fault);
-        if (status == PG_OK || sound < r->rows) continue;
+        double *const values = r->values + row * r->p->row_slots;
+        forward(r, values);
+        pg_status status =
+            sound == r->rows ? judge_values(r, values, (int64_t)row, &fault) : PG_OK;
+        if (status == PG_OK) continue;
         *results = (plain_results){
             results->outputs, results->gradients, results->totals, results->sums, status, fault};
         sound = row;
@@ -409,8 +500,8 @@ static void run_rows(run *r, plain_results *results, way *ways) {
             results->status = status;
             sound = row;
         }
-        if (late == PG_OK) late = judge_uniform(r, ways, &late_fault);
         backward_uniform(r, ways);
+        if (late == PG_OK) late = judge_uniform(r, ways, &late_fault);
         store_output(r, results, output);
     }
     if (results->status != PG_OK || late == PG_OK) return;
@@ -447,6 +538,9 @@ static run new_run(const pg_program *p, const double *inputs, size_t rows) {
                  .uniform_reached = must_alloc(p->uniform_slots, sizeof(bool)),
                  .wanted = must_alloc(p->row_slots, sizeof(bool)),
                  .uniform_wanted = must_alloc(p->uniform_slots, sizeof(bool)),
+                 .touched = must_alloc(p->uniform_slots, sizeof(bool)),
+                 .row_needed = must_alloc(p->row_slots, sizeof(bool)),
+                 .uniform_needed = must_alloc(p->uniform_slots, sizeof(bool)),
                  .held = must_alloc(p->uniform_slots, sizeof(size_t)),
                  .contributions = must_alloc(most, sizeof(contribution)),
                  .events = must_alloc(most, sizeof(event))};
@@ -456,7 +550,8 @@ static void run_free(run *r) {
     forget_output(r);
     void *const blocks[] = {r->uniform, r->values,          r->grads,  r->uniform_grads,
                             r->reached, r->uniform_reached, r->wanted, r->uniform_wanted,
-                            r->held,    r->contributions,   r->events};
+                            r->held,    r->contributions,   r->events, r->touched,
+                            r->row_needed, r->uniform_needed};
     for (size_t i = 0; i < LENGTH(blocks); i++) free(blocks[i]);
 }
 
@@ -468,14 +563,9 @@ plain_results plain_replay(const pg_program *program, const double *params, cons
     for (size_t i = 0; i < program->constant_count; i++) r.uniform[i] = program->constants[i];
     for (size_t i = 0; i < program->param_count; i++)
         r.uniform[program->constant_count + i] = params[i];
-    pg_replay_fault early_fault = {0};
-    const pg_status early = forward(&r, NULL, -1, &early_fault);
+    forward(&r, NULL);
     find_wanted(&r, ways);
     if (rows > 0) run_rows(&r, &results, ways);
-    if (early != PG_OK) {
-        results.status = early;
-        results.fault = early_fault;
-    }
     free(ways);
     run_free(&r);
     return results;

@@ -41,10 +41,16 @@ static bool can_be_recorded(const trace *t, const bool *seen) {
 }
 
 static void check_depends(const twin *t, const trace *of, twin_node node) {
-    bool seen[PLAIN_NODES] = {false}, depends = false;
+    bool seen[PLAIN_NODES] = {false}, depends = false, varies = node.plain < of->since;
     walk_trace(of, seen, node.plain);
     for (size_t i = 0; i < of->input_count; i++) depends |= seen[of->inputs[i].plain];
+    for (uint32_t id = of->since; id < of->from->count; id++) {
+        const plain_node *made = &of->from->nodes[id];
+        for (uint32_t i = 0; seen[id] && i < made->count; i++)
+            varies |= of->from->edges[made->first + i].to < of->since;
+    }
     CHECK(pg_trace_depends(t->graph, node.id) == depends);
+    CHECK(pg_trace_varies(t->graph, node.id) == (depends || varies));
 }
 
 /* ---- A row ---------------------------------------------------------------------------------- */

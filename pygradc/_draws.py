@@ -1,0 +1,271 @@
+"""Random numbers drawn while a function is recorded: each would be a constant of the program.
+
+Whether any were drawn, the generators' states before and after tell: those of `random` and
+`numpy.random`, and of generators that the function can name. Reading them must cost nothing beside
+a trace of 50 microseconds, and `random.getstate()` costs 20, `numpy.random.get_state()` 100: so the
+two Mersenne twisters' words are compared where they lie, if they lie where they should.
+Where they were drawn, the source tells: the calls in the function, and in what it can call, whose
+target belongs to a generator that has changed.
+"""
+
+from __future__ import annotations
+
+import ast
+import builtins
+import ctypes
+import functools
+import linecache
+import random
+import sys
+import warnings
+import weakref
+from collections.abc import Callable
+from types import CodeType, ModuleType
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from pygradc import _lines
+from pygradc._reach import Reached, codes, names, reach, variables
+
+
+class RecordingWarning(UserWarning):
+    """A recorded program isn't what its function seems to say."""
+
+
+# ---- Has a generator been asked? -----------------------------------------------------------------
+
+_PYTHONS: Any = random._inst
+_NUMPYS = np.random.mtrand._rand
+_WORDS = 624  # of a Mersenne twister, and its place among them
+_BYTES = 4 * (_WORDS + 1)
+
+
+def _words_of_python() -> int | None:
+    """The address of the place, and of the words behind it; None if they aren't there."""
+    address, size = id(_PYTHONS) + object.__basicsize__, type(_PYTHONS).__basicsize__
+    if sys.implementation.name != "cpython" or size < object.__basicsize__ + _BYTES:
+        return None
+    found = (ctypes.c_uint32 * (_WORDS + 1)).from_address(address)
+    words = _PYTHONS.getstate()[1]
+    return address if (*found[1:], found[0]) == words else None
+
+
+_python_words = _words_of_python()
+
+
+def _state_of_python() -> Any:
+    if _python_words is None:
+        return _PYTHONS.getstate()
+    return ctypes.string_at(_python_words, _BYTES), _PYTHONS.gauss_next
+
+
+@functools.lru_cache(maxsize=4)
+def _words_of(generator: Any) -> int:
+    address: int = generator.ctypes.state_address
+    return address
+
+
+def _state_of_numpy() -> Any:
+    """All but the second of two normal numbers, which were drawn together."""
+    generator = _NUMPYS._bit_generator
+    if type(generator) is np.random.MT19937:
+        return ctypes.string_at(_words_of(generator), _BYTES)
+    return _state_of_bits(generator)
+
+
+def _state_of_bits(generator: Any) -> str:
+    with np.printoptions(threshold=sys.maxsize):
+        return repr(generator.state)
+
+
+def _state_of(generator: Any) -> Any:
+    """Of a generator that isn't one of those two."""
+    try:
+        if isinstance(generator, random.Random):
+            return generator.getstate()
+        if isinstance(generator, np.random.RandomState):
+            return repr(sorted(generator.get_state(legacy=False).items(), key=str))
+        return _state_of_bits(generator.bit_generator)
+    except NotImplementedError:  # the operating system's, which has none
+        return None
+
+
+def _is_generator(x: object) -> bool:
+    return isinstance(x, (random.Random, np.random.Generator, np.random.RandomState))
+
+
+# ---- Where was it asked? -------------------------------------------------------------------------
+
+
+@functools.lru_cache(maxsize=32)
+def _calls(source: str) -> tuple[ast.Call | ast.ImportFrom | ast.Import, ...]:
+    kinds = (ast.Call, ast.Import, ast.ImportFrom)
+    return tuple(node for node in ast.walk(ast.parse(source)) if isinstance(node, kinds))
+
+
+def _lines_of(code: CodeType) -> set[int]:
+    if hasattr(code, "co_lines"):
+        found = {line for one in codes(code) for _, _, line in one.co_lines()}
+    else:
+        import dis
+
+        found = {line for one in codes(code) for _, line in dis.findlinestarts(one)}
+    return {line for line in found if line is not None}
+
+
+_UNKNOWN = object()
+
+
+class _Scope:
+    """What names stand for in a function, as far as that can be said without running it."""
+
+    def __init__(self, reached: Reached, source: str) -> None:
+        function = reached.function
+        self.variables = {**vars(builtins), **variables(function)}
+        arguments = function.__code__.co_varnames[: function.__code__.co_argcount]
+        for name in arguments:
+            self.variables.pop(name, None)
+        if reached.owner is not None and arguments:
+            self.variables[arguments[0]] = reached.owner
+        lines = _lines_of(function.__code__)
+        inside = [node for node in _calls(source) if node.lineno in lines]
+        self.calls = sorted(
+            (node for node in inside if isinstance(node, ast.Call)), key=lambda node: node.lineno
+        )
+        for node in inside:
+            if not isinstance(node, ast.Call):
+                self._import(node)
+
+    def _import(self, node: ast.Import | ast.ImportFrom) -> None:
+        for name in node.names:
+            if isinstance(node, ast.Import):
+                path = name.name if name.asname else name.name.partition(".")[0]
+                found = sys.modules.get(path, _UNKNOWN)
+            else:
+                found = getattr(sys.modules.get(node.module or ""), name.name, _UNKNOWN)
+            self.variables[name.asname or name.name.partition(".")[0]] = found
+
+    def target(self, node: ast.expr) -> Any:
+        if isinstance(node, ast.Name):
+            return self.variables.get(node.id, _UNKNOWN)
+        if isinstance(node, ast.Attribute):
+            owner = self.target(node.value)
+            if isinstance(owner, (ModuleType, type)) or _is_generator(owner):
+                return getattr(owner, node.attr, _UNKNOWN)
+            return getattr(owner, "__dict__", {}).get(node.attr, _UNKNOWN)
+        return _UNKNOWN
+
+
+_OF_MODULES = {"random": _PYTHONS, "numpy.random.mtrand": _NUMPYS, "numpy.random": _NUMPYS}
+_NO_DRAWS = ("seed", "getstate", "setstate", "get_state", "set_state", "default_rng", "Random")
+
+
+def _asks(target: Any, changed: list[Any]) -> bool:
+    """Is this a function of one of the generators? A layer's class draws its parameters."""
+    if getattr(target, "__name__", "") in _NO_DRAWS:
+        return False
+    owner = getattr(target, "__self__", None)
+    if isinstance(owner, (ModuleType, type(None))):
+        module = getattr(target, "__module__", None) or ""
+        owner = _OF_MODULES.get(module)
+        if module.startswith("pygradc") and not module.startswith("pygradc.tracing"):
+            owner = _PYTHONS if isinstance(target, type) else None
+    return any(owner is generator for generator in changed)
+
+
+class Found(NamedTuple):
+    filename: str
+    line: int
+    text: str
+
+
+def _find(function: Any, functions: list[Reached], changed: list[Any]) -> Found:
+    """The first call that asks; if none can be seen, the function's own line."""
+    for reached in functions:
+        code = reached.function.__code__
+        source = "".join(linecache.getlines(code.co_filename, reached.function.__globals__))
+        try:
+            scope = _Scope(reached, source)
+        except (SyntaxError, ValueError, RecursionError):
+            continue
+        for call in scope.calls:
+            if _asks(scope.target(call.func), changed):
+                text = ast.get_source_segment(source, call) or ""
+                return Found(code.co_filename, call.lineno, " ".join(text.split()))
+    own = functions[0].function.__code__ if functions else None
+    if own is not None:
+        return Found(own.co_filename, own.co_firstlineno, "")
+    frame = _lines.users_frame()
+    return Found(frame.f_code.co_filename, frame.f_lineno, "") if frame else Found("?", 0, "")
+
+
+# ---- Once a function -----------------------------------------------------------------------------
+
+_told: weakref.WeakSet[Any] = weakref.WeakSet()
+
+
+def _key(function: Any) -> Any:
+    """What is told once: the function of a method, not each object's method."""
+    found = getattr(function, "__func__", function)
+    try:
+        hash(weakref.ref(found))
+    except TypeError:
+        return type(found)
+    return found
+
+
+_Before = tuple[list[Reached], list[tuple[Any, Callable[[], Any], Any]]]
+
+
+def begin(function: Callable[..., Any]) -> _Before | None:
+    """The generators' states, for `end`; None if there is nothing more to tell."""
+    if _key(function) in _told:
+        return None
+    functions, generators = reach(function, _is_generator)
+    probes = [(_PYTHONS, _state_of_python), (_NUMPYS, _state_of_numpy)]
+    if _may_draw_normal(functions):
+        probes.append((_NUMPYS, functools.partial(_state_of, _NUMPYS)))
+    probes += [(g, functools.partial(_state_of, g)) for g in generators if not _is_global(g)]
+    return functions, [(generator, probe, probe()) for generator, probe in probes]
+
+
+def end(function: Callable[..., Any], before: _Before | None) -> None:
+    """Warn if random numbers were drawn since.
+
+    Raises:
+        RecordingWarning: where warnings are errors.
+    """
+    if before is None:
+        return
+    functions, states = before
+    changed = [generator for generator, probe, state in states if probe() != state]
+    if changed:
+        _told.add(_key(function))
+        _warn(function, _find(function, functions, changed))
+
+
+def _is_global(generator: Any) -> bool:
+    return generator is _PYTHONS or generator is _NUMPYS
+
+
+def _may_draw_normal(functions: list[Reached]) -> bool:
+    return any(
+        "normal" in name or name in ("randn", "lognormal")
+        for reached in functions
+        for name in names(reached.function)
+    )
+
+
+def _warn(function: Any, found: Found) -> None:
+    name = getattr(function, "__qualname__", type(function).__name__)
+    where = f", in {found.text!r}" if found.text else ""
+    warnings.warn_explicit(
+        f"{found.filename}:{found.line}: {name} draws random numbers while it is recorded{where}: "
+        "they are constants of the program, the same at each replay. Instead, draw them outside "
+        "and pass them as an argument (one row of an array for each row); make models outside, too",
+        RecordingWarning,
+        found.filename,
+        found.line,
+        module=getattr(function, "__module__", None) or "pygradc",
+    )

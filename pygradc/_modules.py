@@ -1,0 +1,181 @@
+"""What a module is made of: the Values that its attributes lead to, by name.
+
+Attributes are followed in the order of assignment, those in `__slots__` first; through lists,
+tuples, dicts and object arrays; through modules, and other objects with a method `parameters`,
+which say themselves what they have where their class defines it. Each is come to once, so that
+cycles end. Compiled functions and optimizers have parameters, too, but theirs are somebody else's.
+Cost: one visit to each object on the way; no recursion over modules.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from typing import Any, NamedTuple, Union
+
+import numpy as np
+
+from pygradc._scalar import Scalar
+from pygradc.compiled import Compiled
+from pygradc.optim import Optimizer
+from pygradc.value import Value
+
+
+class Leaves(NamedTuple):
+    """Values that have one name together: an attribute's only one, or those of a regular list."""
+
+    values: list[Value]
+    shape: tuple[int, ...]
+
+
+class Other(NamedTuple):
+    """An object that says itself which parameters it has."""
+
+    object: Any
+
+
+Part = Union[Leaves, Other]
+
+
+def is_leaf(value: Any) -> bool:
+    """Can it be trained? What was computed, or belongs to a recording, can't."""
+    return (
+        isinstance(value, Value)
+        and not value._children
+        and Scalar._role(value) not in ("input", "leftover")
+    )
+
+
+def parts(
+    module: Any, is_other: Callable[[Any], bool], known: Iterable[Any] = ()
+) -> Iterator[tuple[str, Part]]:
+    """What module's attributes lead to, with dotted names: ("layers.0.w", Leaves(...)).
+
+    Args:
+        is_other: does this module say itself what it has?
+        known: what is not to be looked at.
+    """
+    seen = {id(item): item for item in (module, *known)}  # and kept: an id must not be given anew
+    stack = [_attributes(module)]
+    while stack:
+        name, item = next(stack[-1], ("", _END))
+        if item is _END:
+            stack.pop()
+        elif id(item) not in seen:
+            found = _look_at(name, item, seen, is_other)
+            if isinstance(found, (Leaves, Other)):
+                yield name, found
+            elif found is not None:
+                stack.append(found)
+
+
+_END = object()
+_Items = Iterator[tuple[str, Any]]
+
+
+def _look_at(
+    name: str, item: Any, seen: dict[int, Any], is_other: Callable[[Any], bool]
+) -> Part | _Items | None:
+    """A part, or what is to be followed, or nothing of the kind."""
+    if isinstance(item, (Value, list, tuple, np.ndarray)):
+        leaves = _regular(item, frozenset())
+        if leaves is not None and _are_new(leaves.values, seen):
+            seen.update((id(v), v) for v in leaves.values)
+            return leaves
+    if isinstance(item, Value) or not _may_hold(item):
+        return None
+    seen[id(item)] = item
+    if isinstance(item, (list, tuple)):
+        return ((f"{name}.{i}", part) for i, part in enumerate(list(item)))
+    if isinstance(item, dict):
+        return ((name + _key(key), part) for key, part in list(item.items()))
+    if isinstance(item, np.ndarray):
+        rows = list(item) if item.ndim else [item.item()]
+        return ((f"{name}.{i}", part) for i, part in enumerate(rows))
+    if is_other(item):
+        return Other(item) if not is_asked(item) else None
+    return ((f"{name}.{attribute}", part) for attribute, part in _attributes(item))
+
+
+def _may_hold(item: Any) -> bool:
+    if isinstance(item, np.ndarray):
+        return bool(item.dtype == object)
+    if isinstance(item, (type, Compiled, Optimizer)):
+        return False
+    is_container = isinstance(item, (list, tuple, dict))
+    return is_container or callable(getattr(item, "parameters", None))
+
+
+def _are_new(values: list[Value], seen: dict[int, Any]) -> bool:
+    ids = set(map(id, values))
+    return len(ids) == len(values) and ids.isdisjoint(seen)
+
+
+def _regular(item: Any, above: frozenset[int]) -> Leaves | None:
+    """Leaves that an array of one shape can hold; None where it isn't so."""
+    if isinstance(item, Value):
+        return Leaves([item], ()) if is_leaf(item) else None
+    if isinstance(item, np.ndarray):
+        flat = item.ravel().tolist() if item.dtype == object else []
+        return Leaves(flat, item.shape) if flat and all(map(is_leaf, flat)) else None
+    if not isinstance(item, (list, tuple)) or not item or id(item) in above:
+        return None
+    above = above | {id(item)}
+    values: list[Value] = []
+    shape: tuple[int, ...] | None = None
+    for part in item:
+        leaves = _regular(part, above)
+        if leaves is None or shape not in (None, leaves.shape):
+            return None
+        values += leaves.values
+        shape = leaves.shape
+    return Leaves(values, (len(item), *(shape or ())))
+
+
+def _key(key: Any) -> str:
+    """A dict's key in a name: as an attribute, as an index, or as it is written."""
+    is_plain = type(key) is int or (
+        isinstance(key, str) and key and not key.isdigit() and not {".", "["} & set(key)
+    )
+    return f".{key}" if is_plain else f"[{key!r}]"
+
+
+def _attributes(item: Any) -> _Items:
+    found: dict[str, Any] = {}
+    for kind in reversed(type(item).__mro__):
+        slots = kind.__dict__.get("__slots__", ())
+        for slot in (slots,) if isinstance(slots, str) else tuple(slots):
+            private = slot.startswith("__") and not slot.endswith("__")
+            name = f"_{kind.__name__.lstrip('_')}{slot}" if private else slot
+            if name != "__dict__" and hasattr(item, name):
+                found[name] = getattr(item, name)
+    found.update(getattr(item, "__dict__", {}))
+    return iter(found.items())
+
+
+# ---- one at a time ------------------------------------------------------------------------------
+
+
+class _Asked(threading.local):
+    def __init__(self) -> None:
+        self.ids: set[int] = set()
+
+
+_asked = _Asked()
+
+
+@contextmanager
+def asking(item: Any) -> Iterator[None]:
+    """Meanwhile, parts of it that lead back to it need not ask it again."""
+    is_first = id(item) not in _asked.ids
+    _asked.ids.add(id(item))
+    try:
+        yield
+    finally:
+        if is_first:
+            _asked.ids.discard(id(item))
+
+
+def is_asked(item: Any) -> bool:
+    return id(item) in _asked.ids

@@ -1,0 +1,271 @@
+"""Does the syntax tree of a method say all that it does? A whitelist; what isn't on it is refused.
+
+A method that this grammar takes reads its arguments, the class and `math`, calls what is listed
+here, and writes to locals and to the known attributes of nodes. So running it on nodes of our own
+changes nothing else, and the same operands give the same result each time: it may be tried.
+Invariant: runs nothing. Cost: one walk over the tree.
+"""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Collection, Iterable, Mapping
+from typing import Any, Union
+
+Function = Union[ast.FunctionDef, ast.Lambda]
+
+# What a node of either protocol has, by any of its names.
+GRAPH = frozenset(
+    ("_prev", "prev", "_children", "children", "_parents", "parents", "_local_grads")
+    + ("local_grads", "_local_grad", "local_grad")
+)
+STATE = GRAPH | {"data", "grad", "label", "_op", "op", "_backward"}
+
+# Nodes that are as pure as their parts.
+PLAIN_EXPRESSIONS = (
+    *(ast.BinOp, ast.UnaryOp, ast.BoolOp, ast.Compare, ast.IfExp, ast.Tuple, ast.List, ast.Set),
+    *(ast.Dict, ast.Starred, ast.Constant, ast.JoinedStr, ast.FormattedValue, ast.ListComp),
+    *(ast.SetComp, ast.GeneratorExp, ast.DictComp, ast.comprehension, ast.keyword, ast.Slice),
+)
+PLAIN_STATEMENTS = (
+    *(ast.Assign, ast.AugAssign, ast.Return, ast.If, ast.For, ast.While),
+    *(ast.Break, ast.Continue, ast.Pass, ast.Expr),
+)
+OPERATORS = (
+    ast.expr_context,
+    *(ast.Add, ast.Sub, ast.Mult, ast.Div, ast.Pow, ast.USub, ast.UAdd, ast.Not, ast.And, ast.Or),
+    *(ast.Eq, ast.NotEq, ast.Lt, ast.LtE, ast.Gt, ast.GtE, ast.Is, ast.IsNot, ast.In, ast.NotIn),
+)
+TYPES = frozenset(("int", "float", "bool", "complex", "str", "set", "list", "tuple", "dict"))
+BUILTINS = TYPES | {
+    *("isinstance", "len", "reversed", "enumerate", "zip", "range", "max", "min", "abs", "sum"),
+    *("any", "all", "frozenset", "id", "type", "repr", "NotImplemented"),
+}
+CALLED = BUILTINS - {"int", "bool", "complex", "type", "NotImplemented"}  # int drops digits
+OF_CONTAINERS = frozenset(
+    ("append", "add", "pop", "extend", "update", "reverse", "index", "count", "copy", "items")
+    + ("keys", "values", "get", "discard", "remove", "insert")
+)
+
+
+class Impure(Exception):
+    """What a method does that the grammar doesn't take, and in which line."""
+
+
+def refuse(node: Any, what: str) -> None:
+    raise Impure(f"it {what} in line {node.lineno}")
+
+
+class Names:
+    """What the global names stand for that a method may read.
+
+    Args:
+        own: The class's name, if it stands for the class and nothing else.
+        math: For each name its meaning: "" for the module math, else the function in it.
+        bound: All names that the module binds in any other way.
+    """
+
+    def __init__(self, own: str | None, math: Mapping[str, str], bound: Collection[str]) -> None:
+        self.own, self.math, self.bound = own, math, bound
+
+    def is_builtin(self, name: str) -> bool:
+        return name in BUILTINS and name not in self.bound and name not in self.math
+
+
+def check(function: ast.FunctionDef, names: Names, methods: Collection[str]) -> None:
+    """Raise Impure unless the method is pure, given that `methods` of its class are."""
+    if any(getattr(d, "id", "") != "staticmethod" for d in function.decorator_list):
+        refuse(function, "is decorated")
+    _Reader(names, methods, function.name == "__init__", frozenset()).function(function)
+
+
+class _Reader(ast.NodeVisitor):
+    """Walks one function; nested ones get a reader of their own, which knows the names of this."""
+
+    def __init__(
+        self, names: Names, methods: Collection[str], constructs: bool, known: frozenset[str]
+    ) -> None:
+        self.names, self.methods, self.constructs, self.known = names, methods, constructs, known
+        self.first = ""
+        self.at: ast.AST = ast.Pass(lineno=0)
+
+    def function(self, node: Function) -> None:
+        arguments = node.args
+        for default in (*arguments.defaults, *filter(None, arguments.kw_defaults)):
+            if not _is_constant(default):
+                refuse(default, "has a default that is no constant")
+        body: list[Any] = node.body if isinstance(node.body, list) else [node.body]
+        own = {a.arg for a in parameters(arguments)} | set(_bound(body))
+        self.first = next((a.arg for a in parameters(arguments)), "")
+        self.known |= own
+        for part in body:
+            self.visit(part)
+
+    def nested(self, node: Any) -> None:
+        if getattr(node, "decorator_list", None):
+            refuse(node, "decorates a function")
+        _Reader(self.names, self.methods, False, self.known).function(node)
+
+    visit_FunctionDef = visit_Lambda = nested
+
+    def generic_visit(self, node: ast.AST) -> None:
+        if not isinstance(node, (*PLAIN_EXPRESSIONS, *PLAIN_STATEMENTS, *OPERATORS)):
+            refuse(node if hasattr(node, "lineno") else self.at, f"has {_described(node)}")
+        if hasattr(node, "lineno"):
+            self.at = node
+        super().generic_visit(node)
+
+    def visit_AnnAssign(self, node: ast.AnnAssign) -> None:
+        """The annotation of a local is never evaluated, that of an attribute is."""
+        if not isinstance(node.target, ast.Name) and not _is_constant_annotation(node.annotation):
+            refuse(node, "evaluates an annotation")
+        for part in (node.target, node.value):
+            if part is not None:
+                self.visit(part)
+
+    def visit_Assert(self, node: ast.Assert) -> None:
+        """Of an operand's type: that is what the guard asks again."""
+        test = node.test
+        if not (isinstance(test, ast.Call) and getattr(test.func, "id", "") == "isinstance"):
+            refuse(node, "asserts something else than a type")
+        self.visit(test)
+        if node.msg is not None:
+            self.visit(node.msg)
+
+    def visit_Name(self, node: ast.Name) -> None:
+        if isinstance(node.ctx, ast.Del):
+            refuse(node, "deletes a name")
+        name = node.id
+        if name in self.known or isinstance(node.ctx, ast.Store):
+            return
+        if name == self.names.own:
+            refuse(node, "uses the class as an object")
+        if not self.names.math.get(name) and not self.names.is_builtin(name):
+            refuse(node, f"reads the global {name}")
+
+    def _visit_types(self, node: ast.expr) -> None:
+        """What a type is compared with: the class, and tuples of types, may stand there too."""
+        for part in node.elts if isinstance(node, ast.Tuple) else [node]:
+            if not self._is_class(part) and not _is_type_of_self(part):
+                self.visit(part)
+
+    def _is_class(self, node: ast.expr) -> bool:
+        return (
+            isinstance(node, ast.Name) and node.id == self.names.own and node.id not in self.known
+        )
+
+    def _is_math(self, node: ast.expr) -> bool:
+        known = isinstance(node, ast.Name) and node.id in self.known
+        return not known and self.names.math.get(getattr(node, "id", "")) == ""
+
+    def visit_Compare(self, node: ast.Compare) -> None:
+        for operator in node.ops:
+            self.visit(operator)
+        for part in (node.left, *node.comparators):
+            if isinstance(part, ast.Tuple):
+                self.visit(part)
+            else:
+                self._visit_types(part)
+
+    def visit_Attribute(self, node: ast.Attribute) -> None:
+        base = node.value
+        if self._is_class(base):
+            if node.attr not in self.methods or not isinstance(node.ctx, ast.Load):
+                refuse(node, f"{_does(node)} the class's attribute {node.attr}")
+            return
+        if self._is_math(base) and isinstance(node.ctx, ast.Load):
+            return
+        self.visit(base)
+        if isinstance(node.ctx, ast.Load):
+            if node.attr in STATE or node.attr in self.methods:
+                return
+        elif isinstance(node.ctx, ast.Store):
+            constructed = self.constructs and isinstance(base, ast.Name) and base.id == self.first
+            if node.attr in STATE or constructed:
+                return
+        refuse(node, f"{_does(node)} .{node.attr}")
+
+    def visit_Subscript(self, node: ast.Subscript) -> None:
+        if not isinstance(node.ctx, ast.Load):
+            local = isinstance(node.value, ast.Name) and node.value.id in self.known
+            if not local or isinstance(node.ctx, ast.Del):
+                refuse(node, "changes something by index")
+        super().generic_visit(node)
+
+    visit_Index = ast.NodeVisitor.generic_visit  # Python 3.8's trees have it
+
+    def visit_Call(self, node: ast.Call) -> None:
+        self._callee(node.func)
+        arguments: list[Any] = [*node.args, *node.keywords]
+        if getattr(node.func, "id", "") == "isinstance" and len(arguments) == 2:
+            self._visit_types(arguments.pop())
+        for part in arguments:
+            self.visit(part)
+
+    def _callee(self, function: ast.expr) -> None:
+        if isinstance(function, ast.Name) and function.id not in self.known:
+            name = function.id
+            if name == self.names.own or self.names.math.get(name):
+                return
+            if name not in CALLED or not self.names.is_builtin(name):
+                refuse(function, f"calls {name}")
+        elif isinstance(function, ast.Attribute) and function.attr in OF_CONTAINERS:
+            self.visit(function.value)
+        elif isinstance(function, ast.Attribute) and function.attr in STATE - {"_backward"}:
+            refuse(function, f"calls .{function.attr}")
+        elif _is_type_of_self(function):
+            pass
+        elif isinstance(function, (ast.Attribute, ast.Name)):
+            self.visit(function)
+        else:
+            refuse(function, "calls the result of an expression")
+
+
+def _does(node: ast.Attribute) -> str:
+    return "reads" if isinstance(node.ctx, ast.Load) else "assigns to"
+
+
+def _described(node: ast.AST) -> str:
+    return {"Raise": "raise", "Try": "try", "With": "with", "Global": "global"}.get(
+        type(node).__name__, f"a part that isn't on the list, {type(node).__name__}"
+    )
+
+
+def _is_type_of_self(node: ast.expr) -> bool:
+    """type(self) or self.__class__, whose call makes a node."""
+    if isinstance(node, ast.Attribute) and node.attr == "__class__":
+        return isinstance(node.value, ast.Name)
+    return (
+        isinstance(node, ast.Call)
+        and isinstance(node.func, ast.Name)
+        and node.func.id == "type"
+        and len(node.args) == 1
+        and isinstance(node.args[0], ast.Name)
+    )
+
+
+def _is_constant(node: ast.expr) -> bool:
+    if isinstance(node, ast.UnaryOp):
+        return _is_constant(node.operand)
+    return isinstance(node, ast.Constant) or (isinstance(node, ast.Tuple) and not node.elts)
+
+
+def _is_constant_annotation(node: ast.expr) -> bool:
+    return isinstance(node, (ast.Constant, ast.Name))
+
+
+def parameters(arguments: ast.arguments) -> list[ast.arg]:
+    """All of them, in the order of the signature."""
+    extra = [a for a in (arguments.vararg, arguments.kwarg) if a is not None]
+    return [*arguments.posonlyargs, *arguments.args, *arguments.kwonlyargs, *extra]
+
+
+def _bound(body: Iterable[ast.AST]) -> Iterable[str]:
+    """The names that these statements bind in their own scope, functions included."""
+    for node in body:
+        if isinstance(node, (ast.FunctionDef, ast.Lambda)):
+            yield getattr(node, "name", "")
+            continue
+        if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store):
+            yield node.id
+        yield from _bound(ast.iter_child_nodes(node))

@@ -1,0 +1,133 @@
+"""What a program's class lacks or asserts, and pygradc's Value must therefore refuse.
+
+A class without `<`, `__neg__`, `tanh` or a label raises where one asks; and one that asserts the
+type of an operand raises AssertionError. So while a class is replaced, Value has object's own
+comparisons and texts where the class has none, other names raise AttributeError, and the core's
+operators ask `Guard` about operands of unusual types. The guard runs the program's own operator on
+a sterile leaf (`_sterile.py`), and raises what that raises.
+Cost: nothing for Values and plain numbers; see is_refused in csrc/python/scalar_type.c.
+"""
+
+from __future__ import annotations
+
+import operator
+import sys
+from collections.abc import Collection
+from numbers import Number
+from typing import Any
+
+import numpy as np
+
+from pygradc._ops import OPS
+from pygradc._scalar import Scalar
+from pygradc.compat._grammar import STATE
+from pygradc.value import Value
+
+# As csrc/python/scalar_type.c numbers them.
+OPERATORS = ("add", "sub", "mul", "truediv", "pow", "neg", "pos", "abs")
+BINARY = OPERATORS[:5]
+
+OF_OBJECT = ("eq", "ne", "lt", "le", "gt", "ge", "repr", "format")
+METHODS = ("conjugate", "draw_dot", *(op.name for op in OPS))
+
+# Anything else may run code of the program's when it is asked something.
+WELL_KNOWN = (Number, str, bytes, type(None), list, tuple, dict, set, np.generic, np.ndarray)
+
+
+class Foreign:
+    """Stands for an operand of a class of the program's."""
+
+
+class _Bare:
+    """Has nothing but what every class has."""
+
+
+_Bare.__name__ = _Bare.__qualname__ = "Value"
+
+
+class Absent:
+    """In place of an attribute that Value has and the program's class has not."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+
+    def __get__(self, value: Any, owner: Any) -> Any:
+        if sys._getframe(1).f_globals.get("__name__", "").startswith("pygradc"):
+            return getattr(super(Value, owner if value is None else value), self.name)
+        if value is None:
+            raise AttributeError(f"type object 'Value' has no attribute {self.name!r}")
+        raise AttributeError(f"'Value' object has no attribute {self.name!r}")
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Absent) and other.name == self.name
+
+    __hash__ = None  # type: ignore[assignment]
+
+
+def _no_float(self: Any) -> float:
+    return float(_Bare())  # type: ignore[arg-type]
+
+
+def lacking(members: Collection[str], attributes: Collection[str]) -> dict[str, Any]:
+    """What Value must have in place of what the class lacks.
+
+    Args:
+        members: The names of the class's own.
+        attributes: Those that its nodes have.
+    """
+    missing = {f"__{name}__": getattr(object, f"__{name}__") for name in OF_OBJECT}
+    missing["__float__"] = _no_float
+    missing.update({name: Absent(name) for name in (*METHODS, *STATE) if hasattr(Value, name)})
+    present = {*members, *attributes}
+    return {name: member for name, member in missing.items() if name not in present}
+
+
+class Guard:
+    """Asked by operators; see is_refused."""
+
+    def __init__(self, sterile: Any) -> None:
+        self.sterile = sterile
+
+    def __call__(self, which: int, left: Any, right: Any) -> None:
+        name = OPERATORS[which]
+        if name not in BINARY:
+            getattr(operator, name)(_Bare())
+        reflected = not isinstance(left, Value)
+        other = left if reflected else right
+        method = getattr(self.sterile, f"__r{name}__" if reflected else f"__{name}__", None)
+        if method is None:
+            sides = (other, _Bare()) if reflected else (_Bare(), other)
+            raise TypeError(_unsupported(name, *sides))
+        known = isinstance(other, (Value, *WELL_KNOWN))
+        try:
+            method(self._copy(right if reflected else left), self._copy(other))
+        except AssertionError as error:
+            raise AssertionError(*error.args) from None
+        except TypeError as error:
+            if known:
+                raise TypeError(*error.args) from None
+        except Exception:
+            return  # what numbers raise, the core raises
+
+    def _copy(self, operand: Any) -> Any:
+        if isinstance(operand, Value):
+            return self.sterile(Scalar.data.__get__(operand))  # type: ignore[attr-defined]
+        return operand if isinstance(operand, WELL_KNOWN) else Foreign()
+
+    def install(self, members: Collection[str]) -> None:
+        """Let the core ask from now on; `members` are the class's own."""
+        bits = [sum(1 << i for i, name in enumerate(OPERATORS) if f"__{r}{name}__" not in members)
+                for r in ("", "r")]  # fmt: skip
+        Scalar._guard(self, *bits)
+
+
+def remove() -> None:
+    Scalar._guard(None, 0, 0)
+
+
+def _unsupported(name: str, left: Any, right: Any) -> str:
+    try:
+        getattr(operator, name)(left, right)
+    except TypeError as error:
+        return str(error)
+    return f"unsupported operand types for {name}"

@@ -7,6 +7,10 @@ L.backward()
 print(L, a.grad)        # Value(data=-8.0, grad=1.0) 6.0
 """
 
+from pygradc import _begin
+
+_begin.begin()
+
 from pygradc import compat, losses, nn, optim
 from pygradc.arrays import data, grads, set_data
 from pygradc.compiled import Compiled, compile
@@ -18,6 +22,8 @@ from pygradc.states import load_state, save_state
 from pygradc.tracing import TraceError, detach, maximum, minimum, where
 from pygradc.value import Value, dot, live_nodes, sum
 from pygradc.viz import draw_dot
+
+_begin.end()
 
 __version__ = "0.1.0"
 

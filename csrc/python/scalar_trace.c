@@ -124,8 +124,8 @@ static PyObject *adopt_trace(PyObject *module, PyObject *args) {
     (void)module;
     PyObject *frozen, *condition;
     if (!PyArg_ParseTuple(args, "OO", &frozen, &condition)) return NULL;
-    scalar_global.frozen = Py_NewRef(frozen);
-    scalar_global.condition = Py_NewRef(condition);
+    Py_XSETREF(scalar_global.frozen, Py_NewRef(frozen));
+    Py_XSETREF(scalar_global.condition, Py_NewRef(condition));
     Py_RETURN_NONE;
 }
 

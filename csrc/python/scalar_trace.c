@@ -229,10 +229,10 @@ static PyObject *adopt_trace(PyObject *module, PyObject *args) {
     PyObject *frozen, *condition, *compared, *again;
     if (!PyArg_ParseTuple(args, "OOO!O", &frozen, &condition, &PyType_Type, &compared, &again))
         return NULL;
-    scalar_global.frozen = Py_NewRef(frozen);
-    scalar_global.condition = Py_NewRef(condition);
-    scalar_global.compared = (PyTypeObject *)Py_NewRef(compared);
-    scalar_global.again = Py_NewRef(again);
+    Py_XSETREF(scalar_global.frozen, Py_NewRef(frozen));
+    Py_XSETREF(scalar_global.condition, Py_NewRef(condition));
+    Py_XSETREF(scalar_global.compared, (PyTypeObject *)Py_NewRef(compared));
+    Py_XSETREF(scalar_global.again, Py_NewRef(again));
     Py_RETURN_NONE;
 }
 

@@ -1010,3 +1010,14 @@ def test_a_function_is_recorded_once_whoever_comes_first() -> None:
     in_threads(*[work] * 6)
     assert len(function.programs) == 1
     assert 1 <= len(calls) <= 6
+
+
+@pytest.mark.parametrize("asks", [np.isnan, np.isfinite, np.round, np.sign, np.signbit])
+def test_what_numpy_refuses_itself_names_the_line_too(asks: Callable[..., Any]) -> None:
+    def function(x: Value) -> Any:
+        asks(x)
+        return x * 2.0
+
+    line = function.__code__.co_firstlineno + 1
+    with pytest.raises(TraceError, match=rf"test_tracing\.py:{line}: .*ufunc .*compute with"):
+        compile(function)(1.0)

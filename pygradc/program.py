@@ -18,7 +18,7 @@ from pygradc import _atomic, _code, _codegen, _errors, _files
 from pygradc import _structure as structures
 from pygradc._core import ffi, lib
 from pygradc._parallel import Results, Work, run
-from pygradc._rows import Floats, Rows
+from pygradc._rows import Floats, Rows, _floats
 from pygradc._scalar import Scalar
 from pygradc._workspace import Borrowed, Reverse, Workspace, pointer
 from pygradc.value import Value
@@ -344,10 +344,8 @@ class Program:
         return product
 
     def _direction(self, v: Any) -> Floats:
-        try:
-            direction = np.ascontiguousarray(v, dtype=np.float64)
-        except (TypeError, ValueError) as error:
-            raise type(error)(f"v: expected a number for each parameter: {error}") from None
+        given = () if v is None else v
+        direction = np.atleast_1d(_floats(given, ("argument", "v")))
         if direction.shape != (self._size.params,):
             count = self._size.params
             raise ValueError(

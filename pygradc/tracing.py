@@ -1,8 +1,8 @@
 """Tracing: a function is run once on Values that stand for its inputs.
 
 While a trace is under way, a Value that depends on an input has no number: asking for it would
-freeze one row's answer into the program. Comparisons give a `Condition`, for `where` and
-for arithmetic; everything else that asks raises `TraceError`. What was there before the trace
+freeze one row's answer into the program. Comparisons give a `Condition`, for `where` and for
+arithmetic; everything else that asks raises `TraceError`. What was there before the trace
 (parameters) has its numbers.
 One trace runs at a time; the lock is held meanwhile. What other threads make in the meantime is as
 if it had been there before.
@@ -43,7 +43,7 @@ _CONVERTED = (
     "compute with the Value itself, which has exp(), log(), sqrt() and others for those of math "
     f"and numpy; {_KEYWORD}"
 )
-_AN_INTEGER = (
+_AN_INDEX = (
     "pass the row of a table as an argument, f(table[i]), and what decides the shape as a keyword "
     "argument"
 )
@@ -61,15 +61,15 @@ _REMEDIES = {
     ".data": "compute with the Value itself, or with pygradc.detach(v) for v.data in an "
     f"expression: no gradient flows through it; {_KEYWORD}",
     ".grad": f"{_AFTER_BACKWARD}, and read gradients after that",
-    "._local_grads": "gradients(X) of the compiled function gives derivatives by its inputs",
+    "._local_grads": "write the derivative in Values' own operators",
     "float()": _CONVERTED,
-    "int()": _AN_INTEGER,
+    "int()": _AN_INDEX,
     "round()": _CONVERTED,
     "math.trunc()": _CONVERTED,
     "math.floor()": _CONVERTED,
     "math.ceil()": _CONVERTED,
     "complex()": _CONVERTED,
-    "an index or integer": _AN_INTEGER,
+    "an index or integer": _AN_INDEX,
     "a format": "return the Value as well, and format what comes back; print() and repr() work",
     "data()": f"stack the Values themselves, np.array(values); {_KEYWORD}",
     "grads()": f"{_AFTER_BACKWARD}, and read gradients after that",
@@ -277,6 +277,7 @@ class Condition(_bools.LikeBool):
 
     def _one_or_zero(self) -> Value:
         """The Condition keeps it alive."""
+        self._require_use()
         if self._as_number is None:
             self._as_number = self._choose(Value(1.0), Value(0.0))
         return self._as_number
@@ -335,7 +336,7 @@ class Condition(_bools.LikeBool):
         fail(
             comparison,
             f"the comparison {self._text()!r}",
-            "where two comparisons agree is ~(a ^ b), where they differ is a ^ b",
+            "a ^ b is where two comparisons differ, pygradc.logical_not(a ^ b) where they agree",
         )
 
     def __bool__(self) -> bool:
@@ -579,8 +580,22 @@ def trace(body: Callable[[], T]) -> T:
         except TraceError as error:
             _lines.end_at_users_frame(error)
             raise
+        except TypeError as error:
+            if not str(error).startswith(_NUMPYS_REFUSALS):
+                raise
+            refusal = TraceError(
+                f"{_lines.line_of(error)}: {error}, while a function is recorded: in it a Value has "
+                f"no number for numpy's functions to ask for. Instead, {_CONVERTED}."
+            )
+            refusal.__traceback__ = error.__traceback__
+            _lines.end_at_users_frame(refusal)
+            raise refusal from None
         finally:
             _recording = 0
+
+
+# What a ufunc without a loop for objects says, and one whose loop finds no method of its name.
+_NUMPYS_REFUSALS = ("ufunc '", "loop of ufunc ")
 
 
 def _check_alone() -> None:

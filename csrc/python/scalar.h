@@ -53,6 +53,7 @@ typedef struct scalar_state {
     size_t adorned;   /* objects that the GC tracks because something hangs on them */
     size_t blocks;    /* of no_grad(), and traces, that any thread is in */
     int strict;       /* a custom op's rule is being traced */
+    int sealed;       /* the package is imported as a whole: `value` stays what it is */
 } scalar_state;
 
 extern scalar_state scalar_global;
@@ -81,6 +82,8 @@ PyObject *scalar_of_node(pg_node_id id);
 PyObject *scalar_new_leaf(double data);
 /* An instance of this subclass for a node that has no object yet; __init__ isn't called. */
 PyObject *scalar_embody(pg_node_id id, PyTypeObject *type);
+/* Give the objects that are kept for reuse back to Python. */
+void scalar_drop_free_objects(void);
 /* An object for a node that was just made; takes over the reference that came with it. */
 PyObject *scalar_adopt_node(pg_node_id id);
 /* Are + and *, and the method of this op (0: none), those that the type was made with, or has

@@ -412,21 +412,23 @@ static PyObject *call_live_nodes(PyObject *type, PyObject *none) {
     return PyLong_FromSize_t(pg_graph_live(scalar_global.graph));
 }
 
-/* _adopt(Value, number, fail): the class that operators return from now on. */
+/* _adopt(Value, number, fail): the class that operators return from now on. It is another one if
+ * an import was broken off, as by Ctrl-C, and begins anew. */
 static PyObject *call_adopt(PyObject *type, PyObject *args) {
     (void)type;
     PyObject *value, *number, *fail;
     if (!PyArg_ParseTuple(args, "O!OO", &PyType_Type, &value, &number, &fail)) return NULL;
     PyTypeObject *class = (PyTypeObject *)value;
-    if (scalar_global.value != NULL || !PyType_IsSubtype(class, scalar_global.base) ||
+    if (scalar_global.sealed || !PyType_IsSubtype(class, scalar_global.base) ||
         class->tp_basicsize != scalar_global.base->tp_basicsize) {
         PyErr_SetString(PyExc_TypeError, "one subclass of Scalar without slots, once");
         return NULL;
     }
+    scalar_drop_free_objects();                         /* which are of the class of before */
     class->tp_dealloc = scalar_global.base->tp_dealloc; /* Python's own is five times slower */
-    scalar_global.value = (PyTypeObject *)Py_NewRef(value);
-    scalar_global.number = Py_NewRef(number);
-    scalar_global.fail = Py_NewRef(fail);
+    Py_XSETREF(scalar_global.value, (PyTypeObject *)Py_NewRef(value));
+    Py_XSETREF(scalar_global.number, Py_NewRef(number));
+    Py_XSETREF(scalar_global.fail, Py_NewRef(fail));
     Py_RETURN_NONE;
 }
 
@@ -442,6 +444,18 @@ static PyObject *call_guard(PyObject *type, PyObject *args) {
     scalar_global.guarded_reflected = reflected;
     Py_XDECREF(before);
     Py_RETURN_NONE;
+}
+
+/* _seal(): the class that operators return is final. */
+static PyObject *call_seal(PyObject *type, PyObject *none) {
+    (void)type, (void)none;
+    scalar_global.sealed = 1;
+    Py_RETURN_NONE;
+}
+
+static PyObject *call_is_sealed(PyObject *type, PyObject *none) {
+    (void)type, (void)none;
+    return PyBool_FromLong(scalar_global.sealed);
 }
 
 PyMethodDef scalar_call_methods[] = {
@@ -461,5 +475,7 @@ PyMethodDef scalar_call_methods[] = {
     {"_live_nodes", call_live_nodes, METH_NOARGS | METH_STATIC, NULL},
     {"_adopt", call_adopt, METH_VARARGS | METH_STATIC, NULL},
     {"_guard", call_guard, METH_VARARGS | METH_STATIC, NULL},
+    {"_seal", call_seal, METH_NOARGS | METH_STATIC, NULL},
+    {"_is_sealed", call_is_sealed, METH_NOARGS | METH_STATIC, NULL},
     {NULL, NULL, 0, NULL},
 };

@@ -207,6 +207,7 @@ static PyObject *trace_detach(PyObject *module, PyObject *a) {
     const pg_operand operand = {((scalar *)a)->id, 0.0};
     if (scalar_check_operands(&operand, 1) < 0) return NULL;
     pg_status status = pg_trace_detach(scalar_global.graph, &id, operand.id);
+    if (status == PG_OK) scalar_global.graph->nodes[id].flags |= PG_FLAG_DETACHED;
     return node_or_error(status, id);
 }
 
@@ -215,7 +216,7 @@ static PyObject *detach(PyObject *module, PyObject *a) {
     (void)module;
     if (!PyObject_TypeCheck(a, scalar_global.base))
         return PyErr_Format(PyExc_TypeError, "detach: not a Value");
-    if (scalar_make_room(1) < 0) return NULL;
+    if (scalar_may_read(a, "detach()") < 0 || scalar_make_room(1) < 0) return NULL;
     pg_node_id id = 0;
     pg_status status = pg_graph_detach(scalar_global.graph, &id, ((scalar *)a)->id);
     if (status == PG_OK) scalar_note_leaf(id);
@@ -229,10 +230,10 @@ static PyObject *adopt_trace(PyObject *module, PyObject *args) {
     PyObject *frozen, *condition, *compared, *again;
     if (!PyArg_ParseTuple(args, "OOO!O", &frozen, &condition, &PyType_Type, &compared, &again))
         return NULL;
-    scalar_global.frozen = Py_NewRef(frozen);
-    scalar_global.condition = Py_NewRef(condition);
-    scalar_global.compared = (PyTypeObject *)Py_NewRef(compared);
-    scalar_global.again = Py_NewRef(again);
+    Py_XSETREF(scalar_global.frozen, Py_NewRef(frozen));
+    Py_XSETREF(scalar_global.condition, Py_NewRef(condition));
+    Py_XSETREF(scalar_global.compared, (PyTypeObject *)Py_NewRef(compared));
+    Py_XSETREF(scalar_global.again, Py_NewRef(again));
     Py_RETURN_NONE;
 }
 

@@ -584,8 +584,8 @@ def trace(body: Callable[[], T]) -> T:
             if not str(error).startswith(_NUMPYS_REFUSALS):
                 raise
             refusal = TraceError(
-                f"{_lines.line_of(error)}: {error}, while a function is recorded: in it a Value has "
-                f"no number for numpy's functions to ask for. Instead, {_CONVERTED}."
+                f"{_lines.line_of(error)}: {error}, while a function is recorded: in it a Value "
+                f"has no number for numpy's functions to ask for. Instead, {_CONVERTED}."
             )
             refusal.__traceback__ = error.__traceback__
             _lines.end_at_users_frame(refusal)

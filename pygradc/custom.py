@@ -58,7 +58,9 @@ class Op:
     def _rule(self, count: int) -> _Rule:
         """What nodes with so many operands are tagged with."""
         known = self._rules.get(count) or self._open.get(count)
-        return known or tracing.trace(lambda: self._examine_in_trace(count))
+        if known is not None or tracing.tracing():
+            return known or self._examine_in_trace(count)
+        return tracing.trace(lambda: self._examine_in_trace(count))
 
     def _count(self, rule: _Rule) -> int:
         return next(count for count, kinds in self._kinds.items() if rule in kinds)

@@ -62,9 +62,19 @@ def fail(asked: str, made_by: str, remedy: str) -> NoReturn:
     )
 
 
+_untraceable: list[str] = []  # lines of this trace that made a node which no program has
+
+
+def _note_untraceable() -> None:
+    """The C type calls this; it is an error only if an output needs the node."""
+    if len(_untraceable) < 10 and users_line() not in _untraceable:
+        _untraceable.append(users_line())
+
+
 def untraceable() -> NoReturn:
+    lines = f"{', '.join(_untraceable)}: " if _untraceable else ""
     raise TraceError(
-        "a recorded function made a Value of given children, with a _backward closure or "
+        f"{lines}a recorded function made a Value of given children, with a _backward closure or "
         "derivatives given by number: a program can't replay these. Write it in Values' own "
         "operators, or as a pygradc.op of these, or make it before the function is recorded."
     )
@@ -319,7 +329,7 @@ def _compared(left: Value, comparison: int, right: Value | Number) -> Condition:
     return Condition(_COMPARISONS[comparison], _as_value(left), _as_value(right))
 
 
-Scalar._adopt_trace(_frozen, _compared, Condition, value_again)
+Scalar._adopt_trace(_frozen, _compared, Condition, value_again, _note_untraceable)
 
 
 def _as_value(x: Any) -> Value:
@@ -468,6 +478,7 @@ def trace(body: Callable[[], T]) -> T:
     with _lock, np.errstate(all="ignore"):  # inputs are nan, which numpy would warn of
         _check_alone()
         _recording = next(_numbers)
+        _untraceable.clear()
         try:
             return cast(T, Scalar._trace(body))
         except TraceError as error:

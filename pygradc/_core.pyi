@@ -147,7 +147,9 @@ class Scalar:
     @staticmethod
     def _frameless(function: Callable[..., Any], /) -> Any: ...
     @staticmethod
-    def _adopt_trace(frozen: Any, condition: Any, compared: Any, again: Any, /) -> None: ...
+    def _adopt_trace(
+        frozen: Any, condition: Any, compared: Any, again: Any, untraceable: Any, /
+    ) -> None: ...
     @staticmethod
     def _record(
         inputs: Sequence[Value], outputs: Sequence[Value], passes: int, fast: bool, /

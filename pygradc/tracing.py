@@ -116,9 +116,19 @@ def refuse(asked: str) -> None:
         )
 
 
+_untraceable: list[str] = []  # lines of this trace that made a node which no program has
+
+
+def _note_untraceable() -> None:
+    """The C type calls this; it is an error only if an output needs the node."""
+    if len(_untraceable) < 10 and users_line() not in _untraceable:
+        _untraceable.append(users_line())
+
+
 def untraceable() -> NoReturn:
+    lines = f"{', '.join(_untraceable)}: " if _untraceable else ""
     raise TraceError(
-        "a recorded function made a Value of given children, with a _backward closure or "
+        f"{lines}a recorded function made a Value of given children, with a _backward closure or "
         "derivatives given by number: a program can't replay these. Write it in Values' own "
         "operators, or as a pygradc.op of these, or make it before the function is recorded."
     )
@@ -426,7 +436,7 @@ def _compared_as(x: Value | Number) -> Value:
     return x if x._children or Scalar._is_traced(x) else Value(x.data)
 
 
-Scalar._adopt_trace(_frozen, _compared, Condition, value_again)
+Scalar._adopt_trace(_frozen, _compared, Condition, value_again, _note_untraceable)
 
 
 def _as_value(x: Any) -> Value:
@@ -575,6 +585,7 @@ def trace(body: Callable[[], T]) -> T:
     with _lock, np.errstate(all="ignore"):  # inputs are nan, which numpy would warn of
         _check_alone()
         _recording = next(_numbers)
+        _untraceable.clear()
         try:
             return cast(T, Scalar._trace(body))
         except TraceError as error:

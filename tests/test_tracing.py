@@ -9,6 +9,7 @@ import copy
 import gc
 import inspect
 import itertools
+import linecache
 import math
 import operator
 import pickle
@@ -795,8 +796,11 @@ def test_custom_nodes_cant_be_recorded(name: str) -> None:
     gc.collect()
     nodes = live_nodes()
     for _ in range(2):
-        with pytest.raises(TraceError, match=r"closure.*Values' own operators"):
+        with pytest.raises(TraceError, match=r"closure.*Values' own operators") as caught:
             f(1.0)
+        line = int(str(caught.value).removeprefix(f"{__file__}:").split(":")[0])
+        assert "Value(1.0, " in linecache.getline(__file__, line)
+        del caught
     gc.collect()
     assert live_nodes() == nodes and f.programs == () and not tracing()
 

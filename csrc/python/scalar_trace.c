@@ -223,17 +223,19 @@ static PyObject *detach(PyObject *module, PyObject *a) {
     return node_or_error(status, id);
 }
 
-/* _adopt_trace(frozen, condition, its class, again): what tracing.py does when a traced number is
- * asked for. */
+/* _adopt_trace(frozen, condition, its class, again, untraceable): what tracing.py does when a
+ * traced number is asked for. */
 static PyObject *adopt_trace(PyObject *module, PyObject *args) {
     (void)module;
-    PyObject *frozen, *condition, *compared, *again;
-    if (!PyArg_ParseTuple(args, "OOO!O", &frozen, &condition, &PyType_Type, &compared, &again))
+    PyObject *frozen, *condition, *compared, *again, *untraceable;
+    if (!PyArg_ParseTuple(args, "OOO!OO", &frozen, &condition, &PyType_Type, &compared, &again,
+                          &untraceable))
         return NULL;
     Py_XSETREF(scalar_global.frozen, Py_NewRef(frozen));
     Py_XSETREF(scalar_global.condition, Py_NewRef(condition));
     Py_XSETREF(scalar_global.compared, (PyTypeObject *)Py_NewRef(compared));
     Py_XSETREF(scalar_global.again, Py_NewRef(again));
+    Py_XSETREF(scalar_global.untraceable, Py_NewRef(untraceable));
     Py_RETURN_NONE;
 }
 

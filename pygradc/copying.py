@@ -88,13 +88,23 @@ def _leaf(data: float, grad: float = 0.0, kind: Any = None) -> Value:
     return value
 
 
+def _detached_leaf(data: float, grad: float = 0.0) -> Value:
+    value: Value = Scalar._detach(Value(data))
+    value.grad = grad
+    return value
+
+
+def _maker_of(value: Value) -> Callable[..., Value]:
+    return _detached_leaf if type(value) is Value and Scalar._is_detached(value) else _leaf
+
+
 def reduce(value: Value) -> Any:
     """What pickle and deepcopy make of a Value."""
     if tracing.tracing() and Scalar._is_traced(value):
         tracing.fail("a copy", f"{value._op or 'an input'!r}", "copy what was there before")
     found = _find(value)
     if found is None:
-        return (_leaf, _arguments_of_leaf(value), value.__getstate__())
+        return (_maker_of(value), _arguments_of_leaf(value), value.__getstate__())
     return _at, found
 
 
@@ -175,7 +185,7 @@ def _check_closure(value: Value, closure: Any) -> None:
 def leaf_of(value: Value) -> Value:
     """A new leaf with the same data, gradient, label, attributes and class."""
     kind = None if type(value) is Value else type(value)
-    leaf = _leaf(value.data, value.grad, kind)
+    leaf = _maker_of(value)(*_arguments_of_leaf(value))
     attributes = dict(Scalar._dict(value) or {})
     for name in ("_backward", "_op"):
         attributes.pop(name, None)

@@ -166,6 +166,15 @@ def _as_value(x: Value | Number) -> Value:
     return x if isinstance(x, Value) else Value(x)
 
 
+def _beside(x: Value | Number, other: Value | Number) -> Value:
+    """x as a Value; a number beside what is detached counts as detached, as in an expression."""
+    if isinstance(x, Value):
+        return x
+    leaf = Value(x)
+    alone = isinstance(other, Value) and not tracing() and Scalar._is_detached(other)
+    return Scalar._detach(leaf) if alone else leaf
+
+
 # ---- functions for both worlds ------------------------------------------------------------------
 
 
@@ -180,7 +189,7 @@ def where(condition: Any, a: Value | Number, b: Value | Number) -> Value:
     Raises:
         TypeError: the condition is neither, or a or b isn't a number.
     """
-    first, second = _as_value(a), _as_value(b)
+    first, second = _beside(a, b), _beside(b, a)
     if tracing():
         return _condition(condition)._choose(first, second)
     if not isinstance(condition, (bool, np.bool_)):
@@ -196,7 +205,7 @@ def maximum(a: Value | Number, b: Value | Number) -> Value:
     Raises:
         TypeError: a or b isn't a number.
     """
-    return _as_value(a).maximum(b)
+    return _beside(a, b).maximum(b)
 
 
 def minimum(a: Value | Number, b: Value | Number) -> Value:
@@ -205,7 +214,7 @@ def minimum(a: Value | Number, b: Value | Number) -> Value:
     Raises:
         TypeError: a or b isn't a number.
     """
-    return _as_value(a).minimum(b)
+    return _beside(a, b).minimum(b)
 
 
 def detach(a: Value) -> Value:

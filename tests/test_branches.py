@@ -383,7 +383,7 @@ def test_fast_mode_judges_as_exact_mode_does() -> None:
 
 
 def a_recording(trial: Trial) -> Any:
-    (program,) = trial.function.programs()
+    (program,) = trial.function.programs
     return program
 
 
@@ -839,7 +839,7 @@ def test_copies_stay_detached() -> None:
     for d in (*copies_of(detach(Value(4e-200))), copy.copy(detach(Value(4e-200)))):
         z = Value(5.0)
         (z / d).backward()
-        assert z.grad == pytest.approx(1.25e200) and d.grad == 0.0
+        assert z.grad == pytest.approx(2.5e199) and d.grad == 0.0
     for d in copies_of(3 * detach(Value(4e-200))):
         z = Value(5.0)
         (z / d).backward()
@@ -863,7 +863,7 @@ def test_a_recording_knows_what_was_detached_before() -> None:
     ("body", "message"),
     [
         (lambda x: 1 / x, r"derivative of division by 1e-200.* by its second operand, the divisor"),
-        (lambda x: (x * x) / x, r"division by 1e-200.* by its second operand, the divisor"),
+        (lambda x: (x + 1) / x, r"division by 1e-200.* by its second operand, the divisor"),
         (lambda x: x.log() ** x, r"outside the real domain|by its second operand"),
         (lambda x: (x - x).sqrt(), r"derivative of sqrt\(0\.0\) by its first operand"),
         (lambda x: (-(-x)) ** -1, r"derivative of division by 1e-200, 1e-200 \*\* -1\.0"),

@@ -124,11 +124,20 @@ static PyObject *detach(PyObject *module, PyObject *a) {
     (void)module;
     if (!PyObject_TypeCheck(a, scalar_global.base))
         return PyErr_Format(PyExc_TypeError, "detach: not a Value");
-    if (scalar_make_room(1) < 0) return NULL;
+    if (scalar_may_read(a, "detach() in another thread") < 0 || scalar_make_room(1) < 0)
+        return NULL;
     pg_node_id id = 0;
     pg_status status = pg_graph_detach(scalar_global.graph, &id, ((scalar *)a)->id);
     if (status == PG_OK) scalar_note_leaf(id);
     return node_or_error(status, id);
+}
+
+/* _is_detached(value) -> bool: made by detach, or of such only */
+static PyObject *is_detached(PyObject *module, PyObject *a) {
+    (void)module;
+    if (!PyObject_TypeCheck(a, scalar_global.base))
+        return PyErr_Format(PyExc_TypeError, "_is_detached: not a Value");
+    return PyBool_FromLong(scalar_node((scalar *)a)->flags & PG_FLAG_DETACHED);
 }
 
 /* _adopt_trace(frozen, condition): what tracing.py does when a traced number is asked for. */
@@ -320,6 +329,7 @@ PyMethodDef scalar_trace_methods[] = {
     {"_where", choose, METH_VARARGS, NULL},
     {"_trace_detach", trace_detach, METH_O, NULL},
     {"_detach", detach, METH_O, NULL},
+    {"_is_detached", is_detached, METH_O, NULL},
     {"_adopt_trace", adopt_trace, METH_VARARGS, NULL},
     {"_record", record, METH_VARARGS, NULL},
     {"_read", PG_FAST(read_numbers), METH_FASTCALL, NULL},

@@ -181,6 +181,9 @@ def _beside(x: Value | Number, other: Value | Number) -> Value:
 def where(condition: Any, a: Value | Number, b: Value | Number) -> Value:
     """a where the condition holds, else b; both are computed, one gets the gradient.
 
+    In a recorded function the one that isn't chosen can't fail the row. In eager code an op that is
+    called raises before `where` is.
+
     Args:
         condition: A bool; or, in a recorded function, a comparison of Values.
         a, b: Values or numbers.
@@ -219,6 +222,9 @@ def minimum(a: Value | Number, b: Value | Number) -> Value:
 
 def detach(a: Value) -> Value:
     """The same number, through which no gradient flows.
+
+    Its own gradient stays 0, and neither it nor what is made of such and of numbers only is asked
+    for a derivative: `x / detach(m)` can't fail by the derivative by m.
 
     Raises:
         TypeError: a isn't a Value.

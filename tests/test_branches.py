@@ -234,7 +234,9 @@ class Trial:
 
     def differentiable(self) -> list[int]:
         """Rows whose gradients are numbers: an infinite one spreads even to branches not taken."""
-        return self.where(lambda r: r.gradients is not None and bool(np.isfinite(r.gradients).all()))
+        return self.where(
+            lambda r: r.gradients is not None and bool(np.isfinite(r.gradients).all())
+        )
 
 
 SEEDS = range(400)
@@ -651,7 +653,7 @@ def test_hoisted_code_counts_for_rows_that_reach_it(options: dict[str, Any]) -> 
 def test_what_every_row_reaches_has_no_row() -> None:
     w = Value(-1.0)
     f = pygradc.compile(lambda x: x * w.log())
-    with pytest.raises(FloatingPointError, match="^in what depends on parameters only: log") as e:
+    with pytest.raises(FloatingPointError, match=r"parameters only: log\(-1") as e:
         f.map(np.ones(3))
     assert e.value.row == -1
     assert f.map(np.zeros(0)).shape == (0,) and f.sum(np.zeros(0)).data == 0.0
@@ -668,7 +670,8 @@ def test_parameters_are_judged_by_the_replay() -> None:
         lambda x: where(x > 0, w.log() + w.sqrt(), x),
         lambda x: where(x > 0, x / zero + 1 / zero + zero**-1 + zero ** Value(-1.0), x),
         lambda x: where(x > 0, large.exp() + 0.0**w + w**0.5 + large**400, x),
-        lambda x: where(x > 0, pygradc.sum([w.log(), 1.0]) + (2 * w).log() + where(w > 0, w, 0.0).log(), x),
+        lambda x: where(x > 0, pygradc.sum([w.log(), 1.0]) + (2 * w).log(), x),
+        lambda x: where(x > 0, where(w > 0, w, 0.0).log(), x),
     ]  # fmt: skip
     for body in bodies:
         f = pygradc.compile(body)
@@ -866,14 +869,12 @@ def test_a_recording_knows_what_was_detached_before() -> None:
         (lambda x: (x + 1) / x, r"division by 1e-200.* by its second operand, the divisor"),
         (lambda x: x.log() ** x, r"outside the real domain|by its second operand"),
         (lambda x: (x - x).sqrt(), r"derivative of sqrt\(0\.0\) by its first operand"),
-        (lambda x: (-(-x)) ** -1, r"derivative of division by 1e-200, 1e-200 \*\* -1\.0"),
+        (lambda x: (2 * x * 0.5) ** -1, r"derivative of division by 1e-200, 1e-200 \*\* -1\.0"),
     ],
 )  # fmt: skip
 def test_messages_name_what_the_user_wrote(body: Callable[[Any], Any], message: str) -> None:
     with pytest.raises((ArithmeticError, ValueError), match=message):
         body(Value(1e-200)).backward()
     for options in (MODES["exact"], MODES["fast"]):
-        if options and body(2.0 if False else Value(1.5)) is None:
-            continue
         with pytest.raises(FloatingPointError, match=message):
             pygradc.compile(body, **options).gradients(np.array([1e-200]))

@@ -446,11 +446,23 @@ def _as_value(x: Any) -> Value:
     return x._number() if isinstance(x, Condition) else Value(x)
 
 
+def _beside(x: Value | Number, other: Value | Number) -> Value:
+    """x as a Value; a number beside what is detached counts as detached, as in an expression."""
+    if isinstance(x, Value):
+        return x
+    leaf = Value(x)
+    alone = isinstance(other, Value) and not tracing() and Scalar._is_detached(other)
+    return Scalar._detach(leaf) if alone else leaf
+
+
 # ---- functions for both worlds ------------------------------------------------------------------
 
 
 def where(condition: Any, a: Value | Number, b: Value | Number) -> Value:
     """a where the condition holds, else b; both are computed, one gets the gradient.
+
+    In a recorded function the one that isn't chosen can't fail the row. In eager code an op that is
+    called raises before `where` is.
 
     Args:
         condition: A bool; or, in a recorded function, a comparison of Values.
@@ -460,7 +472,7 @@ def where(condition: Any, a: Value | Number, b: Value | Number) -> Value:
     Raises:
         TypeError: the condition is neither, or a or b isn't a number.
     """
-    first, second = _as_value(a), _as_value(b)
+    first, second = _beside(a, b), _beside(b, a)
     if tracing():
         return _condition(condition)._choose(first, second)
     if isinstance(condition, Condition):
@@ -549,7 +561,7 @@ def maximum(a: Value | Number, b: Value | Number) -> Value:
     Raises:
         TypeError: a or b isn't a number.
     """
-    return _as_value(a).maximum(b)
+    return _beside(a, b).maximum(b)
 
 
 def minimum(a: Value | Number, b: Value | Number) -> Value:
@@ -558,11 +570,14 @@ def minimum(a: Value | Number, b: Value | Number) -> Value:
     Raises:
         TypeError: a or b isn't a number.
     """
-    return _as_value(a).minimum(b)
+    return _beside(a, b).minimum(b)
 
 
 def detach(a: Value) -> Value:
     """The same number, through which no gradient flows.
+
+    Its own gradient stays 0, and neither it nor what is made of such and of numbers only is asked
+    for a derivative: `x / detach(m)` can't fail by the derivative by m.
 
     Raises:
         TypeError: a isn't a Value.

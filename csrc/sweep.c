@@ -23,6 +23,16 @@ static inline void give(pg_node *child, double slope, double g) {
     if (pg_receives(child)) child->u.grad += pg_product(slope, g);
 }
 
+/* The same for an op's two, where one of them may be undefined or not asked for. */
+static pg_status give_both(pg_node *left, pg_node *right, double ga, double gb, double g) {
+    give(left, ga, g);
+    give(right, gb, g);
+    return PG_OK;
+}
+
+/* Would anybody notice that the derivative by this child fails? */
+static bool is_asked(const pg_node *child, double g) { return g != 0.0 && pg_receives(child); }
+
 /* The arena may have moved when the hook returns. */
 static pg_status push_custom(pg_graph *graph, pg_node_id id) {
     if (graph->hooks.slopes(graph->nodes[id].of.wide->tag, id) != 0) return PG_ERR_STOPPED;
@@ -69,16 +79,19 @@ static inline pg_status push(pg_graph *graph, const pg_node *node) {
     case PG_OP_##NAME: {                                                                           \
         pg_node *const left = &nodes[node->of.child[0]];                                           \
         pg_node *const right = &nodes[node->of.child[1]];                                          \
-        const double a = left->data, b = right->data;                                              \
-        const double ga = pg_receives(left) ? (da_) : 0.0, gb = pg_receives(right) ? (db_) : 0.0;  \
+        const double a = left->data, b = right->data, ga = (da_), gb = (db_);                      \
         pg_status status = pg_pole_of(ga, (fault_), (pole), a, b);                                 \
-        if (PG_UNLIKELY(status != PG_OK) && g != 0.0)                                              \
+        if (PG_UNLIKELY(status != PG_OK) && is_asked(left, g))                                     \
             return fault(graph, status, PG_OP_##NAME, 1, a, b);                                    \
         status = pg_pole_of(gb, (fault_), (pole), a, b);                                           \
-        if (PG_UNLIKELY(status != PG_OK) && g != 0.0)                                              \
+        if (PG_UNLIKELY(status != PG_OK) && is_asked(right, g))                                    \
             return fault(graph, status, PG_OP_##NAME, 2, a, b);                                    \
-        give(left, ga, g);                                                                         \
-        give(right, gb, g);                                                                        \
+        const double to_left = ga * g, to_right = gb * g;                                          \
+        if (PG_UNLIKELY(((left->flags | right->flags) & PG_FLAG_DETACHED) != 0 ||                  \
+                        isunordered(to_left, to_right)))                                           \
+            return give_both(left, right, ga, gb, g);                                              \
+        left->u.grad += to_left;                                                                   \
+        right->u.grad += to_right;                                                                 \
         return PG_OK;                                                                              \
     }
 #include "ops.def"

@@ -7,6 +7,10 @@ L.backward()
 print(L, a.grad)        # Value(data=-8.0, grad=1.0) 6.0
 """
 
+from pygradc import _begin
+
+_begin.begin()
+
 from pygradc import compat, losses, nn, optim
 from pygradc._draws import RecordingWarning
 from pygradc.arrays import data, grads, set_data
@@ -28,6 +32,8 @@ from pygradc.tracing import (
 )
 from pygradc.value import Value, dot, live_nodes, sum
 from pygradc.viz import draw_dot
+
+_begin.end()
 
 __version__ = "0.1.0"
 

@@ -224,7 +224,9 @@ def refuse_masked(what: str, arg: Any) -> None:
 def _masked(arg: Any, masked: type) -> int:
     """How many entries are masked."""
     if isinstance(arg, masked):
-        return int(np.count_nonzero(np.ma.getmaskarray(arg))) + _masked(np.asarray(arg), masked)
+        return int(np.count_nonzero(np.ma.getmaskarray(cast(Any, arg)))) + _masked(
+            np.asarray(arg), masked
+        )
     if isinstance(arg, np.ndarray):
         arg = arg.ravel().tolist() if arg.dtype == object else ()
     items = arg if isinstance(arg, (list, tuple)) else ()

@@ -82,7 +82,7 @@ def fit(
             parameters. The checkpoint is damaged, or of another run; says what differs. Nothing is
             changed.
         FloatingPointError: a row leaves an op's domain; or the loss isn't finite, or a step would
-            make a parameter so: names epoch and batch, both counted from 1. Parameters and the
+            make a parameter so: names epoch and batch, counted from 1. Parameters and the
             optimizer's state are as after the last step. With a program of errors="ignore", which
             takes nan in its data, too, training goes on instead.
         RuntimeError: another thread is fitting one of the parameters.
@@ -93,10 +93,10 @@ def fit(
     data, optimizer = _fit_arguments.split(data, optimizer)
     _fit_arguments.check_keywords(fit.__kwdefaults__ or (), function, static)
     rows = Rows(data)
-    program = _program(function, data, rows, static)
     batch_size = max(rows.count, 1) if batch_size is None else _whole("batch_size", batch_size)
     epochs = _whole("epochs", epochs)
     _check(rows, epochs, batch_size, callback)
+    program = _program(function, data, rows, static)
     if program._errors != "ignore":
         _fit_arguments.refuse_nan(rows, data)
     order = _Order(rows.count, batch_size, shuffle, seed)
@@ -363,14 +363,17 @@ def _is_known(optimizer: optim.Optimizer) -> bool:
     )
 
 
-def _not_finite(epoch: int, batch: int, what: str, number: float, lr: Any) -> NoReturn:
-    """Stop before a step."""
-    error = FloatingPointError(
-        f"fit: epoch {epoch}, batch {batch}: {what} {number}; parameters and the optimizer's state "
-        f"are as before this step. A smaller learning rate usually helps (lr={lr!r})"
+def _stop(epoch: int, batch: int, what: str, optimizer: Any, row: int | None = None) -> NoReturn:
+    """Raise before a step."""
+    error: Any = FloatingPointError(
+        f"fit: epoch {epoch}, batch {batch}: {what}; parameters and the optimizer's state are as "
+        "before this step. A smaller learning rate usually helps "
+        f"(lr={getattr(optimizer, 'lr', None)!r})"
     )
-    error.epoch, error.batch = epoch, batch  # type: ignore[attr-defined]
-    raise error
+    error.epoch, error.batch = epoch, batch
+    if row is not None:
+        error.row = row
+    raise error from None
 
 
 def _loss_is(program: Program) -> str:
@@ -451,12 +454,18 @@ class _InC:
             self.batch_size,
             epochs,
         )
+        if status == lib.PG_OK:
+            return
+        epoch, batch = done + self.training.epoch + 1, self.training.batch + 1
         if status == lib.PG_ERR_NOT_FINITE:
-            self._stop(done)
-        if status != lib.PG_OK:
+            _stop(epoch, batch, self._lost(), self.optimizer)
+        try:
             program._fail(status, ws)
+        except FloatingPointError as error:
+            _stop(epoch, batch, str(error), self.optimizer, error.row)  # type: ignore[attr-defined]
 
-    def _stop(self, done: int) -> NoReturn:
+    def _lost(self) -> str:
+        """What left the finite numbers."""
         training = self.training
         i = training.which
         if training.part == lib.PG_TRAINING_LOSS:
@@ -466,8 +475,7 @@ class _InC:
             what = f"the step would make {_called(i, self.parameters[i])}"
         else:
             what = f"the step would make the optimizer's state of {_called(i, self.parameters[i])}"
-        epoch, batch = done + training.epoch + 1, training.batch + 1
-        _not_finite(epoch, batch, what, training.number, self.optimizer.lr)
+        return f"{what} {training.number}"
 
     def write_back(self) -> None:
         if self.training.steps == self.written:
@@ -503,16 +511,20 @@ class _InPython:
         numbers = np.arange(self.rows.count) if index is None else index
         for first in range(0, self.rows.count, self.batch_size):
             end = min(first + self.batch_size, self.rows.count)
-            loss = self.program._total(self.rows.part(numbers[first:end]), None, mean=True)
+            batch = first // self.batch_size + 1
+            try:
+                loss = self.program._total(self.rows.part(numbers[first:end]), None, mean=True)
+            except FloatingPointError as error:
+                row = getattr(error, "row", None)
+                _stop(epoch, batch, str(error), self.optimizer, row)
             total += loss.data * (end - first)
-            self._step(loss, math.isfinite(total), epoch, first // self.batch_size + 1)
+            self._step(loss, math.isfinite(total), epoch, batch)
         return total / self.rows.count
 
     def _step(self, loss: Any, is_finite: bool, epoch: int, batch: int) -> None:
         optimizer = self.optimizer
-        lr = getattr(optimizer, "lr", None)
         if self.is_guarded and not is_finite:
-            _not_finite(epoch, batch, _loss_is(self.program), loss.data, lr)
+            _stop(epoch, batch, f"{_loss_is(self.program)} {loss.data}", optimizer)
         before = _Before(optimizer) if self.is_guarded else None
         optimizer.zero_grad()
         loss.backward()
@@ -520,7 +532,7 @@ class _InPython:
         lost = before.lost() if before is not None else None
         if before is not None and lost is not None:
             before.restore()
-            _not_finite(epoch, batch, *lost, lr)
+            _stop(epoch, batch, lost, optimizer)
 
 
 class _Before:
@@ -536,15 +548,15 @@ class _Before:
         keeps_more = type(optimizer).state_dict is not optim.Optimizer.state_dict
         self.state = optimizer.state_dict() if keeps_more else None
 
-    def lost(self) -> tuple[str, float] | None:
-        """What has left the finite numbers since, and what it is."""
+    def lost(self) -> str | None:
+        """What has left the finite numbers since."""
         i, number = _lost(self.data, arrays.data(self.parameters))
         if i >= 0:
-            return f"the step would make {_called(i, self.parameters[i])}", number
+            return f"the step would make {_called(i, self.parameters[i])} {number}"
         for name in self.optimizer._state:
             i, number = _lost(self.attributes[name], getattr(self.optimizer, name))
             if i >= 0:
-                return f"the step would make the optimizer's {name} of parameter {i}", number
+                return f"the step would make the optimizer's {name} of parameter {i} {number}"
         return None
 
     def restore(self) -> None:

@@ -1,8 +1,8 @@
 """Tracing: a function is run once on Values that stand for its inputs.
 
 While a trace is under way, a Value that depends on an input has no number: asking for it would
-freeze one row's answer into the program. Comparisons give a `Condition`, for `where` and
-for arithmetic; everything else that asks raises `TraceError`. What was there before the trace
+freeze one row's answer into the program. Comparisons give a `Condition`, for `where` and for
+arithmetic; everything else that asks raises `TraceError`. What was there before the trace
 (parameters) has its numbers.
 One trace runs at a time; the lock is held meanwhile. What other threads make in the meantime is as
 if it had been there before.
@@ -43,7 +43,7 @@ _CONVERTED = (
     "compute with the Value itself, which has exp(), log(), sqrt() and others for those of math "
     f"and numpy; {_KEYWORD}"
 )
-_AN_INTEGER = (
+_AN_INDEX = (
     "pass the row of a table as an argument, f(table[i]), and what decides the shape as a keyword "
     "argument"
 )
@@ -61,15 +61,15 @@ _REMEDIES = {
     ".data": "compute with the Value itself, or with pygradc.detach(v) for v.data in an "
     f"expression: no gradient flows through it; {_KEYWORD}",
     ".grad": f"{_AFTER_BACKWARD}, and read gradients after that",
-    "._local_grads": "gradients(X) of the compiled function gives derivatives by its inputs",
+    "._local_grads": "write the derivative in Values' own operators",
     "float()": _CONVERTED,
-    "int()": _CONVERTED,
+    "int()": _AN_INDEX,
     "round()": _CONVERTED,
     "math.trunc()": _CONVERTED,
     "math.floor()": _CONVERTED,
     "math.ceil()": _CONVERTED,
     "complex()": _CONVERTED,
-    "an index or integer": _AN_INTEGER,
+    "an index or integer": _AN_INDEX,
     "a format": "return the Value as well, and format what comes back; print() and repr() work",
     "data()": f"stack the Values themselves, np.array(values); {_KEYWORD}",
     "grads()": f"{_AFTER_BACKWARD}, and read gradients after that",
@@ -116,9 +116,19 @@ def refuse(asked: str) -> None:
         )
 
 
+_untraceable: list[str] = []  # lines of this trace that made a node which no program has
+
+
+def _note_untraceable() -> None:
+    """The C type calls this; it is an error only if an output needs the node."""
+    if len(_untraceable) < 10 and users_line() not in _untraceable:
+        _untraceable.append(users_line())
+
+
 def untraceable() -> NoReturn:
+    lines = f"{', '.join(_untraceable)}: " if _untraceable else ""
     raise TraceError(
-        "a recorded function made a Value of given children, with a _backward closure or "
+        f"{lines}a recorded function made a Value of given children, with a _backward closure or "
         "derivatives given by number: a program can't replay these. Write it in Values' own "
         "operators, or as a pygradc.op of these, or make it before the function is recorded."
     )
@@ -179,20 +189,20 @@ _SIGNS = {"<": operator.lt, "<=": operator.le, ">": operator.gt, ">=": operator.
 def _opposite(kind: int) -> int:
     """What holds just where this comparison doesn't."""
     if kind >= lib.PG_EQUAL:
-        return _EQUALITIES - kind
-    return (kind + _OPPOSITES) % (2 * _OPPOSITES)
+        return int(_EQUALITIES - kind)
+    return int((kind + _OPPOSITES) % (2 * _OPPOSITES))
 
 
 def _sign(kind: int) -> str:
     if kind >= lib.PG_EQUAL:
         return "==" if kind == lib.PG_EQUAL else "!="
-    return list(_SIGNS)[kind % _OPPOSITES]
+    return str([*_SIGNS][kind % _OPPOSITES])
 
 
 def _holds(kind: int, left: float, right: float) -> bool:
     if kind >= lib.PG_EQUAL:
-        return (left == right) == (kind == lib.PG_EQUAL)
-    return bool(_SIGNS[_sign(kind)](left, right)) == (kind < _OPPOSITES)
+        return (left == right) is bool(kind == lib.PG_EQUAL)
+    return bool(_SIGNS[_sign(kind)](left, right)) is bool(kind < _OPPOSITES)
 
 
 def _called(value: Value) -> str:
@@ -277,6 +287,7 @@ class Condition(_bools.LikeBool):
 
     def _one_or_zero(self) -> Value:
         """The Condition keeps it alive."""
+        self._require_use()
         if self._as_number is None:
             self._as_number = self._choose(Value(1.0), Value(0.0))
         return self._as_number
@@ -335,7 +346,7 @@ class Condition(_bools.LikeBool):
         fail(
             comparison,
             f"the comparison {self._text()!r}",
-            "where two comparisons agree is ~(a ^ b), where they differ is a ^ b",
+            "a ^ b is where two comparisons differ, pygradc.logical_not(a ^ b) where they agree",
         )
 
     def __bool__(self) -> bool:
@@ -416,13 +427,16 @@ def _compared(left: Value, comparison: int, right: Value | Number) -> Condition:
 
 
 def _compared_as(x: Value | Number) -> Value:
-    """A constant is compared as it is now: its data may be set before the condition is used."""
-    if isinstance(x, Value):
-        return x if Scalar._is_traced(x) else Value(x.data)
-    return Value(x)
+    """A constant is compared as it is now: its data may be set before the condition is used.
+
+    Those of nodes with operands can't be.
+    """
+    if not isinstance(x, Value):
+        return _as_value(x)
+    return x if x._children or Scalar._is_traced(x) else Value(x.data)
 
 
-Scalar._adopt_trace(_frozen, _compared, Condition, value_again)
+Scalar._adopt_trace(_frozen, _compared, Condition, value_again, _note_untraceable)
 
 
 def _as_value(x: Any) -> Value:
@@ -571,13 +585,28 @@ def trace(body: Callable[[], T]) -> T:
     with _lock, np.errstate(all="ignore"):  # inputs are nan, which numpy would warn of
         _check_alone()
         _recording = next(_numbers)
+        _untraceable.clear()
         try:
             return cast(T, Scalar._trace(body))
         except TraceError as error:
             _lines.end_at_users_frame(error)
             raise
+        except TypeError as error:
+            if not str(error).startswith(_NUMPYS_REFUSALS):
+                raise
+            refusal = TraceError(
+                f"{_lines.line_of(error)}: {error}, while a function is recorded: in it a Value "
+                f"has no number for numpy's functions to ask for. Instead, {_CONVERTED}."
+            )
+            refusal.__traceback__ = error.__traceback__
+            _lines.end_at_users_frame(refusal)
+            raise refusal from None
         finally:
             _recording = 0
+
+
+# What a ufunc without a loop for objects says, and one whose loop finds no method of its name.
+_NUMPYS_REFUSALS = ("ufunc '", "loop of ufunc ")
 
 
 def _check_alone() -> None:

@@ -3,6 +3,7 @@
 And what a Value is not: a number that float(), math or numpy could compute with.
 """
 
+# ruff: noqa: SIM201, SIM202, SIM300, B033, UP031 - in the forms that people use
 from __future__ import annotations
 
 import cmath
@@ -239,7 +240,7 @@ def test_two_values_are_not_compared_when_recording(of: str) -> None:
         return {"input": (x, x * 2), "parameter": (w, v), "constant": (Value(1.0), Value(1.0))}[of]
 
     for ask in (operator.eq, operator.ne, lambda a, b: a in [b], lambda a, b: [b].index(a)):
-        with pytest.raises(TraceError, match="(==|!=) of a Value"):
+        with pytest.raises(TraceError, match=r"(==|!=) of a Value"):
             compile(lambda x, ask=ask: (x, ask(*pair(x)))[0])(1.0)
     f = compile(lambda x: x * 2.0 if (a := pair(x)[0]) == a and not a != a and a in [a] else x)
     assert f(1.0).data == 2.0
@@ -266,7 +267,7 @@ CONVERSIONS: dict[str, Any] = {
     "np.interp": lambda v: np.interp(v, [0.0, 1.0], [0.0, 1.0]),
     "np.float64": np.float64,
     "astype": lambda v: np.array([v]).astype(np.float32),
-    "'%f'": lambda v: "%f" % v,  # noqa: UP031
+    "'%f'": lambda v: "%f" % v,
 }
 INTEGERS: dict[str, Any] = {
     "range": range,
@@ -281,7 +282,7 @@ INTEGERS: dict[str, Any] = {
 @pytest.mark.parametrize("convert", CONVERSIONS.values(), ids=CONVERSIONS)
 def test_no_conversion_loses_a_gradient(convert: Any) -> None:
     for v in (Value(1.0), Value(0.5) * 2):
-        with pytest.raises(TypeError, match=r"v\.data for its number.*v\.exp\(\) for math") as caught:
+        with pytest.raises(TypeError, match=r"v\.data for its number.*v\.exp") as caught:
             convert(v)
         assert not isinstance(caught.value, TraceError)
 

@@ -314,7 +314,8 @@ def test_odd_weights(attribute: str, odd: Any, kind: type[BaseException], messag
 def test_weights_may_be_any_sequence_of_numbers(weights: Any) -> None:
     layer = layer_with("w", weights)
     layer.neurons[-1].b = 0.5
-    expected = sum((w.data if isinstance(w, Value) else float(w)) * x for w, x in zip(weights, (3.0, 4.0))) + 0.5
+    numbers = [w.data if isinstance(w, Value) else float(w) for w in weights]
+    expected = sum(w * x for w, x in zip(numbers, (3.0, 4.0))) + 0.5
     assert layer([3.0, 4.0])[-1].data == math.tanh(expected)
 
 

@@ -6,6 +6,7 @@ recording, is right. A recording gives the same numbers and gradients for each r
 error that names the line here; it may not fail where it isn't asked.
 """
 
+# ruff: noqa: SIM201, SIM300, UP031 - in the forms that people use
 from __future__ import annotations
 
 import array
@@ -365,9 +366,9 @@ IDIOMS: dict[str, Idiom] = {
     "f-string with a width": lambda n, v, u: v * len(f"{v:>12}"),
     "format": lambda n, v, u: v * len(format(v, ".1e")),
     "str.format": lambda n, v, u: v * len("{:.3g}".format(v * 100)),  # noqa: UP032
-    "'%f'": lambda n, v, u: v * len("%f" % (v * 100)),  # noqa: UP031
-    "'%d'": lambda n, v, u: v * len("%d" % v),  # noqa: UP031
-    "'%x'": lambda n, v, u: v * len("%x" % v),  # noqa: UP031
+    "'%f'": lambda n, v, u: v * len("%f" % (v * 100)),
+    "'%d'": lambda n, v, u: v * len("%d" % v),
+    "'%x'": lambda n, v, u: v * len("%x" % v),
     "Template": lambda n, v, u: v if string.Template("$v").substitute(v=v) else u,
     "float(str)": lambda n, v, u: v * float(f"{v:.17g}"),
     # attributes
@@ -453,7 +454,7 @@ class Answer:
         return repr(self.error or self.numbers)
 
 
-@functools.lru_cache(maxsize=None)
+@functools.cache
 def plain(name: str, at: float) -> Answer:
     return Answer(PLAIN, IDIOMS[name], at)
 

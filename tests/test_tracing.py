@@ -9,6 +9,7 @@ import copy
 import gc
 import inspect
 import itertools
+import linecache
 import math
 import operator
 import pickle
@@ -165,7 +166,7 @@ def is_equal(x: Value) -> Any:
 
 
 def differs(x: Value) -> Any:
-    return x if 1.0 != x else -x  # here
+    return x if 1.0 != x else -x  # here  # noqa: SIM300
 
 
 def is_one_of(x: Value) -> Any:
@@ -270,15 +271,15 @@ ASKING: list[tuple[Callable[..., Any], str, str, str]] = [
     (pushes_one_back, r"_backward\(\)", r"'\*'", r"call backward\(\) on what"),
     (reads_a_gradient, r"\.grad", "an input", "read gradients after that"),
     (assigns_a_gradient, r"assigning \.grad", "an input", "outside of recorded functions"),
-    (is_equal, r"bool\(\)", "comparison 'tanh == leaf'", "where"),
-    (differs, r"bool\(\)", "comparison 'input != leaf'", "where"),
-    (is_one_of, r"bool\(\)", "comparison 'input == leaf'", "where"),
+    (is_equal, r"bool\(\)", r"comparison '.*x\.tanh\(\) == 1", "where"),
+    (differs, r"bool\(\)", r"comparison '.*1\.0 != x", "where"),
+    (is_one_of, r"bool\(\)", r"comparison '.*x in \(1, 2\.0\)", "where"),
     (is_another_value, "==", r"'\*'", "a is b"),
     (is_no_other_value, "!=", "an input", "a is b"),
-    (converts_to_int, r"int\(\)", r"'\*'", "compute with the Value itself"),
+    (converts_to_int, r"int\(\)", r"'\*'", "pass the row of a table"),
     (rounds, r"round\(\)", "an input", "compute with the Value itself"),
-    (indexes, "an integer", "an input", "pass the row of a table"),
-    (counts, "an integer", "an input", "a keyword argument"),
+    (indexes, "an index or integer", "an input", "pass the row of a table"),
+    (counts, "an index or integer", "an input", "a keyword argument"),
     (copies, "a copy", "an input", "make the copy before"),
     (copies_deeply, "a copy", r"'\*'", "make the copy before"),
     (pickles, "a copy", "an input", "make the copy before"),
@@ -286,7 +287,7 @@ ASKING: list[tuple[Callable[..., Any], str, str, str]] = [
     (stacks_gradients, r"grads\(\)", "an input", "read gradients after that"),
     (sets_data, r"assigning \.data", "an input", "a new Value"),
     (clears_gradients, r"clear_grads\(\)", r"'\*'", "outside of recorded functions"),
-    (asks_for_derivatives, r"\._local_grads", r"'\*'", r"pygradc\.grad"),
+    (asks_for_derivatives, r"\._local_grads", r"'\*'", "write the derivative"),
     (interpolates, r"float\(\)", "an input", "compute with the Value itself"),
     (fills_an_array, r"float\(\)", r"'\*'", "compute with the Value itself"),
 ]
@@ -343,7 +344,7 @@ def test_after_a_trace_error_nothing_is_broken(function: Callable[..., Any]) -> 
     assert live_nodes() == nodes and bad.programs == () and not tracing()
     assert bool(Value(0.5) * 2 > 0.0)
     if function in LOSING:  # also without a recording
-        with pytest.raises(TypeError, match="Value|float") as caught:
+        with pytest.raises(TypeError, match=r"Value|float") as caught:
             function(Value(0.5))
         assert not isinstance(caught.value, TraceError)
     else:
@@ -396,7 +397,7 @@ ALLOWED: dict[str, Callable[[Value], Any]] = {
     "a parameter that differs": lambda x: x * where(P != 2.0, P, Q),
     "parameters by a bool": lambda x: where(True, P, Q) + where(False, P, 1.0) * x,
     "a parameter's repr": lambda x: x * bool(f"{P}{P!r}{P * x}"),
-    "the same parameter": lambda x: x * 2 if P == P and not P != P else x,
+    "the same parameter": lambda x: x * 2 if P == P and not P != P else x,  # noqa: SIM202
 }
 
 
@@ -451,7 +452,7 @@ PARAMETERS: dict[str, Callable[[Value], Any]] = {
     "math": lambda x: x * math.sqrt(P),
     "numpy": lambda x: x * np.interp(P, [0, 1], [0, 1]),
     "a format": lambda x: x * len(f"{P:.3f}"),
-    "a percent": lambda x: x * len("%.3f" % P),
+    "a percent": lambda x: x * len("%.3f" % P),  # noqa: UP031
     "a copy": lambda x: x * copy.copy(P),
     "a deep copy": lambda x: x * copy.deepcopy({"p": [P]})["p"][0],
     "a pickle": lambda x: x * len(pickle.dumps(P * Q)),
@@ -495,7 +496,7 @@ def test_a_parameter_has_no_number_either(name: str) -> None:
     gc.collect()
     nodes = live_nodes()
     for call in (lambda: f(0.5), lambda: f(Value(0.5)), lambda: f.sum(np.ones(3))):
-        with pytest.raises(TraceError, match="while a function is recorded.* Instead, ") as caught:
+        with pytest.raises(TraceError, match=r"recorded.* Instead, ") as caught:
             call()
         assert str(caught.value).startswith(f"{__file__}:")
     del caught
@@ -519,7 +520,7 @@ def test_a_constant_that_was_used_cant_be_set() -> None:
     with pytest.raises(TraceError, match=r"assigning \.data of a constant that something was"):
         compile(lambda x: x * assigned(Value(2.0) * 3.0, 1.0))(1.0)
     with pytest.raises(TraceError, match=r"assigning \.data of a constant that something was"):
-        compile(lambda x: [y := x * (c := Value(1.0)), pygradc.set_data([c], [2.0])])(1.0)
+        compile(lambda x: [x * (c := Value(1.0)), pygradc.set_data([c], [2.0])])(1.0)
     assert (used * made).data == 6.0
 
 
@@ -539,7 +540,7 @@ def test_names_and_identity_may_be_asked_for() -> None:
         seen = {x: 1.0, y: 2.0}
         product = x * y
         product.label = "product"
-        assert x in [x, y] and x in seen and x is not y and not x != x and {x, x} == {x}
+        assert x in [x, y] and x in seen and x is not y and {x, x} == {x} and not x != x  # noqa: SIM202
         assert 3.0 not in seen and x != "x" and x != None  # noqa: E711
         assert product._op == "*" and x.label == ""
         assert product._children == (x, y)
@@ -594,7 +595,7 @@ def test_every_comparison_chooses_as_eagerly(compare: Callable[[Any, Any], Any])
 
 
 @pytest.mark.parametrize("compare", EQUALITIES, ids=lambda f: f.__name__)
-@pytest.mark.parametrize("number", [*NUMBERS, 1, True, np.float32(1.0), np.int8(1), 2**70], ids=repr)
+@pytest.mark.parametrize("number", [*NUMBERS, 1, True, np.float32(1.0), 2**70], ids=repr)
 def test_every_equality_chooses_as_eagerly(compare: Callable[[Any, Any], Any], number: Any) -> None:
     check(lambda x, y: where(compare(x, number), x, y), POINTS)
     check(lambda x, y: where(compare(number, y), x * 2.0, y.tanh() - x), POINTS)
@@ -795,8 +796,11 @@ def test_custom_nodes_cant_be_recorded(name: str) -> None:
     gc.collect()
     nodes = live_nodes()
     for _ in range(2):
-        with pytest.raises(TraceError, match=r"closure.*Values' own operators"):
+        with pytest.raises(TraceError, match=r"closure.*Values' own operators") as caught:
             f(1.0)
+        line = int(str(caught.value).removeprefix(f"{__file__}:").split(":")[0])
+        assert "Value(1.0, " in linecache.getline(__file__, line)
+        del caught
     gc.collect()
     assert live_nodes() == nodes and f.programs == () and not tracing()
 
@@ -911,13 +915,21 @@ def test_what_the_function_raises_comes_out_unchanged(error: BaseException) -> N
     assert f(1.0).data == 2.0
 
 
-def test_a_domain_error_when_recording_comes_out_unchanged() -> None:
+def test_an_op_of_parameters_is_judged_by_the_replay() -> None:
     w = Value(-1.0)
     f = compile(lambda x: x * w.log())
-    with pytest.raises(ValueError, match=r"^log\(-1\.0\): outside the real domain"):
+    with pytest.raises(FloatingPointError, match=r"log\(-1\.0\): outside the real domain"):
         f(1.0)
+    assert len(f.programs) == 1
     w.data = 1.0
     assert f(1.0).data == 0.0 and not tracing()
+
+
+def test_a_domain_error_of_constants_comes_out_unchanged() -> None:
+    f = compile(lambda x: x * Value(-1.0).log())
+    with pytest.raises(ValueError, match=r"^log\(-1\.0\): outside the real domain"):
+        f(1.0)
+    assert not f.programs and not tracing()
 
 
 def in_threads(*calls: Callable[[], Any]) -> None:
@@ -1010,3 +1022,14 @@ def test_a_function_is_recorded_once_whoever_comes_first() -> None:
     in_threads(*[work] * 6)
     assert len(function.programs) == 1
     assert 1 <= len(calls) <= 6
+
+
+@pytest.mark.parametrize("asks", [np.isnan, np.isfinite, np.round, np.signbit])
+def test_what_numpy_refuses_itself_names_the_line_too(asks: Callable[..., Any]) -> None:
+    def function(x: Value) -> Any:
+        asks(x)
+        return x * 2.0
+
+    line = function.__code__.co_firstlineno + 1
+    with pytest.raises(TraceError, match=rf"test_tracing\.py:{line}: .*ufunc .*compute with"):
+        compile(function)(1.0)

@@ -47,12 +47,14 @@ typedef struct scalar_state {
     PyObject *frozen;                    /* (value, what): raises TraceError */
     PyObject *condition;    /* (left, comparison, right): a comparison during a trace */
     PyObject *again;        /* (): raises TraceError, for Value(value) during a trace */
+    PyObject *untraceable;  /* (): a Value got children by number, which no program has */
     PyTypeObject *compared; /* the class of what condition gives */
     unsigned long tracing;  /* the thread in which a trace is under way, or 0 */
     size_t leftovers; /* at most so many nodes outlive the trace whose inputs they were made of */
     size_t adorned;   /* objects that the GC tracks because something hangs on them */
     size_t blocks;    /* of no_grad(), and traces, that any thread is in */
     int strict;       /* a custom op's rule is being traced */
+    int sealed;       /* the package is imported as a whole: `value` stays what it is */
 } scalar_state;
 
 extern scalar_state scalar_global;
@@ -81,6 +83,8 @@ PyObject *scalar_of_node(pg_node_id id);
 PyObject *scalar_new_leaf(double data);
 /* An instance of this subclass for a node that has no object yet; __init__ isn't called. */
 PyObject *scalar_embody(pg_node_id id, PyTypeObject *type);
+/* Give the objects that are kept for reuse back to Python. */
+void scalar_drop_free_objects(void);
 /* An object for a node that was just made; takes over the reference that came with it. */
 PyObject *scalar_adopt_node(pg_node_id id);
 /* Are + and *, and the method of this op (0: none), those that the type was made with, or has
@@ -235,11 +239,11 @@ int scalar_init_names(void);
 /* scalar_attrs.c, scalar_calls.c */
 extern PyGetSetDef scalar_getset[];
 extern PyMethodDef scalar_call_methods[];
-/* May `what`, which reads numbers or writes data, be done to each of a sequence of Values? 0, or -1
- * with an exception set. */
-int scalar_check_all(PyObject *values, const char *what, int writes);
 /* The ids of a sequence of Values; PyMem_Free them. NULL with an exception set. */
 pg_node_id *scalar_gather_ids(PyObject *values, size_t *count_ret);
+/* Likewise; TraceError where one has no number for `what` to read, or mustn't be written to. */
+pg_node_id *scalar_gather_to_read(PyObject *values, size_t *count_ret, const char *what);
+pg_node_id *scalar_gather_to_write(PyObject *values, size_t *count_ret, const char *what);
 /* A contiguous buffer of count float64, to be released; NULL with an exception set. */
 double *scalar_doubles_of(PyObject *array, Py_buffer *view, size_t count, int writable);
 PyObject *scalar_closure(scalar *self);    /* borrowed, or NULL */

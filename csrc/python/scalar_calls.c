@@ -294,20 +294,13 @@ static PyObject *call_all_exactly(PyObject *type, PyObject *const *args, Py_ssiz
 
 /* ---- Optimisers ------------------------------------------------------------------------------ */
 
-int scalar_check_all(PyObject *values, const char *what, int writes) {
-    if (!scalar_watching()) return 0;
-    PyObject *fast = PySequence_Fast(values, "parameters must be a sequence of Values");
-    int failed = fast == NULL;
-    for (Py_ssize_t i = 0; !failed && i < PySequence_Fast_GET_SIZE(fast); i++) {
-        PyObject *value = PySequence_Fast_GET_ITEM(fast, i);
-        if (!scalar_check(value)) continue;
-        failed = (writes ? scalar_check_write(value, what) : scalar_check_traced(value, what)) < 0;
-    }
-    Py_XDECREF(fast);
-    return failed ? -1 : 0;
+/* May this be asked of it? `what` NULL: nothing is. */
+static int may(PyObject *value, const char *what, int writes) {
+    if (what == NULL) return 0;
+    return writes ? scalar_may_write(value, what) : scalar_may_read(value, what);
 }
 
-pg_node_id *scalar_gather_ids(PyObject *values, size_t *count_ret) {
+static pg_node_id *gather_ids(PyObject *values, size_t *count_ret, const char *what, int writes) {
     PyObject *fast = PySequence_Fast(values, "parameters must be a sequence of Values");
     if (fast == NULL) return NULL;
     Py_ssize_t count = PySequence_Fast_GET_SIZE(fast);
@@ -315,18 +308,31 @@ pg_node_id *scalar_gather_ids(PyObject *values, size_t *count_ret) {
     if (ids == NULL) PyErr_NoMemory();
     for (Py_ssize_t i = 0; ids != NULL && i < count; i++) {
         PyObject *value = PySequence_Fast_GET_ITEM(fast, i);
-        if (scalar_check(value)) {
+        if (scalar_check(value) && may(value, what, writes) == 0) {
             ids[i] = ((scalar *)value)->id;
             continue;
         }
-        PyErr_Format(PyExc_TypeError, "parameter %zd must be a Value, not %.100s", i,
-                     Py_TYPE(value)->tp_name);
+        if (!scalar_check(value))
+            PyErr_Format(PyExc_TypeError, "parameter %zd must be a Value, not %.100s", i,
+                         Py_TYPE(value)->tp_name);
         PyMem_Free(ids);
         ids = NULL;
     }
     Py_DECREF(fast);
     *count_ret = (size_t)count;
     return ids;
+}
+
+pg_node_id *scalar_gather_ids(PyObject *values, size_t *count_ret) {
+    return gather_ids(values, count_ret, NULL, 0);
+}
+
+pg_node_id *scalar_gather_to_read(PyObject *values, size_t *count_ret, const char *what) {
+    return gather_ids(values, count_ret, what, 0);
+}
+
+pg_node_id *scalar_gather_to_write(PyObject *values, size_t *count_ret, const char *what) {
+    return gather_ids(values, count_ret, what, 1);
 }
 
 double *scalar_doubles_of(PyObject *array, Py_buffer *view, size_t count, int writable) {
@@ -342,9 +348,8 @@ double *scalar_doubles_of(PyObject *array, Py_buffer *view, size_t count, int wr
 
 static PyObject *call_zero_grad(PyObject *type, PyObject *values) {
     (void)type;
-    if (scalar_check_all(values, "zero_grad()", 0) < 0) return NULL;
     size_t count;
-    pg_node_id *ids = scalar_gather_ids(values, &count);
+    pg_node_id *ids = scalar_gather_to_read(values, &count, "zero_grad()");
     if (ids == NULL) return NULL;
     pg_status status = pg_zero_grad(scalar_global.graph, ids, count);
     PyMem_Free(ids);
@@ -357,11 +362,10 @@ static PyObject *call_sgd(PyObject *type, PyObject *args) {
     PyObject *values, *state;
     pg_sgd_settings settings;
     if (!PyArg_ParseTuple(args, "OOddd", &values, &state, &settings.lr, &settings.momentum,
-                          &settings.weight_decay) ||
-        scalar_check_all(values, "optimizer.step()", 1) < 0)
+                          &settings.weight_decay))
         return NULL;
     size_t count;
-    pg_node_id *ids = scalar_gather_ids(values, &count);
+    pg_node_id *ids = scalar_gather_to_write(values, &count, "optimizer.step()");
     if (ids == NULL) return NULL;
     Py_buffer view = {0};
     double *velocity = state != Py_None ? scalar_doubles_of(state, &view, count, 1) : NULL;
@@ -383,11 +387,10 @@ static PyObject *call_adam(PyObject *type, PyObject *args) {
     double step;
     if (!PyArg_ParseTuple(args, "OOOdddddpd", &values, &means, &squares, &settings.lr,
                           &settings.beta1, &settings.beta2, &settings.eps, &settings.weight_decay,
-                          &settings.decoupled, &step) ||
-        scalar_check_all(values, "optimizer.step()", 1) < 0)
+                          &settings.decoupled, &step))
         return NULL;
     size_t count;
-    pg_node_id *ids = scalar_gather_ids(values, &count);
+    pg_node_id *ids = scalar_gather_to_write(values, &count, "optimizer.step()");
     if (ids == NULL) return NULL;
     Py_buffer mean_view = {0}, square_view = {0};
     double *mean = scalar_doubles_of(means, &mean_view, count, 1);
@@ -409,21 +412,23 @@ static PyObject *call_live_nodes(PyObject *type, PyObject *none) {
     return PyLong_FromSize_t(pg_graph_live(scalar_global.graph));
 }
 
-/* _adopt(Value, number, fail): the class that operators return from now on. */
+/* _adopt(Value, number, fail): the class that operators return from now on. It is another one if
+ * an import was broken off, as by Ctrl-C, and begins anew. */
 static PyObject *call_adopt(PyObject *type, PyObject *args) {
     (void)type;
     PyObject *value, *number, *fail;
     if (!PyArg_ParseTuple(args, "O!OO", &PyType_Type, &value, &number, &fail)) return NULL;
     PyTypeObject *class = (PyTypeObject *)value;
-    if (scalar_global.value != NULL || !PyType_IsSubtype(class, scalar_global.base) ||
+    if (scalar_global.sealed || !PyType_IsSubtype(class, scalar_global.base) ||
         class->tp_basicsize != scalar_global.base->tp_basicsize) {
         PyErr_SetString(PyExc_TypeError, "one subclass of Scalar without slots, once");
         return NULL;
     }
+    scalar_drop_free_objects();                         /* which are of the class of before */
     class->tp_dealloc = scalar_global.base->tp_dealloc; /* Python's own is five times slower */
-    scalar_global.value = (PyTypeObject *)Py_NewRef(value);
-    scalar_global.number = Py_NewRef(number);
-    scalar_global.fail = Py_NewRef(fail);
+    Py_XSETREF(scalar_global.value, (PyTypeObject *)Py_NewRef(value));
+    Py_XSETREF(scalar_global.number, Py_NewRef(number));
+    Py_XSETREF(scalar_global.fail, Py_NewRef(fail));
     Py_RETURN_NONE;
 }
 
@@ -439,6 +444,18 @@ static PyObject *call_guard(PyObject *type, PyObject *args) {
     scalar_global.guarded_reflected = reflected;
     Py_XDECREF(before);
     Py_RETURN_NONE;
+}
+
+/* _seal(): the class that operators return is final. */
+static PyObject *call_seal(PyObject *type, PyObject *none) {
+    (void)type, (void)none;
+    scalar_global.sealed = 1;
+    Py_RETURN_NONE;
+}
+
+static PyObject *call_is_sealed(PyObject *type, PyObject *none) {
+    (void)type, (void)none;
+    return PyBool_FromLong(scalar_global.sealed);
 }
 
 PyMethodDef scalar_call_methods[] = {
@@ -458,5 +475,7 @@ PyMethodDef scalar_call_methods[] = {
     {"_live_nodes", call_live_nodes, METH_NOARGS | METH_STATIC, NULL},
     {"_adopt", call_adopt, METH_VARARGS | METH_STATIC, NULL},
     {"_guard", call_guard, METH_VARARGS | METH_STATIC, NULL},
+    {"_seal", call_seal, METH_NOARGS | METH_STATIC, NULL},
+    {"_is_sealed", call_is_sealed, METH_NOARGS | METH_STATIC, NULL},
     {NULL, NULL, 0, NULL},
 };

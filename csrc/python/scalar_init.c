@@ -128,9 +128,17 @@ static int read_children(PyObject *children, PyObject *locals, pg_node_id *ids, 
     return 0;
 }
 
+/* A program can't have it; should an output need it, the error names the line. */
+static int note_untraceable(void) {
+    PyObject *none = PyObject_CallNoArgs(scalar_global.untraceable);
+    Py_XDECREF(none);
+    return none == NULL ? -1 : 0;
+}
+
 /* As scalar_note_leaf; unless the trace's own values are among the children. */
 static int note_wide(pg_node_id id) {
-    if (scalar_global.tracing == 0 || scalar_tracing()) return 0;
+    if (scalar_tracing()) return note_untraceable();
+    if (scalar_global.tracing == 0) return 0;
     int depends = pg_trace_depends(scalar_global.graph, id);
     if (depends == 0) scalar_note_leaf(id);
     if (depends < 0) PyErr_NoMemory();
@@ -230,6 +238,7 @@ static int require_data(PyObject *number, double *data_ret) {
 int scalar_init(PyObject *object, PyObject *args, PyObject *kwargs) {
     scalar *self = (scalar *)object;
     double data;
+    if (scalar_may_write(object, "assigning .data") < 0) return -1; /* a second __init__ */
     if (PyTuple_GET_SIZE(args) == 1 && (kwargs == NULL || PyDict_GET_SIZE(kwargs) == 0)) {
         PyObject *number = PyTuple_GET_ITEM(args, 0);
         if (require_data(number, &data) < 0) return -1;

@@ -62,14 +62,16 @@ static int refuse_operand(pg_node_id id) {
     return -1;
 }
 
-/* Operators put at most two nodes between their result and an operand. */
+/* Operators put at most two nodes, none of them wide, between their result and an operand. */
 static pg_node_id operand_that_is_over(pg_node_id id, int depth) {
+    const pg_node *nodes = scalar_global.graph->nodes;
     size_t count;
-    const pg_node_id *held = pg_holds(&scalar_global.graph->nodes[id], &count);
+    const pg_node_id *held = pg_holds(&nodes[id], &count);
     pg_node_id found = 0;
     for (size_t i = 0; i < count && found == 0; i++) {
         if (is_over(held[i])) found = held[i];
-        else if (depth > 0) found = operand_that_is_over(held[i], depth - 1);
+        else if (depth > 0 && nodes[held[i]].op != PG_OP_WIDE)
+            found = operand_that_is_over(held[i], depth - 1);
     }
     return found;
 }
@@ -205,6 +207,7 @@ static PyObject *trace_detach(PyObject *module, PyObject *a) {
     const pg_operand operand = {((scalar *)a)->id, 0.0};
     if (scalar_check_operands(&operand, 1) < 0) return NULL;
     pg_status status = pg_trace_detach(scalar_global.graph, &id, operand.id);
+    if (status == PG_OK) scalar_global.graph->nodes[id].flags |= PG_FLAG_DETACHED;
     return node_or_error(status, id);
 }
 
@@ -213,24 +216,26 @@ static PyObject *detach(PyObject *module, PyObject *a) {
     (void)module;
     if (!PyObject_TypeCheck(a, scalar_global.base))
         return PyErr_Format(PyExc_TypeError, "detach: not a Value");
-    if (scalar_make_room(1) < 0) return NULL;
+    if (scalar_may_read(a, "detach()") < 0 || scalar_make_room(1) < 0) return NULL;
     pg_node_id id = 0;
     pg_status status = pg_graph_detach(scalar_global.graph, &id, ((scalar *)a)->id);
     if (status == PG_OK) scalar_note_leaf(id);
     return node_or_error(status, id);
 }
 
-/* _adopt_trace(frozen, condition, its class, again): what tracing.py does when a traced number is
- * asked for. */
+/* _adopt_trace(frozen, condition, its class, again, untraceable): what tracing.py does when a
+ * traced number is asked for. */
 static PyObject *adopt_trace(PyObject *module, PyObject *args) {
     (void)module;
-    PyObject *frozen, *condition, *compared, *again;
-    if (!PyArg_ParseTuple(args, "OOO!O", &frozen, &condition, &PyType_Type, &compared, &again))
+    PyObject *frozen, *condition, *compared, *again, *untraceable;
+    if (!PyArg_ParseTuple(args, "OOO!OO", &frozen, &condition, &PyType_Type, &compared, &again,
+                          &untraceable))
         return NULL;
-    scalar_global.frozen = Py_NewRef(frozen);
-    scalar_global.condition = Py_NewRef(condition);
-    scalar_global.compared = (PyTypeObject *)Py_NewRef(compared);
-    scalar_global.again = Py_NewRef(again);
+    Py_XSETREF(scalar_global.frozen, Py_NewRef(frozen));
+    Py_XSETREF(scalar_global.condition, Py_NewRef(condition));
+    Py_XSETREF(scalar_global.compared, (PyTypeObject *)Py_NewRef(compared));
+    Py_XSETREF(scalar_global.again, Py_NewRef(again));
+    Py_XSETREF(scalar_global.untraceable, Py_NewRef(untraceable));
     Py_RETURN_NONE;
 }
 
@@ -313,11 +318,12 @@ enum { read_data, write_data, write_grad };
 
 /* Copy between the Values of a sequence and an array of as many float64. */
 static PyObject *copy_numbers(PyObject *const *args, Py_ssize_t arg_count, int what) {
-    static const char *const asked[] = {"a replay", "assigning .data", "assigning .grad"};
     if (arg_count != 2) return PyErr_Format(PyExc_TypeError, "two arguments: Values and an array");
-    if (scalar_check_all(args[0], asked[what], what == write_data) < 0) return NULL;
     size_t count;
-    pg_node_id *ids = scalar_gather_ids(args[0], &count);
+    pg_node_id *ids = what == read_data ? scalar_gather_to_read(args[0], &count, "a replay")
+                      : what == write_data
+                          ? scalar_gather_to_write(args[0], &count, "assigning .data")
+                          : scalar_gather_to_read(args[0], &count, "assigning .grad");
     if (ids == NULL) return NULL;
     Py_buffer view;
     double *numbers = scalar_doubles_of(args[1], &view, count, what == read_data);

@@ -47,6 +47,16 @@ static inline void give_back_object(scalar *self) {
     }
 }
 
+void scalar_drop_free_objects(void) {
+    while (free_objects != NULL) {
+        scalar *object = free_objects;
+        free_objects = (scalar *)object->dict;
+        free_object_count--;
+        PyObject_GC_Del(object);
+        Py_DECREF(scalar_global.value);
+    }
+}
+
 /* Let this object, and the reference to the node that it owns, stand for the node. */
 static inline PyObject *stand_for(scalar *self, pg_node_id id) {
     self->id = id;

@@ -16,7 +16,6 @@ from __future__ import annotations
 
 import ast
 import inspect
-import operator
 import os
 import sys
 import types
@@ -25,7 +24,7 @@ from typing import Any, NamedTuple
 
 from pygradc._scalar import Scalar
 from pygradc.compat import _guard, _source, _tries
-from pygradc.compat._grammar import STATE, Impure, check, parameters
+from pygradc.compat._grammar import GRAPH, STATE, Impure, check, parameters
 from pygradc.compat._sterile import Sterile
 from pygradc.compat._tries import View
 from pygradc.value import Value
@@ -192,7 +191,7 @@ def _decide(cls: Any, path: str, line: int) -> Decision:
         raise Unfit(f"2.0 times 7.0, or its backward(), raises {error!r}") from None
     names = {name for name in own if name not in vars(_Empty) or name in said.functions}
     gone = {id(f) for name, f in functions.items() if name not in kept}
-    for objection in _source.objections(gone):
+    for objection in _source.objections(GRAPH & trial.names, gone):
         raise Unfit(objection)
     members = {
         **_guard.lacking(names, trial.names),
@@ -342,7 +341,7 @@ class _Trial:
         found = {}
         for name in sorted(self.names):
             member = self._stand_in(name)
-            if member is not None:
+            if member is not _NOTHING:
                 found[name] = member
         return found
 
@@ -383,25 +382,25 @@ class _Trial:
         for name in self.names - {"data", *(n for v in values for n in _same_names(v))}:
             first, other = getattr(self.leaf, name), getattr(node, name)
             if first != other and not callable(first) and not _is_empty(first, other):
-                raise Unfit(f"its {name} is another for another node")
+                raise Unfit(f"its {name} differs from node to node")
 
     def _stand_in(self, name: str) -> Any:
-        """What Value must have under this name; None if that is what it has."""
+        """What Value must have under this name; _NOTHING if that is what it has."""
         first, second = getattr(self.leaf, name), getattr(self.inner, name, _NOTHING)
         if name in CHILDREN:
             return self._children(name, first, second)
         if name in LOCAL_GRADS:
             if any(type(x) is not tuple or len(x) > 2 for x in (first, second)):
                 raise Unfit(f"its {name} is no tuple")
-            return None if name == "_local_grads" else _reads("_local_grads")
+            return _NOTHING if name == "_local_grads" else vars(Scalar)["_local_grads"]
         if name == "op":
-            return _reads("_op")
+            return vars(Scalar)["_op"]
         if name == "_backward":
             if not callable(first) or first() is not None:
                 raise Unfit("its _backward is no function")
-            return None
+            return _NOTHING
         if name in STATE:
-            return None
+            return _NOTHING
         if type(first) not in PLAIN or type(second) is not type(first) or first != second:
             raise Unfit(f"its attribute {name} has no counterpart")
         return first
@@ -411,7 +410,7 @@ class _Trial:
         if kind not in (set, frozenset, list, tuple) or _tries.kind_of_children(first) is not kind:
             raise Unfit(f"its {name} isn't always a set, a list or a tuple")
         if kind is (set if name == "_prev" else tuple if name == "_children" else None):
-            return None
+            return _NOTHING
         return _CHILDREN_AS[kind]
 
     # The methods.
@@ -501,10 +500,6 @@ def _returns_identity(function: ast.FunctionDef) -> bool:
         and last.value is not None
         and ast.dump(last.value) == ast.dump(ast.parse("id(self)", mode="eval").body)
     )
-
-
-def _reads(name: str) -> property:
-    return property(operator.attrgetter(name))
 
 
 def _children_as(kind: Callable[[Any], Any]) -> property:

@@ -196,7 +196,7 @@ def _hide_frames(error: BaseException) -> None:
 
 
 def _without_ours(traceback: TracebackType | None) -> TracebackType | None:
-    """The traceback without the frames of this file, and of the imports that it served."""
+    """The traceback without the frames of this folder, and of the imports that it served."""
     entries = []
     while traceback is not None:
         entries.append(traceback)
@@ -204,6 +204,8 @@ def _without_ours(traceback: TracebackType | None) -> TracebackType | None:
     own: TracebackType | None = None
     for entry in reversed(entries):
         name = entry.tb_frame.f_code.co_filename
-        if name != __file__ and not name.startswith("<frozen importlib"):
+        if os.path.dirname(name) != os.path.dirname(__file__) and not name.startswith(
+            "<frozen importlib"
+        ):
             own = TracebackType(own, entry.tb_frame, entry.tb_lasti, entry.tb_lineno)
     return own

@@ -210,23 +210,26 @@ CHANGERS = frozenset(
 SETTERS = frozenset(("setattr", "delattr"))
 
 
-def objections(without: set[int]) -> Iterator[str]:
+def objections(graph: Collection[str], without: Collection[int]) -> Iterator[str]:
     """What the modules read so far do to nodes, or to the class from outside of it.
 
     Args:
+        graph: The attributes for the graph that nodes have.
         without: The ids of trees that don't count, since pygradc's methods take their place.
     """
     for module in _modules:
-        for line, what in objections_of(module.tree, without):
+        for line, what in objections_of(module.tree, graph, without):
             yield f"the program {what} in line {line} of {os.path.basename(module.path)}"
 
 
-def objections_of(tree: ast.AST, without: Collection[int] = ()) -> Iterator[tuple[int, str]]:
+def objections_of(
+    tree: ast.AST, graph: Collection[str] = GRAPH, without: Collection[int] = ()
+) -> Iterator[tuple[int, str]]:
     """The same of one tree: lines, and what happens there."""
     copies = {
         target.id
         for node in ast.walk(tree)
-        if isinstance(node, ast.Assign) and _is_graph(node.value)
+        if isinstance(node, ast.Assign) and getattr(node.value, "attr", "") in graph
         for target in node.targets
         if isinstance(target, ast.Name)
     }
@@ -235,43 +238,49 @@ def objections_of(tree: ast.AST, without: Collection[int] = ()) -> Iterator[tupl
         node = todo.pop()
         if id(node) in without:
             continue
-        what = _objection(node, copies)
+        what = _objection(node, graph, copies)
         if what:
             yield node.lineno, what  # type: ignore[attr-defined]
-        todo.extend(ast.iter_child_nodes(node))
+        parts = set(ast.iter_child_nodes(node))
+        if isinstance(node, ast.ClassDef):
+            parts -= {*_constructors(node)}
+        todo.extend(parts)
 
 
-def _is_graph(node: ast.AST) -> bool:
-    return isinstance(node, ast.Attribute) and node.attr in GRAPH
+def _constructors(node: ast.ClassDef) -> Iterator[ast.AST]:
+    """Methods that only make objects of their own class: __init__, which the trial looks at."""
+    for part in node.body:
+        if isinstance(part, ast.FunctionDef) and part.name == "__init__":
+            yield part
+
+
+def _objection(node: ast.AST, graph: Collection[str], copies: set[str]) -> str:
+    if isinstance(node, ast.Attribute) and not isinstance(node.ctx, ast.Load):
+        if node.attr in graph:
+            return f"assigns to .{node.attr}"
+        if node.attr in MADE_OF and getattr(node.value, "id", "") == CLASS:
+            return f"assigns to {CLASS}.{node.attr}"
+    elif isinstance(node, ast.Call):
+        return _objection_to_call(node, graph, copies)
+    elif isinstance(node, ast.ClassDef) and any(map(_is_value, node.bases)):
+        return f"derives {node.name} from it"
+    return ""
 
 
 def _is_value(node: ast.expr) -> bool:
     return CLASS in (getattr(node, "id", ""), getattr(node, "attr", ""))
 
 
-def _objection(node: ast.AST, copies: set[str]) -> str:
-    if isinstance(node, ast.Attribute) and not isinstance(node.ctx, ast.Load):
-        if node.attr in GRAPH:
-            return f"assigns to .{node.attr}"
-        if node.attr in MADE_OF and getattr(node.value, "id", "") == CLASS:
-            return f"assigns to {CLASS}.{node.attr}"
-    elif isinstance(node, ast.Call):
-        return _objection_to_call(node, copies)
-    elif isinstance(node, ast.ClassDef) and any(map(_is_value, node.bases)):
-        return f"derives {node.name} from it"
-    return ""
-
-
-def _objection_to_call(node: ast.Call, copies: set[str]) -> str:
+def _objection_to_call(node: ast.Call, graph: Collection[str], copies: set[str]) -> str:
     function, first = node.func, next(iter(node.args), None)
     if isinstance(function, ast.Attribute) and function.attr in CHANGERS:
         owner = function.value
-        if _is_graph(owner):
-            return f"changes .{owner.attr}"  # type: ignore[attr-defined]
+        if isinstance(owner, ast.Attribute) and owner.attr in graph:
+            return f"changes .{owner.attr}"
         if isinstance(owner, ast.Name) and owner.id in copies:
             return f"changes {owner.id}, a node's children"
     elif getattr(function, "id", "") in SETTERS and first is not None:
         name = getattr(node.args[1], "value", None) if len(node.args) > 1 else None
-        if getattr(first, "id", "") == CLASS or name in GRAPH:
+        if getattr(first, "id", "") == CLASS or name in graph:
             return f"calls {function.id}"  # type: ignore[attr-defined]
     return ""

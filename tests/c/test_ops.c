@@ -211,7 +211,11 @@ static void derivatives_have_faults_of_their_own(void) {
         check_fault(graph, op, derivative_faults[i].derivative, derivative_faults[i].set,
                     derivative_faults[i].b);
         CHECK(snapshot_holds(&before, graph));
+        CHECK(pg_push(graph, ids[2]) == PG_OK); /* its gradient is 0: nobody is to get anything */
+        CHECK(snapshot_holds(&before, graph));
+        pg_node_set_grad(graph, ids[2], 1.0);
         CHECK(pg_push(graph, ids[2]) == derivative_faults[i].status);
+        pg_node_set_grad(graph, ids[2], 0.0);
         CHECK(snapshot_holds(&before, graph) && consistent(graph, ids, 3));
         snapshot_free(&before);
         pg_graph_free(graph);

@@ -1,0 +1,342 @@
+"""Do losses give the right number for whatever targets and logits come as, recorded and not?"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from fractions import Fraction
+from typing import Any
+
+import numpy as np
+import pytest
+
+import pygradc
+from pygradc import Value, losses, reference
+
+SCORES = [0.5, -2.0, 1.5, 0.25]
+SIGNS = [1, -1, 1, 1]
+COUNTS = [200, 3, 255, 0]
+
+CONVERSIONS: dict[str, Callable[[list[int]], Any]] = {
+    "ints": list,
+    "floats": lambda t: list(map(float, t)),
+    "a tuple": tuple,
+    "an iterator": iter,
+    "fractions": lambda t: list(map(Fraction, t)),
+    "float64": lambda t: np.array(t, dtype=np.float64),
+    "float32": lambda t: np.array(t, dtype=np.float32),
+    "float16": lambda t: np.array(t, dtype=np.float16),
+    "int64": np.array,
+    "int16": lambda t: np.array(t, dtype=np.int16),
+    "0-d arrays": lambda t: [np.array(x) for x in t],
+    "numpy's ints": lambda t: [np.int32(x) for x in t],
+    "Values": lambda t: list(map(Value, t)),
+    "an object array": lambda t: np.array(list(map(Value, t))),
+    "an unmasked array": np.ma.array,
+}
+SIGNED = {"int8": lambda t: np.array(t, dtype=np.int8), **CONVERSIONS}
+UNSIGNED = {
+    "uint8": lambda t: np.array(t, dtype=np.uint8),
+    "uint8 scalars": lambda t: [np.uint8(x) for x in t],
+    "uint64": lambda t: np.array(t, dtype=np.uint64),
+    **CONVERSIONS,
+}
+
+
+def of(numbers: Any) -> list[Value]:
+    return [Value(x) for x in numbers]
+
+
+def with_gradients(loss: Callable[..., Any], numbers: Any, targets: Any) -> list[float]:
+    values = of(numbers)
+    result = loss(values, targets)
+    result.backward()
+    return [result.data, *(v.grad for v in values)]
+
+
+# ---- targets of any kind -------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("kind", SIGNED)
+def test_hinge_of_targets_of_any_kind(kind: str) -> None:
+    expected = [(0.5 + 0 + 0 + 0.75) / 4, -0.25, 0.0, 0.0, -0.25]
+    assert with_gradients(losses.hinge, [0.5, -2.0, 1.5, 0.25], SIGNED[kind](SIGNS)) == expected
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16, np.uint64, np.int8, np.bool_])
+def test_hinge_of_targets_of_few_bits(dtype: Any) -> None:
+    """-1 isn't among them; 1 - 1*0.5 is 0.5 and not 1 + 255*0.5."""
+    for targets in (np.array([1, 1], dtype=dtype), [dtype(1), dtype(1)]):
+        assert losses.hinge(of([0.5, 2.0]), targets).data == 0.25
+    assert losses.hinge(Value(0.5), dtype(1)).data == 0.5
+    assert losses.hinge(of([0.5]), np.array([-128], dtype=np.int8)).data == 1 + 128 * 0.5
+
+
+@pytest.mark.parametrize("kind", UNSIGNED)
+def test_mse_of_targets_of_any_kind(kind: str) -> None:
+    differences = np.array(SCORES) - COUNTS
+    found = with_gradients(losses.mse, SCORES, UNSIGNED[kind](COUNTS))
+    assert found == pytest.approx([np.mean(differences**2), *(differences / 2)], rel=1e-14)
+    assert losses.mse(UNSIGNED[kind](COUNTS), of(SCORES)).data == pytest.approx(found[0])
+
+
+def test_mse_of_numbers_that_overflow_in_their_own_type() -> None:
+    a, b = np.array([200, 0], dtype=np.uint8), np.array([0, 200], dtype=np.uint8)
+    assert losses.mse(a, b) == losses.mse(a.astype(np.int8), b.astype(np.int8)) * 0 + 40000.0
+    assert losses.mse([np.uint8(3)], of([5.0])).data == 4.0
+
+
+@pytest.mark.parametrize("kind", ["int8", "uint8", "bool", "0-d"])
+def test_probabilities_of_any_kind(kind: str) -> None:
+    one_hot = {
+        "int8": np.array([0, 1, 0], dtype=np.int8), "uint8": np.array([0, 1, 0], dtype=np.uint8),
+        "bool": np.array([False, True, False]), "0-d": [np.array(0), np.array(1), np.array(0)],
+    }[kind]  # fmt: skip
+    expected = with_gradients(losses.soft_cross_entropy, [0.5, -1.0, 2.0], [0.0, 1.0, 0.0])
+    assert with_gradients(losses.soft_cross_entropy, [0.5, -1.0, 2.0], one_hot) == expected
+
+
+@pytest.mark.parametrize(
+    "label",
+    [1, 1.0, True, np.int8(1), np.uint8(1), np.float32(1), np.array(1), np.array(1.0), np.True_],
+    ids=repr,
+)
+def test_labels_of_any_kind(label: Any) -> None:
+    expected = with_gradients(losses.cross_entropy, [0.5, -1.0, 2.0], 1)
+    assert with_gradients(losses.cross_entropy, [0.5, -1.0, 2.0], label) == expected
+    rows = [of([0.5, -1.0, 2.0])] * 2
+    for labels in ([label, label], np.array([label, label]), iter([label, label])):
+        assert losses.cross_entropy(rows, labels).data == pytest.approx(expected[0])
+
+
+@pytest.mark.parametrize(
+    "label", [math.nan, math.inf, 1.5, "1", None, 3, -1, np.array([1]), 1j], ids=repr
+)
+def test_labels_that_are_no_class(label: Any) -> None:
+    with pytest.raises(ValueError, match="cross_entropy: "):
+        losses.cross_entropy(of([0.5, -1.0, 2.0]), label)
+
+
+def test_one_hot_labels_are_told_where_to_go() -> None:
+    with pytest.raises(ValueError, match="one-hot rows are for soft_cross_entropy"):
+        losses.cross_entropy(of([0.5, -1.0, 2.0]), [0, 1, 0])
+    with pytest.raises(ValueError, match="one-hot rows are for soft_cross_entropy"):
+        losses.cross_entropy([of([0.5, -1.0])], [[0, 1]])
+
+
+# ---- batches -------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("loss", [losses.mse, losses.hinge])
+@pytest.mark.parametrize(
+    "convert", [np.array, list, np.float32, lambda t: [np.array(r) for r in t]]
+)
+def test_a_batch_of_rows_is_the_mean_over_all(loss: Any, convert: Any) -> None:
+    numbers, targets = [[0.5, -1.0], [2.0, 0.25], [1.0, -3.0]], [[1, -1], [-1, 1], [1, 1]]
+    flat_numbers, flat_targets = ([x for row in rows for x in row] for rows in (numbers, targets))
+    rows = [of(row) for row in numbers]
+    result = loss(rows, convert(targets))
+    result.backward()
+    expected = with_gradients(loss, flat_numbers, flat_targets)
+    assert [result.data, *(v.grad for row in rows for v in row)] == expected
+    assert loss(np.array(rows), convert(targets)).data == expected[0]
+    assert loss([np.array(row) for row in rows], convert(targets)).data == expected[0]
+
+
+def test_a_column_of_targets_for_single_outputs() -> None:
+    """torch would make a square of them."""
+    found = losses.mse(of([1.0, 2.0, 3.0]), np.array([[1.0], [1.0], [1.0]]))
+    assert type(found) is Value and found.data == pytest.approx(5 / 3)
+
+
+@pytest.mark.parametrize(
+    ("numbers", "targets"),
+    [
+        ([[1.0, 2.0]], [[1.0]]), ([[1.0], [2.0]], [[1.0, 2.0]]),
+        ([[1.0, 2.0], [3.0]], np.ones((2, 2))),
+        ([1.0, 2.0], np.ones((2, 2))), (np.ones((2, 2)), [1.0, 2.0]), ([[]], [[]]),
+    ],
+)  # fmt: skip
+def test_shapes_that_differ_are_refused(numbers: Any, targets: Any) -> None:
+    with pytest.raises(ValueError, match=r"predictions for|nothing to average"):
+        losses.mse(numbers, targets)
+
+
+def test_a_batch_for_soft_cross_entropy() -> None:
+    rows, targets = [[0.5, -1.0, 2.0], [1.0, 1.0, 0.0]], np.array([[0.2, 0.3, 0.5], [0, 1, 0]])
+    each = [losses.soft_cross_entropy(of(r), t).data for r, t in zip(rows, targets)]
+    assert losses.soft_cross_entropy([of(r) for r in rows], targets).data == sum(each) * 0.5
+
+
+def test_a_recorded_row_of_several_outputs() -> None:
+    w = Value(2.0)
+    loss = pygradc.compile(lambda x, y: losses.mse([w * xi for xi in x], y))
+    xs, ys = np.array([[1.0, 2.0], [3.0, 4.0]]), np.array([[1, 1], [1, 1]], dtype=np.uint8)
+    assert loss.map(xs, ys).tolist() == [5.0, 37.0]
+
+
+# ---- masked --------------------------------------------------------------------------------------
+
+
+MASKED = np.ma.array([1.0, 1.0, -1.0], mask=[False, True, True])
+
+
+@pytest.mark.parametrize(
+    "compute",
+    [
+        lambda: losses.mse(of([1.0, 2.0, 3.0]), MASKED),
+        lambda: losses.mse(MASKED, of([1.0, 2.0, 3.0])),
+        lambda: losses.hinge(of([1.0, 2.0, 3.0]), MASKED),
+        lambda: losses.soft_cross_entropy(of([1.0, 2.0, 3.0]), MASKED),
+        lambda: losses.cross_entropy([of([1.0, 2.0])] * 3, MASKED),
+        lambda: losses.mse([of([1.0, 2.0, 3.0])], [MASKED]),
+        lambda: losses.mse([of([1.0, 2.0, 3.0])], MASKED.reshape(1, 3)),
+        lambda: F.map(MASKED),
+        lambda: F.sum(MASKED),
+        lambda: F.mean(MASKED.astype(np.int32)),
+        lambda: F.gradients(MASKED),
+        lambda: F.map([MASKED[0], MASKED[1], MASKED[2]]),
+        lambda: G.map([MASKED, MASKED[:0].filled(0.0).tolist() + [1.0, 2.0, 3.0]]),
+        lambda: G.map([[1.0, 2.0, 3.0], MASKED]),
+        lambda: G.map(MASKED.reshape(1, 3)),
+        lambda: D.map({"x": MASKED}),
+        lambda: F.map(np.ma.array([1, 2, 3], mask=[0, 1, 1], dtype=object)),
+        lambda: pygradc.set_data(of([1.0, 2.0, 3.0]), MASKED),
+        lambda: pygradc.data(np.ma.array(of([1.0, 2.0, 3.0]), mask=[0, 1, 1])),
+        lambda: pygradc.nn.MLP(1, [1]).load_state_dict(
+            {"layers.0.weight": np.ma.array([[1.0]], mask=True), "layers.0.bias": [0.0]}
+        ),
+        lambda: pygradc.save_state({"x": MASKED}, "never.npz"),
+    ],
+)
+@pytest.mark.filterwarnings("ignore:.*converting a masked element")
+def test_masked_entries_are_refused_by_their_count(compute: Callable[[], Any]) -> None:
+    with pytest.raises(ValueError, match=r"[12] masked entr(y|ies), of which there are no numbers"):
+        compute()
+
+
+F = pygradc.compile(lambda x: x * 2.0)
+G = pygradc.compile(lambda x: x[0] * 2.0)
+D = pygradc.compile(lambda row: row["x"] * 2.0)
+
+
+def test_unmasked_entries_are_numbers() -> None:
+    array = np.ma.array([1.0, 2.0])
+    assert F.map(array).tolist() == F.map(np.ma.array([1.0, 2.0], mask=[0, 0])).tolist() == [2, 4]
+    assert F.sum(array).data == 6.0
+    assert G.map([array, array]).tolist() == [2.0, 2.0]
+    values = of([0.0, 0.0])
+    pygradc.set_data(values, array)
+    assert [v.data for v in values] == [1.0, 2.0]
+
+
+@pytest.mark.parametrize(
+    "compute",
+    [
+        lambda: G(MASKED), lambda: pygradc.nn.MLP(3, [1])(MASKED), lambda: pygradc.sum(MASKED),
+        lambda: pygradc.dot(of([1.0, 2.0, 3.0]), MASKED), lambda: Value(MASKED[1]),
+    ],
+)  # fmt: skip
+def test_a_masked_entry_is_no_number_one_by_one(compute: Callable[[], Any]) -> None:
+    with pytest.raises(TypeError):
+        compute()
+
+
+# ---- large logits --------------------------------------------------------------------------------
+
+HUGE = 1.7e308
+ROWS = [
+    [HUGE, -HUGE], [-HUGE, HUGE], [HUGE, HUGE], [-HUGE, -HUGE], [0.0, -HUGE], [HUGE, 0.0],
+    [0.0, -math.inf], [-math.inf, 1.0], [1e308, -1e308], [HUGE, -HUGE, 0.0],
+]  # fmt: skip
+
+
+def truth(row: list[float], label: int) -> float:
+    """In exact arithmetic, rounded once."""
+    if row[label] == -math.inf:
+        return math.inf
+    largest = Fraction(max(row))
+    total = math.fsum(math.exp(max(-1e9, Fraction(x) - largest)) for x in row if x > -math.inf)
+    exact = largest - Fraction(row[label]) + Fraction(math.log(total))
+    return float(exact) if exact < Fraction(2) ** 1024 else math.inf
+
+
+@pytest.mark.parametrize("row", ROWS, ids=str)
+def test_cross_entropies_of_huge_logits(row: list[float]) -> None:
+    for label in range(len(row)):
+        one_hot = np.eye(len(row))[label].tolist()
+        expected = truth(row, label)
+        for loss, target in (
+            (losses.soft_cross_entropy, one_hot), (losses.soft_cross_entropy, of(one_hot)),
+            (losses.cross_entropy, label),
+        ):  # fmt: skip
+            assert loss(of(row), target).data == pytest.approx(expected, rel=1e-15)
+        assert -losses.log_softmax(of(row))[label].data == pytest.approx(expected, rel=1e-15)
+        recorded = losses.soft_cross_entropy
+        for mode in ("exact", "fast"):
+            found = pygradc.compile(recorded, math=mode).map(np.array([row]), np.array([one_hot]))
+            assert found.tolist() == pytest.approx([expected], rel=1e-15)
+
+
+@pytest.mark.parametrize("row", [r for r in ROWS if len(r) == 2], ids=str)
+def test_gradients_of_huge_logits(row: list[float]) -> None:
+    """softmax less the one-hot row."""
+    best = max(row)
+    weights = [float(x == best) for x in row]
+    softmax = [w / sum(weights) for w in weights]
+    if row == [-math.inf, 1.0] or row == [0.0, -math.inf]:
+        softmax = weights
+    for label in range(2):
+        if truth(row, label) == math.inf:
+            continue
+        one_hot = [float(i == label) for i in range(2)]
+        found = with_gradients(losses.soft_cross_entropy, row, one_hot)
+        assert found[1:] == [s - t for s, t in zip(softmax, one_hot)]
+        recorded = pygradc.compile(losses.soft_cross_entropy)
+        _, (gradients, _) = recorded.gradients(np.array([row]), np.array([one_hot]))
+        assert gradients.tolist() == [found[1:]]
+
+
+def test_a_nan_shows() -> None:
+    for logits, target in (
+        ([math.nan, 1.0], [0.0, 1.0]), ([1.0, 2.0], [math.nan, 1.0]),
+        ([-math.inf, 1.0], [math.nan, 1.0]),
+    ):  # fmt: skip
+        assert math.isnan(losses.soft_cross_entropy(of(logits), target).data)
+        found = pygradc.compile(losses.soft_cross_entropy).map(np.array([logits]), [target])
+        assert math.isnan(found[0])
+
+
+def test_the_reference_gives_the_same_bits() -> None:
+    def compute(value: Any) -> list[float]:
+        logits = [value(x) for x in [1.7e308, -1.7e308, 0.0]]
+        total = losses.soft_cross_entropy(logits, np.array([1, 0, 0], dtype=np.int8))
+        total = total + losses.mse([[value(3.0), value(4.0)]], np.array([[1, 250]], dtype=np.uint8))
+        total.backward()
+        return [total.data, *(v.grad for v in logits)]
+
+    assert compute(Value) == compute(reference.Value)
+
+
+# ---- derivatives as arrays without axes ----------------------------------------------------------
+
+
+@pytest.mark.parametrize("make", [np.array, np.float32, np.float64, lambda x: np.array(x)[()]])
+def test_derivatives_and_numbers_as_0d_arrays(make: Any) -> None:
+    a = Value(3.0)
+    Value(make(2.0), (a,), local_grads=(make(5.0),)).backward()
+    assert a.grad == 5.0
+    one = pygradc.op(lambda x: make(math.sin(x)), lambda x, y: make(7.0))
+    two = pygradc.op(lambda x, z: make(math.sin(x)), lambda x, z, y: (make(7.0), make(8.0)))
+    for call, expected in ((lambda: one(a), 7.0), (lambda: two(a, 1.0), 7.0)):
+        a.grad = 0.0
+        out = call()
+        out.backward()
+        assert out.data == pytest.approx(math.sin(3.0), rel=1e-7) and a.grad == expected
+
+
+def test_derivatives_as_arrays_with_axes_are_counted() -> None:
+    a = Value(3.0)
+    op = pygradc.op(lambda x: math.sin(x), lambda x, y: np.array([1.0, 2.0]))
+    with pytest.raises(ValueError, match="one number for each of 1 operands, got 2"):
+        op(a).backward()

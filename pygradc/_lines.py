@@ -106,6 +106,16 @@ def quoted(place: Place | None) -> str:
     return place.text() if place is not None else ""
 
 
+def line_of(error: BaseException) -> str:
+    """The innermost line of the user's code in the error's traceback."""
+    found, traceback = "unknown line", error.__traceback__
+    while traceback is not None:
+        if is_users(traceback.tb_frame):
+            found = f"{traceback.tb_frame.f_code.co_filename}:{traceback.tb_lineno}"
+        traceback = traceback.tb_next
+    return found
+
+
 def end_at_users_frame(error: BaseException) -> None:
     """Take from the error's traceback what lies below the innermost frame of the user's code."""
     last: TracebackType | None = None

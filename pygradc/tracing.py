@@ -580,8 +580,22 @@ def trace(body: Callable[[], T]) -> T:
         except TraceError as error:
             _lines.end_at_users_frame(error)
             raise
+        except TypeError as error:
+            if not str(error).startswith(_NUMPYS_REFUSALS):
+                raise
+            refusal = TraceError(
+                f"{_lines.line_of(error)}: {error}, while a function is recorded: in it a Value has "
+                f"no number for numpy's functions to ask for. Instead, {_CONVERTED}."
+            )
+            refusal.__traceback__ = error.__traceback__
+            _lines.end_at_users_frame(refusal)
+            raise refusal from None
         finally:
             _recording = 0
+
+
+# What a ufunc without a loop for objects says, and one whose loop finds no method of its name.
+_NUMPYS_REFUSALS = ("ufunc '", "loop of ufunc ")
 
 
 def _check_alone() -> None:

@@ -39,10 +39,11 @@ Part = Union[Leaves, Other]
 
 
 def is_leaf(value: Any) -> bool:
-    """Can it be trained? What was computed, or belongs to a recording, can't."""
+    """Can it be trained? What was computed, or detached, or belongs to a recording, can't."""
     return (
         isinstance(value, Value)
         and not value._children
+        and not Scalar._is_detached(value)
         and Scalar._role(value) not in ("input", "leftover")
     )
 

@@ -554,7 +554,11 @@ class _Before:
         if i >= 0:
             return f"the step would make {_called(i, self.parameters[i])} {number}"
         for name in self.optimizer._state:
-            i, number = _lost(self.attributes[name], getattr(self.optimizer, name))
+            after = getattr(self.optimizer, name)
+            before = self.attributes.get(name, 0.0)
+            if not isinstance(after, np.ndarray) or np.shape(before) not in (after.shape, ()):
+                continue  # of another kind than ours, or made anew
+            i, number = _lost(before, after)
             if i >= 0:
                 return f"the step would make the optimizer's {name} of parameter {i} {number}"
         return None
@@ -572,9 +576,9 @@ def _lost(before: Any, after: Any) -> tuple[int, float]:
     """The first number that the step made infinite or nan, and its place; or -1."""
     if np.isfinite(after).all():
         return -1, 0.0
-    lost = ~np.isfinite(after) & ~np.isnan(before) & (after != before)
+    lost = np.ravel(~np.isfinite(after) & ~np.isnan(before) & (after != before))
     i = int(lost.argmax())
-    return (i, float(after[i])) if lost[i] else (-1, 0.0)
+    return (i, float(after.flat[i])) if lost[i] else (-1, 0.0)
 
 
 def _copied(value: Any) -> Any:

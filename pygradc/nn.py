@@ -28,9 +28,9 @@ class Module:
     """Something with parameters: its own Values, and those of its parts.
 
     A class that defines no `parameters` has those that its attributes lead to: Values that are
-    leaves (a kept output isn't), modules, other objects with a method `parameters` but compiled
-    functions and optimizers, and lists, tuples, dicts and object arrays of these; in the order of
-    assignment, each once.
+    leaves (a kept output isn't, nor what is detached), modules, other objects with a method
+    `parameters` but compiled functions and optimizers, and lists, tuples, dicts and object arrays
+    of these; in the order of assignment, each once.
 
         class Line(nn.Module):
             def __init__(self):

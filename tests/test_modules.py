@@ -117,6 +117,12 @@ HELD: dict[str, tuple[Callable[[], dict[str, Any]], list[float], dict[str, Any]]
         lambda: (lambda v: {"w": v, "out": v * 2, "outs": [v + 1, Value(3.0)]})(Value(1.0)),
         [1, 3], {"w": (), "outs.1": ()},
     ),
+    "detached": (
+        lambda: (lambda v: {"w": v, "mean": pygradc.detach(v * 2), "same": [pygradc.detach(v)]})(
+            Value(1.0)
+        ),
+        [1.0], {"w": ()},
+    ),
     "classes": (lambda: {"kind": nn.MLP, "w": Value(1.0)}, [1.0], {"w": ()}),
 }  # fmt: skip
 
@@ -150,7 +156,7 @@ def test_states_go_round(held: str) -> None:
 
 
 @pytest.mark.parametrize("copied", [copy.deepcopy, lambda m: pickle.loads(pickle.dumps(m))])
-@pytest.mark.parametrize("held", [h for h in HELD if h != "kept outputs"])
+@pytest.mark.parametrize("held", [h for h in HELD if h != "detached"])
 def test_copies_have_parameters_of_their_own(held: str, copied: Callable[[Any], Any]) -> None:
     make, numbers, names = HELD[held]
     module = Holder(**make())

@@ -44,7 +44,7 @@ def check_function(function: Any) -> None:
     """
     if isinstance(function, (Compiled, Program)):
         return
-    kind = type(function).__name__
+    kind = _kind(function)
     if callable(getattr(function, "parameters", None)) and callable(function):
         line = (
             "compile a loss of one row first: "

@@ -105,7 +105,9 @@ def _may_hold(item: Any) -> bool:
     if isinstance(item, (type, Compiled, Optimizer)):
         return False
     is_container = isinstance(item, (list, tuple, dict))
-    return is_container or callable(getattr(item, "parameters", None))
+    return is_container or any(
+        callable(getattr(holder, "parameters", None)) for holder in (item, type(item))
+    )
 
 
 def _are_new(values: list[Value], seen: dict[int, Any]) -> bool:

@@ -96,10 +96,13 @@ def fit(
     batch_size = max(rows.count, 1) if batch_size is None else _whole("batch_size", batch_size)
     epochs = _whole("epochs", epochs)
     _check(rows, epochs, batch_size, callback)
+    for name, flag in (("shuffle", shuffle), ("progress", progress), ("resume", resume)):
+        if isinstance(flag, str):
+            raise TypeError(f"fit: {name} must be True or False, not {flag!r}")
+    order = _Order(rows.count, batch_size, shuffle, seed)
     program = _program(function, data, rows, static)
     if program._errors != "ignore":
         _fit_arguments.refuse_nan(rows, data)
-    order = _Order(rows.count, batch_size, shuffle, seed)
     if resume and checkpoint is None:
         raise ValueError("fit: resume=True needs checkpoint=, the file to go on from")
     saved = None
@@ -235,7 +238,10 @@ class _Order:
     def __init__(self, rows: int, batch_size: int, shuffle: bool, seed: int | None) -> None:
         self.rows = rows
         self.fixed = not shuffle or batch_size >= rows  # one batch: the order changes nothing
-        self.random = np.random.default_rng(seed)
+        try:
+            self.random = np.random.default_rng(seed)
+        except (TypeError, ValueError) as error:
+            raise type(error)(f"fit: seed={seed!r}: {error}") from None
 
     def next(self) -> Any:
         if self.fixed:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import dataclasses
 import pickle
+import random
 from collections import OrderedDict
 from collections.abc import Callable
 from typing import Any
@@ -122,6 +123,12 @@ HELD: dict[str, tuple[Callable[[], dict[str, Any]], list[float], dict[str, Any]]
             Value(1.0)
         ),
         [1.0], {"w": ()},
+    ),
+    "a foreign object without Values": (
+        lambda: {"f": Foreign(), "w": Value(1.0)}, [1.0], {"w": ()},
+    ),
+    "a module whose parameters are an attribute": (
+        lambda: {"m": Holder(parameters=values(1, 2))}, [1, 2], {"m.parameters": (2,)},
     ),
     "classes": (lambda: {"kind": nn.MLP, "w": Value(1.0)}, [1.0], {"w": ()}),
 }  # fmt: skip
@@ -378,6 +385,7 @@ def test_such_a_model_is_trained_and_saved(tmp_path: Any) -> None:
         def __call__(self, x: Any) -> Any:
             return self.gain * self.body([x])
 
+    random.seed(1)
     model = Net()
     before = data(model)
     loss = pygradc.compile(lambda x, y: losses.mse(model(x), y))

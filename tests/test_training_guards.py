@@ -735,6 +735,17 @@ CALLS: dict[str, tuple[type[Exception], str, Callable[[Any], Any]]] = {
         r"epochs must be a whole number, not '3'",
         lambda o: pygradc.fit(F, ONE, ONE, o, epochs="3"),
     ),
+    "shuffle 'no'": (
+        TypeError,
+        r"shuffle must be True or False, not 'no'",
+        lambda o: pygradc.fit(F, ONE, ONE, o, shuffle="no"),
+    ),
+    "seed 'a'": (TypeError, r"seed='a'", lambda o: pygradc.fit(F, ONE, ONE, o, seed="a")),
+    "a class": (
+        TypeError,
+        r"not a model \(the class MLP itself\)",
+        lambda o: pygradc.fit(nn.MLP, ONE, ONE, o),
+    ),
     "epochs -1": (
         ValueError,
         r"epochs=-1 must be at least 0",

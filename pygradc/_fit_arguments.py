@@ -44,7 +44,7 @@ def check_function(function: Any) -> None:
     """
     if isinstance(function, (Compiled, Program)):
         return
-    kind = type(function).__name__
+    kind = _kind(function)
     if callable(getattr(function, "parameters", None)) and callable(function):
         line = (
             "compile a loss of one row first: "
@@ -78,6 +78,12 @@ def split(data: tuple[Any, ...], optimizer: Any) -> tuple[tuple[Any, ...], optim
         return data, optimizer
     if places and (optimizer is not None or len(places) > 1):
         raise TypeError("fit: expected one optimizer, got two")
+    behind = data[places[0] + 1 :] if places else ()
+    if behind and all(isinstance(x, int) for x in behind):
+        raise TypeError(
+            "fit: what comes after the optimizer goes by keyword: "
+            f"fit(loss, X, Y, optimizer, epochs={behind[0]})"
+        )
     if places:
         raise TypeError(
             f"fit: expected the optimizer after the arrays, not before them (it is argument "

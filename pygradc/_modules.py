@@ -39,10 +39,11 @@ Part = Union[Leaves, Other]
 
 
 def is_leaf(value: Any) -> bool:
-    """Can it be trained? What was computed, or belongs to a recording, can't."""
+    """Can it be trained? What was computed, or detached, or belongs to a recording, can't."""
     return (
         isinstance(value, Value)
         and not value._children
+        and not Scalar._is_detached(value)
         and Scalar._role(value) not in ("input", "leftover")
     )
 
@@ -104,7 +105,9 @@ def _may_hold(item: Any) -> bool:
     if isinstance(item, (type, Compiled, Optimizer)):
         return False
     is_container = isinstance(item, (list, tuple, dict))
-    return is_container or callable(getattr(item, "parameters", None))
+    return is_container or any(
+        callable(getattr(holder, "parameters", None)) for holder in (item, type(item))
+    )
 
 
 def _are_new(values: list[Value], seen: dict[int, Any]) -> bool:

@@ -96,10 +96,13 @@ def fit(
     batch_size = max(rows.count, 1) if batch_size is None else _whole("batch_size", batch_size)
     epochs = _whole("epochs", epochs)
     _check(rows, epochs, batch_size, callback)
+    for name, flag in (("shuffle", shuffle), ("progress", progress), ("resume", resume)):
+        if isinstance(flag, str):
+            raise TypeError(f"fit: {name} must be True or False, not {flag!r}")
+    order = _Order(rows.count, batch_size, shuffle, seed)
     program = _program(function, data, rows, static)
     if program._errors != "ignore":
         _fit_arguments.refuse_nan(rows, data)
-    order = _Order(rows.count, batch_size, shuffle, seed)
     if resume and checkpoint is None:
         raise ValueError("fit: resume=True needs checkpoint=, the file to go on from")
     saved = None
@@ -235,7 +238,10 @@ class _Order:
     def __init__(self, rows: int, batch_size: int, shuffle: bool, seed: int | None) -> None:
         self.rows = rows
         self.fixed = not shuffle or batch_size >= rows  # one batch: the order changes nothing
-        self.random = np.random.default_rng(seed)
+        try:
+            self.random = np.random.default_rng(seed)
+        except (TypeError, ValueError) as error:
+            raise type(error)(f"fit: seed={seed!r}: {error}") from None
 
     def next(self) -> Any:
         if self.fixed:
@@ -554,7 +560,11 @@ class _Before:
         if i >= 0:
             return f"the step would make {_called(i, self.parameters[i])} {number}"
         for name in self.optimizer._state:
-            i, number = _lost(self.attributes[name], getattr(self.optimizer, name))
+            after = getattr(self.optimizer, name)
+            before = self.attributes.get(name, 0.0)
+            if not isinstance(after, np.ndarray) or np.shape(before) not in (after.shape, ()):
+                continue  # of another kind than ours, or made anew
+            i, number = _lost(before, after)
             if i >= 0:
                 return f"the step would make the optimizer's {name} of parameter {i} {number}"
         return None
@@ -572,9 +582,9 @@ def _lost(before: Any, after: Any) -> tuple[int, float]:
     """The first number that the step made infinite or nan, and its place; or -1."""
     if np.isfinite(after).all():
         return -1, 0.0
-    lost = ~np.isfinite(after) & ~np.isnan(before) & (after != before)
+    lost = np.ravel(~np.isfinite(after) & ~np.isnan(before) & (after != before))
     i = int(lost.argmax())
-    return (i, float(after[i])) if lost[i] else (-1, 0.0)
+    return (i, float(after.flat[i])) if lost[i] else (-1, 0.0)
 
 
 def _copied(value: Any) -> Any:

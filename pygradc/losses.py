@@ -15,11 +15,14 @@ import numpy as np
 
 from pygradc import tracing
 from pygradc._rows import refuse_masked
+from pygradc.value import Value
+
+_ONE = frozenset((Value, float, int, bool))
 
 
 def _is_batch(x: Any) -> bool:
     """Several items, rather than one number or Value?"""
-    if isinstance(x, (str, bytes)) or (isinstance(x, np.ndarray) and x.ndim == 0):
+    if type(x) in _ONE or isinstance(x, (str, bytes)) or getattr(x, "ndim", None) == 0:
         return False
     return hasattr(x, "__len__") or hasattr(x, "__next__")
 
@@ -33,11 +36,11 @@ def _as_list(name: str, x: Any) -> list[Any]:
 
 def _plain(x: Any) -> Any:
     """A number as a float, before integers of few bits overflow; a Value as it is."""
-    if isinstance(x, np.ndarray) and x.ndim == 0:
-        x = x[()]
-    if isinstance(x, (np.bool_, numbers.Real)):
-        return float(x)
-    return x
+    if type(x) is Value or type(x) is float:
+        return x
+    if getattr(x, "ndim", None) == 0:  # of numpy, or another library's tensor
+        x = x.item()
+    return float(x) if isinstance(x, numbers.Real) else x
 
 
 def _rows(name: str, predictions: Any, targets: Any) -> list[tuple[Any, Any]]:
@@ -147,6 +150,8 @@ def _weighted(p: Any, x: Any) -> Any:
 
 
 def _class_of(label: Any, classes: int) -> int:
+    if getattr(label, "ndim", None) == 0:
+        label = label.item()
     if hasattr(label, "backward"):
         raise TypeError(
             "cross_entropy: a label must be a number that is known when the graph is built; "

@@ -28,9 +28,9 @@ class Module:
     """Something with parameters: its own Values, and those of its parts.
 
     A class that defines no `parameters` has those that its attributes lead to: Values that are
-    leaves (a kept output isn't), modules, other objects with a method `parameters` but compiled
-    functions and optimizers, and lists, tuples, dicts and object arrays of these; in the order of
-    assignment, each once.
+    leaves (a kept output isn't, nor what is detached), modules, other objects with a method
+    `parameters` but compiled functions and optimizers, and lists, tuples, dicts and object arrays
+    of these; in the order of assignment, each once.
 
         class Line(nn.Module):
             def __init__(self):
@@ -124,7 +124,8 @@ def _state_of(name: str, part: _modules.Part) -> dict[str, npt.NDArray[np.float6
     if isinstance(part, _modules.Leaves):
         return {name: _data(part.values).reshape(part.shape)}
     if not isinstance(part.object, Module):
-        return {f"{name}.parameters": _data(_values_of(part))}
+        values = _values_of(part)
+        return {f"{name}.parameters": _data(values)} if values else {}
     with _modules.asking(part.object):
         state = part.object.state_dict()
     return {f"{name}.{key}": array for key, array in state.items()}
@@ -136,7 +137,8 @@ def _load_part(
     if isinstance(part, _modules.Leaves):
         _assign(part.values, arrays[name])
     elif not isinstance(part.object, Module):
-        _assign(_values_of(part), arrays[f"{name}.parameters"])
+        if values := _values_of(part):
+            _assign(values, arrays[f"{name}.parameters"])
     else:
         start = f"{name}."
         state = {key[len(start) :]: arrays[key] for key in arrays if key.startswith(start)}

@@ -109,6 +109,20 @@ def test_labels_of_any_kind(label: Any) -> None:
         assert losses.cross_entropy(rows, labels).data == pytest.approx(expected[0])
 
 
+def test_tensors_and_series_are_numbers() -> None:
+    torch = pytest.importorskip("torch")
+    one, row = torch.tensor(1), [0.5, -1.0, 2.0]
+    assert losses.hinge(Value(0.5), one).data == 0.5
+    assert losses.mse(of([0.5, 2.0]), torch.tensor([1.0, 2.0])).data == 0.125
+    expected = losses.cross_entropy(of(row), 1).data
+    assert losses.cross_entropy(of(row), one).data == expected
+    assert losses.cross_entropy([of(row)], torch.tensor([1])).data == expected
+    pandas = pytest.importorskip("pandas")
+    series = pandas.Series([1, 2], index=[5, 6])
+    assert losses.mse(of([0.5, 2.0]), series).data == 0.125
+    assert losses.mse([of([0.5, 2.0])], pandas.DataFrame({"a": [1], "b": [2]})).data == 0.125
+
+
 @pytest.mark.parametrize(
     "label", [math.nan, math.inf, 1.5, "1", None, 3, -1, np.array([1]), 1j], ids=repr
 )

@@ -256,6 +256,23 @@ def test_a_parameter_that_the_function_does_not_use_may_overflow_too(kind: str) 
     assert state(optimizer) == before
 
 
+def test_a_state_that_a_step_makes_is_taken_back_with_it() -> None:
+    class Late(optim.SGD):
+        """Whose momentum comes with its first step."""
+
+        def step(self) -> None:
+            self.momentum = 0.9
+            super().step()
+
+    w, loss, _ = line("SGD", 0.1)
+    optimizer = Late([w], lr=1e300)
+    with pytest.raises(FloatingPointError, match="parameter 0 -inf"):
+        pygradc.fit(loss, np.array([1e300]), optimizer)
+    assert (w.data, optimizer.momentum, optimizer.state_dict()) == (1.0, 0.0, {"steps": 0})
+    optimizer.lr = 0.5
+    assert pygradc.fit(loss, np.ones(2), optimizer) == [1.0] and w.data == 0.5
+
+
 @each_kind
 def test_what_is_infinite_already_may_stay_so(kind: str) -> None:
     """A mask among the parameters, whose gradient is 0."""
@@ -673,6 +690,11 @@ CALLS: dict[str, tuple[type[Exception], str, Callable[[Any], Any]]] = {
         r"after the arrays, not before them \(it is argument 0\)",
         lambda o: pygradc.fit(F, o, ONE, ONE),
     ),
+    "epochs by place": (
+        TypeError,
+        r"goes by keyword: fit\(loss, X, Y, optimizer, epochs=5\)",
+        lambda o: pygradc.fit(F, ONE, ONE, o, 5),
+    ),
     "two optimizers": (
         TypeError,
         r"expected one optimizer, got two",
@@ -712,6 +734,17 @@ CALLS: dict[str, tuple[type[Exception], str, Callable[[Any], Any]]] = {
         TypeError,
         r"epochs must be a whole number, not '3'",
         lambda o: pygradc.fit(F, ONE, ONE, o, epochs="3"),
+    ),
+    "shuffle 'no'": (
+        TypeError,
+        r"shuffle must be True or False, not 'no'",
+        lambda o: pygradc.fit(F, ONE, ONE, o, shuffle="no"),
+    ),
+    "seed 'a'": (TypeError, r"seed='a'", lambda o: pygradc.fit(F, ONE, ONE, o, seed="a")),
+    "a class": (
+        TypeError,
+        r"not a model \(the class MLP itself\)",
+        lambda o: pygradc.fit(nn.MLP, ONE, ONE, o),
     ),
     "epochs -1": (
         ValueError,

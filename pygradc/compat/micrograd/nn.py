@@ -15,9 +15,9 @@ from typing import Any
 
 import numpy as np
 
+from pygradc import nn
 from pygradc._ops import activation_number
 from pygradc._scalar import Scalar
-from pygradc.nn import Module
 from pygradc.value import Value
 
 __all__ = ["MLP", "Layer", "Module", "Neuron"]
@@ -35,6 +35,13 @@ def _native(neurons: Sequence[Neuron], x: Any) -> Any:
         return None
     outs = Scalar._layer(parts, x)
     return None if outs is NotImplemented else outs
+
+
+class Module(nn.Module):
+    """micrograd's: what a class doesn't override has no parameters, not those of its attributes."""
+
+    def parameters(self) -> list[Value]:
+        return []
 
 
 class Neuron(Module):

@@ -11,7 +11,7 @@ from __future__ import annotations
 import ast
 import math
 import os
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Mapping
 from typing import NamedTuple
 
 from pygradc.compat._grammar import GRAPH, STATE, Names
@@ -131,6 +131,25 @@ def _stored(node: ast.AST) -> Iterator[str]:
             yield part.id
         elif isinstance(part, (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)):
             yield part.name
+
+
+def attributes(functions: Mapping[str, ast.FunctionDef]) -> set[str]:
+    """What the constructor sets."""
+    own = functions.get("__init__")
+    return _attributes_set(own) if own is not None else set()
+
+
+def _attributes_set(tree: ast.AST) -> set[str]:
+    return {
+        node.attr
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Attribute) and isinstance(node.ctx, ast.Store)
+    }
+
+
+def outside_of_slots(statement: ast.ClassDef, slots: Collection[str]) -> set[str]:
+    """The attributes that the class's methods set and its slots lack."""
+    return set() if "__dict__" in slots else _attributes_set(statement) - {*slots}
 
 
 def _keywords(tree: ast.Module) -> set[str]:
@@ -267,6 +286,10 @@ def _objection(node: ast.AST, graph: Collection[str], copies: set[str]) -> str:
     return ""
 
 
+def _has_stars(node: ast.Tuple) -> bool:
+    return any(isinstance(part, ast.Starred) for part in node.elts)
+
+
 def _is_value(node: ast.expr) -> bool:
     return CLASS in (getattr(node, "id", ""), getattr(node, "attr", ""))
 
@@ -279,6 +302,14 @@ def _objection_to_call(node: ast.Call, graph: Collection[str], copies: set[str])
             return f"changes .{owner.attr}"
         if isinstance(owner, ast.Name) and owner.id in copies:
             return f"changes {owner.id}, a node's children"
+    elif getattr(function, "id", "") == CLASS:
+        counts = {
+            len(part.elts)
+            for part in [*node.args[1:3], *(keyword.value for keyword in node.keywords)]
+            if isinstance(part, ast.Tuple) and not _has_stars(part)
+        }
+        if len(counts) > 1:
+            return f"gives {CLASS} unequal numbers of children and derivatives"
     elif getattr(function, "id", "") in SETTERS and first is not None:
         name = getattr(node.args[1], "value", None) if len(node.args) > 1 else None
         if getattr(first, "id", "") == CLASS or name in graph:

@@ -27,6 +27,7 @@ from pygradc import Value
 from pygradc.compat import _replace, _run, _source
 from pygradc.compat._sterile import FrozenOrderedSet, OrderedSet
 
+MEMBERS = frozenset(vars(Value))
 FORMS = sorted((CLIENTS / "forms").glob("*.py"))
 
 ASKED = """
@@ -406,6 +407,8 @@ def outcome(form: str, seed: int) -> tuple[str, str]:
             how = "gives way in part"
     finally:
         _replace.restore()
+        for name in vars(Value).keys() - MEMBERS:  # which the program has set itself
+            delattr(Value, name)
     if without_int(ours) == without_int(theirs):
         return how, ""
     lines = zip(without_int(theirs).splitlines(), without_int(ours).splitlines())

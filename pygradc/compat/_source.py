@@ -227,6 +227,12 @@ CHANGERS = frozenset(
     + ("reverse", "difference_update", "intersection_update", "symmetric_difference_update")
 )
 SETTERS = frozenset(("setattr", "delattr"))
+CENSUS = (
+    frozenset(  # what these say of a program's objects depends on there being one for each node
+        ("get_objects", "get_referrers", "get_referents", "is_tracked", "getsizeof", "getrefcount")
+        + ("getallocatedblocks", "tracemalloc")
+    )
+)
 
 
 def objections(graph: Collection[str], without: Collection[int]) -> Iterator[str]:
@@ -274,6 +280,9 @@ def _constructors(node: ast.ClassDef) -> Iterator[ast.AST]:
 
 
 def _objection(node: ast.AST, graph: Collection[str], copies: set[str]) -> str:
+    asked = {getattr(node, "attr", ""), *_imports(node)} & CENSUS
+    if asked:
+        return f"counts objects by {asked.pop()}"
     if isinstance(node, ast.Attribute) and not isinstance(node.ctx, ast.Load):
         if node.attr in graph:
             return f"assigns to .{node.attr}"
@@ -284,6 +293,12 @@ def _objection(node: ast.AST, graph: Collection[str], copies: set[str]) -> str:
     elif isinstance(node, ast.ClassDef) and any(map(_is_value, node.bases)):
         return f"derives {node.name} from it"
     return ""
+
+
+def _imports(node: ast.AST) -> Iterator[str]:
+    if isinstance(node, (ast.Import, ast.ImportFrom)):
+        for alias in node.names:
+            yield alias.name
 
 
 def _has_stars(node: ast.Tuple) -> bool:

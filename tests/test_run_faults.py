@@ -214,12 +214,13 @@ ANSWERS = '''
 def ask(question):
     try:
         answer = question()
-        print(answer if not isinstance(answer, Value) else float(answer.data))
+        text = str(answer if not isinstance(answer, Value) else float(answer.data))
+        print(re.sub(" at 0x[0-9a-f]+", "", text))
     except Exception as error:
         print(type(error).__name__, error)
 
 
-import fractions, numpy
+import fractions, re, numpy
 a, b = Value(2.0), Value(3.0)
 for question in [
     lambda: a**b, lambda: a**"x", lambda: a ** fractions.Fraction(2), lambda: a ** numpy.float32(2),

@@ -46,6 +46,7 @@ def ask(name, question):
         print(name, type(answer).__name__ if isinstance(answer, Value) else answer)
         if isinstance(answer, Value):
             show(answer)
+        return True
     except Exception as error:
         print(name, type(error).__name__, error if isinstance(error, AssertionError) else "")
         if name == "backward":  # gradients are as they were then, docs/compat.md says
@@ -74,8 +75,8 @@ def main():
         for number in (-2.0, 0.0, 0.3, 5.5):
             w = Value(number)
             if hasattr(w, name):
-                ask(name, lambda: [getattr(w, name)(), (getattr(w, name)() * 1.7).backward()][0])
-                show(w)
+                if ask(name, lambda: [getattr(w, name)(), (getattr(w, name)() * 1.7).backward()][0]):
+                    show(w)
     for name, question in {
         "power": lambda: a**b, "text": lambda: a + "x", "none": lambda: a * None,
         "list": lambda: a - [1], "reflected": lambda: 2.0**a, "equal": lambda: a == 1.5,

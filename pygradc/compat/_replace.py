@@ -182,6 +182,10 @@ def _decide(cls: Any, path: str, line: int) -> Decision:
     for name in HEART:
         if name in impure:
             raise Unfit(f"its {name} isn't pygradc's: {impure[name]}")
+    for name in ("__eq__", "__hash__"):  # by which a sweep knows what it has visited
+        follows = name == "__hash__" and own.get(name) is None and "__eq__" in functions
+        if name in impure and not follows:
+            raise Unfit(f"its {name} may do anything: {impure[name]}")
     copied = said.again()
     sterile = Sterile(copied, functions.keys(), _slots(copied.statement))
     try:

@@ -279,11 +279,11 @@ def sweeps(cls: Any, view: View) -> list[Any]:
     Not looked at: what a sweep adds to gradients of results that another has left, where pygradc
     differs from everybody.
     """
-    a, b, c = values = _leaves(cls, (0.7, -1.3, 2.9))
+    a, b, c, twin = values = _leaves(cls, (0.7, -1.3, 2.9, 0.7))
     seen: list[Any] = []
     d = a * b + a
     e = d * d + d * b
-    f = (e * c + d) * (e + 0.1)
+    f = (e * c + d) * (e + 0.1) + (twin * b + twin) * c
     product, twice = b * c, a + a
     for root in (f, (a * b) * (c + b), product, product, twice, a):
         root.grad = 5.0

@@ -4,7 +4,6 @@ import math
 
 
 class Value:
-
     def __init__(self, data, _children=(), _op="", label=""):
         self.data = data
         self.grad = 0.0

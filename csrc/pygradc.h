@@ -344,7 +344,7 @@ typedef struct pg_step {
     uint32_t run; /* so many from here on run as one */
 } pg_step;
 
-enum { PG_COLLECT = 0xffffffff };
+static const uint32_t PG_COLLECT = 0xffffffff;
 
 typedef struct pg_steps {
     const pg_step *rows, *uniform;

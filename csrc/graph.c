@@ -96,14 +96,20 @@ static pg_wide *new_wide(const pg_node_id *children, const double *locals, size_
     return wide;
 }
 
-pg_status pg_graph_wide(pg_graph *graph, pg_node_id *id_ret, double data,
-                        const pg_node_id *children, const double *locals, size_t count) {
+/* Can these become the children of a wide node? */
+static pg_status check_children(const pg_graph *graph, const pg_node_id *children, size_t count) {
     if (count > most_nodes) return PG_ERR_LIMIT;
     for (size_t i = 0; i < count; i++) {
         if (!pg_alive(graph, children[i])) return PG_ERR_BAD_NODE;
         if (graph->nodes[children[i]].refs > UINT32_MAX - 4 - count) return PG_ERR_LIMIT;
     }
-    pg_status status = pg_graph_reserve(graph, 1);
+    return PG_OK;
+}
+
+pg_status pg_graph_wide(pg_graph *graph, pg_node_id *id_ret, double data,
+                        const pg_node_id *children, const double *locals, size_t count) {
+    pg_status status = check_children(graph, children, count);
+    if (status == PG_OK) status = pg_graph_reserve(graph, 1);
     if (status != PG_OK) return status;
     pg_wide *wide = new_wide(children, locals, count);
     if (wide == NULL) return PG_ERR_NOMEM;
@@ -111,6 +117,20 @@ pg_status pg_graph_wide(pg_graph *graph, pg_node_id *id_ret, double data,
     *id_ret = pg_take(graph, PG_OP_WIDE, data);
     graph->nodes[*id_ret].of.wide = wide;
     pg_own_new(graph, *id_ret);
+    PG_CHECK_GRAPH(graph);
+    return PG_OK;
+}
+
+pg_status pg_widen(pg_graph *graph, pg_node_id id, const pg_node_id *children, const double *locals,
+                   size_t count) {
+    if (!pg_alive(graph, id) || graph->nodes[id].op != PG_OP_LEAF) return PG_ERR_BAD_NODE;
+    pg_status status = check_children(graph, children, count);
+    if (status != PG_OK) return status;
+    pg_wide *wide = new_wide(children, locals, count);
+    if (wide == NULL) return PG_ERR_NOMEM;
+    for (size_t i = 0; i < count; i++) graph->nodes[children[i]].refs++;
+    graph->nodes[id].op = PG_OP_WIDE;
+    graph->nodes[id].of.wide = wide;
     PG_CHECK_GRAPH(graph);
     return PG_OK;
 }
@@ -241,6 +261,17 @@ void pg_cut(pg_graph *graph, pg_node_id id) {
     node->op = PG_OP_LEAF;
     node->of.child[0] = node->of.child[1] = 0;
     bury(graph, dead);
+    PG_CHECK_GRAPH(graph);
+}
+
+void pg_take_over(pg_graph *graph, pg_node_id id, pg_node_id from) {
+    pg_cut(graph, id);
+    pg_node *node = &graph->nodes[id], *other = &graph->nodes[from];
+    node->op = other->op;
+    node->of = other->of;
+    node->flags |= other->flags & PG_FLAG_INT;
+    other->op = PG_OP_LEAF;
+    other->of.child[0] = other->of.child[1] = 0;
     PG_CHECK_GRAPH(graph);
 }
 

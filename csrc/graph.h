@@ -198,6 +198,13 @@ static inline const pg_node_id *pg_holds(const pg_node *node, size_t *count_ret)
 void pg_discard(pg_graph *graph, pg_node_id id);
 /* Make a leaf of a node: it keeps its data and lets go of its children. */
 void pg_cut(pg_graph *graph, pg_node_id id);
+/* Make a wide node of a leaf that no node uses; id isn't among the children. A failure leaves the
+ * leaf as it was. */
+pg_status pg_widen(pg_graph *graph, pg_node_id id, const pg_node_id *children, const double *locals,
+                   size_t count);
+/* Let a node have another one's op and children instead of its own; the other becomes a leaf. Data,
+ * gradient and references stay. None of those children is made of `id`. */
+void pg_take_over(pg_graph *graph, pg_node_id id, pg_node_id from);
 
 #ifdef PG_VERIFY
 /* verify_graph.c */

@@ -44,6 +44,18 @@ class Value(Scalar):
 
     __slots__ = ()
 
+    def __init_subclass__(cls, **options: Any) -> None:
+        """Refuse a class whose `data` or `grad` isn't the node's: ops would pass it by."""
+        super().__init_subclass__(**options)
+        for base in cls.__mro__[: cls.__mro__.index(Value)]:
+            for name in ("data", "grad"):
+                if name in vars(base):
+                    raise TypeError(
+                        f"{base.__name__}.{name} can't replace Value.{name}: ops and backward() "
+                        f"read and write the node's own number. Give it another name, or make a "
+                        f"class that has a Value instead of being one"
+                    )
+
     def draw_dot(self, format: str = "svg", rankdir: str = "LR", **options: Any) -> Digraph:
         """Draw the graph below this node; see `pygradc.draw_dot`."""
         from pygradc.viz import draw_dot
@@ -104,8 +116,10 @@ def sum(values: Iterable[Value | Number], start: Value | Number = 0) -> Value:
         TypeError: something is neither a Value nor a real number.
     Source: csrc/bulk.c.
     """
+    if not isinstance(values, (list, tuple)):
+        values = tuple(values)
     result: Any = Scalar._sum(values, start)
-    if result is NotImplemented:  # somebody has patched +
+    if result is NotImplemented:  # somebody has patched +, or overridden it
         result = builtins.sum(values, start)
     return cast(Value, result)
 

@@ -47,6 +47,8 @@ typedef struct scalar_state {
     size_t adorned;        /* objects that the GC tracks because something hangs on them */
     size_t blocks;         /* of no_grad(), and traces, that any thread is in */
     int strict;            /* a custom op's rule is being traced */
+    unsigned version;      /* of the class Value, when all in it was as the core made it */
+    size_t inside;         /* hooks of the core that run the user's code: it needs its nodes */
 } scalar_state;
 
 extern scalar_state scalar_global;
@@ -77,8 +79,8 @@ PyObject *scalar_new_leaf(double data);
 PyObject *scalar_embody(pg_node_id id, PyTypeObject *type);
 /* An object for a node that was just made; takes over the reference that came with it. */
 PyObject *scalar_adopt_node(pg_node_id id);
-/* Are + and *, and the method of this op (0: none), those that the type was made with, or has
- * somebody patched the class? 1, 0, or -1 with an exception set. */
+/* Are the constructor, + and *, and the method of this op (0: none), those that the type was made
+ * with, or has somebody patched the class? 1, 0, or -1 with an exception set. */
 int scalar_is_native(int op);
 /* Do other nodes use its node? */
 int scalar_used_by_nodes(const scalar *self);
@@ -162,11 +164,58 @@ static inline int scalar_without_graph(void) {
     return PG_UNLIKELY(scalar_global.blocks != 0) && scalar_no_grad_here();
 }
 
+/* The object for the node that an op has just made. */
+static inline PyObject *scalar_finished(pg_node_id id) {
+    if (PG_UNLIKELY(scalar_global.blocks != 0)) return scalar_ungraphed(id);
+    return scalar_adopt_node(id);
+}
+
+/* scalar_patched.c */
+
+/* What the core does in one call and micrograd with several operators. */
+typedef enum scalar_composition {
+    SCALAR_ADD, /* with a number on the left */
+    SCALAR_MULTIPLY,
+    SCALAR_NEGATE,
+    SCALAR_SUBTRACT,
+    SCALAR_DIVIDE
+} scalar_composition;
+
+#define SCALAR_NO_VERSION UINT_MAX
+
+/* A number that no other state of the class has; 0 if it has none yet, or Python none left. */
+static inline unsigned scalar_class_version(void) {
+#if PY_VERSION_HEX < 0x030a0000
+    if (!(scalar_global.value->tp_flags & Py_TPFLAGS_VALID_VERSION_TAG)) return 0;
+#endif
+    return scalar_global.value->tp_version_tag;
+}
+
+/* Is the class as it was made, as far as the operators go? 0: perhaps, ask the functions below. */
+static inline int scalar_as_made(void) {
+    return scalar_class_version() == scalar_global.version;
+}
+
+/* Where the class, or an operand's, was taught another operator than the core's, compute by
+ * Python's own operators, as micrograd does; b is NULL for one operand. 0 if the core may do it;
+ * else 1, and *result_ret is a new reference, or NULL with an exception set. */
+int scalar_detour(scalar_composition what, PyObject *a, PyObject *b, PyObject **result_ret);
+/* Must each result be made by a constructor that the core doesn't know? 1, 0, or -1 with an
+ * exception set. */
+int scalar_constructs(void);
+/* Has the class of this Value a + or * of its own? */
+int scalar_overrides(PyObject *object);
+/* The operand as a Value that the class's constructor made; NULL, with an exception or without. */
+PyObject *scalar_constructed_operand(PyObject *object);
+/* As scalar_finished, through such a constructor if there is one. */
+PyObject *scalar_construct(pg_node_id id);
+int scalar_patched_names(void);
+
 /* The object for the node that an op has just made, or the exception that its status means. */
 static inline PyObject *scalar_result(pg_status status, pg_node_id id) {
     if (PG_UNLIKELY(status != PG_OK)) return scalar_raise(status);
-    if (PG_UNLIKELY(scalar_global.blocks != 0)) return scalar_ungraphed(id);
-    return scalar_adopt_node(id);
+    if (PG_UNLIKELY(!scalar_as_made())) return scalar_construct(id);
+    return scalar_finished(id);
 }
 
 /* scalar_pack.c */

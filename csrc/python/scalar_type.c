@@ -9,7 +9,7 @@
 
 #include <structmember.h>
 
-scalar_state scalar_global;
+scalar_state scalar_global = {.version = SCALAR_NO_VERSION};
 
 /* ---- An object's life ------------------------------------------------------------------------ */
 
@@ -134,7 +134,10 @@ static void dealloc_adorned(scalar *self) {
         return;
     }
     PyObject_GC_UnTrack(object);
-    if (self->id != 0) *scalar_owner(self) = NULL; /* whoever asks from now on gets another one */
+    if (self->id != 0) { /* whoever asks from now on gets another one */
+        *scalar_owner(self) = NULL;
+        scalar_node(self)->flags &= (uint8_t)~PG_FLAG_CLOSURE;
+    }
     if (self->weakrefs != NULL) PyObject_ClearWeakRefs(object);
     if (type != scalar_global.value) clear_declared_slots(object);
     if (self->dict != NULL) {
@@ -368,31 +371,97 @@ typedef pg_status expression(pg_graph *graph, pg_node_id *id_ret, pg_operand a, 
 
 enum { most_nodes_an_expression = 4 };
 
-/* Room comes first, since it may run the collector; operands are held by whoever calls. */
-static inline PyObject *apply(expression *build, PyObject *left, PyObject *right, int *is_int) {
-    pg_operand a, b;
-    if (PG_UNLIKELY(scalar_make_room(most_nodes_an_expression) < 0)) return NULL;
-    int found = scalar_operand(left, &a, is_int);
-    if (PG_LIKELY(found == 1)) found = scalar_operand(right, &b, is_int);
-    if (PG_UNLIKELY(found == 0)) Py_RETURN_NOTIMPLEMENTED;
-    if (PG_UNLIKELY(found < 0)) return NULL;
-    pg_node_id id;
-    pg_status status = build(scalar_global.graph, &id, a, b);
-    return scalar_result(status, id);
+/* An operand as nearly all are: a Value of no subclass, a float, an int. 0 for any other, and for
+ * an int too large for a float, with no exception set. */
+static inline int plain_operand(PyObject *object, pg_operand *operand_ret, int *is_int) {
+    operand_ret->id = 0;
+    if (PG_LIKELY(Py_TYPE(object) == scalar_global.value)) {
+        operand_ret->id = ((scalar *)object)->id;
+        operand_ret->number = 0.0;
+        return 1;
+    }
+    if (PyFloat_CheckExact(object)) {
+        operand_ret->number = PyFloat_AS_DOUBLE(object);
+        if (is_int != NULL) *is_int = 0;
+        return 1;
+    }
+    if (!PyLong_CheckExact(object)) return 0;
+    if (is_int != NULL) *is_int = 1;
+    operand_ret->number = PyLong_AsDouble(object);
+    if (operand_ret->number != -1.0 || !PyErr_Occurred()) return 1;
+    PyErr_Clear();
+    return 0;
 }
 
-static PyObject *slot_add(PyObject *a, PyObject *b) { return apply(pg_expr_add, a, b, NULL); }
-static PyObject *slot_sub(PyObject *a, PyObject *b) { return apply(pg_expr_sub, a, b, NULL); }
-static PyObject *slot_mul(PyObject *a, PyObject *b) { return apply(pg_expr_mul, a, b, NULL); }
-static PyObject *slot_div(PyObject *a, PyObject *b) { return apply(pg_expr_div, a, b, NULL); }
+static inline PyObject *append(expression *build, pg_operand a, pg_operand b, int is_int,
+                               PyObject *result(pg_node_id id)) {
+    pg_node_id id;
+    pg_status status = build(scalar_global.graph, &id, a, b);
+    if (PG_UNLIKELY(status != PG_OK)) return scalar_raise(status);
+    if (is_int) scalar_global.graph->nodes[id].flags |= PG_FLAG_INT;
+    return result(id);
+}
 
-static PyObject *slot_pow(PyObject *a, PyObject *b, PyObject *modulus) {
-    if (modulus != Py_None) Py_RETURN_NOTIMPLEMENTED;
-    int is_int = 0;
-    PyObject *result = apply(pg_expr_pow, a, b, &is_int);
-    if (result != NULL && is_int && result != Py_NotImplemented)
-        scalar_node((scalar *)result)->flags |= PG_FLAG_INT;
+/* A constructor that was patched makes a Value of a number, but for an exponent, which is no node
+ * in micrograd, and of the result. */
+static PyObject *append_constructed(expression *build, PyObject *left, PyObject *right, int is_int,
+                                    int is_exponent) {
+    pg_operand a, b;
+    PyObject *one = scalar_constructed_operand(left), *result = NULL;
+    PyObject *two = is_exponent ? Py_NewRef(right) : scalar_constructed_operand(right);
+    if (one != NULL && two != NULL && scalar_make_room(most_nodes_an_expression) == 0 &&
+        scalar_require_operand(one, &a, "an operand") == 0 &&
+        scalar_require_operand(two, &b, "an operand") == 0)
+        result = append(build, a, b, is_int, scalar_construct);
+    Py_XDECREF(one);
+    Py_XDECREF(two);
     return result;
+}
+
+/* Any operands, and a class that may have been patched. */
+static PyObject *apply_slowly(expression *build, PyObject *left, PyObject *right) {
+    pg_operand a, b;
+    int is_int = 0;
+    const int constructs = scalar_constructs();
+    if (constructs < 0 || scalar_make_room(most_nodes_an_expression) < 0) return NULL;
+    int found = scalar_operand(left, &a, &is_int);
+    if (found == 1) found = scalar_operand(right, &b, &is_int);
+    if (found == 0) Py_RETURN_NOTIMPLEMENTED;
+    if (found < 0) return NULL;
+    is_int = is_int && build == pg_expr_pow;
+    if (!constructs) return append(build, a, b, is_int, scalar_finished);
+    return append_constructed(build, left, right, is_int, build == pg_expr_pow && b.id == 0);
+}
+
+/* Room comes first, since it may run the collector; operands are held by whoever calls. */
+static inline int are_plain(PyObject *left, PyObject *right, pg_operand *a, pg_operand *b,
+                            int *is_int) {
+    return scalar_as_made() &&
+           PG_LIKELY(pg_room(scalar_global.graph) >= most_nodes_an_expression) &&
+           plain_operand(left, a, is_int) && plain_operand(right, b, is_int);
+}
+
+#define PG_SLOT(name, build, composition)                                                          \
+    static PyObject *name(PyObject *left, PyObject *right) {                                       \
+        pg_operand a, b;                                                                           \
+        if (PG_LIKELY(are_plain(left, right, &a, &b, NULL)))                                       \
+            return append(build, a, b, 0, scalar_finished);                                        \
+        PyObject *result;                                                                          \
+        if (scalar_detour(composition, left, right, &result)) return result;                       \
+        return apply_slowly(build, left, right);                                                   \
+    }
+PG_SLOT(slot_add, pg_expr_add, SCALAR_ADD)
+PG_SLOT(slot_sub, pg_expr_sub, SCALAR_SUBTRACT)
+PG_SLOT(slot_mul, pg_expr_mul, SCALAR_MULTIPLY)
+PG_SLOT(slot_div, pg_expr_div, SCALAR_DIVIDE)
+
+static PyObject *slot_pow(PyObject *left, PyObject *right, PyObject *modulus) {
+    if (modulus != Py_None) Py_RETURN_NOTIMPLEMENTED;
+    pg_operand a, b;
+    int is_int = 0;
+    if (PG_LIKELY(are_plain(left, right, &a, &b, &is_int)))
+        return append(pg_expr_pow, a, b, is_int, scalar_finished);
+    return apply_slowly(pg_expr_pow, left, right);
 }
 
 static PyObject *unary(PyObject *self, int op) {
@@ -403,6 +472,10 @@ static PyObject *unary(PyObject *self, int op) {
 }
 
 static PyObject *slot_neg(PyObject *self) {
+    PyObject *result;
+    if ((!scalar_as_made() || Py_TYPE(self) != scalar_global.value) &&
+        scalar_detour(SCALAR_NEGATE, self, NULL, &result))
+        return result;
     if (scalar_make_room(2) < 0) return NULL;
     pg_node_id id;
     pg_status status = pg_expr_neg(scalar_global.graph, &id, ((scalar *)self)->id);
@@ -454,12 +527,26 @@ static PyObject *scalar_richcompare(PyObject *left, PyObject *right, int op) {
 /* ---- Methods that the op table gives --------------------------------------------------------- */
 
 static PyObject *binary_method(PyObject *self, PyObject *other, int op) {
-    pg_operand a = {((scalar *)self)->id, 0.0}, b;
+    pg_operand b;
     if (scalar_make_room(2) < 0 || scalar_require_operand(other, &b, pg_op_describe(op)->name) < 0)
         return NULL;
+    PyObject *constructed = NULL;
+    if (PG_UNLIKELY(!scalar_as_made()) && b.id == 0) {
+        const int constructs = scalar_constructs();
+        if (constructs > 0) constructed = scalar_constructed_operand(other);
+        if (constructs < 0 || (constructs > 0 && constructed == NULL) || scalar_make_room(2) < 0 ||
+            (constructed != NULL &&
+             scalar_require_operand(constructed, &b, pg_op_describe(op)->name) < 0)) {
+            Py_XDECREF(constructed);
+            return NULL;
+        }
+    }
+    const pg_operand a = {((scalar *)self)->id, 0.0};
     pg_node_id id;
     pg_status status = pg_expr_binary(scalar_global.graph, &id, op, a, b);
-    return scalar_result(status, id);
+    PyObject *result = scalar_result(status, id);
+    Py_XDECREF(constructed);
+    return result;
 }
 
 #define PG_UNARY(NAME, ...)                                                                        \
@@ -524,7 +611,12 @@ static PyType_Spec spec = {
     .slots = slots,
 };
 
-static int poll_signals(void) { return PyErr_CheckSignals(); }
+static int poll_signals(void) {
+    scalar_global.inside++;
+    int result = PyErr_CheckSignals();
+    scalar_global.inside--;
+    return result;
+}
 
 /* Has Ctrl-C been pressed? Looks without running its handler, and takes it back: who called the
  * core runs that when it has returned. */
@@ -552,6 +644,8 @@ static int add_op_methods(PyTypeObject *type) {
 
 int scalar_is_native(int op) {
     PyNumberMethods *numbers = scalar_global.value->tp_as_number;
+    const int constructs = scalar_constructs();
+    if (constructs != 0) return constructs < 0 ? -1 : 0;
     if (numbers->nb_add != slot_add || numbers->nb_multiply != slot_mul) return 0;
     if (op <= 0 || op >= PG_OP_COUNT || natives[op].name == NULL) return 1;
     PyObject *method = PyObject_GetAttr((PyObject *)scalar_global.value, natives[op].name);
@@ -595,7 +689,8 @@ static int install(const char *module_name) {
     if (scalar_global.base == NULL) {
         scalar_global.graph = pg_graph_new();
         if (scalar_global.graph == NULL) PyErr_NoMemory();
-        else if (scalar_intern_names() == 0 && scalar_init_names() == 0)
+        else if (scalar_intern_names() == 0 && scalar_init_names() == 0 &&
+                 scalar_patched_names() == 0)
             scalar_global.base = make_type();
         if (scalar_global.base != NULL)
             scalar_global.graph->hooks = (pg_hooks){.call = scalar_call_closure,

@@ -91,12 +91,29 @@ class Value(Scalar):
 
 
 def _number(x: object) -> Any:
-    """The plain number in what is neither float nor int: numpy's scalars, fractions."""
+    """The plain number in what is neither float nor int: numpy's scalars, fractions, and arrays and
+    tensors of no dimension, whoever makes them.
+    """
     if isinstance(x, numbers.Integral):
         return int(x)
     if isinstance(x, (numbers.Real, np.bool_)):
         return float(x)
-    return NotImplemented
+    return _item(x) if hasattr(x, "shape") and hasattr(x, "item") else NotImplemented
+
+
+def _item(array: Any) -> Any:
+    """The number that an array of no dimension is. Dates have an `item` too, that may be an int."""
+    if tuple(array.shape) != () or getattr(array.dtype, "kind", "") in ("m", "M"):
+        return NotImplemented
+    if getattr(array, "requires_grad", False):
+        raise TypeError(
+            f"a {type(array).__name__} that requires grad is a number here, and its gradient would "
+            "be lost: pass .item() for its number"
+        )
+    number = array.item()
+    if isinstance(number, numbers.Integral):
+        return int(number)
+    return float(number) if isinstance(number, numbers.Real) else NotImplemented
 
 
 Scalar._adopt(Value, _number, _errors.fail)

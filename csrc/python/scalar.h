@@ -77,6 +77,8 @@ PyObject *scalar_of_node(pg_node_id id);
 PyObject *scalar_new_leaf(double data);
 /* An instance of this subclass for a node that has no object yet; __init__ isn't called. */
 PyObject *scalar_embody(pg_node_id id, PyTypeObject *type);
+/* Let a new instance of a subclass, a leaf that no node uses, stand for this node. 0 or -1. */
+int scalar_stand_for(PyObject *object, pg_node_id id);
 /* An object for a node that was just made; takes over the reference that came with it. */
 PyObject *scalar_adopt_node(pg_node_id id);
 /* Are the constructor, + and *, and the method of this op (0: none), those that the type was made
@@ -192,9 +194,7 @@ static inline unsigned scalar_class_version(void) {
 }
 
 /* Is the class as it was made, as far as the operators go? 0: perhaps, ask the functions below. */
-static inline int scalar_as_made(void) {
-    return scalar_class_version() == scalar_global.version;
-}
+static inline int scalar_as_made(void) { return scalar_class_version() == scalar_global.version; }
 
 /* Where the class, or an operand's, was taught another operator than the core's, compute by
  * Python's own operators, as micrograd does; b is NULL for one operand. 0 if the core may do it;

@@ -424,11 +424,13 @@ static PyObject *call_adopt(PyObject *type, PyObject *args) {
 
 PyMethodDef scalar_call_methods[] = {
     {"backward", call_backward, METH_NOARGS,
+     "backward($self, /)\n--\n\n"
      "Push gradients from here to every node below.\n\n"
      "Sets this gradient to 1, gives inner nodes fresh ones, adds to those of leaves.\n"
      "Raises ValueError, ZeroDivisionError or OverflowError where a derivative has no finite\n"
      "value, and whatever a _backward closure or Ctrl-C raises; gradients are then as before."},
-    {"_push", call_push, METH_NOARGS, "Push this node's gradient to its children."},
+    {"_push", call_push, METH_NOARGS,
+     "_push($self, /)\n--\n\nPush this node's gradient to its children."},
     {"_clear_grads", call_clear_grads, METH_O | METH_STATIC, NULL},
     {"_sum", PG_FAST(call_sum), METH_FASTCALL | METH_STATIC, NULL},
     {"_layer", PG_FAST(call_layer), METH_FASTCALL | METH_STATIC, NULL},

@@ -7,6 +7,7 @@
 #include "../kernels.h"
 #include "scalar.h"
 
+#include <stdio.h>
 #include <structmember.h>
 
 scalar_state scalar_global = {.version = SCALAR_NO_VERSION};
@@ -259,6 +260,31 @@ PyObject *scalar_embody(pg_node_id id, PyTypeObject *type) {
         return PyErr_Format(PyExc_ValueError, "a node is a %.100s already",
                             Py_TYPE((PyObject *)scalar_global.graph->owners[id])->tp_name);
     return new_instance(type, id);
+}
+
+int scalar_stand_for(PyObject *object, pg_node_id id) {
+    scalar *self = (scalar *)object;
+    if (!scalar_check(object) || Py_TYPE(object) == scalar_global.value ||
+        scalar_node(self)->op != PG_OP_LEAF || scalar_used_by_nodes(self) ||
+        scalar_global.graph->owners[id] != NULL) {
+        PyErr_Format(PyExc_ValueError,
+                     "a new instance of a subclass of Value, not %.100s, for a "
+                     "node that has none",
+                     Py_TYPE(object)->tp_name);
+        return -1;
+    }
+    pg_status status = pg_graph_retain(scalar_global.graph, id);
+    if (status != PG_OK) {
+        scalar_raise(status);
+        return -1;
+    }
+    const pg_node_id leaf = self->id;
+    *scalar_owner(self) = NULL;
+    scalar_global.graph->nodes[id].flags |= scalar_node(self)->flags & PG_FLAG_CLOSURE;
+    scalar_node(self)->flags &= (uint8_t)~PG_FLAG_CLOSURE;
+    (void)stand_for(self, id);
+    scalar_release_node(leaf);
+    return 0;
 }
 
 /* ---- Room, errors, numbers ------------------------------------------------------------------- */
@@ -562,10 +588,10 @@ static PyObject *binary_method(PyObject *self, PyObject *other, int op) {
 
 static PyMethodDef op_methods[] = {
 #define PG_UNARY(NAME, python, symbol, y_, da_, fault, pole, lo, hi, doc, ...)                     \
-    {python, method_##NAME, METH_NOARGS, doc},
+    {python, method_##NAME, METH_NOARGS, python "($self, /)\n--\n\n" doc},
 #define PG_BINARY(NAME, python, symbol, y_, da_, db_, fault, pole, a_lo, a_hi, b_lo, b_hi, doc,    \
                   ...)                                                                             \
-    {python, method_##NAME, METH_O, doc},
+    {python, method_##NAME, METH_O, python "($self, other, /)\n--\n\n" doc},
 #include "../ops.def"
     {NULL, NULL, 0, NULL},
 };
@@ -579,7 +605,9 @@ static PyMemberDef members[] = {
 };
 
 static PyType_Slot slots[] = {
-    {Py_tp_doc, "A node of the graph: the number slots and attributes under Value."},
+    {Py_tp_doc,
+     "Scalar(data, _children=(), _op='', label='', *, children=None, local_grads=None)\n--\n\n"
+     "A node of the graph: the number slots and attributes under Value."},
     {Py_tp_new, scalar_new},
     {Py_tp_init, scalar_init},
     {Py_tp_dealloc, scalar_dealloc},
@@ -654,7 +682,28 @@ int scalar_is_native(int op) {
     return method == natives[op].method;
 }
 
+/* Methods that say nothing of themselves get a signature, for `inspect` and `help`. The text is
+ * never freed: the table holds it. */
+static int describe(PyMethodDef *methods) {
+    for (PyMethodDef *method = methods; method->ml_name != NULL; method++) {
+        if (method->ml_doc != NULL) continue;
+        const char *arguments = method->ml_flags & METH_NOARGS ? ""
+                                : method->ml_flags & METH_O    ? "argument, /"
+                                                               : "*arguments";
+        const size_t size = strlen(method->ml_name) + strlen(arguments) + sizeof "()\n--\n\n";
+        char *doc = PyMem_Malloc(size);
+        if (doc == NULL) {
+            PyErr_NoMemory();
+            return -1;
+        }
+        (void)snprintf(doc, size, "%s(%s)\n--\n\n", method->ml_name, arguments);
+        method->ml_doc = doc;
+    }
+    return 0;
+}
+
 int scalar_add_methods(PyTypeObject *type, PyMethodDef *methods) {
+    if (describe(methods) < 0) return -1;
     for (PyMethodDef *method = methods; method->ml_name != NULL; method++) {
         PyObject *function = PyCFunction_New(method, NULL);
         PyObject *wrapped = function != NULL ? PyStaticMethod_New(function) : NULL;
@@ -670,6 +719,7 @@ int scalar_add_methods(PyTypeObject *type, PyMethodDef *methods) {
 static PyTypeObject *make_type(void) {
     for (PyType_Slot *slot = slots; slot->slot != 0; slot++)
         if (slot->slot == Py_tp_hash) slot->pfunc = (void *)PyBaseObject_Type.tp_hash;
+    if (describe(scalar_call_methods) < 0) return NULL;
     PyTypeObject *type = (PyTypeObject *)PyType_FromSpec(&spec);
     if (type != NULL &&
         (add_op_methods(type) < 0 || scalar_add_methods(type, scalar_trace_methods) < 0 ||

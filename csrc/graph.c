@@ -178,7 +178,7 @@ static inline void drop_reference(pg_graph *graph, pg_node_id id, pg_node_id *de
         if (PG_UNLIKELY(node->flags & PG_FLAG_KEPT) && !parts_from_owner(graph, id)) return;
         node->u.next = *dead;
         *dead = id;
-    } else if (PG_UNLIKELY(node->refs == 1 && (node->flags & PG_FLAG_CLOSURE) &&
+    } else if (PG_UNLIKELY(node->refs == 1 && (node->flags & (PG_FLAG_CLOSURE | PG_FLAG_HUNG)) &&
                            graph->owners[id])) {
         graph->hooks.idle(graph->owners[id]);
     }

@@ -26,6 +26,7 @@
 #define PG_FLAG_INT 0x04u     /* the number was an int: ** 2 and not ** 2.0 */
 #define PG_FLAG_OLD 0x08u     /* lived before the trace that is under way */
 #define PG_FLAG_INPUT 0x10u   /* an input of that trace */
+#define PG_FLAG_HUNG 0x80u    /* the owner has something hung on it, which may hold the owner */
 
 /* What a wide node is. Those from DETACH on are made by a trace, and only a recording reads them.
  */
@@ -73,7 +74,8 @@ typedef struct pg_hooks {
     int (*stop)(void);        /* now and then in a long walk: has somebody asked to stop? */
     int (*slopes)(void *tag, pg_node_id id); /* write the derivatives of a custom op's node to its
                                   locals; nonzero: stop */
-    void (*idle)(void *owner); /* no node uses that of this owner, which has a closure, any more */
+    void (*idle)(void *owner); /* no node uses that of this owner any more, on which hangs a closure
+                                  or another thing */
     int (*drop)(void *owner);  /* nothing uses that of this owner, which was KEPT: 1, let it die; 0,
                                   the owner is held from elsewhere and owns its node again */
     void (*untag)(void *tag);  /* the wide node with this tag is gone */

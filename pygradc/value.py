@@ -8,6 +8,7 @@ costs ten times what a slot does.
 from __future__ import annotations
 
 import builtins
+import gc
 import numbers
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any, Union, cast
@@ -117,6 +118,7 @@ def _item(array: Any) -> Any:
 
 
 Scalar._adopt(Value, _number, _errors.fail)
+gc.callbacks.append(Scalar._on_collection)
 
 
 def sum(values: Iterable[Value | Number], start: Value | Number = 0) -> Value:

@@ -103,6 +103,23 @@ int scalar_require_number(PyObject *object, double *number_ret, const char *what
 /* Let the exception that a Python function of ours raised look as if raised by its caller. */
 void scalar_hide_frames(void);
 
+/* Do with each object in a slot that a subclass declared as tp_traverse does. */
+int scalar_visit_slots(scalar *self, visitproc visit, void *arg);
+/* Let go of all that hangs on it, closure and slots as well; runs the user's code. */
+void scalar_strip(scalar *self);
+
+/* scalar_cycles.c */
+
+/* How many references to it has the object that no node uses, through what nothing else holds?
+ * There may be more unless *is_all_ret is 1. */
+Py_ssize_t scalar_references_to_itself(PyObject *object, int *is_all_ret);
+/* Take an object apart that no node uses, if only garbage holds it, and one reference of the
+ * caller's. Asks more than the function above, and looks not much further than that object. */
+void scalar_strip_garbage(PyObject *object);
+/* The collector asked an object that nodes use, and wasn't shown its attributes. */
+void scalar_note_hidden(const scalar *self);
+extern PyMethodDef scalar_cycle_methods[];
+
 /* scalar_settle.c */
 
 /* Give up a reference to a node, or a node's children, and let go of what died with it. */

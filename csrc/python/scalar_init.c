@@ -136,7 +136,8 @@ static int start_over(PyObject *object) {
 /* Nothing else to do, nearly always: what __new__ made is such a leaf. */
 static inline int start_again(PyObject *object) {
     pg_node *node = scalar_node((scalar *)object);
-    if (PG_UNLIKELY(node->op != PG_OP_LEAF || node->flags != 0 || ((scalar *)object)->dict != NULL))
+    if (PG_UNLIKELY(node->op != PG_OP_LEAF || (node->flags & ~PG_FLAG_HUNG) != 0 ||
+                    ((scalar *)object)->dict != NULL))
         return start_over(object);
     node->u.grad = 0.0;
     return 0;

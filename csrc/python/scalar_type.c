@@ -119,6 +119,20 @@ static void clear_declared_slots(PyObject *object) {
     while ((slot = next_declared_slot(object, &type, &member)) != NULL) Py_CLEAR(*slot);
 }
 
+int scalar_visit_slots(scalar *self, visitproc visit, void *arg) {
+    PyTypeObject *type = Py_TYPE((PyObject *)self);
+    PyMemberDef *member = NULL;
+    PyObject **slot;
+    while ((slot = next_declared_slot((PyObject *)self, &type, &member)) != NULL) Py_VISIT(*slot);
+    return 0;
+}
+
+void scalar_strip(scalar *self) {
+    if (self->id != 0) scalar_node(self)->flags &= (uint8_t)~PG_FLAG_CLOSURE;
+    if (self->dict != NULL) PyDict_Clear(self->dict);
+    clear_declared_slots((PyObject *)self);
+}
+
 /* Nodes use the node of an object that somebody hung something on: the node keeps it. */
 static void keep_by_node(scalar *self) {
     Py_SET_REFCNT((PyObject *)self, 1);
@@ -171,21 +185,17 @@ static void scalar_dealloc(PyObject *object) {
 static int scalar_traverse(PyObject *object, visitproc visit, void *arg) {
     scalar *self = (scalar *)object;
     Py_VISIT(Py_TYPE(object));
-    if (scalar_used_by_nodes(self)) return 0;
+    if (scalar_used_by_nodes(self)) {
+        scalar_note_hidden(self);
+        return 0;
+    }
     Py_VISIT(self->dict);
-    PyTypeObject *type = Py_TYPE(object);
-    PyMemberDef *member = NULL;
-    PyObject **slot;
-    while ((slot = next_declared_slot(object, &type, &member)) != NULL) Py_VISIT(*slot);
-    return 0;
+    return scalar_visit_slots(self, visit, arg);
 }
 
 static int scalar_clear(PyObject *object) {
     scalar *self = (scalar *)object;
-    if (scalar_used_by_nodes(self)) return 0;
-    if (self->id != 0) scalar_node(self)->flags &= (uint8_t)~PG_FLAG_CLOSURE;
-    if (self->dict != NULL) PyDict_Clear(self->dict);
-    clear_declared_slots(object);
+    if (!scalar_used_by_nodes(self)) scalar_strip(self);
     return 0;
 }
 
@@ -193,6 +203,7 @@ static int scalar_clear(PyObject *object) {
 static void track_if_adorned(scalar *self, int had_dict) {
     if (had_dict || self->dict == NULL) return;
     scalar_global.adorned++;
+    if (self->id != 0) scalar_node(self)->flags |= PG_FLAG_HUNG;
     if (!PyObject_GC_IsTracked((PyObject *)self)) PyObject_GC_Track(self);
 }
 
@@ -232,6 +243,7 @@ static PyObject *new_instance(PyTypeObject *type, pg_node_id id) {
     }
     self->id = id;
     *scalar_owner(self) = self;
+    scalar_node(self)->flags |= PG_FLAG_HUNG; /* there may be slots */
     return (PyObject *)self;
 }
 
@@ -280,7 +292,8 @@ int scalar_stand_for(PyObject *object, pg_node_id id) {
     }
     const pg_node_id leaf = self->id;
     *scalar_owner(self) = NULL;
-    scalar_global.graph->nodes[id].flags |= scalar_node(self)->flags & PG_FLAG_CLOSURE;
+    scalar_global.graph->nodes[id].flags |=
+        scalar_node(self)->flags & (PG_FLAG_CLOSURE | PG_FLAG_HUNG);
     scalar_node(self)->flags &= (uint8_t)~PG_FLAG_CLOSURE;
     (void)stand_for(self, id);
     scalar_release_node(leaf);
@@ -727,7 +740,8 @@ static PyTypeObject *make_type(void) {
          scalar_add_methods(type, scalar_no_grad_methods) < 0 ||
          scalar_add_methods(type, scalar_custom_methods) < 0 ||
          scalar_add_methods(type, scalar_array_methods) < 0 ||
-         scalar_add_methods(type, scalar_pack_methods) < 0))
+         scalar_add_methods(type, scalar_pack_methods) < 0 ||
+         scalar_add_methods(type, scalar_cycle_methods) < 0))
         Py_CLEAR(type);
     return type;
 }

@@ -116,6 +116,18 @@ static pg_status can_hold(const pg_graph *graph, const pg_node_id *children, siz
     return PG_OK;
 }
 
+/* A reference to each; returns the flag that a node of these has for being made of detached ones
+ * only. Without derivatives it is for a closure, which may do anything. */
+static uint8_t hold_all(pg_graph *graph, const pg_node_id *children, const double *locals,
+                        size_t count) {
+    uint8_t flags = count > 0 && locals != NULL ? PG_FLAG_DETACHED : 0;
+    for (size_t i = 0; i < count; i++) {
+        flags &= graph->nodes[children[i]].flags;
+        graph->nodes[children[i]].refs++;
+    }
+    return flags;
+}
+
 pg_status pg_graph_wide(pg_graph *graph, pg_node_id *id_ret, double data,
                         const pg_node_id *children, const double *locals, size_t count) {
     pg_status status = can_hold(graph, children, count);
@@ -124,15 +136,25 @@ pg_status pg_graph_wide(pg_graph *graph, pg_node_id *id_ret, double data,
     if (status != PG_OK) return status;
     pg_wide *wide = new_wide(children, locals, count);
     if (wide == NULL) return PG_ERR_NOMEM;
-    uint8_t flags = count > 0 && locals != NULL ? PG_FLAG_DETACHED : 0; /* else: for a closure */
-    for (size_t i = 0; i < count; i++) {
-        flags &= graph->nodes[children[i]].flags;
-        graph->nodes[children[i]].refs++;
-    }
+    const uint8_t flags = hold_all(graph, children, locals, count);
     *id_ret = pg_take(graph, PG_OP_WIDE, data);
     graph->nodes[*id_ret].of.wide = wide;
     graph->nodes[*id_ret].flags = flags;
     pg_own_new(graph, *id_ret);
+    PG_CHECK_GRAPH(graph);
+    return PG_OK;
+}
+
+pg_status pg_widen(pg_graph *graph, pg_node_id id, const pg_node_id *children, const double *locals,
+                   size_t count) {
+    if (!pg_alive(graph, id) || graph->nodes[id].op != PG_OP_LEAF) return PG_ERR_BAD_NODE;
+    pg_status status = can_hold(graph, children, count);
+    if (status != PG_OK) return status;
+    pg_wide *wide = new_wide(children, locals, count);
+    if (wide == NULL) return PG_ERR_NOMEM;
+    graph->nodes[id].flags |= hold_all(graph, children, locals, count);
+    graph->nodes[id].op = PG_OP_WIDE;
+    graph->nodes[id].of.wide = wide;
     PG_CHECK_GRAPH(graph);
     return PG_OK;
 }
@@ -180,7 +202,7 @@ static inline void drop_reference(pg_graph *graph, pg_node_id id, pg_node_id *de
         if (PG_UNLIKELY(node->flags & PG_FLAG_KEPT) && !parts_from_owner(graph, id)) return;
         node->u.next = *dead;
         *dead = id;
-    } else if (PG_UNLIKELY(node->refs == 1 && (node->flags & PG_FLAG_CLOSURE) &&
+    } else if (PG_UNLIKELY(node->refs == 1 && (node->flags & (PG_FLAG_CLOSURE | PG_FLAG_HUNG)) &&
                            graph->owners[id])) {
         graph->hooks.idle(graph->owners[id]);
     }
@@ -283,6 +305,17 @@ pg_status pg_become(pg_graph *graph, pg_node_id id, pg_wide_kind kind, const pg_
     bury(graph, dead);
     PG_CHECK_GRAPH(graph);
     return PG_OK;
+}
+
+void pg_take_over(pg_graph *graph, pg_node_id id, pg_node_id from) {
+    pg_cut(graph, id);
+    pg_node *node = &graph->nodes[id], *other = &graph->nodes[from];
+    node->op = other->op;
+    node->of = other->of;
+    node->flags |= other->flags & PG_FLAG_INT;
+    other->op = PG_OP_LEAF;
+    other->of.child[0] = other->of.child[1] = 0;
+    PG_CHECK_GRAPH(graph);
 }
 
 double pg_node_data(const pg_graph *graph, pg_node_id id) { return graph->nodes[id].data; }

@@ -28,6 +28,7 @@
 #define PG_FLAG_INPUT 0x10u   /* an input of that trace */
 #define PG_FLAG_OVER 0x20u    /* made of the inputs of a trace that is over: its data say nothing */
 #define PG_FLAG_DETACHED 0x40u /* made by detach, or of such nodes only: receives no gradient */
+#define PG_FLAG_HUNG 0x80u     /* the owner has something hung on it, which may hold the owner */
 
 /* What a wide node is. Those from DETACH on are made by a trace, and only a recording reads them.
  */
@@ -75,7 +76,8 @@ typedef struct pg_hooks {
     int (*stop)(void);        /* now and then in a long walk: has somebody asked to stop? */
     int (*slopes)(void *tag, pg_node_id id); /* write the derivatives of a custom op's node to its
                                   locals; nonzero: stop */
-    void (*idle)(void *owner); /* no node uses that of this owner, which has a closure, any more */
+    void (*idle)(void *owner); /* no node uses that of this owner any more, on which hangs a closure
+                                  or another thing */
     int (*drop)(void *owner);  /* nothing uses that of this owner, which was KEPT: 1, let it die; 0,
                                   the owner is held from elsewhere and owns its node again */
     void (*untag)(void *tag);  /* the wide node with this tag is gone */
@@ -223,6 +225,13 @@ void pg_cut(pg_graph *graph, pg_node_id id);
  * NULL. PG_ERR_NOMEM, PG_ERR_LIMIT: it is as it was. */
 pg_status pg_become(pg_graph *graph, pg_node_id id, pg_wide_kind kind, const pg_node_id *children,
                     const double *locals, size_t count);
+/* Make a wide node of a leaf that no node uses; id isn't among the children. A failure leaves the
+ * leaf as it was. */
+pg_status pg_widen(pg_graph *graph, pg_node_id id, const pg_node_id *children, const double *locals,
+                   size_t count);
+/* Let a node have another one's op and children instead of its own; the other becomes a leaf. Data,
+ * gradient and references stay. None of those children is made of `id`. */
+void pg_take_over(pg_graph *graph, pg_node_id id, pg_node_id from);
 
 #ifdef PG_VERIFY
 /* verify_graph.c */

@@ -97,6 +97,8 @@ static const char *node_complaint(const pg_graph *graph, pg_node_id id) {
     for (size_t i = 0; i < count; i++)
         if (!pg_alive(graph, held[i])) return "a child is not alive";
     if ((node->flags & PG_FLAG_KEPT) && graph->owners[id] == NULL) return "an owner is missing";
+    if ((node->flags & PG_FLAG_CLOSURE) && graph->owners[id] == NULL)
+        return "a closure's owner is missing";
     if (node->mark > graph->mark) return "marked by a walk that has yet to come";
     const char *complaint = detached_complaint(graph, node);
     if (complaint != NULL) return complaint;

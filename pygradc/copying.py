@@ -43,7 +43,9 @@ class Part:
         content, ends, tags = Scalar._pack(self._capsule)
         names = tuple(tag if isinstance(tag, str) else _op_of(tag) for tag in tags)
         adorned = Scalar._adorned(self._capsule)
-        classes = tuple((place, type(v)) for place, v in adorned if type(v) is not Value)
+        classes = tuple(
+            (place, type(v), *_new_arguments(v)) for place, v in adorned if type(v) is not Value
+        )
         states = [(place, v.__getstate__()) for place, v in adorned]
         return _read, (content, ends, names, classes), states or None
 
@@ -72,8 +74,11 @@ def _read(content: bytes, ends: Any, names: Any, classes: Any) -> Part:
     """The part that `Part.__reduce_ex__` took apart."""
     tags = tuple(name if isinstance(name, str) else name[0]._rule(name[1]) for name in names)
     part = Part(Scalar._unpack(content, ends, tags))
-    for place, kind in classes:
-        Scalar._embody(part._capsule, place, kind)
+    for place, kind, *arguments in classes:
+        if arguments or kind.__new__ is not Value.__new__:
+            Scalar._stand_for(part._capsule, place, _new(kind, *arguments))
+        else:
+            Scalar._embody(part._capsule, place, kind)
     return part
 
 
@@ -81,8 +86,8 @@ def _at(part: Part, place: int) -> Value:
     return Scalar._value_at(part._capsule, place)
 
 
-def _leaf(data: float, grad: float = 0.0, kind: Any = None) -> Value:
-    value: Value = Value(data) if kind is None else kind.__new__(kind)
+def _leaf(data: float, grad: float = 0.0, kind: Any = None, *arguments: Any) -> Value:
+    value = Value.__new__(Value) if kind is None else _new(kind, *arguments)
     value.data, value.grad = data, grad
     return value
 
@@ -95,6 +100,21 @@ def _detached_leaf(data: float, grad: float = 0.0) -> Value:
 
 def _maker_of(value: Value) -> Callable[..., Value]:
     return _detached_leaf if type(value) is Value and Scalar._is_detached(value) else _leaf
+
+
+def _new(kind: Any, args: tuple[Any, ...] = (), kwargs: Any = None) -> Any:
+    """An instance on which __init__ isn't called, as pickle makes it."""
+    return kind.__new__(kind, *args, **(kwargs or {}))
+
+
+def _new_arguments(value: Value) -> tuple[Any, ...]:
+    """What a subclass wants its __new__ to be called with: (), (args,) or (args, kwargs)."""
+    if hasattr(value, "__getnewargs_ex__"):
+        args, kwargs = value.__getnewargs_ex__()
+        return tuple(args), dict(kwargs)
+    if hasattr(value, "__getnewargs__"):
+        return (tuple(value.__getnewargs__()),)
+    return ()
 
 
 def reduce(value: Value) -> Any:
@@ -122,7 +142,7 @@ def _find(value: Value) -> tuple[Part, int] | None:
 
 def _arguments_of_leaf(value: Value) -> tuple[Any, ...]:
     if type(value) is not Value:
-        return value.data, value.grad, type(value)
+        return (value.data, value.grad, type(value), *_new_arguments(value))
     grad = value.grad
     return (value.data,) if grad == 0.0 < math.copysign(1.0, grad) else (value.data, grad)
 
@@ -131,15 +151,11 @@ def _arguments_of_leaf(value: Value) -> tuple[Any, ...]:
 
 
 def state_of(value: Value) -> Any:
-    """Its attributes and its class's slots; None without any.
-
-    Raises:
-        TypeError: a `_backward` closure among them.
-    """
+    """Its attributes and its class's slots; None without any."""
     attributes = Scalar._dict(value)
     slots = dict(_slots(value)) if type(value) is not Value else None
-    if attributes and "_backward" in attributes:
-        _check_closure(value, attributes["_backward"])
+    if attributes and _holds_values(attributes.get("_backward")):
+        attributes = {**attributes, "_backward": _Caught(value, attributes["_backward"])}
     if slots:
         return dict(attributes or {}), slots
     return dict(attributes) if attributes else None
@@ -147,8 +163,9 @@ def state_of(value: Value) -> Any:
 
 def set_state(value: Value, state: Any) -> None:
     attributes, slots = state if isinstance(state, tuple) else (state, {})
-    for name, attribute in (*attributes.items(), *slots.items()):
-        setattr(value, name, attribute)
+    for name, attribute in (*(attributes or {}).items(), *(slots or {}).items()):
+        if not isinstance(attribute, _Caught):
+            setattr(value, name, attribute)
 
 
 _ATOMIC = frozenset((str, float, int, bool, type(None)))
@@ -168,25 +185,79 @@ def _slots(value: Value) -> Iterator[tuple[str, Any]]:
             yield name, getattr(value, name)
 
 
-def _check_closure(value: Value, closure: Any) -> None:
+def _holds_values(closure: Any) -> bool:
     """A function that has caught Values would go on with those, in any copy."""
-    if isinstance(closure, FunctionType) and (
+    return isinstance(closure, FunctionType) and bool(
         closure.__closure__ or closure.__defaults__ or closure.__kwdefaults__
-    ):
-        raise TypeError(
+    )
+
+
+class _Caught:
+    """A closure that holds Values, on its way: pickle refuses it, a deep copy leaves it behind."""
+
+    __slots__ = ("_complaint",)
+
+    def __init__(self, value: Value, closure: Any) -> None:
+        self._complaint = (
             f"{value!r} has a _backward closure, {closure.__qualname__}, which holds the Values "
             "that it was made with: a copy would pass its gradient to those. Give local_grads, or "
             "use pygradc.op"
         )
 
+    def __reduce_ex__(self, protocol: Any) -> Any:
+        raise TypeError(self._complaint)
+
+    def __deepcopy__(self, memo: Any) -> _LeftBehind:
+        return _LeftBehind(self._complaint)
+
+
+class _LeftBehind:
+    """Stands for such a closure in a deep copy, whose numbers are there to be read.
+
+    Python copies a function as itself, so that the copy's `backward()` would push the original's
+    gradient to the original's operands, and give those of the copy none.
+    """
+
+    __slots__ = ("_complaint",)
+
+    def __init__(self, complaint: str) -> None:
+        self._complaint = complaint
+
+    def __call__(self) -> None:
+        raise TypeError(f"{self._complaint}; or make this output again, from what was copied")
+
+
+# ---- A single one --------------------------------------------------------------------------------
+
 
 def leaf_of(value: Value) -> Value:
-    """A new leaf with the same data, gradient, label, attributes and class."""
+    """A new leaf with the same data, gradient, label, attributes and class.
+
+    A subclass that says how it is pickled is copied that way.
+    """
     Scalar._ask(value, "a copy")
-    kind = None if type(value) is Value else type(value)
+    kind = type(value)
+    if kind is not Value and _reduces_itself(kind):
+        made = value.__reduce_ex__(4)
+        if isinstance(made, str):
+            return value
+        if made[0] is not _at:
+            return copy._reconstruct(value, None, *made)  # type: ignore[attr-defined, no-any-return]
     leaf = _maker_of(value)(*_arguments_of_leaf(value))
-    attributes = dict(Scalar._dict(value) or {})
-    for name in ("_backward", "_op"):
-        attributes.pop(name, None)
-    set_state(leaf, (attributes, dict(_slots(value)) if kind is not None else {}))
+    state = _without_graph(value.__getstate__())
+    if state is not None:
+        leaf.__setstate__(state)
     return leaf
+
+
+def _reduces_itself(kind: type[Value]) -> bool:
+    return kind.__reduce__ is not object.__reduce__ or kind.__reduce_ex__ is not Value.__reduce_ex__
+
+
+def _without_graph(state: Any) -> Any:
+    """A leaf has no closure and no op; a state that a subclass made is its own."""
+    if isinstance(state, tuple) and len(state) == 2:
+        return (_without_graph(state[0]), state[1])
+    if isinstance(state, dict):
+        return {name: x for name, x in state.items() if name not in ("_backward", "_op")}
+    return state

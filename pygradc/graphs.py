@@ -8,12 +8,32 @@ from __future__ import annotations
 import functools
 import inspect
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, TypeVar
+from types import AsyncGeneratorType, CoroutineType, GeneratorType
+from typing import TYPE_CHECKING, Any, TypeVar, overload
 
 from pygradc._scalar import Scalar
 from pygradc.value import Value
 
 F = TypeVar("F", bound=Callable[..., Any])
+
+
+_STEPS = (GeneratorType, CoroutineType, AsyncGeneratorType)
+
+
+def _runs_in_steps(function: Any) -> bool:
+    return (
+        inspect.isgeneratorfunction(function)
+        or inspect.iscoroutinefunction(function)
+        or inspect.isasyncgenfunction(function)
+    )
+
+
+def _steps(function: Any) -> TypeError:
+    name = getattr(function, "__name__", None) or type(function).__name__
+    return TypeError(
+        f"no_grad: {name} runs in steps, outside of a block around its call; write "
+        "`with no_grad():` inside it"
+    )
 
 
 class no_grad:
@@ -22,7 +42,7 @@ class no_grad:
         with pygradc.no_grad():
             y = model(x)            # a leaf: y._children == ()
 
-        @pygradc.no_grad()
+        @pygradc.no_grad            # or @pygradc.no_grad()
         def predict(x): ...
 
     What is made in it is a leaf that holds the result; children and `_backward` closures that are
@@ -32,10 +52,21 @@ class no_grad:
     each replay and passes no gradient on, as one of `detach`.
 
     Raises:
-        TypeError: decorates a generator or a coroutine function, whose body runs elsewhere.
+        TypeError: decorates a generator function, a coroutine function or an asynchronous
+            generator, or a function that returns what one of these makes: its body runs elsewhere.
     """
 
     __slots__ = ()
+
+    @overload
+    def __new__(cls) -> no_grad: ...
+
+    @overload
+    def __new__(cls, function: F) -> F: ...
+
+    def __new__(cls, function: Any = None) -> Any:
+        block = super().__new__(cls)
+        return block if function is None else block(function)
 
     if TYPE_CHECKING:  # of C, so that Ctrl-C can't leave a thread in a block that has ended
 
@@ -44,15 +75,23 @@ class no_grad:
         def __exit__(self, *error: object) -> None: ...
 
     def __call__(self, function: F) -> F:
-        if inspect.isgeneratorfunction(function) or inspect.iscoroutinefunction(function):
+        if not callable(function):
             raise TypeError(
-                f"no_grad: {function.__name__} runs in steps; write `with no_grad():` inside it"
+                f"no_grad takes a function to decorate, not {type(function).__name__}; as a block "
+                "it is `with no_grad():`"
             )
+        if _runs_in_steps(function) or _runs_in_steps(getattr(function, "__call__", None)):  # noqa: B004
+            raise _steps(function)
 
         @functools.wraps(function)
         def without_graph(*args: Any, **kwargs: Any) -> Any:
             with self:
-                return function(*args, **kwargs)
+                result = function(*args, **kwargs)
+            if isinstance(result, _STEPS):
+                if not isinstance(result, AsyncGeneratorType):
+                    result.close()  # or Python warns of a coroutine that nobody waited for
+                raise _steps(function)
+            return result
 
         return without_graph  # type: ignore[return-value]
 

@@ -8,6 +8,7 @@ costs ten times what a slot does.
 from __future__ import annotations
 
 import builtins
+import gc
 import numbers
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any, Union, cast
@@ -43,6 +44,18 @@ class Value(Scalar):
     """
 
     __slots__ = ()
+
+    def __init_subclass__(cls, **options: Any) -> None:
+        """Refuse a class whose `data` or `grad` isn't the node's: ops would pass it by."""
+        super().__init_subclass__(**options)
+        for base in cls.__mro__[: cls.__mro__.index(Value)]:
+            for name in ("data", "grad"):
+                if name in vars(base):
+                    raise TypeError(
+                        f"{base.__name__}.{name} can't replace Value.{name}: ops and backward() "
+                        f"read and write the node's own number. Give it another name, or make a "
+                        f"class that has a Value instead of being one"
+                    )
 
     def draw_dot(self, format: str = "svg", rankdir: str = "LR", **options: Any) -> Digraph:
         """Draw the graph below this node; see `pygradc.draw_dot`."""
@@ -83,17 +96,33 @@ class Value(Scalar):
 
 
 def _number(x: object) -> Any:
-    """The plain number in what is neither float nor int: numpy's scalars, 0-d arrays, fractions."""
-    if type(x) is np.ndarray and x.ndim == 0:
-        x = x[()]
+    """The plain number in what is neither float nor int: numpy's scalars, fractions, and arrays and
+    tensors of no dimension, whoever makes them.
+    """
     if isinstance(x, numbers.Integral):
         return int(x)
     if isinstance(x, (numbers.Real, np.bool_)):
         return float(x)
-    return NotImplemented
+    return _item(x) if hasattr(x, "shape") and hasattr(x, "item") else NotImplemented
+
+
+def _item(array: Any) -> Any:
+    """The number that an array of no dimension is. Dates have an `item` too, that may be an int."""
+    if tuple(array.shape) != () or getattr(array.dtype, "kind", "") in ("m", "M"):
+        return NotImplemented
+    if getattr(array, "requires_grad", False):
+        raise TypeError(
+            f"a {type(array).__name__} that requires grad is a number here, and its gradient would "
+            "be lost: pass .item() for its number"
+        )
+    number = array.item()
+    if isinstance(number, numbers.Integral):
+        return int(number)
+    return float(number) if isinstance(number, numbers.Real) else NotImplemented
 
 
 Scalar._adopt(Value, _number, _errors.fail)
+gc.callbacks.append(Scalar._on_collection)
 
 
 def sum(values: Iterable[Value | Number], start: Value | Number = 0) -> Value:
@@ -110,8 +139,10 @@ def sum(values: Iterable[Value | Number], start: Value | Number = 0) -> Value:
         TypeError: something is neither a Value nor a real number.
     Source: csrc/bulk.c.
     """
+    if not isinstance(values, (list, tuple)):
+        values = tuple(values)
     result: Any = Scalar._sum(values, start)
-    if result is NotImplemented:  # somebody has patched +
+    if result is NotImplemented:  # somebody has patched +, or overridden it
         result = builtins.sum(values, start)
     return cast(Value, result)
 

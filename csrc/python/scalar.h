@@ -55,6 +55,8 @@ typedef struct scalar_state {
     size_t blocks;    /* of no_grad(), and traces, that any thread is in */
     int strict;       /* a custom op's rule is being traced */
     int sealed;       /* the package is imported as a whole: `value` stays what it is */
+    unsigned version; /* of the class Value, when all in it was as the core made it */
+    size_t inside;    /* hooks of the core that run the user's code: it needs its nodes */
 } scalar_state;
 
 extern scalar_state scalar_global;
@@ -85,10 +87,12 @@ PyObject *scalar_new_leaf(double data);
 PyObject *scalar_embody(pg_node_id id, PyTypeObject *type);
 /* Give the objects that are kept for reuse back to Python. */
 void scalar_drop_free_objects(void);
+/* Let a new instance of a subclass, a leaf that no node uses, stand for this node. 0 or -1. */
+int scalar_stand_for(PyObject *object, pg_node_id id);
 /* An object for a node that was just made; takes over the reference that came with it. */
 PyObject *scalar_adopt_node(pg_node_id id);
-/* Are + and *, and the method of this op (0: none), those that the type was made with, or has
- * somebody patched the class? 1, 0, or -1 with an exception set. */
+/* Are the constructor, + and *, and the method of this op (0: none), those that the type was made
+ * with, or has somebody patched the class? 1, 0, or -1 with an exception set. */
 int scalar_is_native(int op);
 /* Do other nodes use its node? */
 int scalar_used_by_nodes(const scalar *self);
@@ -112,6 +116,23 @@ int scalar_require_operand(PyObject *object, pg_operand *operand_ret, const char
 int scalar_require_number(PyObject *object, double *number_ret, const char *what);
 /* Let the exception that a Python function of ours raised look as if raised by its caller. */
 void scalar_hide_frames(void);
+
+/* Do with each object in a slot that a subclass declared as tp_traverse does. */
+int scalar_visit_slots(scalar *self, visitproc visit, void *arg);
+/* Let go of all that hangs on it, closure and slots as well; runs the user's code. */
+void scalar_strip(scalar *self);
+
+/* scalar_cycles.c */
+
+/* How many references to it has the object that no node uses, through what nothing else holds?
+ * There may be more unless *is_all_ret is 1. */
+Py_ssize_t scalar_references_to_itself(PyObject *object, int *is_all_ret);
+/* Take an object apart that no node uses, if only garbage holds it, and one reference of the
+ * caller's. Asks more than the function above, and looks not much further than that object. */
+void scalar_strip_garbage(PyObject *object);
+/* The collector asked an object that nodes use, and wasn't shown its attributes. */
+void scalar_note_hidden(const scalar *self);
+extern PyMethodDef scalar_cycle_methods[];
 
 /* scalar_settle.c */
 
@@ -204,12 +225,57 @@ static inline int scalar_without_graph(void) {
     return PG_UNLIKELY(scalar_global.blocks != 0) && scalar_no_grad_here();
 }
 
-/* The object for the node that an op has just made, or the exception that its status means. */
-static inline PyObject *scalar_result(pg_status status, pg_node_id id) {
-    if (PG_UNLIKELY(status != PG_OK)) return scalar_raise(status);
+/* The object for the node that an op has just made. */
+static inline PyObject *scalar_finished(pg_node_id id) {
     if (PG_UNLIKELY((scalar_global.blocks | scalar_global.leftovers) != 0))
         return scalar_ungraphed(id);
     return scalar_adopt_node(id);
+}
+
+/* scalar_patched.c */
+
+/* What the core does in one call and micrograd with several operators. */
+typedef enum scalar_composition {
+    SCALAR_ADD, /* with a number on the left */
+    SCALAR_MULTIPLY,
+    SCALAR_NEGATE,
+    SCALAR_SUBTRACT,
+    SCALAR_DIVIDE
+} scalar_composition;
+
+#define SCALAR_NO_VERSION UINT_MAX
+
+/* A number that no other state of the class has; 0 if it has none yet, or Python none left. */
+static inline unsigned scalar_class_version(void) {
+#if PY_VERSION_HEX < 0x030a0000
+    if (!(scalar_global.value->tp_flags & Py_TPFLAGS_VALID_VERSION_TAG)) return 0;
+#endif
+    return scalar_global.value->tp_version_tag;
+}
+
+/* Is the class as it was made, as far as the operators go? 0: perhaps, ask the functions below. */
+static inline int scalar_as_made(void) { return scalar_class_version() == scalar_global.version; }
+
+/* Where the class, or an operand's, was taught another operator than the core's, compute by
+ * Python's own operators, as micrograd does; b is NULL for one operand. 0 if the core may do it;
+ * else 1, and *result_ret is a new reference, or NULL with an exception set. */
+int scalar_detour(scalar_composition what, PyObject *a, PyObject *b, PyObject **result_ret);
+/* Must each result be made by a constructor that the core doesn't know? 1, 0, or -1 with an
+ * exception set. */
+int scalar_constructs(void);
+/* Has the class of this Value a + or * of its own? */
+int scalar_overrides(PyObject *object);
+/* The operand as a Value that the class's constructor made; NULL, with an exception or without. */
+PyObject *scalar_constructed_operand(PyObject *object);
+/* As scalar_finished, through such a constructor if there is one. */
+PyObject *scalar_construct(pg_node_id id);
+int scalar_patched_names(void);
+
+/* The object for the node that an op has just made, or the exception that its status means. */
+static inline PyObject *scalar_result(pg_status status, pg_node_id id) {
+    if (PG_UNLIKELY(status != PG_OK)) return scalar_raise(status);
+    if (PG_UNLIKELY(!scalar_as_made())) return scalar_construct(id);
+    return scalar_finished(id);
 }
 
 /* scalar_pack.c */

@@ -218,7 +218,9 @@ int scalar_call_closure(void *owner) {
     int failed = 0;
     if (closure != NULL) {
         Py_INCREF(closure);
+        scalar_global.inside++;
         PyObject *result = PyObject_CallNoArgs(closure);
+        scalar_global.inside--;
         failed = result == NULL;
         Py_XDECREF(result);
         Py_DECREF(closure);

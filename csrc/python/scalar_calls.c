@@ -54,17 +54,22 @@ static int is_foreign(PyObject *object) {
     return !PyFloat_Check(object) && !PyLong_Check(object) && !scalar_check(object);
 }
 
-/* A Value, nearly always, is worth no call. */
-static inline int require_operand(PyObject *object, pg_operand *operand_ret, const char *what) {
-    if (PG_UNLIKELY(Py_TYPE(object) != scalar_global.value))
+/* A Value, nearly always, is worth no call. *overrides_ret becomes 1 if its class has a + or * of
+ * its own. */
+static inline int require_operand(PyObject *object, pg_operand *operand_ret, const char *what,
+                                  int *overrides_ret) {
+    if (PG_UNLIKELY(Py_TYPE(object) != scalar_global.value)) {
+        if (scalar_check(object) && scalar_overrides(object)) *overrides_ret = 1;
         return scalar_require_operand(object, operand_ret, what);
+    }
     *operand_ret = (pg_operand){((scalar *)object)->id, 0.0};
     return 0;
 }
 
-static int gather(PyObject *tuple, pg_operand *operands, const char *what) {
+static int gather(PyObject *tuple, pg_operand *operands, const char *what, int *overrides_ret) {
     for (Py_ssize_t i = 0; i < PyTuple_GET_SIZE(tuple); i++)
-        if (require_operand(PyTuple_GET_ITEM(tuple, i), &operands[i], what) < 0) return -1;
+        if (require_operand(PyTuple_GET_ITEM(tuple, i), &operands[i], what, overrides_ret) < 0)
+            return -1;
     return 0;
 }
 
@@ -82,10 +87,13 @@ static PyObject *sum_of(PyObject *values, PyObject *start) {
     pg_operand *operands = PyMem_New(pg_operand, count + 1);
     if (operands == NULL) return PyErr_NoMemory();
     PyObject *result = NULL;
+    int overrides = 0;
     pg_node_id id;
-    if (scalar_require_operand(start, &operands[count], "sum: start") == 0 &&
-        gather(values, operands, "sum: a value") == 0 &&
-        scalar_check_operands(operands, count + 1) == 0) {
+    int failed = require_operand(start, &operands[count], "sum: start", &overrides) < 0 ||
+                 gather(values, operands, "sum: a value", &overrides) < 0;
+    if (!failed && overrides) {
+        result = Py_NewRef(Py_NotImplemented);
+    } else if (!failed && scalar_check_operands(operands, count + 1) == 0) {
         pg_status status = pg_graph_sum(scalar_global.graph, &id, operands[count], operands, count);
         result = status == PG_OK ? sum_result(id) : scalar_raise(status);
     }
@@ -93,11 +101,14 @@ static PyObject *sum_of(PyObject *values, PyObject *start) {
     return result;
 }
 
-/* _sum(values, start), or NotImplemented where the class was patched. */
+/* _sum(values, start), or NotImplemented where the class was patched, or one of theirs has another
+ * +. */
 static PyObject *call_sum(PyObject *type, PyObject *const *args, Py_ssize_t count) {
     (void)type;
     if (count != 2) return PyErr_Format(PyExc_TypeError, "_sum takes 2 arguments");
-    if (!scalar_is_native(0)) Py_RETURN_NOTIMPLEMENTED;
+    const int native = scalar_is_native(0);
+    if (native < 0) return NULL;
+    if (native == 0) Py_RETURN_NOTIMPLEMENTED;
     PyObject *values = frozen(args[0]);
     if (values == NULL) return NULL;
     PyObject *result = sum_of(values, args[1]);
@@ -112,6 +123,7 @@ typedef struct layer_call {
     pg_node_id *ids;
     int *activations;
     int plain_only; /* fail, without an exception, where other code would have to run */
+    int overrides;  /* an operand's class has operators of its own */
 } layer_call;
 
 static int layer_allocate(layer_call *layer) {
@@ -135,14 +147,14 @@ static void layer_free(layer_call *layer) {
 }
 
 /* An operand of a layer; a foreign number only where it may be read. */
-static inline int layer_operand(const layer_call *layer, PyObject *object, pg_operand *operand_ret,
+static inline int layer_operand(layer_call *layer, PyObject *object, pg_operand *operand_ret,
                                 const char *what) {
     if (PG_LIKELY(Py_TYPE(object) == scalar_global.value)) {
         *operand_ret = (pg_operand){((scalar *)object)->id, 0.0};
         return 0;
     }
     if (layer->plain_only && is_foreign(object)) return -1;
-    return scalar_require_operand(object, operand_ret, what);
+    return require_operand(object, operand_ret, what, &layer->overrides);
 }
 
 static const char no_weights[] = "a neuron's weights must be a sequence";
@@ -162,6 +174,8 @@ static int layer_gather_row(layer_call *layer, size_t row, PyObject *weights, Py
     for (size_t i = 0; i < count && !failed; i++)
         failed = layer_operand(layer, items[i], &to[i], "a weight") < 0;
     Py_DECREF(fast);
+    if (layer->columns == 0 && scalar_check(bias) && Py_TYPE(bias) != scalar_global.value)
+        layer->overrides = 1; /* the activation is that of the bias itself */
     return failed ? -1 : layer_operand(layer, bias, &layer->biases[row], "a bias");
 }
 
@@ -232,9 +246,9 @@ static PyObject *hold_weights(PyObject *neurons) {
     return held;
 }
 
-/* Does the class have the + and * and the activations that it was made with? 1, 0, or -1. */
+/* Do the classes have the + and * and the activations that Value was made with? 1, 0, or -1. */
 static int layer_is_native(const layer_call *layer) {
-    int native = 1;
+    int native = !layer->overrides;
     for (size_t row = 0; native == 1 && row < layer->rows; row++)
         if (row == 0 || layer->activations[row] != layer->activations[row - 1])
             native = scalar_is_native(layer->activations[row]);
@@ -249,7 +263,8 @@ static PyObject *layer_of(PyObject *neurons, PyObject *inputs) {
     layer.columns = (size_t)PyTuple_GET_SIZE(inputs);
     PyObject *held = NULL, *result = NULL;
     if (scalar_make_room(layer.rows * (4 * layer.columns + 3)) == 0 &&
-        layer_allocate(&layer) == 0 && gather(inputs, layer.inputs, "an input") == 0) {
+        layer_allocate(&layer) == 0 &&
+        gather(inputs, layer.inputs, "an input", &layer.overrides) == 0) {
         int failed = layer_gather(&layer, neurons) < 0;
         if (failed && !PyErr_Occurred()) {
             layer.plain_only = 0;
@@ -460,11 +475,13 @@ static PyObject *call_is_sealed(PyObject *type, PyObject *none) {
 
 PyMethodDef scalar_call_methods[] = {
     {"backward", call_backward, METH_NOARGS,
+     "backward($self, /)\n--\n\n"
      "Push gradients from here to every node below.\n\n"
      "Sets this gradient to 1, gives inner nodes fresh ones, adds to those of leaves.\n"
      "Raises ValueError, ZeroDivisionError or OverflowError where a derivative has no finite\n"
      "value, and whatever a _backward closure or Ctrl-C raises; gradients are then as before."},
-    {"_push", call_push, METH_NOARGS, "Push this node's gradient to its children."},
+    {"_push", call_push, METH_NOARGS,
+     "_push($self, /)\n--\n\nPush this node's gradient to its children."},
     {"_clear_grads", call_clear_grads, METH_O | METH_STATIC, NULL},
     {"_sum", PG_FAST(call_sum), METH_FASTCALL | METH_STATIC, NULL},
     {"_layer", PG_FAST(call_layer), METH_FASTCALL | METH_STATIC, NULL},

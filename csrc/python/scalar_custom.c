@@ -154,8 +154,10 @@ static int store_slopes(PyObject *rule, PyObject *result, pg_node_id id) {
 int scalar_custom_slopes(void *tag, pg_node_id id) {
     PyObject *rule = Py_NewRef((PyObject *)tag), *result = NULL;
     PyObject *y = scalar_of_node(id), *children = y != NULL ? scalar_children(y) : NULL;
+    scalar_global.inside++;
     if (children != NULL) result = call(rule, part(rule, rule_derivatives), children, y);
     int failed = result == NULL || store_slopes(rule, result, id) < 0;
+    scalar_global.inside--;
     Py_XDECREF(result);
     Py_XDECREF(children);
     Py_XDECREF(y);

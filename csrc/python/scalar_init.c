@@ -3,17 +3,19 @@
  *
  * Everything is read before anything is built, since reading may run the user's code (a generator
  * of children, a number's __float__). The object has a leaf from its birth; children turn that into
- * a node of any arity. Cost: some 100 ns; a node with an op's name needs no dict of attributes. */
+ * a node of any arity, in its place. Called again, on whatever the Value has become, it makes a
+ * leaf of it first. Cost: some 100 ns; a node with an op's name needs no dict of attributes. */
 #include "scalar.h"
 
 static struct {
-    PyObject *label, *op;
+    PyObject *label, *op, *backward;
 } names;
 
 int scalar_init_names(void) {
     names.label = PyUnicode_InternFromString("label");
     names.op = PyUnicode_InternFromString("_op");
-    return names.label && names.op ? 0 : -1;
+    names.backward = PyUnicode_InternFromString("_backward");
+    return names.label && names.op && names.backward ? 0 : -1;
 }
 
 /* ---- Arguments ------------------------------------------------------------------------------- */
@@ -99,6 +101,48 @@ static int unify(arguments *given) {
     return 0;
 }
 
+/* ---- Called again ---------------------------------------------------------------------------- */
+
+/* Take an attribute from the object; what it held is let go of by the caller, as that may run code.
+ */
+static PyObject *take_attribute(scalar *self, PyObject *name) {
+    PyObject *value = self->dict != NULL ? PyDict_GetItemWithError(self->dict, name) : NULL;
+    Py_XINCREF(value);
+    if (value != NULL && PyDict_DelItem(self->dict, name) < 0) Py_CLEAR(value);
+    return value;
+}
+
+/* All that a constructor sets: the node is a leaf again, whoever uses it, and has no gradient, no
+ * name and no closure. Other attributes stay. */
+static int start_over(PyObject *object) {
+    scalar *self = (scalar *)object;
+    if (scalar_node(self)->op != PG_OP_LEAF && scalar_global.inside > 0) {
+        PyErr_SetString(PyExc_RuntimeError,
+                        "Value.__init__ called again on an op's result while gradients are pushed: "
+                        "the sweep may still need its children; make a new Value");
+        return -1;
+    }
+    if (scalar_may_read(object, "calling __init__ again") < 0) return -1;
+    PyObject *taken[] = {take_attribute(self, names.backward), take_attribute(self, names.label),
+                         take_attribute(self, names.op)};
+    pg_node *node = scalar_node(self);
+    node->flags &= (uint8_t)~(PG_FLAG_CLOSURE | PG_FLAG_INT | PG_FLAG_DETACHED);
+    node->u.grad = 0.0;
+    if (node->op != PG_OP_LEAF) scalar_cut_node(self->id);
+    for (size_t i = 0; i < sizeof taken / sizeof taken[0]; i++) Py_XDECREF(taken[i]);
+    return PyErr_Occurred() ? -1 : 0;
+}
+
+/* Nothing else to do, nearly always: what __new__ made is such a leaf. */
+static inline int start_again(PyObject *object) {
+    pg_node *node = scalar_node((scalar *)object);
+    if (PG_UNLIKELY(node->op != PG_OP_LEAF || (node->flags & ~PG_FLAG_HUNG) != 0 ||
+                    ((scalar *)object)->dict != NULL))
+        return start_over(object);
+    node->u.grad = 0.0;
+    return 0;
+}
+
 /* ---- Children and derivatives ---------------------------------------------------------------- */
 
 /* A new reference. Any iterable will do; a tuple is one already. */
@@ -139,70 +183,78 @@ static int note_untraceable(void) {
 static int note_wide(pg_node_id id) {
     if (scalar_tracing()) return note_untraceable();
     if (scalar_global.tracing == 0) return 0;
+    scalar_global.graph->nodes[id].flags &= (uint8_t)~PG_FLAG_OLD;
     int depends = pg_trace_depends(scalar_global.graph, id);
     if (depends == 0) scalar_note_leaf(id);
     if (depends < 0) PyErr_NoMemory();
     return depends < 0 ? -1 : 0;
 }
 
-/* Turn the object's leaf into a node of any arity. */
+/* What the object's leaf is to be made of: tuples, owned, or NULL. */
+typedef struct makings {
+    PyObject *children, *locals;
+} makings;
+
+static void makings_free(makings *of) {
+    Py_CLEAR(of->children);
+    Py_CLEAR(of->locals);
+}
+
+static int makings_of(makings *of, const arguments *given) {
+    of->children = given->children != NULL
+                       ? as_tuple(given->children, "children: an iterable of Values")
+                       : PyTuple_New(0);
+    if (of->children == NULL) return -1;
+    if (given->local_grads != NULL) {
+        of->locals =
+            as_tuple(given->local_grads, "a name for the op, or a sequence of local gradients");
+        if (of->locals == NULL) return -1;
+        if (PyTuple_GET_SIZE(of->locals) != PyTuple_GET_SIZE(of->children)) {
+            PyErr_Format(PyExc_ValueError, "%zd children need as many local gradients, got %zd",
+                         PyTuple_GET_SIZE(of->children), PyTuple_GET_SIZE(of->locals));
+            return -1;
+        }
+    }
+    return 0;
+}
+
+/* Turn the object's node, whatever it is, into one of these children. */
 static int become_wide(scalar *self, double data, const pg_node_id *ids, const double *locals,
                        size_t count) {
-    pg_node_id id;
-    pg_status status = pg_graph_wide(scalar_global.graph, &id, data, ids, locals, count);
+    if (start_again((PyObject *)self) < 0) return -1;
+    scalar_node(self)->data = data;
+    if (scalar_without_graph()) return 0;
+    pg_status status = pg_widen(scalar_global.graph, self->id, ids, locals, count);
     if (status != PG_OK) {
         scalar_raise(status);
         return -1;
     }
-    pg_node_id leaf = self->id;
-    *scalar_owner(self) = NULL;
-    self->id = id;
-    *scalar_owner(self) = self;
-    scalar_release_node(leaf);
-    return note_wide(id);
+    return note_wide(self->id);
 }
 
-/* children a tuple, locals a tuple or NULL. */
-static int adopt_children(scalar *self, double data, PyObject *children, PyObject *locals) {
-    const size_t count = (size_t)PyTuple_GET_SIZE(children);
-    if (locals != NULL && (size_t)PyTuple_GET_SIZE(locals) != count) {
-        PyErr_Format(PyExc_ValueError, "%zu children need as many local gradients, got %zd", count,
-                     PyTuple_GET_SIZE(locals));
-        return -1;
-    }
-    if (count == 0) return 0;
-    if (scalar_used_by_nodes(self)) {
-        PyErr_SetString(PyExc_TypeError, "a Value that others use can't get new children");
-        return -1;
-    }
-    if (scalar_make_room(1) < 0) return -1;
+/* A node that others use has its place in their graphs, and none is made of itself. */
+static int can_have_children(scalar *self, PyObject *children) {
+    const char *complaint = NULL;
+    if (scalar_used_by_nodes(self)) complaint = "a Value that others use can't get new children";
+    for (Py_ssize_t i = 0; complaint == NULL && i < PyTuple_GET_SIZE(children); i++)
+        if (PyTuple_GET_ITEM(children, i) == (PyObject *)self)
+            complaint = "a Value can't be its own child";
+    if (complaint != NULL) PyErr_SetString(PyExc_TypeError, complaint);
+    return complaint != NULL ? -1 : 0;
+}
+
+static int adopt_children(scalar *self, double data, const makings *of) {
+    const size_t count = (size_t)PyTuple_GET_SIZE(of->children);
     pg_node_id few_ids[8], *ids = count <= 8 ? few_ids : PyMem_New(pg_node_id, count);
     double few_numbers[8], *numbers = count <= 8 ? few_numbers : PyMem_New(double, count);
     int failed = ids == NULL || numbers == NULL;
     if (failed) PyErr_NoMemory();
     else
-        failed = read_children(children, locals, ids, numbers) < 0 ||
-                 (!scalar_without_graph() &&
-                  become_wide(self, data, ids, locals != NULL ? numbers : NULL, count) < 0);
+        failed = read_children(of->children, of->locals, ids, numbers) < 0 ||
+                 can_have_children(self, of->children) < 0 ||
+                 become_wide(self, data, ids, of->locals != NULL ? numbers : NULL, count) < 0;
     if (ids != few_ids) PyMem_Free(ids);
     if (numbers != few_numbers) PyMem_Free(numbers);
-    return failed ? -1 : 0;
-}
-
-static int read_and_adopt_children(scalar *self, double data, const arguments *given) {
-    PyObject *children = given->children != NULL
-                             ? as_tuple(given->children, "children: an iterable of Values")
-                             : PyTuple_New(0);
-    PyObject *locals = NULL;
-    int failed = children == NULL;
-    if (!failed && given->local_grads != NULL) {
-        locals =
-            as_tuple(given->local_grads, "a name for the op, or a sequence of local gradients");
-        failed = locals == NULL;
-    }
-    failed = failed || adopt_children(self, data, children, locals) < 0;
-    Py_XDECREF(children);
-    Py_XDECREF(locals);
     return failed ? -1 : 0;
 }
 
@@ -235,22 +287,32 @@ static int require_data(PyObject *number, double *data_ret) {
     return scalar_require_number(number, data_ret, "Value(data): data");
 }
 
+/* Everything is read before anything is changed. */
+static int init(scalar *self, const arguments *given, double data) {
+    makings of = {NULL, NULL};
+    int failed = makings_of(&of, given) < 0;
+    if (!failed && PyTuple_GET_SIZE(of.children) > 0) {
+        failed = adopt_children(self, data, &of) < 0;
+    } else if (!failed) {
+        failed = start_again((PyObject *)self) < 0;
+        if (!failed) scalar_node(self)->data = data;
+    }
+    makings_free(&of);
+    return failed || name_op(self, given->third) < 0 || set_label(self, given->label) < 0 ? -1 : 0;
+}
+
 int scalar_init(PyObject *object, PyObject *args, PyObject *kwargs) {
     scalar *self = (scalar *)object;
     double data;
     if (scalar_may_write(object, "assigning .data") < 0) return -1; /* a second __init__ */
     if (PyTuple_GET_SIZE(args) == 1 && (kwargs == NULL || PyDict_GET_SIZE(kwargs) == 0)) {
         PyObject *number = PyTuple_GET_ITEM(args, 0);
-        if (require_data(number, &data) < 0) return -1;
+        if (require_data(number, &data) < 0 || start_again(object) < 0) return -1;
         scalar_node(self)->data = data;
         return 0;
     }
     arguments given = {0};
     if (parse(&given, args, kwargs) < 0 || require_data(given.data, &data) < 0 || unify(&given) < 0)
         return -1;
-    scalar_node(self)->data = data;
-    if ((given.children != NULL || given.local_grads != NULL) &&
-        read_and_adopt_children(self, data, &given) < 0)
-        return -1;
-    return name_op(self, given.third) < 0 || set_label(self, given.label) < 0 ? -1 : 0;
+    return init(self, &given, data);
 }

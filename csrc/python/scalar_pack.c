@@ -214,6 +214,17 @@ static PyObject *embody(PyObject *module, PyObject *args) {
     return scalar_embody(id, (PyTypeObject *)class);
 }
 
+/* _stand_for(part, place, instance): let this new instance of a subclass stand for the node. */
+static PyObject *stand_for(PyObject *module, PyObject *args) {
+    (void)module;
+    PyObject *capsule, *instance;
+    Py_ssize_t index;
+    if (!PyArg_ParseTuple(args, "OnO", &capsule, &index, &instance)) return NULL;
+    const pg_node_id id = node_at(capsule, index);
+    if (id == 0 || scalar_stand_for(instance, id) < 0) return NULL;
+    Py_RETURN_NONE;
+}
+
 PyMethodDef scalar_pack_methods[] = {
     {"_place", place_of, METH_O, NULL},
     {"_collect", collect, METH_O, NULL},
@@ -223,5 +234,6 @@ PyMethodDef scalar_pack_methods[] = {
     {"_unpack", unpack, METH_VARARGS, NULL},
     {"_value_at", value_at, METH_VARARGS, NULL},
     {"_embody", embody, METH_VARARGS, NULL},
+    {"_stand_for", stand_for, METH_VARARGS, NULL},
     {NULL, NULL, 0, NULL},
 };

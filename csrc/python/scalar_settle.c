@@ -4,7 +4,8 @@
  * note of the object, and scalar_settle() lets go of it when the graph is whole again.
  *
  * out._backward = closure, which speaks of out, is a cycle; micrograd is made of such cycles. Where
- * counting references shows that only the cycle is left, it is broken here, at once. Where somebody
+ * counting references shows that only the cycle is left (scalar_cycles.c has the ways in which an
+ * object can hold itself), it is broken here, at once. Where somebody
  * still has the object, that may be for a moment only, as when a frame drops its variables one by
  * one, or the garbage collector what it has found: such an object is held, and looked at again when
  * others are let go of, and a last time when the interpreter comes to its next instruction. What
@@ -76,20 +77,18 @@ static Py_ssize_t private_cells(PyObject *closure, PyObject *object) {
     return count;
 }
 
-/* References to the object that its own closure has, if no node uses its node; 0 if it is in no
- * such cycle. */
-static Py_ssize_t references_in_cycle(PyObject *object) {
+/* References to the object that it has itself, if no node uses its node; 0 if it is in no such
+ * cycle. micrograd's closures, whose cells are all that there is, need no search. */
+static Py_ssize_t references_in_cycle(PyObject *object, int *is_all_ret) {
     scalar *self = (scalar *)object;
-    if (!scalar_check(object) || scalar_used_by_nodes(self)) return 0;
-    if (self->dict == NULL || Py_REFCNT(self->dict) != 1) return 0;
+    *is_all_ret = 1;
+    if (!scalar_check(object) || scalar_used_by_nodes(self) || Py_REFCNT(object) == 1) return 0;
     PyObject *closure = scalar_closure(self);
-    return closure != NULL ? private_cells(closure, object) : 0;
-}
-
-static void break_cycle(PyObject *object) {
-    scalar *self = (scalar *)object;
-    if (self->id != 0) scalar_node(self)->flags &= (uint8_t)~PG_FLAG_CLOSURE;
-    PyDict_Clear(self->dict);
+    if (closure != NULL && Py_REFCNT(self->dict) == 1) {
+        const Py_ssize_t in_cells = private_cells(closure, object);
+        if (Py_REFCNT(object) == 1 + in_cells) return in_cells;
+    }
+    return scalar_references_to_itself(object, is_all_ret);
 }
 
 /* ---- Letting go ------------------------------------------------------------------------------ */
@@ -107,10 +106,13 @@ static int hold(PyObject *object) {
 /* Let go of an object, and of the cycle that it is in, if the caller's reference is the only one
  * besides. */
 static void let_go(PyObject *object, int is_last_look) {
-    const Py_ssize_t in_cycle = references_in_cycle(object);
-    if (in_cycle > 0) {
-        if (Py_REFCNT(object) == 1 + in_cycle) break_cycle(object);
-        else if (!is_last_look && hold(object) == 0) return;
+    int is_all;
+    const Py_ssize_t in_cycle = references_in_cycle(object, &is_all);
+    if (in_cycle > 0 || !is_all) {
+        const int is_closed = in_cycle > 0 && Py_REFCNT(object) == 1 + in_cycle;
+        if (!is_closed && !is_last_look && hold(object) == 0) return;
+        if (is_closed) scalar_strip((scalar *)object);
+        else if (!is_all) scalar_strip_garbage(object);
     }
     Py_DECREF(object);
 }
@@ -130,7 +132,7 @@ static void settle(int is_last_look) {
     PyObject *type, *error, *traceback;
     PyErr_Fetch(&type, &error, &traceback);
     look_again(is_last_look);
-    while (noted.count > 0) let_go(noted.objects[--noted.count], 0);
+    while (noted.count > 0) let_go(noted.objects[--noted.count], is_last_look);
     PyErr_Restore(type, error, traceback);
     settling = 0;
 }

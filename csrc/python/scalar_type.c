@@ -7,9 +7,10 @@
 #include "../kernels.h"
 #include "scalar.h"
 
+#include <stdio.h>
 #include <structmember.h>
 
-scalar_state scalar_global;
+scalar_state scalar_global = {.version = SCALAR_NO_VERSION};
 
 /* ---- An object's life ------------------------------------------------------------------------ */
 
@@ -128,6 +129,20 @@ static void clear_declared_slots(PyObject *object) {
     while ((slot = next_declared_slot(object, &type, &member)) != NULL) Py_CLEAR(*slot);
 }
 
+int scalar_visit_slots(scalar *self, visitproc visit, void *arg) {
+    PyTypeObject *type = Py_TYPE((PyObject *)self);
+    PyMemberDef *member = NULL;
+    PyObject **slot;
+    while ((slot = next_declared_slot((PyObject *)self, &type, &member)) != NULL) Py_VISIT(*slot);
+    return 0;
+}
+
+void scalar_strip(scalar *self) {
+    if (self->id != 0) scalar_node(self)->flags &= (uint8_t)~PG_FLAG_CLOSURE;
+    if (self->dict != NULL) PyDict_Clear(self->dict);
+    clear_declared_slots((PyObject *)self);
+}
+
 /* Nodes use the node of an object that somebody hung something on: the node keeps it. */
 static void keep_by_node(scalar *self) {
     Py_SET_REFCNT((PyObject *)self, 1);
@@ -144,7 +159,10 @@ static void dealloc_adorned(scalar *self) {
         return;
     }
     PyObject_GC_UnTrack(object);
-    if (self->id != 0) *scalar_owner(self) = NULL; /* whoever asks from now on gets another one */
+    if (self->id != 0) { /* whoever asks from now on gets another one */
+        *scalar_owner(self) = NULL;
+        scalar_node(self)->flags &= (uint8_t)~PG_FLAG_CLOSURE;
+    }
     if (self->weakrefs != NULL) PyObject_ClearWeakRefs(object);
     if (type != scalar_global.value) clear_declared_slots(object);
     if (self->dict != NULL) {
@@ -177,21 +195,17 @@ static void scalar_dealloc(PyObject *object) {
 static int scalar_traverse(PyObject *object, visitproc visit, void *arg) {
     scalar *self = (scalar *)object;
     Py_VISIT(Py_TYPE(object));
-    if (scalar_used_by_nodes(self)) return 0;
+    if (scalar_used_by_nodes(self)) {
+        scalar_note_hidden(self);
+        return 0;
+    }
     Py_VISIT(self->dict);
-    PyTypeObject *type = Py_TYPE(object);
-    PyMemberDef *member = NULL;
-    PyObject **slot;
-    while ((slot = next_declared_slot(object, &type, &member)) != NULL) Py_VISIT(*slot);
-    return 0;
+    return scalar_visit_slots(self, visit, arg);
 }
 
 static int scalar_clear(PyObject *object) {
     scalar *self = (scalar *)object;
-    if (scalar_used_by_nodes(self)) return 0;
-    if (self->id != 0) scalar_node(self)->flags &= (uint8_t)~PG_FLAG_CLOSURE;
-    if (self->dict != NULL) PyDict_Clear(self->dict);
-    clear_declared_slots(object);
+    if (!scalar_used_by_nodes(self)) scalar_strip(self);
     return 0;
 }
 
@@ -199,6 +213,7 @@ static int scalar_clear(PyObject *object) {
 static void track_if_adorned(scalar *self, int had_dict) {
     if (had_dict || self->dict == NULL) return;
     scalar_global.adorned++;
+    if (self->id != 0) scalar_node(self)->flags |= PG_FLAG_HUNG;
     if (!PyObject_GC_IsTracked((PyObject *)self)) PyObject_GC_Track(self);
 }
 
@@ -238,6 +253,7 @@ static PyObject *new_instance(PyTypeObject *type, pg_node_id id) {
     }
     self->id = id;
     *scalar_owner(self) = self;
+    scalar_node(self)->flags |= PG_FLAG_HUNG; /* there may be slots */
     return (PyObject *)self;
 }
 
@@ -266,6 +282,32 @@ PyObject *scalar_embody(pg_node_id id, PyTypeObject *type) {
         return PyErr_Format(PyExc_ValueError, "a node is a %.100s already",
                             Py_TYPE((PyObject *)scalar_global.graph->owners[id])->tp_name);
     return new_instance(type, id);
+}
+
+int scalar_stand_for(PyObject *object, pg_node_id id) {
+    scalar *self = (scalar *)object;
+    if (!scalar_check(object) || Py_TYPE(object) == scalar_global.value ||
+        scalar_node(self)->op != PG_OP_LEAF || scalar_used_by_nodes(self) ||
+        scalar_global.graph->owners[id] != NULL) {
+        PyErr_Format(PyExc_ValueError,
+                     "a new instance of a subclass of Value, not %.100s, for a "
+                     "node that has none",
+                     Py_TYPE(object)->tp_name);
+        return -1;
+    }
+    pg_status status = pg_graph_retain(scalar_global.graph, id);
+    if (status != PG_OK) {
+        scalar_raise(status);
+        return -1;
+    }
+    const pg_node_id leaf = self->id;
+    *scalar_owner(self) = NULL;
+    scalar_global.graph->nodes[id].flags |=
+        scalar_node(self)->flags & (PG_FLAG_CLOSURE | PG_FLAG_HUNG);
+    scalar_node(self)->flags &= (uint8_t)~PG_FLAG_CLOSURE;
+    (void)stand_for(self, id);
+    scalar_release_node(leaf);
+    return 0;
 }
 
 /* ---- Room, errors, numbers ------------------------------------------------------------------- */
@@ -428,43 +470,102 @@ static inline int is_refused_alone(int operator, PyObject *self) {
            (scalar_global.guarded & 1u << operator) != 0 && call_guard(operator, self, Py_None);
 }
 
-/* Room comes first, since it may run the collector; operands are held by whoever calls. */
-static inline PyObject *apply(expression *build, int operator, PyObject *left, PyObject *right,
-                              int *is_int) {
-    pg_operand a, b;
-    if (PG_UNLIKELY(scalar_global.guard != NULL) && is_refused(operator, left, right)) return NULL;
-    if (PG_UNLIKELY(scalar_make_room(most_nodes_an_expression) < 0)) return NULL;
-    int found = scalar_operand(left, &a, is_int);
-    if (PG_LIKELY(found == 1)) found = scalar_operand(right, &b, is_int);
-    if (PG_UNLIKELY(found == 0)) Py_RETURN_NOTIMPLEMENTED;
-    if (PG_UNLIKELY(found < 0)) return NULL;
+/* An operand as nearly all are: a Value of no subclass, a float, an int. 0 for any other, and for
+ * an int too large for a float, with no exception set. */
+static inline int plain_operand(PyObject *object, pg_operand *operand_ret, int *is_int) {
+    operand_ret->id = 0;
+    if (PG_LIKELY(Py_TYPE(object) == scalar_global.value)) {
+        operand_ret->id = ((scalar *)object)->id;
+        operand_ret->number = 0.0;
+        return 1;
+    }
+    if (PyFloat_CheckExact(object)) {
+        operand_ret->number = PyFloat_AS_DOUBLE(object);
+        if (is_int != NULL) *is_int = 0;
+        return 1;
+    }
+    if (!PyLong_CheckExact(object)) return 0;
+    if (is_int != NULL) *is_int = 1;
+    operand_ret->number = PyLong_AsDouble(object);
+    if (operand_ret->number != -1.0 || !PyErr_Occurred()) return 1;
+    PyErr_Clear();
+    return 0;
+}
+
+static inline PyObject *append(expression *build, pg_operand a, pg_operand b, int is_int,
+                               PyObject *result(pg_node_id id)) {
     pg_node_id id;
     pg_status status = build(scalar_global.graph, &id, a, b);
-    return scalar_result(status, id);
+    if (PG_UNLIKELY(status != PG_OK)) return scalar_raise(status);
+    if (is_int) scalar_global.graph->nodes[id].flags |= PG_FLAG_INT;
+    return result(id);
 }
 
-static PyObject *slot_add(PyObject *a, PyObject *b) {
-    return apply(pg_expr_add, op_add, a, b, NULL);
-}
-static PyObject *slot_sub(PyObject *a, PyObject *b) {
-    return apply(pg_expr_sub, op_sub, a, b, NULL);
-}
-static PyObject *slot_mul(PyObject *a, PyObject *b) {
-    return apply(pg_expr_mul, op_mul, a, b, NULL);
-}
-static PyObject *slot_div(PyObject *a, PyObject *b) {
-    return apply(pg_expr_div, op_div, a, b, NULL);
-}
-
-static PyObject *slot_pow(PyObject *a, PyObject *b, PyObject *modulus) {
-    if (modulus != Py_None) Py_RETURN_NOTIMPLEMENTED;
-    if (PG_UNLIKELY(scalar_global.tracing != 0) && scalar_is_condition(b))
-        Py_RETURN_NOTIMPLEMENTED; /* which chooses between ** 1 and ** 0 */
-    int is_int = 0;
-    PyObject *result = apply(pg_expr_pow, op_pow, a, b, &is_int);
-    if (result != NULL && is_int && result != Py_NotImplemented)
-        scalar_node((scalar *)result)->flags |= PG_FLAG_INT;
+/* A constructor that was patched makes a Value of a number, but for an exponent, which is no node
+ * in micrograd, and of the result. */
+static PyObject *append_constructed(expression *build, PyObject *left, PyObject *right, int is_int,
+                                    int is_exponent) {
+    pg_operand a, b;
+    PyObject *one = scalar_constructed_operand(left), *result = NULL;
+    PyObject *two = is_exponent ? Py_NewRef(right) : scalar_constructed_operand(right);
+    if (one != NULL && two != NULL && scalar_make_room(most_nodes_an_expression) == 0 &&
+        scalar_require_operand(one, &a, "an operand") == 0 &&
+        scalar_require_operand(two, &b, "an operand") == 0)
+        result = append(build, a, b, is_int, scalar_construct);
+    Py_XDECREF(one);
+    Py_XDECREF(two);
     return result;
+}
+
+/* Any operands, and a class that may have been patched. */
+static PyObject *apply_slowly(expression *build, PyObject *left, PyObject *right) {
+    pg_operand a, b;
+    int is_int = 0;
+    const int constructs = scalar_constructs();
+    if (constructs < 0 || scalar_make_room(most_nodes_an_expression) < 0) return NULL;
+    int found = scalar_operand(left, &a, &is_int);
+    if (found == 1) found = scalar_operand(right, &b, &is_int);
+    if (found == 0) Py_RETURN_NOTIMPLEMENTED;
+    if (found < 0) return NULL;
+    is_int = is_int && build == pg_expr_pow;
+    if (!constructs) return append(build, a, b, is_int, scalar_finished);
+    return append_constructed(build, left, right, is_int, build == pg_expr_pow && b.id == 0);
+}
+
+/* Room comes first, since it may run the collector; operands are held by whoever calls. */
+static inline int are_plain(PyObject *left, PyObject *right, pg_operand *a, pg_operand *b,
+                            int *is_int) {
+    return scalar_as_made() &&
+           PG_LIKELY(pg_room(scalar_global.graph) >= most_nodes_an_expression) &&
+           plain_operand(left, a, is_int) && plain_operand(right, b, is_int);
+}
+
+#define PG_SLOT(name, build, operator, composition)                                                \
+    static PyObject *name(PyObject *left, PyObject *right) {                                       \
+        pg_operand a, b;                                                                           \
+        if (PG_UNLIKELY(scalar_global.guard != NULL) && is_refused(operator, left, right))         \
+            return NULL;                                                                           \
+        if (PG_LIKELY(are_plain(left, right, &a, &b, NULL)))                                       \
+            return append(build, a, b, 0, scalar_finished);                                        \
+        PyObject *result;                                                                          \
+        if (scalar_detour(composition, left, right, &result)) return result;                       \
+        return apply_slowly(build, left, right);                                                   \
+    }
+PG_SLOT(slot_add, pg_expr_add, op_add, SCALAR_ADD)
+PG_SLOT(slot_sub, pg_expr_sub, op_sub, SCALAR_SUBTRACT)
+PG_SLOT(slot_mul, pg_expr_mul, op_mul, SCALAR_MULTIPLY)
+PG_SLOT(slot_div, pg_expr_div, op_div, SCALAR_DIVIDE)
+
+static PyObject *slot_pow(PyObject *left, PyObject *right, PyObject *modulus) {
+    if (modulus != Py_None) Py_RETURN_NOTIMPLEMENTED;
+    pg_operand a, b;
+    int is_int = 0;
+    if (PG_UNLIKELY(scalar_global.guard != NULL) && is_refused(op_pow, left, right)) return NULL;
+    if (PG_LIKELY(are_plain(left, right, &a, &b, &is_int)))
+        return append(pg_expr_pow, a, b, is_int, scalar_finished);
+    if (PG_UNLIKELY(scalar_global.tracing != 0) && scalar_is_condition(right))
+        Py_RETURN_NOTIMPLEMENTED; /* which chooses between ** 1 and ** 0 */
+    return apply_slowly(pg_expr_pow, left, right);
 }
 
 static PyObject *unary(PyObject *self, int op) {
@@ -476,6 +577,10 @@ static PyObject *unary(PyObject *self, int op) {
 
 static PyObject *slot_neg(PyObject *self) {
     if (is_refused_alone(op_neg, self)) return NULL;
+    PyObject *result;
+    if ((!scalar_as_made() || Py_TYPE(self) != scalar_global.value) &&
+        scalar_detour(SCALAR_NEGATE, self, NULL, &result))
+        return result;
     if (scalar_make_room(2) < 0) return NULL;
     pg_node_id id;
     pg_status status = pg_expr_neg(scalar_global.graph, &id, ((scalar *)self)->id);
@@ -667,12 +772,26 @@ static PyObject *scalar_richcompare(PyObject *left, PyObject *right, int op) {
 /* ---- Methods that the op table gives --------------------------------------------------------- */
 
 static PyObject *binary_method(PyObject *self, PyObject *other, int op) {
-    pg_operand a = {((scalar *)self)->id, 0.0}, b;
+    pg_operand b;
     if (scalar_make_room(2) < 0 || scalar_require_operand(other, &b, pg_op_describe(op)->name) < 0)
         return NULL;
+    PyObject *constructed = NULL;
+    if (PG_UNLIKELY(!scalar_as_made()) && b.id == 0) {
+        const int constructs = scalar_constructs();
+        if (constructs > 0) constructed = scalar_constructed_operand(other);
+        if (constructs < 0 || (constructs > 0 && constructed == NULL) || scalar_make_room(2) < 0 ||
+            (constructed != NULL &&
+             scalar_require_operand(constructed, &b, pg_op_describe(op)->name) < 0)) {
+            Py_XDECREF(constructed);
+            return NULL;
+        }
+    }
+    const pg_operand a = {((scalar *)self)->id, 0.0};
     pg_node_id id;
     pg_status status = pg_expr_binary(scalar_global.graph, &id, op, a, b);
-    return scalar_result(status, id);
+    PyObject *result = scalar_result(status, id);
+    Py_XDECREF(constructed);
+    return result;
 }
 
 #define PG_UNARY(NAME, ...)                                                                        \
@@ -688,10 +807,10 @@ static PyObject *binary_method(PyObject *self, PyObject *other, int op) {
 
 static PyMethodDef op_methods[] = {
 #define PG_UNARY(NAME, python, symbol, y_, da_, fault, pole, lo, hi, doc, ...)                     \
-    {python, method_##NAME, METH_NOARGS, doc},
+    {python, method_##NAME, METH_NOARGS, python "($self, /)\n--\n\n" doc},
 #define PG_BINARY(NAME, python, symbol, y_, da_, db_, fault, pole, a_lo, a_hi, b_lo, b_hi, doc,    \
                   ...)                                                                             \
-    {python, method_##NAME, METH_O, doc},
+    {python, method_##NAME, METH_O, python "($self, other, /)\n--\n\n" doc},
 #include "../ops.def"
     {NULL, NULL, 0, NULL},
 };
@@ -705,7 +824,9 @@ static PyMemberDef members[] = {
 };
 
 static PyType_Slot slots[] = {
-    {Py_tp_doc, "A node of the graph: the number slots and attributes under Value."},
+    {Py_tp_doc,
+     "Scalar(data, _children=(), _op='', label='', *, children=None, local_grads=None)\n--\n\n"
+     "A node of the graph: the number slots and attributes under Value."},
     {Py_tp_new, scalar_new},
     {Py_tp_init, scalar_init},
     {Py_tp_dealloc, scalar_dealloc},
@@ -739,7 +860,12 @@ static PyType_Spec spec = {
     .slots = slots,
 };
 
-static int poll_signals(void) { return PyErr_CheckSignals(); }
+static int poll_signals(void) {
+    scalar_global.inside++;
+    int result = PyErr_CheckSignals();
+    scalar_global.inside--;
+    return result;
+}
 
 /* Has Ctrl-C been pressed? Looks without running its handler, and takes it back: who called the
  * core runs that when it has returned. */
@@ -769,6 +895,8 @@ static int add_op_methods(PyTypeObject *type) {
 
 int scalar_is_native(int op) {
     PyNumberMethods *numbers = scalar_global.value->tp_as_number;
+    const int constructs = scalar_constructs();
+    if (constructs != 0) return constructs < 0 ? -1 : 0;
     if (numbers->nb_add != slot_add || numbers->nb_multiply != slot_mul) return 0;
     if (op <= 0 || op >= PG_OP_COUNT || natives[op].name == NULL) return 1;
     PyObject *method = PyObject_GetAttr((PyObject *)scalar_global.value, natives[op].name);
@@ -777,7 +905,28 @@ int scalar_is_native(int op) {
     return method == natives[op].method;
 }
 
+/* Methods that say nothing of themselves get a signature, for `inspect` and `help`. The text is
+ * never freed: the table holds it. */
+static int describe(PyMethodDef *methods) {
+    for (PyMethodDef *method = methods; method->ml_name != NULL; method++) {
+        if (method->ml_doc != NULL) continue;
+        const char *arguments = method->ml_flags & METH_NOARGS ? ""
+                                : method->ml_flags & METH_O    ? "argument, /"
+                                                               : "*arguments";
+        const size_t size = strlen(method->ml_name) + strlen(arguments) + sizeof "()\n--\n\n";
+        char *doc = PyMem_Malloc(size);
+        if (doc == NULL) {
+            PyErr_NoMemory();
+            return -1;
+        }
+        (void)snprintf(doc, size, "%s(%s)\n--\n\n", method->ml_name, arguments);
+        method->ml_doc = doc;
+    }
+    return 0;
+}
+
 int scalar_add_methods(PyTypeObject *type, PyMethodDef *methods) {
+    if (describe(methods) < 0) return -1;
     for (PyMethodDef *method = methods; method->ml_name != NULL; method++) {
         PyObject *function = PyCFunction_New(method, NULL);
         PyObject *wrapped = function != NULL ? PyStaticMethod_New(function) : NULL;
@@ -792,13 +941,16 @@ int scalar_add_methods(PyTypeObject *type, PyMethodDef *methods) {
 
 static PyTypeObject *make_type(void) {
     PyTypeObject *type = (PyTypeObject *)PyType_FromSpec(&spec);
+    if (describe(scalar_call_methods) < 0) return NULL;
+    PyTypeObject *type = (PyTypeObject *)PyType_FromSpec(&spec);
     if (type != NULL && (add_op_methods(type) < 0 || add_conversions(type) < 0 ||
                          scalar_add_methods(type, scalar_trace_methods) < 0 ||
                          scalar_add_methods(type, scalar_replay_methods) < 0 ||
                          scalar_add_methods(type, scalar_no_grad_methods) < 0 ||
                          scalar_add_methods(type, scalar_custom_methods) < 0 ||
                          scalar_add_methods(type, scalar_array_methods) < 0 ||
-                         scalar_add_methods(type, scalar_pack_methods) < 0))
+                         scalar_add_methods(type, scalar_pack_methods) < 0 ||
+                         scalar_add_methods(type, scalar_cycle_methods) < 0))
         Py_CLEAR(type);
     return type;
 }
@@ -810,7 +962,8 @@ static int install(const char *module_name) {
     if (scalar_global.base == NULL) {
         scalar_global.graph = pg_graph_new();
         if (scalar_global.graph == NULL) PyErr_NoMemory();
-        else if (scalar_intern_names() == 0 && scalar_init_names() == 0)
+        else if (scalar_intern_names() == 0 && scalar_init_names() == 0 &&
+                 scalar_patched_names() == 0)
             scalar_global.base = make_type();
         if (scalar_global.base != NULL)
             scalar_global.graph->hooks = (pg_hooks){.call = scalar_call_closure,

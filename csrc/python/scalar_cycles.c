@@ -1,0 +1,371 @@
+/* scalar_cycles.c - is an object held by nothing but what it holds itself?
+ *
+ * References are counted on both sides, by Python for objects and by the arena for nodes. A search
+ * follows them from an object, through dicts, closures, cells and whatever else Python's collector
+ * can look into, and through nodes: an object owns its node, or the node the object, and a node its
+ * children. What is met as often as it has references is held by nobody else. The collector itself
+ * can't see that, since an object whose node others use doesn't show it its attributes.
+ *
+ * The quick search goes on only from what it has found all references of; so it stays within what
+ * an object has for itself, a closure, its cells, a partial. The thorough one goes on from
+ * every object, whoever else holds it, and takes back in the end what somebody outside holds, and
+ * all that this holds in turn: trial deletion. Nodes are made of no cycles: they, too, wait for all
+ * of their references, and a living graph isn't walked through. It looks at an object whose closure
+ * holds itself, or the like; and, after each full collection, at the objects that hid their
+ * attributes in it, at all of them at once. Both are sound however early they stop: a reference
+ * that wasn't met counts as one from outside. No code of the user's runs during a search. Owns its
+ * table, which it keeps while it is small. Cost: O(what is met), at most most_met. Bacon and Rajan,
+ * Concurrent cycle collection in reference counted systems, ECOOP 2001. */
+#include "scalar.h"
+
+#include <frameobject.h>
+
+enum { most_met_quickly = 256, most_met = 1 << 17, first_room = 256, room_kept = 1 << 14 };
+
+enum { is_queued = 1, is_alive = 2 };
+
+/* An object, by its address, or a node, by 2 * id + 1; 0: an empty slot. */
+typedef struct entity {
+    uintptr_t key;
+    size_t found;
+    unsigned char state;
+} entity;
+
+typedef struct search {
+    entity *table; /* open addressing, at most half full */
+    size_t room;
+    uintptr_t *met; /* all keys, in the order in which they were met */
+    uintptr_t *queue;
+    size_t met_count, queue_count, most;
+    PyObject *globals; /* of the function that is looked into */
+    PyObject *builtins;
+    int is_thorough;
+} search;
+
+static search scratch;
+
+static uintptr_t key_of_node(pg_node_id id) { return 2 * (uintptr_t)id + 1; }
+static int is_node(uintptr_t key) { return key & 1; }
+static pg_node *node_of(uintptr_t key) { return &scalar_global.graph->nodes[key >> 1]; }
+
+static size_t references_to(uintptr_t key) {
+    return is_node(key) ? node_of(key)->refs : (size_t)Py_REFCNT((PyObject *)key);
+}
+
+/* ---- The table ------------------------------------------------------------------------------- */
+
+/* The key's slot, or the empty one where it would be. */
+static entity *slot_of(const search *s, uintptr_t key) {
+    size_t i = (size_t)((uint64_t)key * UINT64_C(0x9e3779b97f4a7c15) >> 32) & (s->room - 1);
+    while (s->table[i].key != 0 && s->table[i].key != key) i = (i + 1) & (s->room - 1);
+    return &s->table[i];
+}
+
+static void search_free(search *s) {
+    pg_free(s->table);
+    pg_free(s->met);
+    pg_free(s->queue);
+    *s = (search){0};
+}
+
+/* Twice the room. 0, or -1: what there was stays as it was. */
+static int grow(search *s) {
+    const search before = *s;
+    s->room = before.room != 0 ? 2 * before.room : first_room;
+    s->table = pg_realloc(NULL, s->room, sizeof *s->table);
+    uintptr_t *met = pg_realloc(s->met, s->room / 2, sizeof *met);
+    if (met != NULL) s->met = met;
+    uintptr_t *queue = pg_realloc(s->queue, s->room / 2, sizeof *queue);
+    if (queue != NULL) s->queue = queue;
+    if (s->table == NULL || met == NULL || queue == NULL) {
+        pg_free(s->table);
+        s->table = before.table;
+        s->room = before.room;
+        return -1;
+    }
+    memset(s->table, 0, s->room * sizeof *s->table);
+    for (size_t i = 0; i < before.met_count; i++) {
+        search old = before;
+        *slot_of(s, s->met[i]) = *slot_of(&old, s->met[i]);
+    }
+    pg_free(before.table);
+    return 0;
+}
+
+/* An entity's slot, made if need be; NULL when there are too many. */
+static entity *entity_of(search *s, uintptr_t key) {
+    if (s->room == 0 && grow(s) < 0) return NULL;
+    entity *at = slot_of(s, key);
+    if (at->key != 0) return at;
+    if (s->met_count == s->most) return NULL;
+    if (s->met_count == s->room / 2) {
+        if (grow(s) < 0) return NULL;
+        at = slot_of(s, key);
+    }
+    *at = (entity){key, 0, 0};
+    s->met[s->met_count++] = key;
+    return at;
+}
+
+static void search_begin(search *s, int is_thorough) {
+    if (s->room > room_kept) search_free(s);
+    else if (s->met_count > 0) memset(s->table, 0, s->room * sizeof *s->table);
+    s->met_count = s->queue_count = 0;
+    s->is_thorough = is_thorough;
+    s->most = is_thorough ? most_met : most_met_quickly;
+    s->globals = NULL;
+    s->builtins = PyEval_GetBuiltins();
+}
+
+/* ---- What holds what ------------------------------------------------------------------------- */
+
+typedef int meeting(search *s, uintptr_t key);
+
+typedef struct follower {
+    search *search;
+    meeting *meet;
+} follower;
+
+/* What the user's program at large holds: its references lead everywhere and are never all met. */
+static int is_at_large(const search *s, PyObject *object) {
+    return object == s->globals || object == s->builtins || PyType_Check(object) ||
+           PyModule_Check(object) || PyCode_Check(object) || PyFrame_Check(object);
+}
+
+static int follow_object(PyObject *object, void *context) {
+    follower *f = context;
+    if (!PyObject_IS_GC(object) || is_at_large(f->search, object)) return 0;
+    return f->meet(f->search, (uintptr_t)object);
+}
+
+static int follow_attributes(scalar *self, follower *f) {
+    if (self->dict != NULL && follow_object(self->dict, f) < 0) return -1;
+    return scalar_visit_slots(self, follow_object, f);
+}
+
+/* A user of its node gets at an object's attributes as one of the object does. The quick search
+ * comes to them through the node, once all references to both are found. */
+static int follow_scalar(scalar *self, follower *f) {
+    const int owns = self->id != 0 && !(scalar_node(self)->flags & PG_FLAG_KEPT);
+    if ((f->search->is_thorough || !owns) && follow_attributes(self, f) < 0) return -1;
+    return owns ? f->meet(f->search, key_of_node(self->id)) : 0;
+}
+
+static int follow_node(uintptr_t key, follower *f) {
+    const pg_node *node = node_of(key);
+    PyObject *owner = scalar_global.graph->owners[key >> 1];
+    size_t count;
+    const pg_node_id *held = pg_holds(node, &count);
+    for (size_t i = 0; i < count; i++)
+        if (f->meet(f->search, key_of_node(held[i])) < 0) return -1;
+    if (owner == NULL) return 0;
+    if (node->flags & PG_FLAG_KEPT) return follow_object(owner, f);
+    return f->search->is_thorough ? 0 : follow_attributes((scalar *)owner, f);
+}
+
+/* All references that an entity has to others. */
+static void follow(search *s, uintptr_t key, meeting *meet) {
+    follower f = {s, meet};
+    PyObject *object = (PyObject *)key;
+    if (is_node(key)) (void)follow_node(key, &f);
+    else if (scalar_check(object)) (void)follow_scalar((scalar *)object, &f);
+    else if (Py_TYPE(object)->tp_traverse != NULL) {
+        s->globals = PyFunction_Check(object) ? PyFunction_GET_GLOBALS(object) : NULL;
+        (void)Py_TYPE(object)->tp_traverse(object, follow_object, &f);
+        s->globals = NULL;
+    }
+}
+
+static void enqueue(search *s, entity *at) {
+    if (at->state & is_queued) return;
+    at->state |= is_queued;
+    s->queue[s->queue_count++] = at->key;
+}
+
+static int count_reference(search *s, uintptr_t key) {
+    entity *at = entity_of(s, key);
+    if (at == NULL) return 0;
+    at->found++;
+    if ((s->is_thorough && !is_node(key)) || at->found == references_to(key)) enqueue(s, at);
+    return 0;
+}
+
+static void follow_all(search *s) {
+    for (size_t i = 0; i < s->queue_count; i++) follow(s, s->queue[i], count_reference);
+}
+
+/* ---- The quick search ------------------------------------------------------------------------ */
+
+/* Did it stop before something, other than a Value, that may be held by what lies behind it? */
+static int stopped_early(const search *s) {
+    for (size_t i = 0; i < s->met_count; i++)
+        if (!is_node(s->met[i]) && !(slot_of(s, s->met[i])->state & is_queued) &&
+            !scalar_check((PyObject *)s->met[i]))
+            return 1;
+    return 0;
+}
+
+Py_ssize_t scalar_references_to_itself(PyObject *object, int *is_all_ret) {
+    search *s = &scratch;
+    search_begin(s, 0);
+    *is_all_ret = 0;
+    entity *at = entity_of(s, (uintptr_t)object);
+    if (at == NULL) return 0;
+    enqueue(s, at);
+    follow_all(s);
+    *is_all_ret = !stopped_early(s);
+    return (Py_ssize_t)slot_of(s, (uintptr_t)object)->found;
+}
+
+/* ---- The thorough search -----------------------------------------------------------------------
+ */
+
+/* Nodes whose objects have hidden their attributes from the collection that is under way. */
+static struct {
+    pg_node_id *ids;
+    size_t count, capacity;
+    int is_collecting;
+} hidden;
+
+void scalar_note_hidden(const scalar *self) {
+    if (!hidden.is_collecting || self->id == 0) return;
+    if (hidden.count == hidden.capacity) {
+        const size_t capacity = hidden.capacity != 0 ? 2 * hidden.capacity : 64;
+        pg_node_id *ids = pg_realloc(hidden.ids, capacity, sizeof *ids);
+        if (ids == NULL) return;
+        hidden.ids = ids;
+        hidden.capacity = capacity;
+    }
+    hidden.ids[hidden.count++] = self->id;
+}
+
+/* The object of a node that was hidden, if it has anything that may lead to it again. */
+static PyObject *hidden_object(pg_node_id id) {
+    if (!pg_alive(scalar_global.graph, id)) return NULL;
+    PyObject *object = scalar_global.graph->owners[id], *key, *value;
+    if (object == NULL || Py_TYPE(object) != scalar_global.value) return object;
+    PyObject *dict = ((scalar *)object)->dict;
+    Py_ssize_t place = 0;
+    while (dict != NULL && PyDict_Next(dict, &place, &key, &value))
+        if (PyObject_IS_GC(value)) return object;
+    return NULL;
+}
+
+static int mark_alive(search *s, uintptr_t key) {
+    entity *at = slot_of(s, key);
+    if (at->key == 0 || (at->state & is_alive)) return 0;
+    at->state |= is_alive;
+    if (at->state & is_queued) s->queue[s->queue_count++] = key;
+    PyObject *owner = is_node(key) ? scalar_global.graph->owners[key >> 1] : NULL;
+    return owner != NULL ? mark_alive(s, (uintptr_t)owner) : 0;
+}
+
+/* Has it a reference that wasn't met? */
+static int is_held_outside(const search *s, uintptr_t key) {
+    if (slot_of(s, key)->found < references_to(key)) return 1;
+    if (is_node(key) || !scalar_check((PyObject *)key)) return 0;
+    const pg_node_id id = ((scalar *)key)->id;
+    return id != 0 && slot_of(s, key_of_node(id))->key == 0;
+}
+
+/* Whatever is held from outside is alive, and so is all that it holds. The queue, whose order has
+ * served, becomes the list of those to go on from. */
+static void mark_all_alive(search *s) {
+    s->queue_count = 0;
+    for (size_t i = 0; i < s->met_count; i++)
+        if (is_held_outside(s, s->met[i])) (void)mark_alive(s, s->met[i]);
+    for (size_t i = 0; i < s->queue_count; i++) follow(s, s->queue[i], mark_alive);
+}
+
+/* What is met and not alive: a list of new references, or NULL. Nothing is let go of yet. */
+static PyObject *garbage(const search *s) {
+    PyObject *list = PyList_New(0);
+    for (size_t i = 0; list != NULL && i < s->met_count; i++) {
+        if (is_node(s->met[i]) || (slot_of(s, s->met[i])->state & is_alive)) continue;
+        if (PyList_Append(list, (PyObject *)s->met[i]) < 0) Py_CLEAR(list);
+    }
+    return list;
+}
+
+/* Would something of the user's run before the collector cleared this one? Then it is left to that.
+ */
+static int has_last_words(PyObject *object) {
+    PyTypeObject *type = Py_TYPE(object);
+    if (type->tp_finalize != NULL || type->tp_del != NULL) return 1;
+    return PyType_SUPPORTS_WEAKREFS(type) && *PyObject_GET_WEAKREFS_LISTPTR(object) != NULL;
+}
+
+/* Take garbage apart, as the collector does: cycles may lie in it that no Value is in. */
+static void clear_garbage(const search *s) {
+    PyObject *list = garbage(s);
+    if (list == NULL) PyErr_Clear(); /* without memory: after the next collection */
+    for (Py_ssize_t i = 0; list != NULL && i < PyList_GET_SIZE(list); i++) {
+        PyObject *object = PyList_GET_ITEM(list, i);
+        if (scalar_check(object)) scalar_strip((scalar *)object);
+        else if (Py_TYPE(object)->tp_clear != NULL && !has_last_words(object))
+            (void)Py_TYPE(object)->tp_clear(object);
+    }
+    Py_XDECREF(list);
+}
+
+void scalar_strip_garbage(PyObject *object) {
+    search *s = &scratch;
+    search_begin(s, 1);
+    s->most = most_met_quickly;
+    entity *at = entity_of(s, (uintptr_t)object);
+    if (at == NULL) return;
+    at->found = 1; /* the caller's */
+    enqueue(s, at);
+    follow_all(s);
+    mark_all_alive(s);
+    if (!(slot_of(s, (uintptr_t)object)->state & is_alive)) clear_garbage(s);
+}
+
+static void look_at_hidden(void) {
+    search *s = &scratch;
+    search_begin(s, 1);
+    s->most += 8 * hidden.count + pg_graph_live(scalar_global.graph);
+    for (size_t i = 0; i < hidden.count; i++) {
+        PyObject *object = hidden_object(hidden.ids[i]);
+        entity *at = object != NULL ? entity_of(s, (uintptr_t)object) : NULL;
+        if (at != NULL) enqueue(s, at);
+    }
+    if (s->queue_count == 0) return;
+    follow_all(s);
+    mark_all_alive(s);
+    clear_garbage(s);
+    scalar_settle();
+}
+
+/* The youngest generation whose collection is worth a look: Python 3.14 looks through the oldest
+ * one bit by bit. */
+#if PY_VERSION_HEX >= 0x030e0000
+enum { least_generation = 1 };
+#else
+enum { least_generation = 2 };
+#endif
+
+/* _on_collection(phase, info): what gc.callbacks are called with. */
+static PyObject *on_collection(PyObject *module, PyObject *args) {
+    (void)module;
+    const char *phase;
+    PyObject *info;
+    if (!PyArg_ParseTuple(args, "sO!", &phase, &PyDict_Type, &info)) return NULL;
+    if (strcmp(phase, "start") == 0) {
+        PyObject *generation = PyDict_GetItemString(info, "generation");
+        const long number = generation != NULL ? PyLong_AsLong(generation) : -1;
+        if (number == -1 && PyErr_Occurred()) return NULL;
+        hidden.count = 0;
+        hidden.is_collecting = number >= least_generation;
+    } else if (hidden.is_collecting) {
+        hidden.is_collecting = 0;
+        look_at_hidden();
+        hidden.count = 0;
+    }
+    Py_RETURN_NONE;
+}
+
+PyMethodDef scalar_cycle_methods[] = {
+    {"_on_collection", on_collection, METH_VARARGS, NULL},
+    {NULL, NULL, 0, NULL},
+};

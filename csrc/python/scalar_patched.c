@@ -1,0 +1,226 @@
+/* scalar_patched.c - what was patched in the class Value, or overridden in a subclass, is respected
+ * by what is made of it.
+ *
+ * In micrograd -a is a * -1, a - b is a + (-b), a / b is a * b**-1, and 2 * a is a * 2: a class
+ * with another __mul__ has another -a. And each result is Value(data, (a, b), op): another __init__
+ * is called. The core builds such nodes in one call; here is the long way, through Python's
+ * operators, for when that would show. Which way to go is decided by the type's slots, which Python
+ * keeps in step with its attributes. Python gives a class another version number when one is
+ * assigned; the operators compare that, and look at the class again only after it has changed. What
+ * an operator reads, `data` and `grad`, can't be replaced: an op reads the node. Owns nothing.
+ * Cost: one comparison an op, if nothing was patched. */
+#include "scalar.h"
+
+static struct {
+    PyObject *data, *grad, *op, *backward, *minus_one;
+} names;
+
+int scalar_patched_names(void) {
+    names.data = PyUnicode_InternFromString("data");
+    names.grad = PyUnicode_InternFromString("grad");
+    names.op = PyUnicode_InternFromString("_op");
+    names.backward = PyUnicode_InternFromString("_backward");
+    names.minus_one = PyLong_FromLong(-1);
+    return names.data && names.grad && names.op && names.backward && names.minus_one ? 0 : -1;
+}
+
+/* ---- The class ------------------------------------------------------------------------------- */
+
+/* What was found when the class had the version `seen`. */
+static struct {
+    unsigned seen;
+    int is_native, constructs;
+} class = {SCALAR_NO_VERSION, 0, 0};
+
+/* Does this object's class have another one than Scalar has? */
+#define OVERRIDES(type, slot) ((type)->tp_as_number->slot != scalar_global.base->tp_as_number->slot)
+
+/* An op reads the node's number, whatever the attribute has become. */
+static int require_attribute(PyObject *name) {
+    PyObject *now = PyObject_GetAttr((PyObject *)scalar_global.value, name);
+    PyObject *made = now != NULL ? PyObject_GetAttr((PyObject *)scalar_global.base, name) : NULL;
+    Py_XDECREF(now);
+    Py_XDECREF(made);
+    if (made == NULL) return -1;
+    if (now == made) return 0;
+    PyErr_Format(PyExc_TypeError,
+                 "Value.%U was replaced: ops read and write the node's own number and would pass "
+                 "by what stands there now; give the class another attribute, and `del Value.%U`",
+                 name, name);
+    return -1;
+}
+
+static int look_at_class(void) {
+    PyTypeObject *value = scalar_global.value, *base = scalar_global.base;
+    class.seen = scalar_global.version = SCALAR_NO_VERSION;
+    if (require_attribute(names.data) < 0 || require_attribute(names.grad) < 0) return -1;
+    class.constructs = value->tp_init != base->tp_init || value->tp_new != base->tp_new;
+    class.is_native = !class.constructs && !OVERRIDES(value, nb_add) &&
+                      !OVERRIDES(value, nb_multiply) && !OVERRIDES(value, nb_negative) &&
+                      !OVERRIDES(value, nb_power);
+    const unsigned version = scalar_class_version();
+    if (version == 0) return 0; /* Python has run out of numbers: look again each time */
+    class.seen = version;
+    if (class.is_native) scalar_global.version = version;
+    return 0;
+}
+
+/* The class as it is now. 0, or -1 with an exception set. */
+static int know_class(void) {
+    return class.seen != SCALAR_NO_VERSION && class.seen == scalar_class_version()
+               ? 0
+               : look_at_class();
+}
+
+int scalar_constructs(void) { return know_class() < 0 ? -1 : class.constructs; }
+
+int scalar_overrides(PyObject *object) {
+    PyTypeObject *type = Py_TYPE(object);
+    return OVERRIDES(type, nb_add) || OVERRIDES(type, nb_multiply);
+}
+
+/* ---- The long way through operators ---------------------------------------------------------- */
+
+/* Is it what an operand can be? 1, 0, or -1 with an exception set. */
+static int is_operand(PyObject *object) {
+    pg_operand ignored;
+    return scalar_operand(object, &ignored, NULL);
+}
+
+/* a + b with a number on the left, which is b + a; a * b likewise. */
+static int swapped(PyObject *a, PyObject *b, int overrides, binaryfunc operator,
+                   PyObject **result_ret) {
+    if (scalar_check(a) || !overrides) return 0;
+    *result_ret = operator(b, a);
+    return 1;
+}
+
+/* operator(a, step), which takes over the reference to the step. */
+static int finish(PyObject *a, PyObject *step, binaryfunc operator, PyObject **result_ret) {
+    *result_ret = step != NULL ? operator(a, step) : NULL;
+    Py_XDECREF(step);
+    return 1;
+}
+
+/* a + (-b) */
+static int subtract(PyObject *a, PyObject *b, PyObject **result_ret) {
+    PyTypeObject *adds = scalar_check(a) ? Py_TYPE(a) : scalar_global.value;
+    PyTypeObject *negates = scalar_check(b) ? Py_TYPE(b) : scalar_global.value;
+    if (!class.constructs && !OVERRIDES(adds, nb_add) && !OVERRIDES(negates, nb_negative) &&
+        !OVERRIDES(negates, nb_multiply))
+        return 0;
+    return finish(a, PyNumber_Negative(b), PyNumber_Add, result_ret);
+}
+
+/* 1 / b of a number, as Python's floats do it. */
+static PyObject *invert_number(PyObject *b) {
+    pg_operand operand;
+    if (scalar_operand(b, &operand, NULL) < 0) return NULL;
+    PyObject *number = PyFloat_FromDouble(operand.number), *inverse = NULL;
+    if (number != NULL) inverse = PyNumber_Power(number, names.minus_one, Py_None);
+    Py_XDECREF(number);
+    return inverse;
+}
+
+/* a * b**-1 */
+static int divide(PyObject *a, PyObject *b, PyObject **result_ret) {
+    PyTypeObject *multiplies = scalar_check(a) ? Py_TYPE(a) : scalar_global.value;
+    PyTypeObject *inverts = scalar_check(b) ? Py_TYPE(b) : scalar_global.value;
+    if (!class.constructs && !OVERRIDES(multiplies, nb_multiply) && !OVERRIDES(inverts, nb_power))
+        return 0;
+    PyObject *inverse =
+        scalar_check(b) ? PyNumber_Power(b, names.minus_one, Py_None) : invert_number(b);
+    return finish(a, inverse, PyNumber_Multiply, result_ret);
+}
+
+int scalar_detour(scalar_composition what, PyObject *a, PyObject *b, PyObject **result_ret) {
+    *result_ret = NULL;
+    if (know_class() < 0) return 1;
+    if (what == SCALAR_NEGATE) {
+        if (!class.constructs && !OVERRIDES(Py_TYPE(a), nb_multiply)) return 0;
+        *result_ret = PyNumber_Multiply(a, names.minus_one);
+        return 1;
+    }
+    if (what == SCALAR_ADD || what == SCALAR_MULTIPLY) {
+        if (!scalar_check(b)) return 0;
+        return what == SCALAR_ADD
+                   ? swapped(a, b, OVERRIDES(Py_TYPE(b), nb_add), PyNumber_Add, result_ret)
+                   : swapped(a, b, OVERRIDES(Py_TYPE(b), nb_multiply), PyNumber_Multiply,
+                             result_ret);
+    }
+    int left = is_operand(a), right = left > 0 ? is_operand(b) : left;
+    if (right <= 0) return right < 0; /* the operators say what isn't implemented */
+    return what == SCALAR_SUBTRACT ? subtract(a, b, result_ret) : divide(a, b, result_ret);
+}
+
+/* ---- A constructor that is called for results -------------------------------------------------
+ */
+
+/* Value(number), which is what an operand that is a number becomes; a Value is itself. */
+PyObject *scalar_constructed_operand(PyObject *object) {
+    if (scalar_check(object)) return Py_NewRef(object);
+    pg_operand operand;
+    if (scalar_operand(object, &operand, NULL) <= 0) return NULL;
+    return PyObject_CallOneArg((PyObject *)scalar_global.value, object);
+}
+
+/* What the constructor was handed has become the object's children. 1, 0, or -1. */
+static int has_children(PyObject *object, PyObject *expected) {
+    PyObject *children = scalar_children(object);
+    if (children == NULL) return -1;
+    int same = PyTuple_GET_SIZE(children) == PyTuple_GET_SIZE(expected);
+    for (Py_ssize_t i = 0; same && i < PyTuple_GET_SIZE(children); i++)
+        same = PyTuple_GET_ITEM(children, i) == PyTuple_GET_ITEM(expected, i);
+    const int none = PyTuple_GET_SIZE(children) == 0;
+    Py_DECREF(children);
+    if (same) return 1;
+    if (none) return 0;
+    PyErr_SetString(PyExc_TypeError,
+                    "Value.__init__ was patched and gives an op's result other children than the "
+                    "op's operands: hand _children on as they come, or none at all");
+    return -1;
+}
+
+/* The object that the constructor made is the op's result: it gets the op itself, and so the
+ * derivatives. Without children it stays the leaf that the constructor made of it. */
+static int give_op(PyObject *object, PyObject *node, PyObject *children) {
+    if (!scalar_check(object)) return 0;
+    const int same = has_children(object, children);
+    if (same <= 0) return same;
+    if (scalar_closure((scalar *)object) != NULL &&
+        PyObject_SetAttr(object, names.backward, NULL) < 0)
+        return -1;
+    pg_take_over(scalar_global.graph, ((scalar *)object)->id, ((scalar *)node)->id);
+    scalar_settle();
+    return 0;
+}
+
+/* Value(data, children, op), as micrograd's operators call it. */
+static PyObject *construct(PyObject *node) {
+    PyObject *children = scalar_children(node);
+    PyObject *op = children != NULL ? PyObject_GetAttr(node, names.op) : NULL;
+    PyObject *data = op != NULL ? PyFloat_FromDouble(scalar_node((scalar *)node)->data) : NULL;
+    PyObject *object = NULL;
+    if (data != NULL)
+        object =
+            PyObject_CallFunctionObjArgs((PyObject *)scalar_global.value, data, children, op, NULL);
+    if (object != NULL && give_op(object, node, children) < 0) Py_CLEAR(object);
+    Py_XDECREF(data);
+    Py_XDECREF(op);
+    Py_XDECREF(children);
+    return object;
+}
+
+PyObject *scalar_construct(pg_node_id id) {
+    const int constructs = scalar_constructs();
+    if (constructs == 0) return scalar_finished(id);
+    PyObject *node = scalar_adopt_node(id), *result = NULL;
+    if (node == NULL || constructs < 0) {
+        Py_XDECREF(node);
+        return NULL;
+    }
+    if (scalar_may_read(node, "calling a patched Value.__init__ for an op's result") == 0)
+        result = construct(node);
+    Py_DECREF(node);
+    return result;
+}

@@ -940,7 +940,6 @@ int scalar_add_methods(PyTypeObject *type, PyMethodDef *methods) {
 }
 
 static PyTypeObject *make_type(void) {
-    PyTypeObject *type = (PyTypeObject *)PyType_FromSpec(&spec);
     if (describe(scalar_call_methods) < 0) return NULL;
     PyTypeObject *type = (PyTypeObject *)PyType_FromSpec(&spec);
     if (type != NULL && (add_op_methods(type) < 0 || add_conversions(type) < 0 ||

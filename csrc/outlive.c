@@ -146,7 +146,7 @@ static int settle_from(walker *walk, pg_node_id root) {
         }
         walk->depth--;
         if (walk->states[here] != unseen) continue;
-        walk->states[here] = settle_node(walk, here);
+        walk->states[here] = (uint8_t)settle_node(walk, here);
         if (walk->states[here] == over) walk->graph->nodes[here].flags |= PG_FLAG_OVER;
     }
     return 0;

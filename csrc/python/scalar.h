@@ -183,16 +183,16 @@ static inline int scalar_tracing(void) {
 
 /* Is a trace under way in any thread, or does something outlive one? */
 static inline int scalar_watching(void) {
-    return PG_UNLIKELY((scalar_global.tracing | scalar_global.leftovers) != 0);
+    return (scalar_global.tracing | scalar_global.leftovers) != 0;
 }
 
 /* A trace's values have no number in any thread: the function may use several. */
 static inline int scalar_may_read(PyObject *self, const char *what) {
-    return scalar_watching() ? scalar_check_traced(self, what) : 0;
+    return PG_UNLIKELY(scalar_watching()) ? scalar_check_traced(self, what) : 0;
 }
 
 static inline int scalar_may_write(PyObject *self, const char *what) {
-    return scalar_watching() ? scalar_check_write(self, what) : 0;
+    return PG_UNLIKELY(scalar_watching()) ? scalar_check_write(self, what) : 0;
 }
 
 /* A leaf was made. If another thread is tracing a function, it is none of that function's: were it

@@ -108,8 +108,8 @@ def _array(name: str, value: Any) -> Array:
         )
     if array.ndim > _MOST_AXES:
         raise ValueError(f"state: {name!r} has {array.ndim} axes, more than {_MOST_AXES}")
-    if array.dtype.kind == "U" and not _has_strings_only(value):
-        raise TypeError(f"state: {name!r} must not mix strings with numbers, as numpy would do it")
+    if not isinstance(value, (np.ndarray, np.generic, float)):
+        _check_items(name, value, array.dtype.kind)
     return array
 
 
@@ -122,11 +122,19 @@ def _kind(value: Any, array: Array) -> str:
     return f"a {type(value).__name__} of {' and '.join(kinds)}"
 
 
-def _has_strings_only(value: Any) -> bool:
-    """numpy makes strings of the numbers beside a string."""
-    if isinstance(value, (str, np.ndarray)):
-        return True
-    return all(isinstance(item, str) for item in np.asarray(value, dtype=object).reshape(-1))
+def _check_items(name: str, value: Any, kind: str) -> None:
+    """numpy makes strings of the numbers beside a string, and floats of large and negative whole
+    numbers; and it forgets NULs at a string's end.
+    """
+    if kind not in "Uf":
+        return
+    for item in np.asarray(value, dtype=object).reshape(-1):
+        if kind == "U" and not isinstance(item, str):
+            raise TypeError(f"state: {name!r} must not mix strings with {type(item).__name__}")
+        if kind == "U" and item.endswith("\0"):
+            raise ValueError(f"state: {name!r} has a string that ends in NUL, which would be lost")
+        if kind == "f" and isinstance(item, int) and int(float(item)) != item:
+            raise ValueError(f"state: {name!r} has {item}, which no array has beside the others")
 
 
 def _file(array: Array) -> bytes:

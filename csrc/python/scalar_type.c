@@ -333,7 +333,8 @@ static int as_number(PyObject *object, double *number_ret, int *is_int) {
     return foreign_number(object, number_ret, is_int);
 }
 
-/* A comparison's number is a node that the comparison holds from now on. */
+/* A comparison's number is a node that the comparison holds from now on. Not as an exponent, for
+ * which is_int is asked: that chooses between ** 1 and ** 0, see pygradc/_bools.py. */
 static int condition_operand(PyObject *object, pg_operand *operand_ret) {
     PyObject *number = PyObject_CallMethod(object, "_number", NULL);
     if (number == NULL) scalar_hide_frames();
@@ -353,7 +354,7 @@ int scalar_operand(PyObject *object, pg_operand *operand_ret, int *is_int) {
     }
     operand_ret->id = 0;
     int found = as_number(object, &operand_ret->number, is_int ? is_int : &ignored);
-    if (PG_UNLIKELY(found == 0) && scalar_is_condition(object))
+    if (PG_UNLIKELY(found == 0) && is_int == NULL && scalar_is_condition(object))
         return condition_operand(object, operand_ret);
     return found;
 }
@@ -409,8 +410,6 @@ static PyObject *slot_div(PyObject *a, PyObject *b) { return apply(pg_expr_div, 
 
 static PyObject *slot_pow(PyObject *a, PyObject *b, PyObject *modulus) {
     if (modulus != Py_None) Py_RETURN_NOTIMPLEMENTED;
-    if (PG_UNLIKELY(scalar_global.tracing != 0) && scalar_is_condition(b))
-        Py_RETURN_NOTIMPLEMENTED; /* which chooses between ** 1 and ** 0 */
     int is_int = 0;
     PyObject *result = apply(pg_expr_pow, a, b, &is_int);
     if (result != NULL && is_int && result != Py_NotImplemented)
@@ -463,10 +462,13 @@ static PyObject *equality(PyObject *left) {
     Py_RETURN_NOTIMPLEMENTED;
 }
 
-/* By identity, as objects. A rule's dict or set of floats would be asked in vain. */
+/* By identity, with the bits of object's own hash, which costs a call more: the address without the
+ * zeros at its end. A rule's dict or set of floats would be asked in vain. */
 static Py_hash_t scalar_hash(PyObject *self) {
     if (scalar_may_ask(self, "hash()") < 0) return -1;
-    return PyBaseObject_Type.tp_hash(self);
+    const size_t address = (size_t)self, bits = 8 * sizeof address;
+    const Py_hash_t hash = (Py_hash_t)(address >> 4 | address << (bits - 4));
+    return hash != -1 ? hash : -2;
 }
 
 /* Values are ordered by their data. */

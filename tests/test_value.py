@@ -805,3 +805,8 @@ def test_numpy_scalars_are_plain_numbers_on_either_side(kind):
 def test_import_brings_in_none_of_the_extras():
     code = "import sys, pygradc; print(sorted({'matplotlib','tqdm','graphviz'} & set(sys.modules)))"
     assert run(code) == "[]\n"
+
+
+def test_the_hash_is_that_of_any_object():
+    for v in (Value(1.0), Value(1.0) * 2, Value(math.nan)):
+        assert hash(v) == object.__hash__(v)

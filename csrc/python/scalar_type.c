@@ -385,7 +385,8 @@ static int as_number(PyObject *object, double *number_ret, int *is_int) {
     return foreign_number(object, number_ret, is_int);
 }
 
-/* A comparison's number is a node that the comparison holds from now on. */
+/* A comparison's number is a node that the comparison holds from now on. Not as an exponent, for
+ * which is_int is asked: that chooses between ** 1 and ** 0, see pygradc/_bools.py. */
 static int condition_operand(PyObject *object, pg_operand *operand_ret) {
     PyObject *number = PyObject_CallMethod(object, "_number", NULL);
     if (number == NULL) scalar_hide_frames();
@@ -405,7 +406,7 @@ int scalar_operand(PyObject *object, pg_operand *operand_ret, int *is_int) {
     }
     operand_ret->id = 0;
     int found = as_number(object, &operand_ret->number, is_int ? is_int : &ignored);
-    if (PG_UNLIKELY(found == 0) && scalar_is_condition(object))
+    if (PG_UNLIKELY(found == 0) && is_int == NULL && scalar_is_condition(object))
         return condition_operand(object, operand_ret);
     return found;
 }
@@ -520,14 +521,13 @@ static PyObject *append_constructed(expression *build, PyObject *left, PyObject 
 /* Any operands, and a class that may have been patched. */
 static PyObject *apply_slowly(expression *build, PyObject *left, PyObject *right) {
     pg_operand a, b;
-    int is_int = 0;
+    int is_int = 0, *is_int_ret = build == pg_expr_pow ? &is_int : NULL;
     const int constructs = scalar_constructs();
     if (constructs < 0 || scalar_make_room(most_nodes_an_expression) < 0) return NULL;
-    int found = scalar_operand(left, &a, &is_int);
-    if (found == 1) found = scalar_operand(right, &b, &is_int);
+    int found = scalar_operand(left, &a, is_int_ret);
+    if (found == 1) found = scalar_operand(right, &b, is_int_ret);
     if (found == 0) Py_RETURN_NOTIMPLEMENTED;
     if (found < 0) return NULL;
-    is_int = is_int && build == pg_expr_pow;
     if (!constructs) return append(build, a, b, is_int, scalar_finished);
     return append_constructed(build, left, right, is_int, build == pg_expr_pow && b.id == 0);
 }
@@ -563,8 +563,6 @@ static PyObject *slot_pow(PyObject *left, PyObject *right, PyObject *modulus) {
     if (PG_UNLIKELY(scalar_global.guard != NULL) && is_refused(op_pow, left, right)) return NULL;
     if (PG_LIKELY(are_plain(left, right, &a, &b, &is_int)))
         return append(pg_expr_pow, a, b, is_int, scalar_finished);
-    if (PG_UNLIKELY(scalar_global.tracing != 0) && scalar_is_condition(right))
-        Py_RETURN_NOTIMPLEMENTED; /* which chooses between ** 1 and ** 0 */
     return apply_slowly(pg_expr_pow, left, right);
 }
 
@@ -748,10 +746,13 @@ static PyObject *equality(PyObject *left, PyObject *right, int op) {
                                : equality_with_number(left, right, op);
 }
 
-/* By identity, as objects. A rule's dict or set of floats would be asked in vain. */
+/* By identity, with the bits of object's own hash, which costs a call more: the address without the
+ * zeros at its end. A rule's dict or set of floats would be asked in vain. */
 static Py_hash_t scalar_hash(PyObject *self) {
     if (scalar_may_ask(self, "hash()") < 0) return -1;
-    return PyBaseObject_Type.tp_hash(self);
+    const size_t address = (size_t)self, bits = 8 * sizeof address;
+    const Py_hash_t hash = (Py_hash_t)(address >> 4 | address << (bits - 4));
+    return hash != -1 ? hash : -2;
 }
 
 /* Values are ordered by their data. */

@@ -72,11 +72,20 @@ static void hold(pg_status ours, pg_node_id id, pg_status expected, uint32_t pla
     if (ours == PG_OK) twin_hold(t, id, plain);
 }
 
+/* One in sixteen is detached from another one, which nobody holds. */
 static void make_leaf(void) {
+    const bool detached = at < end && *at >= 240;
     const double data = next_number();
-    pg_node_id id = 0;
-    const pg_status status = pg_graph_leaf(t->graph, &id, data);
-    if (went_well(status)) hold(status, id, PG_OK, plain_leaf(&t->plain, data));
+    pg_node_id id = 0, from = 0;
+    pg_status status = pg_graph_leaf(t->graph, detached ? &from : &id, data);
+    if (detached && status == PG_OK) {
+        status = pg_graph_detach(t->graph, &id, from);
+        pg_graph_release(t->graph, from);
+    }
+    if (!went_well(status)) return;
+    const uint32_t plain = plain_leaf(&t->plain, data);
+    t->plain.nodes[plain].detached = detached;
+    hold(status, id, PG_OK, plain);
 }
 
 static void make_op(void) {
@@ -342,7 +351,9 @@ static size_t make_inputs(size_t count) {
     for (; made < count; made++) {
         pg_node_id id = 0;
         if (pg_trace_input(t->graph, &id) != PG_OK) break;
-        twin_hold(t, id, plain_leaf(&t->plain, NAN));
+        const uint32_t plain = plain_leaf(&t->plain, NAN);
+        t->plain.nodes[plain].is_input = true;
+        twin_hold(t, id, plain);
     }
     return made;
 }
@@ -359,6 +370,7 @@ static void trace(void) {
     twin_check(t);
     const uint32_t since = t->plain.count;
     pg_trace_begin(t->graph);
+    t->plain.since = since;
     const size_t inputs = make_inputs(1 + shape % 3);
     for (size_t i = 1 + shape / 3 % 16; i > 0 && plain_has_room(&t->plain, 600, 2400); i--)
         run_one(steps, LENGTH(steps));
@@ -367,6 +379,7 @@ static void trace(void) {
         twin_replay(t, since, t->held + before, inputs, t->held + t->count - outputs, outputs,
                     passes);
     pg_trace_end(t->graph);
+    t->plain.since = PLAIN_NOBODY;
     while (t->count > before) twin_drop(t, t->count - 1);
     twin_count(t);
 }

@@ -34,6 +34,7 @@ typedef struct plain_node {
     bool has_locals, whole; /* whole: ** 2, not ** 2.0 */
     double data, grad;
     uint32_t first, count; /* its edges; the number of a ** 2 is at the end of one */
+    bool is_input;         /* of the trace */
     bool detached;         /* or made of such only: gets no gradient */
     bool seen;             /* by the walk under way */
 } plain_node;
@@ -57,7 +58,8 @@ typedef struct plain_graph {
     uint32_t order[PLAIN_NODES]; /* of the last walk */
     uint32_t ordered;
     pg_fault fault;
-    bool judges; /* errors are errors; else they are inf and nan */
+    bool judges;    /* errors are errors; else they are inf and nan */
+    uint32_t since; /* a trace began with so many nodes; PLAIN_NOBODY: none is under way */
 } plain_graph;
 
 /* A node, or a number that becomes a leaf where a node is made of it. */

@@ -9,6 +9,7 @@ void plain_clear(plain_graph *g) {
     g->count = g->edge_count = g->ordered = 0;
     g->fault = (pg_fault){0};
     g->judges = true;
+    g->since = PLAIN_NOBODY;
 }
 
 bool plain_has_room(const plain_graph *g, size_t nodes, size_t edges) {
@@ -57,10 +58,26 @@ static pg_status value_of(plain_graph *g, double *y_ret, int op, double a, doubl
     return status;
 }
 
+/* Is it a replay's to judge what is made of this node, as it comes from before the trace, or from
+ * an input? */
+static bool waits(const plain_graph *g, uint32_t id) {
+    const plain_node *node = &g->nodes[id];
+    bool found = id < g->since || node->is_input;
+    for (uint32_t i = 0; !found && i < node->count; i++)
+        found = waits(g, g->edges[node->first + i].to);
+    return found;
+}
+
+static bool is_left_to_replays(const plain_graph *g, plain_operand a, plain_operand b) {
+    if (g->since == PLAIN_NOBODY) return false;
+    return (a.node != PLAIN_NOBODY && waits(g, a.node)) ||
+           (b.node != PLAIN_NOBODY && waits(g, b.node));
+}
+
 pg_status plain_mixed(plain_graph *g, uint32_t *id_ret, int op, plain_operand a, plain_operand b) {
     double y;
     pg_status status = value_of(g, &y, op, data_of(g, a), data_of(g, b));
-    if (status != PG_OK) return status;
+    if (status != PG_OK && !is_left_to_replays(g, a, b)) return status;
     const uint32_t left = node_of(g, a), right = node_of(g, b);
     const plain_edge edges[] = {{left, 0.0}, {right, 0.0}};
     const bool detached = (a.node == PLAIN_NOBODY || g->nodes[left].detached) &&
@@ -73,7 +90,7 @@ pg_status plain_op(plain_graph *g, uint32_t *id_ret, int op, uint32_t a, uint32_
     if (plain_operands(op) == 2) return plain_mixed(g, id_ret, op, of_node(a), of_node(b));
     double y;
     pg_status status = value_of(g, &y, op, g->nodes[a].data, 0.0);
-    if (status != PG_OK) return status;
+    if (status != PG_OK && !is_left_to_replays(g, of_node(a), of_number(0.0))) return status;
     const plain_edge edge = {a, 0.0};
     const plain_node node = {.op = op, .data = y, .detached = g->nodes[a].detached};
     *id_ret = add(g, node, &edge, 1);

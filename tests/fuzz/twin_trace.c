@@ -82,7 +82,9 @@ static uint32_t made_again(trace *t, uint32_t id) {
     double number = node->data;
     if (id < t->since || node->op == PG_OP_LEAF || is_input(t, id, &number)) {
         (void)is_input(t, id, &number);
-        return plain_leaf(&replica, number);
+        copy = plain_leaf(&replica, number);
+        replica.nodes[copy].detached = node->detached;
+        return copy;
     }
     for (uint32_t i = 0; i < node->count; i++)
         children[i] = again(t, t->from->edges[node->first + i].to);

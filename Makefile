@@ -3,6 +3,8 @@
 #   make train    set everything up and train on the handwritten digits
 #   make test     set everything up and run the tests
 #
+#                 OLDEST=1: on the oldest versions that pyproject.toml declares
+#
 #   make bench    measure, and write bench/RESULTS.md
 #   make ctest    the C core alone, under AddressSanitizer and UBSan
 #   make verify   the same, and the core checks its invariants after every operation
@@ -30,9 +32,26 @@ VERIFY := BUILD=verify INSTRUMENTS="$(SANITIZE) -DPG_VERIFY"
 .PHONY: train test bench ctest verify valgrind pytest-asan analyze clean-ctest fuzz fuzz-merge lint \
 	format docs clean
 
+# Of what pyproject.toml declares from some version on, just that version.
+define DECLARED
+import pathlib, re
+text = pathlib.Path('pyproject.toml').read_text(encoding='utf-8')
+print(*sorted({f'{a}=={b}' for a, b in re.findall(r'[\x22]([\w-]+)>=([\d.]+)[\x22]', text)}), sep='\n')
+endef
+export DECLARED
+
+PIP_INSTALL = $(BIN)/python -m pip install --quiet --disable-pip-version-check
+OLDEST ?=
+
 $(VENV)/ready: $(SOURCES)
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[train,test]'
+ifeq ($(OLDEST),)
+	$(PIP_INSTALL) -e '.[train,test]'
+else
+	$(BIN)/python -c "$$DECLARED" >$(VENV)/oldest
+	$(PIP_INSTALL) -r $(VENV)/oldest
+	$(PIP_INSTALL) --no-build-isolation -c $(VENV)/oldest -e '.[train,test]'
+endif
 	touch $@
 
 # What pyproject.toml names, without building the package anew.
@@ -43,7 +62,7 @@ endef
 export LINTERS
 
 $(VENV)/lint: $(VENV)/ready
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check $$($(BIN)/python -c "$$LINTERS")
+	$(PIP_INSTALL) $$($(BIN)/python -c "$$LINTERS")
 	touch $@
 
 train: $(VENV)/ready

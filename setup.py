@@ -1,9 +1,29 @@
-"""Builds the C core through cffi; everything else about the package is in pyproject.toml."""
+"""Builds the C core through cffi; everything else about the package is in pyproject.toml, but for
+the description that an index shows: the README, whose links lead to files that aren't there.
+"""
 
+import re
+from pathlib import Path
 from shutil import which
 
 from setuptools import Extension, setup
 from setuptools.command.build_ext import build_ext
+from setuptools.command.build_py import build_py
+
+FILES = ""
+"""Address of the project's files, as "https://.../blob/main/"; empty as long as it has none."""
+
+ROOT = Path(__file__).resolve().parent
+FENCE = "```"
+RELATIVE_LINK = re.compile(r"\[([^\]\n]*)\]\((?![a-z]+:|#)([^)\s]+)\)")
+
+
+def description(readme: str, files: str) -> str:
+    """The README with addresses for its relative links; without `files` only their texts."""
+    replacement = rf"[\1]({files}\2)" if files else r"\1"
+    parts = readme.split(FENCE)
+    parts[::2] = [RELATIVE_LINK.sub(replacement, prose) for prose in parts[::2]]  # no code
+    return FENCE.join(parts)
 
 
 class BuildCore(build_ext):
@@ -20,8 +40,19 @@ class BuildCore(build_ext):
         super().build_extensions()
 
 
-setup(
-    cffi_modules=["pygradc/_build.py:ffi"],
-    ext_modules=[Extension("pygradc._gil", ["csrc/gil/gil.c"])],
-    cmdclass={"build_ext": BuildCore},
-)
+class BuildModules(build_py):
+    """Leaves the build script out: it needs csrc, which isn't installed."""
+
+    def find_package_modules(self, package: str, package_dir: str) -> "list[tuple[str, str, str]]":
+        modules = super().find_package_modules(package, package_dir)
+        return [module for module in modules if module[1] != "_build"]
+
+
+if __name__ == "__main__":
+    setup(
+        long_description=description((ROOT / "README.md").read_text(encoding="utf-8"), FILES),
+        long_description_content_type="text/markdown",
+        cffi_modules=["pygradc/_build.py:ffi"],
+        ext_modules=[Extension("pygradc._gil", ["csrc/gil/gil.c"])],
+        cmdclass={"build_ext": BuildCore, "build_py": BuildModules},
+    )

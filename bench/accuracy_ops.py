@@ -162,11 +162,12 @@ def _results(function: Any, columns: tuple[Doubles, ...]) -> list[Doubles]:
 
 @dataclass(frozen=True)
 class Worst:
-    """The largest error, in ulp and in ulp of 1, and where the former is."""
+    """The largest error, in ulp and in ulp of 1, and where each is."""
 
     ulp: float
     of_1: float
     at: tuple[float, ...]
+    of_1_at: tuple[float, ...] = ()
 
 
 def errors(op: Op, points: int, everywhere: bool, math_kind: str, seed: int = 1) -> list[Worst]:
@@ -180,7 +181,7 @@ def errors(op: Op, points: int, everywhere: bool, math_kind: str, seed: int = 1)
 
 
 def _worst(found: list[float], truth: Any, rows: list[tuple[float, ...]]) -> Worst:
-    ulp, of_1, at = 0.0, 0.0, rows[0]
+    ulp, of_1, at, of_1_at = 0.0, 0.0, rows[0], rows[0]
     for y, row in zip(found, rows):
         a, b = mpf(row[0]), mpf(row[-1])
         true = _true(truth, a, b)
@@ -189,8 +190,10 @@ def _worst(found: list[float], truth: Any, rows: list[tuple[float, ...]]) -> Wor
         here = error_in_ulp(y, true) if math.isfinite(y) else math.inf
         if here > ulp:
             ulp, at = here, row
-        of_1 = max(of_1, float(abs(mpf(y) - true)) / ULP_OF_1 if math.isfinite(y) else math.inf)
-    return Worst(ulp, of_1, at)
+        off = float(abs(mpf(y) - true)) / ULP_OF_1 if math.isfinite(y) else math.inf
+        if off > of_1:
+            of_1, of_1_at = off, row
+    return Worst(ulp, of_1, at, of_1_at)
 
 
 def _true(truth: Any, a: Any, b: Any) -> Any:
@@ -240,9 +243,20 @@ class Promise:
     everywhere: float
     of_1: bool = False
 
-    def holds(self, interval: Worst, everywhere: Worst) -> bool:
-        measured = everywhere.of_1 if self.of_1 else everywhere.ulp
-        return interval.ulp <= self.interval and measured <= self.everywhere
+    def broken(self, interval: Worst, everywhere: Worst) -> list[str]:
+        """Where it doesn't hold: the range, what was promised and what was measured there."""
+        far = (everywhere.ulp, "ulp", everywhere.at)
+        if self.of_1:
+            far = (everywhere.of_1, "ulp of 1", everywhere.of_1_at)
+        measured = (
+            ("interval", self.interval, interval.ulp, "ulp", interval.at),
+            ("everywhere", self.everywhere, *far),
+        )
+        return [
+            f"{where}: {error:g} {unit} at {at}, but at most {bound:g} was promised"
+            for where, bound, error, unit, at in measured
+            if not error <= bound
+        ]
 
 
 _EXACT, _ROUNDED = Promise(0.0, 0.0), Promise(0.5, 0.5)
@@ -291,11 +305,12 @@ def _rows(op: Op, points: int) -> Iterator[str]:
     for kind in ("exact", "fast") if op.name in FAST else ("exact",):
         interval, everywhere = (errors(op, points, where, kind) for where in (False, True))
         for i, promise in enumerate(promises_of(op.name, kind)):
-            if not promise.holds(interval[i], everywhere[i]):
-                raise SystemExit(f"{op.name}, {i}, {kind}: {promise} but {everywhere[i]}")
+            what = ("value", "by a", "by b")[i]
+            if broken := promise.broken(interval[i], everywhere[i]):
+                raise SystemExit(f"{op.name}, {what}, {kind}: {'; '.join(broken)}")
             far = everywhere[i].of_1 if promise.of_1 else everywhere[i].ulp
             cells = [
-                *(op.name + ", fast" * (kind == "fast"), ("value", "by a", "by b")[i]),
+                *(op.name + ", fast" * (kind == "fast"), what),
                 *(_number(promise.interval), _number(interval[i].ulp)),
                 *(_everywhere(promise), _number(far)),
             ]

@@ -21,12 +21,12 @@ typedef struct pg_block {
     const pg_reverse *reverse;
     const pg_step *steps; /* those to run, of the reverse */
     size_t step_count;
-    size_t active;       /* lanes that hold a row; the others repeat the last row */
-    const int64_t *mask; /* for each lane all bits, or none if it holds no row; NULL: all do */
-    bool judge;          /* stop where a row leaves an op's domain */
-    uint8_t *reached;    /* careful: of each slot, whether rows reach it that cancel; or NULL */
-    bool spared;         /* careful: 0 stood for a product */
-    bool fault_of_all;   /* the fault is in uniform code that every row reaches */
+    size_t active;          /* lanes that hold a row; the others repeat the last row */
+    const int64_t *mask;    /* for each lane all bits, or none if it holds no row; NULL: all do */
+    bool judge;             /* stop where a row leaves an op's domain */
+    const uint8_t *reached; /* careful: of each slot, whether rows reach it that cancel; or NULL */
+    bool spared;            /* careful: 0 stood for a product */
+    bool fault_of_all;      /* the fault is in uniform code that every row reaches */
     size_t fault_lane;
     pg_fault fault;
 } pg_block;

@@ -15,10 +15,6 @@ typedef struct NAME(careful_step) {
     bool reached; /* by rows whose gradients cancel */
 } NAME(careful_step);
 
-static inline void NAME(touch)(const NAME(careful_step) * step, pg_target target) {
-    if (step->reached) step->block->reached[target.at] = 1;
-}
-
 static inline void NAME(give_product)(const NAME(careful_step) * step, pg_target target,
                                       const double *slopes) {
     _Alignas(64) double ts[LANES];
@@ -27,7 +23,6 @@ static inline void NAME(give_product)(const NAME(careful_step) * step, pg_target
         if (step->g[l] == 0.0 && !isfinite(slopes[l])) step->block->spared = true;
     }
     NAME(give)(step->to, target, (const VEC *)ts);
-    NAME(touch)(step, target);
 }
 
 static void NAME(careful_dot)(const NAME(careful_step) * on, const pg_step *step) {
@@ -37,10 +32,7 @@ static void NAME(careful_dot)(const NAME(careful_step) * on, const pg_step *step
     _Alignas(64) double weights[LANES];
     for (uint32_t i = dot->count; i-- > 0;) {
         const pg_pair pair = block->program->pairs[dot->first + i];
-        if (i == 0 && step->a.give != PG_GIVE_NONE) {
-            NAME(give)(on->to, step->a, (const VEC *)on->g);
-            NAME(touch)(on, step->a);
-        }
+        if (i == 0) NAME(give)(on->to, step->a, (const VEC *)on->g);
         if (targets[2 * i].give != PG_GIVE_NONE)
             NAME(give_product)(on, targets[2 * i], block->values + (size_t)pair.right * LANES);
         if (targets[2 * i + 1].give == PG_GIVE_NONE) continue;

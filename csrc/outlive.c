@@ -70,10 +70,13 @@ static state settle_rule(pg_graph *graph, pg_node_id id) {
     return status == PG_OK ? set_data(&graph->nodes[id], data) : over;
 }
 
+/* Of detach(), then the leaf receives no gradient; or of no_grad(). */
 static state settle_detach(pg_graph *graph, pg_node_id id) {
-    const state result =
-        set_data(&graph->nodes[id], graph->nodes[graph->nodes[id].of.wide->ids[0]].data);
+    pg_node *node = &graph->nodes[id];
+    const uint8_t detached = node->flags & PG_FLAG_DETACHED;
+    const state result = set_data(node, graph->nodes[node->of.wide->ids[0]].data);
     pg_cut(graph, id);
+    node->flags |= detached;
     return result;
 }
 

@@ -178,7 +178,8 @@ pg_status pg_backward(pg_graph *graph, pg_node_id root);
  * _BAD_NODE, _STOPPED. */
 pg_status pg_clear_grads(pg_graph *graph, pg_node_id root);
 
-/* Add one node's gradient, times its derivatives, to those of its children. */
+/* Add one node's gradient, times its derivatives, to those of its children. Here and in pg_backward
+ * a gradient of 0 adds 0, be the derivative infinite, undefined or an error. */
 pg_status pg_push(pg_graph *graph, pg_node_id id);
 
 /* Optimisers over count nodes; count may be 0. Their state is the caller's: arrays of count.
@@ -343,7 +344,7 @@ typedef struct pg_step {
     uint32_t run; /* so many from here on run as one */
 } pg_step;
 
-enum { PG_COLLECT = 0xffffffff };
+static const uint32_t PG_COLLECT = 0xffffffff;
 
 typedef struct pg_steps {
     const pg_step *rows, *uniform;
@@ -368,7 +369,7 @@ typedef struct pg_argument {
 } pg_argument;
 
 /* What went wrong where, in the last call that returned PG_ERR_DOMAIN, _ZERO_DIVISION or
- * _OVERFLOW. Row -1: in what depends on parameters only. */
+ * _OVERFLOW. Row -1: in what depends on parameters only, and every row reaches it. */
 typedef struct pg_replay_fault {
     int64_t row;
     pg_fault fault;
@@ -409,18 +410,21 @@ size_t pg_chunk_start(size_t rows,
                       size_t chunk); /* its first row; rows for the one after the last */
 /* Doubles that a chunk's sums take: for each output its total and its accumulators. */
 size_t pg_partial_count(const pg_program *program, const pg_reverse *const *reverse);
-/* Compute what depends on the parameters only. Comes before the rows, in each workspace.
- * Returns: as pg_replay. */
+/* Compute what depends on the parameters only. Comes before the rows, in each workspace. What fails
+ * here is the fault of the rows that need it. Returns: PG_OK; PG_ERR_STOPPED. */
 pg_status pg_replay_begin(const pg_program *program, pg_workspace *workspace, const double *params,
                           int ignore);
 /* Do the chunks first_chunk .. last_chunk - 1. Touches no graph: threads may share the program.
+ * A row fails by an op that its outputs need, through the choices it takes, or by a derivative that
+ * a gradient other than 0 comes to.
  * Returns: PG_OK; PG_ERR_DOMAIN, _ZERO_DIVISION, _OVERFLOW (see pg_workspace_fault: the first row
- *          that fails); PG_ERR_STOPPED */
+ *          that fails); PG_ERR_STOPPED; PG_ERR_NOMEM */
 pg_status pg_replay(const pg_program *program, pg_workspace *workspace, const pg_task *task);
-/* When all chunks are done: the sums, and their gradients with respect to the parameters.
- * In:  scale     what both are multiplied by: 1, or 1 / rows for means
- * Out: totals    one an output
- *      gradients outputs x params */
+/* When all chunks are done: the sums, and their gradients with respect to the parameters. The
+ * task's arguments are those of all rows, which are looked at again where a sum of 0 meets an
+ * infinite slope; without them (NULL) no such sum counts as 0. In:  scale     what both are
+ * multiplied by: 1, or 1 / rows for means Out: totals    one an output gradients outputs x params
+ */
 pg_status pg_replay_finish(const pg_program *program, pg_workspace *workspace, const pg_task *task,
                            double *totals, double *gradients, double scale);
 /* The three in one, all chunks. task->partials may be NULL where there is one chunk. */

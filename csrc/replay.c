@@ -156,46 +156,59 @@ pg_status pg_replay_begin(const pg_program *program, pg_workspace *ws, const dou
     return PG_OK;
 }
 
-static void collect(const pg_block *block, const double *sums, const uint8_t *nonzero) {
+static void collect(const pg_block *block, const double *sums) {
     for (const pg_step *step = block->steps; step < block->steps + block->step_count; step++) {
         double *grad = &block->grads[step->a.at];
         *grad = (step->a.give == PG_GIVE_STORE ? 0.0 : *grad) + sums[step->b.at];
-        if (nonzero != NULL) block->reached[step->a.at] |= nonzero[step->b.at];
     }
 }
 
 /* Run all uniform steps back, by these kernels. */
-static pg_status run_uniform_steps(pg_block *block, pg_run *run, const double *sums,
-                                   const uint8_t *nonzero) {
+static pg_status run_uniform_steps(pg_block *block, pg_run *run, const double *sums) {
     const pg_reverse *reverse = block->reverse;
     pg_status status = PG_OK;
     for (size_t i = 0; status == PG_OK && i < reverse->uniform_count; i += block->step_count) {
         block->steps = &reverse->uniform[i];
         block->step_count = block->steps->run;
-        if (block->steps->instr == PG_COLLECT) collect(block, sums, nonzero);
+        if (block->steps->instr == PG_COLLECT) collect(block, sums);
         else status = run(block);
     }
     return status;
 }
 
-/* Which accumulators got something from a row, though their sum may be 0? Without the rows: all. */
-static pg_status find_nonzero(const pg_program *program, pg_workspace *ws, const pg_task *task,
-                              const pg_reverse *reverse, uint8_t *nonzero) {
-    const size_t count = reverse->accumulators;
+/* Note the uniform slots to which one of these rows brings a gradient. */
+static pg_status reach_from_rows(const pg_program *program, pg_workspace *ws, const pg_task *task,
+                                 pg_block *uniform, uint8_t *reached, size_t first, size_t active) {
+    const size_t count = uniform->reverse->accumulators;
+    double *const sums = ws->sums.at, *const own = sums + count * PG_SUBLANES;
+    pg_block block;
+    pg_status status = pg_forward_block(program, ws, task, &block, first, active, PG_EIGHT);
+    if (status != PG_OK) return status;
+    memset(sums, 0, count * PG_SUBLANES * sizeof *sums);
+    block.accumulators = sums;
+    status = pg_reverse_block(ws, &block, uniform->reverse, PG_EIGHT);
+    for (size_t l = 0; status == PG_OK && l < active; l++) {
+        for (size_t i = 0; i < count; i++) own[i] = sums[i * PG_SUBLANES + l];
+        status = run_uniform_steps(uniform, ws->lanes[PG_ONE].careful, own);
+        for (size_t i = 0; i < program->uniform_slots; i++) reached[i] |= uniform->grads[i] != 0.0;
+    }
+    return status;
+}
+
+/* To which uniform slots does a row bring a gradient, though their sum may be 0? Without the rows'
+ * numbers: to all. */
+static pg_status find_reached(const pg_program *program, pg_workspace *ws, const pg_task *task,
+                              const pg_reverse *reverse, uint8_t *reached) {
     const bool unknown = task->arguments == NULL && program->input_count > 0;
-    memset(nonzero, unknown, count);
-    pg_status status = pg_make_room(&ws->sums, count * PG_SUBLANES);
+    memset(reached, unknown, program->uniform_slots);
+    pg_block uniform = uniform_block(program, ws, false);
+    uniform.reverse = reverse;
+    pg_status status = pg_make_room(&ws->sums, reverse->accumulators * (PG_SUBLANES + 1));
     for (size_t row = 0; !unknown && status == PG_OK && row < task->rows; row += PG_SUBLANES) {
-        const size_t left = task->rows - row;
-        pg_block block;
-        status = pg_forward_block(program, ws, task, &block, row,
-                                  left < PG_SUBLANES ? left : PG_SUBLANES, PG_EIGHT);
-        if (status != PG_OK) return status;
-        memset(ws->sums.at, 0, count * PG_SUBLANES * sizeof *ws->sums.at);
-        block.accumulators = ws->sums.at;
-        status = pg_reverse_block(ws, &block, reverse, PG_EIGHT);
-        for (size_t i = 0; i < count * PG_SUBLANES; i++)
-            nonzero[i / PG_SUBLANES] |= ws->sums.at[i] != 0.0;
+        const size_t left = task->rows - row, active = left < PG_SUBLANES ? left : PG_SUBLANES;
+        status = reach_from_rows(program, ws, task, &uniform, reached, row, active);
+        if (pg_must_stop(ws, (program->row_slots + program->uniform_slots) * PG_SUBLANES))
+            return PG_ERR_STOPPED;
     }
     return status;
 }
@@ -216,26 +229,24 @@ static bool params_are_undefined(const pg_program *program, const pg_workspace *
 static pg_status reverse_uniform_carefully(const pg_program *program, pg_workspace *ws,
                                            const pg_task *task, pg_block *block,
                                            const double *sums) {
-    const size_t accumulators = block->reverse->accumulators;
     ws->careful = true;
     block->spared = false;
-    pg_status status = run_uniform_steps(block, ws->lanes[PG_ONE].careful, sums, NULL);
+    pg_status status = run_uniform_steps(block, ws->lanes[PG_ONE].careful, sums);
     if (!block->spared) return status;
-    if (pg_make_room(&ws->reached, (program->uniform_slots + accumulators) / 8 + 1) != PG_OK)
+    if (pg_make_room(&ws->reached, program->uniform_slots / sizeof(double) + 1) != PG_OK)
         return PG_ERR_NOMEM;
-    block->reached = (uint8_t *)ws->reached.at;
-    uint8_t *const nonzero = block->reached + program->uniform_slots;
-    memset(block->reached, 0, program->uniform_slots);
-    status = find_nonzero(program, ws, task, block->reverse, nonzero);
+    uint8_t *const reached = (uint8_t *)ws->reached.at;
+    status = find_reached(program, ws, task, block->reverse, reached);
     if (status != PG_OK) return status;
-    return run_uniform_steps(block, ws->lanes[PG_ONE].careful, sums, nonzero);
+    block->reached = reached;
+    return run_uniform_steps(block, ws->lanes[PG_ONE].careful, sums);
 }
 
 pg_status pg_reverse_uniform(const pg_program *program, pg_workspace *ws, const pg_task *task,
                              const pg_reverse *reverse, const double *sums) {
     pg_block block = uniform_block(program, ws, !task->ignore);
     block.reverse = reverse;
-    pg_status status = run_uniform_steps(&block, ws->lanes[PG_ONE].backward, sums, NULL);
+    pg_status status = run_uniform_steps(&block, ws->lanes[PG_ONE].backward, sums);
     if (status != PG_OK || params_are_undefined(program, ws, reverse))
         status = reverse_uniform_carefully(program, ws, task, &block, sums);
     if (pg_is_fault(status)) ws->fault = (pg_replay_fault){-1, block.fault};

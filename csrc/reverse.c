@@ -15,7 +15,8 @@
 #include <string.h>
 
 /* What a uniform slot's gradient consists of so far. */
-enum { holds_nothing = 0xffffffff, holds_a_sum = 0xfffffffe }; /* else: just this accumulator */
+static const uint32_t holds_nothing = 0xffffffff,
+                      holds_a_sum = 0xfffffffe; /* else: just this accumulator */
 
 typedef struct builder {
     const pg_program *program;

@@ -20,7 +20,7 @@
 
 #include <string.h>
 
-enum { nobody = 0xffffffff };
+static const uint32_t nobody = 0xffffffff;
 
 /* ---- Tape ------------------------------------------------------------------------------------ */
 

@@ -12,7 +12,7 @@
 /* What a value can be besides an instruction. */
 enum { PG_OP_INPUT = PG_OP_PROGRAM, PG_OP_PARAM, PG_OP_CONST };
 
-enum { PG_NO_VALUE = 0xffffffff };
+static const uint32_t PG_NO_VALUE = 0xffffffff; /* no enumerator: those are ints */
 
 typedef struct pg_value {
     double number;  /* a constant; before folding, what the trace computed */

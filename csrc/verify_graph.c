@@ -81,6 +81,7 @@ static const char *detached_complaint(const pg_graph *graph, const pg_node *node
     const pg_node_id *held = pg_holds(node, &count);
     if (!(node->flags & PG_FLAG_DETACHED)) return NULL;
     if (node->flags & PG_FLAG_INPUT) return "an input is detached";
+    if (node->op == PG_OP_WIDE && node->of.wide->kind >= PG_WIDE_DETACH) return NULL;
     for (size_t i = 0; i < count; i++) {
         const pg_node *child = &graph->nodes[held[i]];
         if (pg_op_describe(child->op) != NULL && !(child->flags & PG_FLAG_DETACHED))

@@ -267,7 +267,7 @@ def _write_picture(result: training.Result, path: Path) -> None:
     try:
         import matplotlib  # noqa: F401
     except ImportError:
-        print("picture   none: matplotlib is not installed (pip install 'pygradc[plot]')")
+        print("picture   none: matplotlib is not installed (pip install matplotlib)")
         return
     from .plots import save_training
 

@@ -21,7 +21,7 @@ import warnings
 import weakref
 from collections.abc import Callable
 from types import CodeType, ModuleType
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Union
 
 import numpy as np
 
@@ -98,9 +98,12 @@ def _is_generator(x: object) -> bool:
 # ---- Where was it asked? -------------------------------------------------------------------------
 
 
+_Node = Union[ast.Call, ast.Name, ast.Attribute, ast.Import, ast.ImportFrom]
+
+
 @functools.lru_cache(maxsize=32)
-def _calls(source: str) -> tuple[ast.Call | ast.ImportFrom | ast.Import, ...]:
-    kinds = (ast.Call, ast.Import, ast.ImportFrom)
+def _nodes(source: str) -> tuple[_Node, ...]:
+    kinds = (ast.Call, ast.Name, ast.Attribute, ast.Import, ast.ImportFrom)
     return tuple(node for node in ast.walk(ast.parse(source)) if isinstance(node, kinds))
 
 
@@ -129,12 +132,13 @@ class _Scope:
         if reached.owner is not None and arguments:
             self.variables[arguments[0]] = reached.owner
         lines = _lines_of(function.__code__)
-        inside = [node for node in _calls(source) if node.lineno in lines]
-        self.calls = sorted(
-            (node for node in inside if isinstance(node, ast.Call)), key=lambda node: node.lineno
-        )
+        inside = [node for node in _nodes(source) if node.lineno in lines]
+        inside.sort(key=lambda node: node.lineno)
+        # calls first: a function that is named may be passed on, to map or as a key
+        self.calls = [node for node in inside if isinstance(node, ast.Call)]
+        self.named = [node for node in inside if isinstance(node, (ast.Name, ast.Attribute))]
         for node in inside:
-            if not isinstance(node, ast.Call):
+            if isinstance(node, (ast.Import, ast.ImportFrom)):
                 self._import(node)
 
     def _import(self, node: ast.Import | ast.ImportFrom) -> None:
@@ -189,10 +193,11 @@ def _find(function: Any, functions: list[Reached], changed: list[Any]) -> Found:
             scope = _Scope(reached, source)
         except (SyntaxError, ValueError, RecursionError):
             continue
-        for call in scope.calls:
-            if _asks(scope.target(call.func), changed):
-                text = ast.get_source_segment(source, call) or ""
-                return Found(code.co_filename, call.lineno, " ".join(text.split()))
+        for node in (*scope.calls, *scope.named):
+            asked = node.func if isinstance(node, ast.Call) else node
+            if _asks(scope.target(asked), changed):
+                text = ast.get_source_segment(source, node) or ""
+                return Found(code.co_filename, node.lineno, " ".join(text.split()))
     own = functions[0].function.__code__ if functions else None
     if own is not None:
         return Found(own.co_filename, own.co_firstlineno, "")

@@ -88,12 +88,19 @@ def _behind(x: Any) -> Iterator[tuple[Any, Any]]:
     elif isinstance(x, type):
         kinds = filter(_is_users_class, x.__mro__)
         yield from ((f, None) for kind in kinds for f in vars(kind).values())
-    elif hasattr(x, "__wrapped__"):
-        yield x.__wrapped__, None
+    elif (wrapped := _wrapped(x)) is not None:
+        yield wrapped, None
     elif _is_users_class(type(x)):
         for kind in filter(_is_users_class, type(x).__mro__):
             yield from ((f, x) for f in vars(kind).values() if isinstance(f, FunctionType))
         yield from ((v, None) for v in getattr(x, "__dict__", {}).values())
+
+
+def _wrapped(x: Any) -> Any:
+    try:
+        return getattr(x, "__wrapped__", None)
+    except Exception:  # of a class that answers for any name
+        return None
 
 
 def reach(function: Any, wanted: Callable[[Any], bool]) -> tuple[list[Reached], list[Any]]:

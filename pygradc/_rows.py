@@ -68,19 +68,24 @@ class Rows:
 
     def _read(self, arg: Any, where: tuple[Any, ...]) -> structures.Structure:
         """One argument, or an item of a dict; `where` is its place, for messages."""
+        if type(arg) is np.ndarray and arg.ndim:
+            return self._read_array(arg, where)
         if isinstance(arg, dict):
             items = [self._read(item, (*where, key)) for key, item in arg.items()]
             return structures.mapping(arg, tuple(items))
         if isinstance(arg, tuple) and hasattr(arg, "_fields"):
             items = [self._read(item, (*where, key)) for key, item in zip(arg._fields, arg)]
             return structures.Sequence(type(arg), tuple(items))
-        if isinstance(arg, np.ndarray) and arg.ndim == 0:
+        if isinstance(arg, np.ndarray) and arg.ndim == 0 and not np.ma.isMaskedArray(arg):
             arg = arg.item()
         if structures.is_static(arg):
             return structures.static(arg)
         if isinstance(arg, Value):
             self.values.append((self.width, arg))
             arg = arg.data
+        return self._read_array(arg, where)
+
+    def _read_array(self, arg: Any, where: tuple[Any, ...]) -> structures.Structure:
         array = _floats(arg, where)
         if array.ndim == 0:
             self.columns.append((array, 0, 1))
@@ -142,9 +147,19 @@ def _floats(arg: Any, where: tuple[Any, ...]) -> Floats:
     if array.dtype == object:
         array = _converted(arg, array, what)
     if array.dtype.kind not in "fiub":
-        first = f", as {array.flat[0].item()!r}" if array.size and array.dtype.names is None else ""
-        raise TypeError(f"{what}: expected real numbers, got an array of {array.dtype}{first}")
+        raise TypeError(
+            f"{what}: expected real numbers, got an array of {array.dtype}{_example(arg, array)}"
+        )
     return np.require(array, np.float64, ["C", "A"]) if array.ndim else array.astype(np.float64)
+
+
+def _example(arg: Any, array: npt.NDArray[Any]) -> str:
+    """The first element that is no number: numpy has made strings of all, if there is one."""
+    if array.size == 0 or array.dtype.names is not None:
+        return ""
+    items = np.asarray(arg, dtype=object) if array.dtype.kind in "US" else array
+    wrong = (x for x in items.ravel().tolist() if _number(x) is NotImplemented)
+    return f", as {next(wrong, array.flat[0])!r}"
 
 
 def _converted(arg: Any, array: npt.NDArray[Any], what: str) -> Floats:

@@ -15,7 +15,7 @@ import copyreg
 import math
 import threading
 import weakref
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from types import FunctionType
 from typing import Any
 
@@ -87,12 +87,22 @@ def _leaf(data: float, grad: float = 0.0, kind: Any = None) -> Value:
     return value
 
 
+def _detached_leaf(data: float, grad: float = 0.0) -> Value:
+    value: Value = Scalar._detach(Value(data))
+    value.grad = grad
+    return value
+
+
+def _maker_of(value: Value) -> Callable[..., Value]:
+    return _detached_leaf if type(value) is Value and Scalar._is_detached(value) else _leaf
+
+
 def reduce(value: Value) -> Any:
     """What pickle and deepcopy make of a Value."""
     Scalar._ask(value, "a copy")
     found = _find(value)
     if found is None:
-        return (_leaf, _arguments_of_leaf(value), value.__getstate__())
+        return (_maker_of(value), _arguments_of_leaf(value), value.__getstate__())
     return _at, found
 
 
@@ -174,7 +184,7 @@ def leaf_of(value: Value) -> Value:
     """A new leaf with the same data, gradient, label, attributes and class."""
     Scalar._ask(value, "a copy")
     kind = None if type(value) is Value else type(value)
-    leaf = _leaf(value.data, value.grad, kind)
+    leaf = _maker_of(value)(*_arguments_of_leaf(value))
     attributes = dict(Scalar._dict(value) or {})
     for name in ("_backward", "_op"):
         attributes.pop(name, None)

@@ -67,7 +67,9 @@ class Op:
     def _rule(self, count: int) -> _Rule:
         """What nodes with so many operands are tagged with."""
         known = self._rules.get(count) or self._open.get(count)
-        return known or tracing.trace(lambda: self._examine_in_trace(count))
+        if known is not None or tracing.tracing():
+            return known or self._examine_in_trace(count)
+        return tracing.trace(lambda: self._examine_in_trace(count))
 
     def _count(self, rule: _Rule) -> int:
         return next(count for count, kinds in self._kinds.items() if rule in kinds)
@@ -94,17 +96,36 @@ class Op:
     def _examine(self, operands: tuple[Value | Number, ...]) -> Value:
         """A call that says which kind of op this is. What fails for floats, too, says nothing."""
         count = len(operands)
-        of_floats, of_values = self._both_kinds(count)
+        self._both_kinds(count)
         refusal = tracing.trace(lambda: self._ask_symbols(count))
+        trials: list[_Trial] = []
+        try:
+            return self._settle_by_trials(operands, refusal, trials)
+        finally:  # an error and the frames that it came through would hold each other
+            for trial in trials:
+                trial.error = None
+            del refusal
+
+    def _settle_by_trials(
+        self,
+        operands: tuple[Value | Number, ...],
+        refusal: _Refusal | None,
+        trials: list[_Trial],
+    ) -> Value:
+        count = len(operands)
+        of_floats, of_values = self._both_kinds(count)
         floats = _Trial(of_floats, operands, refusal is None or refusal.may_be_an_error)
+        trials.append(floats)
         if refusal is not None and floats.node is not None:
             self._settle(count, symbolic=False, decided=floats.error is None)
             return floats.node
         values = _Trial(of_values, operands, refusal is None)
-        if refusal is not None and values.node is None:
-            raise floats.error or refusal.error
-        if values.node is None and (floats.node is None or _is_of_numbers(values.error)):
-            raise values.error or TypeError(f"op {self.name!r} has no result")
+        trials.append(values)
+        if values.node is None:
+            if refusal is not None:
+                raise floats.error or refusal.error
+            if floats.node is None or _is_of_numbers(values.error):
+                raise values.error or TypeError(f"op {self.name!r} has no result")
         difference = floats.difference(values, operands)
         if difference is None and refusal is None and self._asks_for_types():
             difference = self._compare_samples(count)
@@ -126,10 +147,11 @@ class Op:
         for sample in _SAMPLES:
             operands = tuple(sample * (1.0 + i / 7.0) for i in range(count))
             floats, values = (_Trial(kind, operands, True) for kind in self._both_kinds(count))
-            if floats.node is not None and values.node is not None:
-                difference = floats.difference(values, operands)
-                if difference is not None:
-                    return difference
+            computed = floats.node is not None and values.node is not None
+            difference = floats.difference(values, operands) if computed else None
+            floats.error = values.error = None  # which hold the frames that hold them
+            if difference is not None:
+                return difference
         return None
 
     def _examine_in_trace(self, count: int) -> _Rule:
@@ -171,9 +193,10 @@ class Op:
 
     def _record(self, rule: _Rule, operands: tuple[Value | Number, ...]) -> Value:
         if not rule[-1]:
+            reason = self._reasons.get(len(operands), "it needs numbers")
             raise tracing.TraceError(
                 f"{tracing.users_line()}: op {self.name!r} can't be recorded, since its rule is "
-                f"not written in Values' ops: {self._reasons[len(operands)]}"
+                f"not written in Values' ops: {reason}"
             )
         values = tuple(map(_as_value, operands))
         with _strictly():

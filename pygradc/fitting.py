@@ -264,9 +264,7 @@ class _Bar:
             try:
                 from tqdm import tqdm
             except ImportError:
-                raise ImportError(
-                    "fit(progress=True) needs tqdm: pip install 'pygradc[train]'"
-                ) from None
+                raise ImportError("fit(progress=True) needs tqdm: pip install tqdm") from None
             self.bar = tqdm(total=epochs * rows, initial=done * rows, unit="row", unit_scale=True)
 
     def __enter__(self) -> _Bar:

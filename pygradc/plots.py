@@ -38,6 +38,7 @@ def save_training(result: Result, file: str | os.PathLike[str] | IO[bytes]) -> N
     Raises:
         ImportError: matplotlib is not installed.
     """
+    _need_matplotlib()
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
@@ -161,6 +162,7 @@ def plot_tangent(
     y.backward()
     slope, height = float(x.grad), float(y.data)
     if ax is None:
+        _need_matplotlib()
         from matplotlib import pyplot
 
         ax = pyplot.figure().add_subplot()
@@ -189,6 +191,13 @@ def _curve(f: Callable[[Value], Any], xs: Array) -> Array:
             return float("nan")
 
     return np.array([at(float(x)) for x in xs])
+
+
+def _need_matplotlib() -> None:
+    try:
+        import matplotlib  # noqa: F401
+    except ImportError:
+        raise ImportError("plots need matplotlib: pip install matplotlib") from None
 
 
 def _colours(count: int) -> list[Any]:

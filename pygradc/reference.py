@@ -188,7 +188,7 @@ class Value:
                 raise TypeError(f"child {i} must be a Value, not {type(child).__name__}")
         self._given = tuple(_require_number(x, "a local gradient") for x in slopes)
         self._written = False  # a number in an expression
-        self._detached = bool(slopes) and all(child._detached for child in self._children)
+        self._detached: bool = bool(slopes) and all(child._detached for child in self._children)
 
     @property
     def data(self) -> float:

@@ -63,7 +63,7 @@ _REMEDIES = {
     ".grad": f"{_AFTER_BACKWARD}, and read gradients after that",
     "._local_grads": "write the derivative in Values' own operators",
     "float()": _CONVERTED,
-    "int()": _CONVERTED,
+    "int()": _AN_INDEX,
     "round()": _CONVERTED,
     "math.trunc()": _CONVERTED,
     "math.floor()": _CONVERTED,
@@ -116,9 +116,19 @@ def refuse(asked: str) -> None:
         )
 
 
+_untraceable: list[str] = []  # lines of this trace that made a node which no program has
+
+
+def _note_untraceable() -> None:
+    """The C type calls this; it is an error only if an output needs the node."""
+    if len(_untraceable) < 10 and users_line() not in _untraceable:
+        _untraceable.append(users_line())
+
+
 def untraceable() -> NoReturn:
+    lines = f"{', '.join(_untraceable)}: " if _untraceable else ""
     raise TraceError(
-        "a recorded function made a Value of given children, with a _backward closure or "
+        f"{lines}a recorded function made a Value of given children, with a _backward closure or "
         "derivatives given by number: a program can't replay these. Write it in Values' own "
         "operators, or as a pygradc.op of these, or make it before the function is recorded."
     )
@@ -422,11 +432,11 @@ def _compared_as(x: Value | Number) -> Value:
     Those of nodes with operands can't be.
     """
     if not isinstance(x, Value):
-        return Value(x)
+        return _as_value(x)
     return x if x._children or Scalar._is_traced(x) else Value(x.data)
 
 
-Scalar._adopt_trace(_frozen, _compared, Condition, value_again)
+Scalar._adopt_trace(_frozen, _compared, Condition, value_again, _note_untraceable)
 
 
 def _as_value(x: Any) -> Value:
@@ -436,11 +446,23 @@ def _as_value(x: Any) -> Value:
     return x._number() if isinstance(x, Condition) else Value(x)
 
 
+def _beside(x: Value | Number, other: Value | Number) -> Value:
+    """x as a Value; a number beside what is detached counts as detached, as in an expression."""
+    if isinstance(x, Value):
+        return x
+    leaf = Value(x)
+    alone = isinstance(other, Value) and not tracing() and Scalar._is_detached(other)
+    return Scalar._detach(leaf) if alone else leaf
+
+
 # ---- functions for both worlds ------------------------------------------------------------------
 
 
 def where(condition: Any, a: Value | Number, b: Value | Number) -> Value:
     """a where the condition holds, else b; both are computed, one gets the gradient.
+
+    In a recorded function the one that isn't chosen can't fail the row. In eager code an op that is
+    called raises before `where` is.
 
     Args:
         condition: A bool; or, in a recorded function, a comparison of Values.
@@ -450,7 +472,7 @@ def where(condition: Any, a: Value | Number, b: Value | Number) -> Value:
     Raises:
         TypeError: the condition is neither, or a or b isn't a number.
     """
-    first, second = _as_value(a), _as_value(b)
+    first, second = _beside(a, b), _beside(b, a)
     if tracing():
         return _condition(condition)._choose(first, second)
     if isinstance(condition, Condition):
@@ -539,7 +561,7 @@ def maximum(a: Value | Number, b: Value | Number) -> Value:
     Raises:
         TypeError: a or b isn't a number.
     """
-    return _as_value(a).maximum(b)
+    return _beside(a, b).maximum(b)
 
 
 def minimum(a: Value | Number, b: Value | Number) -> Value:
@@ -548,11 +570,14 @@ def minimum(a: Value | Number, b: Value | Number) -> Value:
     Raises:
         TypeError: a or b isn't a number.
     """
-    return _as_value(a).minimum(b)
+    return _beside(a, b).minimum(b)
 
 
 def detach(a: Value) -> Value:
     """The same number, through which no gradient flows.
+
+    Its own gradient stays 0, and neither it nor what is made of such and of numbers only is asked
+    for a derivative: `x / detach(m)` can't fail by the derivative by m.
 
     Raises:
         TypeError: a isn't a Value.
@@ -575,6 +600,7 @@ def trace(body: Callable[[], T]) -> T:
     with _lock, np.errstate(all="ignore"):  # inputs are nan, which numpy would warn of
         _check_alone()
         _recording = next(_numbers)
+        _untraceable.clear()
         try:
             return cast(T, Scalar._trace(body))
         except TraceError as error:
@@ -584,8 +610,8 @@ def trace(body: Callable[[], T]) -> T:
             if not str(error).startswith(_NUMPYS_REFUSALS):
                 raise
             refusal = TraceError(
-                f"{_lines.line_of(error)}: {error}, while a function is recorded: in it a Value has "
-                f"no number for numpy's functions to ask for. Instead, {_CONVERTED}."
+                f"{_lines.line_of(error)}: {error}, while a function is recorded: in it a Value "
+                f"has no number for numpy's functions to ask for. Instead, {_CONVERTED}."
             )
             refusal.__traceback__ = error.__traceback__
             _lines.end_at_users_frame(refusal)

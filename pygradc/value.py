@@ -18,7 +18,7 @@ from pygradc import _errors
 from pygradc._scalar import Scalar
 
 if TYPE_CHECKING:
-    from graphviz import Digraph
+    from pygradc._drawing import Digraph
 
 Number = Union[int, float, np.floating, np.integer]
 

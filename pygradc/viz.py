@@ -7,10 +7,11 @@ refuses what graphviz could not lay out in reasonable time.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from graphviz import Digraph
+    from pygradc._drawing import Digraph
 
 MAX_NODES = 2000
 """Above this many nodes `draw_dot` refuses: dot's layout takes minutes from there on."""
@@ -63,6 +64,40 @@ def _escape(label: object) -> str:
     return text
 
 
+def _check_root(root: Any) -> None:
+    if hasattr(root, "_children") and not isinstance(root, type):
+        return  # also of other classes that have them
+    if hasattr(root, "__len__") and not isinstance(root, (str, bytes)):
+        raise TypeError(
+            f"draw_dot: expected one Value, the root of a graph, not a {type(root).__name__} of "
+            f"{len(root)}: write draw_dot(values[0]) for one of them, or "
+            "draw_dot(pygradc.sum(values)) for all"
+        )
+    what = f"the class {root.__name__}" if isinstance(root, type) else type(root).__name__
+    raise TypeError(
+        f"draw_dot: expected a Value, the root of a graph, not {what}: write draw_dot(y) with a y "
+        "made of Values, as y = Value(2.0) * 3"
+    )
+
+
+def as_text(nodes: Iterable[Any]) -> str:
+    """A line for each node, children before parents: its number, what it is made of, and what the
+    drawing says.
+    """
+    number: dict[Any, int] = {}
+    lines = []
+    for node in nodes:
+        number[node] = len(number)
+        below = " ".join(
+            f"n{number[child]}" if child in number else "..." for child in node._children
+        )
+        made = f" = {node._op}({below})" if node._op else ""
+        label = " ".join(str(node.label).split())
+        label = f" {label} |" if label else ""
+        lines.append(f"n{number[node]}{made}:{label} data {node.data:.4f} | grad {node.grad:.4f}")
+    return "\n".join(lines)
+
+
 def draw_dot(
     root: Any,
     format: str = "svg",
@@ -80,16 +115,21 @@ def draw_dot(
         max_depth: Draw only nodes at most this far from root.
         max_nodes: Refuse to draw more.
     Returns:
-        A graphviz.Digraph: it shows itself in a notebook, has `.source` and `.render(path)`.
+        A graphviz.Digraph: it shows itself in a notebook (without the `dot` program as text), has
+        `.source` and `.render(path)`.
     Raises:
         ImportError: the graphviz package is missing; says how to install it.
+        TypeError: root is no Value.
         ValueError: another rankdir, or more than max_nodes nodes.
         graphviz.ExecutableNotFound: on rendering, without the `dot` program; says what to install.
     """
+    _check_root(root)
     try:
-        from graphviz import Digraph, escape
-    except ImportError as error:
-        raise ImportError("drawing needs graphviz: pip install 'pygradc[draw]'") from error
+        from graphviz import escape
+
+        from pygradc._drawing import Digraph
+    except ImportError:
+        raise ImportError("drawing needs graphviz: pip install graphviz") from None
     if rankdir not in ("LR", "TB"):
         raise ValueError(f"rankdir must be 'LR' or 'TB', not {rankdir!r}")
     counted = len(_near(root, max_depth, max_nodes))
@@ -100,6 +140,7 @@ def draw_dot(
         )
     nodes, edges = trace(root, max_depth)
     dot = Digraph(format=format, graph_attr={"rankdir": rankdir})
+    dot.text = as_text(nodes)
     name = {node: str(i) for i, node in enumerate(nodes)}
     for node in nodes:
         text = f"{{ {_escape(node.label)} | data {node.data:.4f} | grad {node.grad:.4f} }}"

@@ -42,7 +42,7 @@ def broken(name: str, kind: str) -> list[int]:
     )
     promises = accuracy_ops.promises_of(name, kind)
     assert len(promises) == len(interval) == len(everywhere)
-    return [i for i, p in enumerate(promises) if not p.holds(interval[i], everywhere[i])]
+    return [i for i, p in enumerate(promises) if p.broken(interval[i], everywhere[i])]
 
 
 @glibc
@@ -214,3 +214,38 @@ def test_a_promise_that_does_not_hold_would_be_noticed(monkeypatch: pytest.Monke
     tight = dataclasses.replace(value, interval=0.6)
     monkeypatch.setitem(accuracy_ops.PROMISES, "tanh", (tight, slope))
     assert broken("tanh", "exact") == [0]
+
+
+@pytest.mark.parametrize(
+    ("interval", "everywhere", "of_1", "message"),
+    [
+        (2.6, 2.9, False, "interval: 2.6 ulp at (1.0,), but at most 2.5 was promised"),
+        (2.5, 3.1, False, "everywhere: 3.1 ulp at (2.0,), but at most 3 was promised"),
+        (2.5, 3.1, True, "everywhere: 7 ulp of 1 at (4.0,), but at most 3 was promised"),
+        (math.inf, 1.0, False, "interval: inf ulp at (1.0,), but at most 2.5 was promised"),
+        (math.nan, 1.0, False, "interval: nan ulp at (1.0,), but at most 2.5 was promised"),
+    ],
+)
+def test_a_broken_promise_names_the_range_and_what_was_measured_there(
+    interval: float, everywhere: float, of_1: bool, message: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of relu's derivative, whose value keeps its promise."""
+    kept = accuracy_ops.Worst(0.0, 0.0, (0.0,))
+    near = accuracy_ops.Worst(interval, 0.5, (1.0,), (3.0,))
+    far = accuracy_ops.Worst(everywhere, 7.0, (2.0,), (4.0,))
+    promises = accuracy_ops.Promise(0.0, 0.0), accuracy_ops.Promise(2.5, 3.0, of_1)
+    monkeypatch.setitem(accuracy_ops.PROMISES, "relu", promises)
+    monkeypatch.setattr(
+        accuracy_ops,
+        "errors",
+        lambda op, points, where, kind: [kept, far if where else near],
+    )
+    with pytest.raises(SystemExit) as ended:
+        list(accuracy_ops._rows(BY_NAME["relu"], 1))
+    assert str(ended.value) == f"relu, by a, exact: {message}"
+
+
+def test_a_promise_broken_twice_says_both() -> None:
+    near, far = (accuracy_ops.Worst(e, e, (e,), (e,)) for e in (2.0, 3.0))
+    assert len(accuracy_ops.Promise(1.0, 1.0).broken(near, far)) == 2
+    assert accuracy_ops.Promise(2.0, 3.0).broken(near, far) == []

@@ -347,6 +347,7 @@ REFUSED: dict[str, tuple[Callable[[], Any], str]] = {
     "complex": (lambda: [1j], "real numbers, got an array of complex128, as 1j"),
     "complexes": (lambda: np.array([1.0, 1j], dtype=object), r"1j \(row 1"),
     "strings": (lambda: ["1.5", "2"], "real numbers, got an array of <U3, as '1.5'"),
+    "a string among numbers": (lambda: [[1.0, 2.0], [3.0, "x"]], "an array of <U32, as 'x'"),
     "dates": (lambda: np.array(["2020"], "M8[D]"), "real numbers, got an array of datetime64"),
     "generator": (lambda: numbers(), r"a generator, which is no array: write list\(...\) of it"),
     "map": (lambda: map(float, [1.0]), r"a map, which is no array: write list\(...\)"),

@@ -602,7 +602,7 @@ def test_indexing_a_table_by_a_value_names_the_remedy() -> None:
     for function in (lambda x: table[x][0], lambda x: table[int(x)][0] * x, lambda x: table[x:]):
         with pytest.raises(TraceError, match=r"Instead, pass the row of a table as an argument"):
             compile(function)(1.0)
-        with pytest.raises(TypeError, match=r"a Value is no integer and no index; int\(v.data\)"):
+        with pytest.raises(TypeError, match=r"v\.data"):
             function(Value(1.0))
 
 

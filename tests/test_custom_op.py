@@ -3,6 +3,7 @@ do programs have their bits; and do errors leave everything as it was?"""
 
 from __future__ import annotations
 
+import contextlib
 import copy
 import functools
 import gc
@@ -752,6 +753,26 @@ def test_a_first_operand_outside_the_domain_decides_nothing():
     for op, x in ((log, 3.0), (cubed, 2.0)):
         v = Value(x)
         assert pygradc.compile(lambda a, op=op: op(a))(v).data.hex() == op(v).data.hex()
+
+
+def test_an_examination_leaves_no_cycle():
+    """Neither one that succeeds nor one that raises."""
+    log = pygradc.op(lambda a: a.log(), lambda a, y: 1.0)
+    early = pygradc.op(lambda a: not_there(a), lambda a, y: 1.0)  # noqa: F821
+    tangent = pygradc.op(lambda a: a.tanh(), lambda a, y: a.tanh())
+    x = Value(-1.0)
+    gc.collect()
+    gc.disable()
+    try:
+        nodes = live_nodes()
+        for op, error in ((log, ValueError), (early, NameError)):
+            with contextlib.suppress(error):
+                op(x)
+            assert live_nodes() == nodes
+        tangent(x)
+        assert live_nodes() == nodes
+    finally:
+        gc.enable()
 
 
 def test_undecided_nodes_are_copied_with_their_op():

@@ -199,6 +199,9 @@ OF_PARAMETERS: dict[str, Callable[..., Value]] = {
     "the same twice": lambda w, v: where(w > 0, w, w) + w,
     "detached": lambda w, v: detach(w * v) * w,
     "detached alone": lambda w, v: detach(w),
+    "a choice of detached ones": lambda w, v: where(w > v, detach(w), detach(v)) * 2.0,
+    "divided by a detached one": lambda w, v: w / (detach(v) * 1e-200 + 4e-200),
+    "a rule of detached ones": lambda w, v: times(detach(w), detach(v)) + w,
     "of a constant": lambda w, v: where(w >= 2, Value(5.0), v) * w,
     "maximum": lambda w, v: maximum(w, v) * minimum(w, 1.0),
     "a custom op": lambda w, v: times(w, v * v) + w,
@@ -210,12 +213,21 @@ OF_PARAMETERS: dict[str, Callable[..., Value]] = {
 PLACES = [(2.0, 3.0), (-1.0, 3.0), (0.5, -0.25)]
 
 
-def gradients(y: Value, parameters: list[Value]) -> list[str]:
+def gradients(y: Value, parameters: list[Value]) -> list[Any]:
+    """Data, and the gradients of the parameters and of all nodes below."""
     pygradc.clear_grads(y)
     for p in parameters:
         p.grad = 0.0
     y.backward()
-    return [y.data.hex(), *(p.grad.hex() for p in parameters)]
+    below: list[str] = []
+
+    def visit(node: Value) -> None:
+        below.append(node.grad.hex())
+        for child in node._children:
+            visit(child)
+
+    visit(y)
+    return [y.data.hex(), *(p.grad.hex() for p in parameters), below]
 
 
 @pytest.mark.parametrize("make", OF_PARAMETERS.values(), ids=OF_PARAMETERS)
@@ -226,6 +238,7 @@ def test_what_was_made_of_parameters_is_an_ordinary_node(make: Any, place: Any) 
     eager = make(w, v)
     right = gradients(eager, [w, v])
     assert gradients(y, [w, v]) == right
+    assert y.grad == eager.grad
     assert (y._op, len(y._children), repr(y)) == (eager._op, len(eager._children), repr(eager))
     for again in (copy.deepcopy((y, w, v)), pickle.loads(pickle.dumps((y, w, v)))):
         assert gradients(again[0], list(again[1:])) == right
@@ -234,7 +247,7 @@ def test_what_was_made_of_parameters_is_an_ordinary_node(make: Any, place: Any) 
     assert f.map([1.0, 2.0]).tolist() == [y.data, 2.0 * y.data]
     assert all(p is y for p in f.parameters())
     z = f(2.0)
-    assert gradients(z * 1.0, [w, v])[1:] == gradients((eager * 2.0) * 1.0, [w, v])[1:]
+    assert gradients(z * 1.0, [w, v])[1:3] == gradients((eager * 2.0) * 1.0, [w, v])[1:3]
     y.data = 7.0
     assert f(1.0).data == 7.0
 

@@ -130,6 +130,11 @@ def shuffled(x: Value) -> Any:
     return order[0]
 
 
+def passed_on(x: Value) -> Any:
+    numbers = iter(random.random, 2.0)  # here
+    return x * next(numbers)
+
+
 def by_default(x: Value, draw: Callable[[], float] = random.random) -> Any:
     return x * draw()
 
@@ -183,6 +188,7 @@ DRAWING: dict[Callable[..., Any], Any] = {
     an_old_generator: an_old_generator,
     a_generator_of_python: a_generator_of_python,
     shuffled: shuffled,
+    passed_on: passed_on,
     in_a_model: Dropout.__call__,
 }
 

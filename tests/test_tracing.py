@@ -9,6 +9,7 @@ import copy
 import gc
 import inspect
 import itertools
+import linecache
 import math
 import operator
 import pickle
@@ -275,7 +276,7 @@ ASKING: list[tuple[Callable[..., Any], str, str, str]] = [
     (is_one_of, r"bool\(\)", r"comparison '.*x in \(1, 2\.0\)", "where"),
     (is_another_value, "==", r"'\*'", "a is b"),
     (is_no_other_value, "!=", "an input", "a is b"),
-    (converts_to_int, r"int\(\)", r"'\*'", "compute with the Value itself"),
+    (converts_to_int, r"int\(\)", r"'\*'", "pass the row of a table"),
     (rounds, r"round\(\)", "an input", "compute with the Value itself"),
     (indexes, "an index or integer", "an input", "pass the row of a table"),
     (counts, "an index or integer", "an input", "a keyword argument"),
@@ -795,8 +796,11 @@ def test_custom_nodes_cant_be_recorded(name: str) -> None:
     gc.collect()
     nodes = live_nodes()
     for _ in range(2):
-        with pytest.raises(TraceError, match=r"closure.*Values' own operators"):
+        with pytest.raises(TraceError, match=r"closure.*Values' own operators") as caught:
             f(1.0)
+        line = int(str(caught.value).removeprefix(f"{__file__}:").split(":")[0])
+        assert "Value(1.0, " in linecache.getline(__file__, line)
+        del caught
     gc.collect()
     assert live_nodes() == nodes and f.programs == () and not tracing()
 

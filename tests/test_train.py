@@ -16,7 +16,7 @@ import numpy as np
 import pytest
 
 import pygradc
-from pygradc import Value, losses, training
+from pygradc import Value, losses, plots, training
 from pygradc.__main__ import main
 from pygradc.datasets import Dataset, load
 from pygradc.training import Classes, Regression, TrainingError, forward, layers, train
@@ -238,7 +238,7 @@ def test_without_matplotlib_it_says_what_to_install_and_writes_the_weights(tmp_p
     arguments = ("train", "--data", "iris", "--epochs", 1, "--out", "o")
     done = run(*arguments, cwd=tmp_path, code=HIDE.format("matplotlib"))
     assert done.returncode == 0, done.stderr
-    assert "pip install" in done.stdout and "matplotlib" in done.stdout
+    assert "matplotlib is not installed (pip install matplotlib)" in done.stdout
     assert [path.name for path in (tmp_path / "o").iterdir()] == ["weights.npz"]
 
 
@@ -371,3 +371,12 @@ def test_regression_works_in_standard_units_and_reports_in_the_targets():
     assert task.score(np.array([1.0, 2.0]), np.array([1.0, 2.0])) == 1.0
     assert task.score(np.array([1.5, 1.5]), np.array([1.0, 2.0])) == 0.0
     assert np.isnan(task.score(np.array([1.0]), np.array([1.0])))
+
+
+@pytest.mark.parametrize(
+    "call", ["plots.save_training(None, 'picture.png')", "plots.plot_tangent(abs, 1.0)"]
+)
+def test_plots_without_matplotlib_say_what_to_install(call, monkeypatch):
+    monkeypatch.setitem(sys.modules, "matplotlib", None)
+    with pytest.raises(ImportError, match="plots need matplotlib: pip install matplotlib"):
+        eval(call, {"plots": plots, "abs": lambda x: x * x})

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import pickle
 import re
 import shutil
 import subprocess
@@ -10,11 +11,12 @@ import sys
 import time
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 import pygradc
 from pygradc import Value, draw_dot
-from pygradc.viz import trace
+from pygradc.viz import as_text, trace
 
 pytest.importorskip("graphviz")
 
@@ -290,4 +292,74 @@ try:
 except ImportError as error:
     print(error)
 """
-    assert "pip install 'pygradc[draw]'" in run(code)
+    assert "drawing needs graphviz: pip install graphviz" in run(code)
+
+
+def test_without_dot_a_notebook_shows_text_and_one_line_on_how_to_install_it(tmp_path):
+    code = """
+from pygradc import Value
+a = Value(2.0, label="a")
+y = (a * -3.0 + a).relu()
+y.backward()
+dot = y.draw_dot()
+for shown in (dot, dot.copy()):
+    bundle = shown._repr_mimebundle_()
+    assert list(bundle) == ["text/plain"], bundle
+print(dot._repr_mimebundle_()["text/plain"])
+"""
+    first, *graph = run(code, PATH=str(tmp_path)).splitlines()
+    assert "the program dot of Graphviz, which was not found" in first
+    assert "apt install graphviz" in first and "brew install graphviz" in first
+    assert graph == [
+        "n0: a | data 2.0000 | grad 0.0000",
+        "n1: data -3.0000 | grad 0.0000",
+        "n2 = *(n0 n1): data -6.0000 | grad 0.0000",
+        "n3 = +(n2 n0): data -4.0000 | grad 0.0000",
+        "n4 = ReLU(n3): data 0.0000 | grad 1.0000",
+    ]
+
+
+def test_ipython_shows_that_text_and_no_traceback(tmp_path):
+    pytest.importorskip("IPython")
+    code = """
+from IPython.core.formatters import DisplayFormatter
+from pygradc import Value
+data, _ = DisplayFormatter().format((Value(2.0) * 3).draw_dot())
+print(data["text/plain"])
+"""
+    assert "n2 = *(n0 n1): data 6.0000" in run(code, PATH=str(tmp_path))
+
+
+def test_the_text_of_a_part_says_where_it_was_cut():
+    x = Value(2.0)
+    nodes, _ = trace((x * 3) + 1, max_depth=1)
+    assert as_text(nodes).splitlines() == [
+        "n0 = *(... ...): data 6.0000 | grad 0.0000",
+        "n1: data 1.0000 | grad 0.0000",
+        "n2 = +(n0 n1): data 7.0000 | grad 0.0000",
+    ]
+
+
+def test_drawings_are_copied_and_pickled():
+    dot = lesson().draw_dot()
+    for other in (dot.copy(), pickle.loads(pickle.dumps(dot))):
+        assert other.source == dot.source
+
+
+@pytest.mark.parametrize(
+    "root, message",
+    [
+        (5, r"expected a Value, the root of a graph, not int: write draw_dot\(y\)"),
+        (None, "expected a Value, the root of a graph, not NoneType"),
+        ("y", "expected a Value, the root of a graph, not str"),
+        (Value, "expected a Value, the root of a graph, not the class Value"),
+        ([Value(1.0), Value(2.0)], r"not a list of 2: write draw_dot\(values\[0\]\).*sum\(values"),
+        ((Value(1.0),), r"not a tuple of 1: write draw_dot\(values\[0\]\)"),
+        ([], "not a list of 0"),
+        (np.array([Value(1.0)]), r"not a ndarray of 1: write draw_dot\(values\[0\]\)"),
+        ({"loss": Value(1.0)}, r"not a dict of 1: write draw_dot"),
+    ],
+)
+def test_what_is_no_value_is_refused_with_what_to_write(root, message):
+    with pytest.raises(TypeError, match=message):
+        pygradc.draw_dot(root)

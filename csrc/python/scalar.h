@@ -47,6 +47,7 @@ typedef struct scalar_state {
     PyObject *frozen;                    /* (value, what): raises TraceError */
     PyObject *condition;    /* (left, comparison, right): a comparison during a trace */
     PyObject *again;        /* (): raises TraceError, for Value(value) during a trace */
+    PyObject *untraceable;  /* (): a Value got children by number, which no program has */
     PyTypeObject *compared; /* the class of what condition gives */
     unsigned long tracing;  /* the thread in which a trace is under way, or 0 */
     size_t leftovers; /* at most so many nodes outlive the trace whose inputs they were made of */

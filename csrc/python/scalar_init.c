@@ -128,9 +128,17 @@ static int read_children(PyObject *children, PyObject *locals, pg_node_id *ids, 
     return 0;
 }
 
+/* A program can't have it; should an output need it, the error names the line. */
+static int note_untraceable(void) {
+    PyObject *none = PyObject_CallNoArgs(scalar_global.untraceable);
+    Py_XDECREF(none);
+    return none == NULL ? -1 : 0;
+}
+
 /* As scalar_note_leaf; unless the trace's own values are among the children. */
 static int note_wide(pg_node_id id) {
-    if (scalar_global.tracing == 0 || scalar_tracing()) return 0;
+    if (scalar_tracing()) return note_untraceable();
+    if (scalar_global.tracing == 0) return 0;
     int depends = pg_trace_depends(scalar_global.graph, id);
     if (depends == 0) scalar_note_leaf(id);
     if (depends < 0) PyErr_NoMemory();

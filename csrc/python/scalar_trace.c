@@ -207,6 +207,7 @@ static PyObject *trace_detach(PyObject *module, PyObject *a) {
     const pg_operand operand = {((scalar *)a)->id, 0.0};
     if (scalar_check_operands(&operand, 1) < 0) return NULL;
     pg_status status = pg_trace_detach(scalar_global.graph, &id, operand.id);
+    if (status == PG_OK) scalar_global.graph->nodes[id].flags |= PG_FLAG_DETACHED;
     return node_or_error(status, id);
 }
 
@@ -222,24 +223,34 @@ static PyObject *detach(PyObject *module, PyObject *a) {
     (void)module;
     if (!PyObject_TypeCheck(a, scalar_global.base))
         return PyErr_Format(PyExc_TypeError, "detach: not a Value");
-    if (scalar_make_room(1) < 0) return NULL;
+    if (scalar_may_read(a, "detach()") < 0 || scalar_make_room(1) < 0) return NULL;
     pg_node_id id = 0;
     pg_status status = pg_graph_detach(scalar_global.graph, &id, ((scalar *)a)->id);
     if (status == PG_OK) scalar_note_leaf(id);
     return node_or_error(status, id);
 }
 
-/* _adopt_trace(frozen, condition, its class, again): what tracing.py does when a traced number is
- * asked for. */
+/* _is_detached(value) -> bool: made by detach, or of such only */
+static PyObject *is_detached(PyObject *module, PyObject *a) {
+    (void)module;
+    if (!PyObject_TypeCheck(a, scalar_global.base))
+        return PyErr_Format(PyExc_TypeError, "_is_detached: not a Value");
+    return PyBool_FromLong(scalar_node((scalar *)a)->flags & PG_FLAG_DETACHED);
+}
+
+/* _adopt_trace(frozen, condition, its class, again, untraceable): what tracing.py does when a
+ * traced number is asked for. */
 static PyObject *adopt_trace(PyObject *module, PyObject *args) {
     (void)module;
-    PyObject *frozen, *condition, *compared, *again;
-    if (!PyArg_ParseTuple(args, "OOO!O", &frozen, &condition, &PyType_Type, &compared, &again))
+    PyObject *frozen, *condition, *compared, *again, *untraceable;
+    if (!PyArg_ParseTuple(args, "OOO!OO", &frozen, &condition, &PyType_Type, &compared, &again,
+                          &untraceable))
         return NULL;
     Py_XSETREF(scalar_global.frozen, Py_NewRef(frozen));
     Py_XSETREF(scalar_global.condition, Py_NewRef(condition));
     Py_XSETREF(scalar_global.compared, (PyTypeObject *)Py_NewRef(compared));
     Py_XSETREF(scalar_global.again, Py_NewRef(again));
+    Py_XSETREF(scalar_global.untraceable, Py_NewRef(untraceable));
     Py_RETURN_NONE;
 }
 

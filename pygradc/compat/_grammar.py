@@ -72,21 +72,37 @@ class Names:
         return name in BUILTINS and name not in self.bound and name not in self.math
 
 
-def check(function: ast.FunctionDef, names: Names, methods: Collection[str]) -> None:
-    """Raise Impure unless the method is pure, given that `methods` of its class are."""
+def check(
+    function: ast.FunctionDef, names: Names, methods: Collection[str], attributes: Collection[str]
+) -> None:
+    """Raise Impure unless the method is pure.
+
+    Args:
+        names: What its module's names mean.
+        methods: The class's methods that are pure if all of these are.
+        attributes: What the constructor sets.
+    """
     if any(getattr(d, "id", "") != "staticmethod" for d in function.decorator_list):
         refuse(function, "is decorated")
-    _Reader(names, methods, function.name == "__init__", frozenset()).function(function)
+    known = STATE & {*attributes}
+    _Reader(names, methods, known, function.name == "__init__", frozenset()).function(function)
 
 
 class _Reader(ast.NodeVisitor):
     """Walks one function; nested ones get a reader of their own, which knows the names of this."""
 
     def __init__(
-        self, names: Names, methods: Collection[str], constructs: bool, known: frozenset[str]
+        self,
+        names: Names,
+        methods: Collection[str],
+        attributes: frozenset[str],
+        constructs: bool,
+        known: frozenset[str],
     ) -> None:
-        self.names, self.methods, self.constructs, self.known = names, methods, constructs, known
+        self.names, self.methods, self.attributes = names, methods, attributes
+        self.constructs, self.known = constructs, known
         self.first = ""
+        self.in_message = False
         self.at: ast.AST = ast.Pass(lineno=0)
 
     def function(self, node: Function) -> None:
@@ -104,7 +120,7 @@ class _Reader(ast.NodeVisitor):
     def nested(self, node: Any) -> None:
         if getattr(node, "decorator_list", None):
             refuse(node, "decorates a function")
-        _Reader(self.names, self.methods, False, self.known).function(node)
+        _Reader(self.names, self.methods, self.attributes, False, self.known).function(node)
 
     visit_FunctionDef = visit_Lambda = nested
 
@@ -117,7 +133,7 @@ class _Reader(ast.NodeVisitor):
 
     def visit_AnnAssign(self, node: ast.AnnAssign) -> None:
         """The annotation of a local is never evaluated, that of an attribute is."""
-        if not isinstance(node.target, ast.Name) and not _is_constant_annotation(node.annotation):
+        if not isinstance(node.target, ast.Name) and not _is_annotation(node.annotation):
             refuse(node, "evaluates an annotation")
         for part in (node.target, node.value):
             if part is not None:
@@ -130,7 +146,9 @@ class _Reader(ast.NodeVisitor):
             refuse(node, "asserts something else than a type")
         self.visit(test)
         if node.msg is not None:
+            self.in_message = True
             self.visit(node.msg)
+            self.in_message = False
 
     def visit_Name(self, node: ast.Name) -> None:
         if isinstance(node.ctx, ast.Del):
@@ -177,11 +195,13 @@ class _Reader(ast.NodeVisitor):
             return
         self.visit(base)
         if isinstance(node.ctx, ast.Load):
-            if node.attr in STATE or node.attr in self.methods:
+            if node.attr in self.attributes or node.attr in self.methods:
+                return
+            if self.in_message and node.attr == "__name__":
                 return
         elif isinstance(node.ctx, ast.Store):
             constructed = self.constructs and isinstance(base, ast.Name) and base.id == self.first
-            if node.attr in STATE or constructed:
+            if node.attr in self.attributes or constructed:
                 return
         refuse(node, f"{_does(node)} .{node.attr}")
 
@@ -207,7 +227,8 @@ class _Reader(ast.NodeVisitor):
             name = function.id
             if name == self.names.own or self.names.math.get(name):
                 return
-            if name not in CALLED or not self.names.is_builtin(name):
+            called = CALLED | {"type"} if self.in_message else CALLED
+            if name not in called or not self.names.is_builtin(name):
                 refuse(function, f"calls {name}")
         elif isinstance(function, ast.Attribute) and function.attr in OF_CONTAINERS:
             self.visit(function.value)
@@ -250,8 +271,10 @@ def _is_constant(node: ast.expr) -> bool:
     return isinstance(node, ast.Constant) or (isinstance(node, ast.Tuple) and not node.elts)
 
 
-def _is_constant_annotation(node: ast.expr) -> bool:
-    return isinstance(node, (ast.Constant, ast.Name))
+def _is_annotation(node: ast.expr) -> bool:
+    """Only of types' names, so that evaluating it does nothing."""
+    kinds = (ast.Constant, ast.Name, ast.Attribute, ast.Subscript, ast.Tuple, ast.List, ast.BinOp)
+    return all(isinstance(part, kinds) for part in ast.walk(node) if isinstance(part, ast.expr))
 
 
 def parameters(arguments: ast.arguments) -> list[ast.arg]:

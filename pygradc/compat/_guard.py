@@ -68,6 +68,10 @@ def _no_float(self: Any) -> float:
     return float(_Bare())  # type: ignore[arg-type]
 
 
+def _is_not_empty(self: Any) -> bool:
+    return len(self) != 0
+
+
 def lacking(members: Collection[str], attributes: Collection[str]) -> dict[str, Any]:
     """What Value must have in place of what the class lacks.
 
@@ -77,6 +81,8 @@ def lacking(members: Collection[str], attributes: Collection[str]) -> dict[str, 
     """
     missing = {f"__{name}__": getattr(object, f"__{name}__") for name in OF_OBJECT}
     missing["__float__"] = _no_float
+    if "__len__" in members:
+        missing["__bool__"] = _is_not_empty
     missing.update({name: Absent(name) for name in (*METHODS, *STATE) if hasattr(Value, name)})
     present = {*members, *attributes}
     return {name: member for name, member in missing.items() if name not in present}
@@ -96,6 +102,7 @@ class Guard:
         other = left if reflected else right
         method = getattr(self.sterile, f"__r{name}__" if reflected else f"__{name}__", None)
         if method is None:
+            other = _Bare() if isinstance(other, Value) else other
             sides = (other, _Bare()) if reflected else (_Bare(), other)
             raise TypeError(_unsupported(name, *sides))
         known = isinstance(other, (Value, *WELL_KNOWN))

@@ -19,7 +19,7 @@ import inspect
 import os
 import sys
 import types
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from typing import Any, NamedTuple
 
 from pygradc._scalar import Scalar
@@ -174,11 +174,18 @@ def _decide(cls: Any, path: str, line: int) -> Decision:
     if said is None:
         raise Unfit("its source isn't known")
     _require_protocol(cls, said)
+    outside = sorted(_source.outside_of_slots(said.statement, _declared(cls)))
+    if hasattr(cls, "__slots__") and outside:
+        raise Unfit(f"it sets {outside[0]}, which its __slots__ lack")
     own = {name: member for name, member in vars(cls).items() if not isinstance(member, SLOT)}
     functions, impure = _pure(own, said)
     for name in HEART:
         if name in impure:
             raise Unfit(f"its {name} isn't pygradc's: {impure[name]}")
+    for name in ("__eq__", "__hash__"):  # by which a sweep knows what it has visited
+        follows = name == "__hash__" and own.get(name) is None and "__eq__" in functions
+        if name in impure and not follows:
+            raise Unfit(f"its {name} may do anything: {impure[name]}")
     copied = said.again()
     sterile = Sterile(copied, functions.keys(), _slots(copied.statement))
     try:
@@ -262,11 +269,12 @@ def _pure(
         for name in own
         if name not in pure and name not in NOT_TRIED
     }
+    attributes = _source.attributes(pure)
     while True:
         faults = {}
         for name, function in pure.items():
             try:
-                check(function, said.names, pure.keys())
+                check(function, said.names, pure.keys(), attributes)
             except Impure as why:
                 faults[name] = str(why)
         if not faults:
@@ -349,11 +357,12 @@ class _Trial:
         """Children, names and derivatives that are given come back; those that aren't are none."""
         leaf, cls = self.leaf, self.cls
         for number in (2.5, -3, 0.0, *_constants(self.functions["__init__"])):
-            made = cls(number).data
-            if type(made) not in (int, float) or made != number:
-                raise Unfit(f"its data are {made!r} for {number!r}")
-        if type(leaf.grad) not in (int, float) or leaf.grad != 0:
-            raise Unfit(f"its gradient is {leaf.grad!r} at first")
+            made = cls(number)
+            if type(made.data) not in (int, float) or made.data != number:
+                raise Unfit(f"its data are {made.data!r} for {number!r}")
+            if type(made.grad) not in (int, float) or made.grad != 0:
+                raise Unfit(f"its gradient is {made.grad!r} at first")
+            self._check_same(made, self.names - {"data"})
         for name, default in (("label", ""), ("_op", ""), ("op", "")):
             if getattr(leaf, name, default) != default:
                 raise Unfit(f"its {name} is {getattr(leaf, name)!r} by default")
@@ -379,9 +388,15 @@ class _Trial:
             kept = getattr(node, shown) if shown else values[name]
             if tuple(kept) != tuple(values[name]):
                 raise Unfit(f"its constructor makes {kept!r} of {name}")
-        for name in self.names - {"data", *(n for v in values for n in _same_names(v))}:
-            first, other = getattr(self.leaf, name), getattr(node, name)
-            if first != other and not callable(first) and not _is_empty(first, other):
+        given = {other for name in values for other in _same_names(name)}
+        self._check_same(node, self.names - {"data", *given})
+
+    def _check_same(self, node: Any, names: Collection[str]) -> None:
+        """Are these attributes of a node those of any leaf?"""
+        for name in names:
+            first, other = getattr(self.leaf, name), getattr(node, name, _NOTHING)
+            functions = callable(first) and callable(other)
+            if first != other and not functions and not _is_empty(first, other):
                 raise Unfit(f"its {name} differs from node to node")
 
     def _stand_in(self, name: str) -> Any:
@@ -474,10 +489,16 @@ class _Trial:
             raise Unfit(f"its {name} uses super()")
 
 
+def _declared(cls: Any) -> set[str]:
+    slots = getattr(cls, "__slots__", ())
+    return {slots} if isinstance(slots, str) else {*slots}
+
+
 def _names(value: Any) -> set[str]:
-    slots = getattr(type(value), "__slots__", ())
-    named = {slots} if isinstance(slots, str) else {*slots}
-    return (named | {*getattr(value, "__dict__", ())}) - {"__dict__", "__weakref__"}
+    return (_declared(type(value)) | {*getattr(value, "__dict__", ())}) - {
+        "__dict__",
+        "__weakref__",
+    }
 
 
 def _same_names(argument: str) -> Sequence[str]:

@@ -11,7 +11,7 @@ from __future__ import annotations
 import ast
 import math
 import os
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Mapping
 from typing import NamedTuple
 
 from pygradc.compat._grammar import GRAPH, STATE, Names
@@ -133,6 +133,25 @@ def _stored(node: ast.AST) -> Iterator[str]:
             yield part.name
 
 
+def attributes(functions: Mapping[str, ast.FunctionDef]) -> set[str]:
+    """What the constructor sets."""
+    own = functions.get("__init__")
+    return _attributes_set(own) if own is not None else set()
+
+
+def _attributes_set(tree: ast.AST) -> set[str]:
+    return {
+        node.attr
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Attribute) and isinstance(node.ctx, ast.Store)
+    }
+
+
+def outside_of_slots(statement: ast.ClassDef, slots: Collection[str]) -> set[str]:
+    """The attributes that the class's methods set and its slots lack."""
+    return set() if "__dict__" in slots else _attributes_set(statement) - {*slots}
+
+
 def _keywords(tree: ast.Module) -> set[str]:
     return {
         keyword.arg
@@ -208,6 +227,12 @@ CHANGERS = frozenset(
     + ("reverse", "difference_update", "intersection_update", "symmetric_difference_update")
 )
 SETTERS = frozenset(("setattr", "delattr"))
+CENSUS = (
+    frozenset(  # what these say of a program's objects depends on there being one for each node
+        ("get_objects", "get_referrers", "get_referents", "is_tracked", "getsizeof", "getrefcount")
+        + ("getallocatedblocks", "tracemalloc")
+    )
+)
 
 
 def objections(graph: Collection[str], without: Collection[int]) -> Iterator[str]:
@@ -255,6 +280,9 @@ def _constructors(node: ast.ClassDef) -> Iterator[ast.AST]:
 
 
 def _objection(node: ast.AST, graph: Collection[str], copies: set[str]) -> str:
+    asked = {getattr(node, "attr", ""), *_imports(node)} & CENSUS
+    if asked:
+        return f"counts objects by {asked.pop()}"
     if isinstance(node, ast.Attribute) and not isinstance(node.ctx, ast.Load):
         if node.attr in graph:
             return f"assigns to .{node.attr}"
@@ -265,6 +293,16 @@ def _objection(node: ast.AST, graph: Collection[str], copies: set[str]) -> str:
     elif isinstance(node, ast.ClassDef) and any(map(_is_value, node.bases)):
         return f"derives {node.name} from it"
     return ""
+
+
+def _imports(node: ast.AST) -> Iterator[str]:
+    if isinstance(node, (ast.Import, ast.ImportFrom)):
+        for alias in node.names:
+            yield alias.name
+
+
+def _has_stars(node: ast.Tuple) -> bool:
+    return any(isinstance(part, ast.Starred) for part in node.elts)
 
 
 def _is_value(node: ast.expr) -> bool:
@@ -279,6 +317,14 @@ def _objection_to_call(node: ast.Call, graph: Collection[str], copies: set[str])
             return f"changes .{owner.attr}"
         if isinstance(owner, ast.Name) and owner.id in copies:
             return f"changes {owner.id}, a node's children"
+    elif getattr(function, "id", "") == CLASS:
+        counts = {
+            len(part.elts)
+            for part in [*node.args[1:3], *(keyword.value for keyword in node.keywords)]
+            if isinstance(part, ast.Tuple) and not _has_stars(part)
+        }
+        if len(counts) > 1:
+            return f"gives {CLASS} unequal numbers of children and derivatives"
     elif getattr(function, "id", "") in SETTERS and first is not None:
         name = getattr(node.args[1], "value", None) if len(node.args) > 1 else None
         if getattr(first, "id", "") == CLASS or name in graph:

@@ -28,8 +28,8 @@ class Endless(Exception):
     """A loop that seems to have no end."""
 
 
-class OrderedSet:
-    """A set whose order is that in which its members came."""
+class FrozenOrderedSet:
+    """A frozenset whose order is that in which its members came."""
 
     def __init__(self, members: Iterable[Any] = ()) -> None:
         self._members = dict.fromkeys(members)
@@ -42,6 +42,17 @@ class OrderedSet:
 
     def __contains__(self, member: Any) -> bool:
         return member in self._members
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, FrozenOrderedSet):
+            return NotImplemented
+        return self._members.keys() == other._members.keys()
+
+    __hash__ = None  # type: ignore[assignment]
+
+
+class OrderedSet(FrozenOrderedSet):
+    """The same for a set."""
 
     def add(self, member: Any) -> None:
         self._members[member] = None
@@ -58,10 +69,6 @@ class OrderedSet:
 
     def copy(self) -> OrderedSet:
         return OrderedSet(self)
-
-
-class FrozenOrderedSet(OrderedSet):
-    """The same for frozenset."""
 
 
 SETS = {OrderedSet: set, FrozenOrderedSet: frozenset}

@@ -210,6 +210,14 @@ def _leaves(cls: Any, numbers: Sequence[float]) -> list[Any]:
     return values
 
 
+def _changed(values: Sequence[Any], numbers: Sequence[float]) -> bool:
+    """Are these leaves not as they were made?"""
+    return any(
+        (value.data, value.grad) != (number, 0.3 + 0.4 * i)
+        for i, (value, number) in enumerate(zip(values, numbers))
+    )
+
+
 def _outcome(cls: Any, each: Try, view: View) -> Any:
     """The types of the exceptions, and one graph of all the rest after a sweep."""
     raised: list[Any] = [None] * len(each.rows)
@@ -222,6 +230,8 @@ def _outcome(cls: Any, each: Try, view: View) -> Any:
             try:
                 out = each.expression(*values)
             except Exception as error:
+                if _changed(values, row):
+                    return "operands of an op that fails are changed"
                 raised[i] = type(error)
                 continue
             if type(out) is not cls:
@@ -269,11 +279,11 @@ def sweeps(cls: Any, view: View) -> list[Any]:
     Not looked at: what a sweep adds to gradients of results that another has left, where pygradc
     differs from everybody.
     """
-    a, b, c = values = _leaves(cls, (0.7, -1.3, 2.9))
+    a, b, c, twin = values = _leaves(cls, (0.7, -1.3, 2.9, 0.7))
     seen: list[Any] = []
     d = a * b + a
     e = d * d + d * b
-    f = (e * c + d) * (e + 0.1)
+    f = (e * c + d) * (e + 0.1) + (twin * b + twin) * c
     product, twice = b * c, a + a
     for root in (f, (a * b) * (c + b), product, product, twice, a):
         root.grad = 5.0

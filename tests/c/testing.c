@@ -564,8 +564,7 @@ static pg_status apply_custom(eager *e, pg_node_id *id_ret, const line *it) {
 static pg_status compute(eager *e, pg_node_id *id_ret, const line *it) {
     const pg_op_info *info = pg_op_describe(it->op);
     if (it->op == PG_OP_LEAF) return pg_graph_leaf(e->graph, id_ret, it->number);
-    if (it->op == PG_OP_DETACH)
-        return pg_graph_detach(e->graph, id_ret, e->ids[it->a]);
+    if (it->op == PG_OP_DETACH) return pg_graph_detach(e->graph, id_ret, e->ids[it->a]);
     if (it->op == PG_OP_SELECT) return choose(e, id_ret, it);
     if (it->op == PG_OP_CUSTOM) return apply_custom(e, id_ret, it);
     const pg_node_id a = operand_node(e, it->a);

@@ -156,7 +156,7 @@ typedef struct eager {
     bool split;      /* give each use of a parameter a leaf of its own, and list them */
     param_use *uses;
     size_t use_count;
-    pg_status status; /* the first error that an output needs */
+    pg_status status;  /* the first error that an output needs */
     failure *failures; /* of values, in the order in which they were computed */
     size_t failure_count;
 } eager;

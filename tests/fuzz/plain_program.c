@@ -34,7 +34,7 @@ typedef struct run {
     /* of one output: */
     double *grads, *uniform_grads;
     bool *reached, *uniform_reached, *wanted, *uniform_wanted;
-    bool *touched; /* uniform slots that a row's gradient came to, be their sum 0 */
+    bool *touched; /* uniform slots that a row brings a gradient to, be their sum 0 */
     bool *row_needed, *uniform_needed;
     size_t *held; /* the sum that a uniform slot's gradient is so far; or one of these: */
     contribution *contributions;
@@ -199,8 +199,8 @@ static void need(run *r, const double *row, place at) {
     if (instr->op == PG_OP_SELECT) {
         const pg_pair pair = r->p->pairs[instr->first];
         if (at.in_rows && row == NULL) return;
-        const bool first = plain_compare(instr->shape, read(r, own, pair.left),
-                                         read(r, own, pair.right));
+        const bool first =
+            plain_compare(instr->shape, read(r, own, pair.left), read(r, own, pair.right));
         need(r, row, place_of(r, at.in_rows, first ? instr->a : instr->b));
     } else if (instr->op == PG_OP_DOT) {
         const bool from_rows = at.in_rows && !(instr->shape & PG_DOT_UNIFORM_START);
@@ -367,36 +367,45 @@ static void add_uniform(run *r, uint32_t slot, double amount) {
     r->uniform_reached[slot] = true;
 }
 
-/* Has a row something for this sum? */
-static bool is_touched(const run *r, size_t sum) {
-    for (size_t row = 0; row < r->rows; row++) {
-        double own = 0.0;
-        for (size_t i = 0; i < r->contribution_count; i++)
-            if (r->contributions[i].sum == sum) own += r->contributions[i].rows[row];
-        if (own != 0.0) return true;
-    }
-    return false;
+/* What one row has for this sum. */
+static double sum_of_row(const run *r, size_t sum, size_t row) {
+    double own = 0.0;
+    for (size_t i = 0; i < r->contribution_count; i++)
+        if (r->contributions[i].sum == sum) own += r->contributions[i].rows[row];
+    return own;
 }
 
-static void backward_uniform(run *r, way *ways) {
-    for (size_t i = 0; i < r->p->uniform_slots; i++)
-        r->uniform_reached[i] = r->touched[i] = false;
+/* With what all rows have, or with what one has. */
+static void run_events(run *r, way *ways, const size_t *row) {
+    for (size_t i = 0; i < r->p->uniform_slots; i++) r->uniform_reached[i] = false;
     for (size_t i = 0; i < r->event_count; i++) {
         const event *e = &r->events[i];
         if (e->is_sum) {
-            const double sum = sum_over_rows(r, r->contributions, r->contribution_count, e->sum);
-            add_uniform(r, e->slot, sum);
-            if (is_touched(r, e->sum)) r->touched[e->slot] = true;
+            add_uniform(r, e->slot,
+                        row != NULL
+                            ? sum_of_row(r, e->sum, *row)
+                            : sum_over_rows(r, r->contributions, r->contribution_count, e->sum));
             continue;
         }
         const size_t count = ways_of(r, e->instr, ways);
-        for (size_t k = 0; k < count; k++) {
-            const uint32_t to = ways[k].to.slot;
-            if (!r->uniform_wanted[to]) continue;
-            add_uniform(r, to, passed_on(r, e->instr, ways[k], 0));
-            if (r->touched[r->p->code[e->instr].dst]) r->touched[to] = true;
-        }
+        for (size_t k = 0; k < count; k++)
+            if (r->uniform_wanted[ways[k].to.slot])
+                add_uniform(r, ways[k].to.slot, passed_on(r, e->instr, ways[k], 0));
     }
+}
+
+/* A slot that one row brings a gradient to is touched, though the rows' sum may be 0. */
+static void backward_uniform(run *r, way *ways) {
+    bool *const touched = must_alloc(r->p->uniform_slots, sizeof *touched);
+    for (size_t i = 0; i < r->p->uniform_slots; i++) r->touched[i] = false;
+    for (size_t row = 0; row < r->rows; row++) {
+        run_events(r, ways, &row);
+        for (size_t i = 0; i < r->p->uniform_slots; i++)
+            if (r->uniform_reached[i] && r->uniform_grads[i] != 0.0) touched[i] = true;
+    }
+    for (size_t i = 0; i < r->p->uniform_slots; i++) r->touched[i] = touched[i];
+    free(touched);
+    run_events(r, ways, NULL);
 }
 
 /* ---- Errors of derivatives ------------------------------------------------------------------ */
@@ -484,8 +493,7 @@ static void run_rows(run *r, plain_results *results, way *ways) {
         load_row(r, row);
         double *const values = r->values + row * r->p->row_slots;
         forward(r, values);
-        pg_status status =
-            sound == r->rows ? judge_values(r, values, (int64_t)row, &fault) : PG_OK;
+        pg_status status = sound == r->rows ? judge_values(r, values, (int64_t)row, &fault) : PG_OK;
         if (status == PG_OK) continue;
         *results = (plain_results){
             results->outputs, results->gradients, results->totals, results->sums, status, fault};
@@ -548,9 +556,9 @@ static run new_run(const pg_program *p, const double *inputs, size_t rows) {
 
 static void run_free(run *r) {
     forget_output(r);
-    void *const blocks[] = {r->uniform, r->values,          r->grads,  r->uniform_grads,
-                            r->reached, r->uniform_reached, r->wanted, r->uniform_wanted,
-                            r->held,    r->contributions,   r->events, r->touched,
+    void *const blocks[] = {r->uniform,    r->values,          r->grads,  r->uniform_grads,
+                            r->reached,    r->uniform_reached, r->wanted, r->uniform_wanted,
+                            r->held,       r->contributions,   r->events, r->touched,
                             r->row_needed, r->uniform_needed};
     for (size_t i = 0; i < LENGTH(blocks); i++) free(blocks[i]);
 }

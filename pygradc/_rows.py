@@ -133,7 +133,8 @@ def _floats(arg: Any, where: tuple[Any, ...]) -> Floats:
     if _is_ready(arg):
         return cast(Floats, arg)
     what = _place(where)
-    refuse_masked(what, arg)
+    if isinstance(arg, np.ndarray):
+        refuse_masked(what, arg)
     try:
         array = np.asarray(arg)
     except ValueError as error:
@@ -141,6 +142,8 @@ def _floats(arg: Any, where: tuple[Any, ...]) -> Floats:
             f"{what}: expected an array with a row axis: {error}. Arrays that differ in shape go "
             "as arguments of their own, or as a dict"
         ) from None
+    if isinstance(arg, (list, tuple)) and _may_hide_masks(arg, array):
+        refuse_masked(what, arg)
     if array.dtype == object:
         array = _converted(arg, array, what)
     if array.dtype.kind not in "fiub":
@@ -219,6 +222,19 @@ def refuse_masked(what: str, arg: Any) -> None:
             f"{what}: {count} masked {'entry' if count == 1 else 'entries'}, of which there are no "
             "numbers: leave them out, or set them, as a.filled(0.0) does"
         )
+
+
+def _may_hide_masks(arg: Any, array: npt.NDArray[Any]) -> bool:
+    """Cheaper than to look at each number: a masked one has become nan, and else whole rows are
+    arrays.
+    """
+    if array.dtype == object or (array.dtype.kind == "f" and np.isnan(array).any()):
+        return True
+    for _ in range(array.ndim - 1):
+        if not _LISTS.issuperset(map(type, arg)):
+            return True
+        arg = list(itertools.chain.from_iterable(arg)) if array.ndim > 2 else ()
+    return False
 
 
 def _masked(arg: Any, masked: type) -> int:

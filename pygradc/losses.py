@@ -5,7 +5,6 @@ Each takes one prediction or a batch and returns one Value, the mean over what i
 
 from __future__ import annotations
 
-import math
 import numbers
 from collections.abc import Sequence
 from functools import reduce
@@ -17,51 +16,86 @@ from pygradc import tracing
 from pygradc._rows import refuse_masked
 from pygradc.value import Value
 
-_ONE = frozenset((Value, float, int, bool))
+_PLAIN = frozenset((Value, float))
+_NUMBERS = frozenset((float, int, bool))
+_ONE = _PLAIN | _NUMBERS
 
 
 def _is_batch(x: Any) -> bool:
     """Several items, rather than one number or Value?"""
+    if type(x) is list:
+        return True
     if type(x) in _ONE or isinstance(x, (str, bytes)) or getattr(x, "ndim", None) == 0:
         return False
     return hasattr(x, "__len__") or hasattr(x, "__next__")
 
 
-def _as_list(name: str, x: Any) -> list[Any]:
+def _items(name: str, x: Any) -> Any:
+    """What there are several of, or the only one, in a list."""
     if not _is_batch(x):
         return [x]
+    if _are_plain(x):
+        return x
     refuse_masked(name, x)
-    return list(np.asarray(x) if hasattr(x, "__array__") else x)
+    return np.asarray(x).tolist() if hasattr(x, "__array__") else list(x)
+
+
+def _floats(items: Any) -> Any:
+    """Numbers as floats, before integers of few bits overflow; Values, and rows, as they are."""
+    kinds = set(map(type, items))
+    if kinds <= _PLAIN:
+        return items
+    return list(map(float if kinds <= _NUMBERS else _plain, items))
 
 
 def _plain(x: Any) -> Any:
-    """A number as a float, before integers of few bits overflow; a Value as it is."""
-    if type(x) is Value or type(x) is float:
+    """One of these."""
+    if type(x) in _PLAIN:
         return x
     if getattr(x, "ndim", None) == 0:  # of numpy, or another library's tensor
         x = x.item()
     return float(x) if isinstance(x, numbers.Real) else x
 
 
-def _rows(name: str, predictions: Any, targets: Any) -> list[tuple[Any, Any]]:
+def _sides(name: str, predictions: Any, targets: Any) -> tuple[Any, Any]:
     """What belongs together, one level down."""
-    left = _as_list(f"{name}: predictions", predictions)
-    right = _as_list(f"{name}: targets", targets)
+    left = _items(f"{name}: predictions", predictions)
+    right = _items(f"{name}: targets", targets)
+    _check_lengths(name, left, right)
+    return left, right
+
+
+def _check_lengths(name: str, left: Any, right: Any) -> None:
     if len(left) != len(right):
         raise ValueError(f"{name}: {len(left)} predictions for {len(right)} targets")
     if not left:
         raise ValueError(f"{name}: nothing to average")
-    return list(zip(left, right))
 
 
 def _pairs(name: str, predictions: Any, targets: Any) -> list[tuple[Any, Any]]:
     """Each prediction with its target, through rows of several, too."""
+    if type(predictions) in _PLAIN and type(targets) in _PLAIN:
+        return [(predictions, targets)]
+    if not _are_plain(predictions) or not _are_plain(targets):
+        return _pairs_of_any(name, predictions, targets)
+    _check_lengths(name, predictions, targets)
+    return list(zip(predictions, targets))
+
+
+def _are_plain(x: Any) -> bool:
+    return type(x) is list and _PLAIN.issuperset(map(type, x))
+
+
+def _pairs_of_any(name: str, predictions: Any, targets: Any) -> list[tuple[Any, Any]]:
+    left, right = map(_floats, _sides(name, predictions, targets))
+    if _are_plain(left) and _are_plain(right):
+        return list(zip(left, right))
     pairs = []
-    for left, right in _rows(name, predictions, targets):
-        if _is_batch(left) or _is_batch(right):
-            pairs += _pairs(name, left, right)
+    for one, other in zip(left, right):
+        if _is_batch(one) or _is_batch(other):
+            pairs += _pairs(name, one, other)
         else:
-            pairs.append((_plain(left), _plain(right)))
+            pairs.append((one, other))
     return pairs
 
 
@@ -99,27 +133,28 @@ def _largest(logits: Sequence[Any]) -> Any:
     return max(logit.data for logit in logits)
 
 
-def _shifted_logits(logits: Sequence[Any]) -> tuple[list[Any], Any]:
-    """The logits less the largest, so that no exp overflows; and log(sum of exp) of those."""
+def _shifted_logits(logits: Sequence[Any]) -> tuple[Any, list[Any], Any]:
+    """The largest; the logits less it, so that no exp overflows; and log(sum of exp) of those."""
     shift = _largest(logits)
     shifted = [logit - shift for logit in logits]
     total = shifted[0].exp()
     for x in shifted[1:]:
         total = total + x.exp()
-    return shifted, total.log()
+    return shift, shifted, total.log()
 
 
 def log_softmax(logits: Sequence[Any]) -> list[Any]:
     """log(exp(logit) / sum of exp(logits)) for each of at least one Value."""
-    shifted, log_total = _shifted_logits(logits)
+    _, shifted, log_total = _shifted_logits(logits)
     return [x - log_total for x in shifted]
 
 
 def soft_cross_entropy(logits: Sequence[Any], probabilities: Sequence[Any]) -> Any:
     """-(sum of p * log of softmax(logits)), for one row; one-hot for a label.
 
-    Takes no decision, so it can be recorded, unlike `cross_entropy` with labels. A class of
-    probability 0 counts 0, also where its logarithm is -inf.
+    Takes no decision, so it can be recorded, unlike `cross_entropy` with labels. Halves are
+    summed, which is exact: a difference of two logits may be too large for a float, and would be
+    an infinity that a probability of 0 makes a nan.
 
     Args:
         logits: One Value a class; or a batch, n such rows.
@@ -129,27 +164,19 @@ def soft_cross_entropy(logits: Sequence[Any], probabilities: Sequence[Any]) -> A
     Raises:
         ValueError: different lengths, none at all, or masked entries.
     """
-    rows = _rows("soft_cross_entropy", logits, probabilities)
-    if _is_batch(rows[0][0]):
-        return _mean([soft_cross_entropy(*row) for row in rows])
-    shifted, total = _shifted_logits([logit for logit, _ in rows])
-    for (_, p), x in zip(rows, shifted):
-        total = total - _weighted(_plain(p), x)
-    return total
-
-
-def _weighted(p: Any, x: Any) -> Any:
-    """p * x, or, where that is 0 * -inf, 0: p itself, through which a nan shows yet."""
-    product = p * x
-    if tracing.tracing():
-        otherwise = tracing.detach(p) if hasattr(p, "backward") else p
-        return tracing.where(product <= math.inf, product, otherwise)
-    if product.data == product.data:
-        return product
-    return p.data if hasattr(p, "backward") else p
+    row, weights = _sides("soft_cross_entropy", logits, probabilities)
+    if _is_batch(row[0]):
+        return _mean(list(map(soft_cross_entropy, row, weights)))
+    shift, _, log_total = _shifted_logits(row)
+    half_shift, total = shift * 0.5, log_total * 0.5
+    for logit, p in zip(row, _floats(weights)):
+        total = total - p * (logit * 0.5 - half_shift)
+    return total * 2.0
 
 
 def _class_of(label: Any, classes: int) -> int:
+    if type(label) is int and 0 <= label < classes:
+        return label
     if getattr(label, "ndim", None) == 0:
         label = label.item()
     if hasattr(label, "backward"):
@@ -172,9 +199,9 @@ def _cross_entropy(logits: Any, label: Any) -> Any:
             "cross_entropy: expected a label, the class's number, for each row of logits; "
             "one-hot rows are for soft_cross_entropy"
         )
-    row = _as_list("cross_entropy: logits", logits)
+    row = logits if type(logits) is list else _items("cross_entropy: logits", logits)
     number = _class_of(label, len(row))
-    shifted, log_total = _shifted_logits(row)
+    _, shifted, log_total = _shifted_logits(row)
     return log_total - shifted[number]
 
 
@@ -190,5 +217,5 @@ def cross_entropy(logits: Sequence[Any], labels: Any) -> Any:
         ValueError: a label that is no class's number, different lengths, or no rows.
     """
     if _is_batch(labels):
-        return _mean([_cross_entropy(*row) for row in _rows("cross_entropy", logits, labels)])
+        return _mean(list(map(_cross_entropy, *_sides("cross_entropy", logits, labels))))
     return _cross_entropy(logits, labels)

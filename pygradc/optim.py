@@ -57,7 +57,8 @@ def check_parameters(name: str, parameters: Sequence[Any]) -> None:
         TypeError: one is no Value.
         ValueError: there is none, or one occurs twice.
     """
-    for i, p in enumerate(parameters):
+    kinds = set(map(type, parameters))
+    for i, p in enumerate(parameters if kinds != {Value} else ()):
         if not isinstance(p, Value):
             hint = "; they come in one flat list" if isinstance(p, _CONTAINERS) else ""
             raise TypeError(f"{name}: parameter {i} must be a Value, not {type(p).__name__}{hint}")

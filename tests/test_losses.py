@@ -261,16 +261,14 @@ def test_a_masked_entry_is_no_number_one_by_one(compute: Callable[[], Any]) -> N
 HUGE = 1.7e308
 ROWS = [
     [HUGE, -HUGE], [-HUGE, HUGE], [HUGE, HUGE], [-HUGE, -HUGE], [0.0, -HUGE], [HUGE, 0.0],
-    [0.0, -math.inf], [-math.inf, 1.0], [1e308, -1e308], [HUGE, -HUGE, 0.0],
+    [1e308, -1e308], [HUGE, -HUGE, 0.0],
 ]  # fmt: skip
 
 
 def truth(row: list[float], label: int) -> float:
     """In exact arithmetic, rounded once."""
-    if row[label] == -math.inf:
-        return math.inf
     largest = Fraction(max(row))
-    total = math.fsum(math.exp(max(-1e9, Fraction(x) - largest)) for x in row if x > -math.inf)
+    total = math.fsum(math.exp(max(-1e9, Fraction(x) - largest)) for x in row)
     exact = largest - Fraction(row[label]) + Fraction(math.log(total))
     return float(exact) if exact < Fraction(2) ** 1024 else math.inf
 
@@ -298,8 +296,6 @@ def test_gradients_of_huge_logits(row: list[float]) -> None:
     best = max(row)
     weights = [float(x == best) for x in row]
     softmax = [w / sum(weights) for w in weights]
-    if row == [-math.inf, 1.0] or row == [0.0, -math.inf]:
-        softmax = weights
     for label in range(2):
         if truth(row, label) == math.inf:
             continue
@@ -314,7 +310,6 @@ def test_gradients_of_huge_logits(row: list[float]) -> None:
 def test_a_nan_shows() -> None:
     for logits, target in (
         ([math.nan, 1.0], [0.0, 1.0]), ([1.0, 2.0], [math.nan, 1.0]),
-        ([-math.inf, 1.0], [math.nan, 1.0]),
     ):  # fmt: skip
         assert math.isnan(losses.soft_cross_entropy(of(logits), target).data)
         found = pygradc.compile(losses.soft_cross_entropy).map(np.array([logits]), [target])

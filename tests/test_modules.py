@@ -163,7 +163,7 @@ def test_states_go_round(held: str) -> None:
 
 
 @pytest.mark.parametrize("copied", [copy.deepcopy, lambda m: pickle.loads(pickle.dumps(m))])
-@pytest.mark.parametrize("held", [h for h in HELD if h != "detached"])
+@pytest.mark.parametrize("held", HELD)
 def test_copies_have_parameters_of_their_own(held: str, copied: Callable[[Any], Any]) -> None:
     make, numbers, names = HELD[held]
     module = Holder(**make())

@@ -211,13 +211,6 @@ static PyObject *trace_detach(PyObject *module, PyObject *a) {
     return node_or_error(status, id);
 }
 
-/* _is_detached(value): made by detach, or of such only? */
-static PyObject *is_detached(PyObject *module, PyObject *value) {
-    (void)module;
-    if (!scalar_check(value)) return PyErr_Format(PyExc_TypeError, "_is_detached takes a Value");
-    return PyBool_FromLong((scalar_node((scalar *)value)->flags & PG_FLAG_DETACHED) != 0);
-}
-
 /* _detach(a) -> Value, outside of traces */
 static PyObject *detach(PyObject *module, PyObject *a) {
     (void)module;

@@ -379,17 +379,167 @@ def closure_of_defaults(x: Value) -> Value:
     return out
 
 
-@each_kind
-@pytest.mark.parametrize("make", [closure_of_cells, closure_of_defaults])
-@pytest.mark.parametrize("above", [lambda y: y, lambda y: y * 2, lambda y: [y.tanh(), 1]])
-def test_closures_that_hold_values_are_refused(start, again, make, above):
+above = pytest.mark.parametrize(
+    "above", [lambda y: [y], lambda y: [y * 2], lambda y: [y.tanh(), 1]]
+)
+with_closure = pytest.mark.parametrize("make", [closure_of_cells, closure_of_defaults])
+
+
+@above
+@with_closure
+@pytest.mark.parametrize("protocol", range(pickle.HIGHEST_PROTOCOL + 1))
+def test_closures_that_hold_values_are_not_pickled(start, protocol, make, above):
     x = Value(3.0)
     graph = above(make(x))
     with pytest.raises(TypeError, match=r"has a _backward closure, .*pygradc\.op"):
-        again(graph)
+        pickle.dumps(graph, protocol)
     del graph
     gc.collect()
     assert live_nodes() - start == 1
+
+
+@above
+@with_closure
+def test_a_deep_copy_leaves_closures_that_hold_values_behind(start, make, above):
+    """Python would copy the function as itself, and the copy would push to the original."""
+    x = Value(3.0)
+    graph = above(make(x))
+    back = copy.deepcopy(graph)
+    assert back[0].data == graph[0].data and back[0]._op == graph[0]._op
+    with pytest.raises(TypeError, match="closure, .* or make this output again"):
+        back[0].backward()
+    assert x.grad == 0.0 and back[0].grad == 0.0
+    graph[0].backward()
+    assert x.grad != 0.0
+    for again in (copy.deepcopy(back), pickle.loads(pickle.dumps(back))):
+        assert again[0].data == graph[0].data
+        with pytest.raises(TypeError, match="or make this output again"):
+            again[0].backward()
+    del graph, back, again
+    gc.collect()
+    assert live_nodes() - start == 1
+
+
+@pytest.mark.parametrize("make", [closure_of_cells, closure_of_defaults, lambda x: Squared(x).out])
+def test_a_model_whose_layer_keeps_such_an_output_is_copied(make):
+    class Layer(nn.Module):
+        def __init__(self) -> None:
+            self.w = Value(2.0)
+
+        def __call__(self, x):
+            self.out = make(self.w * x)
+            return self.out + 1.0
+
+        def parameters(self):
+            return [self.w]
+
+    layer = Layer()
+    layer.loss = layer(3.0)
+    other = copy.deepcopy(layer)
+    assert other.out.data == 36.0 and other.loss.data == 37.0 and other.w is not layer.w
+    other.w.data = 1.0
+    other(3.0).backward()
+    assert (other.w.grad, layer.w.grad, other.out.data, layer.out.data) == (18.0, 0.0, 9.0, 36.0)
+
+
+# ---- subclasses that say how they are copied ---------------------------------------------------
+
+
+class Measured(Value):
+    """Made by a __new__ of its own, which needs its arguments."""
+
+    def __new__(cls, data, unit, *rest):
+        self = super().__new__(cls)
+        self.unit = unit
+        return self
+
+    def __init__(self, data, unit, *rest):
+        super().__init__(data, *rest)
+
+    def __getnewargs__(self):
+        return self.data, self.unit
+
+
+class ByKeyword(Measured):
+    def __new__(cls, data, *rest, unit):
+        return super().__new__(cls, data, unit)
+
+    def __init__(self, data, *rest, unit):
+        Value.__init__(self, data, *rest)
+
+    def __getnewargs_ex__(self):
+        return (self.data,), {"unit": self.unit.upper()}
+
+
+class Secretive(Value):
+    def __getstate__(self):
+        return {"shown": self.shown}
+
+    def __setstate__(self, state):
+        self.seen = state
+
+
+class Renewed(Value):
+    def __reduce__(self):
+        return Renewed, (self.data + 1.0,), {"note": "reduced"}
+
+
+@each_way
+def test_new_gets_the_arguments_that_it_asks_for(again):
+    leaf = Measured(2.0, "m")
+    leaf.grad = 3.0
+    by_keyword = ByKeyword(4.0, unit="s")
+    inner = Measured(5.0, "kg", (leaf,), (2.0,))
+    leaf_copy, by_keyword_copy, root = again([leaf, by_keyword, inner * 3.0])
+    inner_copy = root._children[0]
+    assert (type(leaf_copy), leaf_copy.data, leaf_copy.grad, leaf_copy.unit) == (
+        Measured, 2.0, 3.0, "m"
+    )  # fmt: skip
+    assert (type(by_keyword_copy), by_keyword_copy.unit) == (ByKeyword, "s")
+    assert (type(inner_copy), inner_copy.unit, inner_copy.data) == (Measured, "kg", 5.0)
+    assert inner_copy._children[0] is leaf_copy
+    root.backward()
+    assert (leaf_copy.grad, leaf.grad) == (9.0, 3.0)
+
+
+def test_new_is_called_with_those_arguments_before_the_state_comes():
+    class Seen(Exception):
+        pass
+
+    class Picky(Measured):
+        def __new__(cls, data, unit="", *rest):
+            if unit == "copied":
+                raise Seen
+            return super().__new__(cls, data, unit)
+
+        def __getnewargs__(self):
+            return self.data, "copied"
+
+    leaf = Picky(1.0, "m")
+    node = Picky(1.0, "m", (leaf,), (1.0,))
+    for value in (leaf, node, node * 2.0):
+        with pytest.raises(Seen):
+            copy.deepcopy(value)
+    with pytest.raises(Seen):
+        copy.copy(leaf)
+
+
+def test_a_shallow_copy_asks_for_the_state():
+    v = Secretive(2.0)
+    v.shown, v.hidden, v.grad = 1, 2, 5.0
+    back = copy.copy(v)
+    assert (type(back), back.data, back.grad, vars(back)) == (
+        Secretive, 2.0, 5.0, {"seen": {"shown": 1}}
+    )  # fmt: skip
+    new = copy.copy(Measured(2.0, "m"))
+    assert (type(new), new.unit, new.data) == (Measured, "m", 2.0)
+
+
+def test_a_shallow_copy_asks_reduce():
+    back = copy.copy(Renewed(2.0))
+    assert (type(back), back.data, back.note) == (Renewed, 3.0, "reduced")
+    node = Renewed(2.0, (Value(1.0),), (1.0,))
+    assert (copy.copy(node).data, copy.copy(node)._children) == (3.0, ())
 
 
 @each_way

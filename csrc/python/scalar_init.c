@@ -218,20 +218,6 @@ static int makings_of(makings *of, const arguments *given) {
     return 0;
 }
 
-/* Turn the object's node, whatever it is, into one of these children. */
-static int become_wide(scalar *self, double data, const pg_node_id *ids, const double *locals,
-                       size_t count) {
-    if (start_again((PyObject *)self) < 0) return -1;
-    scalar_node(self)->data = data;
-    if (scalar_without_graph()) return 0;
-    pg_status status = pg_widen(scalar_global.graph, self->id, ids, locals, count);
-    if (status != PG_OK) {
-        scalar_raise(status);
-        return -1;
-    }
-    return note_wide(self->id);
-}
-
 /* A node that others use has its place in their graphs, and none is made of itself. */
 static int can_have_children(scalar *self, PyObject *children) {
     const char *complaint = NULL;
@@ -243,6 +229,23 @@ static int can_have_children(scalar *self, PyObject *children) {
     return complaint != NULL ? -1 : 0;
 }
 
+/* Turn the object's node, whatever it is, into one of these children. */
+static int become_wide(scalar *self, double data, PyObject *children, const pg_node_id *ids,
+                       const double *locals) {
+    if (can_have_children(self, children) < 0 || start_again((PyObject *)self) < 0 ||
+        can_have_children(self, children) < 0) /* what has gone may have looked at it */
+        return -1;
+    scalar_node(self)->data = data;
+    if (scalar_without_graph()) return 0;
+    pg_status status =
+        pg_widen(scalar_global.graph, self->id, ids, locals, (size_t)PyTuple_GET_SIZE(children));
+    if (status != PG_OK) {
+        scalar_raise(status);
+        return -1;
+    }
+    return note_wide(self->id);
+}
+
 static int adopt_children(scalar *self, double data, const makings *of) {
     const size_t count = (size_t)PyTuple_GET_SIZE(of->children);
     pg_node_id few_ids[8], *ids = count <= 8 ? few_ids : PyMem_New(pg_node_id, count);
@@ -250,9 +253,9 @@ static int adopt_children(scalar *self, double data, const makings *of) {
     int failed = ids == NULL || numbers == NULL;
     if (failed) PyErr_NoMemory();
     else
-        failed = read_children(of->children, of->locals, ids, numbers) < 0 ||
-                 can_have_children(self, of->children) < 0 ||
-                 become_wide(self, data, ids, of->locals != NULL ? numbers : NULL, count) < 0;
+        failed =
+            read_children(of->children, of->locals, ids, numbers) < 0 ||
+            become_wide(self, data, of->children, ids, of->locals != NULL ? numbers : NULL) < 0;
     if (ids != few_ids) PyMem_Free(ids);
     if (numbers != few_numbers) PyMem_Free(numbers);
     return failed ? -1 : 0;

@@ -223,6 +223,13 @@ static PyObject *detach(PyObject *module, PyObject *a) {
     return node_or_error(status, id);
 }
 
+/* _is_detached(value) -> bool: made by detach, or of such only */
+static PyObject *is_detached(PyObject *module, PyObject *value) {
+    (void)module;
+    if (!scalar_check(value)) return PyErr_Format(PyExc_TypeError, "_is_detached takes a Value");
+    return PyBool_FromLong(scalar_node((scalar *)value)->flags & PG_FLAG_DETACHED);
+}
+
 /* _adopt_trace(frozen, condition, its class, again, untraceable): what tracing.py does when a
  * traced number is asked for. */
 static PyObject *adopt_trace(PyObject *module, PyObject *args) {

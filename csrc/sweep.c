@@ -65,10 +65,14 @@ static inline pg_status push(pg_graph *graph, const pg_node *node) {
     case PG_OP_##NAME: {                                                                           \
         pg_node *const left = &nodes[node->of.child[0]];                                           \
         const double a = left->data, b = (b_), ga = (da_);                                         \
-        const pg_status status = pg_pole_of(ga, (fault_), (pole), a, b);                           \
-        if (PG_UNLIKELY(status != PG_OK) && g != 0.0)                                              \
-            return fault(graph, status, PG_OP_##NAME, 1, a, b);                                    \
-        left->u.grad += pg_product(ga, g);                                                         \
+        if (PG_UNLIKELY(!isfinite(ga))) {                                                          \
+            const pg_status status = pg_pole_of(ga, (fault_), (pole), a, b);                       \
+            if (status != PG_OK && is_asked(left, g))                                              \
+                return fault(graph, status, PG_OP_##NAME, 1, a, b);                                \
+            give(left, ga, g);                                                                     \
+            return PG_OK;                                                                          \
+        }                                                                                          \
+        left->u.grad += ga * g;                                                                    \
         return PG_OK;                                                                              \
     }
 #define PG_UNARY(NAME, python, symbol, y_, da_, fault_, pole, ...)                                 \

@@ -322,7 +322,11 @@ LEFT: dict[str, tuple[str, dict[str, str], str]] = {
         {"__init__": "def __init__(self, data, shape=(), dtype=None): pass"},
         "its constructor takes (data",
     ),
-    "labels": ("closures", constructor("self.label = label or str(data)"), "its label is '2.5'"),
+    "labels": (
+        "closures",
+        constructor("self.label = label or str(data)"),
+        "its label differs from",
+    ),
     "numbers": (
         "closures",
         constructor("self.number = id(self)"),

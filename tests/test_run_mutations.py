@@ -74,9 +74,9 @@ def main():
     for name in ("relu", "tanh", "exp", "log"):
         for number in (-2.0, 0.0, 0.3, 5.5):
             w = Value(number)
-            if hasattr(w, name):
-                if ask(name, lambda: [getattr(w, name)(), (getattr(w, name)() * 1.7).backward()][0]):
-                    show(w)
+            op = getattr(w, name, None)
+            if op is not None and ask(name, lambda: [op(), (op() * 1.7).backward()][0]):
+                show(w)
     for name, question in {
         "power": lambda: a**b, "text": lambda: a + "x", "none": lambda: a * None,
         "list": lambda: a - [1], "reflected": lambda: 2.0**a, "equal": lambda: a == 1.5,

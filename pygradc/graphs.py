@@ -62,7 +62,7 @@ class no_grad:
     def __new__(cls) -> no_grad: ...
 
     @overload
-    def __new__(cls, function: F) -> F: ...
+    def __new__(cls, function: F) -> F: ...  # type: ignore[misc]
 
     def __new__(cls, function: Any = None) -> Any:
         block = super().__new__(cls)

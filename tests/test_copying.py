@@ -406,7 +406,7 @@ def test_a_deep_copy_leaves_closures_that_hold_values_behind(start, make, above)
     graph = above(make(x))
     back = copy.deepcopy(graph)
     assert back[0].data == graph[0].data and back[0]._op == graph[0]._op
-    with pytest.raises(TypeError, match="closure, .* or make this output again"):
+    with pytest.raises(TypeError, match=r"closure, .* or make this output again"):
         back[0].backward()
     assert x.grad == 0.0 and back[0].grad == 0.0
     graph[0].backward()

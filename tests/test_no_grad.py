@@ -3,9 +3,11 @@ below a root?"""
 
 from __future__ import annotations
 
+import functools
 import gc
 import random
 import threading
+import warnings
 
 import numpy as np
 import pytest
@@ -273,3 +275,72 @@ def test_clear_grads_of_a_deep_graph():
     x.backward()
     pygradc.clear_grads(x)
     assert one.grad == 0.0
+
+
+# ---- As a decorator ------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("decorate", [pygradc.no_grad, pygradc.no_grad()])
+def test_decorates_with_and_without_parentheses(decorate):
+    @decorate
+    def predict(x, *, scale=2.0):
+        """Says what it does."""
+        return x * scale
+
+    class Model:
+        @decorate
+        def predict(self, x):
+            return x + 1.0
+
+        @staticmethod
+        @decorate
+        def plain(x):
+            return -x
+
+    x = Value(3.0)
+    for y in (predict(x), predict(x, scale=2.0), Model().predict(x), Model.plain(x)):
+        assert y._children == ()
+    assert (predict.__name__, predict.__doc__) == ("predict", "Says what it does.")
+    assert (x * 2.0)._children[0] is x
+
+
+def generator():
+    yield Value(1.0) * 2
+
+
+async def coroutine():
+    return Value(1.0) * 2
+
+
+async def asynchronous_generator():
+    yield Value(1.0) * 2
+
+
+class InSteps:
+    def __call__(self):
+        yield 1
+
+
+@pytest.mark.parametrize("decorate", [pygradc.no_grad, pygradc.no_grad()])
+@pytest.mark.parametrize(
+    "function", [generator, coroutine, asynchronous_generator, InSteps()], ids=repr
+)
+def test_what_runs_in_steps_is_refused(decorate, function):
+    name = getattr(function, "__name__", "InSteps")
+    for steps in (function, functools.partial(function)):
+        with pytest.raises(TypeError, match=r"runs in steps.*with no_grad\(\):"):
+            decorate(steps)()
+    with pytest.raises(TypeError, match=f"no_grad: {name} runs in steps"):
+        decorate(function)
+    hidden = decorate(lambda: function())
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        with pytest.raises(TypeError, match="runs in steps"):
+            hidden()
+    assert (Value(1.0) * 2)._children != ()
+
+
+@pytest.mark.parametrize("thing", [3, "f", [generator]])
+def test_what_is_no_function_is_refused(thing):
+    with pytest.raises(TypeError, match="takes a function to decorate"):
+        pygradc.no_grad(thing)

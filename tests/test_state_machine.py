@@ -305,6 +305,26 @@ class Machine(RuleBasedStateMachine):
         a, b = self.at(i), self.at(j)
         self.made((shifted_product(a[0], b[0]), None), (oracle_shifted(a[1], b[1]), None))
 
+    # Constructed again.
+
+    @rule(i=index, data=number)
+    def start_again(self, i: int, data: float) -> None:
+        for value in self.at(i):
+            value.__init__(data)
+        self.at(i)[1]._closure = None
+
+    @rule(i=index, j=index, data=number, slopes=st.tuples(number, number))
+    def make_again(self, i: int, j: int, data: float, slopes: tuple[float, float]) -> None:
+        """Refused if others use it, and for a node that would be made of itself."""
+        a, b = self.at(i), self.at(j)
+        collect()  # garbage uses nodes, too
+        used = a[1] is b[1] or any(a[1] in node._children for node in below(self.roots()))
+        _, error = attempt(a[0].__init__, data, (b[0], b[0]), slopes)
+        assert error is (TypeError if used else None)
+        if not used:
+            a[1].__init__(data, () if self.blind else (b[1], b[1]), () if self.blind else slopes)
+            a[1]._closure = None
+
     # Holding.
 
     @precondition(lambda self: len(self.held) > 1)
@@ -374,9 +394,9 @@ class Machine(RuleBasedStateMachine):
         """What they share is shared by the copies."""
         a, b = self.at(i), self.at(j)
         copies, error = attempt(through if callable(through) else by_pickle, [a[0], b[0]])
-        refused = has_closure(a[1]) or has_closure(b[1])
-        assert error is (TypeError if refused else None)
-        if not refused:
+        closures = has_closure(a[1]) or has_closure(b[1])  # which a deep copy leaves behind
+        assert error is (TypeError if closures and through == "pickle" else None)
+        if not closures:
             known: dict[Any, Any] = {}
             self.hold(copies[0], clone(a[1], known))
             self.hold(copies[1], clone(b[1], known))

@@ -529,6 +529,8 @@ static PyObject *apply_slowly(expression *build, PyObject *left, PyObject *right
     if (found == 0) Py_RETURN_NOTIMPLEMENTED;
     if (found < 0) return NULL;
     if (!constructs) return append(build, a, b, is_int, scalar_finished);
+    if (a.id == 0 && build != pg_expr_pow) /* 2 * a is a * 2, and its number comes second */
+        return append_constructed(build, right, left, 0, 0);
     return append_constructed(build, left, right, is_int, build == pg_expr_pow && b.id == 0);
 }
 

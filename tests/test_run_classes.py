@@ -270,6 +270,12 @@ def test_a_method_is_kept_that_is_made_of_one_that_is_kept(capsys: Any) -> None:
     assert "__pow__: it reads the global scale in line" in said
 
 
+def test_a_power_is_kept_whose_reflection_is(capsys: Any) -> None:
+    own = "def __rpow__(self, x): return x"
+    assert defined(changed("local_grads", tanh="", __rpow__=own)) is Value
+    assert "kept of the program's: __pow__" in capsys.readouterr().err
+
+
 def test_equality_by_data_is_kept_with_its_hash() -> None:
     equal = "def __eq__(self, other): return self.data == other.data"
     same = "def __hash__(self): return id(self)"

@@ -161,6 +161,7 @@ class _Empty:
 NOT_TRIED = {*vars(_Empty), "__init__", "backward", "__slots__", "__annotations__"}
 HEART = ("__init__", "backward", "__add__", "__radd__", "__mul__", "__rmul__")
 COMPOSED = {  # pygradc's own uses these, and so may what the program has set in their place
+    "__pow__": ("__rpow__",),  # which Python asks for a float to the power of a Value
     "__neg__": ("__mul__",),
     "__sub__": ("__add__", "__neg__"),
     "__rsub__": ("__add__", "__neg__"),

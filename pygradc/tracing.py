@@ -448,8 +448,8 @@ def _as_value(x: Any) -> Value:
 
 def _beside(x: Value | Number, other: Value | Number) -> Value:
     """x as a Value; a number beside what is detached counts as detached, as in an expression."""
-    if isinstance(x, Value):
-        return x
+    if isinstance(x, (Value, Condition)):
+        return _as_value(x)
     leaf = Value(x)
     alone = isinstance(other, Value) and not tracing() and Scalar._is_detached(other)
     return Scalar._detach(leaf) if alone else leaf

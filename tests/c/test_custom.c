@@ -230,6 +230,26 @@ static void a_node_that_is_cut_is_a_leaf(void) {
     pg_graph_free(graph);
 }
 
+static void a_node_is_made_anew_in_its_place(void) {
+    pg_graph *graph = new_graph();
+    const pg_node_id a = leaf(graph, 2.0), b = leaf(graph, 3.0), v = leaf(graph, 1.0);
+    const pg_node_id both[] = {a, b}, dead[] = {a, 0};
+    const double slopes[] = {1.5, -2.0};
+    CHECK(pg_widen(graph, v, dead, slopes, 2) == PG_ERR_BAD_NODE && pg_node_is_leaf(graph, v));
+    CHECK(pg_widen(graph, v, both, slopes, 2) == PG_OK && pg_node_is_wide(graph, v));
+    CHECK(pg_widen(graph, v, both, slopes, 2) == PG_ERR_BAD_NODE);
+    CHECK(pg_backward(graph, v) == PG_OK && pg_node_grad(graph, b) == -2.0);
+    pg_node_id product;
+    CHECK(pg_graph_binary(graph, &product, PG_OP_MUL, a, b) == PG_OK);
+    pg_take_over(graph, v, product);
+    CHECK(pg_node_op(graph, v) == PG_OP_MUL && pg_node_is_leaf(graph, product));
+    pg_graph_release(graph, product);
+    CHECK(pg_backward(graph, v) == PG_OK && pg_node_grad(graph, b) == 0.0);
+    const pg_node_id owned[] = {a, b, v};
+    CHECK(pg_node_data(graph, v) == 1.0 && consistent(graph, owned, LENGTH(owned)));
+    pg_graph_free(graph);
+}
+
 static void gradients_below_a_root_are_cleared(void) {
     for (size_t round = 0; round < 100; round++) {
         pg_graph *graph = new_graph();
@@ -260,6 +280,7 @@ const test_case custom_tests[] = {
     TEST(slopes_are_the_kernels),
     TEST(slopes_at_a_pole_are_an_error),
     TEST(a_node_that_is_cut_is_a_leaf),
+    TEST(a_node_is_made_anew_in_its_place),
     TEST(gradients_below_a_root_are_cleared),
     {0},
 };

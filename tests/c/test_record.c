@@ -669,9 +669,12 @@ static void closures_and_given_derivatives_are_untraceable(void) {
     CHECK(pg_graph_wide(t.graph, &wide, 0.5, t.inputs, locals, 2) == PG_OK);
     CHECK(pg_graph_wide(t.graph, &bare, 0.5, NULL, NULL, 0) == PG_OK);
     t.graph->nodes[closed].flags |= PG_FLAG_CLOSURE;
+    t.graph->owners[closed] = &t; /* somebody */
     check_untraceable(&t, wide, PG_OP_WIDE);
     check_untraceable(&t, bare, PG_OP_WIDE);
     check_untraceable(&t, closed, PG_OP_TANH);
+    t.graph->nodes[closed].flags &= (uint8_t)~PG_FLAG_CLOSURE;
+    t.graph->owners[closed] = NULL;
     trace_free(&t);
 }
 

@@ -291,6 +291,7 @@ static void owners_hear_of_idle_and_dead_nodes(void) {
     pg_graph_release(graph, ids[3]); /* the sine dies; its child is left to its owner */
     CHECK(own.idles == 1 && kept.drops == 1 && graph->owners[ids[3]] == NULL);
     CHECK(consistent(graph, ids, 3));
+    graph->nodes[ids[2]].flags &= (uint8_t)~PG_FLAG_CLOSURE;
     graph->owners[ids[2]] = NULL;
     release_all(graph, ids, 3);
     CHECK(own.idles == 1 && pg_graph_live(graph) == 0 && consistent(graph, NULL, 0));

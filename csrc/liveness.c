@@ -65,16 +65,16 @@ static void pass_on(walk *w, const pg_instr *instr, uint32_t *slots, uint32_t ne
     }
 }
 
-/* What it means that an instruction gave what it gave, in one lane. */
+/* What it means that an instruction gave what it gave, in one lane. Those that are no ops of the
+ * table can't fail, and a dot's `a` may be a slot of the other part. */
 static pg_status judge(const pg_instr *instr, const double *values, size_t lanes, size_t lane,
                        pg_fault *fault_ret) {
     const bool inverse = instr->op == PG_OP_RECIP; /* 1 / a is a ** -1 */
     const int op = inverse ? PG_OP_POWN : instr->op;
+    if (op >= PG_OP_COUNT) return PG_OK;
     const double y = values[instr->dst * lanes + lane], a = values[instr->a * lanes + lane];
-    const double b = inverse ? -1.0
-                     : op < PG_OP_COUNT && pg_op_slots[instr->op] == 2
-                         ? values[instr->b * lanes + lane]
-                         : 0.0;
+    double b = inverse ? -1.0 : 0.0;
+    if (!inverse && pg_op_slots[op] == 2) b = values[instr->b * lanes + lane];
     *fault_ret = (pg_fault){op, 0, a, b};
     return pg_fault_of(op, y, a, b);
 }

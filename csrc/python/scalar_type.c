@@ -642,11 +642,11 @@ static PyObject *method_complex(PyObject *self, PyObject *none) {
 }
 
 static PyMethodDef conversions[] = {
-    {"__round__", method_round, METH_VARARGS, NULL},
-    {"__trunc__", method_trunc, METH_NOARGS, NULL},
-    {"__floor__", method_floor, METH_NOARGS, NULL},
-    {"__ceil__", method_ceil, METH_NOARGS, NULL},
-    {"__complex__", method_complex, METH_NOARGS, NULL},
+    {"__round__", method_round, METH_VARARGS, "__round__($self, ndigits=None, /)\n--\n\n"},
+    {"__trunc__", method_trunc, METH_NOARGS, "__trunc__($self, /)\n--\n\n"},
+    {"__floor__", method_floor, METH_NOARGS, "__floor__($self, /)\n--\n\n"},
+    {"__ceil__", method_ceil, METH_NOARGS, "__ceil__($self, /)\n--\n\n"},
+    {"__complex__", method_complex, METH_NOARGS, "__complex__($self, /)\n--\n\n"},
     {NULL, NULL, 0, NULL},
 };
 

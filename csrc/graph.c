@@ -312,7 +312,7 @@ void pg_take_over(pg_graph *graph, pg_node_id id, pg_node_id from) {
     pg_node *node = &graph->nodes[id], *other = &graph->nodes[from];
     node->op = other->op;
     node->of = other->of;
-    node->flags |= other->flags & PG_FLAG_INT;
+    node->flags |= other->flags & (PG_FLAG_INT | PG_FLAG_DETACHED);
     other->op = PG_OP_LEAF;
     other->of.child[0] = other->of.child[1] = 0;
     PG_CHECK_GRAPH(graph);

@@ -281,6 +281,26 @@ def test_a_constructed_graph_is_the_same_graph() -> None:
     assert len(nodes) > 30 and len({id(node) for node in nodes}) == len(nodes)
 
 
+@pytest.mark.parametrize(
+    "expression",
+    [
+        "d * k", "k * d", "d * 1e-200", "1e-200 * d", "-(d * -1e-200)", "d**2 * 1e-200",
+        "1e-200 / d", "d.maximum(0.0) * 1e-200", "1e-200**d", "(d - 1e-200) * 1e-200",
+    ],
+)  # fmt: skip
+def test_a_constructed_result_of_detached_values_is_detached(expression: str) -> None:
+    def gradients() -> tuple[float, ...]:
+        x, d, k = Value(1e-200), pygradc.detach(Value(1.0)), pygradc.detach(Value(1e-200))
+        divisor = eval(expression, {"d": d, "k": k})
+        y = x / divisor  # whose derivative by the divisor is no number
+        y.backward()
+        return y.data, x.grad, divisor.grad, d.grad, k.grad
+
+    expected = gradients()
+    with patched(Value, "__init__", lambda original: lambda self, *rest: original(self, *rest)):
+        assert gradients() == expected
+
+
 def test_attributes_that_the_constructor_sets_are_there() -> None:
     number = itertools.count()
 

@@ -493,13 +493,27 @@ static inline int plain_operand(PyObject *object, pg_operand *operand_ret, int *
     return 0;
 }
 
-static inline PyObject *append(expression *build, pg_operand a, pg_operand b, int is_int,
+static inline PyObject *append(expression *build, pg_operand a, pg_operand b, unsigned flags,
                                PyObject *result(pg_node_id id)) {
     pg_node_id id;
     pg_status status = build(scalar_global.graph, &id, a, b);
     if (PG_UNLIKELY(status != PG_OK)) return scalar_raise(status);
-    if (is_int) scalar_global.graph->nodes[id].flags |= PG_FLAG_INT;
+    if (flags != 0) scalar_global.graph->nodes[id].flags |= (uint8_t)flags;
     return result(id);
+}
+
+/* A number that a constructor made a leaf of counts as detached beside what is, as any number does:
+ * the flag that this gives to an op of both. */
+static unsigned detached_beside(pg_node_id number, pg_node_id other) {
+    const pg_node *nodes = scalar_global.graph->nodes;
+    return nodes[number].op == PG_OP_LEAF ? nodes[other].flags & PG_FLAG_DETACHED : 0;
+}
+
+/* As above, of operands that `left` and `right` became, at most one of which is no Value. */
+static unsigned detached_of(PyObject *left, PyObject *right, pg_operand a, pg_operand b) {
+    if (a.id == 0 || b.id == 0) return 0;
+    if (!scalar_check(left)) return detached_beside(a.id, b.id);
+    return scalar_check(right) ? 0 : detached_beside(b.id, a.id);
 }
 
 /* A constructor that was patched makes a Value of a number, but for an exponent, which is no node
@@ -512,7 +526,8 @@ static PyObject *append_constructed(expression *build, PyObject *left, PyObject 
     if (one != NULL && two != NULL && scalar_make_room(most_nodes_an_expression) == 0 &&
         scalar_require_operand(one, &a, "an operand") == 0 &&
         scalar_require_operand(two, &b, "an operand") == 0)
-        result = append(build, a, b, is_int, scalar_construct);
+        result = append(build, a, b, (is_int ? PG_FLAG_INT : 0) | detached_of(left, right, a, b),
+                        scalar_construct);
     Py_XDECREF(one);
     Py_XDECREF(two);
     return result;
@@ -528,7 +543,7 @@ static PyObject *apply_slowly(expression *build, PyObject *left, PyObject *right
     if (found == 1) found = scalar_operand(right, &b, is_int_ret);
     if (found == 0) Py_RETURN_NOTIMPLEMENTED;
     if (found < 0) return NULL;
-    if (!constructs) return append(build, a, b, is_int, scalar_finished);
+    if (!constructs) return append(build, a, b, is_int ? PG_FLAG_INT : 0, scalar_finished);
     if (a.id == 0 && build != pg_expr_pow) /* 2 * a is a * 2, and its number comes second */
         return append_constructed(build, right, left, 0, 0);
     return append_constructed(build, left, right, is_int, build == pg_expr_pow && b.id == 0);
@@ -564,7 +579,7 @@ static PyObject *slot_pow(PyObject *left, PyObject *right, PyObject *modulus) {
     int is_int = 0;
     if (PG_UNLIKELY(scalar_global.guard != NULL) && is_refused(op_pow, left, right)) return NULL;
     if (PG_LIKELY(are_plain(left, right, &a, &b, &is_int)))
-        return append(pg_expr_pow, a, b, is_int, scalar_finished);
+        return append(pg_expr_pow, a, b, is_int ? PG_FLAG_INT : 0, scalar_finished);
     return apply_slowly(pg_expr_pow, left, right);
 }
 
@@ -792,6 +807,8 @@ static PyObject *binary_method(PyObject *self, PyObject *other, int op) {
     const pg_operand a = {((scalar *)self)->id, 0.0};
     pg_node_id id;
     pg_status status = pg_expr_binary(scalar_global.graph, &id, op, a, b);
+    if (PG_UNLIKELY(constructed != NULL) && status == PG_OK)
+        scalar_global.graph->nodes[id].flags |= (uint8_t)detached_of(self, other, a, b);
     PyObject *result = scalar_result(status, id);
     Py_XDECREF(constructed);
     return result;

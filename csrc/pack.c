@@ -324,8 +324,17 @@ static bool may_be_detached(const pg_graph *graph, const pg_node *node) {
     return true;
 }
 
+/* An op of one operand, other than a number, always is what that operand is: the sweep counts on
+ * it. */
+static bool must_be_detached(const pg_graph *graph, const pg_node *node) {
+    const pg_op_info *info = pg_op_describe(node->op);
+    return info != NULL && info->arity == 1 &&
+           (graph->nodes[node->of.child[0]].flags & PG_FLAG_DETACHED);
+}
+
 static pg_status read_flags(pg_graph *graph, pg_node *node, uint8_t flags) {
     node->flags = flags & packed_int ? PG_FLAG_INT : 0;
+    if (must_be_detached(graph, node)) node->flags |= PG_FLAG_DETACHED;
     if (!(flags & packed_detached)) return PG_OK;
     if (!may_be_detached(graph, node)) return PG_ERR_BAD_FILE;
     node->flags |= PG_FLAG_DETACHED;

@@ -39,6 +39,7 @@ static void adopt_node(pg_node_id id) {
                                          .tag = wide != NULL ? twin_tag_number(wide->tag) : 0,
                                          .has_locals = wide != NULL && wide->locals != NULL,
                                          .whole = ours->flags & PG_FLAG_INT,
+                                         .detached = ours->flags & PG_FLAG_DETACHED,
                                          .data = ours->data,
                                          .grad = ours->u.grad,
                                          .first = first,

@@ -105,9 +105,11 @@ static void begin_row(trace *t, const double *row) {
     for (uint32_t i = 0; i < t->from->count; i++) t->copies[i] = PLAIN_NOBODY;
 }
 
-/* 0 where the output doesn't need it. */
+/* 0 where the output doesn't need it, and of a detached parameter, even if that is the output: in
+ * the graph it then holds the 1 that a sweep begins with. */
 static double gradient_of(const trace *t, uint32_t id) {
-    return t->copies[id] != PLAIN_NOBODY ? replica.nodes[t->copies[id]].grad : 0.0;
+    if (t->copies[id] == PLAIN_NOBODY || replica.nodes[t->copies[id]].detached) return 0.0;
+    return replica.nodes[t->copies[id]].grad;
 }
 
 /* ---- A replay ------------------------------------------------------------------------------- */

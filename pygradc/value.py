@@ -115,6 +115,8 @@ def _item(array: Any) -> Any:
             f"a {type(array).__name__} that requires grad is a number here, and its gradient would "
             "be lost: pass .item() for its number"
         )
+    if np.ma.is_masked(array):  # whose item() is the 0.0 that lies below the mask
+        return NotImplemented
     number = array.item()
     if isinstance(number, numbers.Integral):
         return int(number)

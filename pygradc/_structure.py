@@ -82,7 +82,7 @@ def take_apart(obj: Any, leaves: list[Any], what: str) -> Structure:
     if isinstance(obj, np.ndarray) and obj.ndim > 0:
         leaves += [_element(item, what) for item in obj.ravel().tolist()]
         return Array(obj.shape)
-    if isinstance(obj, np.ndarray):
+    if isinstance(obj, np.ndarray) and not np.ma.isMaskedArray(obj):
         return take_apart(obj.item(), leaves, what)
     if isinstance(obj, LikeBool):
         obj = obj._number()

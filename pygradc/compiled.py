@@ -335,6 +335,7 @@ class Compiled(Bindable):
             inputs = [Scalar._trace_input() for _ in range(count)]
             args = structures.put_together(structure, iter(inputs))
             result = function(*args, **static)
+            tracing.require_none_caught()
             leaves: list[Any] = []
             outputs = structures.take_apart(result, leaves, "result")
             if not leaves:

@@ -146,7 +146,8 @@ class Op:
         """How floats and Values differ, where both can compute."""
         for sample in _SAMPLES:
             operands = tuple(sample * (1.0 + i / 7.0) for i in range(count))
-            floats, values = (_Trial(kind, operands, True) for kind in self._both_kinds(count))
+            with tracing.trying():
+                floats, values = (_Trial(kind, operands, True) for kind in self._both_kinds(count))
             computed = floats.node is not None and values.node is not None
             difference = floats.difference(values, operands) if computed else None
             floats.error = values.error = None  # which hold the frames that hold them
@@ -171,7 +172,7 @@ class Op:
         operands = tuple(Scalar._trace_input() for _ in range(count))
         in_forward = True
         try:
-            with _strictly():
+            with tracing.trying(), _strictly():
                 y = _as_value(self._forward(*operands))
                 in_forward = False
                 self._slopes(operands, y)
@@ -194,9 +195,9 @@ class Op:
     def _record(self, rule: _Rule, operands: tuple[Value | Number, ...]) -> Value:
         if not rule[-1]:
             reason = self._reasons.get(len(operands), "it needs numbers")
-            raise tracing.TraceError(
-                f"{tracing.users_line()}: op {self.name!r} can't be recorded, since its rule is "
-                f"not written in Values' ops: {reason}"
+            tracing._refuse(
+                f"op {self.name!r} can't be recorded, since its rule is not written in Values' "
+                f"ops: {reason}"
             )
         values = tuple(map(_as_value, operands))
         with _strictly():

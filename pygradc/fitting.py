@@ -369,15 +369,21 @@ def _is_known(optimizer: optim.Optimizer) -> bool:
 
 def _stop(epoch: int, batch: int, what: str, optimizer: Any, row: int | None = None) -> NoReturn:
     """Raise before a step."""
-    error: Any = FloatingPointError(
+    raise _step_error(
         f"fit: epoch {epoch}, batch {batch}: {what}; parameters and the optimizer's state are as "
         "before this step. A smaller learning rate usually helps "
-        f"(lr={getattr(optimizer, 'lr', None)!r})"
-    )
-    error.epoch, error.batch = epoch, batch
-    if row is not None:
-        error.row = row
-    raise error from None
+        f"(lr={getattr(optimizer, 'lr', None)!r})",
+        epoch=epoch,
+        batch=batch,
+        **({} if row is None else {"row": row}),
+    ) from None
+
+
+def _step_error(message: str, **places: int) -> FloatingPointError:
+    """Made apart: a frame that an error's traceback names must not hold it (a cycle)."""
+    error = FloatingPointError(message)
+    vars(error).update(places)
+    return error
 
 
 def _loss_is(program: Program) -> str:

@@ -179,7 +179,7 @@ def _class_of(label: Any, classes: int) -> int:
         return label
     if getattr(label, "ndim", None) == 0:
         label = label.item()
-    if hasattr(label, "backward"):
+    if hasattr(label, "backward") or isinstance(label, tracing.Condition):
         raise TypeError(
             "cross_entropy: a label must be a number that is known when the graph is built; "
             "in a recorded function use soft_cross_entropy with one-hot rows"

@@ -30,6 +30,15 @@ class _Stopped(Exception):
     """A replay was told to stop by another one's failure."""
 
 
+def _row_error(message: str, row: int) -> FloatingPointError:
+    """Made apart: a frame that an error's traceback names must not hold it, or all that the frame
+    holds lives until the next garbage collection.
+    """
+    error = FloatingPointError(message)
+    error.row = row  # type: ignore[attr-defined]
+    return error
+
+
 class Program:
     """Straight-line code for one structure of arguments.
 
@@ -409,9 +418,7 @@ class Program:
         fault = at.fault
         what = _errors.describe(status, fault.op, fault.derivative, fault.a, fault.b)
         where = f"row {at.row}" if at.row >= 0 else "in what depends on parameters only"
-        error = FloatingPointError(f"{where}: {what}")
-        error.row = at.row  # type: ignore[attr-defined]
-        raise error
+        raise _row_error(f"{where}: {what}", at.row)
 
     def _check(self, given: structures.Structure) -> None:
         """Is this the structure of arguments that was recorded, lists and arrays being alike?"""

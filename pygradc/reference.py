@@ -429,6 +429,8 @@ def detach(a: Value) -> Value:
 def where(condition: bool, a: Any, b: Any) -> Value:
     """a where the condition holds, else b; the gradient goes to the one chosen."""
     first, second = (x if isinstance(x, Value) else Value(x) for x in (a, b))
+    for x, leaf, other in ((a, first, second), (b, second, first)):
+        leaf._detached = leaf._detached or (not isinstance(x, Value) and other._detached)
     chosen = first if condition else second
     return Value(chosen._data, (first, second), (1.0, 0.0) if condition else (0.0, 1.0))
 

@@ -13,7 +13,8 @@ from __future__ import annotations
 import itertools
 import operator
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from types import FunctionType
 from typing import Any, NoReturn, TypeVar, Union, cast
 
@@ -87,20 +88,69 @@ _REMEDIES = {
     "backward()": _AFTER_BACKWARD,
     "_backward()": _AFTER_BACKWARD,
 }
+# What a Value answers nowhere: a function that catches the error does the same in both worlds.
+_NEVER_ANSWERED = frozenset(
+    (
+        *("float()", "int()", "round()", "math.trunc()", "math.floor()", "math.ceil()"),
+        *("complex()", "an index or integer"),
+    )
+)
 _REMEDY = (
     "compute with the Value itself; where(), maximum and minimum choose, detach() stops gradients, "
     f"and {_KEYWORD}"
 )
 
 
+_caught: TraceError | None = None  # the first of this trace, until it arrives where the trace began
+
+
+def _refuse(message: str, of_this_trace: bool = False) -> NoReturn:
+    """Raise a TraceError that the function may not answer itself.
+
+    Where it is caught, what is done then would be done for all rows. Another thread's errors are
+    none of this trace, unless it has from it what it asks.
+    """
+    global _caught
+    error = TraceError(f"{users_line()}: {message}")
+    if _recording and _caught is None and (of_this_trace or tracing()):
+        _caught = error
+    raise error
+
+
+def require_none_caught() -> None:
+    """The function has returned: has it caught what refused it an answer?
+
+    Raises:
+        TraceError: it has.
+    """
+    if _caught is not None:
+        raise TraceError(
+            f"{_caught} The function caught this error, and went on to what would hold for all "
+            "rows."
+        )
+
+
+@contextmanager
+def trying() -> Iterator[None]:
+    """Here what is refused may be caught, and not be asked again."""
+    global _caught
+    before = _caught
+    try:
+        yield
+    finally:
+        _caught = before
+
+
 def fail(asked: str, made_by: str, remedy: str) -> NoReturn:
     quote = _lines.quoted(_lines.here())
     quote = f", in {quote!r}," if quote and quote not in made_by else ""
-    raise TraceError(
-        f"{users_line()}: {asked} of a Value made by {made_by}{quote} while a function is "
-        f"recorded: in it a Value has no number, since that would be frozen into the program. "
-        f"Instead, {remedy}."
+    message = (
+        f"{asked} of a Value made by {made_by}{quote} while a function is recorded: in it a Value "
+        f"has no number, since that would be frozen into the program. Instead, {remedy}."
     )
+    if asked in _NEVER_ANSWERED and not made_by.startswith("the comparison "):
+        raise TraceError(f"{users_line()}: {message}")
+    _refuse(message, of_this_trace=True)
 
 
 def refuse(asked: str) -> None:
@@ -110,9 +160,9 @@ def refuse(asked: str) -> None:
         TraceError: one is.
     """
     if tracing():
-        raise TraceError(
-            f"{users_line()}: {asked} while a function is recorded: it would happen once, and not "
-            f"at each replay. Instead, {_REMEDIES.get(asked, _CHANGED)}."
+        _refuse(
+            f"{asked} while a function is recorded: it would happen once, and not at each replay. "
+            f"Instead, {_REMEDIES.get(asked, _CHANGED)}."
         )
 
 
@@ -138,10 +188,10 @@ def _frozen(value: Value, asked: str) -> NoReturn:
     """The C type calls this when the number of a Value that has none is asked for."""
     role = Scalar._role(value)
     if role == "leftover":
-        raise TraceError(
-            f"{users_line()}: {asked} of a Value, {_made_by(value)!r}, that outlived the recording "
-            "of a function from whose inputs it was computed: it never had a number. Instead, "
-            "return it from the function, and keep what the call gives."
+        _refuse(
+            f"{asked} of a Value, {_made_by(value)!r}, that outlived the recording of a function "
+            "from whose inputs it was computed: it never had a number. Instead, return it from the "
+            "function, and keep what the call gives."
         )
     if asked.startswith("assigning") and not Scalar._is_traced(value):
         refuse(f"{asked} of a constant that something was computed from")
@@ -250,11 +300,12 @@ class Condition(_bools.LikeBool):
     def _require_use(self) -> None:
         if self._recording != _recording or not tracing():
             quote = _lines.quoted(_lines.here())
-            raise TraceError(
-                f"{users_line()}: the comparison {self._text()!r} is used outside of the recording "
+            _refuse(
+                f"the comparison {self._text()!r} is used outside of the recording "
                 f"that made it{f', in {quote!r}' if quote else ''}: it holds for the rows of that "
                 "program, and has no answer here. Instead, compare anew where it is needed, and "
-                "keep neither a comparison nor what caches one."
+                "keep neither a comparison nor what caches one.",
+                of_this_trace=self._recording == _recording,
             )
 
     def _ask(self, asked: str) -> bool:
@@ -275,8 +326,8 @@ class Condition(_bools.LikeBool):
     def _require_number(self) -> None:
         self._require_use()
         if self._inverted:
-            raise TraceError(
-                f"{users_line()}: arithmetic with {self._text()!r}: in Python ~True is -2. "
+            _refuse(
+                f"arithmetic with {self._text()!r}: in Python ~True is -2. "
                 "Instead, negate with pygradc.logical_not."
             )
 
@@ -596,7 +647,7 @@ _recording = 0  # the number of the trace that is under way, or 0
 
 def trace(body: Callable[[], T]) -> T:
     """Call body as a trace, one at a time. A TraceError ends where the user's code asked."""
-    global _recording
+    global _caught, _recording
     with _lock, np.errstate(all="ignore"):  # inputs are nan, which numpy would warn of
         _check_alone()
         _recording = next(_numbers)
@@ -606,22 +657,33 @@ def trace(body: Callable[[], T]) -> T:
         except TraceError as error:
             _lines.end_at_users_frame(error)
             raise
-        except TypeError as error:
-            if not str(error).startswith(_NUMPYS_REFUSALS):
+        except (TypeError, IndexError) as error:
+            remedy = next((r for text, r in _NUMPYS_REFUSALS if str(error).startswith(text)), "")
+            if not remedy:
                 raise
             refusal = TraceError(
                 f"{_lines.line_of(error)}: {error}, while a function is recorded: in it a Value "
-                f"has no number for numpy's functions to ask for. Instead, {_CONVERTED}."
+                f"has no number for numpy's functions to ask for. Instead, {remedy}."
             )
             refusal.__traceback__ = error.__traceback__
             _lines.end_at_users_frame(refusal)
             raise refusal from None
         finally:
-            _recording = 0
+            _recording, _caught = 0, None
 
 
-# What a ufunc without a loop for objects says, and one whose loop finds no method of its name.
-_NUMPYS_REFUSALS = ("ufunc '", "loop of ufunc ")
+_MASKED = (
+    "choose for each element: [pygradc.where(x > 0, x, 0.0) for x in row], or multiply by the "
+    "comparison, which is 1 or 0"
+)
+_NUMPYS_REFUSALS = (
+    ("ufunc '", _CONVERTED),  # of one without a loop for objects
+    ("loop of ufunc ", _CONVERTED),  # of one whose loop finds no method of its name
+    ("arrays used as indices must be of integer", _MASKED),  # of comparisons, instead of bools
+    ("invalid entry 0 in condlist", _MASKED),  # np.select's
+    ("Cannot cast array data from dtype('O') to dtype('bool')", _MASKED),  # np.sum's where=
+    ("Cannot cast array data from dtype('O')", _AN_INDEX),  # np.choose's
+)
 
 
 def _check_alone() -> None:
@@ -631,8 +693,8 @@ def _check_alone() -> None:
         TraceError: it is in one.
     """
     if tracing():
-        raise TraceError(
-            f"{users_line()}: a function can't be recorded while another one is. "
+        _refuse(
+            "a function can't be recorded while another one is. "
             "Call it without map, sum or mean: it then becomes part of the other one."
         )
 

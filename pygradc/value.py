@@ -107,14 +107,22 @@ def _number(x: object) -> Any:
 
 
 def _item(array: Any) -> Any:
-    """The number that an array of no dimension is. Dates have an `item` too, that may be an int."""
+    """The number that an array of no dimension is. Dates have an `item` too, that may be an int,
+    and so has a masked entry, whose number is whatever lies below the mask.
+    """
     if tuple(array.shape) != () or getattr(array.dtype, "kind", "") in ("m", "M"):
         return NotImplemented
+    if isinstance(array, np.ndarray) and np.any(getattr(array, "mask", False)):
+        raise TypeError(
+            "a masked entry has no number: leave it out, or fill it, as a.filled(0.0) does"
+        )
     if getattr(array, "requires_grad", False):
         raise TypeError(
             f"a {type(array).__name__} that requires grad is a number here, and its gradient would "
             "be lost: pass .item() for its number"
         )
+    if np.ma.is_masked(array):  # whose item() is the 0.0 that lies below the mask
+        return NotImplemented
     number = array.item()
     if isinstance(number, numbers.Integral):
         return int(number)

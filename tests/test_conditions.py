@@ -520,7 +520,30 @@ def test_another_thread_has_no_part_in_a_condition() -> None:
         thread.join()
         return where(x > 0, x, 1.0)
 
-    assert compile(function)(-2.0).data == 1.0 and len(caught) == 1
+    with pytest.raises(TraceError, match="caught this error"):
+        compile(function)(-2.0)
+    assert len(caught) == 1
+
+
+def test_another_threads_errors_are_none_of_a_recordings() -> None:
+    kept: list[Any] = []
+    compile(lambda x: (kept.extend([x * 2, x > 0]), x)[1])(1.0)
+    caught: list[BaseException] = []
+
+    def ask() -> None:
+        for use in (lambda: kept[0] + 1, lambda: where(kept[1], 1.0, 2.0)):
+            try:
+                use()
+            except TraceError as error:
+                caught.append(error)
+
+    def function(x: Value) -> Value:
+        thread = threading.Thread(target=ask)
+        thread.start()
+        thread.join()
+        return where(x > 0, x, 1.0)
+
+    assert compile(function)(-2.0).data == 1.0 and len(caught) == 2
 
 
 # ---- what the messages say -----------------------------------------------------------------------

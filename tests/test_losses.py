@@ -249,11 +249,19 @@ def test_unmasked_entries_are_numbers() -> None:
     [
         lambda: G(MASKED), lambda: pygradc.nn.MLP(3, [1])(MASKED), lambda: pygradc.sum(MASKED),
         lambda: pygradc.dot(of([1.0, 2.0, 3.0]), MASKED), lambda: Value(MASKED[1]),
+        lambda: F(MASKED[1]), lambda: F(np.ma.array(3.0, mask=True)),
+        lambda: setattr(Value(2.0), "data", MASKED[1]), lambda: Value(0.0) == MASKED[1],
+        lambda: Value(2.0) * MASKED[1],
     ],
 )  # fmt: skip
 def test_a_masked_entry_is_no_number_one_by_one(compute: Callable[[], Any]) -> None:
     with pytest.raises(TypeError):
         compute()
+
+
+def test_an_unmasked_array_of_no_dimension_is_its_number() -> None:
+    assert Value(np.ma.array(3.0)).data == 3.0
+    assert F(np.ma.array(3.0)).data == 6.0
 
 
 # ---- large logits --------------------------------------------------------------------------------

@@ -5,6 +5,7 @@ And what it can record besides arithmetic: choices, detached Values, other recor
 
 from __future__ import annotations
 
+import contextlib
 import copy
 import gc
 import inspect
@@ -1033,3 +1034,136 @@ def test_what_numpy_refuses_itself_names_the_line_too(asks: Callable[..., Any]) 
     line = function.__code__.co_firstlineno + 1
     with pytest.raises(TraceError, match=rf"test_tracing\.py:{line}: .*ufunc .*compute with"):
         compile(function)(1.0)
+
+
+# ---- What the function catches -------------------------------------------------------------------
+
+
+def _anything(x: Value) -> Any:
+    try:
+        return x if x > 0 else -x
+    except Exception:
+        return x * 0.0
+
+
+def _type_errors(x: Value) -> Any:
+    try:
+        return x * x.data
+    except TypeError:
+        return x
+
+
+def _suppressed(x: Value) -> Any:
+    with contextlib.suppress(TypeError):
+        return x if x == 1 else -x
+    return x
+
+
+def _returns_in_finally(x: Value) -> Any:
+    try:
+        return x * len(f"{x:.2f}")
+    finally:
+        return x  # noqa: B012, SIM107 - as people write it
+
+
+def _in_a_thread(x: Value) -> Any:
+    found: list[Any] = []
+
+    def work() -> None:
+        try:
+            found.append(x if x > 0 else -x)
+        except TypeError:
+            found.append(x)
+
+    thread = threading.Thread(target=work)
+    thread.start()
+    thread.join()
+    return found[0]
+
+
+def _asks_a_comparison(x: Value) -> Any:
+    try:
+        return x * float(x > 0)
+    except TypeError:
+        return x
+
+
+def _needs_a_number(x: Value) -> Any:
+    sine = pygradc.op(lambda a: math.sin(a), lambda a, y: math.cos(a))
+    try:
+        return sine(x)
+    except TypeError:
+        return x
+
+
+def _replays_another(x: Value) -> Any:
+    other = compile(lambda y: y * 2.0)
+    try:
+        return x * other.map([1.0])[0]
+    except TypeError:
+        return x
+
+
+@pytest.mark.parametrize(
+    "catches",
+    [
+        _anything, _type_errors, _suppressed, _returns_in_finally, _in_a_thread,
+        _asks_a_comparison, _needs_a_number, _replays_another,
+    ],
+)  # fmt: skip
+def test_a_refusal_that_the_function_catches_arrives_all_the_same(
+    catches: Callable[..., Any],
+) -> None:
+    recorded = compile(catches)
+    for _ in range(2):  # nothing of it is kept
+        with pytest.raises(TraceError, match=rf"{re.escape(__file__)}:\d+: .*caught this error"):
+            recorded(2.0)
+    assert compile(lambda x: x * 2)(2.0).data == 4.0
+    assert not recorded.programs
+
+
+def _takes_floats_too(x: Any) -> Any:
+    try:
+        return float(x) * 2.0
+    except TypeError:
+        return x * 3.0
+
+
+def _asks_numpy(x: Any) -> Any:
+    try:
+        return x * np.isnan(x)
+    except TypeError:
+        return x * 3.0
+
+
+@pytest.mark.parametrize("asks", [_takes_floats_too, _asks_numpy])
+def test_what_a_value_answers_nowhere_may_be_caught(asks: Callable[..., Any]) -> None:
+    assert asks(Value(2.0)).data == compile(asks)(2.0).data == 6.0
+
+
+def test_what_kind_an_op_is_may_be_found_out_while_recording() -> None:
+    @pygradc.op(derivatives=lambda a, y: math.cos(a))
+    def sine(a: Any) -> Any:
+        return math.sin(a)
+
+    known = sine(Value(0.5))  # of a parameter: made before
+    square = pygradc.op(lambda a: a * a, lambda a, y: 2.0 * a)
+    assert compile(lambda x: square(x) * known)(3.0).data == 9.0 * math.sin(0.5)
+
+
+@pytest.mark.parametrize(
+    "chooses",
+    [
+        lambda x: np.array([x, 2 * x])[np.array([x > 0, x > 1])].sum(),
+        lambda x: np.select([x > 0], [x], 0.0),
+        lambda x: np.sum(np.array([x, 2 * x]), where=np.array([x > 0, x > 1])),
+    ],
+)
+def test_comparisons_as_a_mask_say_what_to_write(chooses: Callable[..., Any]) -> None:
+    with pytest.raises(TraceError, match=rf"{re.escape(__file__)}:\d+: .*where\("):
+        compile(chooses)(2.0)
+
+
+def test_a_comparison_as_a_label_says_what_to_write() -> None:
+    with pytest.raises(TypeError, match="soft_cross_entropy"):
+        compile(lambda x: pygradc.losses.cross_entropy([x, 2 * x], x > 0))(2.0)

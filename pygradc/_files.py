@@ -148,7 +148,11 @@ def _integer(digits: str) -> int:
 
 def _read_code(code: bytes) -> Any:
     out = ffi.new("pg_program **")
-    status = lib.pg_program_read(out, code, len(code))
+    try:
+        status = lib.pg_program_read(out, code, len(code))
+    except BaseException:  # a signal's handler, which runs when the call has returned
+        lib.pg_program_free(out[0])
+        raise
     if status == lib.PG_ERR_NOMEM:
         raise MemoryError
     if status != lib.PG_OK:

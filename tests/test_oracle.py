@@ -566,13 +566,13 @@ def test_training_is_the_oracles(
 
 @pytest.mark.parametrize("optimiser", [sgd, momentum, adam, coupled, decoupled])
 def test_an_optimiser_is_the_oracles_at_the_edges(optimiser: Any) -> None:
-    """Gradients of zero, huge, tiny and infinite, the same parameter twice."""
+    """Gradients of zero, huge, tiny and infinite."""
     results = []
     for engine in (OURS, ORACLE):
         parameters = [engine.Value(x) for x in (0.0, -0.0, 1.0, -1e-310, 1e308, 2.0)]
         for p, grad in zip(parameters, (-0.0, 0.0, 1e200, 5e-324, -1e308, math.inf)):
             p.grad = grad
-        steps = optimiser(engine, [*parameters, parameters[2]])
+        steps = optimiser(engine, parameters)
         for _ in range(3):
             steps.step()
         results.append([bits(p.data) for p in parameters])

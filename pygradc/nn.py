@@ -10,7 +10,7 @@ from __future__ import annotations
 import operator
 import random
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import Any, NoReturn, Union, cast
+from typing import Any, Union, cast
 
 import numpy as np
 import numpy.typing as npt
@@ -165,14 +165,17 @@ def _size(name: str, size: Any) -> int:
 _NUMBERS = frozenset((Value, float, int, np.float64, np.float32, np.int64, np.int32))
 
 
-def _refuse_rows(module: Module, x: Any, error: Exception) -> NoReturn:
-    """Raise what a call's error means: was it given many rows at once?"""
+def _refuse_rows(module: Module, x: Any) -> None:
+    """A call has failed: was it given many rows at once?
+
+    It doesn't take the error, which would hold this frame, and be held by it.
+    """
     try:
         axes = np.ndim(x)
     except ValueError:  # ragged
         axes = 0
     if axes < 2:
-        raise error
+        return
     name = type(module).__name__
     raise TypeError(
         f"{name}: expected one row, got {len(x)} at once ({axes} axes): [model(x) for x in X], or "
@@ -228,8 +231,9 @@ class Neuron(Module):
         row = (x,) if type(x) in _NUMBERS else x
         try:
             outs = Scalar._layer([self._parts], row)
-        except (TypeError, ValueError) as error:
-            _refuse_rows(self, x, error)
+        except (TypeError, ValueError):
+            _refuse_rows(self, x)
+            raise
         return cast(Value, self._expression(row) if outs is NotImplemented else outs[0])
 
     def _expression(self, x: Sequence[Input]) -> Any:
@@ -264,8 +268,9 @@ class Layer(Module):
         if Neuron.__call__ is _neuron_call and Scalar._all_exactly(neurons, Neuron):
             try:
                 outs = Scalar._layer([n._parts for n in neurons], row)
-            except (TypeError, ValueError) as error:
-                _refuse_rows(self, x, error)
+            except (TypeError, ValueError):
+                _refuse_rows(self, x)
+                raise
         if outs is NotImplemented:  # somebody taught neurons, or Values, another trick
             outs = [neuron(row) for neuron in neurons]
         return outs[0] if len(outs) == 1 else outs

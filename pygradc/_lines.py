@@ -47,9 +47,9 @@ def is_users(frame: FrameType) -> bool:
     return is_users_file(filename)
 
 
-def users_frame() -> FrameType | None:
-    """The innermost frame of the user's code."""
-    frame: FrameType | None = sys._getframe(1)
+def users_frame(frame: FrameType | None = None) -> FrameType | None:
+    """The innermost frame of the user's code, from here or from another frame outwards."""
+    frame = frame or sys._getframe(1)
     while frame is not None and not is_users(frame):
         frame = frame.f_back
     return frame
@@ -57,7 +57,16 @@ def users_frame() -> FrameType | None:
 
 def users_line() -> str:
     """The innermost line of the user's code."""
-    frame = users_frame()
+    return _line_of(users_frame())
+
+
+def line_of_thread(thread: int) -> str:
+    """The innermost line of the user's code in another thread."""
+    frame = sys._current_frames().get(thread)
+    return _line_of(frame and users_frame(frame))
+
+
+def _line_of(frame: FrameType | None) -> str:
     return f"{frame.f_code.co_filename}:{frame.f_lineno}" if frame else "unknown line"
 
 

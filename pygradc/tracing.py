@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import itertools
 import operator
+import sys
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -648,7 +649,7 @@ _recording = 0  # the number of the trace that is under way, or 0
 def trace(body: Callable[[], T]) -> T:
     """Call body as a trace, one at a time. A TraceError ends where the user's code asked."""
     global _caught, _recording
-    with _lock, np.errstate(all="ignore"):  # inputs are nan, which numpy would warn of
+    with lock(), np.errstate(all="ignore"):  # inputs are nan, which numpy would warn of
         _check_alone()
         _recording = next(_numbers)
         _untraceable.clear()
@@ -699,15 +700,55 @@ def _check_alone() -> None:
         )
 
 
-def lock() -> threading.RLock:
-    """What is held during a trace, and by who adds a program to those that there are."""
-    return _lock
+@contextmanager
+def lock() -> Iterator[None]:
+    """Hold what is held during a trace, and by who adds a program to those that there are.
+
+    Raises:
+        TraceError: whoever holds it waits for other threads, and so maybe for this one.
+    """
+    global _holder
+    if _holder not in (0, threading.get_ident()):
+        _wait_for_others()
+    with _lock:
+        before, _holder = _holder, threading.get_ident()
+        try:
+            yield
+        finally:
+            _holder = before
+
+
+_PATIENCE = 1.0
+_holder = 0  # the thread
+
+
+def _wait_for_others() -> None:
+    """Wait for the lock as long as its holder does anything."""
+    at = None
+    while True:
+        before, at = at, _waits_at(_holder)
+        if _lock.acquire(timeout=_PATIENCE):
+            return _lock.release()
+        if at is not None and at == before:
+            raise TraceError(
+                f"{_lines.line_of_thread(_holder)}: this waits for other threads while a function "
+                "is recorded, and one of these has a function to record, for which it would wait "
+                "in turn. Instead, call that one once before, or without a thread."
+            )
+
+
+def _waits_at(thread: int) -> tuple[int, int] | None:
+    """Where it waits for others; None if it doesn't."""
+    frame = sys._current_frames().get(thread)
+    if frame is None or frame.f_code.co_filename != threading.__file__:
+        return None
+    return id(frame), frame.f_lasti
 
 
 @in_child
 def _renew_lock() -> None:
-    global _lock
-    _lock = threading.RLock()
+    global _holder, _lock
+    _holder, _lock = 0, threading.RLock()
 
 
 __all__ = [

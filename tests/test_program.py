@@ -1045,7 +1045,7 @@ class Late:
     """A lock that another thread had in between, who used other programs."""
 
     def __init__(self, f: Any) -> None:
-        self.f, self.lock = f, tracing.lock()
+        self.f, self.lock = f, tracing._lock
 
     def __enter__(self) -> Any:
         self.f._programs.clear()

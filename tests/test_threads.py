@@ -9,9 +9,11 @@ import subprocess
 import sys
 import sysconfig
 import threading
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
+import pygradc
 from pygradc import Value, live_nodes, losses, nn, optim
 
 SAMPLES = [[2.0, 3.0, -1.0], [3.0, -1.0, 0.5], [0.5, 1.0, 1.0], [1.0, 1.0, -1.0]]
@@ -199,3 +201,16 @@ def test_a_free_threaded_python():
     assert "RuntimeWarning: The global interpreter lock (GIL) has been enabled" in run.stderr
     run = python("-c", code, PYTHON_GIL="0")
     assert run.returncode == 1 and "ImportError: pygradc needs the GIL" in run.stderr
+
+
+def test_a_recording_that_waits_for_a_threads_recording_doesnt_hang() -> None:
+    inner = pygradc.compile(lambda y: y * 2.0)
+
+    def function(x):
+        with ThreadPoolExecutor(1) as pool:
+            return x * pool.submit(inner, 3.0).result()
+
+    message = r"test_threads\.py:\d+: .*call that one once before"
+    with pytest.raises(pygradc.TraceError, match=message):
+        pygradc.compile(function)(2.0)
+    assert inner(3.0).data == 6.0

@@ -374,9 +374,10 @@ class Machine(RuleBasedStateMachine):
         """What they share is shared by the copies."""
         a, b = self.at(i), self.at(j)
         copies, error = attempt(through if callable(through) else by_pickle, [a[0], b[0]])
-        refused = has_closure(a[1]) or has_closure(b[1])
+        closed = has_closure(a[1]) or has_closure(b[1])
+        refused = closed and through is not copy.deepcopy  # which leaves the closures behind
         assert error is (TypeError if refused else None)
-        if not refused:
+        if not closed:
             known: dict[Any, Any] = {}
             self.hold(copies[0], clone(a[1], known))
             self.hold(copies[1], clone(b[1], known))

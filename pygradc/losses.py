@@ -6,7 +6,7 @@ Each takes one prediction or a batch and returns one Value, the mean over what i
 from __future__ import annotations
 
 import numbers
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence, Set
 from functools import reduce
 from typing import Any
 
@@ -36,6 +36,10 @@ def _items(name: str, x: Any) -> Any:
         return [x]
     if _are_plain(x):
         return x
+    if isinstance(x, (Mapping, Set)):
+        raise TypeError(
+            f"{name}: expected numbers in order, not a {type(x).__name__}: write a list"
+        )
     refuse_masked(name, x)
     return np.asarray(x).tolist() if hasattr(x, "__array__") else list(x)
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import operator
 import random
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
 from typing import Any, Union, cast
 
 import numpy as np
@@ -162,7 +162,28 @@ def _size(name: str, size: Any) -> int:
         raise TypeError(f"{name}: sizes must be whole numbers, not {size!r}") from None
 
 
-_NUMBERS = frozenset((Value, float, int, np.float64, np.float32, np.int64, np.int32))
+_ROWS = frozenset((list, tuple))
+
+
+def _row(module: Module, x: Any) -> Any:
+    """One row as a sequence: a number is a row of one.
+
+    Raises:
+        TypeError: going through x gives its names, or no order, instead of numbers.
+    """
+    if isinstance(x, (Value, float, int)) or (
+        getattr(x, "shape", None) == () and hasattr(x, "item")
+    ):
+        return (x,)
+    if isinstance(x, (Mapping, Set, str, bytes)):
+        remedy = "model(list(x.values()))" if isinstance(x, Mapping) else "model(list_of_numbers)"
+        raise TypeError(
+            f"{type(module).__name__}: expected one row of numbers in order, not a "
+            f"{type(x).__name__}: write {remedy}"
+        )
+    if type(x) is not np.ndarray and getattr(x, "ndim", 1) > 1:  # of a table, names would come
+        _refuse_rows(module, x)
+    return x
 
 
 def _refuse_rows(module: Module, x: Any) -> None:
@@ -229,7 +250,7 @@ class Neuron(Module):
         self._name = name
 
     def __call__(self, x: Any) -> Value:
-        row = (x,) if type(x) in _NUMBERS else x
+        row = x if type(x) in _ROWS else _row(self, x)
         try:
             outs = Scalar._layer([self._parts], row)
         except (TypeError, ValueError):
@@ -265,7 +286,7 @@ class Layer(Module):
     def __call__(self, x: Any) -> Any:
         neurons = self.neurons
         outs: Any = NotImplemented
-        row = (x,) if type(x) in _NUMBERS else x
+        row = x if type(x) in _ROWS else _row(self, x)
         if Neuron.__call__ is _neuron_call and Scalar._all_exactly(neurons, Neuron):
             try:
                 outs = Scalar._layer([n._parts for n in neurons], row)
@@ -325,7 +346,7 @@ class MLP(Module):
         self.layers = [Layer(*shape) for shape in zip(sizes, sizes[1:], activations)]
 
     def __call__(self, x: Any) -> Any:
-        out: Any = [x] if type(x) in _NUMBERS else x
+        out: Any = x if type(x) in _ROWS else _row(self, x)
         for layer in self.layers:
             out = layer([out] if type(out) is Value else out)
         return out

@@ -357,3 +357,10 @@ def test_derivatives_as_arrays_with_axes_are_counted() -> None:
     op = pygradc.op(lambda x: math.sin(x), lambda x, y: np.array([1.0, 2.0]))
     with pytest.raises(ValueError, match="one number for each of 1 operands, got 2"):
         op(a).backward()
+
+
+@pytest.mark.parametrize("targets", [{0: 5.0, 1: 6.0}, {0.5, 1.5}])
+def test_what_has_labels_or_no_order_is_no_list_of_targets(targets: Any) -> None:
+    for loss in (pygradc.losses.mse, pygradc.losses.hinge, pygradc.losses.soft_cross_entropy):
+        with pytest.raises(TypeError, match=r"expected numbers in order, not a (dict|set)"):
+            loss(of([1.0, 2.0]), targets)

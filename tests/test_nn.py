@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import random
+from typing import Any
 
 import numpy as np
 import pytest
@@ -565,3 +566,36 @@ def test_what_the_user_patches_in_value_sum_and_dot_use(monkeypatch):
     monkeypatch.setattr(Value, "__mul__", lambda a, b: mul(a, b))
     assert pygradc.sum([Value(1.0), Value(2.0)], Value(0.5)).data == 170.0
     assert pygradc.dot([Value(1.0)], [2.0], Value(3.0)).data == 50.0
+
+
+# ---- what is no row ------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "make", [nn.Neuron, lambda nin: nn.Layer(nin, 2), lambda nin: nn.MLP(nin, [2])]
+)
+def test_what_yields_names_instead_of_numbers_is_no_row(make: Any) -> None:
+    pandas = pytest.importorskip("pandas")
+    model = make(2)
+    for x in ({0: 5.0, 1: 6.0}, {0.5, 1.5}, frozenset((1.0, 2.0)), {0: 5.0, 1: 6.0}.values()):
+        if isinstance(x, (dict, set, frozenset)):
+            with pytest.raises(TypeError, match="expected one row of numbers in order, not a"):
+                model(x)
+        else:
+            model(x)
+    with pytest.raises(TypeError, match=r"expected one row, got 3 at once \(2 axes\)"):
+        model(pandas.DataFrame(np.ones((3, 2))))  # whose columns are called 0 and 1
+    expected = numbers_of(model([5.0, 6.0]))
+    for x in (pandas.Series([5.0, 6.0], index=[7, 8]), np.array([5.0, 6.0]), (5.0, 6.0)):
+        assert numbers_of(model(x)) == expected
+
+
+@pytest.mark.parametrize("number", [2.0, 2, True, np.float32(2.0), np.array(2.0), Value(2.0)])
+def test_a_number_is_a_row_of_one(number: Any) -> None:
+    for model in (nn.Neuron(1), nn.Layer(1, 2), nn.MLP(1, [3, 1])):
+        given = float(number.data if isinstance(number, Value) else number)
+        assert numbers_of(model(number)) == numbers_of(model([given]))
+
+
+def numbers_of(out: Any) -> list[float]:
+    return [v.data for v in (out if isinstance(out, list) else [out])]

@@ -661,7 +661,7 @@ def code_changes() -> Iterator[tuple[str, CodeChange]]:
             yield f"{op}.count = {n}", setting(lambda c, op=op: c.find(op), "count", number(n))
     yield "pairs past the end", setting(dot(7), "first", lambda c, i: len(c.pairs) - i.count + 1)
     yield "pairs of an op that has none", setting(lambda c: c.find("mul"), "count", number(1))
-    for n in (lib.PG_COMPARE_COUNT, 9, 128, 255):
+    for n in (lib.PG_COMPARE_COUNT, 128, 255):
         yield f"compare = {n}", setting(lambda c: c.find("select"), "shape", number(n))
     for n in (8, 16, 64, 128, 255):
         yield f"dot flags {n}", setting(dot(1), "shape", number(n))

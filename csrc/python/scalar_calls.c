@@ -457,6 +457,9 @@ static PyObject *call_guard(PyObject *type, PyObject *args) {
     scalar_global.guard = guard != Py_None ? Py_NewRef(guard) : NULL;
     scalar_global.guarded = operators;
     scalar_global.guarded_reflected = reflected;
+    /* Python asks whether there is a slot, and words its own error where there is none. */
+    scalar_global.value->tp_as_number->nb_index =
+        guard != Py_None ? NULL : scalar_global.base->tp_as_number->nb_index;
     Py_XDECREF(before);
     Py_RETURN_NONE;
 }

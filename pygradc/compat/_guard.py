@@ -5,14 +5,16 @@ type of an operand raises AssertionError. So while a class is replaced, Value ha
 comparisons and texts where the class has none, other names raise AttributeError, and the core's
 operators ask `Guard` about operands of unusual types. The guard runs the program's own operator on
 a sterile leaf (`_sterile.py`), and raises what that raises.
+Whether there is an `__index__` at all is asked of a class's slot, which the core empties meanwhile.
 Cost: nothing for Values and plain numbers; see is_refused in csrc/python/scalar_type.c.
 """
 
 from __future__ import annotations
 
+import math
 import operator
 import sys
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from numbers import Number
 from typing import Any
 
@@ -64,8 +66,24 @@ class Absent:
     __hash__ = None  # type: ignore[assignment]
 
 
-def _no_float(self: Any) -> float:
-    return float(_Bare())  # type: ignore[arg-type]
+def _as_bare(convert: Callable[[Any], Any]) -> Callable[..., Any]:
+    """What a conversion says of a class that has no such method."""
+
+    def refuse(self: Any, *digits: Any) -> Any:
+        return convert(_Bare())
+
+    return refuse
+
+
+CONVERSIONS = {
+    "__float__": _as_bare(float),
+    "__int__": _as_bare(int),
+    "__complex__": _as_bare(complex),
+    "__round__": _as_bare(round),
+    "__trunc__": _as_bare(math.trunc),
+    "__floor__": _as_bare(math.floor),
+    "__ceil__": _as_bare(math.ceil),
+}
 
 
 def _is_not_empty(self: Any) -> bool:
@@ -80,7 +98,7 @@ def lacking(members: Collection[str], attributes: Collection[str]) -> dict[str, 
         attributes: Those that its nodes have.
     """
     missing = {f"__{name}__": getattr(object, f"__{name}__") for name in OF_OBJECT}
-    missing["__float__"] = _no_float
+    missing.update(CONVERSIONS)
     if "__len__" in members:
         missing["__bool__"] = _is_not_empty
     missing.update({name: Absent(name) for name in (*METHODS, *STATE) if hasattr(Value, name)})

@@ -147,14 +147,13 @@ def _integer(digits: str) -> int:
 
 
 def _read_code(code: bytes) -> Any:
-    # Whatever a signal's handler raises here, the program has an owner from the first.
-    owner = ffi.gc(ffi.new("pg_program **"), lambda out: lib.pg_program_free(out[0]))
-    status = lib.pg_program_read(owner, code, len(code))
+    out = ffi.new("pg_program **")
+    status = lib.pg_program_read(out, code, len(code))
     if status == lib.PG_ERR_NOMEM:
         raise MemoryError
     if status != lib.PG_OK:
         raise Damaged("the program's code is damaged")
-    return ffi.gc(owner[0], lambda program: owner)  # which lives as long
+    return ffi.gc(out[0], lib.pg_program_free)
 
 
 def _check(contents: Contents) -> None:

@@ -21,59 +21,85 @@ typedef struct tangents {
     double *accumulators; /* PG_SUBLANES each; of the uniform part none */
 } tangents;
 
-/* d, its tangent: of the derivative of an instruction by one operand, in one lane. */
-typedef struct dual {
-    double d, tangent;
-} dual;
+/* Of the derivative of an instruction by one operand: itself, and its tangent. */
+typedef struct duals {
+    double d[PG_SUBLANES], tangent[PG_SUBLANES];
+} duals;
 
 /* What doesn't change adds nothing, and what isn't asked for gets nothing, even where the other
- * factor is inf or nan. */
-static inline double times(double x, double y) { return x != 0.0 && y != 0.0 ? x * y : 0.0; }
+ * factor is inf or nan. Without branches, so that the loops over lanes become vectors. */
+static inline double times(double x, double y) {
+    const double product = x * y;
+    return isnan(product) & ((x == 0.0) | (y == 0.0)) ? 0.0 : product;
+}
 
-/* The derivatives by a and b, with tangents, where a and b have tangents da and db. */
-static inline void derivatives(int op, double a, double b, double y, double da, double db,
-                               dual *by_a, dual *by_b) {
-    double d;
-    (void)a, (void)b, (void)y;
-    *by_b = (dual){0.0, 0.0};
-    switch (op) {
+/* What an instruction of one or two operands reads, and the tangents of these. */
+#define PG_EACH_LANE(...)                                                                          \
+    for (size_t l = 0; l < lanes; l++) {                                                           \
+        const double a = as[l], b = bs[l], y = ys[l], da = das[l], db = dbs[l];                    \
+        (void)a, (void)b, (void)y, (void)da, (void)db;                                             \
+        __VA_ARGS__                                                                                \
+    }                                                                                              \
+    return
+
+/* The derivative by a, with its tangent, and by b where the op has one. */
+static inline void derivatives(const tangents *t, const pg_instr *instr, duals *by_a, duals *by_b) {
+    const size_t lanes = t->lanes, at_a = instr->a * lanes, at_b = instr->b * lanes;
+    const double *const as = t->block->values + at_a, *const das = t->values + at_a;
+    const double *const bs = t->block->values + at_b, *const dbs = t->values + at_b;
+    const double *const ys = t->block->values + instr->dst * lanes;
+    switch (instr->op) {
 #define PG_UNARY(NAME, python, symbol, y_, da_, fault, pole, lo, hi, doc, daa_)                    \
-    case PG_OP_##NAME: d = (da_), *by_a = (dual){d, times((daa_), da)}; return;
+    case PG_OP_##NAME:                                                                             \
+        PG_EACH_LANE(const double d = by_a->d[l] = (da_); (void)d;                                 \
+                     by_a->tangent[l] = times((daa_), da););
 #define PG_NUMBER(NAME, python, symbol, y_, da_, fault, pole, a_lo, a_hi, b_lo, b_hi, doc, daa_)   \
-    case PG_OP_##NAME: d = (da_), *by_a = (dual){d, times((daa_), da)}; return;
+    case PG_OP_##NAME:                                                                             \
+        PG_EACH_LANE(const double d = by_a->d[l] = (da_); (void)d;                                 \
+                     by_a->tangent[l] = times((daa_), da););
 #define PG_BINARY(NAME, python, symbol, y_, da_, db_, fault, pole, a_lo, a_hi, b_lo, b_hi, doc,    \
                   daa_, dab_, dbb_)                                                                \
     case PG_OP_##NAME:                                                                             \
-        *by_a = (dual){(da_), times((daa_), da) + times((dab_), db)};                              \
-        *by_b = (dual){(db_), times((dab_), da) + times((dbb_), db)};                              \
-        return;
+        PG_EACH_LANE(by_a->d[l] = (da_); by_a->tangent[l] = times((daa_), da) + times((dab_), db); \
+                     by_b->d[l] = (db_);                                                           \
+                     by_b->tangent[l] = times((dab_), da) + times((dbb_), db););
 #include "ops.def"
-    case PG_OP_RECIP: *by_a = (dual){-(y * y), times(2.0 * y * y * y, da)}; return;
-    case PG_OP_COPY: *by_a = (dual){1.0, 0.0}; return;
-    default: *by_a = (dual){0.0, 0.0}; return; /* DETACH */
+    case PG_OP_RECIP:
+        PG_EACH_LANE(by_a->d[l] = -(y * y); by_a->tangent[l] = times(2.0 * y * y * y, da););
+    case PG_OP_COPY: PG_EACH_LANE(by_a->d[l] = 1.0; by_a->tangent[l] = 0.0;);
+    default: PG_EACH_LANE(by_a->d[l] = by_a->tangent[l] = 0.0;); /* DETACH */
     }
 }
 
 /* ---- Forward --------------------------------------------------------------------------------- */
 
-/* Of a dot, and of a custom op, whose right factors are derivatives. */
+/* dy += dleft * right + left * dright, where the left factor has one number for all lanes, or one
+ * a lane: `stride` apart. */
+static inline void add_pair_tangent(double *dy, size_t lanes, const double *left,
+                                    const double *dleft, size_t stride, const double *right,
+                                    const double *dright) {
+    for (size_t l = 0; l < lanes; l++)
+        dy[l] += times(dleft[l * stride], right[l]) + times(left[l * stride], dright[l]);
+}
+
+/* Of a dot, and of a custom op, whose right factors are derivatives, which stay. */
 static void dot_tangent(const tangents *t, const pg_instr *instr, double *dy) {
+    static const double none[PG_SUBLANES];
     const size_t lanes = t->lanes;
     const double *const x = t->block->values, *const u = t->block->uniform;
-    const bool weighted = instr->shape & PG_DOT_WEIGHTED;
-    for (size_t l = 0; l < lanes; l++) {
-        double sum = 0.0;
-        if (instr->shape & PG_DOT_UNIFORM_START) sum = t->uniform[instr->a];
-        else if (instr->shape & PG_DOT_STARTS) sum = t->values[instr->a * lanes + l];
-        for (uint32_t i = 0; i < instr->count; i++) {
-            const pg_pair pair = t->block->program->pairs[instr->first + i];
-            const size_t right = pair.right * lanes + l, left = pair.left * lanes + l;
-            const double w = weighted ? u[pair.left] : x[left];
-            const double dw = weighted ? t->uniform[pair.left] : t->values[left];
-            const double by_left = times(dw, x[right]);
-            sum += instr->op == PG_OP_DOT ? by_left + times(w, t->values[right]) : by_left;
-        }
-        dy[l] = sum;
+    for (size_t l = 0; l < lanes; l++)
+        dy[l] = instr->shape & PG_DOT_UNIFORM_START ? t->uniform[instr->a]
+                : instr->shape & PG_DOT_STARTS      ? t->values[instr->a * lanes + l]
+                                                    : 0.0;
+    for (uint32_t i = 0; i < instr->count; i++) {
+        const pg_pair pair = t->block->program->pairs[instr->first + i];
+        const double *right = x + pair.right * lanes;
+        const double *dright = instr->op == PG_OP_DOT ? t->values + pair.right * lanes : none;
+        if (instr->shape & PG_DOT_WEIGHTED)
+            add_pair_tangent(dy, lanes, u + pair.left, t->uniform + pair.left, 0, right, dright);
+        else
+            add_pair_tangent(dy, lanes, x + pair.left * lanes, t->values + pair.left * lanes, 1,
+                             right, dright);
     }
 }
 
@@ -87,23 +113,23 @@ static void select_tangent(const tangents *t, const pg_instr *instr, double *dy)
                     : t->values[instr->b * lanes + l];
 }
 
-static void forward_tangents(const tangents *t) {
+static void op_tangent(const tangents *t, const pg_instr *instr, double *dy) {
     const size_t lanes = t->lanes;
-    const double *const x = t->block->values;
+    const double *da = t->values + instr->a * lanes, *db = t->values + instr->b * lanes;
+    duals by_a, by_b;
+    derivatives(t, instr, &by_a, &by_b);
+    for (size_t l = 0; l < lanes; l++) dy[l] = times(by_a.d[l], da[l]);
+    if (pg_gradient_operands(instr->op) < 2) return;
+    for (size_t l = 0; l < lanes; l++) dy[l] += times(by_b.d[l], db[l]);
+}
+
+static void forward_tangents(const tangents *t) {
     for (size_t i = 0; i < t->block->length; i++) {
         const pg_instr *instr = &t->block->code[i];
-        double *dy = t->values + instr->dst * lanes;
+        double *dy = t->values + instr->dst * t->lanes;
         if (pg_gradient_pairs(instr->op)) dot_tangent(t, instr, dy);
         else if (instr->op == PG_OP_SELECT) select_tangent(t, instr, dy);
-        else
-            for (size_t l = 0; l < lanes; l++) {
-                const size_t a = instr->a * lanes + l, b = instr->b * lanes + l;
-                dual by_a, by_b;
-                derivatives(instr->op, x[a], x[b], x[instr->dst * lanes + l], t->values[a],
-                            t->values[b], &by_a, &by_b);
-                const bool two = pg_gradient_operands(instr->op) == 2;
-                dy[l] = times(by_a.d, t->values[a]) + (two ? times(by_b.d, t->values[b]) : 0.0);
-            }
+        else op_tangent(t, instr, dy);
     }
 }
 
@@ -113,35 +139,43 @@ static void give(const tangents *t, pg_target target, const double *amount) {
     double *grads = t->grads + (size_t)target.at * t->lanes;
     if (target.give == PG_GIVE_FOLD) {
         double *sums = t->accumulators + (size_t)target.at * PG_SUBLANES;
-        for (size_t l = 0; l < t->block->active; l++) sums[l % PG_SUBLANES] += amount[l];
+        for (size_t l = 0; l < t->block->active; l++) sums[l] += amount[l];
         return;
     }
     for (size_t l = 0; l < t->lanes; l++)
         grads[l] = (target.give == PG_GIVE_STORE ? 0.0 : grads[l]) + amount[l];
 }
 
-static void push_dot_tangent(const tangents *t, const pg_step *step, const pg_instr *instr) {
-    const size_t lanes = t->lanes, dst = instr->dst * lanes;
-    const double *const x = t->block->values, *const g = t->block->grads + dst;
-    const double *const dg = t->grads + dst;
-    const bool weighted = instr->shape & PG_DOT_WEIGHTED;
-    const pg_target *targets = t->block->reverse->targets + step->first;
+/* A factor of a pair gets the gradient of the result times the other one, whose values, and
+ * tangents, are `stride` apart. */
+static inline void push_factor_tangent(const tangents *t, pg_target target, const double *other,
+                                       const double *dother, size_t stride, const double *g,
+                                       const double *dg) {
     double amount[PG_SUBLANES];
+    for (size_t l = 0; l < t->lanes; l++)
+        amount[l] = times(dother[l * stride], g[l]) + times(other[l * stride], dg[l]);
+    give(t, target, amount);
+}
+
+static void push_dot_tangent(const tangents *t, const pg_step *step, const pg_instr *instr) {
+    const size_t lanes = t->lanes;
+    const double *const x = t->block->values, *const u = t->block->uniform;
+    const double *const g = t->block->grads + instr->dst * lanes;
+    const double *const dg = t->grads + instr->dst * lanes;
+    const pg_target *targets = t->block->reverse->targets + step->first;
     for (uint32_t i = instr->count; i-- > 0;) {
         const pg_pair pair = t->block->program->pairs[instr->first + i];
+        const pg_target left = targets[2 * i], right = targets[2 * i + 1];
         if (i == 0 && step->a.give != PG_GIVE_NONE) give(t, step->a, dg);
-        for (size_t l = 0; l < lanes; l++)
-            amount[l] = times(t->values[pair.right * lanes + l], g[l]) +
-                        times(x[pair.right * lanes + l], dg[l]);
-        if (targets[2 * i].give != PG_GIVE_NONE) give(t, targets[2 * i], amount);
-        if (targets[2 * i + 1].give == PG_GIVE_NONE) continue;
-        for (size_t l = 0; l < lanes; l++) {
-            const size_t left = pair.left * lanes + l;
-            amount[l] = weighted ? times(t->uniform[pair.left], g[l]) +
-                                       times(t->block->uniform[pair.left], dg[l])
-                                 : times(t->values[left], g[l]) + times(x[left], dg[l]);
-        }
-        give(t, targets[2 * i + 1], amount);
+        if (left.give != PG_GIVE_NONE)
+            push_factor_tangent(t, left, x + pair.right * lanes, t->values + pair.right * lanes, 1,
+                                g, dg);
+        if (right.give == PG_GIVE_NONE) continue;
+        if (instr->shape & PG_DOT_WEIGHTED)
+            push_factor_tangent(t, right, u + pair.left, t->uniform + pair.left, 0, g, dg);
+        else
+            push_factor_tangent(t, right, x + pair.left * lanes, t->values + pair.left * lanes, 1,
+                                g, dg);
     }
 }
 
@@ -159,40 +193,37 @@ static pg_status judge_slopes(const tangents *t, const pg_instr *instr, int whic
     return status;
 }
 
-static pg_status push_tangent(const tangents *t, const pg_step *step, const pg_instr *instr) {
-    const size_t lanes = t->lanes;
-    const double *const x = t->block->values;
-    const pg_pair pair =
-        instr->op == PG_OP_SELECT ? t->block->program->pairs[instr->first] : (pg_pair){0, 0};
-    double to_a[PG_SUBLANES], to_b[PG_SUBLANES], by_as[PG_SUBLANES], by_bs[PG_SUBLANES];
-    for (size_t l = 0; l < lanes; l++) {
-        const size_t a = instr->a * lanes + l, b = instr->b * lanes + l;
-        const size_t dst = instr->dst * lanes + l;
-        dual by_a, by_b;
-        if (instr->op == PG_OP_SELECT) {
-            const bool first =
-                pg_compares(instr->shape, x[pair.left * lanes + l], x[pair.right * lanes + l]);
-            by_a = (dual){first ? 1.0 : 0.0, 0.0};
-            by_b = (dual){first ? 0.0 : 1.0, 0.0};
-        } else {
-            derivatives(instr->op, x[a], x[b], x[dst], t->values[a], t->values[b], &by_a, &by_b);
-        }
-        const double g = t->block->grads[dst], dg = t->grads[dst];
-        to_a[l] = times(by_a.tangent, g) + times(by_a.d, dg);
-        to_b[l] = times(by_b.tangent, g) + times(by_b.d, dg);
-        by_as[l] = by_a.d;
-        by_bs[l] = by_b.d;
-    }
-    pg_status status = PG_OK;
-    if (step->a.give != PG_GIVE_NONE) {
-        status = judge_slopes(t, instr, 1, by_as);
-        give(t, step->a, to_a);
-    }
-    if (step->b.give != PG_GIVE_NONE) {
-        if (status == PG_OK) status = judge_slopes(t, instr, 2, by_bs);
-        give(t, step->b, to_b);
-    }
+/* The gradient of one operand, as the derivative and the gradient of the result give it. */
+static pg_status push_operand_tangent(const tangents *t, const pg_instr *instr, int which,
+                                      pg_target target, const duals *by) {
+    const double *const g = t->block->grads + instr->dst * t->lanes;
+    const double *const dg = t->grads + instr->dst * t->lanes;
+    double amount[PG_SUBLANES];
+    if (target.give == PG_GIVE_NONE) return PG_OK;
+    const pg_status status = judge_slopes(t, instr, which, by->d);
+    for (size_t l = 0; l < t->lanes; l++)
+        amount[l] = times(by->tangent[l], g[l]) + times(by->d[l], dg[l]);
+    give(t, target, amount);
     return status;
+}
+
+static void select_derivatives(const tangents *t, const pg_instr *instr, duals *by_a, duals *by_b) {
+    const pg_pair pair = t->block->program->pairs[instr->first];
+    const double *const left = t->block->values + pair.left * t->lanes;
+    const double *const right = t->block->values + pair.right * t->lanes;
+    for (size_t l = 0; l < t->lanes; l++) {
+        by_a->d[l] = pg_compares(instr->shape, left[l], right[l]) ? 1.0 : 0.0;
+        by_b->d[l] = 1.0 - by_a->d[l];
+        by_a->tangent[l] = by_b->tangent[l] = 0.0;
+    }
+}
+
+static pg_status push_tangent(const tangents *t, const pg_step *step, const pg_instr *instr) {
+    duals by_a, by_b;
+    if (instr->op == PG_OP_SELECT) select_derivatives(t, instr, &by_a, &by_b);
+    else derivatives(t, instr, &by_a, &by_b);
+    const pg_status status = push_operand_tangent(t, instr, 1, step->a, &by_a);
+    return status != PG_OK ? status : push_operand_tangent(t, instr, 2, step->b, &by_b);
 }
 
 static pg_status step_back(const tangents *t, const pg_step *step) {

@@ -39,12 +39,17 @@ def is_users_file(filename: str) -> bool:
     return any(part in filename for part in _INSTALLED)
 
 
-def is_users(frame: FrameType) -> bool:
-    """Is this the user's code? What a dataclass generates isn't: its file is another one."""
-    filename = frame.f_code.co_filename
-    if filename == "<string>" and "__file__" in frame.f_globals:
+def is_users_code(code: CodeType, names: dict[str, Any]) -> bool:
+    """Is this the user's, who wrote it where these are the globals? What a dataclass generates
+    isn't: its file is another one.
+    """
+    if code.co_filename == "<string>" and "__file__" in names:
         return False
-    return is_users_file(filename)
+    return is_users_file(code.co_filename)
+
+
+def is_users(frame: FrameType) -> bool:
+    return is_users_code(frame.f_code, frame.f_globals)
 
 
 def users_frame(frame: FrameType | None = None) -> FrameType | None:

@@ -28,6 +28,7 @@ class Reached(NamedTuple):
 
 
 _MOST = 300  # things that are looked at
+_ROWS = (list, tuple)
 _PLAIN = {Value, int, float, bool, complex, str, bytes, type(None), np.ndarray}
 
 
@@ -64,11 +65,12 @@ def _is_users_class(kind: type) -> bool:
 
 
 def _behind_function(function: FunctionType) -> Iterator[tuple[Any, Any]]:
-    named = set(names(function))
+    named = dict.fromkeys(names(function))
     for value in variables(function).values():
         yield value, None
         if isinstance(value, ModuleType) and value not in (random, np, np.random):
-            yield from ((v, None) for k, v in vars(value).items() if k in named)
+            has = vars(value)
+            yield from ((has[name], None) for name in named if name in has)
     defaults = *(function.__defaults__ or ()), *(function.__kwdefaults__ or {}).values()
     yield from ((value, None) for value in defaults)
 
@@ -82,9 +84,9 @@ def _behind(x: Any) -> Iterator[tuple[Any, Any]]:
     elif isinstance(x, functools.partial):
         yield from ((v, None) for v in (x.func, *x.args, *x.keywords.values()))
     elif isinstance(x, (list, tuple)):
-        yield from ((v, None) for v in x[:_MOST])
+        yield from ((v, None) for v in x[:_MOST] if not _is_data(v))
     elif isinstance(x, dict):
-        yield from ((v, None) for v in list(x.values())[:_MOST])
+        yield from ((v, None) for v in list(x.values())[:_MOST] if not _is_data(v))
     elif isinstance(x, type):
         kinds = filter(_is_users_class, x.__mro__)
         yield from ((f, None) for kind in kinds for f in vars(kind).values())
@@ -94,6 +96,12 @@ def _behind(x: Any) -> Iterator[tuple[Any, Any]]:
         for kind in filter(_is_users_class, type(x).__mro__):
             yield from ((f, x) for f in vars(kind).values() if isinstance(f, FunctionType))
         yield from ((v, None) for v in getattr(x, "__dict__", {}).values())
+
+
+def _is_data(x: Any) -> bool:
+    """A number or a row of them, as most things are that are held; a look at them is all the cost."""
+    kind = type(x)
+    return kind in _PLAIN or (kind in _ROWS and _PLAIN.issuperset(map(type, x[:_MOST])))
 
 
 def _wrapped(x: Any) -> Any:
@@ -120,7 +128,7 @@ def reach(function: Any, wanted: Callable[[Any], bool]) -> tuple[list[Reached], 
             objects.append(x)
             continue
         if isinstance(x, FunctionType):
-            if not _lines.is_users_file(x.__code__.co_filename):
+            if not _lines.is_users_code(x.__code__, x.__globals__):
                 continue
             functions.append(Reached(x, owner))
         if len(queue) < _MOST:

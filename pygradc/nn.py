@@ -162,15 +162,14 @@ def _size(name: str, size: Any) -> int:
         raise TypeError(f"{name}: sizes must be whole numbers, not {size!r}") from None
 
 
-_ROWS = frozenset((list, tuple))
-
-
 def _row(module: Module, x: Any) -> Any:
     """One row as a sequence: a number is a row of one.
 
     Raises:
         TypeError: going through x gives its names, or no order, instead of numbers.
     """
+    if type(x) is tuple:
+        return x
     if isinstance(x, (Value, float, int)) or (
         getattr(x, "shape", None) == () and hasattr(x, "item")
     ):
@@ -250,7 +249,7 @@ class Neuron(Module):
         self._name = name
 
     def __call__(self, x: Any) -> Value:
-        row = x if type(x) in _ROWS else _row(self, x)
+        row = x if type(x) is list else _row(self, x)
         try:
             outs = Scalar._layer([self._parts], row)
         except (TypeError, ValueError):
@@ -286,7 +285,7 @@ class Layer(Module):
     def __call__(self, x: Any) -> Any:
         neurons = self.neurons
         outs: Any = NotImplemented
-        row = x if type(x) in _ROWS else _row(self, x)
+        row = x if type(x) is list else _row(self, x)
         if Neuron.__call__ is _neuron_call and Scalar._all_exactly(neurons, Neuron):
             try:
                 outs = Scalar._layer([n._parts for n in neurons], row)
@@ -346,7 +345,7 @@ class MLP(Module):
         self.layers = [Layer(*shape) for shape in zip(sizes, sizes[1:], activations)]
 
     def __call__(self, x: Any) -> Any:
-        out: Any = x if type(x) in _ROWS else _row(self, x)
+        out: Any = x if type(x) is list else _row(self, x)
         for layer in self.layers:
             out = layer([out] if type(out) is Value else out)
         return out

@@ -128,9 +128,12 @@ static pg_block uniform_block(const pg_program *program, pg_workspace *ws, bool 
                       .judge = judge};
 }
 
+/* All bits or none: as wide as a double, so that they are gathered lane by lane. */
+static inline uint64_t if_nan(double x) { return isnan(x) ? UINT64_MAX : 0; }
+
 static bool is_undefined(const double *numbers, size_t count) {
-    int odd = 0;
-    for (size_t i = 0; i < count; i++) odd |= numbers[i] != numbers[i];
+    uint64_t odd = 0;
+    for (size_t i = 0; i < count; i++) odd |= if_nan(numbers[i]);
     return odd != 0;
 }
 
@@ -213,15 +216,12 @@ static pg_status find_reached(const pg_program *program, pg_workspace *ws, const
     return status;
 }
 
-static bool params_are_undefined(const pg_program *program, const pg_workspace *ws,
-                                 const pg_reverse *reverse) {
-    int odd = 0;
+static void store_params(const pg_program *program, const pg_workspace *ws,
+                         const pg_reverse *reverse, double *gradients, double scale) {
     for (size_t i = 0; i < program->param_count; i++) {
         const size_t slot = program->constant_count + i;
-        const double grad = ws->uniform_grads.at[slot];
-        odd |= reverse->uniform_reached[slot] && grad != grad;
+        gradients[i] = reverse->uniform_reached[slot] ? scale * ws->uniform_grads.at[slot] : 0.0;
     }
-    return odd != 0;
 }
 
 /* Once more: 0 stands for undefined products with 0; unless it is a sum of rows that cancel, each
@@ -243,12 +243,15 @@ static pg_status reverse_uniform_carefully(const pg_program *program, pg_workspa
 }
 
 pg_status pg_reverse_uniform(const pg_program *program, pg_workspace *ws, const pg_task *task,
-                             const pg_reverse *reverse, const double *sums) {
+                             const pg_reverse *reverse, const double *sums, double *gradients,
+                             double scale) {
     pg_block block = uniform_block(program, ws, !task->ignore);
     block.reverse = reverse;
     pg_status status = run_uniform_steps(&block, ws->lanes[PG_ONE].backward, sums);
-    if (status != PG_OK || params_are_undefined(program, ws, reverse))
-        status = reverse_uniform_carefully(program, ws, task, &block, sums);
+    if (status == PG_OK) store_params(program, ws, reverse, gradients, scale);
+    if (status == PG_OK && !is_undefined(gradients, program->param_count)) return PG_OK;
+    status = reverse_uniform_carefully(program, ws, task, &block, sums);
+    if (status == PG_OK) store_params(program, ws, reverse, gradients, scale);
     if (pg_is_fault(status)) ws->fault = (pg_replay_fault){-1, block.fault};
     return status;
 }
@@ -305,12 +308,17 @@ static void store_gradients(const pg_program *program, pg_workspace *ws, const p
                             double *gradients, size_t output, size_t lanes) {
     const size_t inputs = program->input_count, stride = program->output_count * inputs;
     gradients += output * inputs;
+    uint64_t odd = 0;
     for (size_t k = 0; k < inputs; k++) {
+        const double *const grads = block->grads + k * lanes;
         const bool reached = block->reverse->input_reached[k];
-        for (size_t l = 0; l < block->active; l++)
-            gradients[l * stride + k] = reached ? block->grads[k * lanes + l] : 0.0;
-        if (reached && is_undefined(block->grads + k * lanes, block->active)) ws->undefined = true;
+        for (size_t l = 0; l < block->active; l++) {
+            const double grad = reached ? grads[l] : 0.0;
+            gradients[l * stride + k] = grad;
+            odd |= if_nan(grad);
+        }
     }
+    if (odd != 0) ws->undefined = true;
 }
 
 pg_status pg_reverse_block(pg_workspace *ws, pg_block *block, const pg_reverse *reverse,
@@ -456,9 +464,12 @@ static pg_status sum_blocks(const pg_program *program, pg_workspace *ws, const p
     pg_status status = run_blocks(program, ws, task, chunk, accumulators);
     if (status != PG_OK || accumulators == NULL) return status;
     double *const partials = task->partials + (chunk - task->base_chunk) * sums;
-    for (size_t i = 0; i < sums; i++)
+    uint64_t odd = 0;
+    for (size_t i = 0; i < sums; i++) {
         partials[i] = pg_sum_of_sublanes(accumulators + i * PG_SUBLANES);
-    if (is_undefined(partials, sums)) ws->undefined = true;
+        odd |= if_nan(partials[i]);
+    }
+    if (odd != 0) ws->undefined = true;
     return PG_OK;
 }
 
@@ -492,17 +503,6 @@ static void sum_chunks(double *partials, size_t chunks, size_t sums) {
                 partials[i * sums + k] += partials[(i + step) * sums + k];
 }
 
-static pg_status finish_output(const pg_program *program, pg_workspace *ws, const pg_task *task,
-                               const pg_reverse *reverse, const double *sums, double *gradients,
-                               double scale) {
-    pg_status status = pg_reverse_uniform(program, ws, task, reverse, sums);
-    for (size_t i = 0; status == PG_OK && i < program->param_count; i++) {
-        const size_t slot = program->constant_count + i;
-        gradients[i] = reverse->uniform_reached[slot] ? scale * ws->uniform_grads.at[slot] : 0.0;
-    }
-    return status;
-}
-
 pg_status pg_replay_finish(const pg_program *program, pg_workspace *ws, const pg_task *task,
                            double *totals, double *gradients, double scale) {
     const size_t chunks = pg_chunk_count(task->rows);
@@ -517,8 +517,8 @@ pg_status pg_replay_finish(const pg_program *program, pg_workspace *ws, const pg
     sum_chunks(sums, chunks, pg_partial_count(program, task->reverse));
     for (size_t o = 0; status == PG_OK && o < program->output_count; o++) {
         totals[o] = scale * sums[0];
-        status = finish_output(program, ws, task, task->reverse[o], sums + 1,
-                               gradients + o * program->param_count, scale);
+        status = pg_reverse_uniform(program, ws, task, task->reverse[o], sums + 1,
+                                    gradients + o * program->param_count, scale);
         sums += 1 + task->reverse[o]->accumulators;
     }
     return status;

@@ -53,9 +53,11 @@ static inline bool pg_is_fault(pg_status status) {
 }
 /* One output's gradient, from its seed to the inputs and accumulators. */
 pg_status pg_reverse_block(pg_workspace *ws, pg_block *block, const pg_reverse *reverse, int width);
-/* Run the uniform steps back; the accumulators' sums over the task's rows are at `sums`. */
+/* Run the uniform steps back; the accumulators' sums over the task's rows are at `sums`. The
+ * parameters' gradients, times `scale`, are stored. */
 pg_status pg_reverse_uniform(const pg_program *program, pg_workspace *ws, const pg_task *task,
-                             const pg_reverse *reverse, const double *sums);
+                             const pg_reverse *reverse, const double *sums, double *gradients,
+                             double scale);
 /* So many numbers more were computed: has somebody asked to stop? */
 bool pg_must_stop(pg_workspace *ws, size_t work);
 /* Take note of the fault of a block of rows. */

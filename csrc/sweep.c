@@ -18,15 +18,22 @@ static pg_status fault(pg_graph *graph, pg_status status, int op, int which, dou
     return status;
 }
 
+static void give_carefully(pg_node *child, double slope, double g) {
+    if (pg_receives(child)) child->u.grad += pg_product(slope, g);
+}
+
 /* One contribution to the gradient of a child. */
 static inline void give(pg_node *child, double slope, double g) {
-    if (pg_receives(child)) child->u.grad += pg_product(slope, g);
+    const double product = slope * g;
+    if (PG_UNLIKELY((child->flags & PG_FLAG_DETACHED) != 0 || isnan(product)))
+        give_carefully(child, slope, g);
+    else child->u.grad += product;
 }
 
 /* The same for an op's two, where one of them may be undefined or not asked for. */
 static pg_status give_both(pg_node *left, pg_node *right, double ga, double gb, double g) {
-    give(left, ga, g);
-    give(right, gb, g);
+    give_carefully(left, ga, g);
+    give_carefully(right, gb, g);
     return PG_OK;
 }
 
@@ -48,8 +55,9 @@ static pg_status push_wide(pg_graph *graph, const pg_node *node) {
     const pg_wide *wide = node->of.wide;
     if (wide->kind == PG_WIDE_CUSTOM) return push_custom(graph, (pg_node_id)(node - nodes));
     if (wide->locals == NULL) return PG_OK;
-    for (size_t i = 0; i < wide->count; i++)
-        give(&nodes[wide->ids[i]], wide->locals[i], node->u.grad);
+    const pg_node_id *const ids = wide->ids;
+    const double *const locals = wide->locals, g = node->u.grad;
+    for (size_t i = 0; i < wide->count; i++) give(&nodes[ids[i]], locals[i], g);
     return PG_OK;
 }
 

@@ -406,14 +406,12 @@ pg_status pg_hvp(const pg_program *program, pg_workspace *ws, const double *para
     if (status == PG_OK) { /* sums in place: accumulator i's sublanes begin at or after i */
         for (size_t i = 0; i < c.reverse->accumulators; i++)
             c.sums.at[i] = pg_sum_of_sublanes(c.sums.at + i * PG_SUBLANES);
-        status = pg_reverse_uniform(program, ws, task, c.reverse, c.sums.at);
+        status = pg_reverse_uniform(program, ws, task, c.reverse, c.sums.at, gradient, scale);
     }
     if (status == PG_OK) status = reverse_uniform_tangents(&c);
     for (size_t i = 0; status == PG_OK && i < program->param_count; i++) {
         const size_t slot = program->constant_count + i;
-        const bool reached = c.reverse->uniform_reached[slot];
-        gradient[i] = reached ? scale * ws->uniform_grads.at[slot] : 0.0;
-        product[i] = reached ? scale * c.uniform_grads.at[slot] : 0.0;
+        product[i] = c.reverse->uniform_reached[slot] ? scale * c.uniform_grads.at[slot] : 0.0;
     }
     close_call(&c);
     return status;

@@ -309,21 +309,21 @@ static PyObject *call_all_exactly(PyObject *type, PyObject *const *args, Py_ssiz
 
 /* ---- Optimisers ------------------------------------------------------------------------------ */
 
-/* May this be asked of it? `what` NULL: nothing is. */
 static int may(PyObject *value, const char *what, int writes) {
-    if (what == NULL) return 0;
     return writes ? scalar_may_write(value, what) : scalar_may_read(value, what);
 }
 
+/* Their nodes, if `what` may be asked of them, or written; NULL: nothing is. */
 static pg_node_id *gather_ids(PyObject *values, size_t *count_ret, const char *what, int writes) {
     PyObject *fast = PySequence_Fast(values, "parameters must be a sequence of Values");
     if (fast == NULL) return NULL;
     Py_ssize_t count = PySequence_Fast_GET_SIZE(fast);
     pg_node_id *ids = PyMem_New(pg_node_id, (size_t)count + 1);
     if (ids == NULL) PyErr_NoMemory();
+    const int asks = what != NULL && scalar_watching();
     for (Py_ssize_t i = 0; ids != NULL && i < count; i++) {
         PyObject *value = PySequence_Fast_GET_ITEM(fast, i);
-        if (scalar_check(value) && may(value, what, writes) == 0) {
+        if (scalar_check(value) && (!asks || may(value, what, writes) == 0)) {
             ids[i] = ((scalar *)value)->id;
             continue;
         }

@@ -99,7 +99,7 @@ def _behind(x: Any) -> Iterator[tuple[Any, Any]]:
 
 
 def _is_data(x: Any) -> bool:
-    """A number or a row of them, as most things are that are held; a look at them is all the cost."""
+    """A number, or a row of them, as most things are that are held: they needn't be queued."""
     kind = type(x)
     return kind in _PLAIN or (kind in _ROWS and _PLAIN.issuperset(map(type, x[:_MOST])))
 

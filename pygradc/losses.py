@@ -14,6 +14,7 @@ import numpy as np
 
 from pygradc import tracing
 from pygradc._rows import refuse_masked
+from pygradc._scalar import Scalar
 from pygradc.value import Value
 
 _PLAIN = frozenset((Value, float))
@@ -87,7 +88,11 @@ def _pairs(name: str, predictions: Any, targets: Any) -> list[tuple[Any, Any]]:
 
 
 def _are_plain(x: Any) -> bool:
-    return type(x) is list and _PLAIN.issuperset(map(type, x))
+    if type(x) is not list:
+        return False
+    if Scalar._all_exactly(x, Value) or Scalar._all_exactly(x, float):
+        return True
+    return _PLAIN.issuperset(map(type, x))
 
 
 def _pairs_of_any(name: str, predictions: Any, targets: Any) -> list[tuple[Any, Any]]:
@@ -137,19 +142,24 @@ def _largest(logits: Sequence[Any]) -> Any:
     return max(logit.data for logit in logits)
 
 
-def _shifted_logits(logits: Sequence[Any]) -> tuple[Any, list[Any], Any]:
-    """The largest; the logits less it, so that no exp overflows; and log(sum of exp) of those."""
-    shift = _largest(logits)
-    shifted = [logit - shift for logit in logits]
+def _log_of_exps(shifted: Sequence[Any]) -> Any:
+    """log(sum of exp), of numbers of which the largest is 0, so that no exp overflows."""
     total = shifted[0].exp()
     for x in shifted[1:]:
         total = total + x.exp()
-    return shift, shifted, total.log()
+    return total.log()
+
+
+def _shifted_logits(logits: Sequence[Any]) -> tuple[list[Any], Any]:
+    """The logits less the largest; and log(sum of exp) of those."""
+    shift = _largest(logits)
+    shifted = [logit - shift for logit in logits]
+    return shifted, _log_of_exps(shifted)
 
 
 def log_softmax(logits: Sequence[Any]) -> list[Any]:
     """log(exp(logit) / sum of exp(logits)) for each of at least one Value."""
-    _, shifted, log_total = _shifted_logits(logits)
+    shifted, log_total = _shifted_logits(logits)
     return [x - log_total for x in shifted]
 
 
@@ -171,10 +181,11 @@ def soft_cross_entropy(logits: Sequence[Any], probabilities: Sequence[Any]) -> A
     row, weights = _sides("soft_cross_entropy", logits, probabilities)
     if _is_batch(row[0]):
         return _mean(list(map(soft_cross_entropy, row, weights)))
-    shift, _, log_total = _shifted_logits(row)
-    half_shift, total = shift * 0.5, log_total * 0.5
-    for logit, p in zip(row, _floats(weights)):
-        total = total - p * (logit * 0.5 - half_shift)
+    half_shift = _largest(row) * 0.5
+    halves = [logit * -0.5 + half_shift for logit in row]  # of the distances below the largest
+    total = _log_of_exps([x * -2.0 for x in halves]) * 0.5
+    for x, p in zip(halves, _floats(weights)):
+        total = total + p * x
     return total * 2.0
 
 
@@ -205,7 +216,7 @@ def _cross_entropy(logits: Any, label: Any) -> Any:
         )
     row = logits if type(logits) is list else _items("cross_entropy: logits", logits)
     number = _class_of(label, len(row))
-    _, shifted, log_total = _shifted_logits(row)
+    shifted, log_total = _shifted_logits(row)
     return log_total - shifted[number]
 
 

@@ -168,7 +168,7 @@ def _row(module: Module, x: Any) -> Any:
     Raises:
         TypeError: going through x gives its names, or no order, instead of numbers.
     """
-    if type(x) is tuple:
+    if type(x) is tuple or (type(x) is np.ndarray and x.ndim == 1):
         return x
     if isinstance(x, (Value, float, int)) or (
         getattr(x, "shape", None) == () and hasattr(x, "item")

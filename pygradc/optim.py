@@ -57,8 +57,7 @@ def check_parameters(name: str, parameters: Sequence[Any]) -> None:
         TypeError: one is no Value.
         ValueError: there is none, or one occurs twice.
     """
-    kinds = set(map(type, parameters))
-    for i, p in enumerate(parameters if kinds != {Value} else ()):
+    for i, p in enumerate(() if Scalar._all_exactly(parameters, Value) else parameters):
         if not isinstance(p, Value):
             hint = "; they come in one flat list" if isinstance(p, _CONTAINERS) else ""
             raise TypeError(f"{name}: parameter {i} must be a Value, not {type(p).__name__}{hint}")

@@ -287,6 +287,52 @@ static void marks_wrap_around(void) {
     pg_free(packer.places);
 }
 
+/* detach(w), and what is made of it and of numbers only, stay what they are; and whoever writes a
+ * file can't make an op of an ordinary leaf detached, nor let one of a detached leaf receive. */
+static void what_is_detached_stays_so(void) {
+    pg_graph *graph = tagged_graph();
+    pg_packer packer = {0};
+    const pg_node_id w = leaf(graph, 4.0);
+    pg_node_id m = 0;
+    CHECK(pg_graph_detach(graph, &m, w) == PG_OK);
+    const pg_node_id root = unary(graph, PG_OP_SQRT, m), y = binary(graph, PG_OP_MUL, root, w);
+    pg_part part = collected(graph, &packer, y), copy = copied(graph, &part, NULL);
+    size_t found = 0;
+    for (size_t i = 0; i < copy.count; i++) {
+        const pg_node *node = &graph->nodes[copy.ids[i]];
+        const bool wanted = node->op == PG_OP_SQRT;
+        found += (node->flags & PG_FLAG_DETACHED) != 0;
+        if (wanted) CHECK(node->flags & PG_FLAG_DETACHED);
+        if (node->op == PG_OP_MUL) CHECK(!(node->flags & PG_FLAG_DETACHED));
+    }
+    CHECK(found == 2);
+    const bytes b = bytes_of(graph, &part);
+    size_t refused = 0;
+    for (size_t i = 0; i < b.count; i++) { /* the flag is a bit of some byte of each node */
+        for (unsigned bit = 0; bit < 8; bit++) {
+            pg_part other = {0};
+            b.at[i] ^= (uint8_t)(1u << bit);
+            const pg_status status =
+                pg_part_read(graph, &other, b.at, b.count, NULL, 0, find_tag, NULL);
+            b.at[i] ^= (uint8_t)(1u << bit);
+            for (size_t k = 0; status == PG_OK && k < other.count; k++) {
+                const pg_node *node = &graph->nodes[other.ids[k]];
+                if (node->op != PG_OP_SQRT) continue;
+                const pg_node *of = &graph->nodes[node->of.child[0]];
+                CHECK((node->flags & PG_FLAG_DETACHED) >= (of->flags & PG_FLAG_DETACHED));
+            }
+            if (status == PG_OK) pg_part_free(graph, NULL, &other);
+            else refused++;
+        }
+    }
+    CHECK(refused > 0);
+    free(b.at);
+    pg_part_free(graph, NULL, &copy);
+    pg_part_free(graph, &packer, &part);
+    pg_graph_free(graph);
+    pg_free(packer.places);
+}
+
 /* ---- what can't be packed ----------------------------------------------------------------- */
 
 static void nodes_of_a_recording_are_refused(void) {
@@ -501,6 +547,7 @@ const test_case pack_tests[] = {
     TEST(owned_leaves_are_ends),
     TEST(a_million_nodes_in_a_chain),
     TEST(marks_wrap_around),
+    TEST(what_is_detached_stays_so),
     TEST(nodes_of_a_recording_are_refused),
     TEST(tags_without_a_number_stop_the_writing),
     TEST(any_allocation_may_fail),

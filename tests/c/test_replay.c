@@ -675,6 +675,62 @@ static void faults_of_parameters_have_no_row(void) {
     check_uniform_fault(PG_OP_LOG, 0x1p-1074, PG_ERR_OVERFLOW, 1);
 }
 
+/* A row's dot may start from a uniform slot, whose number says nothing of the row's: with more
+ * parameters than row slots it lies beyond them. The failing log is looked at, the dot isn't. */
+static void a_fault_beside_a_uniform_start(void) {
+    enum { params = 60 };
+    recipe r = recipe_new(1, params);
+    uint32_t start = params; /* the sum of all parameters: the last is the value `params` */
+    for (uint32_t i = 1; i < params; i++)
+        start = recipe_add(&r, (line){.op = PG_OP_ADD, .a = i, .b = start});
+    const uint32_t log = recipe_add(&r, (line){.op = PG_OP_LOG, .a = 0});
+    const uint32_t one = recipe_add(&r, (line){.op = PG_OP_MUL, .a = 1, .b = log});
+    const uint32_t two = recipe_add(&r, (line){.op = PG_OP_MUL, .a = 2, .b = 0});
+    const uint32_t sum = recipe_add(&r, (line){.op = PG_OP_ADD, .a = start, .b = one});
+    recipe_end(&r, recipe_add(&r, (line){.op = PG_OP_ADD, .a = sum, .b = two}));
+    scene s = scene_new(r, 40, exact_passes, 0);
+    for (size_t i = 0; i < 40; i++) s.inputs[i] = 1.0;
+    s.inputs[23] = -1.0;
+    for (int level = 0; level < pg_vector_levels(); level++)
+        check_fault(&s, level, 40, PG_ERR_DOMAIN, 23, (pg_fault){PG_OP_LOG, 0, -1.0, 0.0});
+    scene_free(&s);
+}
+
+/* w * x at a learning rate that sends w away: the last whole step stays, and what left is named. */
+static void a_step_that_leaves_the_finite_numbers(void) {
+    const line lines[] = {{.op = PG_OP_MUL, .a = 1, .b = 0},
+                          {.op = PG_OP_MUL, .a = 2, .b = 2}}; /* (w x) ** 2: w *= 1 - 2 lr x x */
+    scene s = scene_new(written(1, 1, lines, LENGTH(lines)), 4, exact_passes, 0);
+    results r = results_new(&s, 4);
+    pg_argument arguments[most_arguments];
+    const uint32_t place = 0;
+    for (int ignore = 0; ignore < 2; ignore++) {
+        double data = 1.0, gradient = 0.0, param = 1.0, losses[100];
+        pg_training t = {.count = 1,
+                         .data = &data,
+                         .gradients = &gradient,
+                         .places = &place,
+                         .params = &param,
+                         .sgd = {.lr = 5e19}};
+        for (size_t i = 0; i < 4; i++) s.inputs[i] = 1.0;
+        pg_task task = task_of(&s, arguments, &r, 4);
+        task.ignore = ignore;
+        task.partials = NULL;
+        pg_workspace *ws = must_work(s.program, any_level());
+        const pg_status status = pg_fit(s.program, ws, &task, &t, losses, 2, 100);
+        if (ignore) {
+            CHECK(status == PG_OK && !isfinite(data) && t.steps == 200);
+        } else {
+            CHECK(status == PG_ERR_NOT_FINITE && isfinite(data) && isfinite(gradient));
+            CHECK(t.steps == 2 * t.epoch + t.batch && t.steps > 2);
+            CHECK(!isfinite(t.number) && same_bits(param, data));
+        }
+        pg_workspace_free(ws);
+    }
+    results_free(&r);
+    scene_free(&s);
+}
+
 /* In fast mode a ** -1 is an instruction of its own; it is to fail as the power does. */
 static void reciprocals_fail_as_powers(void) {
     static const double bad[] = {0.0, -0.0, 0x1p-1074, 1e-200, -1e-200};
@@ -878,6 +934,8 @@ const test_case replay_tests[] = {
     TEST(the_first_failing_row_is_named),
     TEST(rows_are_named_in_any_part),
     TEST(faults_of_parameters_have_no_row),
+    TEST(a_fault_beside_a_uniform_start),
+    TEST(a_step_that_leaves_the_finite_numbers),
     TEST(reciprocals_fail_as_powers),
     TEST(reckless_functions_fail_as_nodes_do),
     TEST(each_op_at_odd_numbers),

@@ -4,6 +4,7 @@
  * The second opinion is the recursive version in testing.c, to the last bit. */
 #include "testing.h"
 
+#include <math.h>
 #include <stdlib.h>
 
 /* ---- order -------------------------------------------------------------------------------- */
@@ -357,6 +358,58 @@ static void a_long_walk_can_be_stopped(void) {
     pg_graph_free(graph);
 }
 
+/* ---- what receives none ------------------------------------------------------------------- */
+
+static pg_node_id detached(pg_graph *graph, pg_node_id a) {
+    pg_node_id id = 0;
+    CHECK(pg_graph_detach(graph, &id, a) == PG_OK);
+    return id;
+}
+
+static pg_node_id inverse(pg_graph *graph, pg_node_id a) {
+    pg_node_id id = 0;
+    CHECK(pg_graph_number(graph, &id, PG_OP_POWN, a, -1.0) == PG_OK);
+    return id;
+}
+
+/* x / m and m ** p have derivatives by m and p that would fail; of detached ones nobody asks. */
+static void what_is_detached_is_asked_for_no_derivative(void) {
+    pg_graph *graph = new_graph();
+    const pg_node_id x = leaf(graph, 3.0), tiny = leaf(graph, 4e-200), zero = leaf(graph, 0.0);
+    const pg_node_id m = detached(graph, tiny), p = detached(graph, zero);
+    const pg_node_id quotient = binary(graph, PG_OP_MUL, x, inverse(graph, m));
+    const pg_node_id power = binary(graph, PG_OP_POW, m, p);
+    const pg_node_id made = unary(graph, PG_OP_SQRT, p); /* of detached ones only */
+    const pg_node_id both = binary(graph, PG_OP_ADD, power, made);
+    CHECK(pg_backward(graph, quotient) == PG_OK);
+    CHECK(pg_node_grad(graph, x) == 1.0 / 4e-200 && pg_node_grad(graph, m) == 0.0);
+    CHECK(pg_backward(graph, both) == PG_OK);
+    CHECK(pg_node_grad(graph, p) == 0.0 && pg_node_grad(graph, zero) == 0.0);
+    const pg_node_id live = inverse(graph, tiny);
+    CHECK(pg_backward(graph, live) == PG_ERR_OVERFLOW);
+    CHECK(pg_graph_fault(graph).op == PG_OP_POWN && pg_graph_fault(graph).derivative == 1);
+    pg_graph_free(graph);
+}
+
+/* The branch that wasn't taken: its gradient is 0, so neither inf * 0 nor a pole is anybody's. */
+static void no_gradient_passes_none_on(void) {
+    pg_graph *graph = new_graph();
+    const pg_node_id x = leaf(graph, 0.0), one = leaf(graph, 1.0);
+    const pg_node_id root = unary(graph, PG_OP_SQRT, x);
+    const pg_node_id largest = binary(graph, PG_OP_MAXIMUM, one, root);
+    CHECK(pg_backward(graph, largest) == PG_OK);
+    CHECK(pg_node_grad(graph, x) == 0.0 && pg_node_grad(graph, one) == 1.0);
+    pg_node_id wide;
+    const pg_node_id children[] = {one, x};
+    const double slopes[] = {INFINITY, NAN};
+    CHECK(pg_graph_wide(graph, &wide, 0.5, children, slopes, 2) == PG_OK);
+    const pg_node_id other = binary(graph, PG_OP_MAXIMUM, one, wide);
+    CHECK(pg_backward(graph, other) == PG_OK);
+    CHECK(pg_node_grad(graph, x) == 0.0 && pg_node_grad(graph, one) == 2.0);
+    CHECK(pg_backward(graph, root) == PG_ERR_ZERO_DIVISION);
+    pg_graph_free(graph);
+}
+
 const test_case sweep_tests[] = {
     TEST(order_of_small_graphs),
     TEST(order_of_random_graphs),
@@ -372,5 +425,7 @@ const test_case sweep_tests[] = {
     TEST(owners_hear_of_idle_and_dead_nodes),
     TEST(poll_can_stop_a_long_sweep),
     TEST(a_long_walk_can_be_stopped),
+    TEST(what_is_detached_is_asked_for_no_derivative),
+    TEST(no_gradient_passes_none_on),
     {0},
 };

@@ -1,9 +1,9 @@
 """Tracing: a function is run once on Values that stand for its inputs.
 
-While a trace is under way, a Value that depends on an input has no number: asking for it would
-freeze one row's answer into the program. Comparisons give a `Condition`, for `where` and for
-arithmetic; everything else that asks raises `TraceError`. What was there before the trace
-(parameters) has its numbers.
+While a trace is under way, a Value that depends on an input or on a parameter, which is what was
+there before, has no number: asking for it would freeze one answer into the program. Comparisons
+give a `Condition`, for `where` and for arithmetic; everything else that asks raises `TraceError`.
+Only constants that the function makes have their numbers.
 One trace runs at a time; the lock is held meanwhile. What other threads make in the meantime is as
 if it had been there before.
 """

@@ -9,7 +9,9 @@ from __future__ import annotations
 
 import builtins
 import gc
+import inspect
 import numbers
+import sys
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any, Union, cast
 
@@ -180,6 +182,28 @@ def live_nodes() -> int:
     The exponent of `a ** 2` is one of them, though `_children` doesn't show it.
     """
     return Scalar._live_nodes()
+
+
+class _Signature:
+    """`inspect.signature(Value)` for Python 3.9, which reads none from a type that C made."""
+
+    def __get__(self, instance: object, owner: type) -> inspect.Signature:
+        if instance is not None or owner.__init__ is not Scalar.__init__:  # type: ignore[misc]
+            raise AttributeError("__signature__")  # a subclass has that of its own __init__
+        either, named = inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY
+        defaults = {"_children": (), "_op": "", "label": ""}
+        return inspect.Signature(
+            [
+                inspect.Parameter("data", either),
+                *(inspect.Parameter(name, either, default=x) for name, x in defaults.items()),
+                inspect.Parameter("children", named, default=None),
+                inspect.Parameter("local_grads", named, default=None),
+            ]
+        )
+
+
+if sys.version_info < (3, 10):
+    Value.__signature__ = _Signature()
 
 
 from pygradc import copying, tracing  # noqa: E402 - which need Value

@@ -41,7 +41,8 @@ def exactly(value: Any) -> Any:
     if kind.__eq__ is _IDENTITY or isinstance(value, (Value, type, enum.Enum)):
         return kind, _Same(value)
     try:
-        return kind, _parts(value)
+        parts = _parts(value)
+        return (kind, parts, _Equal(value)) if _pickles_its_own_way(kind) else (kind, parts)
     except Exception:  # whatever a class may raise that doesn't pickle, or has itself as a part
         return kind, value
 
@@ -59,6 +60,29 @@ class _Same:
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, _Same) and self.value is other.value
+
+
+class _Equal:
+    """An object, equal to what its class says is equal; and a nan of any kind to any other."""
+
+    __slots__ = ("value",)
+
+    def __init__(self, value: Any) -> None:
+        self.value = value
+
+    def __hash__(self) -> int:
+        return 0  # its parts are hashed
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, _Equal):
+            return False
+        return bool(self.value == other.value or self.value != self.value)
+
+
+def _pickles_its_own_way(kind: type) -> bool:
+    """Then what `==` looks at need not be among the parts."""
+    names = ("__reduce__", "__reduce_ex__", "__getstate__")
+    return any(getattr(kind, name, None) is not getattr(object, name, None) for name in names)
 
 
 def _parts(value: Any) -> Any:

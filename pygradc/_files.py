@@ -185,8 +185,11 @@ def _flat(structure: structures.Structure) -> structures.Structure:
 def _structure_to(structure: structures.Structure) -> Any:
     if isinstance(structure, structures.Leaf):
         return "leaf"
+    if isinstance(structure, structures.Truth):
+        return "bool"
     if isinstance(structure, structures.Array):
-        return {"array": list(structure.shape)}
+        truths = {"bools": list(structure.truths)} if structure.truths else {}
+        return {"array": list(structure.shape), **truths}
     if isinstance(structure, structures.Static):
         if isinstance(structure.value, bytes):
             raise ValueError("a program that takes or returns bytes can't be saved")
@@ -210,9 +213,11 @@ def _labels_from(data: Any) -> dict[int, str]:
 def _structure_from(data: Any) -> structures.Structure:
     if data == "leaf":
         return structures.LEAF
+    if data == "bool":
+        return structures.TRUTH
     if isinstance(data, dict):
         if "array" in data:
-            return structures.Array(_shape_from(data["array"]))
+            return _array_from(data)
         if "static" in data:
             if not isinstance(data["static"], (type(None), str, bool)):
                 raise _damaged(f"no static value: {data['static']!r}")
@@ -234,6 +239,14 @@ def _items_from(data: Any) -> tuple[structures.Structure, ...]:
     if not isinstance(data, list):
         raise _damaged(f"no items: {repr(data)[:80]}")
     return tuple(map(_structure_from, data))
+
+
+def _array_from(data: dict[str, Any]) -> structures.Array:
+    truths = _shape_from(data["bools"]) if "bools" in data else ()
+    array = structures.Array(_shape_from(data["array"]), truths)
+    if any(i >= structures.count_leaves(array) for i in array.truths):
+        raise _damaged("a bool beyond its array")
+    return array
 
 
 def _shape_from(data: Any) -> tuple[int, ...]:

@@ -70,6 +70,8 @@ class Rows:
         """One argument, or an item of a dict; `where` is its place, for messages."""
         if type(arg) is np.ndarray and arg.ndim:
             return self._read_array(arg, where)
+        if isinstance(arg, (dict, list, tuple, Value)):
+            structures.require_plain(arg, "argument")
         if isinstance(arg, dict):
             items = [self._read(item, (*where, key)) for key, item in arg.items()]
             return structures.mapping(arg, tuple(items))

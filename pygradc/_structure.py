@@ -8,6 +8,7 @@ them.
 from __future__ import annotations
 
 import numbers
+from collections import Counter, OrderedDict, defaultdict
 from collections.abc import Iterable, Iterator, Set
 from typing import Any, NamedTuple, Union
 
@@ -23,6 +24,12 @@ class Leaf(NamedTuple):
     """One number."""
 
 
+class Truth(NamedTuple):
+    """A result that is a bool in each row: one number, 1.0 or 0.0."""
+
+    kind: type = bool
+
+
 class Static(NamedTuple):
     """Something that is no number and comes back as it is: None, a string, a bool.
 
@@ -34,9 +41,10 @@ class Static(NamedTuple):
 
 
 class Array(NamedTuple):
-    """A numpy array of this shape, its elements in C order."""
+    """A numpy array of this shape, its elements in C order; these of them are bools in each row."""
 
     shape: tuple[int, ...]
+    truths: tuple[int, ...] = ()
 
 
 class Sequence(NamedTuple):
@@ -54,9 +62,10 @@ class Mapping(NamedTuple):
     kind: Any = None
 
 
-Structure = Union[Leaf, Static, Array, Sequence, Mapping]
+Structure = Union[Leaf, Truth, Static, Array, Sequence, Mapping]
 
 LEAF = Leaf()
+TRUTH = Truth()
 _STATIC = (type(None), str, bytes, bool)
 _NUMBERS = frozenset((Value, float, int))
 _PLAIN = frozenset(_STATIC)
@@ -70,23 +79,31 @@ def take_apart(obj: Any, leaves: list[Any], what: str) -> Structure:
         TypeError: something in it is neither a number nor a container; names `what`.
     """
     if isinstance(obj, Value) or (isinstance(obj, (float, int)) and not isinstance(obj, bool)):
+        require_plain(obj, what)
         leaves.append(obj)
         return LEAF
     if isinstance(obj, (list, tuple)):
+        require_plain(obj, what)
         if _NUMBERS.issuperset(map(type, obj)):  # a row at once, some four times as fast
             leaves += obj
             return Sequence(type(obj), (LEAF,) * len(obj))
         return Sequence(type(obj), tuple(take_apart(item, leaves, what) for item in obj))
     if isinstance(obj, dict):
+        require_plain(obj, what)
         return mapping(obj, tuple(take_apart(item, leaves, what) for item in obj.values()))
     if isinstance(obj, np.ndarray) and obj.ndim > 0:
-        leaves += [_element(item, what) for item in obj.ravel().tolist()]
-        return Array(obj.shape)
+        items = obj.ravel().tolist()
+        leaves += [_element(item, what) for item in items]
+        truths = tuple(i for i, item in enumerate(items) if isinstance(item, LikeBool))
+        return Array(obj.shape, truths)
     if isinstance(obj, np.ndarray) and not np.ma.isMaskedArray(obj):
         return take_apart(obj.item(), leaves, what)
     if isinstance(obj, LikeBool):
-        obj = obj._number()
-    number = obj if isinstance(obj, Value) else _number(obj)
+        leaves.append(obj._number())
+        return TRUTH
+    if what == "result" and isinstance(obj, np.bool_):
+        return static(bool(obj))
+    number = _number(obj)
     if number is NotImplemented or isinstance(obj, bool):
         if isinstance(obj, _STATIC):
             return static(obj)
@@ -96,6 +113,74 @@ def take_apart(obj: Any, leaves: list[Any], what: str) -> Structure:
         )
     leaves.append(number)
     return LEAF
+
+
+_RESTORED = frozenset(
+    (Value, float, int, list, tuple, dict, OrderedDict, defaultdict, Counter)
+)  # as they are, or with an error where more than an item is asked for
+_ITEMS = ("__getitem__", "__iter__", "__len__", "__contains__")
+_DICTS = (*_ITEMS, "__missing__", "get", "items", "keys", "values")
+_LISTS = (*_ITEMS, "__new__", "__init__")
+_COMPARISONS = frozenset(("__eq__", "__ne__", "__lt__", "__le__", "__gt__", "__ge__", "__hash__"))
+
+
+def require_plain(obj: Any, what: str) -> None:
+    """Is this all in its items, or its number? What a subclass has besides isn't recorded.
+
+    Raises:
+        TypeError: it isn't.
+    """
+    kind = type(obj)
+    if kind in _RESTORED:
+        return
+    if isinstance(obj, Value):
+        own = _own_operators(kind) if what == "argument" else ()
+        instead = "its .data, a number"
+    elif isinstance(obj, dict):
+        own, instead = _own(kind, dict, _DICTS), "dict(x)"
+    elif isinstance(obj, (list, tuple)):
+        own = _own(kind, _base_of(kind), _LISTS) + tuple(getattr(obj, "__dict__", ()))
+        instead = "tuple(x)" if isinstance(obj, tuple) else "list(x)"
+    else:
+        return
+    if own:
+        raise TypeError(
+            f"{what}: a {kind.__name__} with its own {', '.join(own)}, of which a recording would "
+            f"keep the {'number' if isinstance(obj, Value) else 'items'} only: write {instead}; or "
+            "let the function have the object as a global or an attribute"
+        )
+
+
+def _base_of(kind: type) -> type:
+    """list, tuple, or the namedtuple that a class is made of."""
+    return next(base for base in kind.__mro__ if base in (list, tuple) or "_fields" in vars(base))
+
+
+def _own(kind: type, base: type, names: tuple[str, ...]) -> tuple[str, ...]:
+    return tuple(name for name in names if getattr(kind, name, None) != getattr(base, name, None))
+
+
+def _own_operators(kind: type) -> tuple[str, ...]:
+    """What a subclass of Value does otherwise than Value."""
+    subclasses = kind.__mro__[: kind.__mro__.index(Value)]
+    found = {name for base in subclasses for name, x in vars(base).items() if callable(x)}
+    return tuple(
+        sorted(
+            name
+            for name in found
+            if hasattr(Value, name) and (not hasattr(object, name) or name in _COMPARISONS)
+        )
+    )
+
+
+def as_values(obj: Any) -> Any:
+    """An argument as a recorded function gets it: numbers are Values, also in containers."""
+    kind = type(obj)
+    if kind is bool or not isinstance(obj, (int, float, list, tuple, dict, np.ndarray, np.generic)):
+        return obj
+    leaves: list[Any] = []
+    structure = take_apart(obj, leaves, "argument")
+    return put_together(structure, (x if isinstance(x, Value) else Value(x) for x in leaves))
 
 
 def _remedy(obj: Any, what: str) -> str:
@@ -136,10 +221,15 @@ def _element(item: Any, what: str) -> Any:
     return number
 
 
-def put_together(structure: Structure, leaves: Iterator[Any]) -> Any:
-    """The inverse: each leaf is the next of `leaves`; arrays become object arrays."""
+def put_together(structure: Structure, leaves: Iterator[Any], of_one_row: bool = False) -> Any:
+    """The inverse: each leaf is the next of `leaves`; arrays become object arrays.
+
+    In results of one row a bool is a bool: as a Value, it would be true whatever its number.
+    """
     if isinstance(structure, Leaf):
         return next(leaves)
+    if isinstance(structure, Truth):
+        return bool(next(leaves).data) if of_one_row else next(leaves)
     if isinstance(structure, Static):
         return structure.value
     if isinstance(structure, Array):
@@ -147,8 +237,10 @@ def put_together(structure: Structure, leaves: Iterator[Any]) -> Any:
         flat = array.reshape(-1)
         for i in range(flat.size):
             flat[i] = next(leaves)
+        for i in structure.truths if of_one_row else ():
+            flat[i] = bool(flat[i].data)
         return array
-    items = [put_together(item, leaves) for item in structure.items]
+    items = [put_together(item, leaves, of_one_row) for item in structure.items]
     if isinstance(structure, Mapping):
         return dict(zip(structure.keys, items))
     if hasattr(structure.kind, "_fields"):  # a namedtuple
@@ -180,7 +272,7 @@ def words(structure: Structure) -> list[int] | None:
 
 
 def count_leaves(structure: Structure) -> int:
-    if isinstance(structure, Leaf):
+    if isinstance(structure, (Leaf, Truth)):
         return 1
     if isinstance(structure, Static):
         return 0
@@ -191,7 +283,7 @@ def count_leaves(structure: Structure) -> int:
 
 def shape_of(structure: Structure) -> tuple[int, ...] | None:
     """The shape that an array of the same numbers has; None if no array has it."""
-    if isinstance(structure, Leaf):
+    if isinstance(structure, (Leaf, Truth)):
         return ()
     if isinstance(structure, Array):
         return structure.shape
@@ -229,10 +321,14 @@ def stack(structure: Structure, columns: npt.NDArray[np.float64]) -> Any:
 
 def describe(structure: Structure) -> str:
     """For messages: how one would write an argument of this structure."""
-    if isinstance(structure, Leaf):
+    if isinstance(structure, (Leaf, Truth)):
         return "a number"
     if isinstance(structure, Static):
         return repr(structure.value)
+    names = getattr(structure.kind, "_fields", None) if isinstance(structure, Sequence) else None
+    if isinstance(structure, Sequence) and names is not None:
+        named = zip(names, map(describe, structure.items))
+        return f"{structure.kind.__name__}({', '.join(f'{name}={x}' for name, x in named)})"
     shape = shape_of(structure)
     if shape is not None:
         return f"numbers of shape {shape}"

@@ -132,7 +132,7 @@ class Compiled(Bindable):
         Returns, Raises: as `Program.__call__`; TraceError, from the recording.
         """
         if tracing.tracing():
-            return self._function(*args, **static)
+            return self._function(*map(structures.as_values, args), **static)
         kept = self._kept
         if not static:
             recent = kept.recent
@@ -343,7 +343,7 @@ class Compiled(Bindable):
             ends = [leaf if isinstance(leaf, Value) else Value(leaf) for leaf in leaves]
             return (*Scalar._record(inputs, ends, options.passes, options.fast), outputs)
 
-        before = _draws.begin(self._function)
+        before = _draws.begin(self._function, static)
         address, params, outputs = tracing.trace(body)
         handle = ffi.gc(ffi.cast("pg_program *", address), lib.pg_program_free)
         _draws.end(self._function, before)

@@ -114,7 +114,7 @@ class Program:
         """As `__call__`, in one call to C; NotImplemented where that can't be."""
         if self._short is None:
             return NotImplemented
-        return self._put_together(Scalar._replay_row(self._short, self._params, args))
+        return self._put_together(Scalar._replay_row(self._short, self._params, args), True)
 
     def _total_in_short(self, arrays: tuple[Any, ...], mean: bool) -> Any:
         """As `sum` or `mean`, likewise."""
@@ -135,14 +135,14 @@ class Program:
             self._sum(ws, 1.0)
             derivatives = ws.gradients.copy()
         if gradients is None:
-            return self._results(outputs.tolist(), self._params, derivatives)
+            return self._results(outputs.tolist(), self._params, derivatives, True)
         results = []
         for o, data in enumerate(outputs.tolist()):
             order = [i for i in reverse.input_order(o, size.inputs) if i in values]
             children = (*self._params, *(values[i] for i in order))
             by_all = np.concatenate([derivatives[o], gradients[o, order]])
             results.append(Scalar._result(data, children, by_all))
-        return self._put_together(tuple(results))
+        return self._put_together(tuple(results), True)
 
     def map(self, *arrays: Any, executor: Executor | None = None) -> Any:
         """The outputs of each row, without gradients.
@@ -233,19 +233,24 @@ class Program:
                 return self._results(ws.totals.tolist(), children, ws.gradients)
         return self._results(totals, children, derivatives)
 
-    def _results(self, data: list[float], children: tuple[Value, ...], derivatives: Floats) -> Any:
+    def _results(
+        self,
+        data: list[float],
+        children: tuple[Value, ...],
+        derivatives: Floats,
+        of_one_row: bool = False,
+    ) -> Any:
         """The outputs' Values, put together."""
-        return self._put_together(
-            tuple(Scalar._result(x, children, d) for x, d in zip(data, derivatives))
-        )
+        values = tuple(Scalar._result(x, children, d) for x, d in zip(data, derivatives))
+        return self._put_together(values, of_one_row)
 
-    def _put_together(self, values: Any) -> Any:
+    def _put_together(self, values: Any, of_one_row: bool = False) -> Any:
         """The outputs' Values as the function returns them; NotImplemented stays."""
         if values is NotImplemented:
             return values
         if self._outputs is structures.LEAF:
             return values[0]
-        return structures.put_together(self._outputs, iter(values))
+        return structures.put_together(self._outputs, iter(values), of_one_row)
 
     def _total_of_chunks(
         self, rows: Rows, executor: Executor | None, scale: float
@@ -422,7 +427,9 @@ class Program:
 
     def _check(self, given: structures.Structure) -> None:
         """Is this the structure of arguments that was recorded, lists and arrays being alike?"""
-        if given == self._inputs or _normal(given) == self._normal:
+        if given == self._inputs:
+            return
+        if _normal(given) == self._normal and _names_agree(given, self._inputs):
             return
         wanted, got = map(structures.describe_all, (self._inputs, given))
         raise ValueError(f"recorded for {wanted}; called with {got}")
@@ -503,6 +510,16 @@ def _normal(structure: structures.Structure) -> Any:
         return structure.keys, structure.kind, tuple(map(_normal, structure.items))
     assert isinstance(structure, structures.Sequence)
     return tuple(map(_normal, structure.items))
+
+
+def _names_agree(one: structures.Structure, other: structures.Structure) -> bool:
+    """Do two namedtuples name their items alike? Lists and tuples go by position."""
+    if not isinstance(one, structures.Sequence) or not isinstance(other, structures.Sequence):
+        return True
+    names = [getattr(x.kind, "_fields", None) for x in (one, other)]
+    if None not in names and names[0] != names[1]:
+        return False
+    return all(map(_names_agree, one.items, other.items))
 
 
 def _from_bytes(

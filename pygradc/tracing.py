@@ -52,8 +52,8 @@ _AN_INDEX = (
 _CHANGED = "do this outside of recorded functions, between two calls"
 _AFTER_BACKWARD = "call backward() on what the recorded function returns"
 _EQUALS = (
-    "a is b tells whether they are one object, and where((a <= b) & (a >= b), x, y) chooses where "
-    "their numbers are equal"
+    "where((a <= b) & (a >= b), x, y) chooses where their numbers are equal; a is b tells whether "
+    "they are one object, which an argument and another Value never are"
 )
 _REMEDIES = {
     "bool()": "branch with pygradc.where(condition, a, b), maximum or minimum; &, | and ~, or "
@@ -376,8 +376,17 @@ class Condition(_bools.LikeBool):
         chosen = self._choose(second._opposite()._one_or_zero(), second._one_or_zero())
         return self._combined(chosen, "^", second)
 
-    __rand__ = __and__
-    __ror__ = __or__
+    def __rand__(self, other: Any) -> Any:
+        """The other one chooses: `False & x` is decided without x."""
+        if not _is_condition(other):
+            return super().__rand__(other)  # type: ignore[misc]
+        return _condition(other) & self
+
+    def __ror__(self, other: Any) -> Any:
+        if not _is_condition(other):
+            return super().__ror__(other)  # type: ignore[misc]
+        return _condition(other) | self
+
     __rxor__ = __xor__
 
     def _opposite(self) -> Condition:

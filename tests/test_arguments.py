@@ -519,3 +519,175 @@ def test_an_error_made_of_the_warning_leaves_all_in_order() -> None:
             for i in range(100):
                 f([1.0] * (1 + i % 2))
     assert f([1.0, 2.0]).data == 6.0 and len(f.programs) == 1
+
+
+# ---- What an argument is besides its numbers -----------------------------------------------------
+
+
+class Tenfold(Value):
+    def __add__(self, other: Any) -> Any:
+        return Value.__add__(self, other) * 10
+
+
+class Plain(Value):
+    pass
+
+
+class Doubling(dict):  # type: ignore[type-arg]
+    def __getitem__(self, key: Any) -> Any:
+        return 2 * dict.__getitem__(self, key)
+
+
+class Scaled(list):  # type: ignore[type-arg]
+    scale = 1.0
+
+
+class Point(NamedTuple):
+    x: Any
+    y: Any
+
+
+class Moved(Point):
+    def __new__(cls, x: Any, y: Any) -> Moved:
+        return Point.__new__(cls, x * 2, y)
+
+
+class Measured(Point):
+    def area(self) -> Any:
+        return self.x * self.y
+
+
+class Split(tuple):  # type: ignore[type-arg]
+    def __new__(cls, *items: Any) -> Split:
+        return tuple.__new__(cls, items)
+
+
+def scaled(scale: float) -> Scaled:
+    found = Scaled([3.0])
+    found.scale = scale
+    return found
+
+
+NOT_ALL: dict[str, tuple[Callable[[], Any], str]] = {
+    "operators": (lambda: Tenfold(2.0), r"a Tenfold with its own __add__, .*\.data, a number"),
+    "items of a dict": (lambda: Doubling(a=3.0), r"its own __getitem__, .* write dict\(x\)"),
+    "attributes of a list": (lambda: scaled(5.0), r"its own scale, .* write list\(x\)"),
+    "a namedtuple's making": (lambda: Moved(3.0, 4.0), r"its own __new__, .* write tuple\(x\)"),
+    "a tuple's making": (lambda: Split(3.0, 4.0), r"its own __new__, .* write tuple\(x\)"),
+    "inside a list": (lambda: [1.0, Tenfold(2.0)], "a Tenfold with its own __add__"),
+}
+
+
+@pytest.mark.parametrize("what", NOT_ALL)
+def test_what_is_more_than_its_numbers_is_refused(what: str) -> None:
+    make, message = NOT_ALL[what]
+    f = pygradc.compile(lambda x: x)
+    with pytest.raises(TypeError, match=message):
+        f(make())
+    if what != "inside a list":  # whose items would be rows
+        with pytest.raises(TypeError, match=message):
+            pygradc.compile(lambda x, y: [x, y]).map(make(), XS)
+
+
+def test_what_is_more_is_refused_where_a_program_is_there() -> None:
+    f = pygradc.compile(lambda x: x + 1)
+    assert f(2.0).data == 3.0
+    with pytest.raises(TypeError, match="a Tenfold with its own __add__"):
+        f(Tenfold(2.0))
+    with pytest.raises(TypeError, match="a Tenfold with its own __add__"):
+        f.programs[0](Tenfold(2.0))
+    assert f(Plain(2.0)).data == 3.0
+    parameter = Tenfold(2.0)
+    assert pygradc.compile(lambda x: parameter + x)(1.0).data == (parameter + 1.0).data == 30.0
+
+
+def test_what_a_class_adds_and_nothing_asks_for_stays() -> None:
+    assert pygradc.compile(lambda p: p.area())(Measured(3.0, 4.0)).data == 12.0
+    assert pygradc.compile(lambda x: x[0] * x.scale)(Scaled([3.0])).data == 3.0
+
+
+def test_results_that_are_more_than_their_numbers_are_refused() -> None:
+    def of(x: Any) -> Any:
+        found = Scaled([x])
+        found.scale = 5.0
+        return found
+
+    with pytest.raises(TypeError, match=r"result: a Scaled with its own scale, .* list\(x\)"):
+        pygradc.compile(of)(2.0)
+
+
+def test_a_program_knows_the_names_of_its_namedtuple() -> None:
+    class Turned(NamedTuple):
+        y: Any
+        x: Any
+
+    f = pygradc.compile(lambda p: p.x * 10.0 + p.y)
+    assert f(Point(1.0, 2.0)).data == f.programs[0]((1.0, 2.0)).data == 12.0
+    turned = Turned(y=2.0, x=1.0)
+    assert f(turned).data == 12.0
+    with pytest.raises(ValueError, match=r"recorded for Point\(x=a number, .* with Turned\(y="):
+        f.programs[0](turned)
+
+
+def test_objects_are_told_apart_by_their_own_comparison_too() -> None:
+    class Hidden:
+        def __init__(self, scale: float) -> None:
+            self.scale = scale
+
+        def __eq__(self, other: object) -> bool:
+            return isinstance(other, Hidden) and self.scale == other.scale
+
+        def __hash__(self) -> int:
+            return 0
+
+        def __getstate__(self) -> dict[str, Any]:
+            return {}
+
+    f = pygradc.compile(lambda x, of: x * of.scale)
+    assert [f(1.0, of=Hidden(scale)).data for scale in (2.0, 5.0, 2.0)] == [2.0, 5.0, 2.0]
+    assert len(f.programs) == 2
+
+
+def test_a_compiled_function_within_another_gets_values() -> None:
+    inner = pygradc.compile(lambda x, row: x.exp() + row[0].exp() + row[1]["a"].exp())
+    outer = pygradc.compile(lambda x: x * inner(2.0, [0.5, {"a": x}]))
+    assert outer(1.0).data == inner(2.0, [0.5, {"a": 1.0}]).data
+
+
+# ---- Bools ---------------------------------------------------------------------------------------
+
+
+def test_what_a_row_decides_is_a_bool(tmp_path: Path) -> None:
+    positive = pygradc.compile(lambda x: x > 0)
+    assert positive(2.0) is True and positive(-2.0) is False and positive(Value(-1.0)) is False
+    assert [x for x in (2.0, -2.0, 1.0) if positive(x)] == [2.0, 1.0]
+    assert positive.map([1.0, -1.0]).tolist() == [1.0, 0.0]
+    assert positive.mean([1.0, -1.0]).data == 0.5
+    program = positive.programs[0]
+    program.save(tmp_path / "p")
+    for again in (
+        pygradc.load(tmp_path / "p"),
+        copy.copy(program),
+        pickle.loads(pickle.dumps(program)),
+    ):
+        assert again(2.0) is True and again(-2.0) is False
+    assert pygradc.compile(lambda x: pygradc.where(positive(x), x, -x)).map(
+        [-2.0, 3.0]
+    ).tolist() == [
+        2.0,
+        3.0,
+    ]
+
+
+def test_bools_among_other_results(tmp_path: Path) -> None:
+    def of(x: Any) -> Any:
+        return {"a": x > 0, "b": [x, x < 0], "c": np.array([x > 1, x * 2]), "d": np.bool_(True)}
+
+    f = pygradc.compile(of)
+    f(1.0)
+    f.programs[0].save(tmp_path / "p")
+    for g in (f, pygradc.load(tmp_path / "p")):
+        found = g(2.0)
+        assert found["a"] is True and found["b"][1] is False and found["d"] is True
+        assert found["c"][0] is True and found["c"][1].data == 4.0 and found["b"][0].data == 2.0
+        assert g.map([1.0, 2.0])["c"].tolist() == [[0.0, 2.0], [1.0, 4.0]]

@@ -352,7 +352,7 @@ def test_what_numpy_refuses_itself_is_loud() -> None:
 def test_an_inverted_condition_is_no_result() -> None:
     with pytest.raises(TraceError, match=r"pygradc\.logical_not"):
         compile(lambda x: [~(x > 0)])(1.0)
-    assert compile(lambda x: [logical_not(x > 0)])(1.0)[0].data == 0.0
+    assert compile(lambda x: [logical_not(x > 0)])(1.0)[0] is False
 
 
 def test_a_condition_passes_no_gradient() -> None:
@@ -634,3 +634,12 @@ def test_a_model_of_values_of_values_is_told_so() -> None:
     with pytest.raises(TraceError, match=r"are Values already.*model\(x\), not model\(list\(map"):
         compile(lambda x: model(list(map(Value, x))))([1.0, 2.0])
     assert isinstance(compile(lambda x: model(x))([1.0, 2.0]), Value)
+
+
+@pytest.mark.parametrize("decided", [False, np.False_])
+def test_what_stands_first_chooses_first(decided: Any) -> None:
+    f = compile(lambda x: where(decided & (x.log() > 1), x, 0.0))
+    g = compile(lambda x: where((not decided) | (x.log() > 1), x, 0.0))
+    assert f.map([-1.0, 3.0]).tolist() == [0.0, 0.0] and g.map([-1.0, 3.0]).tolist() == [-1.0, 3.0]
+    with pytest.raises(FloatingPointError, match="row 0: log"):
+        compile(lambda x: where((x.log() > 1) & decided, x, 0.0)).map([-1.0])

@@ -162,7 +162,6 @@ SHORT: dict[str, tuple[Callable[..., Any], Callable[[], tuple[Any, ...]]]] = {
     "Values": (of_numbers, lambda: (Value(0.5), Value(-1.5))),
     "a Value second": (of_numbers, lambda: (0.5, Value(-1.5))),
     "an inner node": (of_numbers, lambda: (Value(0.5) * 3.0, 2)),
-    "a subclass of Value": (of_numbers, lambda: (Special(0.5), Value(-1.5))),
     "lists": (of_lists, lambda: ([0.5, [2, -3.0]], (1.5, 0.25))),
     "Values in lists": (
         of_lists,
@@ -173,6 +172,7 @@ SHORT: dict[str, tuple[Callable[..., Any], Callable[[], tuple[Any, ...]]]] = {
 }
 
 LONG: dict[str, tuple[Callable[..., Any], Callable[[], tuple[Any, ...]]]] = {
+    "a subclass of Value": (of_numbers, lambda: (Special(0.5), Value(-1.5))),
     "float32": (of_numbers, lambda: (np.float32(0.1), 1.0)),
     "int64": (of_numbers, lambda: (np.int64(3), 1.0)),
     "array of no axis": (of_numbers, lambda: (np.array(0.5), 1.0)),

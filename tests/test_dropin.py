@@ -408,3 +408,75 @@ def test_a_training_loop_as_the_lessons_write_it_prints_the_oracles_digits():
         return printed
 
     assert train(Value, nn.MLP) == train(oracle.Value, oracle.MLP)
+
+
+# ---- Walks by identity ---------------------------------------------------------------------------
+
+
+def tree(kind: Any, depth: int) -> Any:
+    if depth == 0:
+        return kind(1.0)
+    return tree(kind, depth - 1) * tree(kind, depth - 1) + 1.0
+
+
+def counted(value: Any, seen: set[int]) -> int:
+    if id(value) in seen:
+        return 0
+    seen.add(id(value))
+    return 1 + sum(counted(child, seen) for child in value._prev)
+
+
+def summed(value: Any, operands: str) -> tuple[int, float]:
+    data, todo = {}, [value]
+    while todo:
+        v = todo.pop()
+        if id(v) not in data:
+            data[id(v)] = v.data
+            todo.extend(getattr(v, operands))
+    return len(data), sum(data.values())
+
+
+@pytest.mark.parametrize("operands", ["_prev", "_children"])
+def test_a_walk_tells_nodes_apart_by_id(operands):
+    for depth in range(7):
+        expected = counted(tree(oracle.Value, depth), set())
+        assert counted(tree(Value, depth), set()) == expected
+        assert summed(tree(Value, depth), operands) == summed(tree(oracle.Value, depth), operands)
+
+
+def test_two_walks_meet_the_same_objects():
+    root = tree(Value, 4)
+    first: set[int] = set()
+    counted(root, first)
+    again: set[int] = set()
+    counted(root, again)
+    assert first == again
+    root.backward()
+    third: set[int] = set()
+    counted(root, third)
+    assert first == third
+
+
+def test_what_a_walk_met_goes_with_the_graph():
+    before = live_nodes()
+    for _ in range(3):
+        root = Value(1.0)
+        for _ in range(20_000):
+            root = root * 1.0
+        assert counted_iteratively(root) == 40_001
+        del root
+        assert live_nodes() == before
+
+
+def counted_iteratively(root: Any) -> int:
+    return summed(root, "_children")[0]
+
+
+def test_an_operand_that_was_met_may_be_hung_on_and_keeps_it():
+    root = Value(2.0) * 3.0
+    next(iter(root._children)).label = "a"
+    assert [v.label for v in root._children] == ["a", ""]
+    inner = root._children[0]
+    del root
+    gc.collect()
+    assert inner.label == "a" and inner.data == 2.0

@@ -83,12 +83,14 @@ PyObject *scalar_children(PyObject *self) {
 
 static PyObject *get_children(PyObject *self, void *unused) {
     (void)unused;
-    return scalar_children(self);
+    PyObject *children = scalar_children(self);
+    for (Py_ssize_t i = 0; children != NULL && i < PyTuple_GET_SIZE(children); i++)
+        ((scalar *)PyTuple_GET_ITEM(children, i))->is_shown = 1;
+    return children;
 }
 
 static PyObject *get_prev(PyObject *self, void *unused) {
-    (void)unused;
-    PyObject *children = scalar_children(self);
+    PyObject *children = get_children(self, unused);
     if (children == NULL) return NULL;
     PyObject *set = PySet_New(children);
     Py_DECREF(children);

@@ -33,6 +33,7 @@ static inline scalar *blank_object(void) {
         self->weakrefs = NULL;
     }
     self->dict = NULL;
+    self->is_shown = 0;
     return self;
 }
 
@@ -143,7 +144,7 @@ void scalar_strip(scalar *self) {
     clear_declared_slots((PyObject *)self);
 }
 
-/* Nodes use the node of an object that somebody hung something on: the node keeps it. */
+/* Nodes use the node of an object that must live as long: the node keeps it. */
 static void keep_by_node(scalar *self) {
     Py_SET_REFCNT((PyObject *)self, 1);
     scalar_node(self)->flags |= PG_FLAG_KEPT;
@@ -154,7 +155,8 @@ static void dealloc_adorned(scalar *self) {
     PyObject *object = (PyObject *)self;
     PyTypeObject *type = Py_TYPE(object);
     if (type->tp_finalize != NULL && PyObject_CallFinalizerFromDealloc(object) < 0) return;
-    if ((self->dict != NULL || type != scalar_global.value) && scalar_used_by_nodes(self)) {
+    if ((self->dict != NULL || self->is_shown || type != scalar_global.value) &&
+        scalar_used_by_nodes(self)) {
         keep_by_node(self);
         return;
     }
@@ -184,10 +186,14 @@ static void scalar_dealloc(PyObject *object) {
         dealloc_adorned(self);
         return;
     }
+    if (PG_UNLIKELY(self->is_shown) && scalar_used_by_nodes(self)) {
+        keep_by_node(self);
+        return;
+    }
     pg_node_id id = self->id;
-    *scalar_owner(self) = NULL;
+    if (id != 0) *scalar_owner(self) = NULL;
     give_back_object(self);
-    scalar_release_node(id);
+    if (id != 0) scalar_release_node(id);
 }
 
 /* While other nodes use its node, an object's attributes must stay, whoever else knows them. Not

@@ -194,7 +194,7 @@ def _remedy(obj: Any, what: str) -> str:
         return ": write float(...) of it"
     if isinstance(obj, numbers.Number):
         return ""
-    return "; what is no number goes by keyword"
+    return "; what is no number goes by keyword, if it is hashable, or is a global or an attribute"
 
 
 def is_static(obj: Any) -> bool:

@@ -404,10 +404,14 @@ class Condition(_bools.LikeBool):
     # ---- what asks which it is
 
     def _same(self, other: Any, comparison: str) -> Any:
+        beside = (
+            "" if isinstance(other, Condition) else ", and v != 0 makes a comparison of a Value"
+        )
         fail(
             comparison,
             f"the comparison {self._text()!r}",
-            "a ^ b is where two comparisons differ, pygradc.logical_not(a ^ b) where they agree",
+            "a ^ b is where two comparisons differ, pygradc.logical_not(a ^ b) where they agree"
+            + beside,
         )
 
     def __bool__(self) -> bool:
@@ -470,7 +474,10 @@ def _is_condition(x: Any) -> bool:
 
 
 def _no_condition(what: str, x: Any) -> NoReturn:
-    raise TypeError(f"{what} must be a bool or a comparison, not {type(x).__name__}; {_COMBINING}")
+    beside = " (write v > 0.5, or v != 0)" if isinstance(x, Value) else ""
+    raise TypeError(
+        f"{what} must be a bool or a comparison, not {type(x).__name__}{beside}; {_COMBINING}"
+    )
 
 
 def _condition(condition: Any) -> Condition:

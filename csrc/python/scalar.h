@@ -3,10 +3,10 @@
  * Who owns whom. A Scalar owns one reference to its node; the node borrows a pointer to its Scalar,
  * so that asking for a child hands back the same object. A Scalar that nothing was hung on dies
  * with its last Python reference and is made anew when somebody asks for it.
- * A Scalar with attributes (a label, a closure, anything) must live as long as its node; so must one
- * that was shown as an operand of another: a walk through a graph tells nodes apart by id(). When
- * Python drops it while other nodes use its node, ownership turns round: the node keeps the object
- * (PG_FLAG_KEPT), until it dies itself or somebody asks for the object again.
+ * A Scalar with attributes (a label, a closure, anything) must live as long as its node; so must
+ * one that was shown as an operand of another: a walk through a graph tells nodes apart by id().
+ * When Python drops it while other nodes use its node, ownership turns round: the node keeps the
+ * object (PG_FLAG_KEPT), until it dies itself or somebody asks for the object again.
  *
  * All of this runs with the GIL, which is what protects the default graph.
  */

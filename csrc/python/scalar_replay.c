@@ -191,7 +191,7 @@ static int read_number(walk *w, PyObject *object) {
     if (PyFloat_Check(object)) *to = PyFloat_AS_DOUBLE(object);
     else if (scalar_check(object)) {
         const int is_over = scalar_node((scalar *)object)->flags & PG_FLAG_OVER;
-        if (PG_UNLIKELY(scalar_global.tracing != 0 || is_over)) return 0; /* has no number */
+        if (PG_UNLIKELY(scalar_global.tracing != 0 || is_over)) return 0;  /* has no number */
         if (PG_UNLIKELY(Py_TYPE(object) != scalar_global.value)) return 0; /* may be more than it */
         *to = scalar_node((scalar *)object)->data;
         *id = ((scalar *)object)->id;

@@ -19,14 +19,14 @@ import random
 import sys
 import warnings
 import weakref
-from collections.abc import Callable
-from types import CodeType, ModuleType
+from collections.abc import Callable, Mapping
+from types import CodeType, MappingProxyType, ModuleType
 from typing import Any, NamedTuple, Union
 
 import numpy as np
 
 from pygradc import _lines
-from pygradc._reach import Reached, codes, names, reach, variables
+from pygradc._reach import Reached, attribute, codes, names, reach, variables
 
 
 class RecordingWarning(UserWarning):
@@ -86,13 +86,23 @@ def _state_of(generator: Any) -> Any:
             return generator.getstate()
         if isinstance(generator, np.random.RandomState):
             return repr(sorted(generator.get_state(legacy=False).items(), key=str))
+        if isinstance(generator, np.random.BitGenerator):
+            return _state_of_bits(generator)
         return _state_of_bits(generator.bit_generator)
     except NotImplementedError:  # the operating system's, which has none
         return None
 
 
+_GENERATORS = (
+    random.Random,
+    np.random.Generator,
+    np.random.RandomState,
+    np.random.BitGenerator,
+)
+
+
 def _is_generator(x: object) -> bool:
-    return isinstance(x, (random.Random, np.random.Generator, np.random.RandomState))
+    return isinstance(x, _GENERATORS)
 
 
 # ---- Where was it asked? -------------------------------------------------------------------------
@@ -123,15 +133,15 @@ _UNKNOWN = object()
 class _Scope:
     """What names stand for in a function, as far as that can be said without running it."""
 
-    def __init__(self, reached: Reached, source: str) -> None:
-        function = reached.function
+    def __init__(self, reached: Reached, source: str, static: Mapping[str, Any]) -> None:
+        function, code = reached.function, reached.function.__code__
         self.variables = {**vars(builtins), **variables(function)}
-        arguments = function.__code__.co_varnames[: function.__code__.co_argcount]
-        for name in arguments:
-            self.variables.pop(name, None)
+        arguments = code.co_varnames[: code.co_argcount + code.co_kwonlyargcount]
+        for name in arguments:  # keyword arguments keep their names where they are passed on
+            self.variables[name] = static.get(name, _UNKNOWN)
         if reached.owner is not None and arguments:
             self.variables[arguments[0]] = reached.owner
-        lines = _lines_of(function.__code__)
+        lines = _lines_of(code)
         inside = [node for node in _nodes(source) if node.lineno in lines]
         inside.sort(key=lambda node: node.lineno)
         # calls first: a function that is named may be passed on, to map or as a key
@@ -157,7 +167,7 @@ class _Scope:
             owner = self.target(node.value)
             if isinstance(owner, (ModuleType, type)) or _is_generator(owner):
                 return getattr(owner, node.attr, _UNKNOWN)
-            return getattr(owner, "__dict__", {}).get(node.attr, _UNKNOWN)
+            return attribute(owner, node.attr, _UNKNOWN)
         return _UNKNOWN
 
 
@@ -184,13 +194,13 @@ class Found(NamedTuple):
     text: str
 
 
-def _find(function: Any, functions: list[Reached], changed: list[Any]) -> Found:
+def _find(functions: list[Reached], static: Mapping[str, Any], changed: list[Any]) -> Found:
     """The first call that asks; if none can be seen, the function's own line."""
     for reached in functions:
         code = reached.function.__code__
         source = "".join(linecache.getlines(code.co_filename, reached.function.__globals__))
         try:
-            scope = _Scope(reached, source)
+            scope = _Scope(reached, source, static)
         except (SyntaxError, ValueError, RecursionError):
             continue
         for node in (*scope.calls, *scope.named):
@@ -207,6 +217,7 @@ def _find(function: Any, functions: list[Reached], changed: list[Any]) -> Found:
 
 # ---- Once a function -----------------------------------------------------------------------------
 
+_NOTHING: Mapping[str, Any] = MappingProxyType({})
 _told: weakref.WeakSet[Any] = weakref.WeakSet()
 
 
@@ -220,19 +231,27 @@ def _key(function: Any) -> Any:
     return found
 
 
-_Before = tuple[list[Reached], list[tuple[Any, Callable[[], Any], Any]]]
+class _Before(NamedTuple):
+    functions: list[Reached]
+    static: Mapping[str, Any]
+    states: list[tuple[Any, Callable[[], Any], Any]]
 
 
-def begin(function: Callable[..., Any]) -> _Before | None:
-    """The generators' states, for `end`; None if there is nothing more to tell."""
+def begin(function: Callable[..., Any], static: Mapping[str, Any] = _NOTHING) -> _Before | None:
+    """The generators' states, for `end`; None if there is nothing more to tell.
+
+    Args:
+        static: the keyword arguments that it is recorded with.
+    """
     if _key(function) in _told:
         return None
-    functions, generators = reach(function, _is_generator)
+    functions, generators = reach(function, _is_generator, static.values())
     probes = [(_PYTHONS, _state_of_python), (_NUMPYS, _state_of_numpy)]
     if _may_draw_normal(functions):
         probes.append((_NUMPYS, functools.partial(_state_of, _NUMPYS)))
     probes += [(g, functools.partial(_state_of, g)) for g in generators if not _is_global(g)]
-    return functions, [(generator, probe, probe()) for generator, probe in probes]
+    states = [(generator, probe, probe()) for generator, probe in probes]
+    return _Before(functions, static, states)
 
 
 def end(function: Callable[..., Any], before: _Before | None) -> None:
@@ -243,11 +262,10 @@ def end(function: Callable[..., Any], before: _Before | None) -> None:
     """
     if before is None:
         return
-    functions, states = before
-    changed = [generator for generator, probe, state in states if probe() != state]
+    changed = [generator for generator, probe, state in before.states if probe() != state]
     if changed:
         _told.add(_key(function))
-        _warn(function, _find(function, functions, changed))
+        _warn(function, _find(before.functions, before.static, changed))
 
 
 def _is_global(generator: Any) -> bool:

@@ -1,17 +1,33 @@
 """What a function can name: the user's functions that it may call, and objects that it holds.
 
-Found without running it, through its globals, closure, defaults and attributes; so what it gets as
-an argument, or computes, isn't found. Ends after a few hundred things.
+Found without running it, through its globals, closure, defaults and attributes, and what iterators
+and bound methods hold; so what it gets as an argument, or computes, isn't found. Ends after a few
+hundred things.
 """
 
 from __future__ import annotations
 
 import builtins
 import functools
+import gc
+import inspect
 import random
 import sys
-from collections.abc import Callable, Iterator
-from types import CodeType, FunctionType, MethodType, ModuleType
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from itertools import islice
+from types import (
+    BuiltinMethodType,
+    CodeType,
+    FunctionType,
+    GeneratorType,
+    GetSetDescriptorType,
+    MemberDescriptorType,
+    MethodType,
+    MethodWrapperType,
+    ModuleType,
+    SimpleNamespace,
+)
 from typing import Any, NamedTuple, cast
 
 import numpy as np
@@ -29,7 +45,11 @@ class Reached(NamedTuple):
 
 _MOST = 300  # things that are looked at
 _ROWS = (list, tuple)
+_CONTAINERS = (list, tuple, dict, set, frozenset, deque)
+_METHODS = (FunctionType, property, functools.cached_property)
+_LAYERS = "pygradc.nn"
 _PLAIN = {Value, int, float, bool, complex, str, bytes, type(None), np.ndarray}
+_PLAIN |= {ModuleType, GetSetDescriptorType, MemberDescriptorType}
 
 
 def codes(code: CodeType) -> Iterator[CodeType]:
@@ -64,6 +84,11 @@ def _is_users_class(kind: type) -> bool:
     return _lines.is_users_file(getattr(module, "__file__", None) or "<stdin>")
 
 
+def _users_classes(kind: type) -> list[type]:
+    """The class and those above it, as far as they are the user's."""
+    return list(filter(_is_users_class, kind.__mro__))
+
+
 def _behind_function(function: FunctionType) -> Iterator[tuple[Any, Any]]:
     named = dict.fromkeys(names(function))
     for value in variables(function).values():
@@ -81,21 +106,81 @@ def _behind(x: Any) -> Iterator[tuple[Any, Any]]:
         yield from _behind_function(x)
     elif isinstance(x, MethodType):
         yield from ((x.__func__, x.__self__), (x.__self__, None))
+    elif type(x).__module__ == _LAYERS:
+        yield from _behind_layers(x)
     elif isinstance(x, functools.partial):
         yield from ((v, None) for v in (x.func, *x.args, *x.keywords.values()))
-    elif isinstance(x, (list, tuple)):
-        yield from ((v, None) for v in x[:_MOST] if not _is_data(v))
-    elif isinstance(x, dict):
-        yield from ((v, None) for v in list(x.values())[:_MOST] if not _is_data(v))
+    elif isinstance(x, (BuiltinMethodType, MethodWrapperType)):
+        if not isinstance(x.__self__, ModuleType):
+            yield x.__self__, None
+    elif isinstance(x, SimpleNamespace):
+        yield from _held(vars(x).values())
+    elif isinstance(x, _CONTAINERS):
+        yield from _held(x.values() if isinstance(x, dict) else x)
+        if type(x) not in _CONTAINERS:
+            yield from _behind_object(x, _users_classes(type(x)))
     elif isinstance(x, type):
-        kinds = filter(_is_users_class, x.__mro__)
-        yield from ((f, None) for kind in kinds for f in vars(kind).values())
+        yield from ((f, None) for kind in _users_classes(x) for f in vars(kind).values())
     elif (wrapped := _wrapped(x)) is not None:
         yield wrapped, None
-    elif _is_users_class(type(x)):
-        for kind in filter(_is_users_class, type(x).__mro__):
-            yield from ((f, x) for f in vars(kind).values() if isinstance(f, FunctionType))
-        yield from ((v, None) for v in getattr(x, "__dict__", {}).values())
+    elif kinds := _users_classes(type(x)):
+        yield from _behind_object(x, kinds)
+    elif isinstance(x, GeneratorType):
+        yield from _behind_generator(x)
+    elif hasattr(type(x), "__next__"):
+        yield from _held(gc.get_referents(x))
+
+
+def _behind_object(x: Any, kinds: list[type]) -> Iterator[tuple[Any, Any]]:
+    """Its methods; and what its attributes are, those of its class and in slots, too."""
+    for kind in kinds:
+        for name, value in vars(kind).items():
+            if isinstance(value, _METHODS):
+                yield value, x
+            elif name.startswith("__"):
+                continue
+            elif isinstance(value, MemberDescriptorType):
+                yield _slot(value, x), None
+            elif not _is_data(value):
+                yield value, None
+    yield from ((v, None) for v in getattr(x, "__dict__", {}).values())
+
+
+def _behind_layers(x: Any) -> Iterator[tuple[Any, Any]]:
+    """What was added to the library's own layers, which hold Values."""
+    for value in vars(x).values():
+        parts = value if isinstance(value, list) else (value,)
+        yield from _held(part for part in parts if type(part).__module__ != _LAYERS)
+
+
+def _behind_generator(x: GeneratorType[Any, Any, Any]) -> Iterator[tuple[Any, Any]]:
+    """What is there when it goes on; nothing once it has ended."""
+    frame = x.gi_frame
+    if frame is not None:
+        named = {name for code in codes(frame.f_code) for name in code.co_names}
+        known = frame.f_globals
+        yield from _held(known[name] for name in named if name in known)
+        yield from _held(frame.f_locals.values())
+
+
+def _slot(descriptor: MemberDescriptorType, x: Any) -> Any:
+    """What an attribute of `__slots__` holds; None if it isn't set."""
+    try:
+        return descriptor.__get__(x, type(x))
+    except AttributeError:
+        return None
+
+
+def attribute(x: Any, name: str, default: Any) -> Any:
+    """What x.name is, if that is found without running anything of the user's."""
+    found = inspect.getattr_static(x, name, default)
+    if isinstance(found, MemberDescriptorType):
+        return _slot(found, x)
+    return found.__func__ if isinstance(found, staticmethod) else found
+
+
+def _held(items: Iterable[Any]) -> Iterator[tuple[Any, Any]]:
+    return ((v, None) for v in islice(items, _MOST) if not _is_data(v))
 
 
 def _is_data(x: Any) -> bool:
@@ -111,11 +196,17 @@ def _wrapped(x: Any) -> Any:
         return None
 
 
-def reach(function: Any, wanted: Callable[[Any], bool]) -> tuple[list[Reached], list[Any]]:
-    """The user's functions that this one may call, itself first; and objects that are wanted."""
+def reach(
+    function: Any, wanted: Callable[[Any], bool], arguments: Iterable[Any] = ()
+) -> tuple[list[Reached], list[Any]]:
+    """The user's functions that this one may call, itself first; and objects that are wanted.
+
+    Args:
+        arguments: what it is called with, as far as that is known.
+    """
     functions: list[Reached] = []
     objects: list[Any] = []
-    queue: list[tuple[Any, Any]] = [(function, None)]
+    queue: list[tuple[Any, Any]] = [(function, None), *((x, None) for x in arguments)]
     seen: set[tuple[int, int]] = set()  # a method once for each object that has it
     for x, owner in queue:
         key = id(x), id(owner)
@@ -124,6 +215,10 @@ def reach(function: Any, wanted: Callable[[Any], bool]) -> tuple[list[Reached], 
         seen.add(key)
         if isinstance(x, (staticmethod, classmethod)):
             x = cast(Any, x.__func__)
+        elif isinstance(x, property):
+            x = x.fget
+        elif isinstance(x, functools.cached_property):
+            x = x.func
         if wanted(x):
             objects.append(x)
             continue

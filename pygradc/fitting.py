@@ -36,6 +36,7 @@ _NOWHERE = 0xFFFFFFFF
 _LONG_ORDER = 1_000_000  # rows: 50 ms for numpy to put in an order
 _SHOW_EVERY = 0.1  # seconds of training between two looks at the bar
 _STEPS = {kind: kind.step for kind in (optim.SGD, optim.Adam)}  # those that C knows
+_CHILDREN = operator.attrgetter("_children")
 _ZERO_GRAD = optim.Optimizer.zero_grad
 
 
@@ -79,8 +80,8 @@ def fit(
     Raises:
         TypeError, ValueError: something isn't as above; says what was expected. There is a nan in
             the data; names argument, row and column. The program has none of the optimizer's
-            parameters. The checkpoint is damaged, or of another run; says what differs. Nothing is
-            changed.
+            parameters, or one of its own was made of one of them before it was recorded. The
+            checkpoint is damaged, or of another run; says what differs. Nothing is changed.
         FloatingPointError: a row leaves an op's domain; or the loss isn't finite, or a step would
             make a parameter so: names epoch and batch, counted from 1. Parameters and the
             optimizer's state are as after the last step. With a program of errors="ignore", which
@@ -167,6 +168,7 @@ def _check_parameters(
     """Does the optimizer have parameters, each once, and the program at least one of them?"""
     if len(ids) != len(optimizer.parameters) or not ids:
         optim.check_parameters("fit", optimizer.parameters)
+    _refuse_ancestors(program, optimizer.parameters)
     if not ids.isdisjoint(map(id, program._params)):
         return
     if not program._params:
@@ -182,6 +184,33 @@ def _check_parameters(
             "model.parameters()"
         )
     raise ValueError(f"fit: {what}: {why}")
+
+
+def _refuse_ancestors(program: Program, parameters: list[Any]) -> None:
+    """Gradients end at the program's parameters: they would not reach what these were made of.
+
+    Raises:
+        ValueError: the optimizer has such a Value; names it, and says what to write.
+    """
+    if not any(map(_CHILDREN, program._params)):
+        return
+    places = {id(p): i for i, p in enumerate(parameters)}
+    seen: dict[int, Any] = {}
+    for i, parameter in enumerate(program._params):
+        stack = [parameter]
+        while stack:
+            new = {id(child): child for child in stack.pop()._children if id(child) not in seen}
+            seen.update(new)
+            stack += new.values()
+            if places.keys().isdisjoint(new):
+                continue
+            place = min(places[key] for key in new if key in places)
+            result = f", a result of {parameter._op!r}," if parameter._op else ""
+            raise ValueError(
+                f"fit: the optimizer's {_called(place, parameters[place])} would not be trained: "
+                f"the program's {_called(i, parameter)}{result} was made of it before the function "
+                "was recorded. Compute it inside the compiled function instead"
+            )
 
 
 class _Claim:
@@ -349,6 +378,7 @@ class _Loop:
             self.loop.read()
             return
         optim.check_parameters("fit", optimizer.parameters)
+        _refuse_ancestors(self.what[0], optimizer.parameters)
         self.kind, self.loop = kind, kind(*self.what)
 
     def write_back(self) -> None:

@@ -15,7 +15,7 @@ from typing import Any, Union, cast
 import numpy as np
 import numpy.typing as npt
 
-from pygradc import _modules, states
+from pygradc import _modules, states, tracing
 from pygradc._ops import activation_number
 from pygradc._scalar import Scalar
 from pygradc.value import Number, Value
@@ -59,6 +59,7 @@ class Module:
         "w" of a Value, shape (), of a list of n Values, (n,), of lists alike, (n, m); with dots
         down to the parts: "layers.0.w".
         """
+        tracing.refuse("state_dict()")
         if type(self).parameters is not Module.parameters:
             return {"parameters": _data(self.parameters())}
         state: dict[str, npt.NDArray[np.float64]] = {}
@@ -76,6 +77,7 @@ class Module:
         Raises:
             ValueError: a name or a shape differs; says which. Nothing is changed.
         """
+        tracing.refuse("load_state_dict()")
         own = self.state_dict()
         states.check_names("state_dict", state, own)
         arrays = {
@@ -370,6 +372,7 @@ class MLP(Module):
 
         Other attributes with parameters follow, by their names.
         """
+        tracing.refuse("state_dict()")
         state = {}
         for i, layer in enumerate(self.layers):
             state[f"layers.{i}.weight"] = np.array([[w.data for w in n.w] for n in layer.neurons])

@@ -88,6 +88,7 @@ _REMEDIES = {
     "optimizer.step()": _CHANGED,
     "backward()": _AFTER_BACKWARD,
     "_backward()": _AFTER_BACKWARD,
+    "draw_dot()": "call the plain function with Values, and draw what it returns",
 }
 # What a Value answers nowhere: a function that catches the error does the same in both worlds.
 _NEVER_ANSWERED = frozenset(
@@ -209,10 +210,14 @@ def _made_by(value: Value) -> str:
 
 
 def describe(value: Value) -> str:
-    """The repr of a Value without a number."""
-    where = "that was recorded" if Scalar._role(value) == "leftover" else "being recorded"
+    """The repr of a Value without a number. While it may yet be part of the program no other one has
+    the same: what a function keeps by its arguments' text is kept for these.
+    """
     label = f" {value.label!r}" if value.label else ""
-    return f"Value({_made_by(value)}{label} of a function {where})"
+    if Scalar._role(value) == "leftover":
+        return f"Value({_made_by(value)}{label} of a function that was recorded)"
+    made = f"{_made_by(value)}{label}, node {Scalar._node(value)}"
+    return f"Value({made} of a function being recorded)"
 
 
 def value_again() -> NoReturn:

@@ -10,6 +10,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
+from pygradc import tracing
+
 if TYPE_CHECKING:
     from pygradc._drawing import Digraph
 
@@ -119,10 +121,11 @@ def draw_dot(
         `.source` and `.render(path)`.
     Raises:
         ImportError: the graphviz package is missing; says how to install it.
-        TypeError: root is no Value.
+        TypeError: root is no Value. A TraceError is one: a function is being recorded.
         ValueError: another rankdir, or more than max_nodes nodes.
         graphviz.ExecutableNotFound: on rendering, without the `dot` program; says what to install.
     """
+    tracing.refuse("draw_dot()")
     _check_root(root)
     try:
         from graphviz import escape

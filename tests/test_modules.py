@@ -297,6 +297,24 @@ def test_what_a_recording_leaves_behind_is_no_parameter() -> None:
         assert data(model) == [1.0, 2.0] and list(model.state_dict()) == ["w", "b"]
 
 
+@pytest.mark.parametrize("model", [Line(), Holder(line=Line()), nn.MLP(1, [2, 1]), nn.Neuron(1)])
+def test_a_recording_has_no_use_for_states(model: nn.Module) -> None:
+    state, before = model.state_dict(), data(model)
+
+    def saves(x: Any) -> Any:
+        model.state_dict()
+        return x
+
+    def loads(x: Any) -> Any:
+        model.load_state_dict(state)
+        return x
+
+    for function, name in ((saves, "state_dict"), (loads, "load_state_dict")):
+        with pytest.raises(pygradc.TraceError, match=rf": {name}\(\) while.*between two calls"):
+            pygradc.compile(function)(1.0)
+    assert data(model) == before
+
+
 # ---- those that say themselves what they have ----------------------------------------------------
 
 

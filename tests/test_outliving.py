@@ -310,3 +310,22 @@ def test_what_other_threads_made_meanwhile_stays_as_it_is() -> None:
     assert math.isnan(made[2].data) and (w.grad, made[0].grad) == (4.0, 1.0)
     with pytest.raises(TraceError, match="outlived"):
         kept[0].exp()
+
+
+def test_what_is_kept_by_its_arguments_text_is_kept_for_these() -> None:
+    def memoized(function: Any) -> Any:
+        cache: dict[str, Any] = {}
+
+        def of(*args: Any) -> Any:
+            key = str(args)
+            if key not in cache:
+                cache[key] = function(*args)
+            return cache[key]
+
+        return of
+
+    def squares(x: Any, y: Any) -> Any:
+        square = memoized(lambda v: v * v)
+        return square(x) + square(y) + square(x) + square(x + y)
+
+    assert pygradc.compile(squares)(3.0, 4.0).data == squares(Value(3.0), Value(4.0)).data == 83.0

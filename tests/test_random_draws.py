@@ -8,8 +8,10 @@ import random
 import subprocess
 import sys
 import warnings
+from collections import deque
 from collections.abc import Callable
 from random import gauss
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -169,6 +171,107 @@ def in_a_model(x: Value) -> Any:
     return MODEL(x)
 
 
+class Slotted:
+    __slots__ = ("__rng", "unset")
+
+    def __init__(self) -> None:
+        self.__rng = np.random.default_rng(0)
+
+    def __call__(self, x: Value) -> Any:
+        return x * self.__rng.random()
+
+
+class Named:
+    __slots__ = ("rng",)
+
+    def __init__(self) -> None:
+        self.rng = np.random.default_rng(0)
+
+
+class Below(Named):
+    __slots__ = ("w",)
+
+
+class OfTheClass:
+    rng = random.Random(1)
+    draw = staticmethod(rng.random)
+
+    @property
+    def noise(self) -> float:
+        return self.rng.gauss(0.0, 1.0)
+
+
+class Drawing(list):  # type: ignore[type-arg]
+    def __init__(self) -> None:
+        self.rng = random.Random(9)
+
+    @functools.cached_property
+    def noise(self) -> float:
+        return self.rng.random() + OWN.random()
+
+
+class ByAProperty:
+    @property
+    def noise(self) -> float:
+        return OWN.random()  # here
+
+
+SLOTTED, NAMED, BELOW, OF_THE_CLASS, BY_A_PROPERTY = (
+    Slotted(),
+    Named(),
+    Below(),
+    OfTheClass(),
+    ByAProperty(),
+)
+BITS = np.random.PCG64(5)
+NORMAL, OWN_RANDOM = GENERATOR.normal, OWN.random
+NORMALS, SHUFFLED = iter(GENERATOR.normal, None), map(OWN.gauss, [0.0] * 99, [1.0] * 99)
+STREAM = (OWN.random() for _ in range(99))
+STREAM_OF_ITS_OWN = (lambda rng: (rng.random() for _ in range(99)))(random.Random(4))
+SPACE = SimpleNamespace(rng=np.random.default_rng(6))
+LIST = Drawing()
+QUEUE = deque([random.Random(7)])
+SET = frozenset([random.Random(8)])
+LAYERS = nn.MLP(1, [1, 1])
+LAYERS.layers.append(Dropout())  # type: ignore[arg-type]
+
+
+def of_a_slot(x: Value) -> Any:
+    return x * NAMED.rng.random()  # here
+
+
+def of_a_slot_of_the_class_above(x: Value) -> Any:
+    return x * BELOW.rng.normal()  # here
+
+
+def of_a_class_attribute(x: Value) -> Any:
+    return x * OF_THE_CLASS.rng.random()  # here
+
+
+def of_a_static_method(x: Value) -> Any:
+    return x * OF_THE_CLASS.draw()  # here
+
+
+def of_a_property(x: Value) -> Any:
+    return x * BY_A_PROPERTY.noise
+
+
+def of_a_bit_generator(x: Value) -> Any:
+    return x * float(BITS.random_raw() % 7)  # here
+
+
+def of_a_namespace(x: Value) -> Any:
+    return x * SPACE.rng.random()  # here
+
+
+def of_a_bound_method(x: Value) -> Any:
+    return x * NORMAL()  # here
+
+
+def of_a_bound_builtin(x: Value) -> Any:
+    return x * OWN_RANDOM()  # here
+
+
 DRAWING: dict[Callable[..., Any], Any] = {
     from_the_module: from_the_module,
     by_its_own_name: by_its_own_name,
@@ -190,6 +293,15 @@ DRAWING: dict[Callable[..., Any], Any] = {
     shuffled: shuffled,
     passed_on: passed_on,
     in_a_model: Dropout.__call__,
+    of_a_slot: of_a_slot,
+    of_a_slot_of_the_class_above: of_a_slot_of_the_class_above,
+    of_a_class_attribute: of_a_class_attribute,
+    of_a_static_method: of_a_static_method,
+    of_a_property: ByAProperty.noise.fget,  # type: ignore[attr-defined]
+    of_a_bit_generator: of_a_bit_generator,
+    of_a_namespace: of_a_namespace,
+    of_a_bound_method: of_a_bound_method,
+    of_a_bound_builtin: of_a_bound_builtin,
 }
 
 
@@ -215,7 +327,7 @@ def copy_of(function: Any) -> Any:
     again = type(function)(
         function.__code__, globals(), function.__name__, function.__defaults__, function.__closure__
     )
-    again.__qualname__ = function.__qualname__
+    again.__qualname__, again.__kwdefaults__ = function.__qualname__, function.__kwdefaults__
     return again
 
 
@@ -257,6 +369,70 @@ def test_callable_objects_and_partials() -> None:
     assert len(told(lambda: compile(Model().loss.__wrapped__)(1.0))) == 0  # told before
 
 
+HELD: dict[str, Callable[[Value], Any]] = {
+    "a private slot": lambda x: SLOTTED(x),
+    "a property of the class's": lambda x: x * OF_THE_CLASS.noise,
+    "calls of a bound method": lambda x: x * next(NORMALS),
+    "calls of a bound method, by its own": lambda x, again=NORMALS.__next__: x * again(),  # type: ignore[misc]
+    "a map": lambda x: x * next(SHUFFLED),
+    "a generator expression": lambda x: x * next(STREAM),
+    "a generator expression with a generator": lambda x: x * next(STREAM_OF_ITS_OWN),
+    "a generator of bits' own": lambda x: x * np.random.Generator(BITS).normal(),
+    "a deque": lambda x: x * QUEUE[0].random(),
+    "a set": lambda x: x * sum(rng.random() for rng in SET),
+    "a list of the user's": lambda x: x * LIST.rng.random(),
+    "a property that is kept": lambda x: x * Drawing().noise,
+    "a layer among the library's": lambda x: LAYERS.layers[-1](x),
+}
+
+
+@pytest.mark.parametrize("name", HELD)
+def test_generators_that_something_holds(name: str) -> None:
+    assert len(told(lambda: compile(HELD[name])(1.0))) == 1
+
+
+def by_keyword(x: Value, rng: Any = None) -> Any:
+    return x * rng.normal()  # here
+
+
+def by_keyword_only(x: Value, *, rng: Any) -> Any:
+    return x * rng.random_raw()  # here
+
+
+def of_an_argument(x: Value, model: Any) -> Any:
+    return x * model.rng.random()  # here
+
+
+def handed_on(x: Value, rng: Any) -> Any:
+    return by_keyword(x + 1.0, rng=rng)
+
+
+def of_any_name(x: Value, **settings: Any) -> Any:
+    return x * settings["rng"].normal()
+
+
+STATIC: dict[Callable[..., Any], tuple[dict[str, Any], Any]] = {
+    by_keyword: ({"rng": np.random.default_rng(1)}, by_keyword),
+    by_keyword_only: ({"rng": np.random.PCG64(1)}, by_keyword_only),
+    of_an_argument: ({"model": NAMED}, of_an_argument),
+    handed_on: ({"rng": np.random.RandomState(1)}, by_keyword),
+}
+
+
+@pytest.mark.parametrize("function", STATIC, ids=lambda f: f.__name__)
+def test_generators_that_are_keyword_arguments(function: Callable[..., Any]) -> None:
+    static, drawing = STATIC[function]
+    f = compile(copy_of(function))
+    (warning,) = told(lambda: f(1.0, **static))
+    assert warning.lineno == place(drawing)
+    assert told(lambda: f.sum(np.ones(3), **static)) == []
+
+
+def test_a_keyword_argument_without_a_name() -> None:
+    (warning,) = told(lambda: compile(of_any_name)(1.0, rng=np.random.default_rng(1)))
+    assert warning.lineno == of_any_name.__code__.co_firstlineno
+
+
 class Unhashable:
     __hash__ = None  # type: ignore[assignment]
 
@@ -273,6 +449,10 @@ NOTHING_DRAWN: dict[str, Callable[[Value], Any]] = {
     "no generator": lambda x: x * SCALE,
     "a generator that isn't asked": lambda x: x * (GENERATOR is not None),
     "a model": lambda x: MODEL.w * x,
+    "generators that something holds": lambda x: (
+        x
+        * (len([SLOTTED, NAMED, BELOW, OF_THE_CLASS, NORMALS, SHUFFLED, STREAM, SPACE, QUEUE, SET]))
+    ),
     "random numbers drawn before": lambda x, noise=DRAWN: x * noise,  # type: ignore[misc]
 }
 

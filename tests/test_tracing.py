@@ -373,6 +373,24 @@ def test_backward_has_no_place_in_a_recording() -> None:
     assert function(Value(3.0)).data == 12.0
 
 
+@pytest.mark.parametrize("root", [lambda x: x * 2.0, lambda x: W, lambda x: Value(2.0) * 3])
+def test_a_drawing_has_no_place_in_a_recording(root: Callable[[Value], Value]) -> None:
+    def draws(x: Value) -> Value:
+        pygradc.draw_dot(root(x))
+        return x
+
+    def draws_itself(x: Value) -> Value:
+        root(x).draw_dot()
+        return x
+
+    for function in (draws, draws_itself):
+        with pytest.raises(TraceError, match=r": draw_dot\(\) while a function is recorded"):
+            compile(function)(3.0)
+
+
+W = Value(2.0)
+
+
 # ---- What has a number ---------------------------------------------------------------------------
 
 P, Q = Value(2.0), Value(-3.0)

@@ -513,6 +513,95 @@ def test_some_of_the_parameters_are_enough(kind: str) -> None:
     assert stranger.data == 3.0
 
 
+ANCESTORS: dict[str, Callable[[Value, Value], Any]] = {
+    "a product": lambda u, a: a * 2,
+    "further up": lambda u, a: ((a * 2).tanh() + 1.0).exp(),
+    "of both": lambda u, a: u * a,
+    "chosen": lambda u, a: pygradc.where(a > 0, a, 1.0),
+    "a program's result": lambda u, a: pygradc.compile(lambda x: x * a)(3.0),
+    "with a closure": lambda u, a: Value(2.0, (a,)),
+    "one of many": lambda u, a: pygradc.sum([Value(1.0), u.tanh(), a, Value(2.0)]),
+}
+
+
+@each_kind
+@pytest.mark.parametrize("made", ANCESTORS)
+@pytest.mark.parametrize("also", ["another parameter", "itself", "nothing"])
+def test_what_a_parameter_was_made_of_before_the_recording_is_refused(
+    kind: str, made: str, also: str
+) -> None:
+    u, a = Value(1.0), Value(2.0)
+    a.label = "gain"
+    tw = ANCESTORS[made](u, a)
+    loss = pygradc.compile(lambda x: (u * x * tw - 1) ** 2)
+    with_a = {"another parameter": [Value(7.0), a], "itself": [tw, a], "nothing": [a]}[also]
+    optimizer = KINDS[kind](with_a, 0.01)
+    before = state(optimizer)
+    place = len(with_a) - 1
+    with pytest.raises(
+        ValueError, match=rf"optimizer's parameter {place} \(gain\) would not be tr"
+    ):
+        pygradc.fit(loss, [1.0, 2.0], optimizer, epochs=3, batch_size=2)
+    assert state(optimizer) == before
+
+    inside = pygradc.compile(lambda x: (u * x * ANCESTORS["a product"](u, a) - 1) ** 2)
+    pygradc.fit(inside, [1.0, 2.0], KINDS[kind]([u, a], 0.01), epochs=3, batch_size=2)
+    assert a.data != 2.0
+
+
+def test_a_refused_ancestor_is_named_with_what_was_made_of_it() -> None:
+    u, a = Value(1.0), Value(2.0)
+    tw = a * 2
+    tw.label = "twice"
+    loss = pygradc.compile(lambda x: u * x * tw)
+    with pytest.raises(ValueError) as caught:
+        pygradc.fit(loss, [1.0], optim.SGD([u, a], lr=0.01))
+    assert str(caught.value) == (
+        "fit: the optimizer's parameter 1 would not be trained: the program's parameter 1 "
+        "(twice), a result of '*', was made of it before the function was recorded. Compute it "
+        "inside the compiled function instead"
+    )
+
+
+@each_kind
+def test_a_parameter_that_was_computed_may_be_trained_itself(kind: str) -> None:
+    """And so may others be, if it was detached from what it was made of."""
+    u, a = Value(1.0), Value(2.0)
+    with pygradc.no_grad():
+        fixed = a * 2
+    for tw in (a * 2, pygradc.detach(a) * 2, fixed, Value((a * 2).data)):
+        loss = pygradc.compile(lambda x, tw=tw: (u * x * tw - 1) ** 2)
+        is_alone = a not in tw._children
+        pygradc.fit(loss, [1.0], KINDS[kind]([u, a if is_alone else Value(3.0), tw], 0.01))
+        assert (tw.data == 4.0) == bool(tw._children and is_alone) and a.data == 2.0
+
+
+def test_a_callback_cant_have_an_ancestor_trained_either() -> None:
+    u, a = Value(1.0), Value(2.0)
+    tw = a * 2
+    loss, optimizer = pygradc.compile(lambda x: u * x * tw), optim.SGD([u], lr=0.01)
+
+    def thaw(epoch: int, mean: float) -> None:
+        optimizer.parameters = [u, a]
+
+    with pytest.raises(ValueError, match="optimizer's parameter 1 would not be trained"):
+        pygradc.fit(loss, [1.0], optimizer, epochs=3, callback=thaw)
+    assert u.data != 1.0 and a.data == 2.0
+
+
+def test_a_long_history_is_walked_once() -> None:
+    u, a = Value(1.0), Value(2.0)
+    root = a
+    for _ in range(20_000):
+        root = root + root
+        root.data = 1.0
+    many = [root * float(i) for i in range(50)]
+    loss = pygradc.compile(lambda x: pygradc.sum([m * u * x for m in many]))
+    pygradc.fit(loss, [1.0], optim.SGD([u], lr=0.01))
+    with pytest.raises(ValueError, match="optimizer's parameter 1 would not be trained"):
+        pygradc.fit(loss, [1.0], optim.SGD([u, a], lr=0.01))
+
+
 @pytest.mark.parametrize("make", [lambda p: optim.SGD(p, 0.1), optim.Adam, Signs])
 def test_optimizers_refuse_what_they_cannot_train(make: Callable[[Any], Any]) -> None:
     a, b = Value(1.0), Value(2.0)

@@ -158,6 +158,13 @@ static PyObject *role_of(PyObject *module, PyObject *value) {
                                                           : "");
 }
 
+/* _node(value) -> its node's number, which no other living node has */
+static PyObject *node_of(PyObject *module, PyObject *value) {
+    (void)module;
+    if (!scalar_check(value)) return PyErr_Format(PyExc_TypeError, "_node takes a Value");
+    return PyLong_FromUnsignedLong(((scalar *)value)->id);
+}
+
 /* _ask(value, what): TraceError if it has no number. */
 static PyObject *ask(PyObject *module, PyObject *const *args, Py_ssize_t count) {
     (void)module;
@@ -451,6 +458,7 @@ PyMethodDef scalar_trace_methods[] = {
     {"_trace_input", trace_input, METH_NOARGS, NULL},
     {"_is_traced", is_traced, METH_O, NULL},
     {"_role", role_of, METH_O, NULL},
+    {"_node", node_of, METH_O, NULL},
     {"_ask", PG_FAST(ask), METH_FASTCALL, NULL},
     {"_trace_select", trace_select, METH_VARARGS, NULL},
     {"_where", choose, METH_VARARGS, NULL},

@@ -7,25 +7,26 @@ functions get Values, here and in recordings, so that a program has the op's bit
 (`math.sin(a)`, `if a > 0`, `table.get(a)`), both get floats, and a recording refuses the op and
 says why. What fails for floats as well, such as a name that isn't there yet, decides nothing: the
 next call looks again.
+
+What symbols can't refuse, a look at the rule's code finds: `_questions.py`.
 Source: csrc/python/scalar_custom.c; in programs the instruction `custom` of csrc/replay.c.
 """
 
 from __future__ import annotations
 
-import dis
 import functools
 import inspect
 import math
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
-from types import CodeType, MethodType
+from types import MethodType
 from typing import Any, NamedTuple, Union, overload
 
 import numpy as np
 
 from pygradc import tracing
 from pygradc._instances import Beside, name_in
-from pygradc._reach import codes, reach
+from pygradc._questions import Examined, askers, noting, only_chooses_formulas
 from pygradc._scalar import Scalar
 from pygradc.graphs import no_grad
 from pygradc.value import Number, Value
@@ -34,7 +35,7 @@ Derivatives = Union[Callable[..., Any], Sequence[Callable[..., Any]]]
 _Rule = tuple["Op", str, Callable[..., Any], Callable[..., Any], bool]
 
 
-class Op:
+class Op(Examined):
     """A custom op; made by `op`, and called with Values and numbers."""
 
     def __init__(
@@ -114,12 +115,16 @@ class Op:
     ) -> Value:
         count = len(operands)
         of_floats, of_values = self._both_kinds(count)
-        floats = _Trial(of_floats, operands, refusal is None or refusal.may_be_an_error)
+        asks = refusal is not None and refusal.is_question
+        floats = _Trial(of_floats, operands, refusal is None or asks or refusal.may_be_an_error)
         trials.append(floats)
-        if refusal is not None and floats.node is not None:
-            self._settle(count, symbolic=False, decided=floats.error is None)
-            return floats.node
-        values = _Trial(of_values, operands, refusal is None)
+        if refusal is not None and (not asks or floats.is_whole or self._floats_compute(count)):
+            if floats.node is not None:
+                self._settle(count, symbolic=False, decided=floats.error is None)
+                return floats.node
+            if asks:
+                raise floats.error or refusal.error
+        values = _Trial(of_values, operands, refusal is None or asks)
         trials.append(values)
         if values.node is None:
             if refusal is not None:
@@ -127,25 +132,43 @@ class Op:
             if floats.node is None or _is_of_numbers(values.error):
                 raise values.error or TypeError(f"op {self.name!r} has no result")
         difference = floats.difference(values, operands)
-        if difference is None and refusal is None and self._asks_for_types():
-            difference = self._compare_samples(count)
         if difference is not None and floats.node is not None:
             self._reasons[count] = difference
             self._settle(count, symbolic=False, decided=floats.error is None)
             return floats.node
-        self._settle(count, symbolic=True, decided=refusal is None and values.error is None)
+        decided = (refusal is None or asks) and values.error is None
+        self._settle(count, symbolic=True, decided=decided)
         assert values.node is not None
         return values.node
 
-    def _asks_for_types(self) -> bool:
-        """isinstance(a, float) and `a is b` can't be refused; their results tell, if not always."""
-        functions, _ = reach(self._written, lambda x: False)
-        return any(_asks_for_types(code) for f, _ in functions for code in codes(f.__code__))
+    def _question(self, count: int) -> str | None:
+        """What the rule asks that floats and Values answer differently; None: nothing that matters.
 
-    def _compare_samples(self, count: int) -> str | None:
+        If what asks does nothing but choose between formulas, which agree on all samples, it is
+        the same rule for both.
+        """
+        found = askers(self._written)
+        if not found:
+            return None
+        if all(map(only_chooses_formulas, found)):
+            return self._compare_samples(count, _WIDE_SAMPLES)
+        return found[0].question
+
+    def _floats_compute(self, count: int) -> bool:
+        """Can both functions be called with floats at all?"""
+        of_floats, _ = self._both_kinds(count)
+        for sample in _WIDE_SAMPLES:
+            with tracing.trying():
+                trial = _Trial(of_floats, _operands_at(sample, count), True)
+            trial.error = None  # which holds the frames that hold it
+            if trial.is_whole:
+                return True
+        return False
+
+    def _compare_samples(self, count: int, samples: Sequence[float]) -> str | None:
         """How floats and Values differ, where both can compute."""
-        for sample in _SAMPLES:
-            operands = tuple(sample * (1.0 + i / 7.0) for i in range(count))
+        for sample in samples:
+            operands = _operands_at(sample, count)
             with tracing.trying():
                 floats, values = (_Trial(kind, operands, True) for kind in self._both_kinds(count))
             computed = floats.node is not None and values.node is not None
@@ -160,19 +183,20 @@ class Op:
         kinds = self._both_kinds(count)
         if self._open.get(count) is kinds[True]:
             return kinds[True]
-        if self._ask_symbols(count) is not None:
+        refusal = self._ask_symbols(count)
+        if refusal is not None and not (refusal.is_question and not self._floats_compute(count)):
             return self._settle(count, symbolic=False, decided=False)
-        difference = self._compare_samples(count)
+        difference = self._compare_samples(count, _SAMPLES)
         if difference is not None:
             self._reasons[count] = difference
         return self._settle(count, symbolic=difference is None, decided=difference is not None)
 
     def _ask_symbols(self, count: int) -> _Refusal | None:
         """What the rule raises where it is run on symbols, in a trace."""
-        operands = tuple(Scalar._trace_input() for _ in range(count))
         in_forward = True
+        question = self._question(count)
         try:
-            with tracing.trying(), _strictly():
+            with noting(count, question is None) as (operands, noted), _strictly():
                 y = _as_value(self._forward(*operands))
                 in_forward = False
                 self._slopes(operands, y)
@@ -181,8 +205,12 @@ class Op:
         except Exception as error:
             self._reasons[count] = _reason(error)
             return _Refusal(error, in_forward)
-        self._reasons.pop(count, None)
-        return None
+        question = question or next(iter(noted), None)
+        if question is None:
+            self._reasons.pop(count, None)
+            return None
+        self._reasons[count] = question
+        return _Refusal(tracing.TraceError(question), in_forward, is_question=True)
 
     def _slopes(self, operands: tuple[Value, ...], y: Value) -> tuple[Value, ...]:
         slopes = _as_tuple(self._derivatives(*operands, y))
@@ -234,6 +262,7 @@ class _Method(Op):
         if op._passes_instance():
             derivatives = functools.partial(derivatives, instance)
         super().__init__(forward, derivatives, op.name)
+        self._written = (forward, op._given)
         self._op, self._instance = op, instance
         self._known, self._reasons = op._at.of(instance, _nothing_known)
         for count, symbolic in self._known.items():
@@ -283,6 +312,7 @@ class _Refusal(NamedTuple):
 
     error: Exception
     in_forward: bool
+    is_question: bool = False  # it has raised nothing, but tells floats from Values
 
     @property
     def may_be_an_error(self) -> bool:
@@ -307,6 +337,11 @@ class _Trial:
             raise
         except Exception as error:
             self.error = error
+
+    @property
+    def is_whole(self) -> bool:
+        """Have both functions computed?"""
+        return self.slopes is not None
 
     def _ask_derivatives(
         self, rule: _Rule, operands: tuple[Value | Number, ...], node: Value
@@ -354,13 +389,8 @@ def _reason(error: Exception | None) -> str:
     return str(error) or type(error).__name__
 
 
-_TYPE_NAMES = {"isinstance", "issubclass", "type", "id", "hasattr", "getattr", "callable", "dir"}
-
-
-def _asks_for_types(code: CodeType) -> bool:
-    if not _TYPE_NAMES.isdisjoint(code.co_names):
-        return True
-    return any(instruction.opname == "IS_OP" for instruction in dis.get_instructions(code))
+def _operands_at(sample: float, count: int) -> tuple[float, ...]:
+    return tuple(sample * (1.0 + i / 7.0) for i in range(count))
 
 
 def _float_of(x: Any) -> float:
@@ -372,6 +402,7 @@ def _as_tuple(found: Any) -> tuple[Any, ...]:
 
 
 _SAMPLES = (0.7390851, 1.3247179, -0.5671432)  # for a recording, where there are no numbers
+_WIDE_SAMPLES = (*_SAMPLES, 0.0, 1.0, -1.0, 2.0, 1e-3, -3.3, 7.5, -20.0, 50.0, 300.0, -500.0, 1e5)
 
 
 def _as_one(derivatives: Derivatives) -> Callable[..., Any]:
@@ -440,7 +471,9 @@ def op(
     Values, in `no_grad()`, and the op can be recorded. To find out, the first call runs both on
     symbols, which refuse whatever needs a number (`if`, `in`, an f-string, a set), and then on the
     operands as floats and as Values, one call more than it needs: results that differ by more than
-    rounding mean floats. What fails for floats, too, decides nothing, and the next call asks again.
+    rounding mean floats. So does whatever may tell floats from Values (`isinstance`, `type`, `is`,
+    an `except`), unless floats can't compute the rule at all. What fails for floats, too, decides
+    nothing, and the next call asks again.
     """
     if derivatives is None:
         if callable(forward):

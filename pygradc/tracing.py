@@ -210,8 +210,8 @@ def _made_by(value: Value) -> str:
 
 
 def describe(value: Value) -> str:
-    """The repr of a Value without a number. While it may yet be part of the program no other one has
-    the same: what a function keeps by its arguments' text is kept for these.
+    """The repr of a Value without a number. While it may yet be part of the program, no other one
+    has the same: what a function keeps by its arguments' text is kept for these.
     """
     label = f" {value.label!r}" if value.label else ""
     if Scalar._role(value) == "leftover":

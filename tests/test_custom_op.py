@@ -3,11 +3,15 @@ do programs have their bits; and do errors leave everything as it was?"""
 
 from __future__ import annotations
 
+import builtins
 import contextlib
 import copy
 import functools
 import gc
+import json
 import math
+import numbers
+import operator
 import pickle
 import random
 import re
@@ -659,6 +663,341 @@ def test_derivatives_that_need_the_number_get_floats(slope):
         pygradc.compile(lambda x: op(x) * 1.0)(0.7)
 
 
+def at_most_six(a):
+    return 6.0 if a > 6 else a * 1.0
+
+
+def answers_a_caught_error(a):
+    try:
+        return a * 2.0 if math.isfinite(a) and abs(a) < 100 else 0.0 * a
+    except TypeError:
+        return a * 2.0
+
+
+def counts_by_int(a):
+    try:
+        n = int(a)
+    except TypeError:
+        n = 2
+    return a * n
+
+
+def asks_a_method_of_floats(a):
+    try:
+        return a * 2.0 if a.is_integer() else a * 3.0
+    except AttributeError:
+        return a * 2.0
+
+
+def takes_a_remainder(a):
+    b = a * 1.0
+    try:
+        return b % 3.0
+    except TypeError:
+        return b
+
+
+def suppresses(a):
+    y = a * 1.0
+    with contextlib.suppress(TypeError):
+        y = at_most_six(float(a))
+    return y
+
+
+def returns_in_finally(a):
+    y = a * 1.0
+    try:
+        y = at_most_six(float(a))
+    finally:
+        return y  # noqa: B012
+
+
+def catches_whatever(a):
+    y = a * 1.0
+    try:
+        y = at_most_six(float(a))
+    except:  # noqa: E722
+        y = y * 1.0
+    return y
+
+
+def has_a_method_of_values(a):
+    try:
+        return a.exp()
+    except AttributeError:
+        return min(math.exp(a), 100.0)
+
+
+def takes_an_index(a):
+    try:
+        operator.index(a)
+    except TypeError as error:
+        return at_most_six(a) if "float" in str(error) else a * 1.0
+
+
+def asks_inside(a):
+    def is_float(x):
+        return isinstance(x, float)
+
+    return at_most_six(a) if is_float(a) else a * 1.0
+
+
+@functools.singledispatch
+def by_dispatch(a):
+    return a * 1.0
+
+
+by_dispatch.register(float, at_most_six)
+
+
+class Asks:
+    @functools.singledispatchmethod
+    def dispatched(self, a):
+        return a * 1.0
+
+    @dispatched.register(float)
+    def _(self, a):
+        return at_most_six(a)
+
+    @staticmethod
+    def static(a):
+        return at_most_six(a) if isinstance(a, float) else a * 1.0
+
+    @property
+    def read(self):
+        return lambda a: self.static(a)
+
+    @functools.cached_property
+    def kept(self):
+        return lambda a: self.static(a)
+
+    def _part(self, f, a):
+        return at_most_six(a) if f(a) is float else a * 1.0
+
+    part = functools.partialmethod(_part, type)
+
+    def __call__(self, a):
+        return self.static(a)
+
+    def __eq__(self, other):
+        return isinstance(other, float) and other > 6
+
+    __hash__ = None  # type: ignore[assignment]
+
+
+class Holds:
+    def __init__(self, x):
+        self.x, self.is_float = x, isinstance(x, float)
+
+    @property
+    def answer(self):
+        return at_most_six(self.x) if self.is_float else self.x * 1.0
+
+
+def asks_type(a):
+    return at_most_six(a) if type(a) in (float, np.float64) else a * 1.0
+
+
+@pygradc.no_grad()
+def in_no_grad(a):
+    return asks_type(a)
+
+
+def imports(a):
+    from operator import is_
+
+    return at_most_six(a) if is_(a.__class__, float) else a * 1.0
+
+
+VECTORIZED, FROM_FUNCTION = np.vectorize(asks_type), np.frompyfunc(asks_type, 1, 1)
+KIND, IS, CLASS_OF, ASKS = type, isinstance, operator.attrgetter("__class__"), Asks()
+
+# Each computes with Values, in another way than with floats, which differ above 6 at the latest.
+TELLS = {
+    "isinstance": lambda a: at_most_six(a) if isinstance(a, (int, float)) else a * 1.0,
+    "isinstance of Values": lambda a: a * 1.0 if isinstance(a, Value) else at_most_six(a),
+    "a formula, clipped": lambda a: a.tanh() if isinstance(a, Value) else min(math.tanh(a), 0.5),
+    "numbers.Real": lambda a: at_most_six(a) if isinstance(a, numbers.Real) else a * 1.0,
+    "of a comparison": lambda a: at_most_six(a) if isinstance(a > 6, bool) else a * 1.0,
+    "of what is computed": lambda a: at_most_six(a) if isinstance(a * 1.0, float) else a * 1.0,
+    "type": lambda a: at_most_six(a) if type(a) is float else a * 1.0,
+    "issubclass": lambda a: at_most_six(a) if issubclass(type(a), float) else a * 1.0,
+    "__class__": lambda a: at_most_six(a) if a.__class__ is float else a * 1.0,
+    "a class's name": lambda a: at_most_six(a) if a.__class__.__name__ == "float" else a * 1.0,
+    "a table of types": lambda a: {float: at_most_six}.get(type(a), lambda x: x * 1.0)(a),
+    "hasattr": lambda a: at_most_six(a) if hasattr(a, "is_integer") else a * 1.0,
+    "hasattr of Values": lambda a: a * 1.0 if hasattr(a, "tanh") else at_most_six(a),
+    "getattr": lambda a: a * 1.0 if getattr(a, "real", None) is None else at_most_six(a),
+    "dir": lambda a: at_most_six(a) if "hex" in dir(a) else a * 1.0,
+    "a method of float": lambda a: a * 2.0 if (6.0).__gt__(a) else 0.0 * a,
+    "attrgetter": lambda a: at_most_six(a) if CLASS_OF(a) is float else a * 1.0,
+    "eval": lambda a: at_most_six(a) if eval("isinstance(a, float)") else a * 1.0,
+    "builtins": lambda a: at_most_six(a) if builtins.isinstance(a, float) else a * 1.0,
+    "type, renamed": lambda a: at_most_six(a) if KIND(a) is float else a * 1.0,
+    "isinstance, renamed": lambda a: at_most_six(a) if IS(a, float) else a * 1.0,
+    "isinstance, mapped": lambda a: at_most_six(a) if all(map(IS, [a], [float])) else a * 1.0,
+    "a default": lambda a, f=isinstance: at_most_six(a) if f(a, float) else a * 1.0,
+    "partial": functools.partial(lambda f, a: at_most_six(a) if f(a, float) else a * 1.0, IS),
+    "within": asks_inside,
+    "in a generator": lambda a: at_most_six(a) if any(IS(x, float) for x in (a,)) else a * 1.0,
+    "singledispatch": by_dispatch,
+    "singledispatch, called": lambda a: by_dispatch(a),
+    "singledispatchmethod": lambda a: ASKS.dispatched(a),
+    "a static method": lambda a: ASKS.static(a),
+    "a property": lambda a: ASKS.read(a),
+    "a cached property": lambda a: ASKS.kept(a),
+    "a callable": Asks(),
+    "a bound method": Asks().__call__,
+    "an object's ==": lambda a: 6.0 if a == ASKS else a * 1.0,
+    "an object made of it": lambda a: Holds(a).answer,
+    "a method of a part": lambda a: ASKS.part(a),
+    "in no_grad": lambda a: in_no_grad(a),
+    "np.vectorize": lambda a: np.vectorize(asks_type)(a) * 1.0,
+    "np.vectorize, kept": lambda a: VECTORIZED(a)[()] * 1.0,
+    "np.frompyfunc": lambda a: FROM_FUNCTION(a) * 1.0,
+    "operator.is_": lambda a: at_most_six(a) if operator.is_(KIND(a), float) else a * 1.0,
+    "an import": imports,
+    "np.isscalar": lambda a: at_most_six(a) if np.isscalar(a) else a * 1.0,
+    "an array's dtype": lambda a: at_most_six(a) if np.asarray(a).dtype == float else a * 1.0,
+    "np.nan_to_num": lambda a: np.nan_to_num(a, posinf=6.0) * 1.0,
+    "the standard library": lambda a: float(json.dumps(a, default=lambda x: "1").strip('"')),
+    "TypeError": answers_a_caught_error,
+    "int": counts_by_int,
+    "AttributeError": asks_a_method_of_floats,
+    "AttributeError of floats": has_a_method_of_values,
+    "an operator of floats": takes_a_remainder,
+    "operator.index": takes_an_index,
+    "suppress": suppresses,
+    "finally": returns_in_finally,
+    "except": catches_whatever,
+}
+
+
+def from_text(text: str) -> Any:
+    names: dict[str, Any] = {"at_most_six": at_most_six}
+    exec(text, names)
+    return names["rule"]
+
+
+if sys.version_info >= (3, 10):
+    TELLS["match"] = from_text(
+        "def rule(a):\n"
+        "    match a:\n"
+        "        case float() if a > 6: return 6.0\n"
+        "    return a * 1.0\n"
+    )
+if sys.version_info >= (3, 11):
+    TELLS["except*"] = from_text(
+        "def rule(a):\n"
+        "    y = a * 1.0\n"
+        "    try: y = at_most_six(float(a))\n"
+        "    except* TypeError: pass\n"
+        "    return y\n"
+    )
+
+
+@pytest.mark.filterwarnings("ignore:NotImplemented should not be used:DeprecationWarning")
+@pytest.mark.parametrize("first", [1.0, 2.0, 50.0])
+@pytest.mark.parametrize("rule", TELLS.values(), ids=TELLS)
+def test_a_rule_that_tells_floats_from_values_gets_floats(rule, first):
+    for slope in (False, True):
+        if slope:
+            op = pygradc.op(lambda a: a * 1.0, lambda a, y: rule(a), name="odd")
+        else:
+            op = pygradc.op(rule, lambda a, y: 1.0, name="odd")
+        with pytest.raises(TraceError, match="op 'odd' can't be recorded"):
+            pygradc.compile(lambda x, op=op: op(x) * 1.0)(0.7)
+        for x in (first, 50.0, 0.5, 3.0, 500.0, -2.0, math.inf):
+            try:
+                expected = rule(x)
+            except (OverflowError, ValueError):
+                continue
+            v = Value(x)
+            out = op(v)
+            out.backward()
+            assert (v.grad if slope else out.data) == pytest.approx(expected, nan_ok=True)
+        assert op._rules[1][-1] is False
+        with pytest.raises(TraceError, match="op 'odd' can't be recorded"):
+            pygradc.compile(lambda x, op=op: op(x) * 1.0)(0.7)
+
+
+def test_what_a_rule_asks_is_named_with_its_line():
+    op = pygradc.op(TELLS["isinstance"], lambda a, y: 1.0)
+    line = TELLS["isinstance"].__code__.co_firstlineno
+    with pytest.raises(TraceError, match=rf"{__file__}:{line}: isinstance may tell .* Instead, "):
+        pygradc.compile(lambda x: op(x))(1.0)
+
+
+def first_of(a):
+    return a[0] if isinstance(a, list) else a
+
+
+def test_a_rule_that_floats_cannot_compute_gets_values_whatever_it_asks():
+    for rule, slope in (
+        (lambda a: first_of(a).tanh(), lambda a, y: 1.0 - y * y),
+        (lambda a: first_of(a) * 2.0, lambda a, y: a.tanh()),
+    ):
+        for recorded_first in (False, True):
+            op = pygradc.op(rule, slope)
+            recorded = pygradc.compile(lambda x, op=op: op(x) * 1.0)
+            found = []
+            for call in (recorded, op) if recorded_first else (op, recorded):
+                v = Value(0.7)
+                out = call(v)
+                out.backward()
+                found.append((out.data, v.grad))
+            assert found[0] == found[1] and op._rules[1][-1] is True
+
+
+def test_an_error_of_floats_is_not_answered_by_values():
+    op = pygradc.op(lambda a: a * 1.0 if isinstance(a, Value) else math.sqrt(a), lambda a, y: 1.0)
+    for _ in range(2):
+        with pytest.raises(ValueError):
+            op(Value(-1.0))
+    assert op(Value(4.0)).data == 2.0
+
+
+def test_derivatives_of_a_method_are_looked_at_as_well():
+    class Clipped:
+        @pygradc.op(derivatives=(lambda a, b, y: asks_type(a), lambda a, b, y: 1.0))
+        def add(self, a, b):
+            return a + b
+
+    v, c = Value(2.0), Clipped()
+    c.add(v, 1.0)
+    v.data = 50.0
+    c.add(v, 1.0).backward()
+    assert v.grad == 6.0
+    with pytest.raises(TraceError, match="type may tell"):
+        pygradc.compile(lambda x: c.add(x, x))(1.0)
+
+
+def test_what_other_methods_and_ops_ask_is_not_the_rules():
+    class Scaled:
+        def __init__(self, scale):
+            self.scale = scale if isinstance(scale, float) else float(scale)
+
+        @pygradc.op(derivatives=lambda self, a, y: self.scale)
+        def scaled(self, a):
+            return a * self.times()
+
+        @pygradc.op(derivatives=lambda self, a, y: 1.0)
+        def clipped(self, a):
+            return at_most_six(a) if isinstance(a, float) else a * 1.0
+
+        def times(self):
+            return self.scale
+
+        def show(self, out):
+            return str(out) if isinstance(out, float) else None
+
+    s = Scaled(3)
+    assert s.scaled(Value(2.0)).data == 6.0 == pygradc.compile(lambda x: s.scaled(x))(2.0).data
+    assert s.clipped(Value(2.0)).data == 2.0 and s.clipped(Value(50.0)).data == 6.0
+    with pytest.raises(TraceError, match="isinstance may tell"):
+        pygradc.compile(lambda x: s.clipped(x))(2.0)
+
+
 OF_VALUES = {
     "operators": lambda a: a * a * 0.5 - a / 3.0,
     "cancelling": lambda a: a / 3.0 * 3.0 - a,
@@ -667,9 +1006,19 @@ OF_VALUES = {
     "a condition": lambda a: a > 0.0,
     "methods": lambda a: a.tanh() * 2.0,
     "methods of either": lambda a: a.tanh() if isinstance(a, Value) else math.tanh(a),
+    "finally": lambda a: cleans_up(a),
+    "None": lambda a, b=None: a * 2.0 if b is None else a,
+    "formulas of either": lambda a: a.exp() * 2 if isinstance(a, Value) else math.exp(a) * 2,
     "a container": lambda a: sum([x for x in (a, a) if x is not None]),
     "nothing of it": lambda a: 3.0,
 }
+
+
+def cleans_up(a):
+    try:
+        return a * 2.0
+    finally:
+        TABLE.pop("nothing", None)
 
 
 @pytest.mark.parametrize("rule", OF_VALUES.values(), ids=OF_VALUES)
@@ -760,12 +1109,13 @@ def test_an_examination_leaves_no_cycle():
     log = pygradc.op(lambda a: a.log(), lambda a, y: 1.0)
     early = pygradc.op(lambda a: not_there(a), lambda a, y: 1.0)  # noqa: F821
     tangent = pygradc.op(lambda a: a.tanh(), lambda a, y: a.tanh())
+    asks = pygradc.op(lambda a: math.log(a) if isinstance(a, float) else a, lambda a, y: 1.0)
     x = Value(-1.0)
     gc.collect()
     gc.disable()
     try:
         nodes = live_nodes()
-        for op, error in ((log, ValueError), (early, NameError)):
+        for op, error in ((log, ValueError), (early, NameError), (asks, ValueError)):
             with contextlib.suppress(error):
                 op(x)
             assert live_nodes() == nodes

@@ -100,7 +100,7 @@ def _text(value: Any) -> Array:
 
 def _array(name: str, value: Any) -> Array:
     refuse_masked(f"state: {name!r}", value)
-    array = np.asarray(value)
+    array = _as_array(name, value)
     if not re.fullmatch(_KIND, array.dtype.str):
         raise TypeError(
             f"state: {name!r} must be real numbers, bools or strings, or None, or a dict of "
@@ -108,9 +108,26 @@ def _array(name: str, value: Any) -> Array:
         )
     if array.ndim > _MOST_AXES:
         raise ValueError(f"state: {name!r} has {array.ndim} axes, more than {_MOST_AXES}")
-    if not isinstance(value, (np.ndarray, np.generic, float)):
-        _check_items(name, value, array.dtype.kind)
-    return array
+    if isinstance(value, (np.ndarray, np.generic, float)):
+        return array
+    items = np.asarray(value, dtype=object).reshape(-1).tolist() if array.dtype.kind in "Uf" else []
+    _check_items(name, items, array.dtype.kind)
+    if all(type(item) is str for item in items) or array.dtype.kind == "f":
+        return array
+    # numpy asks str() of subclasses, as enums, whose str() is another string than they are
+    return np.array([str.__str__(item) for item in items]).reshape(array.shape)
+
+
+def _as_array(name: str, value: Any) -> Array:
+    try:
+        return np.asarray(value)
+    except ValueError as error:
+        if "inhomogeneous" not in str(error):  # as what a signal's handler raises
+            raise
+        raise ValueError(
+            f"state: {name!r} has parts of different lengths, {repr(value)[:80]}: save each as an "
+            "entry of its own, or all as a dict"
+        ) from None
 
 
 def _kind(value: Any, array: Array) -> str:
@@ -122,13 +139,11 @@ def _kind(value: Any, array: Array) -> str:
     return f"a {type(value).__name__} of {' and '.join(kinds)}"
 
 
-def _check_items(name: str, value: Any, kind: str) -> None:
+def _check_items(name: str, items: list[Any], kind: str) -> None:
     """numpy makes strings of the numbers beside a string, and floats of large and negative whole
     numbers; and it forgets NULs at a string's end.
     """
-    if kind not in "Uf":
-        return
-    for item in np.asarray(value, dtype=object).reshape(-1):
+    for item in items:
         if kind == "U" and not isinstance(item, str):
             raise TypeError(f"state: {name!r} must not mix strings with {type(item).__name__}")
         if kind == "U" and item.endswith("\0"):

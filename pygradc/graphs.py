@@ -31,8 +31,9 @@ def _runs_in_steps(function: Any) -> bool:
 def _steps(function: Any) -> TypeError:
     name = getattr(function, "__name__", None) or type(function).__name__
     return TypeError(
-        f"no_grad: {name} runs in steps, outside of a block around its call; write "
-        "`with no_grad():` inside it"
+        f"no_grad: {name} runs in steps, outside of a block around its call; inside it, write "
+        "`with no_grad():` around what computes between two yields or awaits, not around one of "
+        "these: the block would go on in the code that runs meanwhile"
     )
 
 
@@ -47,9 +48,10 @@ class no_grad:
 
     What is made in it is a leaf that holds the result; children and `_backward` closures that are
     given to a new Value are dropped. Existing graphs stay as they are, and `backward()` works.
-    Blocks nest. Each thread has a state of its own; a coroutine that waits in a block shares it
-    with the thread's other coroutines. In a recorded function such a value is computed anew at
-    each replay and passes no gradient on, as one of `detach`.
+    Blocks nest. Each thread has a state of its own. A generator that yields in a block, or a
+    coroutine that waits in one, leaves its thread in it, and so the code that runs meanwhile: write
+    the block around what computes between two yields or awaits. In a recorded function such a value
+    is computed anew at each replay and passes no gradient on, as one of `detach`.
 
     Raises:
         TypeError: decorates a generator function, a coroutine function or an asynchronous

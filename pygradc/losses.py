@@ -5,7 +5,7 @@ Each takes one prediction or a batch and returns one Value, the mean over what i
 
 from __future__ import annotations
 
-import numbers
+import operator
 from collections.abc import Mapping, Sequence, Set
 from functools import reduce
 from typing import Any
@@ -15,7 +15,7 @@ import numpy as np
 from pygradc import tracing
 from pygradc._rows import refuse_masked
 from pygradc._scalar import Scalar
-from pygradc.value import Value
+from pygradc.value import Value, _number
 
 _PLAIN = frozenset((Value, float))
 _NUMBERS = frozenset((float, int, bool))
@@ -34,7 +34,9 @@ def _is_batch(x: Any) -> bool:
 def _items(name: str, x: Any) -> Any:
     """What there are several of, or the only one, in a list."""
     if not _is_batch(x):
-        return [x]
+        if type(x) not in _ONE:
+            refuse_masked(name, x)
+        return [_plain(name, x)]
     if _are_plain(x):
         return x
     if isinstance(x, (Mapping, Set)):
@@ -45,21 +47,29 @@ def _items(name: str, x: Any) -> Any:
     return np.asarray(x).tolist() if hasattr(x, "__array__") else list(x)
 
 
-def _floats(items: Any) -> Any:
+def _floats(name: str, items: Any) -> Any:
     """Numbers as floats, before integers of few bits overflow; Values, and rows, as they are."""
     kinds = set(map(type, items))
     if kinds <= _PLAIN:
         return items
-    return list(map(float if kinds <= _NUMBERS else _plain, items))
+    return list(map(float, items) if kinds <= _NUMBERS else (_plain(name, x) for x in items))
 
 
-def _plain(x: Any) -> Any:
+def _plain(name: str, x: Any) -> Any:
     """One of these."""
     if type(x) in _PLAIN:
         return x
-    if getattr(x, "ndim", None) == 0:  # of numpy, or another library's tensor
+    number = x if type(x) in _NUMBERS else _number(x)
+    if number is not NotImplemented:
+        return float(number)
+    if isinstance(x, np.ndarray) and x.ndim == 0:  # of an object
         x = x.item()
-    return float(x) if isinstance(x, numbers.Real) else x
+    if _is_batch(x) or hasattr(x, "backward") or isinstance(x, tracing.Condition):
+        return x
+    raise TypeError(
+        f"{name}: expected numbers or Values, got {repr(x)[:80]} of type {type(x).__name__}: "
+        "convert it with float(), encode it as a number, or leave it out"
+    )
 
 
 def _sides(name: str, predictions: Any, targets: Any) -> tuple[Any, Any]:
@@ -96,7 +106,8 @@ def _are_plain(x: Any) -> bool:
 
 
 def _pairs_of_any(name: str, predictions: Any, targets: Any) -> list[tuple[Any, Any]]:
-    left, right = map(_floats, _sides(name, predictions, targets))
+    left, right = _sides(name, predictions, targets)
+    left, right = _floats(f"{name}: predictions", left), _floats(f"{name}: targets", right)
     if _are_plain(left) and _are_plain(right):
         return list(zip(left, right))
     pairs = []
@@ -123,6 +134,7 @@ def mse(predictions: Any, targets: Any) -> Any:
         targets: As many numbers or Values, in the same shape.
     Raises:
         ValueError: different lengths, none at all, or masked entries.
+        TypeError: one is neither a number nor a Value.
     """
     return _mean([(p - t) ** 2 for p, t in _pairs("mse", predictions, targets)])
 
@@ -163,6 +175,41 @@ def log_softmax(logits: Sequence[Any]) -> list[Any]:
     return [x - log_total for x in shifted]
 
 
+_ROUNDING = 1e-6  # of a sum of probabilities, also of float32
+
+
+def _weights(probabilities: Any) -> Any:
+    """Numbers and Values, one a class."""
+    if _are_plain(probabilities):
+        return probabilities
+    weights = _floats("soft_cross_entropy: probabilities", probabilities)
+    row = next(filter(_is_batch, weights), None)
+    if row is not None:
+        raise TypeError(
+            f"soft_cross_entropy: expected one probability for each logit, got {repr(row)[:80]}: "
+            "write numbers; if these are the rows of a batch, the logits must be rows, too"
+        )
+    return weights
+
+
+def _half_sum(weights: Sequence[Any]) -> Any:
+    """Half the sum, or exactly 0.5 if that is 1 but for rounding, here and in a recording; the
+    derivatives by the weights are the sum's in any case.
+    """
+    if Scalar._all_exactly(weights, float) and abs(sum(weights) - 1.0) <= _ROUNDING:
+        return 0.5
+    whole = reduce(operator.add, weights)
+    return whole * 0.5 + _rounding(whole - 1.0) * -0.5
+
+
+def _rounding(excess: Any) -> Any:
+    """A number, or a Value without gradient, as `_largest`: excess if it is small, else 0."""
+    if tracing.tracing():
+        return tracing.detach(tracing.where(abs(excess) <= _ROUNDING, excess, 0.0))
+    number = getattr(excess, "data", excess)
+    return number if abs(number) <= _ROUNDING else 0.0
+
+
 def soft_cross_entropy(logits: Sequence[Any], probabilities: Sequence[Any]) -> Any:
     """-(sum of p * log of softmax(logits)), for one row; one-hot for a label.
 
@@ -172,19 +219,22 @@ def soft_cross_entropy(logits: Sequence[Any], probabilities: Sequence[Any]) -> A
 
     Args:
         logits: One Value a class; or a batch, n such rows.
-        probabilities: As many numbers or Values, with the sum 1.
+        probabilities: As many numbers or Values; of any sum, as multi-hot rows or those of
+            weighted classes have: the sum weighs log(sum of exp). A sum within 1e-6 of 1 is 1.
     Returns:
         One Value, the mean over the batch.
     Raises:
         ValueError: different lengths, none at all, or masked entries.
+        TypeError: a probability is neither a number nor a Value.
     """
     row, weights = _sides("soft_cross_entropy", logits, probabilities)
     if _is_batch(row[0]):
         return _mean(list(map(soft_cross_entropy, row, weights)))
     half_shift = _largest(row) * 0.5
     halves = [logit * -0.5 + half_shift for logit in row]  # of the distances below the largest
-    total = _log_of_exps([x * -2.0 for x in halves]) * 0.5
-    for x, p in zip(halves, _floats(weights)):
+    weights = _weights(weights)
+    total = _log_of_exps([x * -2.0 for x in halves]) * _half_sum(weights)
+    for x, p in zip(halves, weights):
         total = total + p * x
     return total * 2.0
 
@@ -193,6 +243,7 @@ def _class_of(label: Any, classes: int) -> int:
     if type(label) is int and 0 <= label < classes:
         return label
     if getattr(label, "ndim", None) == 0:
+        refuse_masked("cross_entropy: label", label)
         label = label.item()
     if hasattr(label, "backward") or isinstance(label, tracing.Condition):
         raise TypeError(

@@ -234,7 +234,8 @@ class Value:
         leaf._written = True
         return leaf
 
-    # Sub, div and neg are micrograd's compositions, and a number on the left comes second.
+    # Sub, div and neg are micrograd's compositions, and a number on the left comes second. All go
+    # through the operators, which may be patched, or overridden in a subclass.
 
     def __add__(self, other: Any) -> Value:
         right = self._operand(other)
@@ -243,6 +244,12 @@ class Value:
     def __mul__(self, other: Any) -> Value:
         right = self._operand(other)
         return NotImplemented if right is None else self._make("mul", right)
+
+    def __radd__(self, other: Any) -> Any:
+        return self + other
+
+    def __rmul__(self, other: Any) -> Any:
+        return self * other
 
     def __neg__(self) -> Value:
         return self * -1
@@ -257,7 +264,8 @@ class Value:
         return NotImplemented if number is None else self + -float(number)
 
     def __rsub__(self, other: Any) -> Value:
-        return NotImplemented if _number(other) is None else -self + other
+        left: Value | float | None = other if isinstance(other, Value) else _number(other)
+        return NotImplemented if left is None else left + -self
 
     def __truediv__(self, other: Any) -> Value:
         if isinstance(other, Value):
@@ -268,7 +276,8 @@ class Value:
         return self * _judge(OPS["pown"], OPS["pown"].value, float(number), -1.0)
 
     def __rtruediv__(self, other: Any) -> Value:
-        return NotImplemented if _number(other) is None else self**-1 * other
+        left: Value | float | None = other if isinstance(other, Value) else _number(other)
+        return NotImplemented if left is None else left * self**-1
 
     def __pow__(self, other: Any) -> Value:
         if isinstance(other, Value):
@@ -279,9 +288,6 @@ class Value:
     def __rpow__(self, other: Any) -> Value:
         left = self._operand(other)
         return NotImplemented if left is None else left._make("pow", self)
-
-    __radd__ = __add__
-    __rmul__ = __mul__
 
     def __abs__(self) -> Value:
         return self._make("abs")

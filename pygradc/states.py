@@ -16,6 +16,7 @@ import numpy.typing as npt
 
 from pygradc import _atomic, _files
 from pygradc._rows import refuse_masked
+from pygradc.value import _number
 
 Array = npt.NDArray[Any]
 
@@ -68,9 +69,11 @@ def load_state(path: str | os.PathLike[str], max_size: int = MAX_SIZE) -> dict[s
         OSError: the file can't be read.
         ValueError: it is no such file, or damaged, whatever the bytes, or its compressed arrays
             are larger than max_size.
+        TypeError: max_size is no number of bytes.
     """
     from pygradc import _npz, _zip
 
+    _check_size(max_size)
     name = os.fspath(path)
     with open(name, "rb") as file:
         content = file.read()
@@ -80,6 +83,15 @@ def load_state(path: str | os.PathLike[str], max_size: int = MAX_SIZE) -> dict[s
         return _npz.from_bytes(content, max_size)
     except _zip.Damaged as error:
         raise ValueError(f"{os.fsdecode(name)}: {error}") from None
+
+
+def _check_size(max_size: Any) -> None:
+    number = _number(max_size)
+    if number is NotImplemented or not number >= 0:
+        raise TypeError(
+            f"load_state: max_size is a number of bytes, not {max_size!r}: write "
+            "load_state(path, max_size=2**30)"
+        )
 
 
 def numbers(what: str, value: Any, shape: tuple[int, ...]) -> npt.NDArray[np.float64]:
@@ -93,12 +105,20 @@ def numbers(what: str, value: Any, shape: tuple[int, ...]) -> npt.NDArray[np.flo
         array = np.asarray(value)
         if array.dtype.kind not in "fiubO":
             raise ValueError(f"an array of {array.dtype}")
+        if array.dtype == object:  # of which numpy makes nan of None, and parses strings
+            _check_objects(array)
         array = array.astype(np.float64)
-    except (TypeError, ValueError) as error:
+    except (TypeError, ValueError, OverflowError) as error:
         raise ValueError(f"{what} must be real numbers, not {repr(value)[:80]}: {error}") from None
     if array.shape != shape:
         raise ValueError(f"{what} has shape {array.shape}, expected {shape}")
     return array
+
+
+def _check_objects(array: Array) -> None:
+    for item in array.ravel().tolist():
+        if _number(item) is NotImplemented:
+            raise ValueError(f"{item!r} is no number")
 
 
 def check_names(what: str, names: Iterable[str], wanted: Iterable[str]) -> None:

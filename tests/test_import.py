@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import contextlib
+import importlib.util
 import os
 import shutil
 import subprocess
@@ -15,6 +16,7 @@ from pathlib import Path
 from types import FrameType
 from typing import Any
 
+import numpy
 import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -139,6 +141,7 @@ def clone(tmp_path: Path) -> Path:
     return folder
 
 
+PACKAGES = os.pathsep.join(str(Path(m.__file__).parent.parent) for m in (numpy, pytest))
 WANTED = f"_core{sysconfig.get_config_var('EXT_SUFFIX')}"
 
 
@@ -159,6 +162,38 @@ def test_in_the_clones_folder_it_says_what_to_do(
     assert f"{clone} is pygradc's source folder, and not built for this Python" in last
     assert f"{WANTED} is wanted" in last and (there is None or f"there is {there}" in last)
     assert "in another folder" in last and f"-m pip install -e {clone}" in last
+    assert "partially initialized" not in last
+    assert (f"{there}: " in last) == (there == WANTED)  # why it can't be loaded
+
+
+EDITABLE = """
+import importlib.machinery, sys
+class Finder:  # as an editable installation's
+    @staticmethod
+    def find_spec(name, path=None, target=None):
+        if name.startswith("pygradc."):
+            return importlib.machinery.PathFinder.find_spec(name, [{folder!r}])
+sys.meta_path.append(Finder)
+for _ in range(2):
+    try:
+        import pygradc
+    except ImportError as error:
+        print(error)
+"""
+
+
+@pytest.mark.parametrize("is_source", [True, False])
+def test_the_extension_of_another_folder_is_refused(clone: Path, is_source: bool) -> None:
+    if not is_source:
+        shutil.rmtree(clone / "csrc")
+    spec = importlib.util.find_spec("pygradc")
+    assert spec is not None and spec.origin is not None
+    own = str(Path(spec.origin).parent)
+    done = python("-S", "-c", EDITABLE.format(folder=own), cwd=clone, env={"PYTHONPATH": PACKAGES})
+    assert done.returncode == 0, done.stderr
+    first, second = done.stdout.splitlines()
+    assert first == second and f"{own}{os.sep}_core" in first and "another copy of pygradc" in first
+    assert f"-m pip install -e {clone}" in first if is_source else "install this copy" in first
 
 
 def test_elsewhere_a_missing_extension_is_pythons_own_error(clone: Path) -> None:

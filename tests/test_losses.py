@@ -189,6 +189,130 @@ def test_a_recorded_row_of_several_outputs() -> None:
     assert loss.map(xs, ys).tolist() == [5.0, 37.0]
 
 
+# ---- weights of any sum -------------------------------------------------------------------------
+
+
+def cross_entropy_of(logits: list[float], weights: list[float]) -> tuple[float, list[float]]:
+    """-(sum of w * log softmax), and its gradients by the logits and by the weights, by hand."""
+    largest = max(logits)
+    exps = [math.exp(x - largest) for x in logits]
+    total = math.fsum(exps)
+    losses_ = [largest + math.log(total) - x for x in logits]
+    whole = math.fsum(weights)
+    by_logits = [whole * e / total - w for e, w in zip(exps, weights)]
+    return math.fsum(w * x for w, x in zip(weights, losses_)), [*by_logits, *losses_]
+
+
+LOGITS = [0.5, -1.25, 2.0]
+WEIGHTS = [
+    [0.0, 0.0, 2.0], [1.0, 1.0, 0.0], [0.0, 0.0, 0.0], [0.3, 0.3, 0.3], [-1.0, 3.0, 0.5],
+    [0.2, 0.3, 0.5], [0.0, 1.0, 0.0], [0.1, 0.2, 0.70001],
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("weights", WEIGHTS, ids=str)
+def test_weights_of_any_sum(weights: list[float]) -> None:
+    """As of classes, or of several at once: value and gradients, the same bits recorded and not."""
+    loss, gradients = cross_entropy_of(LOGITS, weights)
+    plain = with_gradients(losses.soft_cross_entropy, LOGITS, weights)
+    assert plain == pytest.approx([loss, *gradients[:3]], rel=1e-14, abs=1e-15)
+    for engine in (Value, reference.Value):
+        values, ps = list(map(engine, LOGITS)), list(map(engine, weights))
+        result: Any = losses.soft_cross_entropy(values, ps)
+        result.backward()
+        assert [result.data, *(v.grad for v in values)] == plain
+        assert [p.grad for p in ps] == pytest.approx(gradients[3:], rel=1e-14)
+    for mode in ("exact", "fast"):
+        recorded = pygradc.compile(losses.soft_cross_entropy, math=mode)
+        found, (by_logits, by_weights) = recorded.gradients([LOGITS] * 5, [weights] * 5)
+        if mode == "exact":
+            assert [found[4], *by_logits[4]] == plain
+        assert [found[4], *by_logits[4]] == pytest.approx(plain, rel=1e-14, abs=1e-15)
+        assert by_weights[4] == pytest.approx(gradients[3:], rel=1e-14)
+        constant = pygradc.compile(lambda *x: losses.soft_cross_entropy(x, weights), math=mode)
+        assert constant(*LOGITS).data == pytest.approx(loss, rel=1e-14, abs=1e-15)
+
+
+def test_small_weights_keep_their_digits() -> None:
+    for weights in ([0.0, 0.0, 1.0], [0.25, 0.5, 0.5]):
+        full = with_gradients(losses.soft_cross_entropy, LOGITS, [w * 2 for w in weights])
+        small = with_gradients(losses.soft_cross_entropy, LOGITS, [w * 2.0**-40 for w in weights])
+        assert [x * 2.0**41 for x in small] == pytest.approx(full, rel=1e-14)
+
+
+def without_sum(logits: list[Value], weights: list[float]) -> Any:
+    """As if each sum were 1."""
+    half = max(v.data for v in logits) * 0.5
+    halves = [v * -0.5 + half for v in logits]
+    exps = [(x * -2.0).exp() for x in halves]
+    total = sum(exps[1:], exps[0]).log() * 0.5
+    for x, p in zip(halves, weights):
+        total = total + p * x
+    return total * 2.0
+
+
+def test_a_sum_that_is_1_but_for_rounding_changes_no_bit() -> None:
+    rng = np.random.default_rng(3)
+    rows = [[0.1] * 10, *rng.dirichlet(np.ones(10), 20).tolist()]
+    rows += rng.dirichlet(np.ones(10), 20).astype(np.float32).tolist()
+    assert len({math.fsum(row) for row in rows}) > 10
+    logits = rng.normal(size=(len(rows), 10))
+    recorded = pygradc.compile(losses.soft_cross_entropy)
+    found, (by_logits, _) = recorded.gradients(logits, np.array(rows))
+    for i, (x, row) in enumerate(zip(logits.tolist(), rows)):
+        expected = with_gradients(without_sum, x, row)
+        assert with_gradients(losses.soft_cross_entropy, x, row) == expected
+        assert with_gradients(losses.soft_cross_entropy, x, of(row)) == expected
+        assert [found[i], *by_logits[i]] == expected
+
+
+def test_weights_that_are_conditions() -> None:
+    f = pygradc.compile(lambda x, k: losses.soft_cross_entropy(x, [k == i for i in range(3)]))
+    assert f(LOGITS, 2).data == losses.cross_entropy(of(LOGITS), 2).data
+    several = pygradc.compile(lambda x, k: losses.soft_cross_entropy(x, [k >= i for i in range(3)]))
+    expected = cross_entropy_of(LOGITS, [1.0, 1.0, 0.0])[0]
+    assert several(LOGITS, 1).data == pytest.approx(expected, rel=1e-14)
+
+
+# ---- what is no number ---------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("compute", "message"),
+    [
+        (lambda v: losses.mse(v, "1"), r"mse: targets: .* got '1' of type str: .*float\(\)"),
+        (lambda v: losses.mse(v, None), r"mse: targets: .* got None of type NoneType: .*leave it"),
+        (lambda v: losses.mse(None, 1.0), r"mse: predictions: .* got None"),
+        (lambda v: losses.mse([v, v], [1.0, None]), r"mse: targets: .* got None"),
+        (lambda v: losses.mse([[v, v]], [[1.0, 1j]]), r"mse: targets: .* got 1j of type complex"),
+        (lambda v: losses.hinge(v, "1"), r"hinge: targets: .* got '1' of type str"),
+        (lambda v: losses.hinge(v, np.array("1")), r"hinge: targets: .* got .*'1'"),
+        (lambda v: losses.hinge([v, v], np.array(["1", "-1"])), r"hinge: targets: .* got '1'"),
+        (lambda v: losses.mse(v, np.datetime64(5, "ns")), r"mse: targets: .* of type datetime64"),
+        (lambda v: losses.cross_entropy(None, [1]), r"cross_entropy: predictions: .* got None"),
+        (lambda v: losses.soft_cross_entropy([v], None), r"soft_cross_entropy: .* got None"),
+        (lambda v: losses.soft_cross_entropy([v, v], [1.0, "0"]), r"probabilities: .* got '0'"),
+        (
+            lambda v: losses.soft_cross_entropy([v] * 3, [[0.2], [0.3], [0.5]]),
+            r"expected one probability for each logit, got \[0\.2\]: .*logits must be rows",
+        ),
+        (
+            lambda v: losses.soft_cross_entropy([v] * 3, np.array([[0.2], [0.3], [0.5]])),
+            r"expected one probability for each logit, got \[0\.2\]: .*logits must be rows",
+        ),
+    ],
+)
+def test_what_is_no_number_is_named(compute: Callable[[Value], Any], message: str) -> None:
+    with pytest.raises(TypeError, match=message):
+        compute(Value(0.25))
+
+
+def test_a_gradient_of_another_library_is_not_lost_in_silence() -> None:
+    torch = pytest.importorskip("torch")
+    with pytest.raises(TypeError, match=r"requires grad .*\.item\(\)"):
+        losses.mse(Value(0.25), torch.tensor(1.0, requires_grad=True))
+
+
 # ---- masked --------------------------------------------------------------------------------------
 
 
@@ -204,6 +328,13 @@ MASKED = np.ma.array([1.0, 1.0, -1.0], mask=[False, True, True])
         lambda: losses.soft_cross_entropy(of([1.0, 2.0, 3.0]), MASKED),
         lambda: losses.cross_entropy([of([1.0, 2.0])] * 3, MASKED),
         lambda: losses.mse([of([1.0, 2.0, 3.0])], [MASKED]),
+        lambda: losses.mse(Value(0.25), MASKED[1]),
+        lambda: losses.mse(MASKED[1], Value(0.25)),
+        lambda: losses.mse([Value(0.25)], [MASKED[1]]),
+        lambda: losses.hinge(Value(0.25), np.ma.masked),
+        lambda: losses.hinge(Value(0.25), np.ma.array(1, mask=True)),
+        lambda: losses.cross_entropy(of([1.0, 2.0, 3.0]), MASKED[1]),
+        lambda: losses.cross_entropy(of([1.0, 2.0, 3.0]), np.ma.array(1, mask=True)),
         lambda: losses.mse([of([1.0, 2.0, 3.0])], MASKED.reshape(1, 3)),
         lambda: F.map(MASKED),
         lambda: F.sum(MASKED),

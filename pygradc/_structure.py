@@ -92,6 +92,7 @@ def take_apart(obj: Any, leaves: list[Any], what: str) -> Structure:
         require_plain(obj, what)
         return mapping(obj, tuple(take_apart(item, leaves, what) for item in obj.values()))
     if isinstance(obj, np.ndarray) and obj.ndim > 0:
+        _refuse_masked(what, obj)
         items = obj.ravel().tolist()
         leaves += [_element(item, what) for item in items]
         truths = tuple(i for i, item in enumerate(items) if isinstance(item, LikeBool))
@@ -113,6 +114,13 @@ def take_apart(obj: Any, leaves: list[Any], what: str) -> Structure:
         )
     leaves.append(number)
     return LEAF
+
+
+def _refuse_masked(what: str, array: Any) -> None:
+    if np.ma.isMaskedArray(array):
+        from pygradc._rows import refuse_masked  # which needs this module
+
+        refuse_masked(what, array)
 
 
 _RESTORED = frozenset(

@@ -95,7 +95,7 @@ def fit(
     _fit_arguments.check_keywords(fit.__kwdefaults__ or (), function, static)
     rows = Rows(data)
     batch_size = max(rows.count, 1) if batch_size is None else _whole("batch_size", batch_size)
-    epochs = _whole("epochs", epochs)
+    batch_size, epochs = min(batch_size, max(rows.count, 1)), _whole("epochs", epochs)
     _check(rows, epochs, batch_size, callback)
     for name, flag in (("shuffle", shuffle), ("progress", progress), ("resume", resume)):
         if isinstance(flag, str):
@@ -106,6 +106,13 @@ def fit(
         _fit_arguments.refuse_nan(rows, data)
     if resume and checkpoint is None:
         raise ValueError("fit: resume=True needs checkpoint=, the file to go on from")
+    if checkpoint_every != 1 and checkpoint is None:
+        raise ValueError("fit: checkpoint_every needs checkpoint=, the file to write")
+    if checkpoint is not None and not isinstance(checkpoint, (str, os.PathLike)):
+        kind = type(checkpoint).__name__
+        raise TypeError(
+            f"fit: checkpoint must be a file's path, not {checkpoint!r:.80} of type {kind}"
+        )
     saved = None
     if checkpoint is not None:
         every = _whole("checkpoint_every", checkpoint_every)
@@ -123,11 +130,16 @@ def fit(
         claim.give_up()
 
 
+_MOST_EPOCHS = 2**31  # each has a loss in the history
+
+
 def _check(rows: Rows, epochs: int, batch_size: int, callback: Any) -> None:
     if callback is not None and not callable(callback):
         raise TypeError(f"fit: callback must be a function, not {type(callback).__name__}")
     if epochs < 0:
         raise ValueError(f"fit: epochs={epochs} must be at least 0")
+    if epochs > _MOST_EPOCHS:
+        raise ValueError(f"fit: epochs={epochs} is more than {_MOST_EPOCHS}")
     if batch_size < 1:
         raise ValueError(
             f"fit: batch_size={batch_size} must be at least 1, or None: all rows in one step"
@@ -399,10 +411,12 @@ def _is_known(optimizer: optim.Optimizer) -> bool:
 
 def _stop(epoch: int, batch: int, what: str, optimizer: Any, row: int | None = None) -> NoReturn:
     """Raise before a step."""
+    remedy = f"A smaller learning rate usually helps (lr={getattr(optimizer, 'lr', None)!r})"
+    if (epoch, batch) == (1, 1) and "the step would make" not in what:
+        remedy = "No step was taken before: look at the parameters, the constants and the data"
     raise _step_error(
         f"fit: epoch {epoch}, batch {batch}: {what}; parameters and the optimizer's state are as "
-        "before this step. A smaller learning rate usually helps "
-        f"(lr={getattr(optimizer, 'lr', None)!r})",
+        f"before this step. {remedy}",
         epoch=epoch,
         batch=batch,
         **({} if row is None else {"row": row}),
@@ -459,13 +473,13 @@ class _InC:
         training.adam = isinstance(optimizer, optim.Adam)
         if training.adam:
             settings = training.adam_settings
-            settings.lr, settings.eps = optimizer.lr, optimizer.eps
+            settings.lr, settings.eps = optim.number("lr", optimizer.lr), optimizer.eps
             settings.beta1, settings.beta2 = optimizer.betas
             settings.weight_decay, settings.decoupled = optimizer.weight_decay, optimizer.decoupled
             training.mean, training.square = map(self._state, (optimizer.mean, optimizer.square))
             return
         sgd = training.sgd
-        sgd.lr, sgd.momentum = optimizer.lr, optimizer.momentum
+        sgd.lr, sgd.momentum = optim.number("lr", optimizer.lr), optimizer.momentum
         sgd.weight_decay = optimizer.weight_decay
         velocity = optimizer._velocity()
         training.velocity = ffi.NULL if velocity is None else self._state(velocity)

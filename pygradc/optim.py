@@ -21,13 +21,13 @@ _MOST_STEPS = 2**53  # Adam takes powers of them, as doubles
 
 
 def _check(name: str, value: Any, low: float = 0.0, high: float = float("inf")) -> float:
-    number = _number(name, value)
-    if not low <= number < high:
+    checked = number(name, value)
+    if not low <= checked < high:
         raise ValueError(f"{name} must be in [{low}, {high}), not {value!r}")
-    return number
+    return checked
 
 
-def _number(name: str, value: Any) -> float:
+def number(name: str, value: Any) -> float:
     """A setting as a float; what only looks like a number, or holds several, is refused."""
     hint = ""
     if isinstance(value, str):

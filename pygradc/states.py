@@ -126,7 +126,13 @@ def check_names(what: str, names: Iterable[str], wanted: Iterable[str]) -> None:
 
     Raises:
         ValueError: one is missing or one too many; names them.
+        TypeError: it is no state at all.
     """
+    if not isinstance(names, Iterable) or isinstance(names, (str, bytes)):
+        kind = type(names).__name__
+        raise TypeError(
+            f"{what}: expected a dict of names and arrays, as state_dict() gives, not {kind}"
+        )
     missing, odd = sorted({*wanted} - {*names}), sorted({*names} - {*wanted}, key=str)
     parts = [f"{missing} missing"] * bool(missing) + [f"{odd} not expected"] * bool(odd)
     if parts:

@@ -893,3 +893,45 @@ def test_named_tuples_of_columns_have_names() -> None:
 
     structure = Sequence(Row, (LEAF, Array((3,))))
     assert list(_leaves(structure, ())) == [(".a",), (".b",)]
+
+
+# ---- What can't be meant -------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"epochs": 10**30}, "epochs=1000.* is more than"),
+        ({"checkpoint": 5}, "checkpoint must be a file's path, not 5 of type int"),
+        ({"checkpoint_every": 2}, "checkpoint_every needs checkpoint="),
+    ],
+)
+def test_options_that_make_no_sense_are_named(options: dict[str, Any], message: str) -> None:
+    w = Value(1.0)
+    loss = pygradc.compile(lambda x: (w * x) ** 2)
+    with pytest.raises((TypeError, ValueError), match=message):
+        pygradc.fit(loss, [1.0, 2.0], optim.SGD([w], lr=0.1), **options)
+    assert w.data == 1.0
+
+
+def test_a_learning_rate_that_became_a_string_is_named() -> None:
+    w = Value(1.0)
+    optimizer = optim.SGD([w], lr=0.1)
+    optimizer.lr = "0.1"  # type: ignore[assignment]
+    with pytest.raises(TypeError, match=r"lr must be a number, not str '0\.1': write lr=0\.1"):
+        pygradc.fit(pygradc.compile(lambda x: (w * x) ** 2), [1.0], optimizer)
+
+
+def test_what_no_learning_rate_mends_is_not_blamed_on_it() -> None:
+    w, k = Value(1.0), Value(float("nan"))
+    loss = pygradc.compile(lambda x: (w * x + k) ** 2)
+    with pytest.raises(
+        FloatingPointError, match="No step was taken before: look at the parameters"
+    ):
+        pygradc.fit(loss, [1.0], optim.SGD([w], lr=0.1))
+
+
+def test_a_batch_larger_than_the_rows_is_all_of_them() -> None:
+    w = Value(1.0)
+    loss = pygradc.compile(lambda x: (w * x) ** 2)
+    assert len(pygradc.fit(loss, [1.0, 2.0], optim.SGD([w], lr=0.1), batch_size=10**30)) == 1

@@ -925,9 +925,7 @@ def test_a_learning_rate_that_became_a_string_is_named() -> None:
 def test_what_no_learning_rate_mends_is_not_blamed_on_it() -> None:
     w, k = Value(1.0), Value(float("nan"))
     loss = pygradc.compile(lambda x: (w * x + k) ** 2)
-    with pytest.raises(
-        FloatingPointError, match="No step was taken before: look at the parameters"
-    ):
+    with pytest.raises(FloatingPointError, match="No step was taken before: look at"):
         pygradc.fit(loss, [1.0], optim.SGD([w], lr=0.1))
 
 

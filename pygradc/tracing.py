@@ -216,7 +216,7 @@ def describe(value: Value) -> str:
     label = f" {value.label!r}" if value.label else ""
     if Scalar._role(value) == "leftover":
         return f"Value({_made_by(value)}{label} of a function that was recorded)"
-    made = f"{_made_by(value)}{label}, node {Scalar._node(value)}"
+    made = f"{_made_by(value)}{label}, node {Scalar._trace_number(value)}"
     return f"Value({made} of a function being recorded)"
 
 

@@ -7,12 +7,17 @@ written must be the same.
 
 from __future__ import annotations
 
+import contextlib
+import io
 import re
 from pathlib import Path
 
 import pytest
 from test_clients import CLIENTS
 from test_run import Program, Run, start
+
+from pygradc import Value
+from pygradc.compat import _replace, _run
 
 
 @pytest.fixture
@@ -223,7 +228,7 @@ def ask(question):
 import fractions, re, numpy
 a, b = Value(2.0), Value(3.0)
 for question in [
-    lambda: a**b, lambda: a**"x", lambda: a ** fractions.Fraction(2), lambda: a ** numpy.float32(2),
+    lambda: a**b, lambda: a**"x", lambda: a ** fractions.Fraction(2),
     lambda: a ** numpy.float64(2), lambda: 2.0**a, lambda: a + "x", lambda: a * None,
     lambda: "x" * a, lambda: a == 2.0, lambda: a != 2.0, lambda: 2 == a, lambda: a == a,
     lambda: a in [2.0, 3], lambda: [b, a].index(2.0), lambda: a < b, lambda: a >= 2.0,
@@ -288,6 +293,10 @@ def test_a_module_that_changes_the_graph_later_is_said(program: Program) -> None
     text = "from engine import Value\nimport tools\n" + NET
     program.write(engine=form("micrograd"), tools=cut, program=text)
     run = program.same()
+    assert run.said[-1].endswith("left as it is: the program changes ._prev in line 2 of tools.py")
+    text = text.replace("import tools", "__import__('tools')")  # which isn't known before
+    program.write(engine=form("micrograd"), tools=cut, program=text)
+    run = program.same()
     assert run.said[-1].startswith("tools.py:2: this changes ._prev, which pygradc's Value")
 
 
@@ -295,3 +304,307 @@ def test_a_module_that_changed_the_graph_before_counts(program: Program) -> None
     text = "def cut(v):\n    v._prev.clear()\nfrom engine import Value\n" + NET
     program.write(engine=form("micrograd"), program=text + "cut(loss)\nprint(len(loss._prev))\n")
     assert re.search("the program changes ._prev in line 2 of program.py", program.same().said[0])
+
+
+# ---- What the rest of a program does -------------------------------------------------------------
+
+
+def printed(text: str, path: str = "program.py") -> tuple[str, str]:
+    """What both print, in this process; asserts that it is the same, and returns stderr's lines."""
+    outputs = []
+    before = dict(vars(Value))
+    for how in (compile, _run.compiled):
+        out, err = io.StringIO(), io.StringIO()
+        with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
+            try:
+                code = how(text.encode(), path, *["exec"] * (how is compile))
+                exec(code, {"__name__": "program"})
+            except Exception as error:
+                out.write(f"{type(error).__name__} {error}")
+        outputs.append((out.getvalue(), err.getvalue()))
+    _replace.restore()
+    for name in vars(Value).keys() - before.keys():  # what the program has set itself
+        delattr(Value, name)
+    for name, member in before.items():
+        if vars(Value)[name] is not member:
+            setattr(Value, name, member)
+    (theirs, _), (shown, said) = outputs
+    assert shown == theirs
+    return shown, said
+
+
+GIVEN = "\na, b = Value(1.0), Value(2.0)\nc = a * b\nd = (c + a) * c\n"
+CUT = "\nprint(len(c._prev))"
+WALK = "\nprint(len(seen))"
+DEEP = "\nv = c\nfor _ in range(40):\n    v = v * a + c\n"
+THREE = "lambda self: Value(3.0)"
+
+HIDDEN = {  # what the program does, and what is said of it
+    "hands children on": ("def cut(v): v.discard(a)\ncut(c._prev)" + CUT, "changes ._prev, or"),
+    "adds in place": ("s = c._prev\ns |= {Value(3.0)}" + CUT, "changes s, a node's children"),
+    "names in an expression": ("(t := c._prev).discard(a)" + CUT, "changes ._prev, or hands"),
+    "names one of two": ("p, q = c._prev, 0\np.discard(a)" + CUT, "changes ._prev, or hands"),
+    "keeps them in a list": ("for k in [c._prev]: k.clear()" + CUT, "changes ._prev, or hands"),
+    "keeps them in a dict": ("k = {1: c._prev}\nk[1].clear()" + CUT, "changes ._prev, or hands"),
+    "keeps them in an object": (
+        "class Kept:\n    def __init__(self, v): self.k = v._prev\nKept(c).k.clear()" + CUT,
+        "changes ._prev, or hands it on",
+    ),
+    "returns them": ("f = lambda v: v._prev\nf(c).clear()" + CUT, "changes ._prev, or hands it"),
+    "names them twice": ("k = c._prev\nm = k\nm.clear()" + CUT, "changes m, a node's children"),
+    "names one or the other": ("k = c._prev or {}\nk.clear()" + CUT, "changes k, a node's"),
+    "changes them in a closure": (
+        "def f():\n    k = c._prev\n    def g(): k.clear()\n    g()\nf()" + CUT,
+        "changes k, a node's children",
+    ),
+    "changes them by a global name": (
+        "def f():\n    global k\n    k = c._prev\ndef g(): k.clear()\nf(); g()" + CUT,
+        "changes k, a node's children",
+    ),
+    "changes them by set's method": ("set.clear(c._prev)" + CUT, "changes ._prev, or hands it on"),
+    "gets them by name": ("getattr(c, '_prev').clear()" + CUT, "changes ._prev"),
+    "gets them by a name's name": (
+        "NAME = '_prev'\ndef f(v): return getattr(v, NAME)\nf(c).clear()" + CUT,
+        "changes ._prev, or hands it on",
+    ),
+    "asks which is larger": ("max(c._prev, {a}).clear()" + CUT, "changes ._prev, or hands it on"),
+    "gets them by attrgetter": (
+        "import operator\noperator.attrgetter('_prev')(c).clear()" + CUT,
+        "may get a node's children by attrgetter",
+    ),
+    "compares them by identity": ("print(c._prev is c._prev)", "asks which object ._prev is"),
+    "counts addresses": (
+        "def count(v):\n    if id(v) in seen: return\n    seen.add(id(v))\n"
+        "    for k in v._prev: count(k)\nseen = set()" + DEEP + "count(v)" + WALK,
+        "asks for the address of v",
+    ),
+    "counts hashes": (
+        "def count(v):\n    for k in v._prev:\n        seen.add(hash(k))\n        count(k)\n"
+        "seen = set()\ncount(d * d + c)" + WALK,
+        "asks for the hash of k",
+    ),
+    "counts addresses through another name": (
+        "seen = set()\nstack = [d]\nwhile stack:\n    v = stack.pop()\n"
+        "    seen |= {*map(id, [v])}\n    stack += v._prev" + WALK,
+        "hands id on",
+    ),
+    "patches an operator": (f"Value.__neg__ = {THREE}\nprint((1 - a).data)", "assigns to Value._"),
+    "patches by another name": (
+        f"W = Value\nsetattr(W, '__add__', {THREE})\nprint((1 + a).data)",
+        "calls setattr",
+    ),
+    "patches by a name that is made": (
+        f"def patch(C, n): setattr(C, '__{{}}__'.format(n), {THREE})\npatch(Value, 'neg')\n"
+        "print((1 - a).data)",
+        "calls setattr",
+    ),
+    "patches by a decorator": (
+        "def put(f): setattr(type(a), f.__name__, f)\n@put\n"
+        "def __neg__(self): return Value(3.0)\nprint((1 - a).data)",
+        "calls setattr",
+    ),
+    "patches with a mock": (
+        "from unittest import mock\n"
+        f"with mock.patch.object(Value, '__neg__', {THREE}): print((1 - a).data)",
+        "names __neg__ in a string",
+    ),
+    "patches by a text": (f"exec('Value.__neg__ = {THREE}')\nprint((1 - a).data)", "runs text by"),
+    "assigns to the class's data": ("W = Value\nW.data = 3.0\nprint(a.data)", "assigns to W.data"),
+    "assigns to its type's gradient": ("type(a).grad = 3.0\nprint(a.grad)", "assigns to an exp"),
+    "deletes a method": ("del Value.relu\nprint(hasattr(a, 'relu'))", "deletes Value.relu"),
+    "derives from another name": (
+        "Parent = Value\nclass Clipped(Parent):\n    relu = lambda self: Parent(7.0)\n"
+        "print((Clipped(1.0) + 1).relu().data)",
+        "derives Clipped from Parent, which may be it",
+    ),
+    "derives by type()": (
+        f"P = type('P', (Value,), {{'relu': {THREE}}})\nprint((P(1.0) + 1).relu().data)",
+        "derives a class from it, maybe, by type()",
+    ),
+    "derives from a type": (
+        f"class P(a.__class__): relu = {THREE}\nprint((P(1.0) + 1).relu().data)",
+        "derives P from __class__, which may be it",
+    ),
+    "derives from an argument": (
+        f"def made(B):\n    class P(B): relu = {THREE}\n    return P\n"
+        "print((made(Value)(1.0) + 1).relu().data)",
+        "derives P from B, which may be it",
+    ),
+    "writes to a dict": ("a.__dict__.update(data=6.0)\nprint(a.data)", "uses a __dict__"),
+    "writes through vars()": ("vars(a)['data'] = 6.0\nprint(a.data)", "uses vars()"),
+    "counts what was collected": ("import gc\nprint(gc.collect() >= 0)", "counts objects by coll"),
+    "counts by weak references": (
+        "import weakref\nseen = weakref.WeakSet()\ndef count(v):\n    seen.add(v)\n"
+        "    for k in v._prev: count(k)\ncount(d)" + WALK,
+        "counts objects by weakref",
+    ),
+    "computes in float32": (
+        "import numpy\nprint(float((a * numpy.float32(0.1) * 3.0).data))",
+        "computes in float32",
+    ),
+}  # fmt: skip
+
+COMPOSED = {  # as micrograd doesn't write it, so that a patch of -x or x * y shows
+    "        return self + (-other)\n": "        return self + other * -1\n",
+    "        return other + (-self)\n": "        return (self * -1) + other\n",
+    "    def __radd__(self, other):\n        return self + other\n": "    __radd__ = __add__\n",
+    "    def __rmul__(self, other):\n        return self * other\n": "    __rmul__ = __mul__\n",
+    'Value(self.data + other.data, (self, other), "+")': (
+        'type(self)(self.data + other.data, (self, other), "+")'
+    ),
+}
+
+
+def composed() -> str:
+    text = form("micrograd")
+    for old, new in COMPOSED.items():
+        assert old in text
+        text = text.replace(old, new)
+    return text
+
+
+@pytest.mark.parametrize("case", HIDDEN)
+def test_a_class_is_left_alone_that_the_program_would_notice(case: str) -> None:
+    text, why = HIDDEN[case]
+    out, said = printed(composed() + GIVEN + text + "\n")
+    assert out and f"class Value is left as it is: the program {why}" in said
+
+
+@pytest.mark.parametrize("operand", ["__neg__", "__mul__", "__add__"])
+def test_operators_go_through_what_the_program_patches(operand: str) -> None:
+    shown = "".join(f"print(float(({e}).data))\n" for e in ("a - b", "1 - a", "2 * a", "1 + b"))
+    assert "left as it is" in printed(f"{composed()}{GIVEN}Value.{operand} = {THREE}\n{shown}")[1]
+    text = f"{form('micrograd')}{GIVEN}W = Value\nsetattr(W, {operand!r}, {THREE})\n{shown}"
+    assert "left as it is" in printed(text.replace("lambda self:", "lambda self, *_:"))[1]
+
+
+HARMLESS = {
+    "a drawing": (CLIENTS / "uses" / "draw_dot.py").read_text(encoding="utf-8").split("width =")[0]
+    + "\nc.label, a.label = 'c', 'a'\nprint(len(draw_dot(d).boxes), len(draw_dot(d).arrows))",
+    "a walk": "st = [d]\nn = 0\nwhile st:\n    v = st.pop()\n    n += 1\n"
+    "    st.extend(v._prev)\n    if not v._prev: n += 1\nprint(n)",
+    "a count": "def f(v, seen):\n    if v in seen: return 0\n    seen.add(v)\n"
+    "    return 1 + sum(f(k, seen) for k in v._prev)\nprint(f(d, set()))",
+    "a name": "def f(v):\n    kids = v._prev\n    n = len(kids)\n"
+    "    for i, k in enumerate(kids): n += f(k)\n"
+    "    if kids and len(kids) > 1: x, y = kids\n    return n\nprint(f(d))\n"
+    "def g(kids): kids.clear()\ng([1])",
+    "a copy": "kids = sorted(c._prev, key=lambda v: v.data)\nkids.pop()\nkids = [*c._prev]\n"
+    "kids.clear()\nother = c._prev | {d}\nother.clear()" + CUT,
+    "questions": "print(a in c._prev, c._prev == {a, b}, {float(v.data) for v in d._prev})",
+    "moments": "m = {}\nd.backward()\nps = [a, b]\nfor p in ps: m[id(p)] = p.grad\n"
+    "for i, p in enumerate(ps): p.data -= 0.1 * m[id(p)]\nprint(a.data, b.data)",
+    "two variables": "print(id(a) == id(b), hash(a) == hash(a))",
+    "settings": "class Settings:\n    def __init__(self, **kw):\n        self.__dict__.update(kw)\n"
+    "        for k, v in kw.items(): setattr(self, k, v)\nprint(Settings(x=1).x)",
+    "a command line": "import argparse\np = argparse.ArgumentParser()\np.add_argument('--lr')\n"
+    "args = p.parse_args([])\nprint(vars(args))",
+    "other classes": "import abc, enum, typing\nfrom collections import namedtuple\n"
+    "T = typing.TypeVar('T')\nclass P(namedtuple('P', 'x')): pass\nclass E(enum.Enum): A = 1\n"
+    "class G(typing.Generic[T]): pass\nclass Base: pass\nclass Child(Base): pass\nprint(P(1))",
+    "new methods": "def double(self): return self + self\nValue.double = double\n"
+    "Value.__repr__ = lambda self: f'<{float(self.data)}>'\nprint(a.double(), a)",
+    "gc": "import gc\ngc.collect()\ngc.disable()\ngc.enable()\nprint(1)",
+    "numbers of numpy": "import numpy as np\nX = np.array([[1.0, 2.0]])\n"
+    "print(float(sum((a * x for x in X[0]), Value(0.0)).data), (np.array([a, b]) * 2)[1].data)",
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("case", HARMLESS)
+def test_a_class_gives_way_where_the_program_only_reads(case: str) -> None:
+    text = HARMLESS[case].replace("from engine import Value\n", "")
+    labels = "    " if case == "a drawing" else ""  # which lecture's class has
+    own = form("lecture" if labels else "micrograd")
+    out, said = printed(own + GIVEN + text + "\n")
+    assert out and "class Value is pygradc's" in said and "Error" not in out
+
+
+MODULES = {
+    "a patch": ("def do(C): C.__neg__ = lambda self: self * 0\n", "assigns to C.__neg__ in line 1"),
+    "a subclass": (
+        "def do(C):\n    class P(C):\n        relu = lambda self: C(7.0)\n"
+        "    print((P(1.0) + 1).relu().data)\n",
+        "derives P from C, which may be it in line 2",
+    ),
+    "children": ("from .deep import do\n", "changes ._prev in line 1"),
+}
+
+
+@pytest.mark.parametrize("case", MODULES)
+def test_other_modules_count_before_they_are_imported(program: Program, case: str) -> None:
+    text, why = MODULES[case]
+    program.write(
+        pkg___init__="",
+        pkg_engine=composed(),
+        pkg_deep="def do(C): C(1.0)._prev.clear()\n",
+        pkg_tools=text,
+        program="from pkg.engine import Value\nimport pkg.tools as t\nt.do(Value)\n"
+        "a = Value(2.0)\nprint((1 - a).data)\n",
+    )
+    said = program.same().said
+    assert len(said) == 1 and "engine.py:4: class Value is left as it is" in said[0]
+    assert f"the program {why}" in said[0]
+
+
+TWO = {
+    "two modules": "import e1, e2\ne1.Value.relu = lambda self: e1.Value(77.0)\n"
+    "print(e2.Value(3.0).relu().data, isinstance(e1.Value(1.0), e2.Value))\n",
+    "reloaded": "import e1, importlib\na = e1.Value(2.0)\nimportlib.reload(e1)\n"
+    "print(isinstance(a, e1.Value), e1.Value(3.0).relu().data)\n",
+    "one of its own": "import e1\n" + form("micrograd") + "e1.Value.relu = lambda self: 77\n"
+    "print(Value(3.0).relu().data, isinstance(e1.Value(1.0), Value))\n",
+}
+
+
+@pytest.mark.parametrize("case", TWO)
+def test_a_second_class_is_left_alone(program: Program, case: str) -> None:
+    program.write(program=TWO[case], e1=form("micrograd"), e2=form("micrograd"))
+    first, second = program.same().said
+    assert first.startswith("e1.py:4: class Value is pygradc's")
+    assert "left as it is: that of e1.py:4 is pygradc's, and theirs would be one class" in second
+
+
+def test_of_a_class_that_is_defined_again_the_last_gives_way() -> None:
+    text = form("micrograd")
+    again = "a = Value(1.0)\nOld = Value\n" + text.replace("Value(data=", "V(")
+    shown = "print(isinstance(a, Value), float(Value(2.0).data), Old is Value, a.grad)\n"
+    _, said = printed(text + again + shown)
+    line = 1 + text.count("\n") + again[: again.index("class Value")].count("\n")
+    assert f"program.py:4: class Value is left as it is: it is defined again in line {line}" in said
+    assert f"program.py:{line}: class Value is pygradc's" in said
+
+
+@pytest.mark.parametrize("question", ["a * x", "a + x", "a / x", "a - x", "a ** x", "a * x[:1]"])
+@pytest.mark.parametrize("name", ["micrograd", "microgpt"])
+def test_an_array_is_refused(program: Program, name: str, question: str) -> None:
+    for text in (question, "Value(x)"):
+        program.write(
+            program=f"{form(name)}\nimport numpy\na, x = Value(2.0), numpy.array([1.0, 2.0])\n"
+            f"print('so far')\n{text}\nprint('later')\n"
+        )
+        run = program.by_pygradc()
+        assert (run.code, run.out) == (1, "so far\n")
+        assert re.search("(TypeError|AssertionError): .*(array|number)", run.err.splitlines()[-1])
+        told = "with --keep the program runs on its own class Value"
+        assert run.said[-1] == told or "AssertionError" in run.err
+
+
+VECTOR = """
+class Vector:
+    def __init__(self, *x): self.x = x
+    def __rmul__(self, other): return Vector(*(other * x for x in self.x))
+    def __mul__(self, other): return Vector(*(x * other for x in self.x))
+print(type(Vector(1.0, 2.0) * Value(3.0)).__name__)
+try:
+    print(type(Value(3.0) * Vector(1.0, 2.0)).__name__)
+except TypeError as error:
+    print(error)
+"""
+
+
+def test_a_vector_of_the_programs_own_is_not_silently_another(program: Program) -> None:
+    program.write(program=form("micrograd") + VECTOR)
+    assert program.by_python().out == "Vector\nValue\n"
+    assert program.by_pygradc().out == (
+        "Vector\na Value's data are a float here, not a __main__.Vector\n"
+    )

@@ -158,10 +158,10 @@ static PyObject *role_of(PyObject *module, PyObject *value) {
                                                           : "");
 }
 
-/* _node(value) -> its node's number, which no other living node has */
-static PyObject *node_of(PyObject *module, PyObject *value) {
+/* _trace_number(value) -> its node's number, which no other living node has */
+static PyObject *number_of(PyObject *module, PyObject *value) {
     (void)module;
-    if (!scalar_check(value)) return PyErr_Format(PyExc_TypeError, "_node takes a Value");
+    if (!scalar_check(value)) return PyErr_Format(PyExc_TypeError, "_trace_number takes a Value");
     return PyLong_FromUnsignedLong(((scalar *)value)->id);
 }
 
@@ -458,7 +458,7 @@ PyMethodDef scalar_trace_methods[] = {
     {"_trace_input", trace_input, METH_NOARGS, NULL},
     {"_is_traced", is_traced, METH_O, NULL},
     {"_role", role_of, METH_O, NULL},
-    {"_node", node_of, METH_O, NULL},
+    {"_trace_number", number_of, METH_O, NULL},
     {"_ask", PG_FAST(ask), METH_FASTCALL, NULL},
     {"_trace_select", trace_select, METH_VARARGS, NULL},
     {"_where", choose, METH_VARARGS, NULL},

@@ -124,15 +124,23 @@ class Guard:
             sides = (other, _Bare()) if reflected else (_Bare(), other)
             raise TypeError(_unsupported(name, *sides))
         known = isinstance(other, (Value, *WELL_KNOWN))
+        refuses = TypeError(_not_a_number(other))
         try:
-            method(self._copy(right if reflected else left), self._copy(other))
+            answer = method(self._copy(right if reflected else left), self._copy(other))
         except AssertionError as error:
             raise AssertionError(*error.args) from None
         except TypeError as error:
             if known:
                 raise TypeError(*error.args) from None
+            if not reflected and _has(other, f"__r{name}__"):  # numbers would ask that
+                raise refuses from None
         except Exception:
-            return  # what numbers raise, the core raises
+            pass  # what numbers raise, the core raises
+        else:
+            if answer is NotImplemented:
+                return
+        if isinstance(other, np.ndarray):
+            raise refuses
 
     def _copy(self, operand: Any) -> Any:
         if isinstance(operand, Value):
@@ -148,6 +156,16 @@ class Guard:
 
 def remove() -> None:
     Scalar._guard(None, 0, 0)
+
+
+def _not_a_number(other: Any) -> str:
+    """The program's own Value would have such data; it may be what is wanted, or a mistake."""
+    kind = f"{type(other).__module__}.{type(other).__qualname__}"
+    return f"a Value's data are a float here, not a {kind}"
+
+
+def _has(operand: Any, method: str) -> bool:
+    return any(method in vars(cls) for cls in type(operand).__mro__)
 
 
 def _unsupported(name: str, left: Any, right: Any) -> str:

@@ -5,11 +5,11 @@ syntax tree says all that it does (`_grammar.py`), and if it then does what pygr
 a sterile copy of the class (`_sterile.py`, `_tries.py`). Nothing of the program runs for that. Any
 other method (a `tanh` made of `exp`, one that reads a global) stays the program's, set on pygradc's
 Value. A class whose constructor, sum, product or backward() doesn't give way is left as it is, and
-so is one whose program changes the graph behind its back (`_source.py`). What the class lacks,
-Value lacks from then on (`_guard.py`).
+so is one whose program changes the graph behind its back (`_objections.py`), and any after the
+first that gave way. What the class lacks, Value lacks from then on (`_guard.py`).
 What differs for all programs is in docs/compat.md: data are floats, operands are read when
 backward() runs, inner gradients are fresh.
-Owns: the members that it set on Value, which it takes off before it sets those of a next class.
+Owns: the members that it set on Value.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from collections.abc import Callable, Collection, Sequence
 from typing import Any, NamedTuple
 
 from pygradc._scalar import Scalar
-from pygradc.compat import _guard, _source, _tries
+from pygradc.compat import _guard, _objections, _source, _tries
 from pygradc.compat._grammar import GRAPH, STATE, Impure, check, parameters
 from pygradc.compat._sterile import Sterile
 from pygradc.compat._tries import View
@@ -48,7 +48,8 @@ class Place(NamedTuple):
         print(f"pygradc: {self}: {told}", file=sys.stderr, flush=True)
 
 
-replacements: list[Place] = []  # in the order in which they were made
+replacements: list[Place] = []  # one at most
+watched: list[_objections.Watched] = []  # what the rest of the program must not touch, of each
 _set: dict[str, Any] = {}  # the program's members, and what stands for missing ones, on Value
 _covered: dict[str, Any] = {}  # what Value itself has under these names
 _NOTHING = object()
@@ -62,16 +63,16 @@ def replaced(cls: Any, path: str, line: int) -> Any:
         path, line: Of the class statement, in a module that `_source` has read.
     """
     place = Place(path, line)
-    before = _take_off()
     try:
+        if replacements:
+            raise Unfit(f"that of {replacements[0]} is pygradc's, and theirs would be one class")
         decision = _decide(cls, path, line)
-        _check_alone(decision, before, place)
     except Unfit as why:
-        _put_on(before)
         place.say(f"class Value is left as it is: {why}")
         return cls
     _put_on(decision.members)
     replacements.append(place)
+    watched.append(decision.watched)
     decision.guard.install(decision.own)
     _report(place, decision)
     return Value
@@ -84,6 +85,7 @@ class Decision(NamedTuple):
     kept: dict[str, str]  # those of the program, each with the reason
     own: set[str]  # the names of all of the class's members
     guard: _guard.Guard
+    watched: _objections.Watched
 
 
 def _report(place: Place, decision: Decision) -> None:
@@ -101,18 +103,11 @@ def _report(place: Place, decision: Decision) -> None:
 # ---- The members of the program's class that are on Value ----------------------------------------
 
 
-def _check_alone(decision: Decision, before: dict[str, Any], place: Place) -> None:
-    """Classes of two modules share Value only if nothing of the one shows in the other."""
-    elsewhere = [earlier for earlier in replacements if earlier.path != place.path]
-    names = (decision.members.keys() | before.keys()) - {"__module__", "__doc__"}
-    if elsewhere and any(decision.members.get(n) != before.get(n) for n in names):
-        raise Unfit(f"that of {elsewhere[0]} has other methods")
-
-
 def restore() -> None:
     """Value as if nothing had ever been replaced."""
     _take_off()
     replacements.clear()
+    watched.clear()
     _source.forget()
     _guard.remove()
 
@@ -123,9 +118,7 @@ def _put_on(members: dict[str, Any]) -> None:
         setattr(Value, name, member)
 
 
-def _take_off() -> dict[str, Any]:
-    """Returns what it took off. A class is compared with pygradc's Value as it is by itself."""
-    members = dict(_set)
+def _take_off() -> None:
     for name, before in _covered.items():
         if before is _NOTHING:
             delattr(Value, name)
@@ -133,7 +126,6 @@ def _take_off() -> dict[str, Any]:
             setattr(Value, name, before)
     _set.clear()
     _covered.clear()
-    return members
 
 
 # ---- Does the class follow the protocol? ---------------------------------------------------------
@@ -198,8 +190,9 @@ def _decide(cls: Any, path: str, line: int) -> Decision:
     except Exception as error:
         raise Unfit(f"2.0 times 7.0, or its backward(), raises {error!r}") from None
     names = {name for name in own if name not in vars(_Empty) or name in said.functions}
-    gone = {id(f) for name, f in functions.items() if name not in kept}
-    for objection in _source.objections(GRAPH & trial.names, gone):
+    gone = [f for name, f in functions.items() if name not in kept]
+    watched = _objections.Watched(GRAPH & trial.names, trial.changeable(), _called(gone, own))
+    for objection in _objections.objections(watched, set(map(id, gone))):
         raise Unfit(objection)
     members = {
         **_guard.lacking(names, trial.names),
@@ -209,7 +202,13 @@ def _decide(cls: Any, path: str, line: int) -> Decision:
     }
     if "__eq__" in kept:
         members["__hash__"] = vars(cls)["__hash__"]  # Python's None if the class has no own
-    return Decision(members, kept, names, _guard.Guard(sterile.cls))
+    return Decision(members, kept, names, _guard.Guard(sterile.cls), watched)
+
+
+def _called(functions: Sequence[ast.FunctionDef], own: Collection[str]) -> set[str]:
+    """The members that these call, or may."""
+    attributes = {n.attr for f in functions for n in ast.walk(f) if isinstance(n, ast.Attribute)}
+    return attributes & {*own}
 
 
 def _require_protocol(cls: Any, said: _source.Said) -> None:
@@ -429,6 +428,14 @@ class _Trial:
             return _NOTHING
         return _CHILDREN_AS[kind]
 
+    def changeable(self) -> set[str]:
+        """The attributes for children that are lists or sets."""
+        return {
+            name
+            for name in self.names & {*CHILDREN}
+            if _tries.kind_of_children(getattr(self.inner, name)) in (set, list)
+        }
+
     # The methods.
 
     def kept(self) -> dict[str, str]:
@@ -451,7 +458,7 @@ class _Trial:
         return kept
 
     def _why_kept(self, name: str) -> str:
-        if not hasattr(Value, name):
+        if not _has(name):
             return "pygradc has none"
         if name in self.impure:
             return self.impure[name]
@@ -482,12 +489,17 @@ class _Trial:
         return False
 
     def _check_can_be_set(self, name: str) -> None:
-        if name.startswith("_") and not name.endswith("__") and hasattr(Value, name):
+        if name.startswith("_") and not name.endswith("__") and _has(name):
             raise Unfit(f"pygradc's Value has another {name}")
         member = self.own[name]
         code = getattr(getattr(member, "__func__", member), "__code__", None)
         if "__class__" in getattr(code, "co_freevars", ()):
             raise Unfit(f"its {name} uses super()")
+
+
+def _has(name: str) -> bool:
+    """Has Value such a member, of which pygradc asks Value?"""
+    return hasattr(Value, name)
 
 
 def _declared(cls: Any) -> set[str]:

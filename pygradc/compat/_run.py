@@ -22,15 +22,12 @@ from importlib.machinery import ModuleSpec, PathFinder, SourceFileLoader
 from pathlib import Path
 from types import CodeType, ModuleType, TracebackType
 
-from pygradc.compat import _replace, _source
-from pygradc.compat._grammar import GRAPH
+from pygradc.compat import _objections, _replace, _source
 from pygradc.compat._install import elsewhere, install
 
 CANNOT_OPEN = 2  # Python's exit code for a program that can't be read
 CLASS = b"class Value"
 CLASS_STATEMENT = re.compile(rb"^[ \t]*class[ \t]+Value\b", re.M)
-OF_VALUES = [b"Value", *(name.encode() for name in GRAPH)]  # one of them is in all that may object
-LIBRARY = os.path.join(os.path.dirname(os.path.realpath(os.__file__)), "")
 
 
 def run(program: str, arguments: Sequence[str], keep: bool = False) -> int:
@@ -102,7 +99,7 @@ class _Finder(MetaPathFinder):
         if spec is None or type(spec.loader) is not SourceFileLoader:
             return None
         path = os.path.realpath(spec.origin or "")
-        if "site-packages" in path or path.startswith(LIBRARY):
+        if "site-packages" in path or path.startswith(_source.LIBRARY):
             return None
         if not path.startswith(self.folder):
             _say_what_is_passed_by(path)
@@ -126,34 +123,39 @@ def _say_what_is_passed_by(path: str) -> None:
 class _Loader(SourceFileLoader):
     def get_code(self, fullname: str) -> CodeType | None:
         source = self.get_data(self.path)
-        if CLASS in source:
-            return compiled(source, self.path)
-        if _replace.replacements and any(word in source for word in OF_VALUES):
+        if _replace.replacements:
             _object(source, self.path)
-        return super().get_code(fullname)
+        return compiled(source, self.path) if CLASS in source else super().get_code(fullname)
 
 
 def _object(source: bytes, path: str) -> None:
     """Say what a module does that Values which are pygradc's already won't notice."""
     with contextlib.suppress(SyntaxError, ValueError):
-        for line, what in _source.objections_of(_source.read(path, source)):
+        if any(os.path.realpath(each.path) == os.path.realpath(path) for each in _source.modules):
+            return  # it was read ahead
+        module = _source.read(path, source)
+        for line, what in _objections.objections_of(module, _replace.watched[-1]):
             told = f"this {what}, which pygradc's Value does not follow; --keep leaves the class"
             _replace.Place(path, line).say(told)
 
 
 def compiled(source: bytes, path: str) -> CodeType:
     """The code of a module, in which a top-level class Value is handed to `replaced`."""
-    tree = _source.read(path, source)
-    for hidden in _source.hidden(tree):
+    module = _source.read(path, source)
+    tree = ast.Module([], module.tree.type_ignores)
+    for hidden in _source.hidden(module.tree):
         _replace.Place(path, hidden.lineno).say(
             "class Value is left as it is: it isn't a statement of the module itself"
         )
-    body: list[ast.stmt] = []
-    for node in tree.body:
-        body.append(node)
-        if isinstance(node, ast.ClassDef) and node.name == "Value":
-            body.append(_handing_over(node, path))
-    tree.body = body
+    classes = [n for n in module.tree.body if isinstance(n, ast.ClassDef) and n.name == "Value"]
+    for again in classes[:-1]:
+        _replace.Place(path, again.lineno).say(
+            f"class Value is left as it is: it is defined again in line {classes[-1].lineno}"
+        )
+    for node in module.tree.body:
+        tree.body.append(node)
+        if node in classes[-1:]:
+            tree.body.append(_handing_over(classes[-1], path))
     return compile(tree, path, "exec", dont_inherit=True)
 
 

@@ -1,8 +1,8 @@
 """What a program's modules say about their class Value, read from their syntax trees.
 
-Invariant: runs nothing. `read` is asked once a module, before that runs; `of` gives the class
-statement at a place, `objections` what other parts of the program do that a replaced class could
-not know of: they change its graph's attributes, patch what it is made of, derive from it.
+Invariant: runs nothing. `read` is asked once a module, before that runs; `read_ahead` reads those
+that these import from the program's folder; `of` gives the class statement at a place. What the
+rest of the program does to the class is for `_objections.py` to say.
 Owns: the trees of the modules read so far. Cost: some walks over each tree.
 """
 
@@ -11,13 +11,13 @@ from __future__ import annotations
 import ast
 import math
 import os
+import sys
 from collections.abc import Collection, Iterator, Mapping
 from typing import NamedTuple
 
-from pygradc.compat._grammar import GRAPH, STATE, Names
+from pygradc.compat._grammar import Names
 
 CLASS = "Value"
-MADE_OF = STATE | {"__init__", "__new__", "backward", "__slots__", "__class__"}
 
 
 class Module(NamedTuple):
@@ -55,24 +55,81 @@ def parse(source: bytes, path: str) -> ast.Module:
     return tree
 
 
-_modules: list[Module] = []
+LIBRARY = os.path.join(os.path.dirname(os.path.realpath(os.__file__)), "")
+modules: list[Module] = []  # the program's own file comes first
 
 
-def read(path: str, source: bytes) -> ast.Module:
-    """The tree of a module that is about to run."""
-    tree = parse(source, path)
-    _modules.append(Module(path, source, ast.Module([*tree.body], [])))
-    return tree
+def read(path: str, source: bytes) -> Module:
+    """A module that is about to run. Its tree is shared, and not to be changed."""
+    for module in modules:
+        if (module.path, module.source) == (path, source):
+            return module
+    modules.append(Module(path, source, parse(source, path)))
+    return modules[-1]
 
 
 def forget() -> None:
     """As if no module had been read."""
-    _modules.clear()
+    modules.clear()
+
+
+def read_ahead() -> None:
+    """Read what the modules so far, and those themselves, import from the program's folder."""
+    known = {os.path.realpath(module.path) for module in modules}
+    for module in modules:  # which grows meanwhile
+        for path in _imported_files(module):
+            if path not in known and os.path.isfile(path):
+                known.add(path)
+                try:
+                    with open(path, "rb") as file:
+                        read(path, file.read())
+                except (OSError, SyntaxError, ValueError):
+                    continue  # importing it will raise, if it ever is
+
+
+def _imported_files(module: Module) -> Iterator[str]:
+    """The files, in the program's folder, that its import statements may mean."""
+    top = os.path.dirname(os.path.realpath(modules[0].path))
+    folders = {top, *filter(is_programs, sys.path)}
+    here = os.path.dirname(os.path.realpath(module.path))
+    for node in ast.walk(module.tree):
+        if isinstance(node, ast.Import):
+            for alias in node.names:
+                for folder in folders:
+                    yield from _files(folder, alias.name.split("."))
+        elif isinstance(node, ast.ImportFrom):
+            bases = folders if not node.level else {_above(here, node.level - 1)}
+            parts = (node.module or "").split(".") if node.module else []
+            for folder in bases:
+                for alias in node.names:
+                    yield from _files(folder, [*parts, alias.name])
+
+
+def is_programs(path: str) -> bool:
+    """Is it in the program's folder, and not among what is installed there?"""
+    path = os.path.realpath(path)
+    top = os.path.join(os.path.dirname(os.path.realpath(modules[0].path)), "")
+    return path.startswith(top) and not ("site-packages" in path or path.startswith(LIBRARY))
+
+
+def _files(folder: str, parts: list[str]) -> Iterator[str]:
+    if parts[0] == "pygradc":
+        return
+    for part in parts:
+        folder = os.path.join(os.path.realpath(folder), part)
+        yield folder + ".py"
+        yield os.path.join(folder, "__init__.py")
+
+
+def _above(folder: str, levels: int) -> str:
+    for _ in range(levels):
+        folder = os.path.dirname(folder)
+    return folder
 
 
 def of(path: str, line: int) -> Said | None:
     """What the class statement there says; None if it isn't known."""
-    for module in reversed(_modules):
+    for module in reversed(modules):
         for node in module.tree.body if module.path == path else ():
             if isinstance(node, ast.ClassDef) and (node.name, node.lineno) == (CLASS, line):
                 names, keywords = _names(module.tree), _keywords(module.tree)
@@ -218,115 +275,3 @@ def _imported(node: ast.Import | ast.ImportFrom, alias: ast.alias) -> Iterator[t
         yield from ((name, f"math.{name}") for name in vars(math) if not name.startswith("_"))
     else:
         yield alias.asname or alias.name, f"math.{alias.name}"
-
-
-# ---- What other parts of the program do ----------------------------------------------------------
-
-CHANGERS = frozenset(
-    ("add", "clear", "append", "pop", "remove", "discard", "update", "extend", "insert", "sort")
-    + ("reverse", "difference_update", "intersection_update", "symmetric_difference_update")
-)
-SETTERS = frozenset(("setattr", "delattr"))
-CENSUS = (
-    frozenset(  # what these say of a program's objects depends on there being one for each node
-        ("get_objects", "get_referrers", "get_referents", "is_tracked", "getsizeof", "getrefcount")
-        + ("getallocatedblocks", "tracemalloc")
-    )
-)
-
-
-def objections(graph: Collection[str], without: Collection[int]) -> Iterator[str]:
-    """What the modules read so far do to nodes, or to the class from outside of it.
-
-    Args:
-        graph: The attributes for the graph that nodes have.
-        without: The ids of trees that don't count, since pygradc's methods take their place.
-    """
-    for module in _modules:
-        for line, what in objections_of(module.tree, graph, without):
-            yield f"the program {what} in line {line} of {os.path.basename(module.path)}"
-
-
-def objections_of(
-    tree: ast.AST, graph: Collection[str] = GRAPH, without: Collection[int] = ()
-) -> Iterator[tuple[int, str]]:
-    """The same of one tree: lines, and what happens there."""
-    copies = {
-        target.id
-        for node in ast.walk(tree)
-        if isinstance(node, ast.Assign) and getattr(node.value, "attr", "") in graph
-        for target in node.targets
-        if isinstance(target, ast.Name)
-    }
-    todo = [tree]
-    while todo:
-        node = todo.pop()
-        if id(node) in without:
-            continue
-        what = _objection(node, graph, copies)
-        if what:
-            yield node.lineno, what  # type: ignore[attr-defined]
-        parts = set(ast.iter_child_nodes(node))
-        if isinstance(node, ast.ClassDef):
-            parts -= {*_constructors(node)}
-        todo.extend(parts)
-
-
-def _constructors(node: ast.ClassDef) -> Iterator[ast.AST]:
-    """Methods that only make objects of their own class: __init__, which the trial looks at."""
-    for part in node.body:
-        if isinstance(part, ast.FunctionDef) and part.name == "__init__":
-            yield part
-
-
-def _objection(node: ast.AST, graph: Collection[str], copies: set[str]) -> str:
-    asked = {getattr(node, "attr", ""), *_imports(node)} & CENSUS
-    if asked:
-        return f"counts objects by {asked.pop()}"
-    if isinstance(node, ast.Attribute) and not isinstance(node.ctx, ast.Load):
-        if node.attr in graph:
-            return f"assigns to .{node.attr}"
-        if node.attr in MADE_OF and getattr(node.value, "id", "") == CLASS:
-            return f"assigns to {CLASS}.{node.attr}"
-    elif isinstance(node, ast.Call):
-        return _objection_to_call(node, graph, copies)
-    elif isinstance(node, ast.ClassDef) and any(map(_is_value, node.bases)):
-        return f"derives {node.name} from it"
-    return ""
-
-
-def _imports(node: ast.AST) -> Iterator[str]:
-    if isinstance(node, (ast.Import, ast.ImportFrom)):
-        for alias in node.names:
-            yield alias.name
-
-
-def _has_stars(node: ast.Tuple) -> bool:
-    return any(isinstance(part, ast.Starred) for part in node.elts)
-
-
-def _is_value(node: ast.expr) -> bool:
-    return CLASS in (getattr(node, "id", ""), getattr(node, "attr", ""))
-
-
-def _objection_to_call(node: ast.Call, graph: Collection[str], copies: set[str]) -> str:
-    function, first = node.func, next(iter(node.args), None)
-    if isinstance(function, ast.Attribute) and function.attr in CHANGERS:
-        owner = function.value
-        if isinstance(owner, ast.Attribute) and owner.attr in graph:
-            return f"changes .{owner.attr}"
-        if isinstance(owner, ast.Name) and owner.id in copies:
-            return f"changes {owner.id}, a node's children"
-    elif getattr(function, "id", "") == CLASS:
-        counts = {
-            len(part.elts)
-            for part in [*node.args[1:3], *(keyword.value for keyword in node.keywords)]
-            if isinstance(part, ast.Tuple) and not _has_stars(part)
-        }
-        if len(counts) > 1:
-            return f"gives {CLASS} unequal numbers of children and derivatives"
-    elif getattr(function, "id", "") in SETTERS and first is not None:
-        name = getattr(node.args[1], "value", None) if len(node.args) > 1 else None
-        if getattr(first, "id", "") == CLASS or name in graph:
-            return f"calls {function.id}"  # type: ignore[attr-defined]
-    return ""

@@ -98,6 +98,7 @@ static pg_status NAME(careful)(pg_block *block) {
         PG_CAREFUL(PG_OP_##NAME_, 2, db_, fault, step->b)                                          \
         break;
 #include "ops.def"
+        case PG_OP_SQUARE: PG_CAREFUL(PG_OP_SQUARE, 1, 2.0 * a, PG_OK, step->a) break;
         case PG_OP_RECIP: PG_CAREFUL(PG_OP_RECIP, 1, -(y * y), PG_ERR_ZERO_DIVISION, step->a) break;
         case PG_OP_COPY: PG_CAREFUL(PG_OP_COPY, 1, 1.0, PG_OK, step->a) break;
         case PG_OP_SELECT: NAME(careful_select)(&on, step, instr); break;

@@ -94,6 +94,7 @@ static pg_status NAME(forward)(pg_block *block) {
 #define PG_BINARY(NAME_, python, symbol, y_, da_, db_, fault, ...)                                 \
     case PG_OP_##NAME_: PG_FORWARD(PG_OP_##NAME_, y_, fault)
 #include "ops.def"
+        case PG_OP_SQUARE: PG_FORWARD(PG_OP_SQUARE, a * a, PG_ERR_OVERFLOW)
         case PG_OP_RECIP: PG_FORWARD(PG_OP_RECIP, 1.0 / a, PG_ERR_ZERO_DIVISION)
         case PG_OP_DETACH:
         case PG_OP_CUSTOM:
@@ -109,6 +110,8 @@ static pg_status NAME(forward)(pg_block *block) {
         case PG_OP_DOT:
             if (run > 1) NAME(layer)(block, instr);
             else NAME(dot)(block, instr);
+            if (PG_UNLIKELY(instr->shape & PG_DOT_SQUARES) && block->judge && !NAME(all_finite)(ys))
+                return PG_ERR_OVERFLOW; /* perhaps: pg_find_fault looks at the squares */
             break;
         default: break;
         }

@@ -65,24 +65,40 @@ static void pass_on(walk *w, const pg_instr *instr, uint32_t *slots, uint32_t ne
     }
 }
 
-/* What it means that an instruction gave what it gave, in one lane. Those that are no ops of the
- * table can't fail, and a dot's `a` may be a slot of the other part. */
-static pg_status judge(const pg_instr *instr, const double *values, size_t lanes, size_t lane,
-                       pg_fault *fault_ret) {
-    const bool inverse = instr->op == PG_OP_RECIP; /* 1 / a is a ** -1 */
-    const int op = inverse ? PG_OP_POWN : instr->op;
-    if (op >= PG_OP_COUNT) return PG_OK;
+/* Has one of a dot's squares overflowed? */
+static pg_status judge_squares(const walk *w, const pg_instr *dot, const double *values,
+                               size_t lanes, size_t lane, pg_fault *fault_ret) {
+    const bool judged = dot->op == PG_OP_DOT && (dot->shape & PG_DOT_SQUARES);
+    for (uint32_t i = 0; judged && i < dot->count; i++) {
+        const pg_pair pair = w->program->pairs[dot->first + i];
+        const double x = values[pair.left * lanes + lane];
+        if (pair.left != pair.right) continue;
+        *fault_ret = (pg_fault){PG_OP_POWN, 0, x, 2.0};
+        const pg_status status = pg_fault_of(PG_OP_POWN, x * x, x, 2.0);
+        if (status != PG_OK) return status;
+    }
+    return PG_OK;
+}
+
+/* What it means that an instruction gave what it gave, in one lane. Of those that are no ops of
+ * the table only squares can fail; a dot's `a` may be a slot of the other part. */
+static pg_status judge(const walk *w, const pg_instr *instr, const double *values, size_t lanes,
+                       size_t lane, pg_fault *fault_ret) {
+    const double exponent = pg_exponent(instr->op);
+    const int op = exponent != 0.0 ? PG_OP_POWN : instr->op;
+    if (op >= PG_OP_COUNT) return judge_squares(w, instr, values, lanes, lane, fault_ret);
     const double y = values[instr->dst * lanes + lane], a = values[instr->a * lanes + lane];
-    double b = inverse ? -1.0 : 0.0;
-    if (!inverse && pg_op_slots[op] == 2) b = values[instr->b * lanes + lane];
+    double b = exponent;
+    if (op == instr->op && pg_op_slots[op] == 2) b = values[instr->b * lanes + lane];
     *fault_ret = (pg_fault){op, 0, a, b};
     return pg_fault_of(op, y, a, b);
 }
 
-static bool fails(const pg_instr *instr, const double *values, size_t lanes, size_t lane) {
+static bool fails(const walk *w, const pg_instr *instr, const double *values, size_t lanes,
+                  size_t lane) {
     pg_fault fault;
     return !isfinite(values[instr->dst * lanes + lane]) &&
-           judge(instr, values, lanes, lane, &fault) != PG_OK;
+           judge(w, instr, values, lanes, lane, &fault) != PG_OK;
 }
 
 static void walk_rows(walk *w) {
@@ -93,7 +109,7 @@ static void walk_rows(walk *w) {
         const uint32_t need = w->row[instr->dst];
         if (need == 0) continue;
         for (size_t l = 0; w->choosing && l < w->block->active; l++)
-            if (needs(need, l) && fails(instr, values, w->lanes, l)) w->failing[l] = instr;
+            if (needs(need, l) && fails(w, instr, values, w->lanes, l)) w->failing[l] = instr;
         uint32_t first = 0, second = 0;
         if (instr->op == PG_OP_SELECT && w->choosing) {
             first = chosen(w, instr, values, w->lanes);
@@ -111,7 +127,7 @@ static void walk_uniform(walk *w) {
         const pg_instr *instr = &p->code[i];
         const uint32_t need = w->shared[instr->dst];
         if (need == 0) continue;
-        const bool failed = w->choosing && fails(instr, w->uniform, 1, 0);
+        const bool failed = w->choosing && fails(w, instr, w->uniform, 1, 0);
         for (size_t l = 0; failed && l < w->block->active; l++)
             if (needs(need, l)) w->failing[l] = instr;
         const bool first = instr->op == PG_OP_SELECT && chosen(w, instr, w->uniform, 1) != 0;
@@ -154,8 +170,8 @@ pg_status pg_find_fault(const pg_program *program, pg_workspace *ws, pg_block *b
         const bool uniform = failing[l] < program->code + program->uniform_length;
         block->fault_lane = l;
         block->fault_of_all = uniform && is_needed_by_all(&w, failing[l]);
-        return uniform ? judge(failing[l], ws->uniform.at, 1, 0, &block->fault)
-                       : judge(failing[l], block->values, lanes, l, &block->fault);
+        return uniform ? judge(&w, failing[l], ws->uniform.at, 1, 0, &block->fault)
+                       : judge(&w, failing[l], block->values, lanes, l, &block->fault);
     }
     return PG_OK;
 }

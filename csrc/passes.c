@@ -2,7 +2,7 @@
  *
  *   fold    an op of constants is a constant; equal constants are one
  *   share   equal ops of equal operands are one (fast mode: gradients are then summed otherwise)
- *   powers  a**2 is a*a, a**-1 is 1/a (fast mode: pow rounds otherwise)
+ *   powers  a**2 is a*a, a**-1 is 1/a (fast mode: pow rounds otherwise); they fail as powers do
  *   hoist   what depends on parameters only is computed once a replay, not once a row
  *   fuse    chains of multiply-add are one instruction
  *
@@ -114,13 +114,9 @@ pg_status pg_pass_powers(pg_tape *tape) {
         pg_value *value = &tape->values[i];
         if (value->op != PG_OP_POWN || !is_constant(&tape->values[value->b])) continue;
         double exponent = tape->values[value->b].number;
-        if (exponent == 2.0) {
-            value->op = PG_OP_MUL;
-            value->b = value->a;
-        } else if (exponent == -1.0) {
-            value->op = PG_OP_RECIP;
-            value->b = PG_NO_VALUE;
-        }
+        if (exponent != 2.0 && exponent != -1.0) continue;
+        value->op = exponent == 2.0 ? PG_OP_SQUARE : PG_OP_RECIP;
+        value->b = PG_NO_VALUE;
     }
     return PG_OK;
 }
@@ -168,11 +164,18 @@ static void count_uses(fuser *f) {
     for (size_t i = 0; i < f->tape->output_count; i++) f->uses[f->tape->outputs[i]]++;
 }
 
-/* May the chain that ends in `root` swallow this value, an op of this kind? */
-static bool can_swallow(const fuser *f, uint32_t root, uint32_t value, int op) {
-    if (value == PG_NO_VALUE) return false;
-    const pg_value *it = &f->tape->values[value];
-    return it->op == op && f->uses[value] == 1 && it->uniform == f->tape->values[root].uniform;
+static bool is_product(const pg_value *value) {
+    return value->op == PG_OP_MUL || value->op == PG_OP_SQUARE;
+}
+
+/* May the chain that ends in `root` swallow this value? */
+static bool can_swallow(const fuser *f, uint32_t root, uint32_t value) {
+    return f->uses[value] == 1 && f->tape->values[value].uniform == f->tape->values[root].uniform;
+}
+
+static bool can_swallow_product(const fuser *f, uint32_t root, uint32_t value) {
+    return value != PG_NO_VALUE && is_product(&f->tape->values[value]) &&
+           can_swallow(f, root, value);
 }
 
 /* One link of a chain, from its end: the product it adds, and what it adds that to. */
@@ -182,10 +185,9 @@ typedef struct link {
 
 static bool is_link(const fuser *f, uint32_t root, uint32_t sum, link *link_ret) {
     const pg_value *value = &f->tape->values[sum];
-    if (sum != root && !can_swallow(f, root, sum, PG_OP_ADD)) return false;
-    if (value->op != PG_OP_ADD) return false;
-    if (can_swallow(f, root, value->b, PG_OP_MUL)) *link_ret = (link){value->b, value->a};
-    else if (can_swallow(f, root, value->a, PG_OP_MUL)) *link_ret = (link){value->a, value->b};
+    if (value->op != PG_OP_ADD || (sum != root && !can_swallow(f, root, sum))) return false;
+    if (can_swallow_product(f, root, value->b)) *link_ret = (link){value->b, value->a};
+    else if (can_swallow_product(f, root, value->a)) *link_ret = (link){value->a, value->b};
     else return false;
     return true;
 }
@@ -201,7 +203,7 @@ static void set_chain(fuser *f, uint32_t root, bool swallow) {
         f->root[link.product] = swallow ? root : link.product;
         sum = link.rest;
     }
-    if (!at_base && sum != root && can_swallow(f, root, sum, PG_OP_MUL))
+    if (!at_base && sum != root && can_swallow_product(f, root, sum))
         f->root[sum] = swallow ? root : sum;
 }
 
@@ -240,6 +242,15 @@ static bool unfuse(fuser *f, size_t output) {
     return changed;
 }
 
+/* A pair for a product that `root` swallows. */
+static pg_status write_product(pg_tape *tape, uint32_t root, uint32_t number) {
+    pg_value *const product = &tape->values[number];
+    const bool squared = product->op == PG_OP_SQUARE;
+    if (squared) tape->values[root].compare = PG_DOT_SQUARES;
+    product->dead = 1;
+    return pg_tape_add_pair(tape, product->a, squared ? product->a : product->b);
+}
+
 /* Turn the chain that ends in `root` into one value. Pairs are found from the last to the first. */
 static pg_status write_chain(fuser *f, uint32_t root) {
     pg_tape *tape = f->tape;
@@ -249,20 +260,17 @@ static pg_status write_chain(fuser *f, uint32_t root) {
     while (sum != PG_NO_VALUE && f->root[sum] == root && tape->values[sum].op == PG_OP_ADD) {
         const pg_value *value = &tape->values[sum];
         const pg_value *right = &tape->values[value->b];
-        bool on_right = f->root[value->b] == root && right->op == PG_OP_MUL && value->b != root;
-        uint32_t product = on_right ? value->b : value->a;
-        status = pg_tape_add_pair(tape, tape->values[product].a, tape->values[product].b);
+        bool on_right = f->root[value->b] == root && is_product(right) && value->b != root;
+        status = write_product(tape, root, on_right ? value->b : value->a);
         if (status != PG_OK) return status;
-        tape->values[product].dead = 1;
         if (sum != root) tape->values[sum].dead = 1;
         sum = on_right ? value->a : value->b;
         if (!on_right) break;
     }
-    if (sum != PG_NO_VALUE && f->root[sum] == root && tape->values[sum].op == PG_OP_MUL &&
+    if (sum != PG_NO_VALUE && f->root[sum] == root && is_product(&tape->values[sum]) &&
         !tape->values[sum].dead) {
-        status = pg_tape_add_pair(tape, tape->values[sum].a, tape->values[sum].b);
+        status = write_product(tape, root, sum);
         if (status != PG_OK) return status;
-        tape->values[sum].dead = 1;
         sum = PG_NO_VALUE;
     }
     for (size_t i = first, j = tape->pair_count; i + 1 < j; i++) {

@@ -52,6 +52,7 @@ const uint32_t *pg_program_outputs(const pg_program *program) { return program->
 
 const char *pg_instr_name(int op) {
     switch (op) {
+    case PG_OP_SQUARE: return "square";
     case PG_OP_RECIP: return "recip";
     case PG_OP_SELECT: return "select";
     case PG_OP_DETACH: return "detach";
@@ -177,7 +178,8 @@ static uint32_t slot_for(const lowering *l, bool in_uniform, uint32_t value) {
 
 static void lower_dot(lowering *l, pg_instr *instr, const pg_value *dot) {
     const bool weighted = is_weighted(l, dot);
-    instr->shape = weighted ? PG_DOT_WEIGHTED : 0;
+    instr->shape = dot->compare; /* PG_DOT_SQUARES, or 0 */
+    if (weighted) instr->shape |= PG_DOT_WEIGHTED;
     if (dot->a != PG_NO_VALUE) {
         instr->shape |= PG_DOT_STARTS;
         if (!dot->uniform && is_uniform(l, dot->a)) instr->shape |= PG_DOT_UNIFORM_START;

@@ -55,11 +55,17 @@ static inline uint32_t pg_import_of(const pg_program *program, uint32_t slot) {
  * what stands on the left; on the right are the derivatives. */
 static inline bool pg_gradient_pairs(int op) { return op == PG_OP_DOT || op == PG_OP_CUSTOM; }
 
+/* The exponent of what the powers pass wrote otherwise, and is judged as a power; 0: no power. */
+static inline double pg_exponent(int op) {
+    return op == PG_OP_SQUARE ? 2.0 : op == PG_OP_RECIP ? -1.0 : 0.0;
+}
+
 /* How many of an instruction's operands a and b get a gradient. DOT is another matter. */
 static inline int pg_gradient_operands(int op) {
     switch (op) {
     case PG_OP_DETACH:
     case PG_OP_CUSTOM: return 0; /* but see pg_gradient_pairs */
+    case PG_OP_SQUARE:
     case PG_OP_RECIP:
     case PG_OP_COPY: return 1;
     case PG_OP_SELECT: return 2;

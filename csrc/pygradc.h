@@ -293,7 +293,8 @@ typedef struct pg_pair {
 enum {                           /* how a dot reads its operands; flags */
        PG_DOT_STARTS = 1,        /* from slot a; else from the first product */
        PG_DOT_UNIFORM_START = 2, /* a is a uniform slot, though the code is a row's */
-       PG_DOT_WEIGHTED = 4       /* left factors are uniform slots, right ones row slots */
+       PG_DOT_WEIGHTED = 4,      /* left factors are uniform slots, right ones row slots */
+       PG_DOT_SQUARES = 8 /* products of a slot with itself fail as a ** 2 does; no weights */
 };
 
 typedef struct pg_instr {

@@ -92,10 +92,11 @@ void pg_workspace_poll(pg_workspace *ws, int (*poll)(void *), void *context) {
 
 bool pg_judge_lanes(pg_block *block, int op, int derivative, const double *results, const double *a,
                     const double *b, const double *g, pg_status *status_ret) {
-    const int judged = op == PG_OP_RECIP ? PG_OP_POWN : op; /* 1 / a is a ** -1 */
+    const double exponent = pg_exponent(op);
+    const int judged = exponent != 0.0 ? PG_OP_POWN : op;
     for (size_t lane = 0; lane < block->active; lane++) {
         if (g != NULL && g[lane] == 0.0) continue;
-        const double second = op != judged ? -1.0 : pg_op_slots[op] == 2 ? b[lane] : 0.0;
+        const double second = op != judged ? exponent : pg_op_slots[op] == 2 ? b[lane] : 0.0;
         const pg_status status =
             derivative == 0 ? pg_fault_of(judged, results[lane], a[lane], second)
                             : pg_fault_of_derivative(judged, results[lane], a[lane], second);

@@ -161,7 +161,7 @@ static bool same_layer(const pg_program *p, const pg_instr *x, const pg_instr *y
 /* The same op on the next slots? None of the `run` instructions from y on may read what x, or one
  * of them, writes. */
 static bool are_neighbours(const pg_instr *x, const pg_instr *y, uint32_t run) {
-    if (x->op >= PG_OP_RECIP || y->a != x->a + 1 || x->a + run >= x->dst) return false;
+    if (x->op >= PG_OP_COUNT || y->a != x->a + 1 || x->a + run >= x->dst) return false;
     return pg_op_slots[x->op] < 2 || (y->b == x->b + 1 && x->b + run < x->dst);
 }
 

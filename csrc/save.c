@@ -55,11 +55,12 @@ size_t pg_program_write(const pg_program *p, uint8_t *bytes_ret) {
 /* ---- Checking -------------------------------------------------------------------------------- */
 
 static bool dot_is_sound(const pg_program *p, const pg_instr *dot, bool in_rows) {
-    const int known = PG_DOT_STARTS | PG_DOT_UNIFORM_START | PG_DOT_WEIGHTED;
+    const int known = PG_DOT_STARTS | PG_DOT_UNIFORM_START | PG_DOT_WEIGHTED | PG_DOT_SQUARES;
     const bool weighted = dot->shape & PG_DOT_WEIGHTED;
     const bool uniform_start = dot->shape & PG_DOT_UNIFORM_START;
     if ((dot->shape & ~known) != 0 || dot->count == 0) return false;
     if (!in_rows && (weighted || uniform_start)) return false;
+    if (weighted && (dot->shape & PG_DOT_SQUARES)) return false;
     if (uniform_start && !(dot->shape & PG_DOT_STARTS)) return false;
     if ((dot->shape & PG_DOT_STARTS) && dot->a >= (uniform_start ? p->uniform_slots : dot->dst))
         return false;

@@ -64,6 +64,7 @@ static inline void derivatives(const tangents *t, const pg_instr *instr, duals *
                      by_b->d[l] = (db_);                                                           \
                      by_b->tangent[l] = times((dab_), da) + times((dbb_), db););
 #include "ops.def"
+    case PG_OP_SQUARE: PG_EACH_LANE(by_a->d[l] = 2.0 * a; by_a->tangent[l] = 2.0 * da;);
     case PG_OP_RECIP:
         PG_EACH_LANE(by_a->d[l] = -(y * y); by_a->tangent[l] = times(2.0 * y * y * y, da););
     case PG_OP_COPY: PG_EACH_LANE(by_a->d[l] = 1.0; by_a->tangent[l] = 0.0;);

@@ -20,7 +20,7 @@ typedef struct pg_value {
     uint32_t first; /* SELECT: its pair lhs, rhs; DOT, CUSTOM: the first pair */
     uint32_t count; /* how many pairs */
     uint8_t op;
-    uint8_t compare; /* SELECT */
+    uint8_t compare; /* SELECT; DOT: PG_DOT_SQUARES, or 0 */
     uint8_t uniform; /* the same for all rows: computed once a replay */
     uint8_t dead;    /* no output needs it */
 } pg_value;

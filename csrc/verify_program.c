@@ -23,6 +23,7 @@ static const char *shape_complaint(const pg_value *value) {
     case PG_OP_DOT: return has_b || value->count == 0 ? "a dot without pairs, or with b" : NULL;
     case PG_OP_CUSTOM: return !has_a || has_b || value->count == 0 ? "a custom op's shape" : NULL;
     case PG_OP_SELECT: return !has_a || !has_b || value->count != 1 ? "a select's shape" : NULL;
+    case PG_OP_SQUARE:
     case PG_OP_RECIP:
     case PG_OP_DETACH:
     case PG_OP_COPY: return !has_a || has_b || value->count != 0 ? "a copy's shape" : NULL;

@@ -23,7 +23,7 @@ class Instruction:
 
     Attributes:
         number: in the whole program, the uniform part first.
-        name: an op of the table, or "dot", "custom", "select", "detach", "copy", "recip".
+        name: an op of the table, or "dot", "custom", "select", "detach", "copy", "square", "recip".
         result: the name of what it computes.
         operands: names; of a dot its start, if it has one, and then left and right of each pair; of
             a custom op its value, and then each operand and the derivative by it; of a select a, b

@@ -134,6 +134,8 @@ def _value(instruction: Instruction) -> str:
     operands = [_c(operand) for operand in instruction.operands]
     if instruction.name in ("copy", "detach", "custom"):
         return operands[0]
+    if instruction.name == "square":
+        return f"{operands[0]} * {operands[0]}"
     if instruction.name == "recip":
         return f"1.0 / {operands[0]}"
     if instruction.name == "select":
@@ -281,6 +283,8 @@ def _derivative(instruction: Instruction, which: int) -> str:
     operands = [_c(operand) for operand in instruction.operands]
     if instruction.name == "copy":
         return "1.0"
+    if instruction.name == "square":
+        return f"2.0 * {operands[0]}"
     if instruction.name == "recip":
         return f"-({instruction.result} * {instruction.result})"
     if instruction.name == "select":

@@ -878,3 +878,30 @@ def test_messages_name_what_the_user_wrote(body: Callable[[Any], Any], message: 
     for options in (MODES["exact"], MODES["fast"]):
         with pytest.raises(FloatingPointError, match=message):
             pygradc.compile(body, **options).gradients(np.array([1e-200]))
+
+
+@pytest.mark.parametrize("mode", ["exact", "fast"])
+def test_a_square_fails_as_the_power_that_it_is(mode: str) -> None:
+    """Fast mode computes a * a, alone or in a dot."""
+    w = Value(3.0)
+    for function in (
+        lambda x: 1 / x**2,
+        lambda x: x**2 + 1.0,
+        lambda x: x**2 + (x * 1e-200) ** 2 + x * w,
+        lambda x: sum([x**2, w**2, x]),
+    ):
+        f = pygradc.compile(function, math=mode)
+        with pytest.raises(FloatingPointError, match=r"row 2: 1e\+200 \*\* 2\.0: result too large"):
+            f.map([1.0, -2.0, 1e200, 1.0])
+        with pytest.raises(FloatingPointError, match="row 40: "):
+            f.sum([1.0] * 40 + [1e200] + [2.0] * 9)
+        assert np.isfinite(f.map([1.0, 1e150])).all()
+    g = pygradc.compile(lambda x: where(x < 1e150, x**2 + (2 * x) ** 2, x), math=mode)
+    assert g.map([2.0, 1e200]).tolist() == [20.0, 1e200]
+    assert np.isinf(pygradc.compile(lambda x: x * x + 1.0, math=mode).map([1e200])).all()
+    h = pygradc.compile(lambda x: x * (w**2 + w), math=mode)
+    w.data = 1e200
+    with pytest.raises(FloatingPointError, match=r"parameters only: .* result too large"):
+        h.sum([1.0, 2.0])
+    lenient = pygradc.compile(lambda x: x**2 + x, math=mode, errors="ignore")
+    assert np.isinf(lenient.map([1e200])).all()

@@ -34,6 +34,7 @@ double plain_value(int op, double a, double b, bool fast) {
     case PG_OP_ERF: return fast ? pg_fast_erf(a) : erf(a);
     case PG_OP_MAXIMUM: return isnan(a) || a >= b ? a : b;
     case PG_OP_MINIMUM: return isnan(a) || a <= b ? a : b;
+    case PG_OP_SQUARE: return a * a;
     case PG_OP_RECIP: return 1.0 / a;
     default: return a; /* DETACH, CUSTOM, COPY */
     }
@@ -76,6 +77,7 @@ double plain_slope(int op, int by, double a, double b, double y, bool fast) {
     case PG_OP_ERF: return 1.1283791670955126 * gauss(a, our_exp); /* 2 / sqrt(pi) */
     case PG_OP_MAXIMUM: return (isnan(a) || a >= b) == first ? 1.0 : 0.0;
     case PG_OP_MINIMUM: return (isnan(a) || a <= b) == first ? 1.0 : 0.0;
+    case PG_OP_SQUARE: return 2.0 * a;
     case PG_OP_RECIP: return -(y * y);
     default: return 1.0; /* ADD, COPY */
     }
@@ -91,6 +93,7 @@ static bool carries(int op) {
     case PG_OP_SQRT:
     case PG_OP_SIN:
     case PG_OP_COS:
+    case PG_OP_SQUARE:
     case PG_OP_RECIP: return false;
     default: return true;
     }
@@ -102,7 +105,9 @@ static pg_status judge(double a, double b, double result, pg_status if_infinite)
     return isinf(result) && isfinite(a) && isfinite(b) ? if_infinite : PG_OK;
 }
 
-static bool is_power(int op) { return op == PG_OP_POWN || op == PG_OP_POW || op == PG_OP_RECIP; }
+static bool is_power(int op) {
+    return op == PG_OP_POWN || op == PG_OP_POW || op == PG_OP_SQUARE || op == PG_OP_RECIP;
+}
 
 pg_status plain_judge_value(int op, double a, double b, double y) {
     if (carries(op)) return PG_OK;

@@ -76,6 +76,7 @@ static double value_of_instr(const run *r, const pg_instr *instr, const double *
 static pg_status note(pg_replay_fault *fault_ret, int64_t row, pg_status status, int op, int by,
                       double a, double b) {
     if (status == PG_OK) return PG_OK;
+    if (op == PG_OP_SQUARE) op = PG_OP_POWN, b = 2.0;
     if (op == PG_OP_RECIP) op = PG_OP_POWN, b = -1.0;
     *fault_ret = (pg_replay_fault){row, {op, by, a, b}};
     return status;
@@ -218,6 +219,16 @@ static void find_needed(run *r, const double *row) {
         need(r, row, place_of(r, true, r->p->outputs[i]));
 }
 
+/* The first number whose square, of those that a dot judges, overflows; 0: there is none. */
+static double overflowing(const run *r, const pg_instr *dot, const double *row) {
+    for (uint32_t i = 0; dot->shape & PG_DOT_SQUARES && i < dot->count; i++) {
+        const pg_pair pair = r->p->pairs[dot->first + i];
+        const double x = read(r, row, pair.left);
+        if (pair.left == pair.right && isfinite(x) && isinf(x * x)) return x;
+    }
+    return 0.0;
+}
+
 /* The first error, in the order of the code, of what this row needs. That of a uniform instruction
  * which each row needs has no row. */
 static pg_status judge_values(run *r, const double *row, int64_t number,
@@ -227,14 +238,18 @@ static pg_status judge_values(run *r, const double *row, int64_t number,
         const pg_instr *instr = &r->p->code[i];
         const bool in_rows = i >= r->p->uniform_length;
         const double *const own = in_rows ? row : NULL;
-        if (instr->op >= PG_OP_SELECT) continue;
+        if (instr->op >= PG_OP_SELECT && instr->op != PG_OP_DOT) continue;
         if (!(in_rows ? r->row_needed : r->uniform_needed)[instr->dst]) continue;
-        const double a = read(r, own, instr->a), b = second(r, instr, own);
-        const pg_status status = plain_judge_value(instr->op, a, b, read(r, own, instr->dst));
+        const bool dot = instr->op == PG_OP_DOT;
+        const double a = dot ? overflowing(r, instr, own) : read(r, own, instr->a);
+        const double b = dot ? 0.0 : second(r, instr, own);
+        const double y = dot ? a * a : read(r, own, instr->dst);
+        const int op = dot ? PG_OP_SQUARE : instr->op;
+        const pg_status status = plain_judge_value(op, a, b, y);
         if (status == PG_OK) continue;
         find_needed(r, NULL);
         const bool of_all = !in_rows && r->uniform_needed[instr->dst];
-        return note(fault_ret, of_all ? -1 : number, status, instr->op, 0, a, b);
+        return note(fault_ret, of_all ? -1 : number, status, op, 0, a, b);
     }
     return PG_OK;
 }

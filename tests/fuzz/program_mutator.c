@@ -77,8 +77,9 @@ static void repair_instr(program_file *f, uint32_t number) {
     file_instr *instr = &f->instr[number];
     const bool dot = instr->op == PG_OP_DOT, in_rows = number >= f->uniform;
     repair_pairs(f, instr);
-    if (dot && !in_rows) instr->shape &= PG_DOT_STARTS;
-    if (dot && !(instr->shape & PG_DOT_STARTS)) instr->shape &= PG_DOT_WEIGHTED;
+    if (dot && !in_rows) instr->shape &= PG_DOT_STARTS | PG_DOT_SQUARES;
+    if (dot && !(instr->shape & PG_DOT_STARTS)) instr->shape &= PG_DOT_WEIGHTED | PG_DOT_SQUARES;
+    if (dot && (instr->shape & PG_DOT_WEIGHTED)) instr->shape &= (uint8_t)~PG_DOT_SQUARES;
     if (instr->op == PG_OP_CUSTOM) instr->shape = 0;
     if (instr->op == PG_OP_SELECT) instr->shape %= PG_COMPARE_COUNT;
     repair_slot(f, &instr->a, number, dot && instr->shape & PG_DOT_UNIFORM_START);

@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import os
 import sys
-import sysconfig
 from importlib.machinery import EXTENSION_SUFFIXES
 from pathlib import Path
 from types import ModuleType
@@ -86,6 +85,8 @@ def _has_core() -> bool:
 
 def _not_built(reason: str) -> str:
     """For who starts Python in a clone, where this folder comes before what is installed."""
+    import sysconfig  # which takes time that an import without a fault hasn't
+
     others = sorted(
         path.name for path in (_ROOT / "pygradc").glob("_core.*") if path.suffix != ".pyi"
     )

@@ -17,6 +17,7 @@ import functools
 import linecache
 import random
 import sys
+import threading
 import warnings
 import weakref
 from collections.abc import Callable, Mapping
@@ -36,7 +37,6 @@ class RecordingWarning(UserWarning):
 # ---- Has a generator been asked? -----------------------------------------------------------------
 
 _PYTHONS: Any = random._inst
-_NUMPYS = np.random.mtrand._rand
 _WORDS = 624  # of a Mersenne twister, and its place among them
 _BYTES = 4 * (_WORDS + 1)
 
@@ -60,18 +60,51 @@ def _state_of_python() -> Any:
     return ctypes.string_at(_python_words, _BYTES), _PYTHONS.gauss_next
 
 
+class _Numpys:
+    """The names of numpy.random, which takes 10 ms to import, and which nobody draws from before
+    it is there.
+
+    Attributes:
+        classes: of its generators.
+        generator: the global one; None as long as it isn't there.
+    """
+
+    classes: tuple[type, ...] = ()
+    generator: Any = None
+
+    def look(self) -> None:
+        module: Any = sys.modules.get("numpy.random")
+        if self.generator is None and hasattr(module, "mtrand"):
+            self.classes = (module.Generator, module.RandomState, module.BitGenerator)
+            self.generator = module.mtrand._rand
+
+    def state(self) -> Any:
+        """All but the second of two normal numbers, which were drawn together."""
+        self.look()
+        if self.generator is None:
+            return None
+        bits = self.generator._bit_generator
+        if type(bits) is sys.modules["numpy.random"].MT19937:
+            return ctypes.string_at(_words_of(bits), _BYTES)
+        return _state_of_bits(bits)
+
+    def is_fresh(self) -> bool:
+        """Has it drawn nothing since it was made?"""
+        module: Any = sys.modules["numpy.random"]
+        place, fresh = (
+            bits.state["state"].get("pos")
+            for bits in (self.generator._bit_generator, module.MT19937(0))
+        )
+        return bool(place == fresh)
+
+
+_numpys = _Numpys()
+
+
 @functools.lru_cache(maxsize=4)
 def _words_of(generator: Any) -> int:
     address: int = generator.ctypes.state_address
     return address
-
-
-def _state_of_numpy() -> Any:
-    """All but the second of two normal numbers, which were drawn together."""
-    generator = _NUMPYS._bit_generator
-    if type(generator) is np.random.MT19937:
-        return ctypes.string_at(_words_of(generator), _BYTES)
-    return _state_of_bits(generator)
 
 
 def _state_of_bits(generator: Any) -> str:
@@ -84,25 +117,15 @@ def _state_of(generator: Any) -> Any:
     try:
         if isinstance(generator, random.Random):
             return generator.getstate()
-        if isinstance(generator, np.random.RandomState):
+        if hasattr(generator, "get_state"):  # a RandomState
             return repr(sorted(generator.get_state(legacy=False).items(), key=str))
-        if isinstance(generator, np.random.BitGenerator):
-            return _state_of_bits(generator)
-        return _state_of_bits(generator.bit_generator)
+        return _state_of_bits(getattr(generator, "bit_generator", generator))
     except NotImplementedError:  # the operating system's, which has none
         return None
 
 
-_GENERATORS = (
-    random.Random,
-    np.random.Generator,
-    np.random.RandomState,
-    np.random.BitGenerator,
-)
-
-
 def _is_generator(x: object) -> bool:
-    return isinstance(x, _GENERATORS)
+    return isinstance(x, random.Random) or isinstance(x, _numpys.classes)
 
 
 # ---- Where was it asked? -------------------------------------------------------------------------
@@ -171,7 +194,7 @@ class _Scope:
         return _UNKNOWN
 
 
-_OF_MODULES = {"random": _PYTHONS, "numpy.random.mtrand": _NUMPYS, "numpy.random": _NUMPYS}
+_NUMPYS_MODULES = ("numpy.random.mtrand", "numpy.random")
 _NO_DRAWS = ("seed", "getstate", "setstate", "get_state", "set_state", "default_rng", "Random")
 
 
@@ -182,7 +205,9 @@ def _asks(target: Any, changed: list[Any]) -> bool:
     owner = getattr(target, "__self__", None)
     if isinstance(owner, (ModuleType, type(None))):
         module = getattr(target, "__module__", None) or ""
-        owner = _OF_MODULES.get(module)
+        owner = _PYTHONS if module == "random" else None
+        if module in _NUMPYS_MODULES:
+            owner = _numpys.generator
         if module.startswith("pygradc") and not module.startswith("pygradc.tracing"):
             owner = _PYTHONS if isinstance(target, type) else None
     return any(owner is generator for generator in changed)
@@ -235,6 +260,7 @@ class _Before(NamedTuple):
     functions: list[Reached]
     static: Mapping[str, Any]
     states: list[tuple[Any, Callable[[], Any], Any]]
+    numpys: Any  # state of the global generator; None if it isn't there
 
 
 def begin(function: Callable[..., Any], static: Mapping[str, Any] = _NOTHING) -> _Before | None:
@@ -245,13 +271,14 @@ def begin(function: Callable[..., Any], static: Mapping[str, Any] = _NOTHING) ->
     """
     if _key(function) in _told:
         return None
+    _numpys.look()
     functions, generators = reach(function, _is_generator, static.values())
-    probes = [(_PYTHONS, _state_of_python), (_NUMPYS, _state_of_numpy)]
-    if _may_draw_normal(functions):
-        probes.append((_NUMPYS, functools.partial(_state_of, _NUMPYS)))
+    probes = [(_PYTHONS, _state_of_python)]
+    if _may_draw_normal(functions) and _numpys.generator is not None:
+        probes.append((_numpys.generator, functools.partial(_state_of, _numpys.generator)))
     probes += [(g, functools.partial(_state_of, g)) for g in generators if not _is_global(g)]
     states = [(generator, probe, probe()) for generator, probe in probes]
-    return _Before(functions, static, states)
+    return _Before(functions, static, states, _numpys.state())
 
 
 def end(function: Callable[..., Any], before: _Before | None) -> None:
@@ -263,13 +290,22 @@ def end(function: Callable[..., Any], before: _Before | None) -> None:
     if before is None:
         return
     changed = [generator for generator, probe, state in before.states if probe() != state]
+    if _numpys_drew(before):
+        changed.append(_numpys.generator)
     if changed:
         _told.add(_key(function))
         _warn(function, _find(before.functions, before.static, changed))
 
 
+def _numpys_drew(before: _Before) -> bool:
+    after = _numpys.state()
+    if before.numpys is None and after is not None:  # imported meanwhile
+        return not _numpys.is_fresh()
+    return bool(after != before.numpys)
+
+
 def _is_global(generator: Any) -> bool:
-    return generator is _PYTHONS or generator is _NUMPYS
+    return generator is _PYTHONS or generator is _numpys.generator
 
 
 def _may_draw_normal(functions: list[Reached]) -> bool:
@@ -280,12 +316,17 @@ def _may_draw_normal(functions: list[Reached]) -> bool:
     )
 
 
+def _where(found: Found) -> str:
+    if found.text:
+        return f", in {found.text!r}"
+    return ", or another thread did so meanwhile" if threading.active_count() > 1 else ""
+
+
 def _warn(function: Any, found: Found) -> None:
     name = getattr(function, "__qualname__", type(function).__name__)
-    where = f", in {found.text!r}" if found.text else ""
     warnings.warn_explicit(
-        f"{found.filename}:{found.line}: {name} draws random numbers while it is recorded{where}: "
-        "they are constants of the program, the same at each replay. Instead, draw them outside "
+        f"{found.filename}:{found.line}: {name} draws random numbers while it is recorded"
+        f"{_where(found)}: they are constants of the program, the same at each replay. Instead, draw them outside "
         "and pass them as an argument (one row of an array for each row); make models outside, too",
         RecordingWarning,
         found.filename,

@@ -12,7 +12,6 @@ import functools
 import linecache
 import os
 import sys
-import sysconfig
 from itertools import islice
 from types import CodeType, FrameType, TracebackType
 from typing import Any, NamedTuple
@@ -26,7 +25,7 @@ def _folder(path: str) -> str:
 
 _HERE = _folder(__file__)
 _NUMPY = _folder(np.__file__)
-_STANDARD = tuple({sysconfig.get_path(key) + os.sep for key in ("stdlib", "platstdlib")})
+_STANDARD = _folder(os.__file__)
 _INSTALLED = (os.sep + "site-packages" + os.sep, os.sep + "dist-packages" + os.sep)
 
 

@@ -11,7 +11,6 @@ import builtins
 import functools
 import gc
 import inspect
-import random
 import sys
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
@@ -48,6 +47,7 @@ _ROWS = (list, tuple)
 _CONTAINERS = (list, tuple, dict, set, frozenset, deque)
 _METHODS = (FunctionType, property, functools.cached_property)
 _LAYERS = "pygradc.nn"
+_KNOWN_MODULES = ("random", "numpy", "numpy.random")
 _PLAIN = {Value, int, float, bool, complex, str, bytes, type(None), np.ndarray}
 _PLAIN |= {ModuleType, GetSetDescriptorType, MemberDescriptorType}
 
@@ -93,7 +93,7 @@ def _behind_function(function: FunctionType) -> Iterator[tuple[Any, Any]]:
     named = dict.fromkeys(names(function))
     for value in variables(function).values():
         yield value, None
-        if isinstance(value, ModuleType) and value not in (random, np, np.random):
+        if isinstance(value, ModuleType) and value.__name__ not in _KNOWN_MODULES:
             has = vars(value)
             yield from ((has[name], None) for name in named if name in has)
     defaults = *(function.__defaults__ or ()), *(function.__kwdefaults__ or {}).values()
@@ -116,11 +116,11 @@ def _behind(x: Any) -> Iterator[tuple[Any, Any]]:
     elif isinstance(x, SimpleNamespace):
         yield from _held(vars(x).values())
     elif isinstance(x, _CONTAINERS):
-        yield from _held(x.values() if isinstance(x, dict) else x)
+        yield from _held(_iterate(x))
         if type(x) not in _CONTAINERS:
             yield from _behind_object(x, _users_classes(type(x)))
     elif isinstance(x, type):
-        yield from ((f, None) for kind in _users_classes(x) for f in vars(kind).values())
+        yield from ((f, None) for kind in _users_classes(x) for f in _all(vars(kind).values()))
     elif (wrapped := _wrapped(x)) is not None:
         yield wrapped, None
     elif kinds := _users_classes(type(x)):
@@ -131,10 +131,18 @@ def _behind(x: Any) -> Iterator[tuple[Any, Any]]:
         yield from _held(gc.get_referents(x))
 
 
+def _iterate(x: Any) -> Iterator[Any]:
+    """A container, as if its class changed nothing of the built-in one."""
+    if isinstance(x, dict):
+        return iter(dict.values(x))
+    kind: Any = next(kind for kind in _CONTAINERS if isinstance(x, kind))
+    return kind.__iter__(x)  # type: ignore[no-any-return]
+
+
 def _behind_object(x: Any, kinds: list[type]) -> Iterator[tuple[Any, Any]]:
     """Its methods; and what its attributes are, those of its class and in slots, too."""
     for kind in kinds:
-        for name, value in vars(kind).items():
+        for name, value in _all(vars(kind).items()):
             if isinstance(value, _METHODS):
                 yield value, x
             elif name.startswith("__"):
@@ -143,12 +151,12 @@ def _behind_object(x: Any, kinds: list[type]) -> Iterator[tuple[Any, Any]]:
                 yield _slot(value, x), None
             elif not _is_data(value):
                 yield value, None
-    yield from ((v, None) for v in getattr(x, "__dict__", {}).values())
+    yield from ((v, None) for v in _all(getattr(x, "__dict__", {}).values()))
 
 
 def _behind_layers(x: Any) -> Iterator[tuple[Any, Any]]:
     """What was added to the library's own layers, which hold Values."""
-    for value in vars(x).values():
+    for value in _all(vars(x).values()):
         parts = value if isinstance(value, list) else (value,)
         yield from _held(part for part in parts if type(part).__module__ != _LAYERS)
 
@@ -179,8 +187,13 @@ def attribute(x: Any, name: str, default: Any) -> Any:
     return found.__func__ if isinstance(found, staticmethod) else found
 
 
+def _all(items: Iterable[Any]) -> list[Any]:
+    """The first of them, taken at once: other threads may be changing what they are in."""
+    return list(islice(items, _MOST))
+
+
 def _held(items: Iterable[Any]) -> Iterator[tuple[Any, Any]]:
-    return ((v, None) for v in islice(items, _MOST) if not _is_data(v))
+    return ((v, None) for v in _all(items) if not _is_data(v))
 
 
 def _is_data(x: Any) -> bool:

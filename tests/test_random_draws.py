@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import functools
 import inspect
+import itertools
 import random
 import subprocess
 import sys
+import threading
 import warnings
 from collections import deque
 from collections.abc import Callable
@@ -521,14 +523,92 @@ def test_another_global_generator_of_numpy() -> None:
         np.random.set_bit_generator(before)
 
 
-def test_a_new_process_says_it_too() -> None:
-    code = (
-        "import random, pygradc\n"
-        "f = pygradc.compile(lambda x: x * random.random())\n"
-        "f(1.0); f(2.0)\n"
-    )
+def in_new_process(*lines: str) -> str:
     done = subprocess.run(
-        [sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60
+        [sys.executable, "-c", "\n".join(lines)],
+        capture_output=True,
+        text=True,
+        check=True,
+        timeout=60,
     )
-    assert done.stderr.count("RecordingWarning") == 1, done.stderr
+    return done.stderr
+
+
+def test_a_new_process_says_it_too() -> None:
+    said = in_new_process(
+        "import random, pygradc",
+        "f = pygradc.compile(lambda x: x * random.random())",
+        "f(1.0); f(2.0)",
+    )
+    assert said.count("RecordingWarning") == 1, said
     assert pygradc.RecordingWarning.__mro__[1] is UserWarning
+
+
+@pytest.mark.parametrize(
+    ("call", "times"),
+    [("np.random.rand()", 1), ("np.random.randint(9)", 1), ("len(dir(np.random))", 0)],
+)
+def test_numpys_module_that_the_function_is_the_first_to_use(call: str, times: int) -> None:
+    said = in_new_process(
+        "import numpy as np, pygradc",
+        f"f = pygradc.compile(lambda x: x * ({call}))",
+        "f(1.0); f(2.0)",
+    )
+    assert said.count("RecordingWarning") == times, said
+
+
+def test_what_another_thread_draws_is_not_said_of_the_function() -> None:
+    begun, ended = threading.Event(), threading.Event()
+
+    def draw() -> None:
+        begun.wait(60.0)
+        random.random()
+        ended.set()
+
+    def function(x: Value) -> Any:
+        begun.set()
+        ended.wait(60.0)
+        keep.wait(0.0)
+        return x * SCALE
+
+    keep = threading.Event()
+    threads = [threading.Thread(target=draw), threading.Thread(target=keep.wait, args=(60.0,))]
+    for thread in threads:
+        thread.start()
+    (warning,) = told(lambda: compile(function)(1.0))
+    keep.set()
+    for thread in threads:
+        thread.join()
+    assert "while it is recorded, or another thread did so meanwhile: " in str(warning.message)
+
+
+def test_objects_that_other_threads_change_meanwhile() -> None:
+    held, done = SimpleNamespace(), threading.Event()
+    table: dict[str, object] = {}
+
+    class Kept:
+        pass
+
+    kept = Kept()
+
+    def change() -> None:
+        for i in itertools.cycle(range(50)):
+            for names in (vars(held), table, vars(kept)):
+                names.pop(f"name{i}", None) or names.update({f"name{i}": object()})
+            if done.is_set():
+                return
+
+    def function(x: Value) -> Any:
+        return x * SCALE if (held, table, kept) else x
+
+    before = sys.getswitchinterval()
+    sys.setswitchinterval(1e-5)
+    thread = threading.Thread(target=change)
+    thread.start()
+    try:
+        for _ in range(300):
+            assert compile(function)(1.0).data == 2.0
+    finally:
+        done.set()
+        thread.join()
+        sys.setswitchinterval(before)

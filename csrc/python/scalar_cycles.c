@@ -277,14 +277,12 @@ static void mark_all_alive(search *s) {
     for (size_t i = 0; i < s->queue_count; i++) follow(s, s->queue[i], mark_alive);
 }
 
-/* What is met and not alive: a list of new references, or NULL. Nothing is let go of yet. */
-static PyObject *garbage(const search *s) {
-    PyObject *list = PyList_New(0);
-    for (size_t i = 0; list != NULL && i < s->met_count; i++) {
+/* What is met and not alive, into the list, by new references. Nothing is let go of yet. */
+static void list_garbage(const search *s, PyObject *list) {
+    for (size_t i = 0; i < s->met_count; i++) {
         if (is_node(s->met[i]) || (slot_of(s, s->met[i])->state & is_alive)) continue;
-        if (PyList_Append(list, (PyObject *)s->met[i]) < 0) Py_CLEAR(list);
+        if (PyList_Append(list, (PyObject *)s->met[i]) < 0) PyErr_Clear(); /* the next time */
     }
-    return list;
 }
 
 /* Would something of the user's run before the collector cleared this one? Then it is left to that.
@@ -296,32 +294,44 @@ static int has_last_words(PyObject *object) {
 }
 
 /* Take garbage apart, as the collector does: cycles may lie in it that no Value is in. */
-static void clear_garbage(const search *s) {
-    PyObject *list = garbage(s);
-    if (list == NULL) PyErr_Clear(); /* without memory: after the next collection */
-    for (Py_ssize_t i = 0; list != NULL && i < PyList_GET_SIZE(list); i++) {
+static void clear_garbage(const search *s, PyObject *list) {
+    list_garbage(s, list);
+    for (Py_ssize_t i = 0; i < PyList_GET_SIZE(list); i++) {
         PyObject *object = PyList_GET_ITEM(list, i);
         if (scalar_check(object)) scalar_strip((scalar *)object);
         else if (Py_TYPE(object)->tp_clear != NULL && !has_last_words(object))
             (void)Py_TYPE(object)->tp_clear(object);
     }
-    Py_XDECREF(list);
+}
+
+/* A list for what a search finds, made before it begins: making one may let the collector run, and
+ * that searches, too. NULL without memory, when the search is left to the next collection. */
+static PyObject *list_to_fill(void) {
+    PyObject *list = PyList_New(0);
+    if (list == NULL) PyErr_Clear();
+    return list;
 }
 
 void scalar_strip_garbage(PyObject *object) {
+    PyObject *list = list_to_fill();
+    if (list == NULL) return;
     search *s = &scratch;
     search_begin(s, 1);
     s->most = most_met_quickly;
     entity *at = entity_of(s, (uintptr_t)object);
-    if (at == NULL) return;
-    at->found = 1; /* the caller's */
-    enqueue(s, at);
-    follow_all(s);
-    mark_all_alive(s);
-    if (!(slot_of(s, (uintptr_t)object)->state & is_alive)) clear_garbage(s);
+    if (at != NULL) {
+        at->found = 1; /* the caller's */
+        enqueue(s, at);
+        follow_all(s);
+        mark_all_alive(s);
+        if (!(slot_of(s, (uintptr_t)object)->state & is_alive)) clear_garbage(s, list);
+    }
+    Py_DECREF(list);
 }
 
 static void look_at_hidden(void) {
+    PyObject *list = list_to_fill();
+    if (list == NULL) return;
     search *s = &scratch;
     search_begin(s, 1);
     s->most += 8 * hidden.count + pg_graph_live(scalar_global.graph);
@@ -330,10 +340,12 @@ static void look_at_hidden(void) {
         entity *at = object != NULL ? entity_of(s, (uintptr_t)object) : NULL;
         if (at != NULL) enqueue(s, at);
     }
-    if (s->queue_count == 0) return;
-    follow_all(s);
-    mark_all_alive(s);
-    clear_garbage(s);
+    if (s->queue_count > 0) {
+        follow_all(s);
+        mark_all_alive(s);
+        clear_garbage(s, list);
+    }
+    Py_DECREF(list);
     scalar_settle();
 }
 

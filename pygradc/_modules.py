@@ -9,9 +9,10 @@ Cost: one visit to each object on the way; no recursion over modules.
 
 from __future__ import annotations
 
+import sys
 import threading
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from types import FrameType
 from typing import Any, NamedTuple, Union
 
 import numpy as np
@@ -162,23 +163,35 @@ def _attributes(item: Any) -> _Items:
 
 class _Asked(threading.local):
     def __init__(self) -> None:
-        self.ids: set[int] = set()
+        self.frames: dict[int, FrameType] = {}  # that ask, by the id of what is asked
 
 
 _asked = _Asked()
 
 
-@contextmanager
-def asking(item: Any) -> Iterator[None]:
-    """Meanwhile, parts of it that lead back to it need not ask it again."""
-    is_first = id(item) not in _asked.ids
-    _asked.ids.add(id(item))
-    try:
-        yield
-    finally:
-        if is_first:
-            _asked.ids.discard(id(item))
+class asking:
+    """In this block, parts of the item that lead back to it need not ask it again.
+
+    Ctrl-C may keep a block from being left; so it counts only while the function that it is in
+    runs.
+    """
+
+    def __init__(self, item: Any) -> None:
+        self._item = item
+
+    def __enter__(self) -> None:
+        self._is_first = not is_asked(self._item)
+        if self._is_first:
+            _asked.frames[id(self._item)] = sys._getframe(1)
+
+    def __exit__(self, *error: object) -> None:
+        if self._is_first:
+            _asked.frames.pop(id(self._item), None)
 
 
 def is_asked(item: Any) -> bool:
-    return id(item) in _asked.ids
+    asks = _asked.frames.get(id(item))
+    frame: FrameType | None = sys._getframe(1) if asks is not None else None
+    while frame is not None and frame is not asks:
+        frame = frame.f_back
+    return frame is not None

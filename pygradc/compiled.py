@@ -276,18 +276,24 @@ class Compiled(Bindable):
     def _program_anew(
         self, key: Any, structure: structures.Structure, static: dict[str, Any]
     ) -> Program:
-        kept, most, thrashes = self._kept, self._options.max_programs, False
-        with tracing.lock():
-            program: Program | None = kept.programs.get(key)  # another thread may have been faster
-            if program is None:
-                if static:
-                    self._check_names(static)
-                program = self._record(structure, static)
-                kept.add(key, program, most)
-                thrashes = kept.is_thrashing(program, most)
+        program, thrashes = tracing.alone(lambda: self._add(key, structure, static))
         if thrashes:
-            self._warn(most)
+            self._warn(self._options.max_programs)
         return program
+
+    def _add(
+        self, key: Any, structure: structures.Structure, static: dict[str, Any]
+    ) -> tuple[Program, bool]:
+        """The program, recorded if no other thread was faster; and is this done too often?"""
+        kept, most = self._kept, self._options.max_programs
+        program: Program | None = kept.programs.get(key)
+        if program is not None:
+            return program, False
+        if static:
+            self._check_names(static)
+        program = self._record(structure, static)
+        kept.add(key, program, most)
+        return program, kept.is_thrashing(program, most)
 
     def _warn(self, most: int) -> None:
         """Once for a function."""

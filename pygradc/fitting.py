@@ -230,7 +230,7 @@ class _Claim:
     who writes them back last would undo the other's steps.
     """
 
-    _lock = threading.Lock()
+    _lock = threading.RLock()
     # A call that is over claims nothing.
     _taken: ClassVar[weakref.WeakSet[_Claim]] = weakref.WeakSet()
 
@@ -270,7 +270,7 @@ class _Claim:
 
 @in_child
 def _forget_claims() -> None:
-    _Claim._lock, _Claim._taken = threading.Lock(), weakref.WeakSet()
+    _Claim._lock, _Claim._taken = threading.RLock(), weakref.WeakSet()
 
 
 class _Order:

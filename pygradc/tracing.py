@@ -669,29 +669,33 @@ _recording = 0  # the number of the trace that is under way, or 0
 
 def trace(body: Callable[[], T]) -> T:
     """Call body as a trace, one at a time. A TraceError ends where the user's code asked."""
+    return alone(lambda: _trace(body))
+
+
+def _trace(body: Callable[[], T]) -> T:
     global _caught, _recording
-    with lock(), np.errstate(all="ignore"):  # inputs are nan, which numpy would warn of
-        _check_alone()
-        _recording = next(_numbers)
-        _untraceable.clear()
-        try:
+    _check_alone()
+    _recording = next(_numbers)
+    _untraceable.clear()
+    try:
+        with np.errstate(all="ignore"):  # inputs are nan, which numpy would warn of
             return cast(T, Scalar._trace(body))
-        except TraceError as error:
-            _lines.end_at_users_frame(error)
+    except TraceError as error:
+        _lines.end_at_users_frame(error)
+        raise
+    except (TypeError, IndexError) as error:
+        remedy = next((r for text, r in _NUMPYS_REFUSALS if str(error).startswith(text)), "")
+        if not remedy:
             raise
-        except (TypeError, IndexError) as error:
-            remedy = next((r for text, r in _NUMPYS_REFUSALS if str(error).startswith(text)), "")
-            if not remedy:
-                raise
-            refusal = TraceError(
-                f"{_lines.line_of(error)}: {error}, while a function is recorded: in it a Value "
-                f"has no number for numpy's functions to ask for. Instead, {remedy}."
-            )
-            refusal.__traceback__ = error.__traceback__
-            _lines.end_at_users_frame(refusal)
-            raise refusal from None
-        finally:
-            _recording, _caught = 0, None
+        refusal = TraceError(
+            f"{_lines.line_of(error)}: {error}, while a function is recorded: in it a Value "
+            f"has no number for numpy's functions to ask for. Instead, {remedy}."
+        )
+        refusal.__traceback__ = error.__traceback__
+        _lines.end_at_users_frame(refusal)
+        raise refusal from None
+    finally:
+        _recording, _caught = 0, None
 
 
 _MASKED = (
@@ -721,41 +725,34 @@ def _check_alone() -> None:
         )
 
 
-@contextmanager
-def lock() -> Iterator[None]:
-    """Hold what is held during a trace, and by who adds a program to those that there are.
+def alone(body: Callable[[], T]) -> T:
+    """Call body, a trace or what adds a program to those that there are, in one thread at a time.
 
     Raises:
-        TraceError: whoever holds it waits for other threads, and so maybe for this one.
+        TraceError: whoever has the turn waits for other threads, and so maybe for this one.
     """
-    global _holder
-    if _holder not in (0, threading.get_ident()):
-        _wait_for_others()
-    with _lock:
-        before, _holder = _holder, threading.get_ident()
-        try:
-            yield
-        finally:
-            _holder = before
+    last: tuple[int, int] | None = None
 
-
-_PATIENCE = 1.0
-_holder = 0  # the thread
-
-
-def _wait_for_others() -> None:
-    """Wait for the lock as long as its holder does anything."""
-    at = None
-    while True:
-        before, at = at, _waits_at(_holder)
-        if _lock.acquire(timeout=_PATIENCE):
-            return _lock.release()
-        if at is not None and at == before:
+    def complain() -> None:
+        nonlocal last
+        before, last = last, _waits_at(_holder)
+        if last is not None and last == before:
             raise TraceError(
                 f"{_lines.line_of_thread(_holder)}: this waits for other threads while a function "
                 "is recorded, and one of these has a function to record, for which it would wait "
                 "in turn. Instead, call that one once before, or without a thread."
             )
+
+    def call() -> T:
+        global _holder
+        _holder = threading.get_ident()
+        return body()
+
+    return cast(T, Scalar._call_holding(_lock, _PATIENCE, complain, call))
+
+
+_PATIENCE = 1.0  # seconds
+_holder = 0  # the thread that had the turn last
 
 
 def _waits_at(thread: int) -> tuple[int, int] | None:

@@ -1049,12 +1049,12 @@ class Late:
     def __init__(self, f: Any) -> None:
         self.f, self.lock = f, tracing._lock
 
-    def __enter__(self) -> Any:
+    def acquire(self, *args: Any) -> bool:
         self.f._programs.clear()
-        return self.lock.__enter__()
+        return self.lock.acquire(*args)
 
-    def __exit__(self, *error: Any) -> Any:
-        return self.lock.__exit__(*error)
+    def release(self) -> None:
+        self.lock.release()
 
 
 def test_a_program_may_go_while_it_is_looked_for(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -113,6 +113,32 @@ static PyObject *trace(PyObject *module, PyObject *function) {
     return result;
 }
 
+/* _call_holding(lock, seconds, complain, function) -> what the function returns: call it while this
+ * thread holds the lock, which is Python's own. Whenever that was waited for so long, complain() is
+ * called and may raise. Here, and not by `with`, no exception that comes between two instructions
+ * can leave the lock held: other threads would wait for it for good. */
+static PyObject *call_holding(PyObject *module, PyObject *args) {
+    (void)module;
+    PyObject *lock, *seconds, *complain, *function;
+    if (!PyArg_ParseTuple(args, "OOOO", &lock, &seconds, &complain, &function)) return NULL;
+    for (int is_held = 0; !is_held;) {
+        PyObject *got = PyObject_CallMethod(lock, "acquire", "OO", Py_True, seconds);
+        if (got == NULL) return NULL;
+        is_held = got == Py_True;
+        Py_DECREF(got);
+        PyObject *nothing = is_held ? Py_NewRef(Py_None) : PyObject_CallNoArgs(complain);
+        if (nothing == NULL) return NULL;
+        Py_DECREF(nothing);
+    }
+    PyObject *result = PyObject_CallNoArgs(function), *type, *error, *traceback;
+    PyErr_Fetch(&type, &error, &traceback);
+    PyObject *nothing = PyObject_CallMethod(lock, "release", NULL);
+    if (nothing == NULL) PyErr_WriteUnraisable(lock); /* a fork's child has another lock */
+    Py_XDECREF(nothing);
+    PyErr_Restore(type, error, traceback);
+    return result;
+}
+
 /* _tracing() -> is a trace under way, in this thread? */
 static PyObject *is_tracing(PyObject *module, PyObject *none) {
     (void)module, (void)none;
@@ -453,6 +479,7 @@ PyObject *scalar_raise_signal(void) {
 
 PyMethodDef scalar_trace_methods[] = {
     {"_trace", trace, METH_O, NULL},
+    {"_call_holding", call_holding, METH_VARARGS, NULL},
     {"_tracing", is_tracing, METH_NOARGS, NULL},
     {"_forget_threads", forget_threads, METH_NOARGS, NULL},
     {"_trace_input", trace_input, METH_NOARGS, NULL},

@@ -84,7 +84,7 @@ pg_status pg_graph_leaf(pg_graph *graph, pg_node_id *id_ret, double data) {
 pg_status pg_graph_detach(pg_graph *graph, pg_node_id *id_ret, pg_node_id a) {
     if (!pg_alive(graph, a)) return PG_ERR_BAD_NODE;
     pg_status status = pg_graph_leaf(graph, id_ret, graph->nodes[a].data);
-    if (status == PG_OK) graph->nodes[*id_ret].flags |= PG_FLAG_DETACHED;
+    if (status == PG_OK) pg_mark_detached(graph, *id_ret);
     return status;
 }
 

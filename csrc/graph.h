@@ -115,7 +115,8 @@ struct pg_graph {
     pg_walk scratch; /* room for the next walk, lent out while one is under way */
     pg_hooks hooks;
     pg_fault fault;
-    bool tracing; /* a trace is under way */
+    bool tracing;      /* a trace is under way */
+    bool has_detached; /* was there ever a node that is detached? */
 #ifdef PG_VERIFY
     pg_ledger ledger;
 #endif
@@ -197,6 +198,12 @@ static inline pg_node_id pg_take_mixed(pg_graph *graph, int op, double y, pg_ope
     if (a.id == 0 || b.id == 0)
         graph->nodes[id].flags = graph->nodes[a.id | b.id].flags & PG_FLAG_DETACHED;
     return id;
+}
+
+/* A node that receives no gradient; the graph knows that it has such, for which the sweep looks. */
+static inline void pg_mark_detached(pg_graph *graph, pg_node_id id) {
+    graph->nodes[id].flags |= PG_FLAG_DETACHED;
+    graph->has_detached = true;
 }
 
 /* Does a node receive a gradient? A closure's node always does: only it knows who else asks. */

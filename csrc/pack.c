@@ -332,12 +332,13 @@ static bool must_be_detached(const pg_graph *graph, const pg_node *node) {
            (graph->nodes[node->of.child[0]].flags & PG_FLAG_DETACHED);
 }
 
-static pg_status read_flags(pg_graph *graph, pg_node *node, uint8_t flags) {
+static pg_status read_flags(pg_graph *graph, pg_node_id id, uint8_t flags) {
+    pg_node *node = &graph->nodes[id];
     node->flags = flags & packed_int ? PG_FLAG_INT : 0;
-    if (must_be_detached(graph, node)) node->flags |= PG_FLAG_DETACHED;
+    if (must_be_detached(graph, node)) pg_mark_detached(graph, id);
     if (!(flags & packed_detached)) return PG_OK;
     if (!may_be_detached(graph, node)) return PG_ERR_BAD_FILE;
-    node->flags |= PG_FLAG_DETACHED;
+    pg_mark_detached(graph, id);
     return PG_OK;
 }
 
@@ -355,7 +356,7 @@ static pg_status read_node(unpacking *u) {
     if (status != PG_OK) return status;
     u->graph->nodes[id].u.grad = grad;
     u->part->ids[u->part->count++] = id;
-    return read_flags(u->graph, &u->graph->nodes[id], flags);
+    return read_flags(u->graph, id, flags);
 }
 
 static pg_status read_head(unpacking *u, size_t end_count) {

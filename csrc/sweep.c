@@ -23,9 +23,9 @@ static void give_carefully(pg_node *child, double slope, double g) {
 }
 
 /* One contribution to the gradient of a child. */
-static inline void give(pg_node *child, double slope, double g) {
+static inline void give(pg_node *child, double slope, double g, const bool detached) {
     const double product = slope * g;
-    if (PG_UNLIKELY((child->flags & PG_FLAG_DETACHED) != 0 || isnan(product)))
+    if (PG_UNLIKELY((detached && (child->flags & PG_FLAG_DETACHED) != 0) || isnan(product)))
         give_carefully(child, slope, g);
     else child->u.grad += product;
 }
@@ -46,28 +46,30 @@ static pg_status push_custom(pg_graph *graph, pg_node_id id) {
     pg_node *const nodes = graph->nodes;
     const pg_wide *wide = nodes[id].of.wide;
     for (size_t i = wide->count; i-- > 0;)
-        give(&nodes[wide->ids[i]], wide->locals[i], nodes[id].u.grad);
+        give(&nodes[wide->ids[i]], wide->locals[i], nodes[id].u.grad, true);
     return PG_OK;
 }
 
-static pg_status push_wide(pg_graph *graph, const pg_node *node) {
+static pg_status push_wide(pg_graph *graph, const pg_node *node, const bool detached) {
     pg_node *const nodes = graph->nodes;
     const pg_wide *wide = node->of.wide;
     if (wide->kind == PG_WIDE_CUSTOM) return push_custom(graph, (pg_node_id)(node - nodes));
     if (wide->locals == NULL) return PG_OK;
     const pg_node_id *const ids = wide->ids;
     const double *const locals = wide->locals, g = node->u.grad;
-    for (size_t i = 0; i < wide->count; i++) give(&nodes[ids[i]], locals[i], g);
+    for (size_t i = 0; i < wide->count; i++) give(&nodes[ids[i]], locals[i], g, detached);
     return PG_OK;
 }
 
-/* The backward kernels. Derivatives are computed and judged before any is spent; a and b may be the
- * same node, as in x * x, so each gradient is read after the other was written. */
-static inline pg_status push(pg_graph *graph, const pg_node *node) {
+/* The backward kernels, with or without a look at what is detached. Derivatives are computed and
+ * judged before any is spent; a and b may be the same node, as in x * x, so each gradient is read
+ * after the other was written. */
+static inline PG_ALWAYS_INLINE pg_status push(pg_graph *graph, const pg_node *node,
+                                              const bool detached) {
     pg_node *const nodes = graph->nodes;
     const double g = node->u.grad, y = node->data;
     (void)y;
-    if (PG_UNLIKELY(node->flags & PG_FLAG_DETACHED)) return PG_OK;
+    if (detached && PG_UNLIKELY(node->flags & PG_FLAG_DETACHED)) return PG_OK;
     switch (node->op) {
 #define PG_PUSH_ONE(NAME, b_, da_, fault_, pole)                                                   \
     case PG_OP_##NAME: {                                                                           \
@@ -77,7 +79,7 @@ static inline pg_status push(pg_graph *graph, const pg_node *node) {
             const pg_status status = pg_pole_of(ga, (fault_), (pole), a, b);                       \
             if (status != PG_OK && is_asked(left, g))                                              \
                 return fault(graph, status, PG_OP_##NAME, 1, a, b);                                \
-            give(left, ga, g);                                                                     \
+            give(left, ga, g, detached);                                                           \
             return PG_OK;                                                                          \
         }                                                                                          \
         left->u.grad += ga * g;                                                                    \
@@ -99,7 +101,7 @@ static inline pg_status push(pg_graph *graph, const pg_node *node) {
         if (PG_UNLIKELY(status != PG_OK) && is_asked(right, g))                                    \
             return fault(graph, status, PG_OP_##NAME, 2, a, b);                                    \
         const double to_left = ga * g, to_right = gb * g;                                          \
-        if (PG_UNLIKELY(((left->flags | right->flags) & PG_FLAG_DETACHED) != 0 ||                  \
+        if (PG_UNLIKELY((detached && ((left->flags | right->flags) & PG_FLAG_DETACHED) != 0) ||    \
                         isunordered(to_left, to_right)))                                           \
             return give_both(left, right, ga, gb, g);                                              \
         left->u.grad += to_left;                                                                   \
@@ -107,31 +109,46 @@ static inline pg_status push(pg_graph *graph, const pg_node *node) {
         return PG_OK;                                                                              \
     }
 #include "ops.def"
-    case PG_OP_WIDE: return push_wide(graph, node);
+    case PG_OP_WIDE: return push_wide(graph, node, detached);
     default: return PG_OK;
     }
 }
 
 pg_status pg_push(pg_graph *graph, pg_node_id id) {
     if (!pg_alive(graph, id)) return PG_ERR_BAD_NODE;
-    return push(graph, &graph->nodes[id]);
+    return push(graph, &graph->nodes[id], true);
 }
 
-static pg_status sweep(pg_graph *graph, const pg_walk *walk) {
-    for (size_t i = walk->count; i-- > 0;) {
+/* The nodes before *end_ret, from the last one on; at most to a hook, which may detach some. */
+static inline PG_ALWAYS_INLINE pg_status sweep_to_hook(pg_graph *graph, const pg_walk *walk,
+                                                       size_t *end_ret, const bool detached) {
+    for (size_t i = *end_ret; i-- > 0; *end_ret = i) {
         if (i >= ahead) PG_PREFETCH(&graph->nodes[walk->ids[i - ahead]]);
         const pg_node *node = &graph->nodes[walk->ids[i]];
-        if (PG_UNLIKELY(node->flags & PG_FLAG_CLOSURE)) {
+        const bool calls = (node->flags & PG_FLAG_CLOSURE) != 0;
+        if (PG_UNLIKELY(calls)) {
             if (graph->hooks.call(graph->owners[walk->ids[i]]) != 0) return PG_ERR_STOPPED;
         } else {
-            pg_status status = push(graph, node);
+            pg_status status = push(graph, node, detached);
             if (PG_UNLIKELY(status != PG_OK)) return status;
         }
         if (PG_UNLIKELY(i % pg_patience == 0) && walk->count > pg_patience &&
             graph->hooks.poll != NULL && graph->hooks.poll() != 0)
             return PG_ERR_STOPPED;
+        if (PG_UNLIKELY(calls)) {
+            *end_ret = i;
+            return PG_OK;
+        }
     }
     return PG_OK;
+}
+
+static pg_status sweep(pg_graph *graph, const pg_walk *walk) {
+    pg_status status = PG_OK;
+    for (size_t end = walk->count; end > 0 && status == PG_OK;)
+        status = graph->has_detached ? sweep_to_hook(graph, walk, &end, true)
+                                     : sweep_to_hook(graph, walk, &end, false);
+    return status;
 }
 
 pg_status pg_clear_grads(pg_graph *graph, pg_node_id root) {

@@ -80,6 +80,7 @@ static const char *detached_complaint(const pg_graph *graph, const pg_node *node
     size_t count;
     const pg_node_id *held = pg_holds(node, &count);
     if (!(node->flags & PG_FLAG_DETACHED)) return NULL;
+    if (!graph->has_detached) return "the graph doesn't know of what is detached";
     if (node->flags & PG_FLAG_INPUT) return "an input is detached";
     if (node->op == PG_OP_WIDE && node->of.wide->kind >= PG_WIDE_DETACH) return NULL;
     for (size_t i = 0; i < count; i++) {

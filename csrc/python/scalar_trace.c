@@ -240,7 +240,7 @@ static PyObject *trace_detach(PyObject *module, PyObject *a) {
     const pg_operand operand = {((scalar *)a)->id, 0.0};
     if (scalar_check_operands(&operand, 1) < 0) return NULL;
     pg_status status = pg_trace_detach(scalar_global.graph, &id, operand.id);
-    if (status == PG_OK) scalar_global.graph->nodes[id].flags |= PG_FLAG_DETACHED;
+    if (status == PG_OK) pg_mark_detached(scalar_global.graph, id);
     return node_or_error(status, id);
 }
 

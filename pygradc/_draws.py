@@ -65,17 +65,18 @@ class _Numpys:
     it is there.
 
     Attributes:
-        classes: of its generators.
+        classes: of its generators, and of Python's.
         generator: the global one; None as long as it isn't there.
     """
 
-    classes: tuple[type, ...] = ()
+    classes: tuple[type, ...] = (random.Random,)
     generator: Any = None
 
     def look(self) -> None:
         module: Any = sys.modules.get("numpy.random")
         if self.generator is None and hasattr(module, "mtrand"):
-            self.classes = (module.Generator, module.RandomState, module.BitGenerator)
+            numpys = (module.Generator, module.RandomState, module.BitGenerator)
+            self.classes = (*self.classes, *numpys)
             self.generator = module.mtrand._rand
 
     def state(self) -> Any:
@@ -125,7 +126,7 @@ def _state_of(generator: Any) -> Any:
 
 
 def _is_generator(x: object) -> bool:
-    return isinstance(x, random.Random) or isinstance(x, _numpys.classes)
+    return isinstance(x, _numpys.classes)
 
 
 # ---- Where was it asked? -------------------------------------------------------------------------
@@ -326,8 +327,9 @@ def _warn(function: Any, found: Found) -> None:
     name = getattr(function, "__qualname__", type(function).__name__)
     warnings.warn_explicit(
         f"{found.filename}:{found.line}: {name} draws random numbers while it is recorded"
-        f"{_where(found)}: they are constants of the program, the same at each replay. Instead, draw them outside "
-        "and pass them as an argument (one row of an array for each row); make models outside, too",
+        f"{_where(found)}: they are constants of the program, the same at each replay. Instead, "
+        "draw them outside and pass them as an argument (one row of an array for each row); make "
+        "models outside, too",
         RecordingWarning,
         found.filename,
         found.line,

@@ -14,7 +14,7 @@ import inspect
 import sys
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
-from itertools import islice
+from itertools import chain, islice
 from types import (
     BuiltinMethodType,
     CodeType,
@@ -43,7 +43,7 @@ class Reached(NamedTuple):
 
 
 _MOST = 300  # things that are looked at
-_ROWS = (list, tuple)
+_ROWS = {list, tuple}
 _CONTAINERS = (list, tuple, dict, set, frozenset, deque)
 _METHODS = (FunctionType, property, functools.cached_property)
 _LAYERS = "pygradc.nn"
@@ -131,11 +131,13 @@ def _behind(x: Any) -> Iterator[tuple[Any, Any]]:
         yield from _held(gc.get_referents(x))
 
 
-def _iterate(x: Any) -> Iterator[Any]:
+def _iterate(x: Any) -> Iterable[Any]:
     """A container, as if its class changed nothing of the built-in one."""
     if isinstance(x, dict):
-        return iter(dict.values(x))
-    kind: Any = next(kind for kind in _CONTAINERS if isinstance(x, kind))
+        return dict.values(x)
+    if isinstance(x, (set, frozenset)):
+        return frozenset(x)
+    kind: Any = next(kind for kind in (list, tuple, deque) if isinstance(x, kind))
     return kind.__iter__(x)  # type: ignore[no-any-return]
 
 
@@ -188,18 +190,31 @@ def attribute(x: Any, name: str, default: Any) -> Any:
 
 
 def _all(items: Iterable[Any]) -> list[Any]:
-    """The first of them, taken at once: other threads may be changing what they are in."""
-    return list(islice(items, _MOST))
+    """The first of them; again, if another thread changed meanwhile what they are in."""
+    for _ in range(100):
+        try:
+            return list(islice(items, _MOST))
+        except RuntimeError:
+            continue
+    return []
 
 
 def _held(items: Iterable[Any]) -> Iterator[tuple[Any, Any]]:
-    return ((v, None) for v in _all(items) if not _is_data(v))
+    """Each that isn't data: a number, or a row of them, as most things are that are held."""
+    found = _all(items)
+    kinds = set(map(type, found))
+    if kinds <= _PLAIN or (kinds <= _ROWS and _are_plain(chain.from_iterable(found))):
+        return iter(())
+    return ((v, None) for v in found if not _is_data(v))
 
 
 def _is_data(x: Any) -> bool:
-    """A number, or a row of them, as most things are that are held: they needn't be queued."""
     kind = type(x)
-    return kind in _PLAIN or (kind in _ROWS and _PLAIN.issuperset(map(type, x[:_MOST])))
+    return kind in _PLAIN or (kind in _ROWS and _are_plain(x))
+
+
+def _are_plain(items: Iterable[Any]) -> bool:
+    return _PLAIN.issuperset(map(type, islice(items, _MOST * _MOST)))
 
 
 def _wrapped(x: Any) -> Any:

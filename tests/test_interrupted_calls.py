@@ -33,7 +33,7 @@ pytestmark = [
 ]
 
 
-@functools.lru_cache(maxsize=None)
+@functools.cache
 def handlers_run_at(code: CodeType) -> frozenset[int]:
     """The offsets of instructions before which a handler may: the first, and those behind calls."""
     found, behind_call = {0}, False

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import functools
 import gc
+import sys
+import types
 import weakref
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -188,6 +190,46 @@ def parents(out: Value) -> None:
     out.users, other.users = [made], [made]
 
 
+def an_exception(out: Value) -> None:
+    user = out + 1.0
+    try:
+        raise ValueError(user)
+    except ValueError as error:
+        out.error = error
+
+
+def a_frame(out: Value) -> None:
+    user = out + 1.0
+    out.frame = sys._getframe(), user
+
+
+def a_class(out: Value) -> None:
+    class Kept:
+        user = out + 1.0
+
+        def method(self) -> Any:
+            return super().__repr__()
+
+    out.kind = Kept
+
+
+def a_module(out: Value) -> None:
+    module = types.ModuleType("one that nobody imports")
+    exec("def function():\n    return user\n", vars(module))
+    module.user = out + 1.0  # type: ignore[attr-defined]
+    out.function = module.function
+
+
+def a_generator(out: Value) -> None:
+    def steps() -> Iterator[Value]:
+        user = out + 1.0
+        yield user
+        yield user
+
+    out.steps = steps()
+    next(out.steps)
+
+
 IN_ONE_COLLECTION: dict[str, Make] = {
     "recursion": by_recursion,
     "a list that holds itself": with_attribute(a_list_that_holds_itself),
@@ -196,6 +238,11 @@ IN_ONE_COLLECTION: dict[str, Make] = {
         lambda out: setattr(out, "parent", {"it": [((out + 1) * 2).tanh()]})
     ),
     "two operands": with_attribute(parents),
+    "an exception": with_attribute(an_exception),
+    "a frame": with_attribute(a_frame),
+    "a class": with_attribute(a_class),
+    "a module": with_attribute(a_module),
+    "a generator": with_attribute(a_generator),
 }
 
 
@@ -319,3 +366,73 @@ def test_three_hundred_steps_need_no_more_room_than_a_few(kind: str) -> None:
     gc.collect()
     assert live_nodes() == start
     assert most < (1_000 if kind in AT_ONCE else 10_000)
+
+
+def test_finalizers_run_once_and_before_anything_is_gone(start: int) -> None:
+    said: list[Any] = []
+
+    class Last:
+        def __init__(self, out: Value) -> None:
+            self.out = out
+
+        def __del__(self) -> None:
+            said.append((self.out.label, self.out.last is self, len(self.out.users)))
+
+    def steps(out: Value) -> Iterator[None]:
+        try:
+            yield
+        finally:
+            said.append((out.label, len(out.users)))
+
+    def make() -> None:
+        out = Value(1.0, label="out")
+        out.users, out.last, out.steps = [out + 1.0], Last(out), steps(out)
+        next(out.steps)
+
+    make()
+    gc.collect()
+    assert sorted(said, key=len) == [("out", 1), ("out", True, 1)]
+    gc.collect()
+    assert len(said) == 2
+    assert live_nodes() == start
+
+
+def test_a_finalizer_may_keep_all(start: int) -> None:
+    kept: list[Any] = []
+
+    class Last:
+        def __init__(self, out: Value) -> None:
+            self.out = out
+
+        def __del__(self) -> None:
+            kept.append(self)
+
+    def make() -> None:
+        out = Value(3.0, label="out")
+        out.users, out.last = [out * out], Last(out)
+
+    make()
+    gc.collect()
+    (last,) = kept
+    assert last.out.last is last and last.out.label == "out"
+    (user,) = last.out.users
+    user.backward()
+    assert (user.data, last.out.grad) == (9.0, 6.0)
+    del last, user
+    kept.clear()
+    gc.collect()
+    assert live_nodes() == start
+
+
+def test_what_runs_is_not_garbage(start: int) -> None:
+    def run() -> tuple[Value, Any]:
+        out = Value(2.0)
+        out.frame, out.users = sys._getframe(), [out + 1.0]
+        gc.collect()
+        return out.users[0], out.frame.f_code.co_name
+
+    user, name = run()
+    assert (user.data, name) == (3.0, "run")
+    del user
+    gc.collect()
+    assert live_nodes() == start

@@ -12,17 +12,20 @@
  * all that this holds in turn: trial deletion. Nodes are made of no cycles: they, too, wait for all
  * of their references, and a living graph isn't walked through. It looks at an object whose closure
  * holds itself, or the like; and, after each full collection, at the objects that hid their
- * attributes in it, at all of them at once. Both are sound however early they stop: a reference
- * that wasn't met counts as one from outside. No code of the user's runs during a search. Owns its
- * table, which it keeps while it is small. Cost: O(what is met), at most most_met. Bacon and Rajan,
- * Concurrent cycle collection in reference counted systems, ECOOP 2001. */
+ * attributes in it, at all of them at once: then it is *far*, and goes through classes, through
+ * modules that nobody imports and through the frames of exceptions and generators, but not of
+ * what runs. Both are sound however early they stop: a reference
+ * that wasn't met counts as one from outside. No code of the user's runs during a search;
+ * finalizers run behind it, and then the search is made again. Owns its table, which it keeps while
+ * it is small. Cost: O(what is met), at most most_met. Bacon and Rajan, Concurrent cycle collection
+ * in reference counted systems, ECOOP 2001. */
 #include "scalar.h"
 
 #include <frameobject.h>
 
 enum { most_met_quickly = 256, most_met = 1 << 17, first_room = 256, room_kept = 1 << 14 };
 
-enum { is_queued = 1, is_alive = 2 };
+enum { is_queued = 1, is_alive = 2, is_running = 4 };
 
 /* An object, by its address, or a node, by 2 * id + 1; 0: an empty slot. */
 typedef struct entity {
@@ -37,9 +40,11 @@ typedef struct search {
     uintptr_t *met; /* all keys, in the order in which they were met */
     uintptr_t *queue;
     size_t met_count, queue_count, most;
-    PyObject *globals; /* of the function that is looked into */
+    PyObject *globals;  /* of the function that is looked into */
+    PyObject *imported; /* globals that are an imported module's, or count as such */
     PyObject *builtins;
     int is_thorough;
+    int is_far; /* through classes, modules and frames, too; those that run are in the table */
 } search;
 
 static search scratch;
@@ -112,8 +117,9 @@ static void search_begin(search *s, int is_thorough) {
     else if (s->met_count > 0) memset(s->table, 0, s->room * sizeof *s->table);
     s->met_count = s->queue_count = 0;
     s->is_thorough = is_thorough;
+    s->is_far = 0;
     s->most = is_thorough ? most_met : most_met_quickly;
-    s->globals = NULL;
+    s->globals = s->imported = NULL;
     s->builtins = PyEval_GetBuiltins();
 }
 
@@ -126,10 +132,21 @@ typedef struct follower {
     meeting *meet;
 } follower;
 
+/* Is this what `import` finds by the name that it has, or the dict of that? */
+static int is_imported(PyObject *names, PyObject *object) {
+    PyObject *name = names != NULL ? PyDict_GetItemString(names, "__name__") : NULL;
+    if (name == NULL || !PyUnicode_CheckExact(name)) return 0;
+    PyObject *module = PyDict_GetItem(PyImport_GetModuleDict(), name);
+    return module != NULL &&
+           (module == object || (PyModule_Check(module) && PyModule_GetDict(module) == object));
+}
+
 /* What the user's program at large holds: its references lead everywhere and are never all met. */
 static int is_at_large(const search *s, PyObject *object) {
-    return object == s->globals || object == s->builtins || PyType_Check(object) ||
-           PyModule_Check(object) || PyCode_Check(object) || PyFrame_Check(object);
+    if (object == s->globals || object == s->builtins || PyCode_Check(object)) return 1;
+    if (PyModule_Check(object)) return !s->is_far || is_imported(PyModule_GetDict(object), object);
+    if (PyType_Check(object)) return !s->is_far || object == (PyObject *)scalar_global.value;
+    return PyFrame_Check(object) && !s->is_far;
 }
 
 static int follow_object(PyObject *object, void *context) {
@@ -163,6 +180,19 @@ static int follow_node(uintptr_t key, follower *f) {
     return f->search->is_thorough ? 0 : follow_attributes((scalar *)owner, f);
 }
 
+/* Of a function or a frame, borrowed; or NULL. */
+static PyObject *globals_of(PyObject *object) {
+    if (PyFunction_Check(object)) return PyFunction_GET_GLOBALS(object);
+    if (!PyFrame_Check(object)) return NULL;
+#if PY_VERSION_HEX >= 0x030b0000
+    PyObject *globals = PyFrame_GetGlobals((PyFrameObject *)object);
+    Py_DECREF(globals); /* the frame has it */
+    return globals;
+#else
+    return ((PyFrameObject *)object)->f_globals;
+#endif
+}
+
 /* All references that an entity has to others. */
 static void follow(search *s, uintptr_t key, meeting *meet) {
     follower f = {s, meet};
@@ -170,7 +200,10 @@ static void follow(search *s, uintptr_t key, meeting *meet) {
     if (is_node(key)) (void)follow_node(key, &f);
     else if (scalar_check(object)) (void)follow_scalar((scalar *)object, &f);
     else if (Py_TYPE(object)->tp_traverse != NULL) {
-        s->globals = PyFunction_Check(object) ? PyFunction_GET_GLOBALS(object) : NULL;
+        PyObject *globals = globals_of(object);
+        if (!s->is_far || (globals != s->imported && is_imported(globals, globals)))
+            s->imported = globals;
+        s->globals = globals == s->imported ? globals : NULL;
         (void)Py_TYPE(object)->tp_traverse(object, follow_object, &f);
         s->globals = NULL;
     }
@@ -186,6 +219,7 @@ static int count_reference(search *s, uintptr_t key) {
     entity *at = entity_of(s, key);
     if (at == NULL) return 0;
     at->found++;
+    if (at->state & is_running) return 0;
     if ((s->is_thorough && !is_node(key)) || at->found == references_to(key)) enqueue(s, at);
     return 0;
 }
@@ -285,21 +319,36 @@ static void list_garbage(const search *s, PyObject *list) {
     }
 }
 
-/* Would something of the user's run before the collector cleared this one? Then it is left to that.
- */
+/* Has it a finalizer that hasn't run, as __del__ and a generator's? */
 static int has_last_words(PyObject *object) {
+    return Py_TYPE(object)->tp_finalize != NULL && !PyObject_GC_IsFinalized(object);
+}
+
+/* Let those that have speak; does one? As in the collector, everything is still there then. */
+static int let_speak(PyObject *list) {
+    int spoken = 0;
+    for (Py_ssize_t i = 0; i < PyList_GET_SIZE(list); i++) {
+        if (!has_last_words(PyList_GET_ITEM(list, i))) continue;
+        PyObject_CallFinalizer(PyList_GET_ITEM(list, i));
+        spoken = 1;
+    }
+    return spoken;
+}
+
+/* What the collector must clear itself: who has a weak reference to it is told first; and a frame
+ * may be a generator's. */
+static int is_collectors(PyObject *object) {
     PyTypeObject *type = Py_TYPE(object);
-    if (type->tp_finalize != NULL || type->tp_del != NULL) return 1;
+    if (PyFrame_Check(object) || type->tp_del != NULL) return 1;
     return PyType_SUPPORTS_WEAKREFS(type) && *PyObject_GET_WEAKREFS_LISTPTR(object) != NULL;
 }
 
 /* Take garbage apart, as the collector does: cycles may lie in it that no Value is in. */
-static void clear_garbage(const search *s, PyObject *list) {
-    list_garbage(s, list);
+static void clear_garbage(PyObject *list) {
     for (Py_ssize_t i = 0; i < PyList_GET_SIZE(list); i++) {
         PyObject *object = PyList_GET_ITEM(list, i);
         if (scalar_check(object)) scalar_strip((scalar *)object);
-        else if (Py_TYPE(object)->tp_clear != NULL && !has_last_words(object))
+        else if (Py_TYPE(object)->tp_clear != NULL && !is_collectors(object))
             (void)Py_TYPE(object)->tp_clear(object);
     }
 }
@@ -324,27 +373,58 @@ void scalar_strip_garbage(PyObject *object) {
         enqueue(s, at);
         follow_all(s);
         mark_all_alive(s);
-        if (!(slot_of(s, (uintptr_t)object)->state & is_alive)) clear_garbage(s, list);
+        if (!(slot_of(s, (uintptr_t)object)->state & is_alive)) list_garbage(s, list);
     }
+    int speaks = 0;
+    for (Py_ssize_t i = 0; i < PyList_GET_SIZE(list) && !speaks; i++)
+        speaks = has_last_words(PyList_GET_ITEM(list, i));
+    if (!speaks) clear_garbage(list); /* else after the next collection */
     Py_DECREF(list);
 }
 
-static void look_at_hidden(void) {
-    PyObject *list = list_to_fill();
-    if (list == NULL) return;
+/* A thread's frames lead to all that the program is at; they are met, and not followed. */
+static void meet_running(search *s, PyThreadState *thread) {
+    for (PyFrameObject *frame = PyThreadState_GetFrame(thread); frame != NULL;) {
+        entity *at = entity_of(s, (uintptr_t)frame);
+        if (at != NULL) at->state |= is_running;
+        else s->is_far = 0;
+        PyFrameObject *caller = PyFrame_GetBack(frame);
+        Py_DECREF(frame); /* it runs, and so stays */
+        frame = caller;
+    }
+}
+
+static void meet_all_running(search *s) {
+    s->is_far = 1;
+    PyThreadState *thread = PyInterpreterState_ThreadHead(PyInterpreterState_Get());
+    for (; thread != NULL; thread = PyThreadState_Next(thread)) meet_running(s, thread);
+}
+
+static void find_hidden_garbage(PyObject *list) {
     search *s = &scratch;
     search_begin(s, 1);
     s->most += 8 * hidden.count + pg_graph_live(scalar_global.graph);
+    if (hidden.count > 0) meet_all_running(s);
     for (size_t i = 0; i < hidden.count; i++) {
         PyObject *object = hidden_object(hidden.ids[i]);
         entity *at = object != NULL ? entity_of(s, (uintptr_t)object) : NULL;
         if (at != NULL) enqueue(s, at);
     }
-    if (s->queue_count > 0) {
-        follow_all(s);
-        mark_all_alive(s);
-        clear_garbage(s, list);
+    if (s->queue_count == 0) return;
+    follow_all(s);
+    mark_all_alive(s);
+    list_garbage(s, list);
+}
+
+static void look_at_hidden(void) {
+    PyObject *list = list_to_fill();
+    if (list == NULL) return;
+    find_hidden_garbage(list);
+    if (let_speak(list)) { /* which may have changed what holds what */
+        (void)PyList_SetSlice(list, 0, PyList_GET_SIZE(list), NULL);
+        find_hidden_garbage(list);
     }
+    clear_garbage(list);
     Py_DECREF(list);
     scalar_settle();
 }

@@ -133,6 +133,8 @@ def draw_dot(
         from pygradc._drawing import Digraph
     except ImportError:
         raise ImportError("drawing needs graphviz: pip install graphviz") from None
+    if not isinstance(format, str):
+        raise TypeError(f"format must be a name, as 'svg' or 'png', not {format!r}")
     if rankdir not in ("LR", "TB"):
         raise ValueError(f"rankdir must be 'LR' or 'TB', not {rankdir!r}")
     counted = len(_near(root, max_depth, max_nodes))

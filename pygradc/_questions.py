@@ -316,10 +316,10 @@ def noting(count: int, note: bool) -> Iterator[tuple[tuple[Value, ...], list[str
     """Operands for a trial, and the questions that they get: noted, or refused and caught."""
     noted: list[str] = []
     symbols = tuple(Scalar._trace_input() for _ in range(count))
-    never_answered = tracing._NEVER_ANSWERED
+    before = tracing._answers_all
     with tracing.trying():
         tracing._caught = None
-        tracing._NEVER_ANSWERED = frozenset()  # floats answer these
+        tracing._answers_all = tracing._recording  # floats do
         _noted.append(noted)
         try:
             if note:
@@ -328,7 +328,7 @@ def noting(count: int, note: bool) -> Iterator[tuple[tuple[Value, ...], list[str
             yield symbols, noted
         finally:
             _noted.pop()
-            tracing._NEVER_ANSWERED = never_answered
+            tracing._answers_all = before
             for symbol in symbols:
                 symbol.__class__ = Value
         if tracing._caught is not None:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import numbers
 from collections import Counter, OrderedDict, defaultdict
 from collections.abc import Iterable, Iterator, Set
+from types import CoroutineType
 from typing import Any, NamedTuple, Union
 
 import numpy as np
@@ -192,12 +193,15 @@ def as_values(obj: Any) -> Any:
 
 
 def _remedy(obj: Any, what: str) -> str:
+    if isinstance(obj, CoroutineType):
+        obj.close()  # or Python warns that nobody waited for it
+        return ": write the function without async"
+    if isinstance(obj, (Iterator, Set)):
+        return ": write list(...) of it"
     if what != "argument":
         return ""
     if hasattr(obj, "__array__"):
         return ": write numpy.asarray(...) of it, for one row"
-    if isinstance(obj, (Iterator, Set)):
-        return ": write list(...) of it"
     if hasattr(obj, "__float__"):
         return ": write float(...) of it"
     if isinstance(obj, numbers.Number):

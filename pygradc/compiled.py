@@ -20,7 +20,7 @@ import warnings
 from collections.abc import Callable, Iterable
 from concurrent.futures import Executor
 from types import MethodType
-from typing import Any, NamedTuple, NoReturn
+from typing import Any, NamedTuple, NoReturn, Union
 
 import numpy as np
 
@@ -336,24 +336,58 @@ class Compiled(Bindable):
     def _record(self, structure: structures.Structure, static: dict[str, Any]) -> Program:
         options, function = self._options, self._function
 
-        def body() -> tuple[int, tuple[Value, ...], structures.Structure]:
+        def body() -> tuple[int, tuple[Value, ...], structures.Structure, list[int]]:
             count = structures.count_leaves(structure)
             inputs = [Scalar._trace_input() for _ in range(count)]
             args = structures.put_together(structure, iter(inputs))
+            before = _parts(args)
             result = function(*args, **static)
             tracing.require_none_caught()
+            if before is not None:
+                self._require_unchanged(before, _parts(args))
             leaves: list[Any] = []
             outputs = structures.take_apart(result, leaves, "result")
             if not leaves:
                 raise TypeError(f"a recorded function must return Values, got {result!r}")
             ends = [leaf if isinstance(leaf, Value) else Value(leaf) for leaf in leaves]
-            return (*Scalar._record(inputs, ends, options.passes, options.fast), outputs)
+            address, params = Scalar._record(inputs, ends, options.passes, options.fast)
+            return address, params, outputs, Scalar._unheld(params, (1,) * len(params))
 
         before = _draws.begin(self._function, static)
-        address, params, outputs = tracing.trace(body)
+        address, params, outputs, replaced = tracing.trace(body)
         handle = ffi.gc(ffi.cast("pg_program *", address), lib.pg_program_free)
         _draws.end(self._function, before)
+        if replaced:
+            self._refuse_state(params[replaced[0]])
         return Program(handle, params, structure, outputs, options.errors, self._name)
+
+    def _require_unchanged(self, before: Any, after: Any) -> None:
+        """Are the arguments what they were before the function was run?
+
+        Raises:
+            TraceError: it changed one in place; names it.
+        """
+        places = [i for i, (old, new) in enumerate(zip(before, after)) if not _same(old, new)]
+        if places:
+            raise tracing.TraceError(
+                f"{self._where()}: {self._name} changes its argument {places[0]} in place while it "
+                "is recorded, and a replay changes none. Instead, work on a copy, as "
+                "list(argument), and return what the caller is to have."
+            )
+
+    def _refuse_state(self, parameter: Value) -> NoReturn:
+        label = f", {parameter.label!r}" if parameter.label else ""
+        raise tracing.TraceError(
+            f"{self._where()}: {self._name} replaces a Value that it reads{label} while it is "
+            "recorded: the first one would be part of the program, and each replay would begin "
+            "with it. Instead, pass as an argument what changes from call to call, and return "
+            "what it becomes."
+        )
+
+    def _where(self) -> str:
+        """The function's own line."""
+        code = getattr(self._plain, "__code__", None)
+        return f"{code.co_filename}:{code.co_firstlineno}" if code is not None else self._name
 
     # ---- as a method
 
@@ -471,6 +505,27 @@ _NONE = object()
 _INTERNAL = frozenset(("_plain", "_options"))
 _OPTIONS = {"executor": "map, sum, mean and gradients", "mean": "hvp"}
 _DATA = frozenset((float, int, Value, np.ndarray, list, tuple, dict, str, type(None), bool))
+
+
+_Part = tuple[Union[structures.Structure, None], list[Any]]  # None: it is no argument any more
+
+
+def _parts(args: Any) -> list[_Part] | None:
+    """Each argument taken apart; None if all are numbers."""
+    if all(type(arg) is Value for arg in args):
+        return None
+    found: list[_Part] = []
+    for arg in args:
+        leaves: list[Any] = []
+        try:
+            found.append((structures.take_apart((arg,), leaves, "argument"), leaves))
+        except (TypeError, ValueError):
+            found.append((None, []))
+    return found
+
+
+def _same(old: _Part, new: _Part) -> bool:
+    return old[0] == new[0] and all(a is b for a, b in zip(old[1], new[1]))
 
 
 def _unwrapped(function: Any) -> tuple[Callable[..., Any], int]:

@@ -10,11 +10,13 @@ Source: csrc/fit.c, csrc/optim.c.
 
 from __future__ import annotations
 
+import collections
 import math
 import operator
 import os
 import threading
 import time
+import warnings
 import weakref
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -29,7 +31,7 @@ from pygradc._forks import in_child
 from pygradc._rows import Floats, Rows
 from pygradc._scalar import Scalar
 from pygradc._workspace import Borrowed, Workspace, pointer
-from pygradc.compiled import Compiled
+from pygradc.compiled import Compiled, _levels_to_user
 from pygradc.program import Program
 
 _NOWHERE = 0xFFFFFFFF
@@ -182,6 +184,8 @@ def _check_parameters(
         optim.check_parameters("fit", optimizer.parameters)
     _refuse_ancestors(program, optimizer.parameters)
     if not ids.isdisjoint(map(id, program._params)):
+        if not ids.issubset(map(id, program._params)):
+            _check_replaced(function, program, optimizer, ids)
         return
     if not program._params:
         raise ValueError("fit: there is nothing to train: the function uses no parameters")
@@ -196,6 +200,40 @@ def _check_parameters(
             "model.parameters()"
         )
     raise ValueError(f"fit: {what}: {why}")
+
+
+def _check_replaced(
+    function: Any, program: Program, optimizer: optim.Optimizer, ids: frozenset[int]
+) -> None:
+    """Were parameters replaced by others after the function was recorded with them?
+
+    Raises:
+        ValueError: nobody but the program has them any more.
+    """
+    programs = function.programs if isinstance(function, Compiled) else (program,)
+    references = collections.Counter(id(p) for each in programs for p in each._params)
+    counts = tuple(references[id(p)] or 1 for p in program._params)
+    gone = [i for i in Scalar._unheld(program._params, counts) if id(program._params[i]) not in ids]
+    others = sum(id(p) not in ids for p in program._params)
+    known = set(map(id, program._params))
+    place = next(i for i, p in enumerate(optimizer.parameters) if id(p) not in known)
+    what = (
+        f"fit: the program doesn't have the optimizer's "
+        f"{_called(place, optimizer.parameters[place])}, and the optimizer has not "
+    )
+    why = "compile the function again after the model was changed"
+    if gone:
+        raise ValueError(
+            f"{what}the program's {_called(gone[0], program._params[gone[0]])}, which nothing else "
+            f"has any more: it was replaced after the function was recorded. Instead, {why}"
+        )
+    if others:
+        warnings.warn(
+            f"{what}{others} of the program's. If they were replaced after the function was "
+            f"recorded, {why}",
+            RuntimeWarning,
+            stacklevel=_levels_to_user(),
+        )
 
 
 def _refuse_ancestors(program: Program, parameters: list[Any]) -> None:

@@ -150,7 +150,8 @@ def fail(asked: str, made_by: str, remedy: str) -> NoReturn:
         f"{asked} of a Value made by {made_by}{quote} while a function is recorded: in it a Value "
         f"has no number, since that would be frozen into the program. Instead, {remedy}."
     )
-    if asked in _NEVER_ANSWERED and not made_by.startswith("the comparison "):
+    never = asked in _NEVER_ANSWERED and _answers_all != _recording
+    if never and not made_by.startswith("the comparison "):
         raise TraceError(f"{users_line()}: {message}")
     _refuse(message, of_this_trace=True)
 
@@ -665,6 +666,7 @@ tracing = Scalar._tracing  # is a function being recorded, in this thread?
 
 _numbers = itertools.count(1)
 _recording = 0  # the number of the trace that is under way, or 0
+_answers_all = -1  # the number of the trace in which floats might stand where Values do
 
 
 def trace(body: Callable[[], T]) -> T:

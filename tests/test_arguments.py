@@ -691,3 +691,91 @@ def test_bools_among_other_results(tmp_path: Path) -> None:
         assert found["a"] is True and found["b"][1] is False and found["d"] is True
         assert found["c"][0] is True and found["c"][1].data == 4.0 and found["b"][0].data == 2.0
         assert g.map([1.0, 2.0])["c"].tolist() == [[0.0, 2.0], [1.0, 4.0]]
+
+
+# ---- Arguments that are changed in place ---------------------------------------------------------
+
+
+def assigns(x: Any) -> Any:
+    x["h"] = x["h"] * 0.5
+    return x["h"]
+
+
+def adds_a_key(x: Any) -> Any:
+    x["more"] = x["h"] * 2.0
+    return x["more"]
+
+
+def subtracts(x: Any) -> Any:
+    x -= 1.0
+    return x[0] * x[1]
+
+
+def appends_deep_inside(x: Any) -> Any:
+    x["deep"][1].append(x["deep"][0])
+    return sum(x["deep"][1])
+
+
+def keeps_text(x: Any) -> Any:
+    x[0] = object()
+    return x[1] * 2.0
+
+
+@pytest.mark.parametrize(
+    ("function", "argument"),
+    [
+        (assigns, {"h": 1.0}),
+        (adds_a_key, {"h": 1.0}),
+        (subtracts, np.array([2.0, 5.0])),
+        (lambda x: x.pop() * 2.0, [1.0, 2.0, 3.0]),
+        (lambda x: x.reverse() or x[0] * 2.0, [1.0, 2.0, 3.0]),
+        (lambda x: x.insert(0, x[1]) or x[0] * 1.0, [1.0, 2.0]),
+        (appends_deep_inside, {"deep": (1.0, [2.0, 3.0])}),
+        (keeps_text, [1.0, 2.0]),
+    ],
+)
+def test_a_function_that_changes_its_argument_is_refused(function: Any, argument: Any) -> None:
+    expected = function(copy.deepcopy(argument))  # in plain Python the caller's would be changed
+    f, before = pygradc.compile(lambda a, x: function(x) + a), copy.deepcopy(argument)
+    message = (
+        r"test_arguments\.py:\d+: <lambda> changes its argument 1 in place while it is recorded"
+    )
+    for _ in range(2):
+        with pytest.raises(pygradc.TraceError, match=message):
+            f(0.0, argument)
+    assert str(argument) == str(before) and f.programs == ()
+    copies = pygradc.compile(lambda x: function(copy_of(x)))
+    assert copies(argument).data == copies(argument).data == expected
+
+
+def copy_of(x: Any) -> Any:
+    """Of containers, not of what is in them, which has no number."""
+    if isinstance(x, dict):
+        return {key: copy_of(value) for key, value in x.items()}
+    if isinstance(x, (list, tuple)):
+        return type(x)(copy_of(value) for value in x)
+    return x.copy() if isinstance(x, np.ndarray) else x
+
+
+def test_rows_that_are_changed_in_place_are_refused() -> None:
+    with pytest.raises(pygradc.TraceError, match="subtracts changes its argument 0 in place"):
+        pygradc.compile(subtracts).map(np.ones((3, 2)))
+
+
+async def waits(x: Any) -> Any:
+    return x
+
+
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize(
+    ("function", "remedy"),
+    [
+        (lambda x: (v * 2 for v in [x]), r"write list\(\.\.\.\) of it"),
+        (lambda x: map(abs, [x]), r"write list\(\.\.\.\) of it"),
+        (lambda x: {x}, r"write list\(\.\.\.\) of it"),
+        (waits, "write the function without async"),
+    ],
+)
+def test_a_result_that_is_no_container_says_what_to_write(function: Any, remedy: str) -> None:
+    with pytest.raises(TypeError, match=f"result: expected numbers, Values .*: {remedy}$"):
+        pygradc.compile(function)(1.0)

@@ -538,3 +538,71 @@ def test_an_op_keeps_no_instance_alive() -> None:
     del ops
     gc.collect()
     assert died() is None
+
+
+# ---- State that a method replaces ----------------------------------------------------------------
+
+
+class Recurrent:
+    def __init__(self) -> None:
+        self.h, self.w, self.decay = Value(0.25, label="h"), Value(0.5), Value(1.0)
+        self.table = {"w": Value(2.0)}
+        self.queue = [Value(1.0), Value(2.0)]
+
+    def step(self, x: Any) -> Any:
+        self.h = self.h * self.w + x
+        return self.h
+
+    def decays(self, x: Any) -> Any:
+        self.decay = self.decay * self.w
+        return self.decay * x
+
+    def updates(self, x: Any) -> Any:
+        w = self.table["w"]
+        self.table["w"] = w - 0.5
+        return w * x
+
+    def takes(self, x: Any) -> Any:
+        return self.queue.pop() * x
+
+    def keeps(self, x: Any) -> Any:
+        self.last = self.h * x
+        return self.last + self.w
+
+    def lends(self, x: Any) -> Any:
+        self.h, kept = Value(7.0), self.h
+        result = kept * x
+        self.h = kept
+        return result
+
+
+@pytest.mark.parametrize("name", ["step", "decays", "updates", "takes"])
+@pytest.mark.parametrize("was_used", [False, True])
+def test_a_method_that_replaces_what_it_reads_is_refused(name: str, was_used: bool) -> None:
+    """In plain Python each call goes on from the last one."""
+    plain = Recurrent()
+    assert getattr(plain, name)(1.0).data != getattr(plain, name)(1.0).data
+    recurrent = Recurrent()
+    if was_used:
+        outside = recurrent.w * 2.0 + 1.0
+        assert outside.data == 2.0
+    compiled = pygradc.compile(getattr(recurrent, name))
+    with pytest.raises(
+        pygradc.TraceError, match=f"{name} replaces a Value that it reads"
+    ) as caught:
+        compiled(1.0)
+    assert f"{__file__}:" in str(caught.value)
+
+
+@pytest.mark.parametrize("name", ["keeps", "lends"])
+def test_a_method_may_keep_what_it_made(name: str) -> None:
+    recurrent, plain = Recurrent(), Recurrent()
+    compiled = pygradc.compile(getattr(recurrent, name))
+    for x in (1.0, 2.0):
+        assert compiled(x).data == getattr(plain, name)(x).data
+
+
+def test_what_only_other_nodes_have_is_no_state() -> None:
+    y = Value(2.0) * Value(3.0)
+    f = pygradc.compile(lambda x: y._children[0] * x)
+    assert [f(1.0).data, f(2.0).data] == [2.0, 4.0]

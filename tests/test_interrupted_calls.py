@@ -92,6 +92,13 @@ def another_op() -> Any:
     return pygradc.op(lambda a: a * a, derivatives=lambda a, y: 2.0 * a)(Value(3.0))
 
 
+def takes_floats_too(x: Any) -> Any:
+    try:
+        return float(x)
+    except TypeError:
+        return x * 3.0
+
+
 CALLS: dict[str, Callable[[], Any]] = {
     "record": lambda: pygradc.compile(lambda x: x * 3.0)(1.0),
     "mean": lambda: loss().mean(ROWS).backward(),
@@ -122,6 +129,7 @@ def check(numbers: list[float]) -> None:
     (v * v).backward()
     assert v.grad == 4.0
     assert another_op().data == 9.0
+    assert pygradc.compile(takes_floats_too)(2.0).data == 6.0
     assert len(pygradc.fit(loss(), ROWS, OPTIMIZER)) == 1
 
 

@@ -933,3 +933,45 @@ def test_a_batch_larger_than_the_rows_is_all_of_them() -> None:
     w = Value(1.0)
     loss = pygradc.compile(lambda x: (w * x) ** 2)
     assert len(pygradc.fit(loss, [1.0, 2.0], optim.SGD([w], lr=0.1), batch_size=10**30)) == 1
+
+
+# ---- Parameters that were replaced after the recording -------------------------------------------
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_new_head_of_an_old_model_is_not_left_untrained(kind: str) -> None:
+    random.seed(3)
+    model = nn.MLP(2, [3, 1])
+    loss = pygradc.compile(lambda x, y: losses.mse(model(x), y))
+    loss.mean(XS, YS)
+    loss.mean(XS[:, :2].tolist(), YS)
+    model.layers[-1] = nn.Layer(3, 1)
+    optimizer = KINDS[kind](model.parameters(), 0.1)
+    before = [p.data for p in model.parameters()]
+    with pytest.raises(ValueError, match=r"doesn't have the optimizer's parameter 9.*it was repl"):
+        pygradc.fit(loss, XS, YS, optimizer)
+    assert [p.data for p in model.parameters()] == before
+    again = pygradc.compile(lambda x, y: losses.mse(model(x), y))
+    pygradc.fit(again, XS, YS, optimizer)
+    assert all(p.data != number for p, number in zip(model.parameters(), before))
+
+
+def test_a_replaced_parameter_that_somebody_still_has_is_warned_of() -> None:
+    table = {"w": Value(1.0), "b": Value(0.0)}
+    loss = pygradc.compile(lambda x, y: (table["w"] * x[0] + table["b"] - y) ** 2)
+    loss.mean(XS, YS)
+    old = table["w"]
+    table["w"] = Value(2.0)
+    with pytest.warns(RuntimeWarning, match="the optimizer has not 1 of the program's") as caught:
+        pygradc.fit(loss, XS, YS, optim.SGD(list(table.values()), lr=0.01))
+    assert caught[0].filename == __file__
+    assert old.data == 1.0
+
+
+def test_parameters_that_only_one_of_both_has_are_usual() -> None:
+    w, scale, other = Value(1.0), Value(2.0), Value(3.0)
+    loss = pygradc.compile(lambda x, y: (w * x[0] * scale - y) ** 2)
+    loss.mean(XS, YS).backward()
+    pygradc.fit(loss, XS, YS, optim.SGD([w], lr=0.01))  # the rest is frozen
+    pygradc.fit(loss, XS, YS, optim.SGD([w, scale, other], lr=0.01))  # another program's
+    assert scale.data != 2.0 and other.data == 3.0

@@ -352,6 +352,53 @@ static PyObject *record(PyObject *module, PyObject *args) {
     return result;
 }
 
+/* Does a node use this one? While a function is recorded, one that was there before. */
+static int is_used_besides(pg_node_id id) {
+    const pg_graph *graph = scalar_global.graph;
+    for (pg_node_id user = 1; user < graph->used; user++) {
+        const pg_node *node = &graph->nodes[user];
+        if (node->op == PG_OP_FREE || (scalar_tracing() && !(node->flags & PG_FLAG_OLD))) continue;
+        size_t count;
+        const pg_node_id *held = pg_holds(node, &count);
+        for (size_t i = 0; i < count; i++)
+            if (held[i] == id) return 1;
+    }
+    return 0;
+}
+
+/* Has an object no references but so many, and its node no users? */
+static int is_unheld(PyObject *value, Py_ssize_t references) {
+    const pg_node *node = scalar_node((scalar *)value);
+    const int is_kept = (node->flags & PG_FLAG_KEPT) != 0;
+    if (Py_REFCNT(value) != references + is_kept) return 0;
+    return node->refs == 1 || !is_used_besides(((scalar *)value)->id);
+}
+
+/* _unheld(values, references) -> [the places of those that nobody has any more]: the tuple of
+ * Values has some references to each, and what the caller knows of has others. */
+static PyObject *find_unheld(PyObject *module, PyObject *args) {
+    (void)module;
+    PyObject *values, *references;
+    if (!PyArg_ParseTuple(args, "O!O!", &PyTuple_Type, &values, &PyTuple_Type, &references))
+        return NULL;
+    PyObject *found = PyList_New(0);
+    for (Py_ssize_t i = 0; found != NULL && i < PyTuple_GET_SIZE(values); i++) {
+        PyObject *value = PyTuple_GET_ITEM(values, i);
+        const Py_ssize_t known = PyLong_AsSsize_t(PyTuple_GetItem(references, i));
+        if (!PyErr_Occurred() && !scalar_check(value))
+            PyErr_SetString(PyExc_TypeError, "_unheld takes Values");
+        if (PyErr_Occurred()) {
+            Py_CLEAR(found);
+            continue;
+        }
+        if (!is_unheld(value, known)) continue;
+        PyObject *place = PyLong_FromSsize_t(i);
+        if (place == NULL || PyList_Append(found, place) < 0) Py_CLEAR(found);
+        Py_XDECREF(place);
+    }
+    return found;
+}
+
 /* ---- Parameters and results ------------------------------------------------------------------ */
 
 enum { read_data, write_data, write_grad };
@@ -495,6 +542,7 @@ PyMethodDef scalar_trace_methods[] = {
     {"_adopt_trace", adopt_trace, METH_VARARGS, NULL},
     {"_frameless", frameless, METH_O, NULL},
     {"_record", record, METH_VARARGS, NULL},
+    {"_unheld", find_unheld, METH_VARARGS, NULL},
     {"_read", PG_FAST(read_numbers), METH_FASTCALL, NULL},
     {"_write", PG_FAST(write_numbers), METH_FASTCALL, NULL},
     {"_write_grad", PG_FAST(write_gradients), METH_FASTCALL, NULL},

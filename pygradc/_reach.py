@@ -93,7 +93,7 @@ def _behind_function(function: FunctionType) -> Iterator[tuple[Any, Any]]:
     named = dict.fromkeys(names(function))
     for value in variables(function).values():
         yield value, None
-        if isinstance(value, ModuleType) and value.__name__ not in _KNOWN_MODULES:
+        if isinstance(value, ModuleType) and vars(value).get("__name__") not in _KNOWN_MODULES:
             has = vars(value)
             yield from ((has[name], None) for name in named if name in has)
     defaults = *(function.__defaults__ or ()), *(function.__kwdefaults__ or {}).values()

@@ -13,12 +13,12 @@
  * of their references, and a living graph isn't walked through. It looks at an object whose closure
  * holds itself, or the like; and, after each full collection, at the objects that hid their
  * attributes in it, at all of them at once: then it is *far*, and goes through classes, through
- * modules that nobody imports and through the frames of exceptions and generators, but not of
- * what runs. Both are sound however early they stop: a reference
- * that wasn't met counts as one from outside. No code of the user's runs during a search;
- * finalizers run behind it, and then the search is made again. Owns its table, which it keeps while
- * it is small. Cost: O(what is met), at most most_met. Bacon and Rajan, Concurrent cycle collection
- * in reference counted systems, ECOOP 2001. */
+ * modules that nobody imports and through the frames of exceptions and generators, but not of what
+ * runs. Both are sound however early they stop: a reference that wasn't met counts as one from
+ * outside. No code of the user's runs during a search; finalizers run behind it, and then the
+ * search is made again. Owns its table, which it keeps while it is small. Cost: O(what is met), at
+ * most most_met. Bacon and Rajan, Concurrent cycle collection in reference counted systems, ECOOP
+ * 2001. */
 #include "scalar.h"
 
 #include <frameobject.h>

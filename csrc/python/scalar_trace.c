@@ -352,50 +352,65 @@ static PyObject *record(PyObject *module, PyObject *args) {
     return result;
 }
 
-/* Does a node use this one? While a function is recorded, one that was there before. */
-static int is_used_besides(pg_node_id id) {
+/* Of these nodes, which no object but the caller's has, those that no node uses; while a function
+ * is recorded, no node that was there before. unused[id] is 1 for each of them. */
+static void find_unused(unsigned char *unused) {
     const pg_graph *graph = scalar_global.graph;
+    const int older = scalar_tracing();
     for (pg_node_id user = 1; user < graph->used; user++) {
         const pg_node *node = &graph->nodes[user];
-        if (node->op == PG_OP_FREE || (scalar_tracing() && !(node->flags & PG_FLAG_OLD))) continue;
+        if (node->op == PG_OP_FREE || (older && !(node->flags & PG_FLAG_OLD))) continue;
         size_t count;
         const pg_node_id *held = pg_holds(node, &count);
-        for (size_t i = 0; i < count; i++)
-            if (held[i] == id) return 1;
+        for (size_t i = 0; i < count; i++) unused[held[i]] = 0;
     }
-    return 0;
 }
 
-/* Has an object no references but so many, and its node no users? */
-static int is_unheld(PyObject *value, Py_ssize_t references) {
-    const pg_node *node = scalar_node((scalar *)value);
-    const int is_kept = (node->flags & PG_FLAG_KEPT) != 0;
-    if (Py_REFCNT(value) != references + is_kept) return 0;
-    return node->refs == 1 || !is_used_besides(((scalar *)value)->id);
+/* Has its object no references but so many? A node that keeps its object has one. */
+static int has_only(PyObject *value, PyObject *references) {
+    const Py_ssize_t known = PyLong_AsSsize_t(references);
+    return Py_REFCNT(value) == known + !!(scalar_node((scalar *)value)->flags & PG_FLAG_KEPT);
 }
 
-/* _unheld(values, references) -> [the places of those that nobody has any more]: the tuple of
- * Values has some references to each, and what the caller knows of has others. */
+static PyObject *places_of(PyObject *values, const unsigned char *unused) {
+    PyObject *found = PyList_New(0);
+    for (Py_ssize_t i = 0; found != NULL && i < PyTuple_GET_SIZE(values); i++) {
+        if (!unused[((scalar *)PyTuple_GET_ITEM(values, i))->id]) continue;
+        PyObject *place = PyLong_FromSsize_t(i);
+        if (place == NULL || PyList_Append(found, place) < 0) Py_CLEAR(found);
+        Py_XDECREF(place);
+    }
+    return found;
+}
+
+static int are_values(PyObject *tuple) {
+    for (Py_ssize_t i = 0; i < PyTuple_GET_SIZE(tuple); i++)
+        if (!scalar_check(PyTuple_GET_ITEM(tuple, i))) return 0;
+    return 1;
+}
+
+/* _unheld(values, references) -> [the places of those that nobody has any more]: what the caller
+ * knows of, the tuple among it, has so many references to each. */
 static PyObject *find_unheld(PyObject *module, PyObject *args) {
     (void)module;
     PyObject *values, *references;
     if (!PyArg_ParseTuple(args, "O!O!", &PyTuple_Type, &values, &PyTuple_Type, &references))
         return NULL;
-    PyObject *found = PyList_New(0);
-    for (Py_ssize_t i = 0; found != NULL && i < PyTuple_GET_SIZE(values); i++) {
+    const Py_ssize_t count = PyTuple_GET_SIZE(values);
+    if (PyTuple_GET_SIZE(references) != count || !are_values(values))
+        return PyErr_Format(PyExc_TypeError, "_unheld takes Values, and a number for each");
+    unsigned char *unused = NULL;
+    for (Py_ssize_t i = 0; i < count; i++) {
         PyObject *value = PyTuple_GET_ITEM(values, i);
-        const Py_ssize_t known = PyLong_AsSsize_t(PyTuple_GetItem(references, i));
-        if (!PyErr_Occurred() && !scalar_check(value))
-            PyErr_SetString(PyExc_TypeError, "_unheld takes Values");
-        if (PyErr_Occurred()) {
-            Py_CLEAR(found);
-            continue;
-        }
-        if (!is_unheld(value, known)) continue;
-        PyObject *place = PyLong_FromSsize_t(i);
-        if (place == NULL || PyList_Append(found, place) < 0) Py_CLEAR(found);
-        Py_XDECREF(place);
+        if (!has_only(value, PyTuple_GET_ITEM(references, i))) continue;
+        if (unused == NULL) unused = PyMem_Calloc(scalar_global.graph->used, 1);
+        if (unused == NULL) return PyErr_NoMemory();
+        unused[((scalar *)value)->id] = 1;
     }
+    if (unused == NULL) return PyErr_Occurred() ? NULL : PyList_New(0);
+    find_unused(unused);
+    PyObject *found = PyErr_Occurred() ? NULL : places_of(values, unused);
+    PyMem_Free(unused);
     return found;
 }
 

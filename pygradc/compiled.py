@@ -20,7 +20,7 @@ import warnings
 from collections.abc import Callable, Iterable
 from concurrent.futures import Executor
 from types import MethodType
-from typing import Any, NamedTuple, NoReturn, Union
+from typing import Any, NamedTuple, NoReturn
 
 import numpy as np
 
@@ -340,11 +340,9 @@ class Compiled(Bindable):
             count = structures.count_leaves(structure)
             inputs = [Scalar._trace_input() for _ in range(count)]
             args = structures.put_together(structure, iter(inputs))
-            before = _parts(args)
             result = function(*args, **static)
             tracing.require_none_caught()
-            if before is not None:
-                self._require_unchanged(before, _parts(args))
+            self._require_unchanged(args, structures.put_together(structure, iter(inputs)))
             leaves: list[Any] = []
             outputs = structures.take_apart(result, leaves, "result")
             if not leaves:
@@ -361,13 +359,13 @@ class Compiled(Bindable):
             self._refuse_state(params[replaced[0]])
         return Program(handle, params, structure, outputs, options.errors, self._name)
 
-    def _require_unchanged(self, before: Any, after: Any) -> None:
-        """Are the arguments what they were before the function was run?
+    def _require_unchanged(self, args: Any, anew: Any) -> None:
+        """Are the arguments what they are when they are made anew?
 
         Raises:
-            TraceError: it changed one in place; names it.
+            TraceError: the function changed one in place; names it.
         """
-        places = [i for i, (old, new) in enumerate(zip(before, after)) if not _same(old, new)]
+        places = [i for i, pair in enumerate(zip(args, anew)) if _differ(*pair)]
         if places:
             raise tracing.TraceError(
                 f"{self._where()}: {self._name} changes its argument {places[0]} in place while it "
@@ -507,25 +505,25 @@ _OPTIONS = {"executor": "map, sum, mean and gradients", "mean": "hvp"}
 _DATA = frozenset((float, int, Value, np.ndarray, list, tuple, dict, str, type(None), bool))
 
 
-_Part = tuple[Union[structures.Structure, None], list[Any]]  # None: it is no argument any more
-
-
-def _parts(args: Any) -> list[_Part] | None:
-    """Each argument taken apart; None if all are numbers."""
-    if all(type(arg) is Value for arg in args):
-        return None
-    found: list[_Part] = []
-    for arg in args:
-        leaves: list[Any] = []
+def _differ(new: Any, old: Any) -> bool:
+    """Containers of the same Values differ where these are others, whose == is refused."""
+    if new is old:
+        return False
+    if not isinstance(new, np.ndarray):
         try:
-            found.append((structures.take_apart((arg,), leaves, "argument"), leaves))
-        except (TypeError, ValueError):
-            found.append((None, []))
-    return found
+            return bool(new != old)
+        except (tracing.TraceError, TypeError, ValueError):  # arrays among them, or other Values
+            pass
+    return bool(_taken_apart(new) != _taken_apart(old))
 
 
-def _same(old: _Part, new: _Part) -> bool:
-    return old[0] == new[0] and all(a is b for a, b in zip(old[1], new[1]))
+def _taken_apart(argument: Any) -> Any:
+    """Its structure and the ids of what is in it; None if it is no argument any more."""
+    leaves: list[Any] = []
+    try:
+        return structures.take_apart((argument,), leaves, "argument"), list(map(id, leaves))
+    except (TypeError, ValueError):
+        return None
 
 
 def _unwrapped(function: Any) -> tuple[Callable[..., Any], int]:

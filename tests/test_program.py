@@ -1712,14 +1712,17 @@ def test_ctrl_c_stops_a_long_replay() -> None:
 
 
 def test_a_failing_part_stops_the_others() -> None:
+    """What is under way comes to its end; without a failure it would be sixteen times as much."""
     f, rows = compile(lambda x: slow(x.sqrt())), np.ones(3_000_000)
-    f.map(rows[:10])
+    start = time.perf_counter()
+    f.map(rows[:100_000])
+    all_of_it = 30.0 * (time.perf_counter() - start)
     rows[0] = -1.0
     with ThreadPoolExecutor(2) as pool:
         start = time.perf_counter()
         with pytest.raises(FloatingPointError, match=r"^row 0: "):
             f.map(rows, executor=pool)
-        assert time.perf_counter() - start < MOST_SECONDS
+        assert time.perf_counter() - start < all_of_it / 3.0
 
 
 def test_replays_in_several_threads_at_once() -> None:

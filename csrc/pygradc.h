@@ -383,7 +383,7 @@ int pg_vector_levels(void);
 /* Room to replay one program in one thread. In: level  0 .. pg_vector_levels() - 1, or -1: the
  * widest. Returns: NULL without memory. */
 typedef struct pg_workspace pg_workspace;
-pg_workspace *pg_workspace_new(const pg_program *program, int level);
+pg_status pg_workspace_new(pg_workspace **workspace_ret, const pg_program *program, int level);
 void pg_workspace_free(pg_workspace *workspace); /* NULL is allowed */
 pg_replay_fault pg_workspace_fault(const pg_workspace *workspace);
 /* Called now and then in a long replay; nonzero stops it. NULL: nobody asks. */
@@ -494,5 +494,10 @@ void pg_alloc_fail_at(long n);
 int pg_python_install(const char *module);
 /* Python only, for pg_workspace_poll: has a signal come, or has *stop, an int, become nonzero? */
 int pg_python_poll(void *stop);
+/* Python only: free what the owner points to. Nothing frees what a call returned to an interpreter
+ * that Ctrl-C interrupts behind the call; so the owner is made before what it owns. */
+void pg_python_drop_program(pg_program **owner);
+void pg_python_drop_reverse(pg_reverse **owner);
+void pg_python_drop_workspace(pg_workspace **owner);
 
 #endif

@@ -47,9 +47,9 @@ static const pg_lanes *lanes_for(int level, int fast) {
     return pg_lanes_base[fast];
 }
 
-pg_workspace *pg_workspace_new(const pg_program *program, int level) {
+pg_status pg_workspace_new(pg_workspace **workspace_ret, const pg_program *program, int level) {
     pg_workspace *ws = pg_realloc(NULL, 1, sizeof *ws);
-    if (ws == NULL) return NULL;
+    if (ws == NULL) return PG_ERR_NOMEM;
     const int widest_vectors = pg_vector_levels() - 1;
     *ws = (pg_workspace){.width = -1};
     ws->lanes =
@@ -59,10 +59,12 @@ pg_workspace *pg_workspace_new(const pg_program *program, int level) {
     if (pg_make_room(&ws->uniform, program->uniform_slots) == PG_OK &&
         pg_make_room(&ws->uniform_grads, program->uniform_slots) == PG_OK &&
         pg_make_room(&ws->mask, 32) == PG_OK && pg_make_room(&ws->values, cells) == PG_OK &&
-        pg_make_room(&ws->grads, cells) == PG_OK)
-        return ws;
+        pg_make_room(&ws->grads, cells) == PG_OK) {
+        *workspace_ret = ws;
+        return PG_OK;
+    }
     pg_workspace_free(ws);
-    return NULL;
+    return PG_ERR_NOMEM;
 }
 
 void pg_workspace_free(pg_workspace *ws) {

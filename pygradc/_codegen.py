@@ -186,7 +186,7 @@ def _gradient_function(code: Code, program: Any, name: str) -> Iterator[str]:
     yield "    (void)inputs, (void)params, (void)input_gradients, (void)param_gradients;"
     yield from _values(code)
     yield from _results(code)
-    for output, each in enumerate(reverse.each):
+    for output, each in enumerate(reverse.array):
         yield f"    {{ /* output {output} */"
         yield from _Backward(code, lib.pg_reverse_steps(each), output).lines()
         yield "    }"

@@ -24,6 +24,7 @@ import numpy as np
 
 from pygradc import _structure as structures
 from pygradc._core import ffi, lib
+from pygradc._owner import new_owner
 
 MAGIC = b"pygradc\0"
 VERSION = 1
@@ -51,13 +52,13 @@ class Contents:
         Damaged: something in it is missing, or no such thing.
     """
 
-    def __init__(self, handle: Any, data: Any, about: Any) -> None:
+    def __init__(self, owner: Any, data: Any, about: Any) -> None:
         if not isinstance(about, dict):
             raise _damaged("no description")
         missing = [key for key in _KEYS if key not in about]
         if missing:
             raise _damaged(f"without {missing}")
-        self.handle, self.data = handle, data
+        self.owner, self.data = owner, data
         self.name = str(about["name"])
         self.errors = str(about["errors"])
         self.labels = _labels_from(about["labels"])
@@ -126,9 +127,9 @@ def _read_body(body: bytes) -> Contents:
     if len(text) != text_length or len(rest) < number_length:
         raise Damaged("the program is damaged: its lengths are wrong")
     data = np.frombuffer(rest[:number_length], dtype="<f8").astype(np.float64)
-    handle = _read_code(rest[number_length:])
+    owner = _read_code(rest[number_length:])
     try:
-        contents = Contents(handle, data, json.loads(text, parse_int=_integer))
+        contents = Contents(owner, data, json.loads(text, parse_int=_integer))
     except (json.JSONDecodeError, UnicodeDecodeError, RecursionError) as error:
         raise _damaged(repr(error)) from None
     _check(contents)
@@ -147,18 +148,18 @@ def _integer(digits: str) -> int:
 
 
 def _read_code(code: bytes) -> Any:
-    out = ffi.new("pg_program **")
-    status = lib.pg_program_read(out, code, len(code))
+    owner = new_owner("program")
+    status = lib.pg_program_read(owner, code, len(code))
     if status == lib.PG_ERR_NOMEM:
         raise MemoryError
     if status != lib.PG_OK:
         raise Damaged("the program's code is damaged")
-    return ffi.gc(out[0], lib.pg_program_free)
+    return owner
 
 
 def _check(contents: Contents) -> None:
     """Do the description and the code speak of the same program?"""
-    size = lib.pg_program_measure(contents.handle)
+    size = lib.pg_program_measure(contents.owner[0])
     inputs = contents.inputs
     if not isinstance(inputs, structures.Sequence) or inputs.kind is not tuple:
         raise _damaged("its arguments are no tuple")

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from pygradc._core import ffi, lib
+from pygradc._owner import new_owner
 from pygradc._rows import Floats
 
 if TYPE_CHECKING:
@@ -39,6 +40,7 @@ class Workspace:
         "handle",
         "keep",
         "layout",
+        "owner",
         "params",
         "params_at",
         "results",
@@ -51,10 +53,10 @@ class Workspace:
     )
 
     def __init__(self, program: Program) -> None:
-        handle = lib.pg_workspace_new(program._handle, program._level)
-        if handle == ffi.NULL:
+        self.owner = new_owner("workspace")
+        if lib.pg_workspace_new(self.owner, program._handle, program._level) != lib.PG_OK:
             raise MemoryError
-        self.handle = ffi.gc(handle, lib.pg_workspace_free)
+        self.handle = self.owner[0]
         self.task = ffi.new("pg_task *")
         self.task.ignore = program._errors == "ignore"
         self.arguments: Any = ()
@@ -128,19 +130,19 @@ class Reverse:
     """The steps back of each output, with respect to parameters, inputs or both."""
 
     def __init__(self, program: Program, wrt: int) -> None:
-        self.each = []
+        self.owners = []
         for output in range(program._size.outputs):
-            out = ffi.new("pg_reverse **")
-            if lib.pg_reverse_new(out, program._handle, output, wrt) != lib.PG_OK:
+            owner = new_owner("reverse")
+            if lib.pg_reverse_new(owner, program._handle, output, wrt) != lib.PG_OK:
                 raise MemoryError
-            self.each.append(ffi.gc(out[0], lib.pg_reverse_free))
-        self.array = ffi.new("pg_reverse *[]", self.each)
+            self.owners.append(owner)
+        self.array = ffi.new("pg_reverse *[]", [owner[0] for owner in self.owners])
         self.address = int(ffi.cast("intptr_t", self.array))
         self.partials = lib.pg_partial_count(program._handle, self.array)
 
     def input_order(self, output: int, inputs: int) -> Any:
         """All inputs, in the order in which backward() of this output comes to them."""
-        return ffi.unpack(lib.pg_reverse_steps(self.each[output]).input_order, inputs)
+        return ffi.unpack(lib.pg_reverse_steps(self.array[output]).input_order, inputs)
 
 
 class Borrowed:

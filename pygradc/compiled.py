@@ -29,6 +29,7 @@ from pygradc import _structure as structures
 from pygradc._core import Bindable, ffi, lib
 from pygradc._exactly import exactly
 from pygradc._instances import Beside, is_method_of, name_in
+from pygradc._owner import new_owner
 from pygradc._rows import Floats, Rows
 from pygradc._scalar import Scalar
 from pygradc.program import Program
@@ -335,8 +336,9 @@ class Compiled(Bindable):
 
     def _record(self, structure: structures.Structure, static: dict[str, Any]) -> Program:
         options, function = self._options, self._function
+        owner = new_owner("program")
 
-        def body() -> tuple[int, tuple[Value, ...], structures.Structure, list[int]]:
+        def body() -> tuple[tuple[Value, ...], structures.Structure, list[int]]:
             count = structures.count_leaves(structure)
             inputs = [Scalar._trace_input() for _ in range(count)]
             args = structures.put_together(structure, iter(inputs))
@@ -348,16 +350,16 @@ class Compiled(Bindable):
             if not leaves:
                 raise TypeError(f"a recorded function must return Values, got {result!r}")
             ends = [leaf if isinstance(leaf, Value) else Value(leaf) for leaf in leaves]
-            address, params = Scalar._record(inputs, ends, options.passes, options.fast)
-            return address, params, outputs, Scalar._unheld(params, (1,) * len(params))
+            at = int(ffi.cast("intptr_t", owner))
+            params = Scalar._record(inputs, ends, options.passes, options.fast, at)
+            return params, outputs, Scalar._unheld(params, (1,) * len(params))
 
         before = _draws.begin(self._function, static)
-        address, params, outputs, replaced = tracing.trace(body)
-        handle = ffi.gc(ffi.cast("pg_program *", address), lib.pg_program_free)
+        params, outputs, replaced = tracing.trace(body)
         _draws.end(self._function, before)
         if replaced:
             self._refuse_state(params[replaced[0]])
-        return Program(handle, params, structure, outputs, options.errors, self._name)
+        return Program(owner, params, structure, outputs, options.errors, self._name)
 
     def _require_unchanged(self, args: Any, anew: Any) -> None:
         """Are the arguments what they are when they are made anew?

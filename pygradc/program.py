@@ -48,15 +48,15 @@ class Program:
 
     def __init__(
         self,
-        handle: Any,
+        owner: Any,
         params: tuple[Value, ...],
         inputs: structures.Structure,
         outputs: structures.Structure,
         errors: str,
         name: str,
     ) -> None:
-        self._handle = handle
-        self._size = lib.pg_program_measure(handle)
+        self._owner, self._handle = owner, owner[0]
+        self._size = lib.pg_program_measure(self._handle)
         self._params = params
         self._inputs = inputs
         self._outputs = outputs
@@ -483,7 +483,7 @@ class Program:
     def __copy__(self) -> Program:
         """The same code with the same parameters."""
         return Program(
-            self._handle, self._params, self._inputs, self._outputs, self._errors, self._name
+            self._owner, self._params, self._inputs, self._outputs, self._errors, self._name
         )
 
     def __deepcopy__(self, memo: Any) -> Program:
@@ -533,7 +533,7 @@ def _from_bytes(
     for i, label in contents.labels.items():
         params[i].label = label
     return Program(
-        contents.handle,
+        contents.owner,
         params,
         contents.inputs if inputs is None else inputs,
         contents.outputs if outputs is None else outputs,

@@ -55,10 +55,10 @@ static room *room_new(const call *c) {
     room *r = pg_realloc(NULL, sizeof *r + (size_t)c->argument_count * sizeof *r->arguments, 1);
     if (r == NULL) return NULL;
     *r = (room){0};
-    r->workspace = pg_workspace_new(c->program, c->level);
+    const pg_status status = pg_workspace_new(&r->workspace, c->program, c->level);
     r->params = pg_realloc(NULL, doubles, sizeof *r->params);
     r->ids = pg_realloc(NULL, params + 2 * in, sizeof *r->ids);
-    if (r->workspace == NULL || r->params == NULL || r->ids == NULL) {
+    if (status != PG_OK || r->params == NULL || r->ids == NULL) {
         room_free(r);
         return NULL;
     }

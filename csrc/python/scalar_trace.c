@@ -310,18 +310,6 @@ PyObject *scalar_values_of(const pg_node_id *ids, size_t count) {
     return tuple;
 }
 
-/* (the program's address, its parameters) */
-static PyObject *program_and_params(pg_program *program) {
-    size_t count = pg_program_measure(program).params;
-    PyObject *params = scalar_values_of(pg_program_sources(program), count);
-    PyObject *address = params != NULL ? PyLong_FromVoidPtr(program) : NULL;
-    PyObject *result = address != NULL ? PyTuple_Pack(2, address, params) : NULL;
-    Py_XDECREF(params);
-    Py_XDECREF(address);
-    if (result == NULL) pg_program_free(program);
-    return result;
-}
-
 /* Whatever else was made of such nodes was refused when it was made. */
 static int check_outputs(const pg_node_id *ids, size_t count) {
     for (size_t i = 0; i < count; i++)
@@ -329,23 +317,26 @@ static int check_outputs(const pg_node_id *ids, size_t count) {
     return 0;
 }
 
-/* _record(inputs, outputs, passes, fast) -> (address, parameters); sequences of Values. The caller
- * frees the program. */
+/* _record(inputs, outputs, passes, fast, owner) -> the program's parameters; sequences of Values.
+ * owner is the address of an empty `pg_program *`, and gets the program. */
 static PyObject *record(PyObject *module, PyObject *args) {
     (void)module;
     PyObject *inputs, *outputs;
     unsigned passes;
     int fast;
-    if (!PyArg_ParseTuple(args, "OOIp", &inputs, &outputs, &passes, &fast)) return NULL;
+    Py_ssize_t owner;
+    if (!PyArg_ParseTuple(args, "OOIpn", &inputs, &outputs, &passes, &fast, &owner)) return NULL;
     size_t input_count, output_count;
     pg_node_id *input_ids = scalar_gather_ids(inputs, &input_count);
     pg_node_id *output_ids = input_ids ? scalar_gather_ids(outputs, &output_count) : NULL;
     PyObject *result = NULL;
     if (output_ids != NULL && check_outputs(output_ids, output_count) == 0) {
-        pg_program *program = NULL;
-        pg_status status = pg_record(scalar_global.graph, &program, input_ids, input_count,
+        pg_program **program = (pg_program **)owner; /* NOLINT(performance-no-int-to-ptr) */
+        pg_status status = pg_record(scalar_global.graph, program, input_ids, input_count,
                                      output_ids, output_count, passes, fast);
-        result = status == PG_OK ? program_and_params(program) : scalar_raise(status);
+        result = status != PG_OK ? scalar_raise(status)
+                                 : scalar_values_of(pg_program_sources(*program),
+                                                    pg_program_measure(*program).params);
     }
     PyMem_Free(input_ids);
     PyMem_Free(output_ids);
@@ -525,6 +516,10 @@ int pg_python_poll(void *stop) {
     PyGILState_Release(gil);
     return failed != 0;
 }
+
+void pg_python_drop_program(pg_program **owner) { pg_program_free(*owner); }
+void pg_python_drop_reverse(pg_reverse **owner) { pg_reverse_free(*owner); }
+void pg_python_drop_workspace(pg_workspace **owner) { pg_workspace_free(*owner); }
 
 /* _raise_signal(): raise it now. */
 static PyObject *raise_signal(PyObject *module, PyObject *none) {

@@ -134,8 +134,8 @@ pg_task task_of(const scene *s, pg_argument *arguments, const results *r, size_t
 }
 
 pg_workspace *must_work(const pg_program *program, int level) {
-    pg_workspace *ws = pg_workspace_new(program, level);
-    if (!CHECK(ws != NULL)) abort();
+    pg_workspace *ws = NULL;
+    if (!CHECK(pg_workspace_new(&ws, program, level) == PG_OK)) abort();
     return ws;
 }
 

@@ -878,8 +878,8 @@ typedef struct job {
 static void *work(void *context) {
     job *j = context;
     const scene *s = j->scene;
-    pg_workspace *ws = pg_workspace_new(s->program, j->level);
-    j->right = ws != NULL;
+    pg_workspace *ws = NULL;
+    j->right = pg_workspace_new(&ws, s->program, j->level) == PG_OK;
     for (size_t i = 0; j->right && i < 10; i++)
         j->right = pg_replay_sum(s->program, ws, s->captured, &j->task, j->results.totals,
                                  j->results.sums, 1.0) == PG_OK &&

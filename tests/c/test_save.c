@@ -232,8 +232,8 @@ static pg_status replay(const pg_program *program, trial *t, int level, int igno
                           .gradients = t->gradients,
                           .reverse = (const pg_reverse *const *)t->reverse,
                           .ignore = ignore};
-    pg_workspace *ws = pg_workspace_new(program, level);
-    if (!CHECK(ws != NULL)) abort();
+    pg_workspace *ws = NULL;
+    if (!CHECK(pg_workspace_new(&ws, program, level) == PG_OK)) abort();
     pg_status status = pg_replay_sum(program, ws, t->params, &task, t->totals, t->sums, 1.0);
     pg_workspace_free(ws);
     return status;

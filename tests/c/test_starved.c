@@ -97,10 +97,11 @@ static pg_status try_reverse(bench *b, double *numbers_ret) {
 }
 
 static pg_status try_workspace(bench *b, double *numbers_ret) {
-    pg_workspace *ws = pg_workspace_new(b->s.program, -1);
+    pg_workspace *ws = NULL;
+    const pg_status status = pg_workspace_new(&ws, b->s.program, -1);
     numbers_ret[0] = ws != NULL;
     pg_workspace_free(ws);
-    return ws != NULL ? PG_OK : PG_ERR_NOMEM;
+    return status;
 }
 
 /* Its results are where task_of puts them: the caller's. */

@@ -262,8 +262,7 @@ static void expect(trial *t) {
 
 /* One kind of vectors; and with one of them all that isn't asked of each. */
 static void check_level(trial *t, found *f, int level, bool thoroughly) {
-    t->ws = pg_workspace_new(t->program, level);
-    CHECK(t->ws != NULL);
+    CHECK(pg_workspace_new(&t->ws, t->program, level) == PG_OK);
     check_replays(t, f);
     if (thoroughly) {
         check_halves(t, f);

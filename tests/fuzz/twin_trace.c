@@ -148,8 +148,8 @@ static replayed replay(const twin *t, pg_program *program) {
                           .gradients = r.gradients,
                           .reverse = (const pg_reverse *const *)r.reverse,
                           .ignore = 1};
-    pg_workspace *ws = pg_workspace_new(program, (int)below((size_t)pg_vector_levels()));
-    CHECK(ws != NULL);
+    pg_workspace *ws = NULL;
+    CHECK(pg_workspace_new(&ws, program, (int)below((size_t)pg_vector_levels())) == PG_OK);
     CHECK(pg_replay_sum(program, ws, r.params_data, &task, totals, r.sums, 1.0) == PG_OK);
     pg_workspace_free(ws);
     return r;

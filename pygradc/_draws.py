@@ -21,8 +21,8 @@ import threading
 import warnings
 import weakref
 from collections.abc import Callable, Mapping
-from types import CodeType, MappingProxyType, ModuleType
-from typing import Any, NamedTuple, Union
+from types import CodeType, FunctionType, MappingProxyType, ModuleType
+from typing import Any, NamedTuple, Optional, Union
 
 import numpy as np
 
@@ -258,7 +258,7 @@ def _key(function: Any) -> Any:
 
 
 class _Before(NamedTuple):
-    functions: list[Reached]
+    functions: list[Reached] | None  # None: find them
     static: Mapping[str, Any]
     states: list[tuple[Any, Callable[[], Any], Any]]
     numpys: Any  # state of the global generator; None if it isn't there
@@ -273,9 +273,9 @@ def begin(function: Callable[..., Any], static: Mapping[str, Any] = _NOTHING) ->
     if _key(function) in _told:
         return None
     _numpys.look()
-    functions, generators = reach(function, _is_generator, static.values())
+    functions, generators, normal = _reach(function, static)
     probes = [(_PYTHONS, _state_of_python)]
-    if _may_draw_normal(functions) and _numpys.generator is not None:
+    if normal and _numpys.generator is not None:
         probes.append((_numpys.generator, functools.partial(_state_of, _numpys.generator)))
     probes += [(g, functools.partial(_state_of, g)) for g in generators if not _is_global(g)]
     states = [(generator, probe, probe()) for generator, probe in probes]
@@ -295,7 +295,33 @@ def end(function: Callable[..., Any], before: _Before | None) -> None:
         changed.append(_numpys.generator)
     if changed:
         _told.add(_key(function))
-        _warn(function, _find(before.functions, before.static, changed))
+        functions = before.functions
+        if functions is None:
+            functions, _ = reach(function, _is_generator)
+        _warn(function, _find(functions, before.static, changed))
+
+
+_Known = tuple[Optional[list[Reached]], list[Any], bool]  # functions, generators, any normal?
+_unaided: weakref.WeakKeyDictionary[Any, tuple[Any, bool]] = weakref.WeakKeyDictionary()
+
+
+def _reach(function: Any, static: Mapping[str, Any]) -> _Known:
+    """What the function reaches, and whether one may draw normal numbers.
+
+    Where it was recorded before, and reached no generator then, it isn't walked again as long as
+    its own names stand for the same: a walk takes as long as a short trace.
+    """
+    is_short = isinstance(function, FunctionType) and not static
+    stands_for = [*map(id, variables(function).values())] if is_short else None
+    if is_short:
+        known, normal = _unaided.get(function, (None, False))
+        if known == stands_for:
+            return None, [], normal
+    functions, generators = reach(function, _is_generator, static.values())
+    normal = _may_draw_normal(functions)
+    if is_short and not generators:
+        _unaided[function] = stands_for, normal
+    return functions, generators, normal
 
 
 def _numpys_drew(before: _Before) -> bool:

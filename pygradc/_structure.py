@@ -10,6 +10,7 @@ from __future__ import annotations
 import numbers
 from collections import Counter, OrderedDict, defaultdict
 from collections.abc import Iterable, Iterator, Set
+from itertools import islice
 from types import CoroutineType
 from typing import Any, NamedTuple, Union
 
@@ -252,9 +253,15 @@ def put_together(structure: Structure, leaves: Iterator[Any], of_one_row: bool =
         for i in structure.truths if of_one_row else ():
             flat[i] = bool(flat[i].data)
         return array
-    items = [put_together(item, leaves, of_one_row) for item in structure.items]
+    inner = structure.items
+    if inner.count(LEAF) == len(inner):  # a row at once, some three times as fast
+        items = list(islice(leaves, len(inner)))
+    else:
+        items = [put_together(item, leaves, of_one_row) for item in inner]
     if isinstance(structure, Mapping):
         return dict(zip(structure.keys, items))
+    if structure.kind is list:
+        return items
     if hasattr(structure.kind, "_fields"):  # a namedtuple
         return structure.kind(*items)
     return structure.kind(items)

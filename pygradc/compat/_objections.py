@@ -19,7 +19,7 @@ from collections.abc import Callable, Collection, Iterable, Iterator
 from typing import Any, NamedTuple
 
 from pygradc.compat._grammar import GRAPH, STATE, parameters
-from pygradc.compat._source import CLASS, Module, modules, read_ahead
+from pygradc.compat._source import CLASS, Module, children, modules, read_ahead
 
 MADE_OF = STATE | {"backward", "__slots__"}
 NUMERIC = ("add", "sub", "mul", "truediv", "pow")
@@ -93,7 +93,7 @@ def objections(watched: Watched, without: Collection[int]) -> Iterator[str]:
         without: The ids of trees that don't count, since pygradc's methods take their place.
     """
     read_ahead()
-    names = aliases(module.tree for module in modules)
+    names = aliases(modules)
     for module in modules:
         for line, what in _Reader(module, watched, names, without).objections():
             yield f"the program {what} in line {line} of {os.path.basename(module.path)}"
@@ -101,16 +101,16 @@ def objections(watched: Watched, without: Collection[int]) -> Iterator[str]:
 
 def objections_of(module: Module, watched: Watched) -> Iterator[tuple[int, str]]:
     """The same of one module that is about to run: lines, and what happens there."""
-    names = aliases(each.tree for each in (*modules, module))
+    names = aliases([*modules, module])
     return _Reader(module, watched, names, ()).objections()
 
 
 # ---- Other names for the class -------------------------------------------------------------------
 
 
-def aliases(trees: Iterable[ast.AST]) -> set[str]:
+def aliases(among: Iterable[Module]) -> set[str]:
     """Names, of variables or attributes, that may stand for the class."""
-    pairs = [pair for tree in trees for node in ast.walk(tree) for pair in _named(node)]
+    pairs = [pair for module in among for node in module.nodes for pair in _named(node)]
     found = {CLASS}
     while True:
         more = {name for name, value in pairs if name not in found and may_be_class(value, found)}
@@ -186,21 +186,16 @@ class _Reader:
         self.tree, self.watched, self.names, self.without = module.tree, watched, names, without
         self.is_main = not modules or module.path == modules[0].path
         self.parents: dict[ast.AST, ast.AST] = {}
-        self.nodes: list[ast.AST] = []
-        todo: list[ast.AST] = [self.tree]
-        while todo:
-            node = todo.pop()
-            if id(node) not in without:
-                self.nodes.append(node)
-                for part in ast.iter_child_nodes(node):
-                    self.parents[part] = node
-                    todo.append(part)
-        self._note_names()
+        self.nodes: list[ast.AST] = [] if id(self.tree) in without else [self.tree]
+        for node in self.nodes:  # which grows meanwhile
+            parts = [part for part in children(node) if id(part) not in without]
+            self.parents.update(dict.fromkeys(parts, node))
+            self.nodes += parts
+        self._note_names(module.nodes)
         self.kept: list[tuple[ast.AST, str]] = []  # scopes, and names of children in them
 
-    def _note_names(self) -> None:
+    def _note_names(self, every: list[ast.AST]) -> None:
         """What the module does with its names, in whatever scope."""
-        every = [*ast.walk(self.tree)]
         self.bound = {name for node in every for name in _bound_by(node)}
         self.shared = {name for node in every if isinstance(node, SHARED) for name in node.names}
         self.defined = {str(getattr(node, "name", "")) for node in every

@@ -324,6 +324,7 @@ class _Trial:
     ) -> None:
         self.cls, self.watch = sterile.cls, sterile.watch
         self.own, self.functions, self.impure = own, functions, impure
+        self.called: dict[str, set[str]] = {}  # of the functions, by the one that calls
         leaf, inner = self.cls(2.5), self.cls(2.0) * self.cls(7.0)
         self.leaf, self.inner = leaf, inner
         self.names = {name for name in _names(leaf) if hasattr(leaf, name)}
@@ -484,8 +485,9 @@ class _Trial:
             function = self.functions[name]
             if self.watch.untried(function, name in _tries.REFLECTED):
                 return True
-            called = {n.attr for n in ast.walk(function) if isinstance(n, ast.Attribute)}
-            todo.extend(called & self.functions.keys())
+            if name not in self.called:
+                self.called[name] = _called([function], self.functions)
+            todo.extend(self.called[name])
         return False
 
     def _check_can_be_set(self, name: str) -> None:

@@ -143,7 +143,7 @@ def compiled(source: bytes, path: str) -> CodeType:
     """The code of a module, in which a top-level class Value is handed to `replaced`."""
     module = _source.read(path, source)
     tree = ast.Module([], module.tree.type_ignores)
-    for hidden in _source.hidden(module.tree):
+    for hidden in _source.hidden(module):
         _replace.Place(path, hidden.lineno).say(
             "class Value is left as it is: it isn't a statement of the module itself"
         )

@@ -21,11 +21,30 @@ CLASS = "Value"
 
 
 class Module(NamedTuple):
-    """A module of the program."""
+    """A module of the program.
+
+    Attributes:
+        nodes: all of the tree, as `ast.walk` gives them, but the signs of operators and contexts.
+    """
 
     path: str
     source: bytes
     tree: ast.Module
+    nodes: list[ast.AST]
+
+
+_SIGNS = (ast.expr_context, ast.operator, ast.unaryop, ast.boolop, ast.cmpop)
+
+
+def children(node: ast.AST) -> list[ast.AST]:
+    return [part for part in ast.iter_child_nodes(node) if not isinstance(part, _SIGNS)]
+
+
+def _nodes(tree: ast.Module) -> list[ast.AST]:
+    nodes: list[ast.AST] = [tree]
+    for node in nodes:  # which grows meanwhile
+        nodes += children(node)
+    return nodes
 
 
 class Said(NamedTuple):
@@ -64,7 +83,8 @@ def read(path: str, source: bytes) -> Module:
     for module in modules:
         if (module.path, module.source) == (path, source):
             return module
-    modules.append(Module(path, source, parse(source, path)))
+    tree = parse(source, path)
+    modules.append(Module(path, source, tree, _nodes(tree)))
     return modules[-1]
 
 
@@ -92,7 +112,7 @@ def _imported_files(module: Module) -> Iterator[str]:
     top = os.path.dirname(os.path.realpath(modules[0].path))
     folders = {top, *filter(is_programs, sys.path)}
     here = os.path.dirname(os.path.realpath(module.path))
-    for node in ast.walk(module.tree):
+    for node in module.nodes:
         if isinstance(node, ast.Import):
             for alias in node.names:
                 for folder in folders:
@@ -132,15 +152,15 @@ def of(path: str, line: int) -> Said | None:
     for module in reversed(modules):
         for node in module.tree.body if module.path == path else ():
             if isinstance(node, ast.ClassDef) and (node.name, node.lineno) == (CLASS, line):
-                names, keywords = _names(module.tree), _keywords(module.tree)
+                names, keywords = _names(module), _keywords(module)
                 return Said(node, _functions(node), names, keywords, module)
     return None
 
 
-def hidden(tree: ast.Module) -> Iterator[ast.ClassDef]:
+def hidden(module: Module) -> Iterator[ast.ClassDef]:
     """Classes Value that are not statements of the module itself."""
-    top = set(map(id, tree.body))
-    for node in ast.walk(tree):
+    top = set(map(id, module.tree.body))
+    for node in module.nodes:
         if isinstance(node, ast.ClassDef) and node.name == CLASS and id(node) not in top:
             yield node
 
@@ -209,10 +229,10 @@ def outside_of_slots(statement: ast.ClassDef, slots: Collection[str]) -> set[str
     return set() if "__dict__" in slots else _attributes_set(statement) - {*slots}
 
 
-def _keywords(tree: ast.Module) -> set[str]:
+def _keywords(module: Module) -> set[str]:
     return {
         keyword.arg
-        for node in ast.walk(tree)
+        for node in module.nodes
         if isinstance(node, ast.Call) and getattr(node.func, "id", "") == CLASS
         for keyword in node.keywords
         if keyword.arg is not None
@@ -222,12 +242,12 @@ def _keywords(tree: ast.Module) -> set[str]:
 # ---- The module's names --------------------------------------------------------------------------
 
 
-def _names(tree: ast.Module) -> Names:
+def _names(module: Module) -> Names:
     """A name that is bound in two ways stands for neither."""
     meanings: dict[str, set[str]] = {}
-    for name, meaning in _bindings(tree.body):
+    for name, meaning in _bindings(module.tree.body):
         meanings.setdefault(name, set()).add(meaning)
-    for node in ast.walk(tree):
+    for node in module.nodes:
         for name in node.names if isinstance(node, ast.Global) else ():
             meanings.setdefault(name, set()).add("?")
     if "*" in meanings:

@@ -83,13 +83,17 @@ class Watch:
         self.rounds = 0
 
     def condition(self, key: Key, outcome: Any) -> Any:
-        self._round()
+        self.rounds += 1
+        if self.rounds > MOST_ROUNDS:
+            raise Endless
         self.seen[key].add(bool(outcome))
         return outcome
 
     def each(self, members: Iterable[Any]) -> Iterator[Any]:
         for member in members:
-            self._round()
+            self.rounds += 1
+            if self.rounds > MOST_ROUNDS:
+                raise Endless
             yield member
 
     def choice(self, key: Key, function: Any, *operands: Any) -> Any:
@@ -99,11 +103,6 @@ class Watch:
         if is_number or (len(operands) == 2 and operands[0] != operands[1]):
             self.seen[key].add(result == operands[0])
         return result
-
-    def _round(self) -> None:
-        self.rounds += 1
-        if self.rounds > MOST_ROUNDS:
-            raise Endless
 
     def untried(self, function: ast.FunctionDef, but_types: bool) -> bool:
         """Has one of its conditions always come out the same?"""

@@ -139,30 +139,32 @@ class View(NamedTuple):
     label: str
     is_set: bool  # children are kept once, in no order
 
-    def children_of(self, node: Any) -> Sequence[Any]:
-        kept = tuple(getattr(node, self.children if type(node) is not Value else "_children"))
-        return tuple(dict.fromkeys(kept)) if self.is_set else kept
-
     def picture(self, roots: Iterable[Any]) -> Any:
         """Everything that a program can see of these nodes and of those below them."""
         ours = type(next(iter(roots), None)) is Value
         op = "_op" if ours and self.op else self.op
+        name = "_children" if ours else self.children
         places: dict[int, int] = {}
         nodes: list[Any] = []
-        below: list[list[int]] = []
+        inner: list[tuple[int, tuple[Any, ...]]] = []  # places of those that have children
         todo = list(roots)
         while todo:
             node = todo.pop()
-            if id(node) not in places:
-                places[id(node)] = len(nodes)
-                nodes.append(node)
-                children = self.children_of(node)
-                below.append([id(child) for child in children])
-                todo.extend(reversed(children))
+            if id(node) in places:
+                continue
+            place = places[id(node)] = len(nodes)
+            nodes.append(node)
+            children = tuple(getattr(node, name))
+            if children:
+                if self.is_set:
+                    children = tuple(dict.fromkeys(children))
+                inner.append((place, children))
+                todo += children[::-1]
         numbers = array("d", [x for node in nodes for x in (node.data, node.grad)])
         names = [getattr(node, op) for node in nodes] if op else []
         labels = [node.label for node in nodes] if self.label else []
-        return numbers.tobytes(), names, labels, [[places[i] for i in ids] for ids in below]
+        below = [(place, [places[id(child)] for child in children]) for place, children in inner]
+        return numbers.tobytes(), names, labels, below
 
 
 def same(cls: Any, name: str, view: View, constants: Sequence[float]) -> bool:
@@ -181,21 +183,19 @@ def same(cls: Any, name: str, view: View, constants: Sequence[float]) -> bool:
     more = [Try(TRIES[name][0].expression, _near(constants, len(TRIES[name][0].rows[0])))]
     if name == "__pow__":
         more = [Try(lambda a, n=n: a**n, BASES[1:]) for n in constants if abs(n) < 20]
-    return all(
-        _outcome(cls, each, view) == _outcome(Value, each, view) for each in (*TRIES[name], *more)
-    )
+    tries = *TRIES[name], *more
+    return bool(_outcome(cls, tries, view) == _outcome(Value, tries, view))
 
 
 def _powers_of_values_agree(cls: Any, view: View) -> bool:
     """Where the class takes no Value for an exponent, the guard says so."""
-    each = Try(operator.pow, ((2.5, 1.7), (0.3, 3.9)))
+    tries = [Try(operator.pow, ((2.5, 1.7), (0.3, 3.9)))]
     try:
-        theirs = _outcome(cls, each, view)
+        theirs = _outcome(cls, tries, view)
     except (TypeError, AssertionError):
         return False  # its data are no numbers
-    return theirs in ([TypeError] * 2, [AssertionError] * 2) or theirs == _outcome(
-        Value, each, view
-    )
+    refused = theirs in ([TypeError] * 2, [AssertionError] * 2)
+    return refused or theirs == _outcome(Value, tries, view)
 
 
 def _near(constants: Sequence[float], count: int) -> Numbers:
@@ -232,46 +232,48 @@ def _changed(values: Sequence[Any], numbers: Sequence[float]) -> bool:
     )
 
 
-def _outcome(cls: Any, each: Try, view: View) -> Any:
-    """The types of the exceptions, and one graph of all the rest after a sweep."""
-    raised: list[Any] = [None] * len(each.rows)
+def _outcome(cls: Any, tries: Iterable[Try], view: View) -> Any:
+    """The types of exceptions and of results that are no nodes; one graph of the rest, swept."""
+    rows = [(each.expression, row) for each in tries for row in each.rows]
+    told: list[Any] = [None] * len(rows)
     for attempt in ("all at once", "without those whose derivatives raise"):
         leaves, roots = [], []
-        for i, row in enumerate(each.rows):
-            if raised[i] is not None:
+        for i, (expression, row) in enumerate(rows):
+            if told[i] is not None:
                 continue
             values = _leaves(cls, row)
             try:
-                out = each.expression(*values)
+                out = expression(*values)
             except Exception as error:
                 if _changed(values, row):
                     return "operands of an op that fails are changed"
-                raised[i] = type(error)
+                told[i] = type(error)
                 continue
             if type(out) is not cls:
-                return type(out)
+                told[i] = type(out)
+                continue
             leaves += values
             roots.append(out)
         if not roots:
-            return raised
+            return told
         total = functools.reduce(operator.add, roots) * cls(1.7)
         try:
             total.backward()
-            return raised, view.picture([*leaves, total])
+            return told, view.picture([*leaves, total])
         except Exception:
             if attempt != "all at once":
                 raise
-            _note_failures(cls, each, raised)
+            _note_failures(cls, rows, told)
     return None
 
 
-def _note_failures(cls: Any, each: Try, raised: list[Any]) -> None:
-    for i, row in enumerate(each.rows):
+def _note_failures(cls: Any, rows: Iterable[tuple[Any, Sequence[float]]], told: list[Any]) -> None:
+    for i, (expression, row) in enumerate(rows):
         try:
-            if raised[i] is None:
-                (each.expression(*_leaves(cls, row)) * cls(1.7)).backward()
+            if told[i] is None:
+                (expression(*_leaves(cls, row)) * cls(1.7)).backward()
         except Exception as error:
-            raised[i] = type(error)
+            told[i] = type(error)
 
 
 def _answer(cls: Any, name: str) -> Any:

@@ -1,9 +1,7 @@
 """`python -m pygradc train`: from a table to a trained MLP, its weights and a picture.
 
-This file reads the command line, reports and writes files; `training.py` trains, `plots.py` draws.
-`python -m pygradc run program.py` is another matter, and `compat/_run.py`'s.
-Files are written by `_atomic.py`, so none is ever half-written.
-Exit codes: 0; 1 the training failed; 2 a bad argument or file (one line on stderr); 130 Ctrl-C.
+This file reads the command's options, reports and writes files; `training.py` trains, `plots.py`
+draws. Files are written by `_atomic.py`, so none is ever half-written.
 tqdm (the bar) and matplotlib (the picture) are extras: without them, plain lines and no picture.
 """
 
@@ -14,13 +12,11 @@ import importlib
 import io
 import math
 import sys
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from . import _atomic, training
 from ._checkpoint import CheckpointError
-from .compat._run import run
 from .datasets import DataError, Dataset, held_out, load
 from .states import save_state
 
@@ -28,14 +24,10 @@ OK, FAILED, BAD_INPUT, INTERRUPTED = 0, 1, 2, 130
 MOST_LINES = 20  # lines of progress, when there is no bar
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Run a command; returns the exit code. Raises SystemExit(2) for a bad command line."""
-    parser = _parser()
-    options = parser.parse_args(arguments)
-    if options.command == "run":
-        return run(options.program, options.arguments, keep=options.keep)
+def run(options: argparse.Namespace) -> int:
+    """Train; returns the exit code."""
     if options.resume and options.checkpoint is None:
-        parser.error("--resume needs --checkpoint, the file to go on from")
+        options.refuse("--resume needs --checkpoint, the file to go on from")
     try:
         return _train(options)
     except (DataError, CheckpointError) as error:
@@ -79,9 +71,8 @@ def _train(options: argparse.Namespace) -> int:
 # ---- the command line ---------------------------------------------------------------------------
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="python -m pygradc", description="Scalar autograd in C.")
-    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+def add_to(commands: Any) -> None:
+    """The command and its options."""
     train = commands.add_parser(
         "train",
         help="train an MLP on a table",
@@ -123,17 +114,7 @@ def _parser() -> argparse.ArgumentParser:
     train.add_argument(
         "--resume", action="store_true", help="go on from the checkpoint, if it is there"
     )
-    train.set_defaults(**defaults)
-    _add_run(commands)
-    return parser
-
-
-def _add_run(commands: Any) -> None:
-    told = "run a Python program, its micrograd and its class Value being pygradc's"
-    run = commands.add_parser("run", help=told, description=told[0].upper() + told[1:] + ".")
-    run.add_argument("--keep", action="store_true", help="leave the program's class Value alone")
-    run.add_argument("program", metavar="PROGRAM.py", help="the program")
-    run.add_argument("arguments", metavar="...", nargs=argparse.REMAINDER, help="its arguments")
+    train.set_defaults(**defaults, call=run, refuse=train.error)
 
 
 def _count(text: str) -> int:
@@ -275,7 +256,3 @@ def _write_picture(result: training.Result, path: Path) -> None:
     save_training(result, picture)
     _atomic.write(path, picture.getvalue())
     print(f"picture   {path}")
-
-
-if __name__ == "__main__":
-    sys.exit(main())

@@ -181,8 +181,10 @@ def fresh_interpreter(*lines: str, folder: str | None = None) -> Sampler:
     package = str(Path(str(pygradc.__file__)).parent.parent)
     code = "; ".join([f"import sys; sys.path.insert(0, {package!r})", *lines])
     command = [sys.executable, "-c", code]
-    where = folder or tempfile.gettempdir()
-    return whole(partial(subprocess.run, command, cwd=where, capture_output=True, check=True))
+    env = dict(os.environ)
+    env.pop("PYTHONDONTWRITEBYTECODE", None)  # or the package would be compiled each time
+    how = {"cwd": folder or tempfile.gettempdir(), "env": env, "capture_output": True}
+    return whole(partial(subprocess.run, command, check=True, **how))  # type: ignore[call-overload]
 
 
 _program_folders = ExitStack()  # which end with the worker

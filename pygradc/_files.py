@@ -13,7 +13,6 @@ Numbers are little-endian. Nothing in a file is executed; everything is checked 
 
 from __future__ import annotations
 
-import hashlib
 import json
 import math
 import re
@@ -90,7 +89,13 @@ def to_bytes(program: Any, structured: bool = True) -> bytes:
     text = json.dumps(about).encode()
     numbers = np.array([p.data for p in params], dtype="<f8").tobytes()
     body = _LENGTHS.pack(len(text), len(numbers)) + text + numbers + code_of(program._handle)
-    return _HEAD.pack(MAGIC, VERSION, hashlib.sha256(body).digest()) + body
+    return _HEAD.pack(MAGIC, VERSION, _digest(body)) + body
+
+
+def _digest(body: bytes) -> bytes:
+    import hashlib  # 3 ms
+
+    return hashlib.sha256(body).digest()
 
 
 def code_of(handle: Any) -> bytes:
@@ -113,7 +118,7 @@ def from_bytes(content: bytes) -> Contents:
     if version != VERSION:
         raise Damaged(f"a program of version {version}; this pygradc reads version {VERSION}")
     body = content[_HEAD.size :]
-    if hashlib.sha256(body).digest() != digest:
+    if _digest(body) != digest:
         raise Damaged("the program is damaged: its checksum is wrong")
     return _read_body(body)
 

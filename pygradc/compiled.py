@@ -18,9 +18,8 @@ import itertools
 import sys
 import warnings
 from collections.abc import Callable, Iterable
-from concurrent.futures import Executor
 from types import MethodType
-from typing import Any, NamedTuple, NoReturn
+from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn
 
 import numpy as np
 
@@ -34,6 +33,9 @@ from pygradc._rows import Floats, Rows
 from pygradc._scalar import Scalar
 from pygradc.program import Program
 from pygradc.value import Value
+
+if TYPE_CHECKING:
+    from concurrent.futures import Executor
 
 PASSES = {
     "fold": lib.PG_PASS_FOLD,

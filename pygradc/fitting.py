@@ -19,7 +19,6 @@ import time
 import warnings
 import weakref
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from typing import Any, ClassVar, NoReturn
 
 import numpy as np
@@ -327,6 +326,8 @@ class _Order:
             return None
         if self.rows < _LONG_ORDER:
             return self.random.permutation(self.rows)
+        from concurrent.futures import ThreadPoolExecutor
+
         pool = ThreadPoolExecutor(1)  # numpy looks for no signals; who waits for a thread does
         try:
             return pool.submit(self.random.permutation, self.rows).result()

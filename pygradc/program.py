@@ -9,8 +9,7 @@ Source: csrc/record.c, passes.c, program.c, reverse.c, replay.c.
 from __future__ import annotations
 
 import os
-from concurrent.futures import Executor
-from typing import Any, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import numpy as np
 
@@ -22,6 +21,9 @@ from pygradc._rows import Floats, Rows, _floats
 from pygradc._scalar import Scalar
 from pygradc._workspace import Borrowed, Reverse, Workspace, pointer
 from pygradc.value import Value
+
+if TYPE_CHECKING:
+    from concurrent.futures import Executor
 
 _ZIP = b"PK"  # how .npz files begin
 

@@ -203,5 +203,22 @@ def test_elsewhere_a_missing_extension_is_pythons_own_error(clone: Path) -> None
     assert "_core" in done.stderr.strip().splitlines()[-1]
 
 
+# ---- What it needn't wait for --------------------------------------------------------------------
+
+
+SLOW = ("concurrent.futures", "hashlib", "logging", "multiprocessing", "numpy.random", "sysconfig")
+
+
+@pytest.mark.parametrize("wanted", ["pygradc", "pygradc.compat._run"])
+def test_what_takes_long_isnt_imported_before_it_is_used(wanted: str) -> None:
+    code = (
+        "import sys, numpy\n"
+        "before = set(sys.modules)\n"
+        f"import {wanted}\n"
+        f"print(*(set(sys.modules) - before) & {{*{SLOW!r}, 'pygradc.training'}})"
+    )
+    assert python("-c", code).stdout == "\n"
+
+
 if __name__ == "__main__":
     main(int(sys.argv[1]), int(sys.argv[2]))

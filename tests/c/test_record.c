@@ -126,7 +126,8 @@ static void replay_once(const pg_program *program, double *outputs_ret) {
     if (pg_program_measure(program).params > 0 && pg_program_sources(program)[0] == 2)
         params[0] = 5.0, params[1] = 3.0;
     pg_workspace *ws = NULL;
-    CHECK(pg_workspace_new(&ws, program, -1) == PG_OK && pg_replay_begin(program, ws, params, 0) == PG_OK);
+    CHECK(pg_workspace_new(&ws, program, -1) == PG_OK &&
+          pg_replay_begin(program, ws, params, 0) == PG_OK);
     CHECK(pg_replay(program, ws, &task) == PG_OK);
     pg_workspace_free(ws);
 }

@@ -1,0 +1,41 @@
+"""The command line: `python -m pygradc train` and `python -m pygradc run program.py`.
+
+Exit codes: 0; 1 the training failed; 2 a bad argument or file (one line on stderr); 130 Ctrl-C.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+from typing import Any
+
+from .compat._run import run
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run a command; returns the exit code. Raises SystemExit(2) for a bad command line."""
+    given = sys.argv[1:] if arguments is None else arguments
+    parser = argparse.ArgumentParser(prog="python -m pygradc", description="Scalar autograd in C.")
+    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    if given[:1] != ["run"]:  # which doesn't wait for what trains: 10 ms
+        from . import _train_command
+
+        _train_command.add_to(commands)
+    _add_run(commands)
+    options = parser.parse_args(given)
+    return int(options.call(options))
+
+
+def _add_run(commands: Any) -> None:
+    told = "run a Python program, its micrograd and its class Value being pygradc's"
+    command = commands.add_parser("run", help=told, description=told[0].upper() + told[1:] + ".")
+    add = command.add_argument
+    add("--keep", action="store_true", help="leave the program's class Value alone")
+    add("program", metavar="PROGRAM.py", help="the program")
+    add("arguments", metavar="...", nargs=argparse.REMAINDER, help="its arguments")
+    command.set_defaults(call=lambda o: run(o.program, o.arguments, keep=o.keep))
+
+
+if __name__ == "__main__":
+    sys.exit(main())

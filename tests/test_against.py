@@ -136,7 +136,9 @@ def test_a_figure_that_this_build_lost_fails(
 
 def test_a_worker_measures_the_pygradc_of_its_folder() -> None:
     with against.Worker(BUILT) as worker:
-        assert Path(worker.ask("where")).resolve().parent.parent == BUILT
+        where = Path(worker.ask("where")).resolve()
+        assert where.parent.parent == Path(worker.copy.name).resolve()
+        assert where.read_bytes() == (BUILT / "pygradc" / "__init__.py").read_bytes()
         assert worker.ask("prepare no such figure").startswith("KeyError")
         for name in ("a * b, dropped", "recorded step from Python, relu, exact"):
             assert worker.ask(f"prepare {name}") == ""

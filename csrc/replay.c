@@ -134,12 +134,6 @@ static pg_block uniform_block(const pg_program *program, pg_workspace *ws, bool 
 /* All bits or none: as wide as a double, so that they are gathered lane by lane. */
 static inline uint64_t if_nan(double x) { return isnan(x) ? UINT64_MAX : 0; }
 
-static bool is_undefined(const double *numbers, size_t count) {
-    uint64_t odd = 0;
-    for (size_t i = 0; i < count; i++) odd |= if_nan(numbers[i]);
-    return odd != 0;
-}
-
 /* What failed here is a fault only if a row needs it. */
 pg_status pg_replay_begin(const pg_program *program, pg_workspace *ws, const double *params,
                           int ignore) {
@@ -219,12 +213,17 @@ static pg_status find_reached(const pg_program *program, pg_workspace *ws, const
     return status;
 }
 
-static void store_params(const pg_program *program, const pg_workspace *ws,
+/* Is one of them undefined? */
+static bool store_params(const pg_program *program, const pg_workspace *ws,
                          const pg_reverse *reverse, double *gradients, double scale) {
+    const uint8_t *const reached = reverse->uniform_reached + program->constant_count;
+    const double *const grads = ws->uniform_grads.at + program->constant_count;
+    uint64_t odd = 0;
     for (size_t i = 0; i < program->param_count; i++) {
-        const size_t slot = program->constant_count + i;
-        gradients[i] = reverse->uniform_reached[slot] ? scale * ws->uniform_grads.at[slot] : 0.0;
+        gradients[i] = reached[i] ? scale * grads[i] : 0.0;
+        odd |= if_nan(gradients[i]);
     }
+    return odd != 0;
 }
 
 /* Once more: 0 stands for undefined products with 0; unless it is a sum of rows that cancel, each
@@ -251,8 +250,7 @@ pg_status pg_reverse_uniform(const pg_program *program, pg_workspace *ws, const 
     pg_block block = uniform_block(program, ws, !task->ignore);
     block.reverse = reverse;
     pg_status status = run_uniform_steps(&block, ws->lanes[PG_ONE].backward, sums);
-    if (status == PG_OK) store_params(program, ws, reverse, gradients, scale);
-    if (status == PG_OK && !is_undefined(gradients, program->param_count)) return PG_OK;
+    if (status == PG_OK && !store_params(program, ws, reverse, gradients, scale)) return PG_OK;
     status = reverse_uniform_carefully(program, ws, task, &block, sums);
     if (status == PG_OK) store_params(program, ws, reverse, gradients, scale);
     if (pg_is_fault(status)) ws->fault = (pg_replay_fault){-1, block.fault};

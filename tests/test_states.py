@@ -477,8 +477,6 @@ def before(name: str, path: Path) -> bytes:
     return path.read_bytes()
 
 
-# An exception between a call of the core and the line that owns its result loses the result.
-@pytest.mark.memory
 @pytest.mark.skipif(sys.gettrace() is not None, reason="something else traces")
 @pytest.mark.parametrize("kind", RAISED)
 @pytest.mark.parametrize("name", CALLS)

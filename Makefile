@@ -22,9 +22,15 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 ARGS ?=
 
-CORE := $(wildcard csrc/*.c)
-C_FILES := $(wildcard csrc/*.[ch] csrc/gil/*.c csrc/python/*.[ch] tests/c/*.[ch] tests/fuzz/*.[ch])
-SOURCES := pyproject.toml setup.py pygradc/_build.py $(wildcard csrc/* csrc/gil/* csrc/python/*)
+PARTS := csrc/base csrc/ops csrc/graph csrc/record csrc/program csrc/replay
+CORE := $(wildcard $(PARTS:%=%/*.c))
+GLUE_FILES := $(wildcard csrc/python/*.c)
+CORE_HEADERS := csrc/pygradc.h $(wildcard $(PARTS:%=%/*.h) $(PARTS:%=%/*.def))
+GLUE_HEADERS := $(wildcard csrc/python/*.h)
+C_FILES := $(filter-out %.def,$(CORE) $(CORE_HEADERS) $(GLUE_FILES) $(GLUE_HEADERS)) \
+	csrc/python/gil/gil.c $(wildcard tests/c/*.[ch] tests/fuzz/*.[ch])
+SOURCES := pyproject.toml setup.py pygradc/_build.py $(CORE) $(CORE_HEADERS) $(GLUE_FILES) \
+	$(GLUE_HEADERS) csrc/python/gil/gil.c
 WARNINGS := -std=c11 -Wall -Wextra -Wconversion -Werror
 SANITIZE := -g -O1 -fPIC -fsanitize=address,undefined -fno-sanitize-recover=all
 VERIFY := BUILD=verify INSTRUMENTS="$(SANITIZE) -DPG_VERIFY"
@@ -79,7 +85,7 @@ BUILD ?= $(CC)
 INSTRUMENTS ?= $(SANITIZE)
 RUN ?=
 OBJECTS := $(patsubst %.c,build/$(BUILD)/%.o,$(CORE) $(wildcard tests/c/*.c))
-HEADERS := $(wildcard csrc/*.h csrc/*.def tests/c/*.h tests/fuzz/*.h)
+HEADERS := $(CORE_HEADERS) $(wildcard tests/c/*.h tests/fuzz/*.h)
 
 build/$(BUILD)/%.o: %.c $(HEADERS)
 	@mkdir -p $(@D)
@@ -88,7 +94,7 @@ build/$(BUILD)/%.o: %.c $(HEADERS)
 # The kernels unroll into very long functions: with every access checked, optimising them takes
 # compilers a minute a file. They are as checked without.
 ifneq ($(findstring -fsanitize,$(INSTRUMENTS)),)
-build/$(BUILD)/csrc/lanes_%.o: override INSTRUMENTS += -O0
+build/$(BUILD)/csrc/replay/lanes_%.o: override INSTRUMENTS += -O0
 endif
 
 build/$(BUILD)/test_core: $(OBJECTS)
@@ -133,7 +139,7 @@ valgrind:
 # as it is. Children of the tests inherit the sanitizers' runtime, so leaks are looked for by
 # tests/leaks.py, at the end of pytest itself.
 TREE := build/$(BUILD)/tree
-GLUE := $(patsubst %.c,build/$(BUILD)/%.o,$(wildcard csrc/python/*.c)) build/$(BUILD)/_core.o
+GLUE := $(GLUE_FILES:%.c=build/$(BUILD)/%.o) build/$(BUILD)/_core.o
 PYTHON_HEADERS = $(call python_says,get_paths()["include"])
 runtime = $(shell $(CC) -print-file-name=lib$(1).so)
 python_says = $(shell $(BIN)/python -c 'import sysconfig as s; print(s.$(1))')
@@ -145,7 +151,7 @@ build/$(BUILD)/_core.c: csrc/pygradc.h pygradc/_build.py $(VENV)/ready
 build/$(BUILD)/_core.o: build/$(BUILD)/_core.c
 	$(CC) $(INSTRUMENTS) -Icsrc -I$(PYTHON_HEADERS) -c $< -o $@
 
-build/$(BUILD)/csrc/python/%.o: csrc/python/%.c $(HEADERS) $(wildcard csrc/python/*.h)
+build/$(BUILD)/csrc/python/%.o: csrc/python/%.c $(HEADERS) $(GLUE_HEADERS)
 	@mkdir -p $(@D)
 	$(CC) $(WARNINGS) $(INSTRUMENTS) -ffp-contract=off -Icsrc \
 	    -isystem $(PYTHON_HEADERS) -c $< -o $@
@@ -170,7 +176,7 @@ clean-ctest:
 	rm -rf build/$(BUILD)
 
 # The lanes' kernels have one way through them, and take clang minutes with counters and -O1.
-build/fuzz/csrc/lanes_%.o: csrc/lanes_%.c $(HEADERS)
+build/fuzz/csrc/replay/lanes_%.o: csrc/replay/lanes_%.c $(HEADERS)
 	@mkdir -p $(@D)
 	$(FUZZ_CC) $(FUZZ_FLAGS) -O0 -Icsrc -c $< -o $@
 
@@ -206,13 +212,13 @@ lint: $(VENV)/lint
 	$(BIN)/ruff format --check .
 	$(BIN)/clang-format --dry-run --Werror $(C_FILES)
 	$(BIN)/mypy
-	for cc in $$(command -v gcc clang || echo $(CC)); do for file in csrc/*.c csrc/gil/*.c csrc/python/*.c; do \
+	for cc in $$(command -v gcc clang || echo $(CC)); do for file in $(CORE) $(GLUE_FILES) csrc/python/gil/gil.c; do \
 	    $$cc $(WARNINGS) -O2 -fsyntax-only -Icsrc -isystem $(PYTHON_HEADERS) $$file || exit 1; \
 	done; done
 
 analyze:
 	cppcheck -q --error-exitcode=1 --std=c11 --enable=warning,performance,portability \
-	    --max-configs=1 --suppressions-list=.cppcheck -Icsrc $(filter-out csrc/lanes_%,$(CORE))
+	    --max-configs=1 --suppressions-list=.cppcheck -Icsrc $(filter-out csrc/replay/lanes_%,$(CORE))
 
 format: $(VENV)/lint
 	$(BIN)/ruff check --fix .

@@ -53,6 +53,6 @@ if __name__ == "__main__":
         long_description=description((ROOT / "README.md").read_text(encoding="utf-8"), FILES),
         long_description_content_type="text/markdown",
         cffi_modules=["pygradc/_build.py:ffi"],
-        ext_modules=[Extension("pygradc._gil", ["csrc/gil/gil.c"])],
+        ext_modules=[Extension("pygradc._gil", ["csrc/python/gil/gil.c"])],
         cmdclass={"build_ext": BuildCore, "build_py": BuildModules},
     )

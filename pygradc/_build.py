@@ -1,4 +1,4 @@
-"""The cffi build: csrc/*.c and csrc/python/*.c become the extension pygradc._core.
+"""The cffi build: csrc/*/*.c become the extension pygradc._core.
 
 cffi reads csrc/pygradc.h itself, less the lines that are for the C compiler; there is no second
 copy of the declarations. The C type under `Value` is compiled into the same extension, which
@@ -14,11 +14,7 @@ from cffi import FFI
 
 ROOT = Path(__file__).resolve().parent.parent
 # cffi and setuptools want sources relative to the project's root, where every build runs.
-SOURCES = sorted(
-    str(path.relative_to(ROOT).as_posix())
-    for folder in ("csrc", "csrc/python")
-    for path in (ROOT / folder).glob("*.c")
-)
+SOURCES = sorted(path.relative_to(ROOT).as_posix() for path in ROOT.glob("csrc/*/*.c"))
 
 
 def declarations(header: str) -> str:

@@ -6,7 +6,7 @@
  * foreign kind may run the user's code: each item is held while it is read, and a list's length is
  * looked at before each.
  * Cost: some 5 ns a Value of a list. */
-#include "scalar.h"
+#include "python/scalar.h"
 
 enum { most_axes = 32 }; /* as numpy before 2.0 */
 

@@ -3,7 +3,7 @@
  *
  * Numbers live in the node. What is Python's (labels, closures, names of custom ops) lives in the
  * object's dict, under the attribute's own name, and costs nothing until it is set. */
-#include "scalar.h"
+#include "python/scalar.h"
 
 static struct {
     PyObject *label, *op, *backward, *push, *empty;

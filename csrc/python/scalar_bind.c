@@ -9,7 +9,7 @@
  * that has nothing, or holds the instance itself, Python's `_kept_for` is asked.
  * A bound object owns the instance, and shares the function's dict: names, docstring, attributes.
  */
-#include "scalar.h"
+#include "python/scalar.h"
 
 #include <structmember.h>
 

@@ -7,7 +7,7 @@
  * data as they are then.
  * Both are the user's code and may do anything: operands are held by a tuple, and nothing that was
  * read of the graph is believed after such a call. */
-#include "scalar.h"
+#include "python/scalar.h"
 
 enum { rule_op, rule_name, rule_forward, rule_derivatives, rule_symbolic, rule_size };
 

@@ -11,7 +11,7 @@
  * A block is entered and left in C: Ctrl-C can't come between a block and its state.
  * Owns the array, which is kept. Cost: outside one comparison an op; inside a look at the last
  * blocks. */
-#include "scalar.h"
+#include "python/scalar.h"
 
 typedef struct block {
     const void *what; /* a no_grad object, a trace; borrowed, and only compared */

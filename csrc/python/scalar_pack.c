@@ -3,9 +3,9 @@
  *
  * A part of csrc/pack.h stands in Python as a capsule, which frees it. What is Python's own goes
  * beside the bytes: tags by number, objects with attributes, ends as Values. */
-#include "scalar.h"
+#include "python/scalar.h"
 
-#include "../pack.h"
+#include "graph/graph_bytes.h"
 
 static pg_packer packer;
 static const char capsule_name[] = "pygradc.part";

@@ -9,7 +9,7 @@
  * A capsule holds a `call`: a program and its steps back, which the Program that owns the capsule
  * keeps alive, and rooms to replay in, one for each thread that does so at once. A replay holds no
  * GIL; what touches the graph does, and so do the lists of rooms. */
-#include "scalar.h"
+#include "python/scalar.h"
 
 /* What the arguments must be: in preorder a word each, for an array its rank and shape behind it.
  */

@@ -11,7 +11,7 @@
  * others are let go of, and a last time when the interpreter comes to its next instruction. What
  * somebody has even then is left to the collector.
  * Cost: none, but for nodes with attributes. */
-#include "scalar.h"
+#include "python/scalar.h"
 
 /* ---- What the hooks take note of ------------------------------------------------------------- */
 

@@ -2,7 +2,7 @@
  * recording what it made, reading and writing parameters, and the node that a replay's result is.
  *
  * The replay itself touches no graph; it crosses through cffi, which lets go of the GIL. */
-#include "scalar.h"
+#include "python/scalar.h"
 
 #include <time.h>
 

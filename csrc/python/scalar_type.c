@@ -4,8 +4,8 @@
  * times as much. Everything hot is here and in scalar_calls.c; everything else is Python.
  * Cost: an object comes from a free list of objects; the garbage collector tracks it only once an
  * attribute is set. */
-#include "../kernels.h"
-#include "scalar.h"
+#include "ops/kernels.h"
+#include "python/scalar.h"
 
 #include <stdio.h>
 #include <structmember.h>
@@ -829,7 +829,7 @@ static PyObject *binary_method(PyObject *self, PyObject *other, int op) {
     static PyObject *method_##NAME(PyObject *self, PyObject *other) {                              \
         return binary_method(self, other, PG_OP_##NAME);                                           \
     }
-#include "../ops.def"
+#include "ops/ops.def"
 
 static PyMethodDef op_methods[] = {
 #define PG_UNARY(NAME, python, symbol, y_, da_, fault, pole, lo, hi, doc, ...)                     \
@@ -837,7 +837,7 @@ static PyMethodDef op_methods[] = {
 #define PG_BINARY(NAME, python, symbol, y_, da_, db_, fault, pole, a_lo, a_hi, b_lo, b_hi, doc,    \
                   ...)                                                                             \
     {python, method_##NAME, METH_O, python "($self, other, /)\n--\n\n" doc},
-#include "../ops.def"
+#include "ops/ops.def"
     {NULL, NULL, 0, NULL},
 };
 

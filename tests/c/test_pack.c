@@ -2,7 +2,7 @@
  * share in one part only; and whatever the bytes: a sound graph, or an error and no trace.
  *
  * A copy is compared node by node through the public header, along the places of the part. */
-#include "pack.h"
+#include "graph/graph_bytes.h"
 #include "testing.h"
 
 #include <math.h>

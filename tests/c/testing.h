@@ -8,7 +8,7 @@
 #ifndef TESTING_H
 #define TESTING_H
 
-#include "graph.h"
+#include "graph/graph.h"
 
 #include <stdio.h>
 

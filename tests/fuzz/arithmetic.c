@@ -1,7 +1,7 @@
 /* arithmetic.c - the ops, their derivatives and their errors, written out once more: nothing here
  * comes from ops.def, whose mistakes would else be right by definition. Only the functions of fast
  * mode are the core's own: what they return is measured elsewhere. */
-#include "fastmath.h"
+#include "ops/fastmath.h"
 #include "plain.h"
 
 #include <math.h>

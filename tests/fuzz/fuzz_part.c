@@ -2,7 +2,7 @@
  * graph, whose gradients are the plain graph's, and which can be packed and read again. */
 #include "twin.h"
 
-#include "pack.h"
+#include "graph/graph_bytes.h"
 
 #include <stdlib.h>
 

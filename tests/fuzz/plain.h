@@ -6,7 +6,7 @@
 #ifndef PLAIN_H
 #define PLAIN_H
 
-#include "program.h"
+#include "program/program.h"
 
 /* ---- arithmetic.c --------------------------------------------------------------------------- */
 

@@ -1,7 +1,7 @@
 /* program_file.c - bytes to program_file and back, as save.c's head describes them. */
 #include "program_file.h"
 
-#include "bytes.h"
+#include "base/bytes.h"
 
 /* ---- Slots ---------------------------------------------------------------------------------- */
 

@@ -1,7 +1,7 @@
 /* twin.c - the two graphs: their hooks, what is held, and whether they are the same. */
 #include "twin.h"
 
-#include "pack.h"
+#include "graph/graph_bytes.h"
 
 #include <stdlib.h>
 

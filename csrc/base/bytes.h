@@ -1,0 +1,75 @@
+/* bytes.h - numbers to bytes and back, little-endian on every machine.
+ *
+ * A writer may have no bytes: then it only counts. A reader never reads past its end: it hands out
+ * zeros from there on and has `failed`, which its user looks at when it suits.
+ */
+#ifndef PG_BYTES_H
+#define PG_BYTES_H
+
+#include "base/alloc.h"
+
+#include <stdbool.h>
+#include <stdint.h>
+#include <string.h>
+
+typedef struct pg_writer {
+    uint8_t *bytes; /* NULL: only count */
+    size_t count;
+} pg_writer;
+
+static inline void pg_put(pg_writer *w, uint64_t number, int bytes) {
+    for (int i = 0; i < bytes; i++, w->count++)
+        if (w->bytes != NULL) w->bytes[w->count] = (uint8_t)(number >> (8 * i));
+}
+
+static inline void pg_put_u32(pg_writer *w, size_t number) { pg_put(w, number, 4); }
+
+static inline void pg_put_double(pg_writer *w, double number) {
+    uint64_t bits;
+    memcpy(&bits, &number, sizeof bits);
+    pg_put(w, bits, 8);
+}
+
+typedef struct pg_reader {
+    const uint8_t *bytes;
+    size_t left;
+    bool failed; /* bytes were missing */
+} pg_reader;
+
+static inline uint64_t pg_get(pg_reader *r, int bytes) {
+    uint64_t number = 0;
+    if (r->left < (size_t)bytes) {
+        r->failed = true;
+        r->left = 0;
+        return 0;
+    }
+    for (int i = 0; i < bytes; i++) number |= (uint64_t)r->bytes[i] << (8 * i);
+    r->bytes += bytes;
+    r->left -= (size_t)bytes;
+    return number;
+}
+
+static inline uint32_t pg_get_u32(pg_reader *r) { return (uint32_t)pg_get(r, 4); }
+
+static inline double pg_get_double(pg_reader *r) {
+    const uint64_t bits = pg_get(r, 8);
+    double number;
+    memcpy(&number, &bits, sizeof number);
+    return number;
+}
+
+/* Room for count elements that take so many bytes each in the file. */
+static inline void *pg_room_for(pg_reader *r, size_t count, size_t in_file, size_t size) {
+    if (r->failed || count > r->left / in_file) {
+        r->failed = true;
+        return NULL;
+    }
+    return pg_realloc(NULL, count, size);
+}
+
+/* names.c: the names of all ops and instructions; and our number of each op that a file counts
+ * through, 0 where we have none. */
+void pg_put_names(pg_writer *w);
+void pg_get_names(pg_reader *r, uint8_t numbers[256]);
+
+#endif

@@ -1,0 +1,361 @@
+/* graph.c - storage: nodes, ids, reference counts, growth.
+ *
+ * Invariant: slot i < used either holds a node (op != FREE), whose refs equal its uses by other
+ * nodes plus its owners outside, or lies in the free list, once.
+ * Owns the arena, the array of owners, the wide blocks and the scratch of walks.
+ * Cost: a node is 32 bytes and 8 for its owner; taking or freeing one is O(1); growth doubles and
+ * is amortised. The idea of a free list threaded through the arena is Knuth's, TAOCP 1, 2.2.3. */
+#include "graph/verify.h"
+
+#include <string.h>
+
+_Static_assert(sizeof(pg_node) == 32, "two nodes fill a cache line");
+
+static const size_t first_capacity = 1024;
+static const size_t most_nodes = 0x7fffffff;
+static const size_t worth_tidying = 512; /* nodes freed at once */
+
+pg_graph *pg_graph_new(void) {
+    pg_graph *graph = pg_realloc(NULL, 1, sizeof *graph);
+    if (graph == NULL) return NULL;
+    memset(graph, 0, sizeof *graph);
+    graph->used = 1;
+    graph->capacity = 1;
+    return graph;
+}
+
+void pg_graph_free(pg_graph *graph) {
+    if (graph == NULL) return;
+    for (size_t i = 1; i < graph->used; i++)
+        if (graph->nodes[i].op == PG_OP_WIDE) pg_free(graph->nodes[i].of.wide);
+    pg_free(graph->nodes);
+    pg_free(graph->owners);
+    pg_free(graph->scratch.ids);
+    pg_free(graph->scratch.saved);
+    pg_ledger_free(graph);
+    pg_free(graph);
+}
+
+size_t pg_graph_live(const pg_graph *graph) { return graph->used - 1 - graph->free_count; }
+
+size_t pg_graph_bytes(const pg_graph *graph) {
+    return sizeof *graph + graph->capacity * (sizeof(pg_node) + sizeof(void *)) +
+           graph->scratch.capacity * (sizeof(pg_node_id) + sizeof(double));
+}
+
+pg_fault pg_graph_fault(const pg_graph *graph) { return graph->fault; }
+
+static pg_status grow(pg_graph *graph, size_t needed) {
+    if (needed > most_nodes) return PG_ERR_LIMIT;
+    size_t capacity = graph->capacity < first_capacity ? first_capacity : graph->capacity;
+    while (capacity < needed) capacity *= 2;
+    if (capacity > most_nodes) capacity = most_nodes;
+    pg_node *nodes = pg_realloc(graph->nodes, capacity, sizeof *nodes);
+    if (nodes == NULL) return PG_ERR_NOMEM;
+    if (graph->nodes == NULL) { /* slot 0, that no node has, stands for an op's missing operand */
+        memset(nodes, 0, sizeof *nodes);
+        nodes[0].flags = PG_FLAG_DETACHED;
+    }
+    graph->nodes = nodes;
+    void **owners = pg_realloc(graph->owners, capacity, sizeof *owners);
+    if (owners == NULL) return PG_ERR_NOMEM;
+    graph->owners = owners;
+    graph->capacity = capacity;
+    pg_ledger_grow(graph);
+    PG_CHECK_GRAPH(graph);
+    return PG_OK;
+}
+
+pg_status pg_graph_reserve(pg_graph *graph, size_t count) {
+    if (PG_LIKELY(pg_room(graph) >= count)) return PG_OK;
+    if (count > most_nodes) return PG_ERR_LIMIT;
+    return grow(graph, graph->used + (count - graph->free_count));
+}
+
+pg_status pg_graph_leaf(pg_graph *graph, pg_node_id *id_ret, double data) {
+    pg_status status = pg_graph_reserve(graph, 1);
+    if (status != PG_OK) return status;
+    *id_ret = pg_take(graph, PG_OP_LEAF, data);
+    pg_own_new(graph, *id_ret);
+    PG_CHECK_GRAPH(graph);
+    return PG_OK;
+}
+
+pg_status pg_graph_detach(pg_graph *graph, pg_node_id *id_ret, pg_node_id a) {
+    if (!pg_alive(graph, a)) return PG_ERR_BAD_NODE;
+    pg_status status = pg_graph_leaf(graph, id_ret, graph->nodes[a].data);
+    if (status == PG_OK) pg_mark_detached(graph, *id_ret);
+    return status;
+}
+
+static pg_wide *new_wide(const pg_node_id *children, const double *locals, size_t count) {
+    size_t ids = (count * sizeof(pg_node_id) + 7) & ~(size_t)7; /* keeps the doubles aligned */
+    size_t bytes = sizeof(pg_wide) + ids + (locals != NULL ? count * sizeof(double) : 0);
+    pg_wide *wide = pg_realloc(NULL, bytes, 1);
+    if (wide == NULL) return NULL;
+    wide->count = count;
+    wide->cursor = 0;
+    wide->kind = PG_WIDE_PLAIN;
+    wide->tag = NULL;
+    wide->locals = NULL;
+    if (count > 0) memcpy(wide->ids, children, count * sizeof *children);
+    if (locals != NULL) {
+        wide->locals = (double *)((char *)wide->ids + ids);
+        memcpy(wide->locals, locals, count * sizeof *locals);
+    }
+    return wide;
+}
+
+/* Can each of these be used once more by a node, even if all are the same? */
+static pg_status can_hold(const pg_graph *graph, const pg_node_id *children, size_t count) {
+    if (count > most_nodes) return PG_ERR_LIMIT;
+    for (size_t i = 0; i < count; i++) {
+        if (!pg_alive(graph, children[i])) return PG_ERR_BAD_NODE;
+        if (graph->nodes[children[i]].refs > UINT32_MAX - 4 - count) return PG_ERR_LIMIT;
+    }
+    return PG_OK;
+}
+
+/* A reference to each; returns the flag that a node of these has for being made of detached ones
+ * only. Without derivatives it is for a closure, which may do anything. */
+static uint8_t hold_all(pg_graph *graph, const pg_node_id *children, const double *locals,
+                        size_t count) {
+    uint8_t flags = count > 0 && locals != NULL ? PG_FLAG_DETACHED : 0;
+    for (size_t i = 0; i < count; i++) {
+        flags &= graph->nodes[children[i]].flags;
+        graph->nodes[children[i]].refs++;
+    }
+    return flags;
+}
+
+pg_status pg_graph_wide(pg_graph *graph, pg_node_id *id_ret, double data,
+                        const pg_node_id *children, const double *locals, size_t count) {
+    pg_status status = can_hold(graph, children, count);
+    if (status != PG_OK) return status;
+    status = pg_graph_reserve(graph, 1);
+    if (status != PG_OK) return status;
+    pg_wide *wide = new_wide(children, locals, count);
+    if (wide == NULL) return PG_ERR_NOMEM;
+    const uint8_t flags = hold_all(graph, children, locals, count);
+    *id_ret = pg_take(graph, PG_OP_WIDE, data);
+    graph->nodes[*id_ret].of.wide = wide;
+    graph->nodes[*id_ret].flags = flags;
+    pg_own_new(graph, *id_ret);
+    PG_CHECK_GRAPH(graph);
+    return PG_OK;
+}
+
+pg_status pg_widen(pg_graph *graph, pg_node_id id, const pg_node_id *children, const double *locals,
+                   size_t count) {
+    if (!pg_alive(graph, id) || graph->nodes[id].op != PG_OP_LEAF) return PG_ERR_BAD_NODE;
+    pg_status status = can_hold(graph, children, count);
+    if (status != PG_OK) return status;
+    pg_wide *wide = new_wide(children, locals, count);
+    if (wide == NULL) return PG_ERR_NOMEM;
+    graph->nodes[id].flags |= hold_all(graph, children, locals, count);
+    graph->nodes[id].op = PG_OP_WIDE;
+    graph->nodes[id].of.wide = wide;
+    PG_CHECK_GRAPH(graph);
+    return PG_OK;
+}
+
+pg_status pg_graph_custom(pg_graph *graph, pg_node_id *id_ret, double data,
+                          const pg_node_id *children, size_t count, void *tag) {
+    double few[8] = {0}, *slopes = few; /* what is there is for the hook to fill in */
+    if (count > 8) slopes = pg_realloc(NULL, count, sizeof *slopes);
+    if (slopes == NULL) return PG_ERR_NOMEM;
+    if (count > 8) memset(slopes, 0, count * sizeof *slopes);
+    pg_status status = pg_graph_wide(graph, id_ret, data, children, slopes, count);
+    if (status == PG_OK) {
+        graph->nodes[*id_ret].of.wide->kind = PG_WIDE_CUSTOM;
+        graph->nodes[*id_ret].of.wide->tag = tag;
+    }
+    if (count > 8) pg_free(slopes);
+    return status;
+}
+
+pg_status pg_graph_retain(pg_graph *graph, pg_node_id id) {
+    if (!pg_alive(graph, id)) return PG_ERR_BAD_NODE;
+    if (!pg_can_retain(&graph->nodes[id])) return PG_ERR_LIMIT;
+    pg_own(graph, id);
+    PG_CHECK_GRAPH(graph);
+    return PG_OK;
+}
+
+/* The last reference to a node that owns its owner is gone. True if the two part and it dies; else
+ * the owner owns it from now on. */
+static bool parts_from_owner(pg_graph *graph, pg_node_id id) {
+    pg_node *node = &graph->nodes[id];
+    node->flags &= (uint8_t)~PG_FLAG_KEPT;
+    if (graph->hooks.drop(graph->owners[id])) {
+        graph->owners[id] = NULL;
+        return true;
+    }
+    pg_own_new(graph, id);
+    return false;
+}
+
+/* One reference fewer. A node that this was the last of goes onto the list of the dead. */
+static inline void drop_reference(pg_graph *graph, pg_node_id id, pg_node_id *dead) {
+    pg_node *node = &graph->nodes[id];
+    if (--node->refs == 0) {
+        if (PG_UNLIKELY(node->flags & PG_FLAG_KEPT) && !parts_from_owner(graph, id)) return;
+        node->u.next = *dead;
+        *dead = id;
+    } else if (PG_UNLIKELY(node->refs == 1 && (node->flags & (PG_FLAG_CLOSURE | PG_FLAG_HUNG)) &&
+                           graph->owners[id])) {
+        graph->hooks.idle(graph->owners[id]);
+    }
+}
+
+/* Thread the free list anew, in the order of addresses; free slots at the arena's end become
+ * unused. Graphs of shared nodes are not freed in the order in which they were built, and after
+ * some hundred rounds the free list would name slots at random: building and sweeping then take
+ * twice as long. */
+static void tidy(pg_graph *graph) {
+    while (graph->used > 1 && graph->nodes[graph->used - 1].op == PG_OP_FREE) {
+        graph->used--;
+        graph->free_count--;
+    }
+    pg_node_id *link = &graph->free;
+    for (size_t id = 1; id < graph->used; id++) {
+        if (graph->nodes[id].op != PG_OP_FREE) continue;
+        *link = (pg_node_id)id;
+        link = &graph->nodes[id].u.next;
+    }
+    *link = 0;
+    graph->untidy = 0;
+}
+
+static void free_wide(pg_graph *graph, pg_wide *wide) {
+    if (wide->tag != NULL) graph->hooks.untag(wide->tag);
+    pg_free(wide);
+}
+
+/* Let go of a node's children, and put on the list of the dead whom only it used. */
+static inline void drop_children(pg_graph *graph, pg_node *node, pg_node_id *dead) {
+    size_t count;
+    const pg_node_id *held = pg_holds(node, &count);
+    for (size_t i = 0; i < count; i++) drop_reference(graph, held[i], dead);
+    if (PG_UNLIKELY(node->op == PG_OP_WIDE)) free_wide(graph, node->of.wide);
+}
+
+/* Free one that nobody references. */
+static inline void bury_one(pg_graph *graph, pg_node_id id, pg_node_id *dead) {
+    pg_node *node = &graph->nodes[id];
+    drop_children(graph, node, dead);
+    node->op = PG_OP_FREE;
+    node->u.next = graph->free;
+    graph->free = id;
+    graph->free_count++;
+}
+
+/* Free the dead and whoever dies of that: a stack, threaded through their gradients. When large
+ * graphs went, half the arena in sum, tidying costs a fraction of what it saves. */
+static void bury(pg_graph *graph, pg_node_id dead) {
+    size_t before = graph->free_count;
+    while (dead != 0) {
+        pg_node_id id = dead;
+        dead = graph->nodes[id].u.next;
+        bury_one(graph, id, &dead);
+    }
+    size_t freed = graph->free_count - before;
+    if (freed < worth_tidying) return;
+    graph->untidy += freed;
+    if (graph->untidy > graph->used / 2) tidy(graph);
+}
+
+void pg_graph_release(pg_graph *graph, pg_node_id id) {
+    pg_node_id dead = 0;
+    PG_LEDGER(graph->ledger.outside[id]--);
+    drop_reference(graph, id, &dead);
+    bury(graph, dead);
+    PG_CHECK_GRAPH(graph);
+}
+
+void pg_discard(pg_graph *graph, pg_node_id id) {
+    graph->nodes[id].u.next = 0;
+    bury(graph, id);
+}
+
+void pg_cut(pg_graph *graph, pg_node_id id) {
+    pg_node *node = &graph->nodes[id];
+    pg_node_id dead = 0;
+    drop_children(graph, node, &dead);
+    node->op = PG_OP_LEAF;
+    node->flags &= (uint8_t)~PG_FLAG_DETACHED;
+    node->of.child[0] = node->of.child[1] = 0;
+    bury(graph, dead);
+    PG_CHECK_GRAPH(graph);
+}
+
+pg_status pg_become(pg_graph *graph, pg_node_id id, pg_wide_kind kind, const pg_node_id *children,
+                    const double *locals, size_t count) {
+    pg_status status = can_hold(graph, children, count);
+    if (status != PG_OK) return status;
+    pg_wide *wide = new_wide(children, locals, count), *before = graph->nodes[id].of.wide;
+    if (wide == NULL) return PG_ERR_NOMEM;
+    for (size_t i = 0; i < count; i++) graph->nodes[children[i]].refs++;
+    wide->kind = kind;
+    wide->tag = before->tag;
+    graph->nodes[id].of.wide = wide;
+    pg_node_id dead = 0;
+    for (size_t i = 0; i < before->count; i++) drop_reference(graph, before->ids[i], &dead);
+    pg_free(before);
+    bury(graph, dead);
+    PG_CHECK_GRAPH(graph);
+    return PG_OK;
+}
+
+void pg_take_over(pg_graph *graph, pg_node_id id, pg_node_id from) {
+    pg_cut(graph, id);
+    pg_node *node = &graph->nodes[id], *other = &graph->nodes[from];
+    node->op = other->op;
+    node->of = other->of;
+    node->flags |= other->flags & (PG_FLAG_INT | PG_FLAG_DETACHED);
+    other->op = PG_OP_LEAF;
+    other->of.child[0] = other->of.child[1] = 0;
+    PG_CHECK_GRAPH(graph);
+}
+
+double pg_node_data(const pg_graph *graph, pg_node_id id) { return graph->nodes[id].data; }
+
+double pg_node_grad(const pg_graph *graph, pg_node_id id) { return graph->nodes[id].u.grad; }
+
+void pg_node_set_data(pg_graph *graph, pg_node_id id, double data) { graph->nodes[id].data = data; }
+
+void pg_node_set_grad(pg_graph *graph, pg_node_id id, double grad) {
+    graph->nodes[id].u.grad = grad;
+}
+
+int pg_node_op(const pg_graph *graph, pg_node_id id) { return graph->nodes[id].op; }
+
+int pg_node_is_leaf(const pg_graph *graph, pg_node_id id) {
+    return graph->nodes[id].op == PG_OP_LEAF;
+}
+
+int pg_node_is_wide(const pg_graph *graph, pg_node_id id) {
+    return graph->nodes[id].op == PG_OP_WIDE;
+}
+
+double pg_node_number(const pg_graph *graph, pg_node_id id) {
+    const pg_op_info *info = pg_op_describe(graph->nodes[id].op);
+    if (info == NULL || !info->takes_number) return 0.0;
+    return graph->nodes[graph->nodes[id].of.child[1]].data;
+}
+
+size_t pg_node_arity(const pg_graph *graph, pg_node_id id) {
+    const pg_op_info *info = pg_op_describe(graph->nodes[id].op);
+    if (info != NULL) return (size_t)info->arity;
+    return graph->nodes[id].op == PG_OP_WIDE ? graph->nodes[id].of.wide->count : 0;
+}
+
+pg_node_id pg_node_child(const pg_graph *graph, pg_node_id id, size_t index) {
+    size_t count;
+    const pg_node_id *held = pg_holds(&graph->nodes[id], &count);
+    return index < pg_node_arity(graph, id) ? held[index] : 0;
+}
+
+const double *pg_node_locals(const pg_graph *graph, pg_node_id id) {
+    return graph->nodes[id].op == PG_OP_WIDE ? graph->nodes[id].of.wide->locals : NULL;
+}

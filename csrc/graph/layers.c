@@ -1,0 +1,104 @@
+/* layers.c - many nodes in one call: sums and layers.
+ *
+ * The graph that comes out is, node for node, the one that the Python expression gives: the same
+ * order, the same bits, the same drawing. Only the way there is shorter.
+ * Room for all nodes is made first; then only an activation's domain can still stop the work, and
+ * what was added so far is released again.
+ * Owns nothing. Cost: O(nodes). */
+#include "graph/verify.h"
+
+/* Every node alive, and able to take so many references more. */
+static pg_status check(const pg_graph *graph, const pg_operand *values, size_t count,
+                       size_t references) {
+    if (references > UINT32_MAX / 4) return PG_ERR_LIMIT;
+    for (size_t i = 0; i < count; i++) {
+        if (values[i].id == 0) continue;
+        if (!pg_alive(graph, values[i].id)) return PG_ERR_BAD_NODE;
+        if (graph->nodes[values[i].id].refs > UINT32_MAX - 4 - references) return PG_ERR_LIMIT;
+    }
+    return PG_OK;
+}
+
+/* op(a, b) for add and mul, there being room: a number as long as both are, as in Python. With a
+ * node among them, a node that has no references yet; the number becomes a leaf and comes second.
+ */
+static pg_operand combine(pg_graph *graph, int op, pg_operand a, pg_operand b) {
+    double left = pg_operand_data(graph, a), right = pg_operand_data(graph, b);
+    double y = op == PG_OP_ADD ? left + right : left * right;
+    if (a.id == 0 && b.id == 0) return (pg_operand){0, y};
+    pg_operand first = a.id != 0 ? a : b, second = a.id != 0 ? b : a;
+    return (pg_operand){pg_take_mixed(graph, op, y, first, second), 0.0};
+}
+
+pg_status pg_graph_sum(pg_graph *graph, pg_node_id *id_ret, pg_operand start,
+                       const pg_operand *values, size_t count) {
+    pg_status status = check(graph, values, count, count + 2);
+    if (status == PG_OK) status = check(graph, &start, 1, count + 2);
+    if (status == PG_OK) status = pg_graph_reserve(graph, 2 * count + 1);
+    if (status != PG_OK) return status;
+    pg_operand total = start;
+    for (size_t i = 0; i < count; i++) total = combine(graph, PG_OP_ADD, total, values[i]);
+    *id_ret = pg_operand_node(graph, total);
+    pg_own(graph, *id_ret);
+    PG_CHECK_GRAPH(graph);
+    return PG_OK;
+}
+
+/* total + w * x, all three nodes; *sum is total's data before, and the result's after. */
+static inline pg_node_id multiply_add(pg_graph *graph, double *sum, pg_node_id total, pg_node_id w,
+                                      pg_node_id x) {
+    double product = graph->nodes[w].data * graph->nodes[x].data;
+    pg_node_id times = pg_take_op(graph, PG_OP_MUL, product, w, x);
+    *sum += product;
+    return pg_take_op(graph, PG_OP_ADD, *sum, total, times);
+}
+
+/* bias + w[0]*x[0] + w[1]*x[1] ..., a number until it meets the first node. */
+static pg_operand weighted_sum(pg_graph *graph, pg_operand bias, const pg_operand *weights,
+                               const pg_operand *inputs, size_t count) {
+    pg_operand total = bias;
+    double sum = pg_operand_data(graph, bias);
+    for (size_t i = 0; i < count; i++) {
+        if (PG_LIKELY(total.id != 0 && weights[i].id != 0 && inputs[i].id != 0)) {
+            total.id = multiply_add(graph, &sum, total.id, weights[i].id, inputs[i].id);
+            continue;
+        }
+        pg_operand product = combine(graph, PG_OP_MUL, weights[i], inputs[i]);
+        total = combine(graph, PG_OP_ADD, total, product);
+        sum = pg_operand_data(graph, total);
+    }
+    return total;
+}
+
+/* The neuron's node, with one reference, the caller's. */
+static pg_status neuron(pg_graph *graph, pg_node_id *id_ret, int activation, pg_operand bias,
+                        const pg_operand *weights, const pg_operand *inputs, size_t count) {
+    pg_node_id total = pg_operand_node(graph, weighted_sum(graph, bias, weights, inputs, count));
+    pg_own(graph, total);
+    *id_ret = total;
+    if (activation == 0) return PG_OK;
+    pg_status status = pg_graph_unary(graph, id_ret, activation, total);
+    pg_graph_release(graph, total);
+    return status;
+}
+
+pg_status pg_graph_layer(pg_graph *graph, pg_node_id *ids_ret, int activation,
+                         const pg_operand *weights, const pg_operand *biases,
+                         const pg_operand *inputs, size_t rows, size_t columns) {
+    const pg_op_info *info = pg_op_describe(activation);
+    if (activation != 0 && (info == NULL || info->arity != 1 || info->takes_number))
+        return PG_ERR_BAD_OP;
+    if (columns != 0 && rows > UINT32_MAX / 8 / columns) return PG_ERR_LIMIT;
+    const size_t references = rows * columns + rows;
+    pg_status status = check(graph, weights, rows * columns, references);
+    if (status == PG_OK) status = check(graph, biases, rows, references);
+    if (status == PG_OK) status = check(graph, inputs, columns, references);
+    if (status == PG_OK) status = pg_graph_reserve(graph, rows * (4 * columns + 3));
+    for (size_t row = 0; status == PG_OK && row < rows; row++) {
+        const pg_operand *own = columns != 0 ? weights + row * columns : NULL;
+        status = neuron(graph, &ids_ret[row], activation, biases[row], own, inputs, columns);
+        if (status != PG_OK)
+            while (row > 0) pg_graph_release(graph, ids_ret[--row]);
+    }
+    return status;
+}

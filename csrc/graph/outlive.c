@@ -1,0 +1,192 @@
+/* outlive.c - the end of a trace, and what becomes of nodes that outlive it.
+ *
+ * Somebody may have kept what the function made: in a list, a cache, a frame that an exception
+ * holds. What depends on an input never had a number: it is flagged, and refused from then on
+ * (PG_FLAG_OVER). What was made of parameters and constants alone becomes what it would have been
+ * without a trace: a select the choice that the data make, a detached value a leaf, a custom op's
+ * rule a node whose tag gives the derivatives; and what was computed from these gets its number.
+ * Where that number is an error, the node is refused, too.
+ * Owns its scratch. Without memory all that a trace made, and that has children, is refused.
+ * Cost: one pass over the arena; a second one, O(nodes that outlive it), only if there are any. */
+#include "ops/kernels.h"
+#include "record/tape.h"
+
+#include <string.h>
+
+typedef enum state { unseen = 0, as_it_was, renewed, over } state;
+
+typedef struct frame {
+    pg_node_id id;
+    size_t next; /* the child that the walk comes to next */
+} frame;
+
+typedef struct walker {
+    pg_graph *graph;
+    uint8_t *states; /* of each slot */
+    frame *stack;
+    size_t depth, capacity;
+} walker;
+
+static bool is_symbol(const pg_node *node) {
+    return node->op == PG_OP_WIDE && node->of.wide->kind >= PG_WIDE_DETACH;
+}
+
+/* A node that only the trace understood, or whose number nobody has judged. */
+static bool is_left_over(const pg_node *node) {
+    return node->op != PG_OP_FREE && !(node->flags & PG_FLAG_OLD) &&
+           ((node->flags & PG_FLAG_INPUT) || is_symbol(node) || !isfinite(node->data));
+}
+
+static bool same_bits(double a, double b) { return memcmp(&a, &b, sizeof a) == 0; }
+
+/* ---- One node, whose children are settled ---------------------------------------------------- */
+
+static state set_data(pg_node *node, double data) {
+    const bool same = same_bits(node->data, data);
+    node->data = data;
+    return same ? as_it_was : renewed;
+}
+
+static state settle_select(pg_graph *graph, pg_node_id id) {
+    const pg_wide *wide = graph->nodes[id].of.wide;
+    const pg_node *nodes = graph->nodes;
+    const int compare = (int)(wide->kind - PG_WIDE_SELECT);
+    const bool first = pg_compares(compare, nodes[wide->ids[2]].data, nodes[wide->ids[3]].data);
+    const double locals[] = {first ? 1.0 : 0.0, first ? 0.0 : 1.0};
+    const double data = nodes[wide->ids[first ? 0 : 1]].data;
+    if (pg_become(graph, id, PG_WIDE_CHOICE, wide->ids, locals, 2) != PG_OK) return over;
+    return set_data(&graph->nodes[id], data);
+}
+
+static state settle_rule(pg_graph *graph, pg_node_id id) {
+    const pg_wide *wide = graph->nodes[id].of.wide;
+    const size_t count = wide->count / 2;
+    const double data = graph->nodes[wide->ids[count]].data;
+    double *slopes = pg_realloc(NULL, count, sizeof *slopes); /* for the tag's rule to fill in */
+    if (slopes == NULL) return over;
+    memset(slopes, 0, count * sizeof *slopes);
+    pg_status status = pg_become(graph, id, PG_WIDE_CUSTOM, wide->ids, slopes, count);
+    pg_free(slopes);
+    return status == PG_OK ? set_data(&graph->nodes[id], data) : over;
+}
+
+/* Of detach(), then the leaf receives no gradient; or of no_grad(). */
+static state settle_detach(pg_graph *graph, pg_node_id id) {
+    pg_node *node = &graph->nodes[id];
+    const uint8_t detached = node->flags & PG_FLAG_DETACHED;
+    const state result = set_data(node, graph->nodes[node->of.wide->ids[0]].data);
+    pg_cut(graph, id);
+    node->flags |= detached;
+    return result;
+}
+
+/* An op of the table. A number that a replay would have judged is judged now. */
+static state settle_op(pg_graph *graph, pg_node *node, bool is_stale) {
+    const double a = graph->nodes[node->of.child[0]].data;
+    const double b = pg_op_slots[node->op] == 2 ? graph->nodes[node->of.child[1]].data : 0.0;
+    const double y = is_stale ? pg_value_of(node->op, a, b) : node->data;
+    if (!isfinite(y) && pg_fault_of(node->op, y, a, b) != PG_OK) return over;
+    return set_data(node, y);
+}
+
+static state settle_node(walker *walk, pg_node_id id) {
+    pg_graph *graph = walk->graph;
+    pg_node *node = &graph->nodes[id];
+    if (node->flags & PG_FLAG_OVER) return over;
+    if (node->flags & PG_FLAG_OLD) return as_it_was;
+    if (node->op == PG_OP_LEAF) return (node->flags & PG_FLAG_INPUT) ? over : as_it_was;
+    size_t count;
+    const pg_node_id *held = pg_holds(node, &count);
+    state worst = as_it_was;
+    for (size_t i = 0; i < count; i++)
+        if (walk->states[held[i]] > worst) worst = (state)walk->states[held[i]];
+    if (worst == over) return over;
+    if (node->op != PG_OP_WIDE) return settle_op(graph, node, worst == renewed);
+    switch (node->of.wide->kind) {
+    case PG_WIDE_PLAIN:
+    case PG_WIDE_CHOICE:
+    case PG_WIDE_CUSTOM: return as_it_was;
+    case PG_WIDE_DETACH: return settle_detach(graph, id);
+    case PG_WIDE_RULE: return settle_rule(graph, id);
+    default: return settle_select(graph, id);
+    }
+}
+
+/* ---- All of them, children first ------------------------------------------------------------- */
+
+static int push(walker *walk, pg_node_id id) {
+    if (pg_grow((void **)&walk->stack, &walk->capacity, walk->depth, sizeof *walk->stack) < 0)
+        return -1;
+    walk->stack[walk->depth++] = (frame){id, 0};
+    return 0;
+}
+
+/* The next child of the frame on top that isn't settled, or 0. */
+static pg_node_id next_child(walker *walk) {
+    frame *top = &walk->stack[walk->depth - 1];
+    const pg_node *node = &walk->graph->nodes[top->id];
+    if (node->flags & PG_FLAG_OLD) return 0;
+    size_t count;
+    const pg_node_id *held = pg_holds(node, &count);
+    while (top->next < count) {
+        pg_node_id child = held[top->next++];
+        if (walk->states[child] == unseen) return child;
+    }
+    return 0;
+}
+
+static int settle_from(walker *walk, pg_node_id root) {
+    if (walk->states[root] != unseen) return 0;
+    if (push(walk, root) < 0) return -1;
+    while (walk->depth > 0) {
+        const pg_node_id here = walk->stack[walk->depth - 1].id, child = next_child(walk);
+        if (child != 0) {
+            if (push(walk, child) < 0) return -1;
+            continue;
+        }
+        walk->depth--;
+        if (walk->states[here] != unseen) continue;
+        walk->states[here] = (uint8_t)settle_node(walk, here);
+        if (walk->states[here] == over) walk->graph->nodes[here].flags |= PG_FLAG_OVER;
+    }
+    return 0;
+}
+
+static int settle_all(pg_graph *graph) {
+    walker walk = {.graph = graph};
+    const size_t slots = graph->used;
+    walk.states = pg_realloc(NULL, slots, sizeof *walk.states);
+    if (walk.states == NULL) return -1;
+    memset(walk.states, 0, slots * sizeof *walk.states);
+    int failed = 0;
+    for (size_t i = 1; i < slots && i < graph->used && !failed; i++)
+        if (graph->nodes[i].op != PG_OP_FREE) failed = settle_from(&walk, (pg_node_id)i);
+    pg_free(walk.states);
+    pg_free(walk.stack);
+    return failed;
+}
+
+static void refuse_all(pg_graph *graph) {
+    for (size_t i = 1; i < graph->used; i++) {
+        pg_node *node = &graph->nodes[i];
+        if (node->op == PG_OP_FREE || (node->flags & PG_FLAG_OLD)) continue;
+        if (node->op != PG_OP_LEAF || (node->flags & PG_FLAG_INPUT)) node->flags |= PG_FLAG_OVER;
+    }
+}
+
+size_t pg_trace_left(const pg_graph *graph) {
+    size_t count = 0;
+    for (size_t i = 1; i < graph->used; i++)
+        count += graph->nodes[i].op != PG_OP_FREE && (graph->nodes[i].flags & PG_FLAG_OVER) != 0;
+    return count;
+}
+
+size_t pg_trace_end(pg_graph *graph) {
+    graph->tracing = false;
+    bool any = false;
+    for (size_t i = 1; i < graph->used && !any; i++) any = is_left_over(&graph->nodes[i]);
+    if (any && settle_all(graph) < 0) refuse_all(graph);
+    for (size_t i = 1; i < graph->used; i++)
+        graph->nodes[i].flags &= (uint8_t)~(PG_FLAG_OLD | PG_FLAG_INPUT);
+    return any ? pg_trace_left(graph) : 0;
+}

@@ -1,0 +1,174 @@
+/* sweep.c - order to gradients: push them from a root back to its leaves.
+ *
+ * Every node comes after its children in the order; walking it backwards, a node's gradient is
+ * complete before it is spent.
+ * What is detached, or made of such only, is asked for no derivative; and what nothing reaches
+ * passes nothing on, be its derivative infinite, undefined or an error: the branch that wasn't
+ * taken. The walk has put all gradients aside, so that a failure, wherever it comes, leaves them as
+ * they were. A hook may run code that adds nodes: the arena may have moved when it returns. Owns
+ * nothing: the order is the walk's, gradients are the graph's. Cost: O(nodes + edges); no
+ * recursion. Griewank and Walther, Evaluating Derivatives, 2nd ed., ch. 3. */
+#include "ops/kernels.h"
+#include "graph/verify.h"
+
+static const size_t ahead = 16; /* nodes to prefetch: about what memory takes, in nodes */
+
+static pg_status fault(pg_graph *graph, pg_status status, int op, int which, double a, double b) {
+    graph->fault = (pg_fault){op, which, a, b};
+    return status;
+}
+
+static void give_carefully(pg_node *child, double slope, double g) {
+    if (pg_receives(child)) child->u.grad += pg_product(slope, g);
+}
+
+/* One contribution to the gradient of a child. */
+static inline void give(pg_node *child, double slope, double g, const bool detached) {
+    const double product = slope * g;
+    if (PG_UNLIKELY((detached && (child->flags & PG_FLAG_DETACHED) != 0) || isnan(product)))
+        give_carefully(child, slope, g);
+    else child->u.grad += product;
+}
+
+/* The same for an op's two, where one of them may be undefined or not asked for. */
+static pg_status give_both(pg_node *left, pg_node *right, double ga, double gb, double g) {
+    give_carefully(left, ga, g);
+    give_carefully(right, gb, g);
+    return PG_OK;
+}
+
+/* Would anybody notice that the derivative by this child fails? */
+static bool is_asked(const pg_node *child, double g) { return g != 0.0 && pg_receives(child); }
+
+/* The arena may have moved when the hook returns. */
+static pg_status push_custom(pg_graph *graph, pg_node_id id) {
+    if (graph->hooks.slopes(graph->nodes[id].of.wide->tag, id) != 0) return PG_ERR_STOPPED;
+    pg_node *const nodes = graph->nodes;
+    const pg_wide *wide = nodes[id].of.wide;
+    for (size_t i = wide->count; i-- > 0;)
+        give(&nodes[wide->ids[i]], wide->locals[i], nodes[id].u.grad, true);
+    return PG_OK;
+}
+
+static pg_status push_wide(pg_graph *graph, const pg_node *node, const bool detached) {
+    pg_node *const nodes = graph->nodes;
+    const pg_wide *wide = node->of.wide;
+    if (wide->kind == PG_WIDE_CUSTOM) return push_custom(graph, (pg_node_id)(node - nodes));
+    if (wide->locals == NULL) return PG_OK;
+    const pg_node_id *const ids = wide->ids;
+    const double *const locals = wide->locals, g = node->u.grad;
+    for (size_t i = 0; i < wide->count; i++) give(&nodes[ids[i]], locals[i], g, detached);
+    return PG_OK;
+}
+
+/* The backward kernels, with or without a look at what is detached. Derivatives are computed and
+ * judged before any is spent; a and b may be the same node, as in x * x, so each gradient is read
+ * after the other was written. */
+static inline PG_ALWAYS_INLINE pg_status push(pg_graph *graph, const pg_node *node,
+                                              const bool detached) {
+    pg_node *const nodes = graph->nodes;
+    const double g = node->u.grad, y = node->data;
+    (void)y;
+    if (detached && PG_UNLIKELY(node->flags & PG_FLAG_DETACHED)) return PG_OK;
+    switch (node->op) {
+#define PG_PUSH_ONE(NAME, b_, da_, fault_, pole)                                                   \
+    case PG_OP_##NAME: {                                                                           \
+        pg_node *const left = &nodes[node->of.child[0]];                                           \
+        const double a = left->data, b = (b_), ga = (da_);                                         \
+        if (PG_UNLIKELY(!isfinite(ga))) {                                                          \
+            const pg_status status = pg_pole_of(ga, (fault_), (pole), a, b);                       \
+            if (status != PG_OK && is_asked(left, g))                                              \
+                return fault(graph, status, PG_OP_##NAME, 1, a, b);                                \
+            give(left, ga, g, detached);                                                           \
+            return PG_OK;                                                                          \
+        }                                                                                          \
+        left->u.grad += ga * g;                                                                    \
+        return PG_OK;                                                                              \
+    }
+#define PG_UNARY(NAME, python, symbol, y_, da_, fault_, pole, ...)                                 \
+    PG_PUSH_ONE(NAME, 0.0, da_, fault_, pole)
+#define PG_NUMBER(NAME, python, symbol, y_, da_, fault_, pole, ...)                                \
+    PG_PUSH_ONE(NAME, nodes[node->of.child[1]].data, da_, fault_, pole)
+#define PG_BINARY(NAME, python, symbol, y_, da_, db_, fault_, pole, ...)                           \
+    case PG_OP_##NAME: {                                                                           \
+        pg_node *const left = &nodes[node->of.child[0]];                                           \
+        pg_node *const right = &nodes[node->of.child[1]];                                          \
+        const double a = left->data, b = right->data, ga = (da_), gb = (db_);                      \
+        pg_status status = pg_pole_of(ga, (fault_), (pole), a, b);                                 \
+        if (PG_UNLIKELY(status != PG_OK) && is_asked(left, g))                                     \
+            return fault(graph, status, PG_OP_##NAME, 1, a, b);                                    \
+        status = pg_pole_of(gb, (fault_), (pole), a, b);                                           \
+        if (PG_UNLIKELY(status != PG_OK) && is_asked(right, g))                                    \
+            return fault(graph, status, PG_OP_##NAME, 2, a, b);                                    \
+        const double to_left = ga * g, to_right = gb * g;                                          \
+        if (PG_UNLIKELY((detached && ((left->flags | right->flags) & PG_FLAG_DETACHED) != 0) ||    \
+                        isunordered(to_left, to_right)))                                           \
+            return give_both(left, right, ga, gb, g);                                              \
+        left->u.grad += to_left;                                                                   \
+        right->u.grad += to_right;                                                                 \
+        return PG_OK;                                                                              \
+    }
+#include "ops/ops.def"
+    case PG_OP_WIDE: return push_wide(graph, node, detached);
+    default: return PG_OK;
+    }
+}
+
+pg_status pg_push(pg_graph *graph, pg_node_id id) {
+    if (!pg_alive(graph, id)) return PG_ERR_BAD_NODE;
+    return push(graph, &graph->nodes[id], true);
+}
+
+/* The nodes before *end_ret, from the last one on; at most to a hook, which may detach some. */
+static inline PG_ALWAYS_INLINE pg_status sweep_to_hook(pg_graph *graph, const pg_walk *walk,
+                                                       size_t *end_ret, const bool detached) {
+    for (size_t i = *end_ret; i-- > 0; *end_ret = i) {
+        if (i >= ahead) PG_PREFETCH(&graph->nodes[walk->ids[i - ahead]]);
+        const pg_node *node = &graph->nodes[walk->ids[i]];
+        const bool calls = (node->flags & PG_FLAG_CLOSURE) != 0;
+        if (PG_UNLIKELY(calls)) {
+            if (graph->hooks.call(graph->owners[walk->ids[i]]) != 0) return PG_ERR_STOPPED;
+        } else {
+            pg_status status = push(graph, node, detached);
+            if (PG_UNLIKELY(status != PG_OK)) return status;
+        }
+        if (PG_UNLIKELY(i % pg_patience == 0) && walk->count > pg_patience &&
+            graph->hooks.poll != NULL && graph->hooks.poll() != 0)
+            return PG_ERR_STOPPED;
+        if (PG_UNLIKELY(calls)) {
+            *end_ret = i;
+            return PG_OK;
+        }
+    }
+    return PG_OK;
+}
+
+static pg_status sweep(pg_graph *graph, const pg_walk *walk) {
+    pg_status status = PG_OK;
+    for (size_t end = walk->count; end > 0 && status == PG_OK;)
+        status = graph->has_detached ? sweep_to_hook(graph, walk, &end, true)
+                                     : sweep_to_hook(graph, walk, &end, false);
+    return status;
+}
+
+pg_status pg_clear_grads(pg_graph *graph, pg_node_id root) {
+    pg_walk walk;
+    pg_status status = pg_walk_begin(graph, &walk, root);
+    if (status != PG_OK) return status;
+    for (size_t i = 0; i < walk.count; i++) graph->nodes[walk.ids[i]].u.grad = 0.0;
+    pg_walk_end(graph, &walk);
+    return PG_OK;
+}
+
+pg_status pg_backward(pg_graph *graph, pg_node_id root) {
+    pg_walk walk;
+    pg_status status = pg_walk_begin(graph, &walk, root);
+    if (status != PG_OK) return status;
+    pg_own(graph, root); /* a hook may drop the last other reference */
+    graph->nodes[root].u.grad = 1.0;
+    status = sweep(graph, &walk);
+    if (status != PG_OK) pg_walk_undo(graph, &walk);
+    pg_walk_end(graph, &walk);
+    pg_graph_release(graph, root);
+    return status;
+}

@@ -1,0 +1,130 @@
+/* kernels.h - an op's value and its derivatives, expanded from the table.
+ *
+ * Plain inline functions of doubles, so that a caller who knows the op gets just its arithmetic.
+ * The rule for what is an error stands here once: an op whose row names a fault gives an error
+ * where Python's math would raise, and lets the infs and nans that the user put in pass through.
+ */
+#ifndef PG_KERNELS_H
+#define PG_KERNELS_H
+
+#include "ops/ops.h"
+#include "base/portability.h"
+#include "pygradc.h"
+
+#include <math.h>
+#include <stdbool.h>
+
+/* No overflow at either end. */
+static inline double sigmoid(double a) {
+    return a >= 0.0 ? 1.0 / (1.0 + exp(-a)) : exp(a) / (1.0 + exp(a));
+}
+
+/* Is y so near 1 or -1 that differences from these have lost digits? Slopes then come from a. */
+static inline bool saturated(double y) { return fabs(y) > 0.96875; }
+
+/* sigmoid'(a), all digits of it; tanh'(a) is 4 sigmoid'(2a). */
+static inline double sigmoid_slope(double a) {
+    const double e = exp(-fabs(a));
+    return e / ((1.0 + e) * (1.0 + e));
+}
+
+/* a^2 - a * a, what the product's rounding takes away; exp(-(a * a)) lacks the factor exp of it. Of
+ * a's two halves the upper one's square is exact (Veltkamp, Dekker). 0 where exp(-(a * a)) is. */
+static inline double square_error(double a) {
+    const double shifted = 134217729.0 * a, upper = shifted - (shifted - a);
+    const double error = (upper * upper - a * a) + (a - upper) * (a + upper);
+    return fabs(a) < 28.0 ? error : 0.0;
+}
+
+/* y = op(a, b) */
+static inline double pg_value_of(int op, double a, double b) {
+    switch (op) {
+#define PG_UNARY(NAME, python, symbol, y_, ...)                                                    \
+    case PG_OP_##NAME: return y_;
+#define PG_NUMBER PG_UNARY
+#define PG_BINARY PG_UNARY
+#include "ops/ops.def"
+    default: return NAN;
+    }
+}
+
+/* What it means that op, or a derivative of it, gave this result: PG_OK, or an error. */
+static inline pg_status pg_judge(double result, pg_status if_infinite, double a, double b) {
+    if (isfinite(result) || if_infinite == PG_OK) return PG_OK;
+    if (isnan(result)) return isnan(a) || isnan(b) ? PG_OK : PG_ERR_DOMAIN;
+    return isfinite(a) && isfinite(b) ? if_infinite : PG_OK;
+}
+
+static inline pg_status pg_fault_of(int op, double y, double a, double b) {
+    switch (op) {
+#define PG_UNARY(NAME, python, symbol, y_, da_, fault, ...)                                        \
+    case PG_OP_##NAME: return pg_judge(y, (fault), a, b);
+#define PG_NUMBER PG_UNARY
+#define PG_BINARY(NAME, python, symbol, y_, da_, db_, fault, ...)                                  \
+    case PG_OP_##NAME: return pg_judge(y, (fault), a, b);
+#include "ops/ops.def"
+    default: return PG_OK;
+    }
+}
+
+/* Can op, or a derivative of it, fail at all? */
+static inline bool pg_can_fail(int op) {
+    const double a = 1.0;
+    (void)a;
+    switch (op) {
+#define PG_UNARY(NAME, python, symbol, y_, da_, fault, ...)                                        \
+    case PG_OP_##NAME: return (fault) != PG_OK;
+#define PG_NUMBER PG_UNARY
+#define PG_BINARY(NAME, python, symbol, y_, da_, db_, fault, ...)                                  \
+    case PG_OP_##NAME: return (fault) != PG_OK;
+#include "ops/ops.def"
+    default: return true;
+    }
+}
+
+/* slope * g. Where that is undefined and g is 0, 0 stands for it: what no gradient reaches passes
+ * none on, such as the branch that a choice didn't take. */
+static inline double pg_product(double slope, double g) {
+    const double product = slope * g;
+    return PG_UNLIKELY(isnan(product)) && g == 0.0 ? 0.0 : product;
+}
+
+/* A derivative has poles of its own: 1/a at 0, and those of sqrt and pow. */
+static inline pg_status pg_pole_of(double derivative, pg_status fault, double pole, double a,
+                                   double b) {
+    if (isfinite(derivative) || fault == PG_OK) return PG_OK;
+    if (isinf(derivative) && pole == 0.0 && isfinite(b)) return PG_ERR_ZERO_DIVISION;
+    return pg_judge(derivative, PG_ERR_OVERFLOW, a, b);
+}
+
+static inline bool pg_compares(int compare, double left, double right) {
+    switch (compare) {
+    case PG_LESS: return left < right;
+    case PG_LESS_EQUAL: return left <= right;
+    case PG_GREATER: return left > right;
+    case PG_GREATER_EQUAL: return left >= right;
+    case PG_NOT_LESS: return !(left < right);
+    case PG_NOT_LESS_EQUAL: return !(left <= right);
+    case PG_NOT_GREATER: return !(left > right);
+    case PG_EQUAL: return left == right;
+    case PG_NOT_EQUAL: return left != right;
+    default: return !(left >= right);
+    }
+}
+
+/* What it means that a derivative of op is this: PG_OK, or an error. */
+static inline pg_status pg_fault_of_derivative(int op, double derivative, double a, double b) {
+    const double y = pg_value_of(op, a, b);
+    (void)y;
+    switch (op) {
+#define PG_UNARY(NAME, python, symbol, y_, da_, fault, pole, ...)                                  \
+    case PG_OP_##NAME: return pg_pole_of(derivative, (fault), (pole), a, b);
+#define PG_NUMBER PG_UNARY
+#define PG_BINARY(NAME, python, symbol, y_, da_, db_, fault, pole, ...)                            \
+    case PG_OP_##NAME: return pg_pole_of(derivative, (fault), (pole), a, b);
+#include "ops/ops.def"
+    default: return PG_OK;
+    }
+}
+
+#endif

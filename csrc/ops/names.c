@@ -1,0 +1,36 @@
+/* names.c - ops in files go by name, so that a table with more ops still reads old files.
+ *
+ *   u32 names, each: u8 length, letters; the number of an op in the file is its place here
+ *
+ * Owns nothing. Cost: some 200 bytes a file. */
+#include "base/bytes.h"
+#include "ops/ops.h"
+#include "pygradc.h"
+
+void pg_put_names(pg_writer *w) {
+    pg_put_u32(w, PG_OP_PROGRAM);
+    for (int op = 0; op < PG_OP_PROGRAM; op++) {
+        const char *name = pg_instr_name(op) != NULL ? pg_instr_name(op) : "";
+        pg_put(w, strlen(name), 1);
+        for (; *name != '\0'; name++) pg_put(w, (uint8_t)*name, 1);
+    }
+}
+
+/* Our number of each op that the file counts through; 0 where we have none. */
+void pg_get_names(pg_reader *r, uint8_t numbers[256]) {
+    const uint32_t count = pg_get_u32(r);
+    memset(numbers, 0, 256);
+    if (count > 256) r->failed = true;
+    for (uint32_t i = 0; i < count && !r->failed; i++) {
+        const size_t length = (size_t)pg_get(r, 1);
+        if (r->left < length) r->failed = true;
+        for (int op = 1; op < PG_OP_PROGRAM && !r->failed; op++) {
+            const char *name = pg_instr_name(op);
+            if (name != NULL && strlen(name) == length && memcmp(name, r->bytes, length) == 0)
+                numbers[i] = (uint8_t)op;
+        }
+        if (r->failed) return;
+        r->bytes += length;
+        r->left -= length;
+    }
+}

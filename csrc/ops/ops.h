@@ -1,0 +1,29 @@
+/* ops.h - the numbers of the ops, in the table's order, and of what is no op. */
+#ifndef PG_OPS_H
+#define PG_OPS_H
+
+enum {
+    PG_OP_FREE = 0, /* a slot of the arena that holds no node; as an argument: no op */
+#define PG_UNARY(NAME, ...) PG_OP_##NAME,
+#define PG_NUMBER(NAME, ...) PG_OP_##NAME,
+#define PG_BINARY(NAME, ...) PG_OP_##NAME,
+#include "ops/ops.def"
+    PG_OP_LEAF, /* made of nothing: an input, a parameter, a constant */
+    PG_OP_WIDE, /* any number of children, derivatives stored as numbers */
+    PG_OP_COUNT,
+    /* Instructions of programs only: */
+    PG_OP_SQUARE = PG_OP_COUNT, /* a * a, where fast mode writes a ** 2 so; it fails as that */
+    PG_OP_RECIP,                /* 1 / a, likewise of a ** -1 */
+    PG_OP_SELECT,               /* where(left < right, a, b) */
+    PG_OP_DETACH,               /* a, without a gradient */
+    PG_OP_CUSTOM,               /* a, whose derivative by left_i is given: right_i */
+    PG_OP_COPY,                 /* a uniform value, as an output of each row */
+    PG_OP_DOT,                  /* a + left0*right0 + left1*right1 ..., from left to right */
+    PG_OP_PROGRAM
+};
+
+/* How many of a node's two child slots are in use; 0 for a leaf, and for a wide node, which has
+ * its children elsewhere. An op with a number uses both: the number is a leaf of its own. */
+extern const unsigned char pg_op_slots[PG_OP_COUNT];
+
+#endif

@@ -1,0 +1,241 @@
+/* backward_plan.c - program to the steps that push one output's gradient back.
+ *
+ * Steps are instructions in the reverse of backward()'s order, each with what becomes of its
+ * contributions: the first to a slot is stored, later ones are added, and those to uniform slots
+ * are summed over the rows in accumulators. When all rows are done, the uniform steps collect the
+ * accumulators and go on from there.
+ * Invariant: each gradient is the sum that backward() forms, in its order. So a row's contributions
+ * to a uniform slot share an accumulator only as long as nothing else was added to that slot;
+ * after that each has one of its own, to be added in its turn.
+ * A slot takes part only if what is asked for (parameters, inputs) lies below it.
+ * Cost: O(instructions + pairs), once for each output and question. */
+#include "program/program.h"
+#include "graph/verify.h"
+
+#include <string.h>
+
+/* What a uniform slot's gradient consists of so far. */
+static const uint32_t holds_nothing = 0xffffffff,
+                      holds_a_sum = 0xfffffffe; /* else: just this accumulator */
+
+typedef struct builder {
+    const pg_program *program;
+    pg_reverse *reverse;
+    uint8_t *row_wanted, *uniform_wanted; /* is the slot's gradient asked for? */
+    uint8_t *row_reached;                 /* has the slot got a gradient? */
+    uint32_t *holds;                      /* for each uniform slot */
+    size_t inputs_reached;
+    bool in_rows;
+} builder;
+
+/* ---- What is asked for ----------------------------------------------------------------------- */
+
+static bool is_wanted(const builder *b, bool in_rows, uint32_t slot) {
+    return in_rows ? b->row_wanted[slot] : b->uniform_wanted[slot];
+}
+
+/* Is the gradient of an operand of this instruction asked for? */
+static bool passes_on(const builder *b, const pg_instr *instr, bool in_rows) {
+    const pg_pair *pairs = b->program->pairs + instr->first;
+    if (!pg_gradient_pairs(instr->op)) {
+        const int operands = pg_gradient_operands(instr->op);
+        return (operands > 0 && is_wanted(b, in_rows, instr->a)) ||
+               (operands > 1 && is_wanted(b, in_rows, instr->b));
+    }
+    const bool start_in_rows = in_rows && !(instr->shape & PG_DOT_UNIFORM_START);
+    if ((instr->shape & PG_DOT_STARTS) && is_wanted(b, start_in_rows, instr->a)) return true;
+    for (uint32_t i = 0; i < instr->count; i++)
+        if (is_wanted(b, in_rows && !(instr->shape & PG_DOT_WEIGHTED), pairs[i].left) ||
+            (instr->op == PG_OP_DOT && is_wanted(b, in_rows, pairs[i].right)))
+            return true;
+    return false;
+}
+
+static void find_wanted(builder *b, unsigned wrt) {
+    const pg_program *p = b->program;
+    for (size_t i = 0; i < p->uniform_slots; i++)
+        b->uniform_wanted[i] = (wrt & PG_WRT_PARAMS) && i >= p->constant_count &&
+                               i < p->constant_count + p->param_count;
+    for (size_t i = 0; i < p->uniform_length; i++)
+        b->uniform_wanted[p->code[i].dst] = passes_on(b, &p->code[i], false);
+    for (size_t i = 0; i < p->input_count; i++) b->row_wanted[i] = (wrt & PG_WRT_INPUTS) != 0;
+    for (size_t i = 0; i < p->import_count; i++)
+        b->row_wanted[p->input_count + i] = b->uniform_wanted[p->imports[i]];
+    for (size_t i = p->uniform_length; i < p->length; i++)
+        b->row_wanted[p->code[i].dst] = passes_on(b, &p->code[i], true);
+}
+
+/* ---- Steps ----------------------------------------------------------------------------------- */
+
+static pg_status add_step(pg_step **steps, size_t *count, size_t *capacity, pg_step step) {
+    if (pg_grow((void **)steps, capacity, *count, sizeof **steps) < 0) return PG_ERR_NOMEM;
+    (*steps)[(*count)++] = step;
+    return PG_OK;
+}
+
+static pg_status add_uniform_step(pg_reverse *r, pg_step step) {
+    return add_step(&r->uniform, &r->uniform_count, &r->uniform_capacity, step);
+}
+
+/* The first contribution is stored, whoever makes it. */
+static pg_give store_or_add(uint8_t *reached) {
+    pg_give give = *reached ? PG_GIVE_ADD : PG_GIVE_STORE;
+    *reached = 1;
+    return give;
+}
+
+/* A row's contribution to a uniform slot. */
+static pg_status fold_into(builder *b, pg_target *target_ret, uint32_t slot) {
+    pg_reverse *r = b->reverse;
+    uint32_t *holds = &b->holds[slot];
+    if (*holds != holds_nothing && *holds != holds_a_sum) {
+        *target_ret = (pg_target){PG_GIVE_FOLD, *holds};
+        return PG_OK;
+    }
+    const uint32_t accumulator = (uint32_t)r->accumulators++;
+    *target_ret = (pg_target){PG_GIVE_FOLD, accumulator};
+    *holds = *holds == holds_nothing ? accumulator : holds_a_sum;
+    return add_uniform_step(r, (pg_step){.instr = PG_COLLECT,
+                                         .a = {store_or_add(&r->uniform_reached[slot]), slot},
+                                         .b = {PG_GIVE_FOLD, accumulator},
+                                         .run = 1});
+}
+
+/* Where a contribution to this slot goes, which is a row's or uniform. */
+static pg_status aim(builder *b, pg_target *target_ret, bool row_slot, uint32_t slot) {
+    const uint32_t uniform = !row_slot ? slot : pg_import_of(b->program, slot);
+    *target_ret = (pg_target){PG_GIVE_NONE, 0};
+    if (!is_wanted(b, row_slot, slot)) return PG_OK;
+    if (b->in_rows && uniform != PG_NO_VALUE) return fold_into(b, target_ret, uniform);
+    if (!b->in_rows) b->holds[slot] = holds_a_sum;
+    else if (slot < b->program->input_count && !b->row_reached[slot])
+        b->reverse->input_order[b->inputs_reached++] = slot;
+    uint8_t *reached = b->in_rows ? &b->row_reached[slot] : &b->reverse->uniform_reached[slot];
+    *target_ret = (pg_target){store_or_add(reached), slot};
+    return PG_OK;
+}
+
+static pg_status add_target(builder *b, pg_target target) {
+    pg_reverse *r = b->reverse;
+    if (pg_grow((void **)&r->targets, &r->target_capacity, r->target_count, sizeof *r->targets) < 0)
+        return PG_ERR_NOMEM;
+    r->targets[r->target_count++] = target;
+    return PG_OK;
+}
+
+/* The last pair passes its gradient on first; what the chain starts from comes before pair 0. */
+static pg_status aim_pairs(builder *b, pg_step *step, const pg_instr *dot) {
+    const pg_pair *pairs = b->program->pairs + dot->first;
+    const bool left_in_rows = b->in_rows && !(dot->shape & PG_DOT_WEIGHTED);
+    step->first = (uint32_t)b->reverse->target_count;
+    pg_status status = PG_OK;
+    for (uint32_t i = 0; status == PG_OK && i < 2 * dot->count; i++)
+        status = add_target(b, (pg_target){0});
+    for (uint32_t i = dot->count; status == PG_OK && i-- > 0;) {
+        if (i == 0 && (dot->shape & PG_DOT_STARTS))
+            status = aim(b, &step->a, b->in_rows && !(dot->shape & PG_DOT_UNIFORM_START), dot->a);
+        pg_target *targets = b->reverse->targets + step->first + 2 * i;
+        if (status == PG_OK) status = aim(b, &targets[0], left_in_rows, pairs[i].left);
+        if (status == PG_OK && dot->op == PG_OP_DOT)
+            status = aim(b, &targets[1], b->in_rows, pairs[i].right);
+    }
+    return status;
+}
+
+/* What every second target says, if they agree. */
+static pg_give common_give(const pg_target *targets, uint32_t count) {
+    for (uint32_t i = 1; i < count; i++)
+        if (targets[2 * i].give != targets[0].give) return PG_GIVE_MIXED;
+    return (pg_give)targets[0].give;
+}
+
+static pg_status add_instr(builder *b, uint32_t number) {
+    const pg_instr *instr = &b->program->code[number];
+    pg_reverse *r = b->reverse;
+    b->in_rows = number >= b->program->uniform_length;
+    if (!is_wanted(b, b->in_rows, instr->dst)) return PG_OK;
+    if (!(b->in_rows ? b->row_reached : r->uniform_reached)[instr->dst]) return PG_OK;
+    pg_step step = {.instr = number, .run = 1};
+    pg_status status;
+    if (pg_gradient_pairs(instr->op)) {
+        status = aim_pairs(b, &step, instr);
+        if (status != PG_OK) return status;
+        step.left = common_give(r->targets + step.first, instr->count);
+        step.right = common_give(r->targets + step.first + 1, instr->count);
+    } else {
+        const int operands = pg_gradient_operands(instr->op);
+        status = operands > 0 ? aim(b, &step.a, b->in_rows, instr->a) : PG_OK;
+        if (status == PG_OK && operands > 1) status = aim(b, &step.b, b->in_rows, instr->b);
+    }
+    if (status != PG_OK || !b->in_rows) return status == PG_OK ? add_uniform_step(r, step) : status;
+    return add_step(&r->rows, &r->row_count, &r->row_capacity, step);
+}
+
+static pg_status build(builder *b, size_t output, unsigned wrt) {
+    const pg_program *p = b->program;
+    find_wanted(b, wrt);
+    b->reverse->output = p->outputs[output];
+    b->row_reached[p->outputs[output]] = 1;
+    if (p->outputs[output] < p->input_count)
+        b->reverse->input_order[b->inputs_reached++] = p->outputs[output];
+    memset(b->holds, 0xff, p->uniform_slots * sizeof *b->holds); /* holds_nothing */
+    pg_status status = PG_OK;
+    for (size_t i = p->order_counts[output]; status == PG_OK && i-- > 0;)
+        status = add_instr(b, p->orders[output][i]);
+    if (status == PG_OK) PG_CHECK_REVERSE(p, b->reverse, false);
+    if (status == PG_OK) status = pg_join_runs(p, b->reverse);
+    for (uint32_t i = 0; i < p->input_count; i++) {
+        b->reverse->input_reached[i] = b->row_reached[i];
+        if (!b->row_reached[i]) b->reverse->input_order[b->inputs_reached++] = i;
+    }
+    if (status == PG_OK) PG_CHECK_REVERSE(p, b->reverse, true);
+    return status;
+}
+
+static void *zeroed(size_t count) {
+    void *block = pg_realloc(NULL, count, 1);
+    if (block != NULL) memset(block, 0, count);
+    return block;
+}
+
+pg_status pg_reverse_new(pg_reverse **reverse_ret, const pg_program *program, size_t output,
+                         unsigned wrt) {
+    pg_reverse *r = zeroed(sizeof *r);
+    if (r == NULL) return PG_ERR_NOMEM;
+    r->input_reached = zeroed(program->input_count);
+    r->uniform_reached = zeroed(program->uniform_slots);
+    r->input_order = pg_realloc(NULL, program->input_count, sizeof *r->input_order);
+    builder b = {.program = program, .reverse = r};
+    b.row_wanted = zeroed(program->row_slots);
+    b.uniform_wanted = zeroed(program->uniform_slots);
+    b.row_reached = zeroed(program->row_slots);
+    b.holds = pg_realloc(NULL, program->uniform_slots, sizeof *b.holds);
+    pg_status status = PG_ERR_NOMEM;
+    if (r->input_reached && r->uniform_reached && r->input_order && b.row_wanted &&
+        b.uniform_wanted && b.row_reached && b.holds)
+        status = build(&b, output, wrt);
+    pg_free(b.row_wanted);
+    pg_free(b.uniform_wanted);
+    pg_free(b.row_reached);
+    pg_free(b.holds);
+    if (status == PG_OK) *reverse_ret = r;
+    else pg_reverse_free(r);
+    return status;
+}
+
+pg_steps pg_reverse_steps(const pg_reverse *r) {
+    return (pg_steps){r->rows,         r->uniform,    r->row_count,     r->uniform_count,
+                      r->accumulators, r->targets,    r->input_reached, r->uniform_reached,
+                      r->output,       r->input_order};
+}
+
+void pg_reverse_free(pg_reverse *reverse) {
+    if (reverse == NULL) return;
+    pg_free(reverse->rows);
+    pg_free(reverse->uniform);
+    pg_free(reverse->targets);
+    pg_free(reverse->input_reached);
+    pg_free(reverse->uniform_reached);
+    pg_free(reverse->input_order);
+    pg_free(reverse);
+}

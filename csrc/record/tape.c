@@ -1,0 +1,140 @@
+/* tape.c - the tape as a container: arrays that double, their release, their orders.
+ *
+ * The order of an output is that in which backward() would walk its graph: depth first, children
+ * from left to right, along the edges that carry gradients. Each output has one of its own, since a
+ * node that two outputs share may come earlier for one than for the other.
+ * Cost: O(values reached) an output. */
+#include "record/tape.h"
+
+#include <string.h>
+
+int pg_grow(void **array, size_t *capacity, size_t count, size_t size) {
+    if (count < *capacity) return 0;
+    size_t wanted = *capacity != 0 ? 2 * *capacity : 64;
+    void *grown = pg_realloc(*array, wanted, size);
+    if (grown == NULL) return -1;
+    *array = grown;
+    *capacity = wanted;
+    return 0;
+}
+
+void pg_tape_free(pg_tape *tape) {
+    for (size_t i = 0; tape->orders != NULL && i < tape->output_count; i++)
+        pg_free(tape->orders[i]);
+    pg_free(tape->orders);
+    pg_free(tape->order_counts);
+    pg_free(tape->values);
+    pg_free(tape->pairs);
+    pg_free(tape->params);
+    pg_free(tape->outputs);
+    pg_free(tape->schedule);
+    *tape = (pg_tape){0};
+}
+
+pg_status pg_tape_add(pg_tape *tape, uint32_t *value_ret, pg_value value) {
+    if (tape->count >= PG_NO_VALUE - 1) return PG_ERR_LIMIT;
+    if (pg_grow((void **)&tape->values, &tape->capacity, tape->count, sizeof *tape->values) < 0)
+        return PG_ERR_NOMEM;
+    *value_ret = (uint32_t)tape->count;
+    tape->values[tape->count++] = value;
+    return PG_OK;
+}
+
+pg_status pg_tape_add_pair(pg_tape *tape, uint32_t left, uint32_t right) {
+    if (tape->pair_count >= PG_NO_VALUE - 1) return PG_ERR_LIMIT;
+    if (pg_grow((void **)&tape->pairs, &tape->pair_capacity, tape->pair_count,
+                sizeof *tape->pairs) < 0)
+        return PG_ERR_NOMEM;
+    tape->pairs[tape->pair_count++] = (pg_pair){left, right};
+    return PG_OK;
+}
+
+void pg_tape_mark_dead(pg_tape *tape) {
+    for (size_t i = 0; i < tape->count; i++)
+        tape->values[i].dead = pg_is_op(&tape->values[i]) || tape->values[i].op == PG_OP_CONST;
+    for (size_t i = 0; i < tape->output_count; i++) tape->values[tape->outputs[i]].dead = 0;
+    for (size_t i = tape->count; i-- > 0;) {
+        if (tape->values[i].dead) continue;
+        uint32_t *operand;
+        for (size_t k = 0; pg_operand_of(tape, &tape->values[i], k, &operand); k++)
+            if (*operand != PG_NO_VALUE) tape->values[*operand].dead = 0;
+    }
+}
+
+/* ---- Orders ---------------------------------------------------------------------------------- */
+
+typedef struct order_walk {
+    uint32_t *stack; /* values on the way */
+    uint8_t *seen;
+    uint32_t *next; /* for each value the operand that comes next */
+    uint32_t *order;
+    size_t count;
+} order_walk;
+
+/* The next operand of this value that a gradient goes to and that is computed itself. */
+static uint32_t next_operand(const pg_tape *tape, order_walk *walk, uint32_t here) {
+    uint32_t operand;
+    while (pg_gradient_operand_of(tape, &tape->values[here], walk->next[here], &operand)) {
+        walk->next[here]++;
+        if (operand != PG_NO_VALUE && !walk->seen[operand] && pg_is_op(&tape->values[operand]))
+            return operand;
+    }
+    return PG_NO_VALUE;
+}
+
+static void walk_from(const pg_tape *tape, order_walk *walk, uint32_t root) {
+    size_t depth = 0;
+    walk->stack[depth++] = root;
+    walk->seen[root] = 1;
+    while (depth > 0) {
+        uint32_t here = walk->stack[depth - 1];
+        uint32_t operand = next_operand(tape, walk, here);
+        if (operand != PG_NO_VALUE) {
+            walk->seen[operand] = 1;
+            walk->stack[depth++] = operand;
+            continue;
+        }
+        walk->order[walk->count++] = here;
+        depth--;
+    }
+    for (size_t i = 0; i < walk->count; i++) { /* as clean as it was */
+        walk->seen[walk->order[i]] = 0;
+        walk->next[walk->order[i]] = 0;
+    }
+}
+
+static pg_status find_order(pg_tape *tape, order_walk *walk, size_t output) {
+    walk->count = 0;
+    uint32_t root = tape->outputs[output];
+    if (pg_is_op(&tape->values[root])) walk_from(tape, walk, root);
+    uint32_t *copy = pg_realloc(NULL, walk->count, sizeof *copy);
+    if (copy == NULL) return PG_ERR_NOMEM;
+    if (walk->count > 0) memcpy(copy, walk->order, walk->count * sizeof *copy);
+    tape->orders[output] = copy;
+    tape->order_counts[output] = walk->count;
+    return PG_OK;
+}
+
+pg_status pg_tape_find_orders(pg_tape *tape) {
+    order_walk walk = {.stack = pg_realloc(NULL, tape->count, sizeof *walk.stack),
+                       .seen = pg_realloc(NULL, tape->count, 1),
+                       .next = pg_realloc(NULL, tape->count, sizeof *walk.next),
+                       .order = pg_realloc(NULL, tape->count, sizeof *walk.order)};
+    tape->orders = pg_realloc(NULL, tape->output_count, sizeof *tape->orders);
+    tape->order_counts = pg_realloc(NULL, tape->output_count, sizeof *tape->order_counts);
+    pg_status status = PG_ERR_NOMEM;
+    if (tape->orders != NULL)
+        for (size_t i = 0; i < tape->output_count; i++) tape->orders[i] = NULL;
+    if (walk.stack && walk.seen && walk.next && walk.order && tape->orders && tape->order_counts) {
+        status = PG_OK;
+        memset(walk.seen, 0, tape->count);
+        memset(walk.next, 0, tape->count * sizeof *walk.next);
+        for (size_t i = 0; status == PG_OK && i < tape->output_count; i++)
+            status = find_order(tape, &walk, i);
+    }
+    pg_free(walk.stack);
+    pg_free(walk.seen);
+    pg_free(walk.next);
+    pg_free(walk.order);
+    return status;
+}

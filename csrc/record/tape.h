@@ -1,0 +1,98 @@
+/* tape.h - a recorded function on its way from graph to program: what record.c writes, what the
+ * passes of passes.c change, and what program.c lowers.
+ *
+ * A tape is a list of values, operands before those who use them. A value is an input, a parameter,
+ * a constant, or an op of values that stand before it. It has no addresses and no lanes yet: a pass
+ * may redirect operands, turn one value into another, or mark it dead, and nothing else. */
+#ifndef PG_TAPE_H
+#define PG_TAPE_H
+
+#include "graph/graph.h"
+
+/* What a value can be besides an instruction. */
+enum { PG_OP_INPUT = PG_OP_PROGRAM, PG_OP_PARAM, PG_OP_CONST };
+
+static const uint32_t PG_NO_VALUE = 0xffffffff; /* no enumerator: those are ints */
+
+typedef struct pg_value {
+    double number;  /* a constant; before folding, what the trace computed */
+    uint32_t a, b;  /* operands; PG_NO_VALUE where there is none. DOT: a is what is added to */
+    uint32_t first; /* SELECT: its pair lhs, rhs; DOT, CUSTOM: the first pair */
+    uint32_t count; /* how many pairs */
+    uint8_t op;
+    uint8_t compare; /* SELECT; DOT: PG_DOT_SQUARES, or 0 */
+    uint8_t uniform; /* the same for all rows: computed once a replay */
+    uint8_t dead;    /* no output needs it */
+} pg_value;
+
+typedef struct pg_tape {
+    pg_value *values;
+    size_t count, capacity;
+    pg_pair *pairs;
+    size_t pair_count, pair_capacity;
+    pg_node_id *params; /* the nodes that the parameters were read from */
+    size_t param_count, param_capacity;
+    size_t input_count; /* values 0 .. input_count - 1 */
+    uint32_t *outputs;
+    size_t output_count;
+    uint32_t *schedule; /* all values in the order of the code, or NULL: as they stand */
+    uint32_t **orders;  /* for each output its values in the order of backward(); see tape.c */
+    size_t *order_counts;
+} pg_tape;
+
+/* Make room for one more at the end of an array that doubles. 0, or -1 without memory. */
+int pg_grow(void **array, size_t *capacity, size_t count, size_t size);
+
+void pg_tape_free(pg_tape *tape);
+pg_status pg_tape_add(pg_tape *tape, uint32_t *value_ret, pg_value value);
+pg_status pg_tape_add_pair(pg_tape *tape, uint32_t left, uint32_t right);
+
+/* Is it computed, not given? */
+static inline bool pg_is_op(const pg_value *value) { return value->op < PG_OP_PROGRAM; }
+
+/* The index-th operand: a, b, then those of the pairs; false after the last. */
+static inline bool pg_operand_of(const pg_tape *tape, const pg_value *value, size_t index,
+                                 uint32_t **operand_ret) {
+    pg_value *changing = (pg_value *)value;
+    if (!pg_is_op(value)) return false;
+    if (index == 0) *operand_ret = &changing->a;
+    else if (index == 1) *operand_ret = &changing->b;
+    else if (index - 2 < 2 * (size_t)value->count) {
+        pg_pair *pair = &tape->pairs[value->first + (index - 2) / 2];
+        *operand_ret = index % 2 == 0 ? &pair->left : &pair->right;
+    } else return false;
+    return true;
+}
+
+/* The index-th operand that a gradient goes to, before any chain is fused; PG_NO_VALUE where there
+ * is none, false after the last. */
+static inline bool pg_gradient_operand_of(const pg_tape *tape, const pg_value *value, size_t index,
+                                          uint32_t *operand_ret) {
+    if (!pg_is_op(value) || value->op == PG_OP_DETACH) return false;
+    if (value->op == PG_OP_CUSTOM) {
+        if (index >= value->count) return false;
+        *operand_ret = tape->pairs[value->first + index].left;
+        return true;
+    }
+    *operand_ret = index == 0 ? value->a : value->b;
+    return index < 2;
+}
+
+/* record.c: the values that the outputs reach. */
+pg_status pg_tape_record(pg_graph *graph, pg_tape *tape, const pg_node_id *inputs,
+                         size_t input_count, const pg_node_id *outputs, size_t output_count);
+
+/* passes.c: each a function of its own. They return PG_OK or PG_ERR_NOMEM. */
+pg_status pg_pass_fold(pg_tape *tape);
+pg_status pg_pass_share(pg_tape *tape);
+pg_status pg_pass_powers(pg_tape *tape);
+pg_status pg_pass_hoist(pg_tape *tape);
+pg_status pg_pass_fuse(pg_tape *tape);
+/* runs.c: likewise. */
+pg_status pg_pass_layers(pg_tape *tape);
+
+/* tape.c: mark what no output needs as dead; find the order of each output. */
+void pg_tape_mark_dead(pg_tape *tape);
+pg_status pg_tape_find_orders(pg_tape *tape);
+
+#endif

@@ -1,0 +1,11 @@
+/* lanes_avx2.c - the lanes' kernels for x86-64 with AVX2: four doubles a vector. */
+#include "base/portability.h"
+#if PG_X86_LEVELS
+PG_BEGIN_AVX2
+#define PG_LANE_TABLE pg_lanes_avx2
+#define PG_VECTOR_BYTES 32
+#include "replay/lanes_levels.h"
+PG_END_TARGET
+#else
+typedef int pg_no_avx2_here;
+#endif

@@ -1,0 +1,260 @@
+/* lanes_backward.h - gradients: the second half of the template that lanes_kernels.h begins.
+ *
+ * Two gradients of one instruction may be the same slot (x * x), so they are given away one after
+ * the other. */
+
+/* Sum the lanes in a fixed tree: lanes that are 8 apart meet. Lanes without a row count for 0. */
+static inline PG_ALWAYS_INLINE void NAME(fold_vecs)(const int64_t *mask, double *accumulator,
+                                                    const VEC *lanes) {
+#if LANES == 1
+    (void)mask;
+    accumulator[0] += lanes[0];
+#else
+    enum { eight = PG_SUBLANES / PG_VEC };
+    pg_vec *const sums = (pg_vec *)accumulator;
+    VEC kept[VECS];
+    if (PG_UNLIKELY(mask != NULL)) {
+        EACH_VEC kept[v] = PG_MASKED(lanes[v], ((const pg_mask *)mask)[v]);
+    } else {
+        EACH_VEC kept[v] = lanes[v];
+    }
+    for (int k = 0; k < eight; k++)
+#if LANES == 32
+        sums[k] += (kept[k] + kept[k + eight]) + (kept[k + 2 * eight] + kept[k + 3 * eight]);
+#else
+        sums[k] += kept[k];
+#endif
+#endif
+}
+
+static void NAME(fold)(const pg_block *block, double *accumulator, const double *lanes) {
+    NAME(fold_vecs)(block->mask, accumulator, (const VEC *)lanes);
+}
+
+/* A contribution to a gradient goes where it is aimed at. */
+static inline PG_ALWAYS_INLINE void NAME(give)(pg_place to, pg_target target, const VEC *lanes) {
+    if (target.give == PG_GIVE_ADD) {
+        VEC *const grads = SLOT(to.grads, target.at);
+        EACH_VEC grads[v] += lanes[v];
+    } else if (target.give == PG_GIVE_STORE) {
+        VEC *const grads = SLOT(to.grads, target.at);
+        EACH_VEC grads[v] = 0.0 + lanes[v];
+    } else if (target.give == PG_GIVE_FOLD) {
+        NAME(fold_vecs)(to.mask, to.accumulators + (size_t)target.at * PG_SUBLANES, lanes);
+    }
+}
+
+/* ---- Dots ------------------------------------------------------------------------------------ */
+
+/* Of each pair, the left factor gets the sum's gradient times the right one, and the other way
+ * round. What all left and all right targets say is known to the callers that matter, and the
+ * compiler then leaves out the questions. */
+static inline PG_ALWAYS_INLINE void NAME(push_pairs)(const pg_block *block, pg_place to,
+                                                     const pg_step *step, pg_give left,
+                                                     pg_give right, bool weighted) {
+    const pg_instr *const dot = &block->program->code[step->instr];
+    const pg_pair *const pairs = block->program->pairs + dot->first;
+    const pg_target *const targets = block->reverse->targets + step->first, start = step->a;
+    const double *const values = block->values, *const uniform = block->uniform;
+    VEC g[VECS], t[VECS];
+    EACH_VEC g[v] = SLOT(to.grads, dot->dst)[v];
+    for (uint32_t i = dot->count; i-- > 0;) {
+        const pg_pair pair = pairs[i];
+        if (i == 0) NAME(give)(to, start, g);
+        if (left != PG_GIVE_NONE) {
+            const pg_target target = targets[2 * i];
+            const pg_give how = left == PG_GIVE_MIXED ? (pg_give)target.give : left;
+            EACH_VEC t[v] = SLOT(values, pair.right)[v] * g[v];
+            NAME(give)(to, (pg_target){how, target.at}, t);
+        }
+        if (right != PG_GIVE_NONE) {
+            const pg_target target = targets[2 * i + 1];
+            const pg_give how = right == PG_GIVE_MIXED ? (pg_give)target.give : right;
+            if (weighted) EACH_VEC t[v] = uniform[pair.left] * g[v];
+            else EACH_VEC t[v] = SLOT(values, pair.left)[v] * g[v];
+            NAME(give)(to, (pg_target){how, target.at}, t);
+        }
+    }
+}
+
+static void NAME(push_dot)(const pg_block *block, const pg_step *step) {
+    const pg_place to = pg_place_of(block);
+    const bool weighted = block->program->code[step->instr].shape & PG_DOT_WEIGHTED;
+    const pg_give left = step->left, right = step->right;
+    if (!weighted && left == PG_GIVE_STORE && right == PG_GIVE_ADD) /* a sum of squares */
+        NAME(push_pairs)(block, to, step, PG_GIVE_STORE, PG_GIVE_ADD, false);
+    else if (!weighted) NAME(push_pairs)(block, to, step, PG_GIVE_MIXED, PG_GIVE_MIXED, false);
+    else if (left == PG_GIVE_FOLD && right == PG_GIVE_ADD)
+        NAME(push_pairs)(block, to, step, PG_GIVE_FOLD, PG_GIVE_ADD, true);
+    else if (left == PG_GIVE_FOLD && right == PG_GIVE_STORE)
+        NAME(push_pairs)(block, to, step, PG_GIVE_FOLD, PG_GIVE_STORE, true);
+    else NAME(push_pairs)(block, to, step, PG_GIVE_MIXED, PG_GIVE_MIXED, true);
+}
+
+/* The left half of a neuron's step: what its weights get. */
+static void NAME(push_weights)(const pg_block *block, const pg_step *step) {
+    pg_place to = pg_place_of(block);
+    if (step->left == PG_GIVE_FOLD && to.mask == NULL) {
+        to.mask = NULL; /* known from here on */
+        NAME(push_pairs)(block, to, step, PG_GIVE_FOLD, PG_GIVE_NONE, true);
+    } else if (step->left == PG_GIVE_FOLD)
+        NAME(push_pairs)(block, to, step, PG_GIVE_FOLD, PG_GIVE_NONE, true);
+    else NAME(push_pairs)(block, to, step, PG_GIVE_MIXED, PG_GIVE_NONE, true);
+}
+
+/* ---- Layers ---------------------------------------------------------------------------------- */
+
+/* A dot of a layer on the way back: its weights, and its gradient. */
+typedef struct NAME(neuron) {
+    const pg_pair *pairs;
+    const VEC *g;
+} NAME(neuron);
+
+/* What so many right slots, from pair i on, get from the neurons, one after the other. */
+static inline PG_ALWAYS_INLINE void NAME(pull)(const pg_block *block, const NAME(neuron) * neurons,
+                                               int count, const pg_target *targets, uint32_t i,
+                                               int abreast, int from) {
+    const double *const uniform = block->uniform;
+    double *const all = block->grads;
+    VEC sums[ABREAST][AT_ONCE];
+    targets += 2 * i;
+    for (int r = 0; r < abreast; r++) {
+        const pg_target target = targets[2 * r + 1];
+        const VEC *grads = SLOT(all, target.at) + from;
+        EACH_AT_ONCE sums[r][v] = target.give == PG_GIVE_ADD ? grads[v] : (VEC){0};
+    }
+    for (int n = 0; n < count; n++) {
+        const pg_pair *pairs = neurons[n].pairs + i;
+        const VEC *g = neurons[n].g + from;
+        for (int r = 0; r < abreast; r++) {
+            const double weight = uniform[pairs[r].left];
+            EACH_AT_ONCE sums[r][v] += weight * g[v];
+        }
+    }
+    for (int r = 0; r < abreast; r++) {
+        const pg_target target = targets[2 * r + 1];
+        VEC *const grads = SLOT(all, target.at) + from;
+        if (target.give != PG_GIVE_NONE) EACH_AT_ONCE grads[v] = sums[r][v];
+    }
+}
+
+static void NAME(pull_all)(const pg_block *block, const NAME(neuron) * neurons, int count,
+                           const pg_target *targets, uint32_t rights) {
+    uint32_t i = 0;
+    for (; i + ABREAST <= rights; i += ABREAST)
+        for (int v = 0; v < VECS; v += AT_ONCE)
+            NAME(pull)(block, neurons, count, targets, i, ABREAST, v);
+    for (; i < rights; i++)
+        for (int v = 0; v < VECS; v += AT_ONCE) NAME(pull)(block, neurons, count, targets, i, 1, v);
+}
+
+/* First what the right slots get, then each neuron's weights. Of many neurons, a group at a time:
+ * the next one adds to what the one before it left. */
+static void NAME(push_layer)(const pg_block *block, const pg_step *steps) {
+    enum { group = 64 };
+    NAME(neuron) neurons[group];
+    const pg_instr *const code = block->program->code;
+    for (uint32_t done = 0; steps->right != PG_GIVE_NONE && done < steps->run;) {
+        const pg_target *targets = block->reverse->targets + steps[done].first;
+        int count = 0;
+        for (; count < group && done < steps->run; count++, done++) {
+            const pg_instr *dot = &code[steps[done].instr];
+            neurons[count].pairs = block->program->pairs + dot->first;
+            neurons[count].g = SLOT(block->grads, dot->dst);
+        }
+        NAME(pull_all)(block, neurons, count, targets, code[steps->instr].count);
+    }
+    for (uint32_t n = 0; n < steps->run; n++) NAME(push_weights)(block, &steps[n]);
+}
+
+/* ---- The steps ------------------------------------------------------------------------------- */
+
+/* The derivative `d_` by one operand, judged, times g, to its target. */
+#define PG_PUSH_ONE(op, which, d_, fault, target)                                                  \
+    {                                                                                              \
+        _Alignas(64) double ds[LANES];                                                             \
+        for (int l = 0; l < LANES; l++) {                                                          \
+            const double a = as[l], b = bs[l], y = ys[l];                                          \
+            (void)a, (void)b, (void)y;                                                             \
+            ds[l] = (d_);                                                                          \
+        }                                                                                          \
+        const double a = 1.0;                                                                      \
+        (void)a;                                                                                   \
+        if ((fault) != PG_OK && block->judge && PG_UNLIKELY(!NAME(all_finite)(ds)) &&              \
+            pg_judge_lanes(block, op, which, ds, as, bs, g, &status))                              \
+            return status;                                                                         \
+        for (int l = 0; l < LANES; l++) ds[l] *= g[l];                                             \
+        NAME(give)(to, target, (VEC *)ds);                                                         \
+    }
+
+/* The same for a run, whose targets are neighbours; `how` is = 0.0 + or +=. */
+#define PG_PUSH_RUN(d_, how, target)                                                               \
+    {                                                                                              \
+        double *restrict const ts = to.grads + (size_t)(target).at * LANES;                        \
+        for (size_t l = 0; l < LANES * run; l++) {                                                 \
+            const double a = as[l], b = bs[l], y = ys[l];                                          \
+            (void)a, (void)b, (void)y;                                                             \
+            ts[l] how(d_) * g[l];                                                                  \
+        }                                                                                          \
+    }
+
+#define PG_PUSH(op, which, d_, fault, target)                                                      \
+    if (!pg_can_fail(op) && (target).give == PG_GIVE_STORE) PG_PUSH_RUN(d_, = 0.0 +, target)       \
+    else if (!pg_can_fail(op) && (target).give == PG_GIVE_ADD) PG_PUSH_RUN(d_, +=, target)         \
+    else if ((target).give != PG_GIVE_NONE) PG_PUSH_ONE(op, which, d_, fault, target)
+
+static pg_status NAME(backward)(pg_block *block) {
+    const pg_place to = pg_place_of(block);
+    const double *const values = block->values;
+    pg_status status = PG_OK;
+    for (size_t i = 0; i < block->step_count;) {
+        const pg_step *step = &block->steps[i];
+        const size_t run = step->run;
+        i += run;
+        if (run > 1 && step[1].instr < step->instr) step += run - 1; /* begin with the first slot */
+        const pg_instr *instr = &block->program->code[step->instr];
+        const double *as = values + (size_t)instr->a * LANES;
+        const double *bs = values + (size_t)instr->b * LANES;
+        const double *ys = values + (size_t)instr->dst * LANES;
+        const double *g = to.grads + (size_t)instr->dst * LANES;
+        switch (instr->op) {
+#define PG_UNARY(NAME_, python, symbol, y_, da_, fault, ...)                                       \
+    case PG_OP_##NAME_: PG_PUSH(PG_OP_##NAME_, 1, da_, fault, step->a) break;
+#define PG_NUMBER PG_UNARY
+#define PG_BINARY(NAME_, python, symbol, y_, da_, db_, fault, ...)                                 \
+    case PG_OP_##NAME_:                                                                            \
+        PG_PUSH(PG_OP_##NAME_, 1, da_, fault, step->a)                                             \
+        PG_PUSH(PG_OP_##NAME_, 2, db_, fault, step->b)                                             \
+        break;
+#include "ops/ops.def"
+        case PG_OP_SQUARE: PG_PUSH(PG_OP_SQUARE, 1, 2.0 * a, PG_OK, step->a) break;
+        case PG_OP_RECIP: PG_PUSH(PG_OP_RECIP, 1, -(y * y), PG_ERR_ZERO_DIVISION, step->a) break;
+        case PG_OP_COPY: PG_PUSH(PG_OP_COPY, 1, 1.0, PG_OK, step->a) break;
+        case PG_OP_SELECT: {
+            const pg_pair pair = block->program->pairs[instr->first];
+            const double *left = values + (size_t)pair.left * LANES;
+            const double *right = values + (size_t)pair.right * LANES;
+            _Alignas(64) double ga[LANES], gb[LANES];
+            for (int l = 0; l < LANES; l++) {
+                const bool chosen = pg_compares(instr->shape, left[l], right[l]);
+                ga[l] = (chosen ? 1.0 : 0.0) * g[l];
+                gb[l] = (chosen ? 0.0 : 1.0) * g[l];
+            }
+            NAME(give)(to, step->a, (VEC *)ga);
+            NAME(give)(to, step->b, (VEC *)gb);
+            break;
+        }
+        case PG_OP_CUSTOM: NAME(push_dot)(block, step); break; /* whose right factors get nothing */
+        case PG_OP_DOT:
+            if (run > 1) NAME(push_layer)(block, &block->steps[i - run]);
+            else NAME(push_dot)(block, step);
+            break;
+        default: break;
+        }
+    }
+    return PG_OK;
+}
+
+#undef PG_PUSH
+#undef PG_PUSH_RUN
+#undef PG_PUSH_ONE

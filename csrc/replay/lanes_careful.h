@@ -1,0 +1,113 @@
+/* lanes_careful.h - gradients once more, for a block where one came out undefined or failed: the
+ * last part of the template that lanes_kernels.h begins.
+ *
+ * The steps of lanes_backward.h one by one, in their order, with one difference: where slope * g is
+ * undefined and g is 0, 0 stands for it (pg_product). nan is contagious, so the fast kernels
+ * needn't look: what came of such a product shows in the results. All other bits are theirs. A
+ * block whose gradients are sums over rows (the uniform part) may say of a slot that rows did reach
+ * it, though their gradients cancel: products with its 0 are then formed as they stand. */
+
+/* What a step's products are formed of, and where its judgement goes. */
+typedef struct NAME(careful_step) {
+    pg_block *block;
+    pg_place to;
+    const double *g;
+    bool reached; /* by rows whose gradients cancel */
+} NAME(careful_step);
+
+static inline void NAME(give_product)(const NAME(careful_step) * step, pg_target target,
+                                      const double *slopes) {
+    _Alignas(64) double ts[LANES];
+    for (int l = 0; l < LANES; l++) {
+        ts[l] = step->reached ? slopes[l] * step->g[l] : pg_product(slopes[l], step->g[l]);
+        if (step->g[l] == 0.0 && !isfinite(slopes[l])) step->block->spared = true;
+    }
+    NAME(give)(step->to, target, (const VEC *)ts);
+}
+
+static void NAME(careful_dot)(const NAME(careful_step) * on, const pg_step *step) {
+    const pg_block *const block = on->block;
+    const pg_instr *const dot = &block->program->code[step->instr];
+    const pg_target *const targets = block->reverse->targets + step->first;
+    _Alignas(64) double weights[LANES];
+    for (uint32_t i = dot->count; i-- > 0;) {
+        const pg_pair pair = block->program->pairs[dot->first + i];
+        if (i == 0) NAME(give)(on->to, step->a, (const VEC *)on->g);
+        if (targets[2 * i].give != PG_GIVE_NONE)
+            NAME(give_product)(on, targets[2 * i], block->values + (size_t)pair.right * LANES);
+        if (targets[2 * i + 1].give == PG_GIVE_NONE) continue;
+        const double *left = block->values + (size_t)pair.left * LANES;
+        if (dot->shape & PG_DOT_WEIGHTED) {
+            for (int l = 0; l < LANES; l++) weights[l] = block->uniform[pair.left];
+            left = weights;
+        }
+        NAME(give_product)(on, targets[2 * i + 1], left);
+    }
+}
+
+static void NAME(careful_select)(const NAME(careful_step) * on, const pg_step *step,
+                                 const pg_instr *instr) {
+    const pg_pair pair = on->block->program->pairs[instr->first];
+    const double *left = on->block->values + (size_t)pair.left * LANES;
+    const double *right = on->block->values + (size_t)pair.right * LANES;
+    _Alignas(64) double to_a[LANES], to_b[LANES];
+    for (int l = 0; l < LANES; l++) {
+        const bool chosen = pg_compares(instr->shape, left[l], right[l]);
+        to_a[l] = chosen ? 1.0 : 0.0;
+        to_b[l] = chosen ? 0.0 : 1.0;
+    }
+    if (step->a.give != PG_GIVE_NONE) NAME(give_product)(on, step->a, to_a);
+    if (step->b.give != PG_GIVE_NONE) NAME(give_product)(on, step->b, to_b);
+}
+
+#define PG_CAREFUL(op, which, d_, fault, target)                                                   \
+    if ((target).give != PG_GIVE_NONE) {                                                           \
+        _Alignas(64) double ds[LANES];                                                             \
+        for (int l = 0; l < LANES; l++) {                                                          \
+            const double a = as[l], b = bs[l], y = ys[l];                                          \
+            (void)a, (void)b, (void)y;                                                             \
+            ds[l] = (d_);                                                                          \
+        }                                                                                          \
+        const double a = 1.0;                                                                      \
+        (void)a;                                                                                   \
+        if ((fault) != PG_OK && block->judge && PG_UNLIKELY(!NAME(all_finite)(ds)) &&              \
+            pg_judge_lanes(block, op, which, ds, as, bs, on.reached ? NULL : on.g, &status))       \
+            return status;                                                                         \
+        NAME(give_product)(&on, target, ds);                                                       \
+    }
+
+static pg_status NAME(careful)(pg_block *block) {
+    const double *const values = block->values;
+    pg_status status = PG_OK;
+    for (size_t i = 0; i < block->step_count; i++) {
+        const pg_step *step = &block->steps[i];
+        const pg_instr *instr = &block->program->code[step->instr];
+        const double *as = values + (size_t)instr->a * LANES;
+        const double *bs = values + (size_t)instr->b * LANES;
+        const double *ys = values + (size_t)instr->dst * LANES;
+        const NAME(careful_step)
+            on = {block, pg_place_of(block), block->grads + (size_t)instr->dst * LANES,
+                  block->reached != NULL && block->reached[instr->dst] != 0};
+        switch (instr->op) {
+#define PG_UNARY(NAME_, python, symbol, y_, da_, fault, ...)                                       \
+    case PG_OP_##NAME_: PG_CAREFUL(PG_OP_##NAME_, 1, da_, fault, step->a) break;
+#define PG_NUMBER PG_UNARY
+#define PG_BINARY(NAME_, python, symbol, y_, da_, db_, fault, ...)                                 \
+    case PG_OP_##NAME_:                                                                            \
+        PG_CAREFUL(PG_OP_##NAME_, 1, da_, fault, step->a)                                          \
+        PG_CAREFUL(PG_OP_##NAME_, 2, db_, fault, step->b)                                          \
+        break;
+#include "ops/ops.def"
+        case PG_OP_SQUARE: PG_CAREFUL(PG_OP_SQUARE, 1, 2.0 * a, PG_OK, step->a) break;
+        case PG_OP_RECIP: PG_CAREFUL(PG_OP_RECIP, 1, -(y * y), PG_ERR_ZERO_DIVISION, step->a) break;
+        case PG_OP_COPY: PG_CAREFUL(PG_OP_COPY, 1, 1.0, PG_OK, step->a) break;
+        case PG_OP_SELECT: NAME(careful_select)(&on, step, instr); break;
+        case PG_OP_CUSTOM: /* whose right factors get nothing */
+        case PG_OP_DOT: NAME(careful_dot)(&on, step); break;
+        default: break;
+        }
+    }
+    return PG_OK;
+}
+
+#undef PG_CAREFUL

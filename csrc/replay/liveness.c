@@ -1,0 +1,177 @@
+/* liveness.c - which failures of a block reach a result, through the choices that its rows take.
+ *
+ * A block in which an op left its domain was run to its end, as if nobody judged. What a row's
+ * results are made of is then found by walking the code back from the outputs: a select needs what
+ * it compares and what it chose, every other op all its operands. A failed op that a row needs is
+ * that row's fault; one that none needs is none: its branch wasn't taken. Code that was hoisted
+ * failed for all rows or for none, and is needed by those rows whose walk comes to it.
+ * Lanes are bits of a word, so one walk serves a block. Owns nothing but the workspace's scratch.
+ * Cost: O(code + pairs) a block, and one comparison for each select and lane. */
+#include "ops/kernels.h"
+#include "replay/replay.h"
+
+#include <string.h>
+
+typedef struct walk {
+    const pg_program *program;
+    const pg_block *block;
+    const double *uniform;
+    size_t lanes;
+    uint32_t *row, *shared;   /* of each row slot, each uniform slot: the lanes that need it */
+    const pg_instr **failing; /* of each lane the first op that it needs and that failed */
+    bool choosing;            /* else a row's select needs what it compares only */
+} walk;
+
+static inline bool needs(uint32_t need, size_t lane) { return need >> lane & 1; }
+
+/* The lanes in which a select takes its first operand. */
+static uint32_t chosen(const walk *w, const pg_instr *select, const double *values, size_t lanes) {
+    const pg_pair pair = w->program->pairs[select->first];
+    const double *left = values + pair.left * lanes, *right = values + pair.right * lanes;
+    uint32_t first = 0;
+    for (size_t l = 0; l < lanes; l++)
+        first |= (uint32_t)pg_compares(select->shape, left[l], right[l]) << l;
+    return first;
+}
+
+/* What an instruction needs, these lanes need; `first` says in which of them a select took a. */
+static void pass_on(walk *w, const pg_instr *instr, uint32_t *slots, uint32_t need, uint32_t first,
+                    uint32_t second) {
+    const pg_pair *pairs = w->program->pairs + instr->first;
+    uint32_t *const lefts = instr->shape & PG_DOT_WEIGHTED ? w->shared : slots;
+    switch (instr->op) {
+    case PG_OP_SELECT:
+        slots[pairs->left] |= need;
+        slots[pairs->right] |= need;
+        slots[instr->a] |= need & first;
+        slots[instr->b] |= need & second;
+        return;
+    case PG_OP_DOT:
+        if (instr->shape & PG_DOT_UNIFORM_START) w->shared[instr->a] |= need;
+        else if (instr->shape & PG_DOT_STARTS) slots[instr->a] |= need;
+        for (uint32_t i = 0; i < instr->count; i++) {
+            lefts[pairs[i].left] |= need;
+            slots[pairs[i].right] |= need;
+        }
+        return;
+    case PG_OP_CUSTOM:
+        for (uint32_t i = 0; i < instr->count; i++)
+            slots[pairs[i].left] |= need, slots[pairs[i].right] |= need;
+        slots[instr->a] |= need;
+        return;
+    default:
+        slots[instr->a] |= need;
+        if (instr->op < PG_OP_COUNT && pg_op_slots[instr->op] == 2) slots[instr->b] |= need;
+    }
+}
+
+/* Has one of a dot's squares overflowed? */
+static pg_status judge_squares(const walk *w, const pg_instr *dot, const double *values,
+                               size_t lanes, size_t lane, pg_fault *fault_ret) {
+    const bool judged = dot->op == PG_OP_DOT && (dot->shape & PG_DOT_SQUARES);
+    for (uint32_t i = 0; judged && i < dot->count; i++) {
+        const pg_pair pair = w->program->pairs[dot->first + i];
+        const double x = values[pair.left * lanes + lane];
+        if (pair.left != pair.right) continue;
+        *fault_ret = (pg_fault){PG_OP_POWN, 0, x, 2.0};
+        const pg_status status = pg_fault_of(PG_OP_POWN, x * x, x, 2.0);
+        if (status != PG_OK) return status;
+    }
+    return PG_OK;
+}
+
+/* What it means that an instruction gave what it gave, in one lane. Of those that are no ops of
+ * the table only squares can fail; a dot's `a` may be a slot of the other part. */
+static pg_status judge(const walk *w, const pg_instr *instr, const double *values, size_t lanes,
+                       size_t lane, pg_fault *fault_ret) {
+    const double exponent = pg_exponent(instr->op);
+    const int op = exponent != 0.0 ? PG_OP_POWN : instr->op;
+    if (op >= PG_OP_COUNT) return judge_squares(w, instr, values, lanes, lane, fault_ret);
+    const double y = values[instr->dst * lanes + lane], a = values[instr->a * lanes + lane];
+    double b = exponent;
+    if (op == instr->op && pg_op_slots[op] == 2) b = values[instr->b * lanes + lane];
+    *fault_ret = (pg_fault){op, 0, a, b};
+    return pg_fault_of(op, y, a, b);
+}
+
+static bool fails(const walk *w, const pg_instr *instr, const double *values, size_t lanes,
+                  size_t lane) {
+    pg_fault fault;
+    return !isfinite(values[instr->dst * lanes + lane]) &&
+           judge(w, instr, values, lanes, lane, &fault) != PG_OK;
+}
+
+static void walk_rows(walk *w) {
+    const pg_program *p = w->program;
+    const double *const values = w->block->values;
+    for (size_t i = p->length; i-- > p->uniform_length;) {
+        const pg_instr *instr = &p->code[i];
+        const uint32_t need = w->row[instr->dst];
+        if (need == 0) continue;
+        for (size_t l = 0; w->choosing && l < w->block->active; l++)
+            if (needs(need, l) && fails(w, instr, values, w->lanes, l)) w->failing[l] = instr;
+        uint32_t first = 0, second = 0;
+        if (instr->op == PG_OP_SELECT && w->choosing) {
+            first = chosen(w, instr, values, w->lanes);
+            second = ~first;
+        }
+        pass_on(w, instr, w->row, need, first, second);
+    }
+    for (size_t i = 0; i < p->import_count; i++)
+        w->shared[p->imports[i]] |= w->row[p->input_count + i];
+}
+
+static void walk_uniform(walk *w) {
+    const pg_program *p = w->program;
+    for (size_t i = p->uniform_length; i-- > 0;) {
+        const pg_instr *instr = &p->code[i];
+        const uint32_t need = w->shared[instr->dst];
+        if (need == 0) continue;
+        const bool failed = w->choosing && fails(w, instr, w->uniform, 1, 0);
+        for (size_t l = 0; failed && l < w->block->active; l++)
+            if (needs(need, l)) w->failing[l] = instr;
+        const bool first = instr->op == PG_OP_SELECT && chosen(w, instr, w->uniform, 1) != 0;
+        pass_on(w, instr, w->shared, need, first ? need : 0, first ? 0 : need);
+    }
+}
+
+static void walk_back(walk *w) {
+    const pg_program *p = w->program;
+    const uint32_t all = w->block->active < 32 ? ((uint32_t)1 << w->block->active) - 1 : UINT32_MAX;
+    memset(w->row, 0, (p->row_slots + p->uniform_slots) * sizeof *w->row);
+    for (size_t o = 0; o < p->output_count; o++) w->row[p->outputs[o]] = all;
+    walk_rows(w);
+    walk_uniform(w);
+}
+
+/* Do all rows come to this uniform instruction, whatever they choose? */
+static bool is_needed_by_all(walk *w, const pg_instr *instr) {
+    w->choosing = false;
+    walk_back(w);
+    return w->shared[instr->dst] != 0;
+}
+
+pg_status pg_find_fault(const pg_program *program, pg_workspace *ws, pg_block *block,
+                        size_t lanes) {
+    const pg_instr *failing[32] = {NULL};
+    const size_t words = program->row_slots + program->uniform_slots;
+    if (pg_make_room(&ws->needs, words / 2 + 1) != PG_OK) return PG_ERR_NOMEM;
+    walk w = {.program = program,
+              .block = block,
+              .uniform = ws->uniform.at,
+              .lanes = lanes,
+              .row = (uint32_t *)(void *)ws->needs.at,
+              .failing = failing,
+              .choosing = true};
+    w.shared = w.row + program->row_slots;
+    walk_back(&w);
+    for (size_t l = 0; l < block->active; l++) {
+        if (failing[l] == NULL) continue;
+        const bool uniform = failing[l] < program->code + program->uniform_length;
+        block->fault_lane = l;
+        block->fault_of_all = uniform && is_needed_by_all(&w, failing[l]);
+        return uniform ? judge(&w, failing[l], ws->uniform.at, 1, 0, &block->fault)
+                       : judge(&w, failing[l], block->values, lanes, l, &block->fault);
+    }
+    return PG_OK;
+}

@@ -1,0 +1,540 @@
+/* replay.c - program to values and gradients: rows in blocks, blocks in chunks, chunks in a tree.
+ *
+ * A block is 32 rows, or 8 where the program is so large that 32 would not fit the cache, or where
+ * fewer are left; a last single row runs alone. A block's last lanes may hold no row: they repeat
+ * the last one, and neither raise nor reach a sum.
+ * Sums do not depend on who computes them: row r of a chunk is added to sublane r % 8, a chunk's
+ * sublanes are added in a fixed tree, and so are the chunks, whose number depends on that of the
+ * rows only.
+ * Where an op failed, the block is run to its end and looked at (liveness.c): a row fails only if
+ * its results need that op. Where a gradient came out as nan, or a derivative failed, the chunk is
+ * done again by the careful kernels (lanes_careful.h): a product with 0 may have been undefined.
+ * Neither costs anything as long as nothing fails.
+ * Memory: slots x lanes, twice, whatever the number of rows. A workspace owns it and belongs to one
+ * thread; the program is only read.
+ * Cost: see bench/RESULTS.md; dispatch is paid once a block.
+ * Griewank and Walther, Evaluating Derivatives, 2nd ed., ch. 4 (programs and their adjoints). */
+#include "replay/replay.h"
+
+#include "ops/kernels.h"
+
+#include <string.h>
+
+static const size_t fits_the_cache = 2048; /* row slots: 1 MiB for values and gradients */
+static const size_t least_chunk = 1024, most_chunks = 64;
+static const size_t poll_after = 1 << 20; /* numbers computed: a millisecond or so */
+const size_t pg_lanes_of[PG_WIDTHS] = {[PG_ONE] = 1, [PG_EIGHT] = 8, [PG_THIRTY_TWO] = 32};
+
+pg_status pg_make_room(pg_numbers *array, size_t count) {
+    enum { alignment = 64 };
+    if (array->capacity >= count && array->block != NULL) return PG_OK;
+    char *block = pg_realloc(NULL, count * sizeof(double) + alignment, 1);
+    if (block == NULL) return PG_ERR_NOMEM;
+    pg_free(array->block);
+    *array = (pg_numbers){NULL, block, count};
+    array->at = (double *)(block + (alignment - (uintptr_t)block % alignment) % alignment);
+    return PG_OK;
+}
+
+int pg_vector_levels(void) { return 1 + PG_HAS_AVX2() + (PG_HAS_AVX2() && PG_HAS_AVX512()); }
+
+static const pg_lanes *lanes_for(int level, int fast) {
+#if PG_X86_LEVELS
+    if (level == 1) return pg_lanes_avx2[fast];
+    if (level == 2) return pg_lanes_avx512[fast];
+#endif
+    (void)level;
+    return pg_lanes_base[fast];
+}
+
+pg_status pg_workspace_new(pg_workspace **workspace_ret, const pg_program *program, int level) {
+    pg_workspace *ws = pg_realloc(NULL, 1, sizeof *ws);
+    if (ws == NULL) return PG_ERR_NOMEM;
+    const int widest_vectors = pg_vector_levels() - 1;
+    *ws = (pg_workspace){.width = -1};
+    ws->lanes =
+        lanes_for(level < 0 || level > widest_vectors ? widest_vectors : level, program->fast != 0);
+    ws->widest = program->row_slots <= fits_the_cache ? PG_THIRTY_TWO : PG_EIGHT;
+    const size_t cells = program->row_slots * pg_lanes_of[ws->widest];
+    if (pg_make_room(&ws->uniform, program->uniform_slots) == PG_OK &&
+        pg_make_room(&ws->uniform_grads, program->uniform_slots) == PG_OK &&
+        pg_make_room(&ws->mask, 32) == PG_OK && pg_make_room(&ws->values, cells) == PG_OK &&
+        pg_make_room(&ws->grads, cells) == PG_OK) {
+        *workspace_ret = ws;
+        return PG_OK;
+    }
+    pg_workspace_free(ws);
+    return PG_ERR_NOMEM;
+}
+
+void pg_workspace_free(pg_workspace *ws) {
+    if (ws == NULL) return;
+    pg_free(ws->uniform.block);
+    pg_free(ws->uniform_grads.block);
+    pg_free(ws->mask.block);
+    pg_free(ws->needs.block);
+    pg_free(ws->reached.block);
+    pg_free(ws->values.block);
+    pg_free(ws->grads.block);
+    pg_free(ws->sums.block);
+    pg_free(ws->partials.block);
+    pg_free(ws);
+}
+
+pg_replay_fault pg_workspace_fault(const pg_workspace *ws) { return ws->fault; }
+
+void pg_workspace_shift_fault(pg_workspace *ws, size_t first) {
+    if (ws->fault.row >= 0) ws->fault.row += (int64_t)first;
+}
+
+void pg_workspace_poll(pg_workspace *ws, int (*poll)(void *), void *context) {
+    ws->poll = poll;
+    ws->context = context;
+}
+
+bool pg_judge_lanes(pg_block *block, int op, int derivative, const double *results, const double *a,
+                    const double *b, const double *g, pg_status *status_ret) {
+    const double exponent = pg_exponent(op);
+    const int judged = exponent != 0.0 ? PG_OP_POWN : op;
+    for (size_t lane = 0; lane < block->active; lane++) {
+        if (g != NULL && g[lane] == 0.0) continue;
+        const double second = op != judged ? exponent : pg_op_slots[op] == 2 ? b[lane] : 0.0;
+        const pg_status status =
+            derivative == 0 ? pg_fault_of(judged, results[lane], a[lane], second)
+                            : pg_fault_of_derivative(judged, results[lane], a[lane], second);
+        if (status == PG_OK) continue;
+        block->fault_lane = lane;
+        block->fault = (pg_fault){judged, derivative, a[lane], second};
+        *status_ret = status;
+        return true;
+    }
+    return false;
+}
+
+bool pg_must_stop(pg_workspace *ws, size_t work) {
+    ws->work += work;
+    if (ws->work < poll_after) return false;
+    ws->work = 0;
+    return ws->poll != NULL && ws->poll(ws->context) != 0;
+}
+
+/* ---- The uniform part ------------------------------------------------------------------------ */
+
+static pg_block uniform_block(const pg_program *program, pg_workspace *ws, bool judge) {
+    return (pg_block){.program = program,
+                      .code = program->code,
+                      .length = program->uniform_length,
+                      .uniform = ws->uniform.at,
+                      .values = ws->uniform.at,
+                      .grads = ws->uniform_grads.at,
+                      .active = 1,
+                      .judge = judge};
+}
+
+/* All bits or none: as wide as a double, so that they are gathered lane by lane. */
+static inline uint64_t if_nan(double x) { return isnan(x) ? UINT64_MAX : 0; }
+
+/* What failed here is a fault only if a row needs it. */
+pg_status pg_replay_begin(const pg_program *program, pg_workspace *ws, const double *params,
+                          int ignore) {
+    if (program->constant_count > 0)
+        memcpy(ws->uniform.at, program->constants,
+               program->constant_count * sizeof *ws->uniform.at);
+    if (program->param_count > 0)
+        memcpy(ws->uniform.at + program->constant_count, params,
+               program->param_count * sizeof *params);
+    ws->width = -1;
+    ws->failed = ws->careful = false;
+    if (pg_must_stop(ws, program->uniform_slots + program->pair_count)) return PG_ERR_STOPPED;
+    pg_block block = uniform_block(program, ws, !ignore);
+    if (ws->lanes[PG_ONE].forward(&block) != PG_OK) {
+        ws->failed = true;
+        block.judge = false;
+        ws->lanes[PG_ONE].forward(&block);
+    }
+    pg_begin_chunk(ws);
+    return PG_OK;
+}
+
+static void collect(const pg_block *block, const double *sums) {
+    for (const pg_step *step = block->steps; step < block->steps + block->step_count; step++) {
+        double *grad = &block->grads[step->a.at];
+        *grad = (step->a.give == PG_GIVE_STORE ? 0.0 : *grad) + sums[step->b.at];
+    }
+}
+
+/* Run all uniform steps back, by these kernels. */
+static pg_status run_uniform_steps(pg_block *block, pg_run *run, const double *sums) {
+    const pg_reverse *reverse = block->reverse;
+    pg_status status = PG_OK;
+    for (size_t i = 0; status == PG_OK && i < reverse->uniform_count; i += block->step_count) {
+        block->steps = &reverse->uniform[i];
+        block->step_count = block->steps->run;
+        if (block->steps->instr == PG_COLLECT) collect(block, sums);
+        else status = run(block);
+    }
+    return status;
+}
+
+/* Note the uniform slots to which one of these rows brings a gradient. */
+static pg_status reach_from_rows(const pg_program *program, pg_workspace *ws, const pg_task *task,
+                                 pg_block *uniform, uint8_t *reached, size_t first, size_t active) {
+    const size_t count = uniform->reverse->accumulators;
+    double *const sums = ws->sums.at, *const own = sums + count * PG_SUBLANES;
+    pg_block block;
+    pg_status status = pg_forward_block(program, ws, task, &block, first, active, PG_EIGHT);
+    if (status != PG_OK) return status;
+    memset(sums, 0, count * PG_SUBLANES * sizeof *sums);
+    block.accumulators = sums;
+    status = pg_reverse_block(ws, &block, uniform->reverse, PG_EIGHT);
+    for (size_t l = 0; status == PG_OK && l < active; l++) {
+        for (size_t i = 0; i < count; i++) own[i] = sums[i * PG_SUBLANES + l];
+        status = run_uniform_steps(uniform, ws->lanes[PG_ONE].careful, own);
+        for (size_t i = 0; i < program->uniform_slots; i++) reached[i] |= uniform->grads[i] != 0.0;
+    }
+    return status;
+}
+
+/* To which uniform slots does a row bring a gradient, though their sum may be 0? Without the rows'
+ * numbers: to all. */
+static pg_status find_reached(const pg_program *program, pg_workspace *ws, const pg_task *task,
+                              const pg_reverse *reverse, uint8_t *reached) {
+    const bool unknown = task->arguments == NULL && program->input_count > 0;
+    memset(reached, unknown, program->uniform_slots);
+    pg_block uniform = uniform_block(program, ws, false);
+    uniform.reverse = reverse;
+    pg_status status = pg_make_room(&ws->sums, reverse->accumulators * (PG_SUBLANES + 1));
+    for (size_t row = 0; !unknown && status == PG_OK && row < task->rows; row += PG_SUBLANES) {
+        const size_t left = task->rows - row, active = left < PG_SUBLANES ? left : PG_SUBLANES;
+        status = reach_from_rows(program, ws, task, &uniform, reached, row, active);
+        if (pg_must_stop(ws, (program->row_slots + program->uniform_slots) * PG_SUBLANES))
+            return PG_ERR_STOPPED;
+    }
+    return status;
+}
+
+/* Is one of them undefined? */
+static bool store_params(const pg_program *program, const pg_workspace *ws,
+                         const pg_reverse *reverse, double *gradients, double scale) {
+    const uint8_t *const reached = reverse->uniform_reached + program->constant_count;
+    const double *const grads = ws->uniform_grads.at + program->constant_count;
+    uint64_t odd = 0;
+    for (size_t i = 0; i < program->param_count; i++) {
+        gradients[i] = reached[i] ? scale * grads[i] : 0.0;
+        odd |= if_nan(gradients[i]);
+    }
+    return odd != 0;
+}
+
+/* Once more: 0 stands for undefined products with 0; unless it is a sum of rows that cancel, each
+ * of which would have formed the product. */
+static pg_status reverse_uniform_carefully(const pg_program *program, pg_workspace *ws,
+                                           const pg_task *task, pg_block *block,
+                                           const double *sums) {
+    ws->careful = true;
+    block->spared = false;
+    pg_status status = run_uniform_steps(block, ws->lanes[PG_ONE].careful, sums);
+    if (!block->spared) return status;
+    if (pg_make_room(&ws->reached, program->uniform_slots / sizeof(double) + 1) != PG_OK)
+        return PG_ERR_NOMEM;
+    uint8_t *const reached = (uint8_t *)ws->reached.at;
+    status = find_reached(program, ws, task, block->reverse, reached);
+    if (status != PG_OK) return status;
+    block->reached = reached;
+    return run_uniform_steps(block, ws->lanes[PG_ONE].careful, sums);
+}
+
+pg_status pg_reverse_uniform(const pg_program *program, pg_workspace *ws, const pg_task *task,
+                             const pg_reverse *reverse, const double *sums, double *gradients,
+                             double scale) {
+    pg_block block = uniform_block(program, ws, !task->ignore);
+    block.reverse = reverse;
+    pg_status status = run_uniform_steps(&block, ws->lanes[PG_ONE].backward, sums);
+    if (status == PG_OK && !store_params(program, ws, reverse, gradients, scale)) return PG_OK;
+    status = reverse_uniform_carefully(program, ws, task, &block, sums);
+    if (status == PG_OK) store_params(program, ws, reverse, gradients, scale);
+    if (pg_is_fault(status)) ws->fault = (pg_replay_fault){-1, block.fault};
+    return status;
+}
+
+/* ---- Blocks of rows -------------------------------------------------------------------------- */
+
+/* The row with which the task's arrays begin. */
+static size_t first_row(const pg_task *task) {
+    return pg_chunk_start(task->rows, task->base_chunk);
+}
+
+/* One number of each of rows first .. first + active - 1. */
+static void load_lanes(double *lanes, const double *data, size_t stride, const int64_t *index,
+                       size_t first, size_t active) {
+    if (index != NULL) {
+        for (size_t l = 0; l < active; l++) lanes[l] = data[(size_t)index[first + l] * stride];
+        return;
+    }
+    data += first * stride;
+    for (size_t l = 0; l < active; l++, data += stride) lanes[l] = *data;
+}
+
+/* Rows first .. first + active - 1 into the input slots; the last lanes repeat the last row. */
+static void load_inputs(double *values, const pg_task *task, size_t first, size_t active,
+                        size_t lanes) {
+    for (size_t i = 0; i < task->argument_count; i++) {
+        const pg_argument argument = task->arguments[i];
+        for (size_t k = 0; k < argument.count; k++, values += lanes) {
+            load_lanes(values, argument.data + k, argument.stride, task->index, first, active);
+            for (size_t l = active; l < lanes; l++) values[l] = values[active - 1];
+        }
+    }
+}
+
+/* Copy uniform slots into all lanes, once for each width. */
+static void spread_imports(const pg_program *program, pg_workspace *ws, int width) {
+    if (ws->width == width) return;
+    const size_t lanes = pg_lanes_of[width];
+    double *values = ws->values.at + program->input_count * lanes;
+    for (size_t i = 0; i < program->import_count; i++, values += lanes)
+        for (size_t l = 0; l < lanes; l++) values[l] = ws->uniform.at[program->imports[i]];
+    ws->width = width;
+}
+
+static void store_outputs(const pg_program *program, const double *values, double *outputs,
+                          size_t active, size_t lanes) {
+    for (size_t o = 0; o < program->output_count; o++)
+        for (size_t l = 0; l < active; l++)
+            outputs[l * program->output_count + o] = values[program->outputs[o] * lanes + l];
+}
+
+/* Gradients with respect to the inputs: row after row, outputs x inputs each. */
+static void store_gradients(const pg_program *program, pg_workspace *ws, const pg_block *block,
+                            double *gradients, size_t output, size_t lanes) {
+    const size_t inputs = program->input_count, stride = program->output_count * inputs;
+    gradients += output * inputs;
+    uint64_t odd = 0;
+    for (size_t k = 0; k < inputs; k++) {
+        const double *const grads = block->grads + k * lanes;
+        const bool reached = block->reverse->input_reached[k];
+        for (size_t l = 0; l < block->active; l++) {
+            const double grad = reached ? grads[l] : 0.0;
+            gradients[l * stride + k] = grad;
+            odd |= if_nan(grad);
+        }
+    }
+    if (odd != 0) ws->undefined = true;
+}
+
+pg_status pg_reverse_block(pg_workspace *ws, pg_block *block, const pg_reverse *reverse,
+                           int width) {
+    const size_t lanes = pg_lanes_of[width];
+    block->reverse = reverse;
+    block->steps = reverse->rows;
+    block->step_count = reverse->row_count;
+    double *seed = block->grads + (size_t)reverse->output * lanes;
+    for (size_t l = 0; l < lanes; l++) seed[l] = 1.0;
+    return ws->careful ? ws->lanes[width].careful(block) : ws->lanes[width].backward(block);
+}
+
+void pg_note_fault(pg_workspace *ws, const pg_task *task, const pg_block *block, size_t first) {
+    const size_t place = first + block->fault_lane;
+    const int64_t row =
+        task->index != NULL ? task->index[place] : (int64_t)(first_row(task) + place);
+    ws->fault = (pg_replay_fault){block->fault_of_all ? -1 : row, block->fault};
+}
+
+pg_status pg_forward_block(const pg_program *program, pg_workspace *ws, const pg_task *task,
+                           pg_block *block_ret, size_t first, size_t active, int width) {
+    const size_t lanes = pg_lanes_of[width];
+    int64_t *const mask = (int64_t *)ws->mask.at;
+    for (size_t l = 0; active < lanes && l < lanes; l++) mask[l] = l < active ? -1 : 0;
+    *block_ret = (pg_block){.program = program,
+                            .code = program->code + program->uniform_length,
+                            .length = program->length - program->uniform_length,
+                            .uniform = ws->uniform.at,
+                            .values = ws->values.at,
+                            .grads = ws->grads.at,
+                            .active = active,
+                            .mask = active < lanes ? mask : NULL,
+                            .judge = !task->ignore && !ws->doubtful};
+    spread_imports(program, ws, width);
+    load_inputs(ws->values.at, task, first, active, lanes);
+    if (ws->lanes[width].forward(block_ret) != PG_OK) {
+        ws->doubtful = true;
+        block_ret->judge = false;
+        ws->lanes[width].forward(block_ret);
+    }
+    block_ret->judge = !task->ignore;
+    return PG_UNLIKELY(ws->doubtful) && !task->ignore ? pg_find_fault(program, ws, block_ret, lanes)
+                                                      : PG_OK;
+}
+
+/* Each output's gradient in turn: sums over the rows, and what the rows' inputs get. */
+static pg_status reverse_outputs(const pg_program *program, pg_workspace *ws, const pg_task *task,
+                                 pg_block *block, size_t first, int width, double *sums) {
+    const size_t lanes = pg_lanes_of[width];
+    pg_status status = PG_OK;
+    for (size_t o = 0; status == PG_OK && o < program->output_count; o++) {
+        if (sums != NULL) {
+            ws->lanes[width].fold(block, sums, ws->values.at + (size_t)program->outputs[o] * lanes);
+            block->accumulators = sums + PG_SUBLANES;
+            sums += (1 + task->reverse[o]->accumulators) * PG_SUBLANES;
+        }
+        status = pg_reverse_block(ws, block, task->reverse[o], width);
+        if (status == PG_OK && task->gradients != NULL)
+            store_gradients(program, ws, block,
+                            task->gradients + first * program->output_count * program->input_count,
+                            o, lanes);
+    }
+    return status;
+}
+
+static pg_status run_block(const pg_program *program, pg_workspace *ws, const pg_task *task,
+                           size_t first, size_t active, int width, double *sums) {
+    pg_block block;
+    pg_status status = pg_forward_block(program, ws, task, &block, first, active, width);
+    if (status == PG_OK && task->outputs != NULL)
+        store_outputs(program, ws->values.at, task->outputs + first * program->output_count, active,
+                      pg_lanes_of[width]);
+    if (status == PG_OK && task->reverse != NULL)
+        status = reverse_outputs(program, ws, task, &block, first, width, sums);
+    if (pg_is_fault(status)) pg_note_fault(ws, task, &block, first);
+    return status;
+}
+
+/* A row of this block fails: which one is first, and how? As if rows came one after the other. */
+static pg_status first_fault(const pg_program *program, pg_workspace *ws, const pg_task *task,
+                             size_t first, size_t active, double *sums) {
+    pg_status status = PG_OK;
+    for (size_t i = 0; status == PG_OK && i < active; i++)
+        status = run_block(program, ws, task, first + i, 1, PG_ONE, sums);
+    return status;
+}
+
+/* The width for the next block, where so many rows are left. */
+static int width_for(const pg_workspace *ws, size_t left) {
+    if (left == 1) return PG_ONE;
+    return left >= pg_lanes_of[ws->widest] ? ws->widest : PG_EIGHT;
+}
+
+/* ---- Chunks ---------------------------------------------------------------------------------- */
+
+size_t pg_chunk_count(size_t rows) {
+    if (rows == 0) return 0;
+    const size_t chunks = (rows + least_chunk - 1) / least_chunk;
+    return chunks < most_chunks ? chunks : most_chunks;
+}
+
+/* A multiple of 32, so that no block is cut. */
+size_t pg_chunk_start(size_t rows, size_t chunk) {
+    const size_t chunks = pg_chunk_count(rows);
+    if (chunk >= chunks) return rows;
+    const size_t blocks = (rows + 31) / 32;
+    return (blocks / chunks * chunk + blocks % chunks * chunk / chunks) * 32;
+}
+
+size_t pg_partial_count(const pg_program *program, const pg_reverse *const *reverse) {
+    size_t count = program->output_count;
+    for (size_t o = 0; o < program->output_count; o++) count += reverse[o]->accumulators;
+    return count;
+}
+
+/* All rows of a chunk; their sums into the accumulators. A fault without care may be none. */
+static pg_status run_blocks(const pg_program *program, pg_workspace *ws, const pg_task *task,
+                            size_t chunk, double *accumulators) {
+    const size_t base = first_row(task);
+    const size_t end = pg_chunk_start(task->rows, chunk + 1) - base;
+    for (size_t row = pg_chunk_start(task->rows, chunk) - base; row < end;) {
+        const int width = width_for(ws, end - row);
+        const size_t left = end - row, lanes = pg_lanes_of[width];
+        const size_t active = left < lanes ? left : lanes;
+        pg_status status = run_block(program, ws, task, row, active, width, accumulators);
+        if (pg_is_fault(status) && ws->careful && active > 1)
+            status = first_fault(program, ws, task, row, active, accumulators);
+        if (status != PG_OK) return status;
+        if (pg_must_stop(ws, (program->row_slots + program->pair_count) * lanes))
+            return PG_ERR_STOPPED;
+        row += active;
+    }
+    return PG_OK;
+}
+
+/* The chunk's sums, formed anew. */
+static pg_status sum_blocks(const pg_program *program, pg_workspace *ws, const pg_task *task,
+                            size_t chunk, size_t sums) {
+    double *accumulators = task->partials != NULL ? ws->sums.at : NULL;
+    if (accumulators != NULL) memset(accumulators, 0, sums * PG_SUBLANES * sizeof *accumulators);
+    pg_begin_chunk(ws);
+    pg_status status = run_blocks(program, ws, task, chunk, accumulators);
+    if (status != PG_OK || accumulators == NULL) return status;
+    double *const partials = task->partials + (chunk - task->base_chunk) * sums;
+    uint64_t odd = 0;
+    for (size_t i = 0; i < sums; i++) {
+        partials[i] = pg_sum_of_sublanes(accumulators + i * PG_SUBLANES);
+        odd |= if_nan(partials[i]);
+    }
+    if (odd != 0) ws->undefined = true;
+    return PG_OK;
+}
+
+static pg_status run_chunk(const pg_program *program, pg_workspace *ws, const pg_task *task,
+                           size_t chunk, size_t sums) {
+    pg_status status = sum_blocks(program, ws, task, chunk, sums);
+    if (ws->careful || (!pg_is_fault(status) && !ws->undefined)) return status;
+    ws->careful = true;
+    return sum_blocks(program, ws, task, chunk, sums);
+}
+
+pg_status pg_replay(const pg_program *program, pg_workspace *ws, const pg_task *task) {
+    size_t sums = 0;
+    if (task->partials != NULL) {
+        sums = pg_partial_count(program, task->reverse);
+        pg_status status = pg_make_room(&ws->sums, sums * PG_SUBLANES);
+        if (status != PG_OK) return status;
+    }
+    for (size_t chunk = task->first_chunk; chunk < task->last_chunk; chunk++) {
+        pg_status status = run_chunk(program, ws, task, chunk, sums);
+        if (status != PG_OK) return status;
+    }
+    return PG_OK;
+}
+
+/* Add up the chunks, neighbours first, into the first one. */
+static void sum_chunks(double *partials, size_t chunks, size_t sums) {
+    for (size_t step = 1; step < chunks; step *= 2)
+        for (size_t i = 0; i + step < chunks; i += 2 * step)
+            for (size_t k = 0; k < sums; k++)
+                partials[i * sums + k] += partials[(i + step) * sums + k];
+}
+
+pg_status pg_replay_finish(const pg_program *program, pg_workspace *ws, const pg_task *task,
+                           double *totals, double *gradients, double scale) {
+    const size_t chunks = pg_chunk_count(task->rows);
+    double *sums = task->partials;
+    pg_status status = PG_OK;
+    if (chunks == 0) {
+        for (size_t i = 0; i < program->output_count; i++) totals[i] = 0.0;
+        for (size_t i = 0; i < program->output_count * program->param_count; i++)
+            gradients[i] = 0.0;
+        return PG_OK;
+    }
+    sum_chunks(sums, chunks, pg_partial_count(program, task->reverse));
+    for (size_t o = 0; status == PG_OK && o < program->output_count; o++) {
+        totals[o] = scale * sums[0];
+        status = pg_reverse_uniform(program, ws, task, task->reverse[o], sums + 1,
+                                    gradients + o * program->param_count, scale);
+        sums += 1 + task->reverse[o]->accumulators;
+    }
+    return status;
+}
+
+pg_status pg_replay_sum(const pg_program *program, pg_workspace *ws, const double *params,
+                        const pg_task *task, double *totals, double *gradients, double scale) {
+    pg_task all = *task;
+    all.base_chunk = all.first_chunk = 0;
+    all.last_chunk = pg_chunk_count(task->rows);
+    const size_t room = all.last_chunk * pg_partial_count(program, task->reverse);
+    pg_status status = pg_make_room(&ws->partials, room);
+    all.partials = ws->partials.at;
+    if (status == PG_OK) status = pg_replay_begin(program, ws, params, task->ignore);
+    if (status == PG_OK) status = pg_replay(program, ws, &all);
+    if (status == PG_OK) status = pg_replay_finish(program, ws, &all, totals, gradients, scale);
+    return status;
+}

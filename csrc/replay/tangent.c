@@ -1,0 +1,419 @@
+/* tangent.c - derivatives along a direction: of values (forward), and of gradients (forward over
+ * reverse), which gives products with the Hessian.
+ *
+ * Beside each value stands its tangent, and beside each gradient the gradient's: dy = (dy/da) da +
+ * (dy/db) db, and where the sweep adds d * g, its tangent is (d's tangent) * g + d * (g's tangent).
+ * Values and gradients come from the ordinary kernels; here are the tangents only, along the same
+ * steps, by plain loops over eight lanes.
+ * Owns its arrays for the time of a call. Cost: two to three replays.
+ * Pearlmutter, Fast exact multiplication by the Hessian, Neural Computation 6, 1994. */
+#include "ops/kernels.h"
+#include "replay/replay.h"
+
+#include <string.h>
+
+/* Tangents of what a block or the uniform part holds, for so many lanes. */
+typedef struct tangents {
+    pg_block *block;
+    size_t lanes;
+    double *values, *grads;
+    const double *uniform;
+    double *accumulators; /* PG_SUBLANES each; of the uniform part none */
+} tangents;
+
+/* Of the derivative of an instruction by one operand: itself, and its tangent. */
+typedef struct duals {
+    double d[PG_SUBLANES], tangent[PG_SUBLANES];
+} duals;
+
+/* What doesn't change adds nothing, and what isn't asked for gets nothing, even where the other
+ * factor is inf or nan. Without branches, so that the loops over lanes become vectors. */
+static inline double times(double x, double y) {
+    const double product = x * y;
+    return isnan(product) & ((x == 0.0) | (y == 0.0)) ? 0.0 : product;
+}
+
+/* What an instruction of one or two operands reads, and the tangents of these. */
+#define PG_EACH_LANE(...)                                                                          \
+    for (size_t l = 0; l < lanes; l++) {                                                           \
+        const double a = as[l], b = bs[l], y = ys[l], da = das[l], db = dbs[l];                    \
+        (void)a, (void)b, (void)y, (void)da, (void)db;                                             \
+        __VA_ARGS__                                                                                \
+    }                                                                                              \
+    return
+
+/* The derivative by a, with its tangent, and by b where the op has one. */
+static inline void derivatives(const tangents *t, const pg_instr *instr, duals *by_a, duals *by_b) {
+    const size_t lanes = t->lanes, at_a = instr->a * lanes, at_b = instr->b * lanes;
+    const double *const as = t->block->values + at_a, *const das = t->values + at_a;
+    const double *const bs = t->block->values + at_b, *const dbs = t->values + at_b;
+    const double *const ys = t->block->values + instr->dst * lanes;
+    switch (instr->op) {
+#define PG_UNARY(NAME, python, symbol, y_, da_, fault, pole, lo, hi, doc, daa_)                    \
+    case PG_OP_##NAME:                                                                             \
+        PG_EACH_LANE(const double d = by_a->d[l] = (da_); (void)d;                                 \
+                     by_a->tangent[l] = times((daa_), da););
+#define PG_NUMBER(NAME, python, symbol, y_, da_, fault, pole, a_lo, a_hi, b_lo, b_hi, doc, daa_)   \
+    case PG_OP_##NAME:                                                                             \
+        PG_EACH_LANE(const double d = by_a->d[l] = (da_); (void)d;                                 \
+                     by_a->tangent[l] = times((daa_), da););
+#define PG_BINARY(NAME, python, symbol, y_, da_, db_, fault, pole, a_lo, a_hi, b_lo, b_hi, doc,    \
+                  daa_, dab_, dbb_)                                                                \
+    case PG_OP_##NAME:                                                                             \
+        PG_EACH_LANE(by_a->d[l] = (da_); by_a->tangent[l] = times((daa_), da) + times((dab_), db); \
+                     by_b->d[l] = (db_);                                                           \
+                     by_b->tangent[l] = times((dab_), da) + times((dbb_), db););
+#include "ops/ops.def"
+    case PG_OP_SQUARE: PG_EACH_LANE(by_a->d[l] = 2.0 * a; by_a->tangent[l] = 2.0 * da;);
+    case PG_OP_RECIP:
+        PG_EACH_LANE(by_a->d[l] = -(y * y); by_a->tangent[l] = times(2.0 * y * y * y, da););
+    case PG_OP_COPY: PG_EACH_LANE(by_a->d[l] = 1.0; by_a->tangent[l] = 0.0;);
+    default: PG_EACH_LANE(by_a->d[l] = by_a->tangent[l] = 0.0;); /* DETACH */
+    }
+}
+
+/* ---- Forward --------------------------------------------------------------------------------- */
+
+/* dy += dleft * right + left * dright, where the left factor has one number for all lanes, or one
+ * a lane: `stride` apart. */
+static inline void add_pair_tangent(double *dy, size_t lanes, const double *left,
+                                    const double *dleft, size_t stride, const double *right,
+                                    const double *dright) {
+    for (size_t l = 0; l < lanes; l++)
+        dy[l] += times(dleft[l * stride], right[l]) + times(left[l * stride], dright[l]);
+}
+
+/* Of a dot, and of a custom op, whose right factors are derivatives, which stay. */
+static void dot_tangent(const tangents *t, const pg_instr *instr, double *dy) {
+    static const double none[PG_SUBLANES];
+    const size_t lanes = t->lanes;
+    const double *const x = t->block->values, *const u = t->block->uniform;
+    for (size_t l = 0; l < lanes; l++)
+        dy[l] = instr->shape & PG_DOT_UNIFORM_START ? t->uniform[instr->a]
+                : instr->shape & PG_DOT_STARTS      ? t->values[instr->a * lanes + l]
+                                                    : 0.0;
+    for (uint32_t i = 0; i < instr->count; i++) {
+        const pg_pair pair = t->block->program->pairs[instr->first + i];
+        const double *right = x + pair.right * lanes;
+        const double *dright = instr->op == PG_OP_DOT ? t->values + pair.right * lanes : none;
+        if (instr->shape & PG_DOT_WEIGHTED)
+            add_pair_tangent(dy, lanes, u + pair.left, t->uniform + pair.left, 0, right, dright);
+        else
+            add_pair_tangent(dy, lanes, x + pair.left * lanes, t->values + pair.left * lanes, 1,
+                             right, dright);
+    }
+}
+
+static void select_tangent(const tangents *t, const pg_instr *instr, double *dy) {
+    const size_t lanes = t->lanes;
+    const pg_pair pair = t->block->program->pairs[instr->first];
+    const double *const x = t->block->values;
+    for (size_t l = 0; l < lanes; l++)
+        dy[l] = pg_compares(instr->shape, x[pair.left * lanes + l], x[pair.right * lanes + l])
+                    ? t->values[instr->a * lanes + l]
+                    : t->values[instr->b * lanes + l];
+}
+
+static void op_tangent(const tangents *t, const pg_instr *instr, double *dy) {
+    const size_t lanes = t->lanes;
+    const double *da = t->values + instr->a * lanes, *db = t->values + instr->b * lanes;
+    duals by_a, by_b;
+    derivatives(t, instr, &by_a, &by_b);
+    for (size_t l = 0; l < lanes; l++) dy[l] = times(by_a.d[l], da[l]);
+    if (pg_gradient_operands(instr->op) < 2) return;
+    for (size_t l = 0; l < lanes; l++) dy[l] += times(by_b.d[l], db[l]);
+}
+
+static void forward_tangents(const tangents *t) {
+    for (size_t i = 0; i < t->block->length; i++) {
+        const pg_instr *instr = &t->block->code[i];
+        double *dy = t->values + instr->dst * t->lanes;
+        if (pg_gradient_pairs(instr->op)) dot_tangent(t, instr, dy);
+        else if (instr->op == PG_OP_SELECT) select_tangent(t, instr, dy);
+        else op_tangent(t, instr, dy);
+    }
+}
+
+/* ---- Backward -------------------------------------------------------------------------------- */
+
+static void give(const tangents *t, pg_target target, const double *amount) {
+    double *grads = t->grads + (size_t)target.at * t->lanes;
+    if (target.give == PG_GIVE_FOLD) {
+        double *sums = t->accumulators + (size_t)target.at * PG_SUBLANES;
+        for (size_t l = 0; l < t->block->active; l++) sums[l] += amount[l];
+        return;
+    }
+    for (size_t l = 0; l < t->lanes; l++)
+        grads[l] = (target.give == PG_GIVE_STORE ? 0.0 : grads[l]) + amount[l];
+}
+
+/* A factor of a pair gets the gradient of the result times the other one, whose values, and
+ * tangents, are `stride` apart. */
+static inline void push_factor_tangent(const tangents *t, pg_target target, const double *other,
+                                       const double *dother, size_t stride, const double *g,
+                                       const double *dg) {
+    double amount[PG_SUBLANES];
+    for (size_t l = 0; l < t->lanes; l++)
+        amount[l] = times(dother[l * stride], g[l]) + times(other[l * stride], dg[l]);
+    give(t, target, amount);
+}
+
+static void push_dot_tangent(const tangents *t, const pg_step *step, const pg_instr *instr) {
+    const size_t lanes = t->lanes;
+    const double *const x = t->block->values, *const u = t->block->uniform;
+    const double *const g = t->block->grads + instr->dst * lanes;
+    const double *const dg = t->grads + instr->dst * lanes;
+    const pg_target *targets = t->block->reverse->targets + step->first;
+    for (uint32_t i = instr->count; i-- > 0;) {
+        const pg_pair pair = t->block->program->pairs[instr->first + i];
+        const pg_target left = targets[2 * i], right = targets[2 * i + 1];
+        if (i == 0 && step->a.give != PG_GIVE_NONE) give(t, step->a, dg);
+        if (left.give != PG_GIVE_NONE)
+            push_factor_tangent(t, left, x + pair.right * lanes, t->values + pair.right * lanes, 1,
+                                g, dg);
+        if (right.give == PG_GIVE_NONE) continue;
+        if (instr->shape & PG_DOT_WEIGHTED)
+            push_factor_tangent(t, right, u + pair.left, t->uniform + pair.left, 0, g, dg);
+        else
+            push_factor_tangent(t, right, x + pair.left * lanes, t->values + pair.left * lanes, 1,
+                                g, dg);
+    }
+}
+
+/* A derivative may fail whose gradient is 0, but not one whose gradient begins to change. */
+static pg_status judge_slopes(const tangents *t, const pg_instr *instr, int which,
+                              const double *slopes) {
+    const double *const x = t->block->values;
+    const size_t lanes = t->lanes;
+    pg_status status = PG_OK;
+    bool finite = true;
+    for (size_t l = 0; l < lanes; l++) finite = finite && isfinite(slopes[l]);
+    if (!finite && t->block->judge)
+        pg_judge_lanes(t->block, instr->op, which, slopes, x + instr->a * lanes,
+                       x + instr->b * lanes, t->grads + instr->dst * lanes, &status);
+    return status;
+}
+
+/* The gradient of one operand, as the derivative and the gradient of the result give it. */
+static pg_status push_operand_tangent(const tangents *t, const pg_instr *instr, int which,
+                                      pg_target target, const duals *by) {
+    const double *const g = t->block->grads + instr->dst * t->lanes;
+    const double *const dg = t->grads + instr->dst * t->lanes;
+    double amount[PG_SUBLANES];
+    if (target.give == PG_GIVE_NONE) return PG_OK;
+    const pg_status status = judge_slopes(t, instr, which, by->d);
+    for (size_t l = 0; l < t->lanes; l++)
+        amount[l] = times(by->tangent[l], g[l]) + times(by->d[l], dg[l]);
+    give(t, target, amount);
+    return status;
+}
+
+static void select_derivatives(const tangents *t, const pg_instr *instr, duals *by_a, duals *by_b) {
+    const pg_pair pair = t->block->program->pairs[instr->first];
+    const double *const left = t->block->values + pair.left * t->lanes;
+    const double *const right = t->block->values + pair.right * t->lanes;
+    for (size_t l = 0; l < t->lanes; l++) {
+        by_a->d[l] = pg_compares(instr->shape, left[l], right[l]) ? 1.0 : 0.0;
+        by_b->d[l] = 1.0 - by_a->d[l];
+        by_a->tangent[l] = by_b->tangent[l] = 0.0;
+    }
+}
+
+static pg_status push_tangent(const tangents *t, const pg_step *step, const pg_instr *instr) {
+    duals by_a, by_b;
+    if (instr->op == PG_OP_SELECT) select_derivatives(t, instr, &by_a, &by_b);
+    else derivatives(t, instr, &by_a, &by_b);
+    const pg_status status = push_operand_tangent(t, instr, 1, step->a, &by_a);
+    return status != PG_OK ? status : push_operand_tangent(t, instr, 2, step->b, &by_b);
+}
+
+static pg_status step_back(const tangents *t, const pg_step *step) {
+    const pg_instr *instr = &t->block->program->code[step->instr];
+    if (!pg_gradient_pairs(instr->op)) return push_tangent(t, step, instr);
+    push_dot_tangent(t, step, instr);
+    return PG_OK;
+}
+
+/* ---- A whole call ---------------------------------------------------------------------------- */
+
+typedef struct call {
+    const pg_program *program;
+    pg_workspace *ws;
+    const pg_task *task;
+    const pg_reverse *reverse;                        /* NULL: values only */
+    pg_numbers uniform, uniform_grads, values, grads; /* tangents */
+    pg_numbers sums, tangent_sums;                    /* of the accumulators, in sublanes */
+} call;
+
+static pg_status open_call(call *c) {
+    const pg_program *p = c->program;
+    const size_t cells = p->row_slots * PG_SUBLANES;
+    const size_t sums = c->reverse != NULL ? c->reverse->accumulators * PG_SUBLANES : 0;
+    if (pg_make_room(&c->uniform, p->uniform_slots) != PG_OK ||
+        pg_make_room(&c->uniform_grads, p->uniform_slots) != PG_OK ||
+        pg_make_room(&c->values, cells) != PG_OK || pg_make_room(&c->grads, cells) != PG_OK ||
+        pg_make_room(&c->sums, sums) != PG_OK || pg_make_room(&c->tangent_sums, sums) != PG_OK)
+        return PG_ERR_NOMEM;
+    memset(c->sums.at, 0, sums * sizeof(double));
+    memset(c->tangent_sums.at, 0, sums * sizeof(double));
+    return PG_OK;
+}
+
+static void close_call(call *c) {
+    pg_free(c->uniform.block);
+    pg_free(c->uniform_grads.block);
+    pg_free(c->values.block);
+    pg_free(c->grads.block);
+    pg_free(c->sums.block);
+    pg_free(c->tangent_sums.block);
+}
+
+/* The uniform part's values are there; the direction is the parameters' tangent. */
+static void forward_uniform(call *c, const double *direction) {
+    const pg_program *p = c->program;
+    pg_block block = {.program = p,
+                      .code = p->code,
+                      .length = p->uniform_length,
+                      .values = c->ws->uniform.at,
+                      .active = 1};
+    memset(c->uniform.at, 0, p->constant_count * sizeof(double));
+    if (p->param_count > 0)
+        memcpy(c->uniform.at + p->constant_count, direction, p->param_count * sizeof(double));
+    forward_tangents(&(tangents){.block = &block, .lanes = 1, .values = c->uniform.at});
+}
+
+/* Tangents of what doesn't change along the direction, and of the imports. */
+static void begin_rows(call *c) {
+    const pg_program *p = c->program;
+    memset(c->values.at, 0, p->input_count * PG_SUBLANES * sizeof(double));
+    for (size_t i = 0; i < p->import_count; i++)
+        for (size_t l = 0; l < PG_SUBLANES; l++)
+            c->values.at[(p->input_count + i) * PG_SUBLANES + l] = c->uniform.at[p->imports[i]];
+}
+
+/* Eight rows at most: values and tangents, and with a reverse their gradients. */
+static pg_status run_rows(call *c, size_t first, size_t active, double *tangent_outputs) {
+    const pg_program *p = c->program;
+    pg_block block;
+    pg_status status = pg_forward_block(p, c->ws, c->task, &block, first, active, PG_EIGHT);
+    const tangents t = {&block,      PG_SUBLANES,   c->values.at,
+                        c->grads.at, c->uniform.at, c->tangent_sums.at};
+    if (status == PG_OK) forward_tangents(&t);
+    for (size_t o = 0; status == PG_OK && tangent_outputs != NULL && o < p->output_count; o++)
+        for (size_t l = 0; l < active; l++) {
+            const size_t from = p->outputs[o] * PG_SUBLANES + l;
+            const size_t to = (first + l) * p->output_count + o;
+            c->task->outputs[to] = block.values[from];
+            tangent_outputs[to] = t.values[from];
+        }
+    if (status == PG_OK && c->reverse != NULL) {
+        block.accumulators = c->sums.at;
+        status = pg_reverse_block(c->ws, &block, c->reverse, PG_EIGHT);
+        double *seed = t.grads + c->reverse->output * PG_SUBLANES;
+        for (size_t l = 0; l < PG_SUBLANES; l++) seed[l] = 0.0;
+        for (size_t i = 0; status == PG_OK && i < c->reverse->row_count; i++)
+            status = step_back(&t, &c->reverse->rows[i]);
+    }
+    if (pg_is_fault(status)) pg_note_fault(c->ws, c->task, &block, first);
+    return status;
+}
+
+/* A row of these fails: the first one, as if they came one after the other. */
+static pg_status first_fault(call *c, size_t first, size_t active, double *tangent_outputs) {
+    pg_status status = PG_OK;
+    for (size_t i = 0; status == PG_OK && i < active; i++)
+        status = run_rows(c, first + i, 1, tangent_outputs);
+    return status;
+}
+
+static pg_status run_all_rows(call *c, double *tangent_outputs) {
+    const pg_program *program = c->program;
+    pg_status status = PG_OK;
+    begin_rows(c);
+    pg_begin_chunk(c->ws);
+    for (size_t row = 0; status == PG_OK && row < c->task->rows; row += PG_SUBLANES) {
+        const size_t left = c->task->rows - row, active = left < PG_SUBLANES ? left : PG_SUBLANES;
+        status = run_rows(c, row, active, tangent_outputs);
+        if (pg_is_fault(status) && (c->ws->careful || c->reverse == NULL))
+            return first_fault(c, row, active, tangent_outputs);
+        if (pg_must_stop(c->ws, (program->row_slots + program->pair_count) * 4 * PG_SUBLANES))
+            return PG_ERR_STOPPED;
+    }
+    return status;
+}
+
+/* Of the gradients that the tangents stand beside, too, an undefined one may be a product with 0:
+ * all rows are then done again with care, as a replay does. */
+static pg_status run_rows_back(call *c) {
+    const size_t count = c->reverse->accumulators * PG_SUBLANES;
+    pg_status status = run_all_rows(c, NULL);
+    bool again = pg_is_fault(status);
+    for (size_t i = 0; status == PG_OK && i < count; i++) again = again || isnan(c->sums.at[i]);
+    if (!again) return status;
+    c->ws->careful = true;
+    memset(c->sums.at, 0, count * sizeof(double));
+    memset(c->tangent_sums.at, 0, count * sizeof(double));
+    return run_all_rows(c, NULL);
+}
+
+/* The uniform steps, tangents beside the gradients that are there already. */
+static pg_status reverse_uniform_tangents(call *c) {
+    pg_block block = {.program = c->program,
+                      .uniform = c->ws->uniform.at,
+                      .values = c->ws->uniform.at,
+                      .grads = c->ws->uniform_grads.at,
+                      .reverse = c->reverse,
+                      .active = 1,
+                      .judge = !c->task->ignore};
+    const tangents t = {&block, 1, c->uniform.at, c->uniform_grads.at, c->uniform.at, NULL};
+    pg_status status = PG_OK;
+    for (size_t i = 0; status == PG_OK && i < c->reverse->uniform_count; i++) {
+        const pg_step *step = &c->reverse->uniform[i];
+        if (step->instr != PG_COLLECT) {
+            status = step_back(&t, step);
+            continue;
+        }
+        const double sum =
+            pg_sum_of_sublanes(c->tangent_sums.at + (size_t)step->b.at * PG_SUBLANES);
+        give(&t, step->a, &sum);
+    }
+    if (status != PG_OK) c->ws->fault = (pg_replay_fault){-1, block.fault};
+    return status;
+}
+
+pg_status pg_jvp(const pg_program *program, pg_workspace *ws, const double *params,
+                 const double *direction, const pg_task *task, double *tangent_outputs) {
+    call c = {.program = program, .ws = ws, .task = task};
+    pg_status status = open_call(&c);
+    if (status == PG_OK) status = pg_replay_begin(program, ws, params, task->ignore);
+    if (status == PG_OK) {
+        forward_uniform(&c, direction);
+        status = run_all_rows(&c, tangent_outputs);
+    }
+    close_call(&c);
+    return status;
+}
+
+pg_status pg_hvp(const pg_program *program, pg_workspace *ws, const double *params,
+                 const double *direction, const pg_task *task, double *product, double *gradient,
+                 double scale) {
+    call c = {.program = program, .ws = ws, .task = task, .reverse = task->reverse[0]};
+    pg_status status = open_call(&c);
+    if (status == PG_OK) status = pg_replay_begin(program, ws, params, task->ignore);
+    if (status == PG_OK) {
+        forward_uniform(&c, direction);
+        status = run_rows_back(&c);
+    }
+    if (status == PG_OK) { /* sums in place: accumulator i's sublanes begin at or after i */
+        for (size_t i = 0; i < c.reverse->accumulators; i++)
+            c.sums.at[i] = pg_sum_of_sublanes(c.sums.at + i * PG_SUBLANES);
+        status = pg_reverse_uniform(program, ws, task, c.reverse, c.sums.at, gradient, scale);
+    }
+    if (status == PG_OK) status = reverse_uniform_tangents(&c);
+    for (size_t i = 0; status == PG_OK && i < program->param_count; i++) {
+        const size_t slot = program->constant_count + i;
+        product[i] = c.reverse->uniform_reached[slot] ? scale * c.uniform_grads.at[slot] : 0.0;
+    }
+    close_call(&c);
+    return status;
+}

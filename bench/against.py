@@ -7,9 +7,10 @@ the other.
 Invariant: a ratio compares what was measured within a second. A round starts three fresh processes:
 this build, the other, and the other once more, each with a copy of its package; so where memory
 happens to lie differs from round to round, for each of them. (It matters: one file of the extension
-ran libm's functions 12% slower than another with the same bytes.) Figure by figure they take turns, and each one's sample is the best of its
-turns: what else the machine does only adds. A figure's ratio is the median over the rounds of
-this/other; the other build's ratio to itself says what a ratio is worth here.
+ran libm's functions 12% slower than another with the same bytes.) Figure by figure they take turns,
+and each one's sample is the best of its turns: what else the machine does only adds. A figure's
+ratio is the median over the rounds of this/other; the other build's ratio to itself says what a
+ratio is worth here.
 A figure is slower if its ratio is above LIMIT by more than that spread, in two measurements: with
 some thirty figures, chance alone would find one now and then.
 Cost: 9 rounds take some 6 minutes, and at most 3 more for figures that are measured again.

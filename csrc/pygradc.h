@@ -311,6 +311,21 @@ const pg_pair *pg_program_pairs(const pg_program *program);
 const double *pg_program_constants(const pg_program *program);
 const uint32_t *pg_program_imports(const pg_program *program);
 const uint32_t *pg_program_outputs(const pg_program *program); /* row slots */
+
+/* One op or other instruction: a row of ops.def, or of instructions.def. */
+enum { PG_PAIRS_NONE, PG_PAIRS_ONE, PG_PAIRS_SOME };
+typedef struct pg_instr_info {
+    const char *name;
+    const char *value, *da; /* formulas of a, b and y; empty where pairs decide */
+    int operands;           /* how many of a, b it reads; a dot may be without a */
+    int pairs;
+    int receivers;     /* how many of a, b get a gradient */
+    int pairs_receive; /* do its pairs? Of a custom op's only what stands on the left */
+    double power;      /* it was written for a ** power, and fails as that; else 0 */
+} pg_instr_info;
+
+/* Returns: the row, which lives forever; its name; NULL for no such thing. */
+const pg_instr_info *pg_instr_describe(int op);
 const char *pg_instr_name(int op);
 
 /* A program as bytes, which hold nothing that could be executed.

@@ -23,13 +23,14 @@ class Instruction:
 
     Attributes:
         number: in the whole program, the uniform part first.
-        name: an op of the table, or "dot", "custom", "select", "detach", "copy", "square", "recip".
+        name: of a row of ops.def or instructions.def.
         result: the name of what it computes.
         operands: names; of a dot its start, if it has one, and then left and right of each pair; of
             a custom op its value, and then each operand and the derivative by it; of a select a, b
             and the two that are compared.
         starts: a dot with a start, or a custom op.
         comparison: of a select: "<", "<=", ">", ">=", "==", "!="; `opposite` where it is negated.
+        value, da: the table's formulas of a, b and y, where pairs don't decide.
     """
 
     number: int
@@ -39,12 +40,18 @@ class Instruction:
     starts: bool = False
     comparison: str = ""
     opposite: bool = False
+    value: str = ""
+    da: str = ""
 
     @property
     def pairs(self) -> list[tuple[str, str]]:
         """The factors of a dot; operands and derivatives of a custom op."""
         rest = self.operands[self.starts :]
         return list(zip(rest[::2], rest[1::2]))
+
+
+def _text(text: Any) -> str:
+    return str(ffi.string(text).decode())
 
 
 class Code:
@@ -89,9 +96,10 @@ class Code:
 
     def instruction(self, number: int) -> Instruction:
         instr = self._code[number]
+        info = lib.pg_instr_describe(instr.op)
         in_rows = number >= self.size.uniform_instrs
         read = self.row if in_rows else self.uniform
-        name = str(ffi.string(lib.pg_instr_name(instr.op)).decode())
+        name = _text(info.name)
         result = read(instr.dst)
         pairs = self._pairs[instr.first : instr.first + instr.count]
         if name == "dot":
@@ -109,10 +117,9 @@ class Code:
             return Instruction(
                 number, name, result, operands, False, COMPARISONS[comparison], bool(opposite)
             )
-        info = lib.pg_op_describe(instr.op)
-        two = info != ffi.NULL and (info.arity == 2 or info.takes_number)
-        operands = tuple(map(read, (instr.a, instr.b)[: 1 + two]))
-        return Instruction(number, name, result, operands)
+        operands = tuple(map(read, (instr.a, instr.b)[: info.operands]))
+        value, da = _text(info.value), _text(info.da)
+        return Instruction(number, name, result, operands, value=value, da=da)
 
     def _dot(self, number: int, instr: Any, pairs: Any, read: Any, result: str) -> Instruction:
         left = self.uniform if instr.shape & lib.PG_DOT_WEIGHTED else read

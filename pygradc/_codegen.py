@@ -132,19 +132,14 @@ def _expression(formula: str, **operands: str) -> str:
 
 def _value(instruction: Instruction) -> str:
     operands = [_c(operand) for operand in instruction.operands]
-    if instruction.name in ("copy", "detach", "custom"):
+    if instruction.name in ("detach", "custom"):
         return operands[0]
-    if instruction.name == "square":
-        return f"{operands[0]} * {operands[0]}"
-    if instruction.name == "recip":
-        return f"1.0 / {operands[0]}"
     if instruction.name == "select":
         return f"{_condition(instruction)} ? {operands[0]} : {operands[1]}"
     if instruction.name == "dot":
         products = [f"{_c(left)} * {_c(right)}" for left, right in instruction.pairs]
         return " + ".join([*operands[: instruction.starts], *products])
-    op = BY_NAME[instruction.name]
-    return _expression(op.value, a=operands[0], b=operands[-1])
+    return _expression(instruction.value, a=operands[0], b=operands[-1])
 
 
 def _condition(instruction: Instruction) -> str:
@@ -281,13 +276,7 @@ def _product(slope: str, g: str) -> str:
 
 def _derivative(instruction: Instruction, which: int) -> str:
     operands = [_c(operand) for operand in instruction.operands]
-    if instruction.name == "copy":
-        return "1.0"
-    if instruction.name == "square":
-        return f"2.0 * {operands[0]}"
-    if instruction.name == "recip":
-        return f"-({instruction.result} * {instruction.result})"
     if instruction.name == "select":
         return f"{_condition(instruction)} ? {('1.0 : 0.0', '0.0 : 1.0')[which]}"
-    op = BY_NAME[instruction.name]
-    return _expression(op.derivatives[which], a=operands[0], b=operands[-1], y=instruction.result)
+    formula = BY_NAME[instruction.name].derivatives[1] if which else instruction.da
+    return _expression(formula, a=operands[0], b=operands[-1], y=instruction.result)

@@ -1,4 +1,5 @@
-/* alloc.c - the allocator hook: a countdown to a failure that a test has asked for.
+/* alloc.c - the allocator hook, with a countdown to a failure that a test has asked for; and arrays
+ * that double.
  * The countdown is the only mutable global of the core. It belongs to the test that set it. */
 #include "base/alloc.h"
 
@@ -18,3 +19,13 @@ void *pg_realloc(void *block, size_t count, size_t size) {
 }
 
 void pg_free(void *block) { free(block); }
+
+int pg_grow(void **array, size_t *capacity, size_t count, size_t size) {
+    if (count < *capacity) return 0;
+    size_t wanted = *capacity != 0 ? 2 * *capacity : 64;
+    void *grown = pg_realloc(*array, wanted, size);
+    if (grown == NULL) return -1;
+    *array = grown;
+    *capacity = wanted;
+    return 0;
+}

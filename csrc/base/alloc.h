@@ -10,4 +10,7 @@
 void *pg_realloc(void *block, size_t count, size_t size);
 void pg_free(void *block);
 
+/* Make room for one more at the end of an array that doubles. 0, or -1 without memory. */
+int pg_grow(void **array, size_t *capacity, size_t count, size_t size);
+
 #endif

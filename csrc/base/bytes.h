@@ -67,7 +67,7 @@ static inline void *pg_room_for(pg_reader *r, size_t count, size_t in_file, size
     return pg_realloc(NULL, count, size);
 }
 
-/* names.c: the names of all ops and instructions; and our number of each op that a file counts
+/* op_names.c: the names of all ops and instructions; and our number of each op that a file counts
  * through, 0 where we have none. */
 void pg_put_names(pg_writer *w);
 void pg_get_names(pg_reader *r, uint8_t numbers[256]);

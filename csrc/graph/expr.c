@@ -3,8 +3,8 @@
  * Values are computed here, once, when a node is made.
  * A call computes and judges first, makes room second and fills slots last: it never has to undo.
  * Owns nothing. Cost: O(1) a call, the arithmetic and one to three slots. */
-#include "ops/kernels.h"
 #include "graph/verify.h"
+#include "ops/kernels.h"
 
 static pg_operand number_operand(double number) { return (pg_operand){0, number}; }
 
@@ -149,4 +149,15 @@ pg_status pg_expr_div(pg_graph *graph, pg_node_id *id_ret, pg_operand a, pg_oper
 
 pg_status pg_expr_pow(pg_graph *graph, pg_node_id *id_ret, pg_operand a, pg_operand b) {
     return append_any(graph, id_ret, a.id != 0 && b.id == 0 ? PG_OP_POWN : PG_OP_POW, a, b);
+}
+
+pg_status pg_graph_where(pg_graph *graph, pg_node_id *id_ret, int condition, pg_node_id a,
+                         pg_node_id b) {
+    const pg_node_id children[] = {a, b};
+    const double locals[] = {condition ? 1.0 : 0.0, condition ? 0.0 : 1.0};
+    if (!pg_all_alive(graph, children, 2)) return PG_ERR_BAD_NODE;
+    pg_status status =
+        pg_graph_wide(graph, id_ret, graph->nodes[condition ? a : b].data, children, locals, 2);
+    if (status == PG_OK) graph->nodes[*id_ret].of.wide->kind = PG_WIDE_CHOICE;
+    return status;
 }

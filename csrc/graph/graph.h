@@ -14,8 +14,8 @@
 #define PG_GRAPH_H
 
 #include "base/alloc.h"
-#include "ops/ops.h"
 #include "base/portability.h"
+#include "ops/ops.h"
 #include "pygradc.h"
 
 #include <stdbool.h>
@@ -44,7 +44,7 @@ typedef enum pg_wide_kind {
 /* The children of a node of any arity, and the derivatives by them. Owned by the node. */
 typedef struct pg_wide {
     size_t count;
-    size_t cursor; /* topo.c: the child that a walk comes to next */
+    size_t cursor; /* order.c: the child that a walk comes to next */
     pg_wide_kind kind;
     void *tag;      /* something outside that says what op this is, or NULL; see pg_hooks.untag */
     double *locals; /* count of them behind the ids, or NULL */
@@ -124,6 +124,12 @@ struct pg_graph {
 
 static inline bool pg_alive(const pg_graph *graph, pg_node_id id) {
     return id != 0 && id < graph->used && graph->nodes[id].op != PG_OP_FREE;
+}
+
+static inline bool pg_all_alive(const pg_graph *graph, const pg_node_id *ids, size_t count) {
+    for (size_t i = 0; i < count; i++)
+        if (!pg_alive(graph, ids[i])) return false;
+    return true;
 }
 
 /* Slots that can be filled without growing. */
@@ -252,12 +258,12 @@ static inline void pg_ledger_free(pg_graph *graph) { (void)graph; }
 /* After so many nodes, a millisecond or so, a walk and a sweep ask whether to stop. */
 enum { pg_patience = 1 << 16 };
 
-/* topo.c: lend out room for a walk from root, walk, and put gradients aside; put them back; give
+/* order.c: lend out room for a walk from root, walk, and put gradients aside; put them back; give
  * the room back. PG_ERR_STOPPED: hooks.stop said so; all is as it was. */
 pg_status pg_walk_begin(pg_graph *graph, pg_walk *walk, pg_node_id root);
 void pg_walk_undo(pg_graph *graph, const pg_walk *walk);
 void pg_walk_end(pg_graph *graph, pg_walk *walk);
-/* record.c: an op of these operands, 0 for none, has failed while a trace is under way. PG_OK if it
+/* trace.c: an op of these operands, 0 for none, has failed while a trace is under way. PG_OK if it
  * is the replay's to judge; else the status that came, or PG_ERR_NOMEM. */
 pg_status pg_trace_judge(pg_graph *graph, pg_status status, pg_node_id a, pg_node_id b);
 

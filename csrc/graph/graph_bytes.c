@@ -14,8 +14,8 @@
 #include "graph/graph_bytes.h"
 
 #include "base/bytes.h"
-#include "record/tape.h"
 #include "graph/verify.h"
+#include "graph/walk.h"
 
 #include <math.h>
 
@@ -54,26 +54,14 @@ static pg_status append(pg_node_id **ids, size_t *count, size_t *capacity, pg_no
     return PG_OK;
 }
 
-typedef struct frame {
-    pg_node_id id;
-    uint32_t next; /* the child that the walk comes to next */
-} frame;
-
 typedef struct collector {
     pg_graph *graph;
     pg_packer *packer;
     pg_part *part;
-    frame *stack;
-    size_t depth, stack_capacity, id_capacity, end_capacity;
+    pg_path path;
+    size_t id_capacity, end_capacity;
     uint16_t mark;
 } collector;
-
-static pg_status descend(collector *c, pg_node_id id) {
-    if (pg_grow((void **)&c->stack, &c->stack_capacity, c->depth, sizeof *c->stack) < 0)
-        return PG_ERR_NOMEM;
-    c->stack[c->depth++] = (frame){id, 0};
-    return PG_OK;
-}
 
 static bool is_end(const collector *c, pg_node_id id) {
     if (pg_place_of(c->packer, id).part != 0) return true;
@@ -82,7 +70,7 @@ static bool is_end(const collector *c, pg_node_id id) {
 
 /* The node on top, whose children are all there, joins the part. */
 static pg_status finish_node(collector *c) {
-    const pg_node_id id = c->stack[--c->depth].id;
+    const pg_node_id id = pg_ascend(&c->path);
     const pg_node *node = &c->graph->nodes[id];
     if (node->flags & PG_FLAG_INPUT) return PG_ERR_UNTRACEABLE;
     if (node->op == PG_OP_WIDE && node->of.wide->kind > PG_WIDE_CUSTOM) return PG_ERR_UNTRACEABLE;
@@ -101,15 +89,15 @@ static pg_status come_to(collector *c, pg_node_id child) {
     pg_node *node = &c->graph->nodes[child];
     if (node->mark == c->mark) return PG_OK;
     node->mark = c->mark;
-    if (!is_end(c, child)) return descend(c, child);
+    if (!is_end(c, child)) return pg_descend(&c->path, child);
     return append(&c->part->ends, &c->part->end_count, &c->end_capacity, child);
 }
 
 static pg_status collect(collector *c, pg_node_id root) {
     c->graph->nodes[root].mark = c->mark;
-    pg_status status = descend(c, root);
-    while (status == PG_OK && c->depth > 0) {
-        frame *top = &c->stack[c->depth - 1];
+    pg_status status = pg_descend(&c->path, root);
+    while (status == PG_OK && c->path.depth > 0) {
+        pg_frame *top = &c->path.frames[c->path.depth - 1];
         size_t count;
         const pg_node_id *held = pg_holds(&c->graph->nodes[top->id], &count);
         status = top->next < count ? come_to(c, held[top->next++]) : finish_node(c);
@@ -125,7 +113,7 @@ pg_status pg_part_collect(pg_graph *graph, pg_packer *packer, pg_part *part_ret,
     pg_part part = {.number = ++packer->last};
     collector c = {.graph = graph, .packer = packer, .part = &part, .mark = pg_walk_mark(graph)};
     status = collect(&c, root);
-    pg_free(c.stack);
+    pg_free(c.path.frames);
     if (status == PG_OK) *part_ret = part;
     else pg_part_free(graph, packer, &part);
     return status;

@@ -9,14 +9,8 @@
 #include <math.h>
 #include <string.h>
 
-static bool all_alive(const pg_graph *graph, const pg_node_id *nodes, size_t count) {
-    for (size_t i = 0; i < count; i++)
-        if (!pg_alive(graph, nodes[i])) return false;
-    return true;
-}
-
 pg_status pg_zero_grad(pg_graph *graph, const pg_node_id *nodes, size_t count) {
-    if (!all_alive(graph, nodes, count)) return PG_ERR_BAD_NODE;
+    if (!pg_all_alive(graph, nodes, count)) return PG_ERR_BAD_NODE;
     for (size_t i = 0; i < count; i++) graph->nodes[nodes[i]].u.grad = 0.0;
     return PG_OK;
 }
@@ -51,7 +45,7 @@ static inline double adam_one(double p, double g, double *mean_ret, double *squa
 
 pg_status pg_sgd(pg_graph *graph, double *velocity, const pg_node_id *nodes, size_t count,
                  const pg_sgd_settings *settings) {
-    if (!all_alive(graph, nodes, count)) return PG_ERR_BAD_NODE;
+    if (!pg_all_alive(graph, nodes, count)) return PG_ERR_BAD_NODE;
     for (size_t i = 0; i < count; i++) {
         pg_node *p = &graph->nodes[nodes[i]];
         double *v = velocity != NULL ? &velocity[i] : NULL;
@@ -62,7 +56,7 @@ pg_status pg_sgd(pg_graph *graph, double *velocity, const pg_node_id *nodes, siz
 
 pg_status pg_adam(pg_graph *graph, double *mean, double *square, const pg_node_id *nodes,
                   size_t count, const pg_adam_settings *settings, double step) {
-    if (!all_alive(graph, nodes, count)) return PG_ERR_BAD_NODE;
+    if (!pg_all_alive(graph, nodes, count)) return PG_ERR_BAD_NODE;
     const adam_step now = adam_step_of(settings, step);
     for (size_t i = 0; i < count; i++) {
         pg_node *p = &graph->nodes[nodes[i]];

@@ -8,23 +8,17 @@
  * Where that number is an error, the node is refused, too.
  * Owns its scratch. Without memory all that a trace made, and that has children, is refused.
  * Cost: one pass over the arena; a second one, O(nodes that outlive it), only if there are any. */
+#include "graph/walk.h"
 #include "ops/kernels.h"
-#include "record/tape.h"
 
 #include <string.h>
 
 typedef enum state { unseen = 0, as_it_was, renewed, over } state;
 
-typedef struct frame {
-    pg_node_id id;
-    size_t next; /* the child that the walk comes to next */
-} frame;
-
 typedef struct walker {
     pg_graph *graph;
     uint8_t *states; /* of each slot */
-    frame *stack;
-    size_t depth, capacity;
+    pg_path path;
 } walker;
 
 static bool is_symbol(const pg_node *node) {
@@ -114,16 +108,9 @@ static state settle_node(walker *walk, pg_node_id id) {
 
 /* ---- All of them, children first ------------------------------------------------------------- */
 
-static int push(walker *walk, pg_node_id id) {
-    if (pg_grow((void **)&walk->stack, &walk->capacity, walk->depth, sizeof *walk->stack) < 0)
-        return -1;
-    walk->stack[walk->depth++] = (frame){id, 0};
-    return 0;
-}
-
 /* The next child of the frame on top that isn't settled, or 0. */
 static pg_node_id next_child(walker *walk) {
-    frame *top = &walk->stack[walk->depth - 1];
+    pg_frame *top = &walk->path.frames[walk->path.depth - 1];
     const pg_node *node = &walk->graph->nodes[top->id];
     if (node->flags & PG_FLAG_OLD) return 0;
     size_t count;
@@ -137,14 +124,14 @@ static pg_node_id next_child(walker *walk) {
 
 static int settle_from(walker *walk, pg_node_id root) {
     if (walk->states[root] != unseen) return 0;
-    if (push(walk, root) < 0) return -1;
-    while (walk->depth > 0) {
-        const pg_node_id here = walk->stack[walk->depth - 1].id, child = next_child(walk);
+    if (pg_descend(&walk->path, root) != PG_OK) return -1;
+    while (walk->path.depth > 0) {
+        const pg_node_id here = pg_top(&walk->path), child = next_child(walk);
         if (child != 0) {
-            if (push(walk, child) < 0) return -1;
+            if (pg_descend(&walk->path, child) != PG_OK) return -1;
             continue;
         }
-        walk->depth--;
+        pg_ascend(&walk->path);
         if (walk->states[here] != unseen) continue;
         walk->states[here] = (uint8_t)settle_node(walk, here);
         if (walk->states[here] == over) walk->graph->nodes[here].flags |= PG_FLAG_OVER;
@@ -162,7 +149,7 @@ static int settle_all(pg_graph *graph) {
     for (size_t i = 1; i < slots && i < graph->used && !failed; i++)
         if (graph->nodes[i].op != PG_OP_FREE) failed = settle_from(&walk, (pg_node_id)i);
     pg_free(walk.states);
-    pg_free(walk.stack);
+    pg_free(walk.path.frames);
     return failed;
 }
 

@@ -8,8 +8,8 @@
  * they were. A hook may run code that adds nodes: the arena may have moved when it returns. Owns
  * nothing: the order is the walk's, gradients are the graph's. Cost: O(nodes + edges); no
  * recursion. Griewank and Walther, Evaluating Derivatives, 2nd ed., ch. 3. */
-#include "ops/kernels.h"
 #include "graph/verify.h"
+#include "ops/kernels.h"
 
 static const size_t ahead = 16; /* nodes to prefetch: about what memory takes, in nodes */
 
@@ -171,4 +171,46 @@ pg_status pg_backward(pg_graph *graph, pg_node_id root) {
     pg_walk_end(graph, &walk);
     pg_graph_release(graph, root);
     return status;
+}
+
+/* ---- One node by hand -------------------------------------------------------------------------
+ */
+
+pg_status pg_node_slopes(pg_graph *graph, double slopes_ret[2], pg_node_id id) {
+    if (!pg_alive(graph, id)) return PG_ERR_BAD_NODE;
+    const pg_node *const nodes = graph->nodes, *const node = &nodes[id];
+    const double y = node->data;
+    double *const slopes = slopes_ret;
+    pg_status status = PG_OK;
+    (void)y;
+    switch (node->op) {
+#define PG_OPERAND(k) nodes[node->of.child[k]].data
+#define PG_SLOPE(NAME, k, slope, fault_, pole)                                                     \
+    slopes[k] = (slope);                                                                           \
+    if (status == PG_OK) {                                                                         \
+        status = pg_pole_of(slopes[k], (fault_), (pole), a, b);                                    \
+        if (status != PG_OK) fault(graph, status, PG_OP_##NAME, (k) + 1, a, b);                    \
+    }
+#define PG_UNARY(NAME, python, symbol, y_, da_, fault, pole, ...)                                  \
+    case PG_OP_##NAME: {                                                                           \
+        const double a = PG_OPERAND(0), b = 0.0;                                                   \
+        PG_SLOPE(NAME, 0, da_, fault, pole)                                                        \
+        return status;                                                                             \
+    }
+#define PG_NUMBER(NAME, python, symbol, y_, da_, fault, pole, ...)                                 \
+    case PG_OP_##NAME: {                                                                           \
+        const double a = PG_OPERAND(0), b = PG_OPERAND(1);                                         \
+        PG_SLOPE(NAME, 0, da_, fault, pole)                                                        \
+        return status;                                                                             \
+    }
+#define PG_BINARY(NAME, python, symbol, y_, da_, db_, fault, pole, ...)                            \
+    case PG_OP_##NAME: {                                                                           \
+        const double a = PG_OPERAND(0), b = PG_OPERAND(1);                                         \
+        PG_SLOPE(NAME, 0, da_, fault, pole)                                                        \
+        PG_SLOPE(NAME, 1, db_, fault, pole)                                                        \
+        return status;                                                                             \
+    }
+#include "ops/ops.def"
+    default: return PG_ERR_BAD_OP;
+    }
 }

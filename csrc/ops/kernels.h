@@ -7,8 +7,8 @@
 #ifndef PG_KERNELS_H
 #define PG_KERNELS_H
 
-#include "ops/ops.h"
 #include "base/portability.h"
+#include "ops/ops.h"
 #include "pygradc.h"
 
 #include <math.h>

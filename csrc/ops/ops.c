@@ -1,7 +1,11 @@
-/* ops.c - the op table as data, for those who read it at run time: Python, tests, the README. */
+/* ops.c - the tables of ops and of instructions as data, for those who read them at run time:
+ * files, checks, Python, tests, the README. */
 #include "ops/ops.h"
 
 #include "pygradc.h"
+
+#include <stdbool.h>
+#include <stddef.h>
 
 const unsigned char pg_op_slots[PG_OP_COUNT] = {
 #define PG_UNARY(NAME, ...) [PG_OP_##NAME] = 1,
@@ -25,4 +29,29 @@ int pg_op_count(void) { return (int)(sizeof table / sizeof table[0]); }
 
 const pg_op_info *pg_op_describe(int op) {
     return op >= 1 && op <= pg_op_count() ? &table[op - 1] : NULL;
+}
+
+/* Of an op of the table: no more than its operands. */
+#define PG_OP_ROW(NAME, python, y_, da_, count, slopes)                                            \
+    [PG_OP_##NAME] = {python, y_, da_, count, PG_PAIRS_NONE, slopes, 0, 0.0}
+
+static const pg_instr_info instructions[PG_OP_PROGRAM] = {
+#define PG_UNARY(NAME, python, symbol, y_, da_, ...) PG_OP_ROW(NAME, python, #y_, #da_, 1, 1),
+#define PG_NUMBER(NAME, python, symbol, y_, da_, ...) PG_OP_ROW(NAME, python, #y_, #da_, 2, 1),
+#define PG_BINARY(NAME, python, symbol, y_, da_, ...) PG_OP_ROW(NAME, python, #y_, #da_, 2, 2),
+#include "ops/ops.def"
+#define PG_LANEWISE(NAME, name, y_, fault, da_, da_fault, daa_, power)                             \
+    [PG_OP_##NAME] = {name, #y_, #da_, 1, PG_PAIRS_NONE, 1, 0, power},
+#define PG_SHAPED(NAME, name, operands, pairs, receivers, pairs_receive)                           \
+    [PG_OP_##NAME] = {name, "", "", operands, pairs, receivers, pairs_receive, 0.0},
+#include "ops/instructions.def"
+};
+
+const pg_instr_info *pg_instr_describe(int op) {
+    const bool known = op > 0 && op < PG_OP_PROGRAM && instructions[op].name != NULL;
+    return known ? &instructions[op] : NULL;
+}
+
+const char *pg_instr_name(int op) {
+    return pg_instr_describe(op) != NULL ? pg_instr_describe(op)->name : NULL;
 }

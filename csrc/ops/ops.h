@@ -11,14 +11,10 @@ enum {
     PG_OP_LEAF, /* made of nothing: an input, a parameter, a constant */
     PG_OP_WIDE, /* any number of children, derivatives stored as numbers */
     PG_OP_COUNT,
-    /* Instructions of programs only: */
-    PG_OP_SQUARE = PG_OP_COUNT, /* a * a, where fast mode writes a ** 2 so; it fails as that */
-    PG_OP_RECIP,                /* 1 / a, likewise of a ** -1 */
-    PG_OP_SELECT,               /* where(left < right, a, b) */
-    PG_OP_DETACH,               /* a, without a gradient */
-    PG_OP_CUSTOM,               /* a, whose derivative by left_i is given: right_i */
-    PG_OP_COPY,                 /* a uniform value, as an output of each row */
-    PG_OP_DOT,                  /* a + left0*right0 + left1*right1 ..., from left to right */
+    PG_OP_LAST_OF_NODES = PG_OP_COUNT - 1, /* those that only programs have come next */
+#define PG_LANEWISE(NAME, ...) PG_OP_##NAME,
+#define PG_SHAPED(NAME, ...) PG_OP_##NAME,
+#include "ops/instructions.def"
     PG_OP_PROGRAM
 };
 

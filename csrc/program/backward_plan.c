@@ -10,7 +10,7 @@
  * A slot takes part only if what is asked for (parameters, inputs) lies below it.
  * Cost: O(instructions + pairs), once for each output and question. */
 #include "program/program.h"
-#include "graph/verify.h"
+#include "program/verify_program.h"
 
 #include <string.h>
 
@@ -37,8 +37,8 @@ static bool is_wanted(const builder *b, bool in_rows, uint32_t slot) {
 /* Is the gradient of an operand of this instruction asked for? */
 static bool passes_on(const builder *b, const pg_instr *instr, bool in_rows) {
     const pg_pair *pairs = b->program->pairs + instr->first;
-    if (!pg_gradient_pairs(instr->op)) {
-        const int operands = pg_gradient_operands(instr->op);
+    if (!pg_instr_describe(instr->op)->pairs_receive) {
+        const int operands = pg_instr_describe(instr->op)->receivers;
         return (operands > 0 && is_wanted(b, in_rows, instr->a)) ||
                (operands > 1 && is_wanted(b, in_rows, instr->b));
     }
@@ -157,13 +157,13 @@ static pg_status add_instr(builder *b, uint32_t number) {
     if (!(b->in_rows ? b->row_reached : r->uniform_reached)[instr->dst]) return PG_OK;
     pg_step step = {.instr = number, .run = 1};
     pg_status status;
-    if (pg_gradient_pairs(instr->op)) {
+    if (pg_instr_describe(instr->op)->pairs_receive) {
         status = aim_pairs(b, &step, instr);
         if (status != PG_OK) return status;
         step.left = common_give(r->targets + step.first, instr->count);
         step.right = common_give(r->targets + step.first + 1, instr->count);
     } else {
-        const int operands = pg_gradient_operands(instr->op);
+        const int operands = pg_instr_describe(instr->op)->receivers;
         status = operands > 0 ? aim(b, &step.a, b->in_rows, instr->a) : PG_OK;
         if (status == PG_OK && operands > 1) status = aim(b, &step.b, b->in_rows, instr->b);
     }

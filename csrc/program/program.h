@@ -51,43 +51,18 @@ static inline uint32_t pg_import_of(const pg_program *program, uint32_t slot) {
                                                                          : PG_NO_VALUE;
 }
 
-/* What gets a gradient through an instruction's pairs: all factors of a dot, and of a custom op
- * what stands on the left; on the right are the derivatives. */
-static inline bool pg_gradient_pairs(int op) { return op == PG_OP_DOT || op == PG_OP_CUSTOM; }
-
-/* The exponent of what the powers pass wrote otherwise, and is judged as a power; 0: no power. */
-static inline double pg_exponent(int op) {
-    return op == PG_OP_SQUARE ? 2.0 : op == PG_OP_RECIP ? -1.0 : 0.0;
-}
-
-/* How many of an instruction's operands a and b get a gradient. DOT is another matter. */
-static inline int pg_gradient_operands(int op) {
-    switch (op) {
-    case PG_OP_DETACH:
-    case PG_OP_CUSTOM: return 0; /* but see pg_gradient_pairs */
-    case PG_OP_SQUARE:
-    case PG_OP_RECIP:
-    case PG_OP_COPY: return 1;
-    case PG_OP_SELECT: return 2;
-    default: return pg_op_describe(op)->arity;
-    }
-}
-
 /* An all-zero program, or NULL. */
 pg_program *pg_program_new(void);
 
-/* program.c: a tape that went through its passes becomes a program. */
+/* lower.c: a tape that went through its passes becomes a program. */
 pg_status pg_program_lower(pg_program **program_ret, const pg_tape *tape);
 
-/* runs.c: count which instructions run as one; bring the steps back of a layer together, and count
- * those. PG_OK or PG_ERR_NOMEM. */
+/* runs.c: count which instructions run as one; join_runs.c: bring the steps back of a layer
+ * together, and count those. PG_OK or PG_ERR_NOMEM. */
 pg_status pg_mark_runs(pg_program *program);
 pg_status pg_join_runs(const pg_program *program, pg_reverse *reverse);
 
-/* replay.c: the rows of the last fault were counted from this one on. */
-void pg_workspace_shift_fault(pg_workspace *workspace, size_t first);
-
-/* save.c: is it right: slots in range, operands written before they are read, orders of
+/* program_bytes.c: is it right: slots in range, operands written before they are read, orders of
  * instructions that exist, each once and after its operands? `seen` is scratch, a byte for each. */
 bool pg_program_is_sound(const pg_program *program, uint8_t *seen);
 

@@ -2,7 +2,7 @@
  *
  * Numbers are little-endian; ops go by name, so that a table with more ops still reads old files.
  *
- *   the ops' names (names.c)                      that `op` counts through
+ *   the ops' names (op_names.c)                      that `op` counts through
  *   u32 constants, params, inputs, imports, uniform instrs, instrs, pairs, outputs, fast
  *   f64 constants[];  u32 imports[]
  *   instrs[]: u8 op, u8 shape, u32 a, b, first, count
@@ -14,7 +14,7 @@
  * Cost: O(bytes). */
 #include "base/bytes.h"
 #include "program/program.h"
-#include "graph/verify.h"
+#include "program/verify_program.h"
 
 #include <string.h>
 
@@ -82,12 +82,13 @@ static bool custom_is_sound(const pg_program *p, const pg_instr *custom) {
 }
 
 static bool instr_is_sound(const pg_program *p, const pg_instr *instr, bool in_rows) {
-    if (pg_instr_name(instr->op) == NULL) return false;
+    const pg_instr_info *info = pg_instr_describe(instr->op);
+    if (info == NULL) return false;
     if (instr->first > p->pair_count || instr->count > p->pair_count - instr->first) return false;
     if (instr->op == PG_OP_DOT) return dot_is_sound(p, instr, in_rows);
     if (instr->a >= instr->dst || instr->b >= instr->dst) return false;
     if (instr->op == PG_OP_CUSTOM) return custom_is_sound(p, instr);
-    if (instr->op != PG_OP_SELECT) return instr->count == 0;
+    if (info->pairs == PG_PAIRS_NONE) return instr->count == 0;
     if (instr->count != 1 || instr->shape >= PG_COMPARE_COUNT) return false;
     const pg_pair pair = p->pairs[instr->first];
     return pair.left < instr->dst && pair.right < instr->dst;
@@ -109,7 +110,7 @@ static bool comes_before(const pg_program *p, const uint8_t *seen, bool in_rows,
 static bool operands_come_before(const pg_program *p, const uint8_t *seen, uint32_t number) {
     const pg_instr *instr = &p->code[number];
     const bool in_rows = number >= p->uniform_length;
-    if (pg_gradient_pairs(instr->op)) {
+    if (pg_instr_describe(instr->op)->pairs_receive) {
         const bool start_in_rows = in_rows && !(instr->shape & PG_DOT_UNIFORM_START);
         if ((instr->shape & PG_DOT_STARTS) && !comes_before(p, seen, start_in_rows, instr->a))
             return false;
@@ -122,7 +123,7 @@ static bool operands_come_before(const pg_program *p, const uint8_t *seen, uint3
         }
         return true;
     }
-    const int operands = pg_gradient_operands(instr->op);
+    const int operands = pg_instr_describe(instr->op)->receivers;
     return (operands < 1 || comes_before(p, seen, in_rows, instr->a)) &&
            (operands < 2 || comes_before(p, seen, in_rows, instr->b));
 }

@@ -1,127 +1,15 @@
-/* verify_program.c - builds with -DPG_VERIFY: is a recorded function sound at every stage?
+/* verify_program.c - builds with -DPG_VERIFY: are a program and its steps back sound?
  *
- * A tape, after each pass: operands stand before those who use them, what lives uses nothing dead,
- * what is uniform uses nothing of a row, orders are orders. A program: what a loaded one must be,
- * and the runs. Its steps back: a gradient is complete before it is passed on, and passed on once;
- * the first contribution is stored, later ones are added; each accumulator is collected once.
- * Owns nothing but scratch. Cost: O(values + pairs + orders), each time. */
-#include "graph/verify.h"
+ * A program: what a loaded one must be, and the runs. Its steps back: a gradient is complete before
+ * it is passed on, and passed on once; the first contribution is stored, later ones are added; each
+ * accumulator is collected once. Owns nothing but scratch. Cost: O(values + pairs + orders), each
+ * time. */
+#include "program/verify_program.h"
 
 #ifdef PG_VERIFY
 
-#include "program/program.h"
-
 #include <stdlib.h>
 #include <string.h>
-
-/* ---- Tape ------------------------------------------------------------------------------------ */
-
-/* How many operands of its own, and how many pairs, a value of this kind has. */
-static const char *shape_complaint(const pg_value *value) {
-    const bool has_a = value->a != PG_NO_VALUE, has_b = value->b != PG_NO_VALUE;
-    switch (value->op) {
-    case PG_OP_DOT: return has_b || value->count == 0 ? "a dot without pairs, or with b" : NULL;
-    case PG_OP_CUSTOM: return !has_a || has_b || value->count == 0 ? "a custom op's shape" : NULL;
-    case PG_OP_SELECT: return !has_a || !has_b || value->count != 1 ? "a select's shape" : NULL;
-    case PG_OP_SQUARE:
-    case PG_OP_RECIP:
-    case PG_OP_DETACH:
-    case PG_OP_COPY: return !has_a || has_b || value->count != 0 ? "a copy's shape" : NULL;
-    default:
-        if (pg_op_describe(value->op) == NULL) return "no such op on a tape";
-        return !has_a || has_b != (pg_op_slots[value->op] == 2) ? "an op's operands" : NULL;
-    }
-}
-
-static const char *operands_complaint(const pg_tape *tape, uint32_t number, bool marked) {
-    const pg_value *value = &tape->values[number];
-    uint32_t *operand;
-    if (value->count > tape->pair_count || value->first > tape->pair_count - value->count)
-        return "a value's pairs are not on the tape";
-    for (size_t k = 0; pg_operand_of(tape, value, k, &operand); k++) {
-        if (*operand == PG_NO_VALUE) continue;
-        if (*operand >= number) return "an operand stands after its user";
-        const pg_value *used = &tape->values[*operand];
-        if (marked && used->dead) return "a living value uses a dead one";
-        if (marked && value->uniform && !used->uniform) return "a uniform value uses a row's";
-    }
-    return NULL;
-}
-
-/* In its order, after all that it passes a gradient on to? Chains may have swallowed some. */
-static bool is_in_order(const pg_tape *tape, const uint8_t *seen, uint32_t number) {
-    const pg_value *value = &tape->values[number];
-    uint32_t *operand;
-    const bool detached = value->op == PG_OP_DETACH;
-    for (size_t k = 0; !detached && pg_operand_of(tape, value, k, &operand); k++) {
-        if (value->op == PG_OP_SELECT && k >= 2) break;
-        if (value->op == PG_OP_CUSTOM && (k == 0 || k % 2 == 1)) continue;
-        if (*operand != PG_NO_VALUE && pg_is_op(&tape->values[*operand]) && !seen[*operand])
-            return false;
-    }
-    return true;
-}
-
-static const char *order_complaint(const pg_tape *tape, size_t output, uint8_t *seen) {
-    const size_t count = tape->order_counts[output];
-    memset(seen, 0, tape->count);
-    for (size_t i = 0; i < count; i++) {
-        const uint32_t number = tape->orders[output][i];
-        if (number >= tape->count || seen[number]) return "an order has a value twice";
-        if (!tape->values[number].dead && !is_in_order(tape, seen, number))
-            return "an order has a value before its operand";
-        seen[number] = 1;
-    }
-    const uint32_t last = count > 0 ? tape->orders[output][count - 1] : tape->outputs[output];
-    if (count == 0 && pg_is_op(&tape->values[last])) return "an order is empty";
-    return last != tape->outputs[output] ? "an order does not end in its output" : NULL;
-}
-
-/* All values, each once; who lives comes after its operands of the same part. */
-static const char *schedule_complaint(const pg_tape *tape, uint8_t *seen) {
-    memset(seen, 0, tape->count);
-    for (size_t i = 0; i < tape->count; i++) {
-        const uint32_t number = tape->schedule[i];
-        if (number >= tape->count || seen[number]) return "a schedule has a value twice";
-        const pg_value *value = &tape->values[number];
-        uint32_t *operand;
-        for (size_t k = 0; !value->dead && pg_operand_of(tape, value, k, &operand); k++)
-            if (*operand != PG_NO_VALUE && !seen[*operand] &&
-                tape->values[*operand].uniform == value->uniform)
-                return "a schedule has a value before its operand";
-        seen[number] = 1;
-    }
-    return NULL;
-}
-
-static const char *values_complaint(const pg_tape *tape, bool marked) {
-    const char *complaint = NULL;
-    size_t params = 0;
-    for (uint32_t i = 0; complaint == NULL && i < tape->count; i++) {
-        const pg_value *value = &tape->values[i];
-        if ((value->op == PG_OP_INPUT) != (i < tape->input_count)) return "an input out of place";
-        if (value->op > PG_OP_CONST) return "no such kind of value";
-        params += value->op == PG_OP_PARAM;
-        if (!pg_is_op(value) || value->dead) continue;
-        complaint = shape_complaint(value);
-        if (complaint == NULL) complaint = operands_complaint(tape, i, marked);
-    }
-    if (complaint == NULL && params != tape->param_count) return "parameters are counted wrong";
-    for (size_t i = 0; complaint == NULL && i < tape->output_count; i++)
-        if (tape->outputs[i] >= tape->count || tape->values[tape->outputs[i]].dead)
-            return "an output is dead";
-    return complaint;
-}
-
-const char *pg_tape_complaint(const pg_tape *tape, bool marked) {
-    const char *complaint = values_complaint(tape, marked);
-    uint8_t *seen = pg_verify_scratch(tape->count, 1);
-    for (size_t i = 0; complaint == NULL && tape->orders != NULL && i < tape->output_count; i++)
-        complaint = order_complaint(tape, i, seen);
-    if (complaint == NULL && tape->schedule != NULL) complaint = schedule_complaint(tape, seen);
-    free(seen);
-    return complaint;
-}
 
 /* ---- Program --------------------------------------------------------------------------------- */
 
@@ -211,7 +99,7 @@ static const char *step_complaint(follower *f, const pg_step *step) {
     uint8_t *state = &(f->in_rows ? f->rows : f->uniform)[instr->dst];
     if (*state != has_gradient) return "a step without a gradient to pass on";
     *state = was_passed_on;
-    if (pg_gradient_pairs(instr->op)) return pairs_complaint(f, step, instr);
+    if (pg_instr_describe(instr->op)->pairs_receive) return pairs_complaint(f, step, instr);
     const char *complaint = give_complaint(f, step->a);
     return complaint == NULL ? give_complaint(f, step->b) : complaint;
 }
@@ -293,7 +181,7 @@ uint64_t pg_order_of_sums(const pg_program *program, const pg_reverse *r) {
     for (size_t i = 0; i < r->row_count; i++) {
         const pg_step *step = &r->rows[i];
         const pg_instr *instr = &program->code[step->instr];
-        const uint32_t pairs = pg_gradient_pairs(instr->op) ? instr->count : 0;
+        const uint32_t pairs = pg_instr_describe(instr->op)->pairs_receive ? instr->count : 0;
         for (uint32_t k = 2 * pairs; k-- > 0;)
             note(slots, sums, r->targets[step->first + k], step->instr, k);
         note(slots, sums, step->a, step->instr, 2 * pairs);

@@ -1,4 +1,4 @@
-/* tape.c - the tape as a container: arrays that double, their release, their orders.
+/* tape.c - the tape as a container, and the orders of its outputs.
  *
  * The order of an output is that in which backward() would walk its graph: depth first, children
  * from left to right, along the edges that carry gradients. Each output has one of its own, since a
@@ -7,16 +7,6 @@
 #include "record/tape.h"
 
 #include <string.h>
-
-int pg_grow(void **array, size_t *capacity, size_t count, size_t size) {
-    if (count < *capacity) return 0;
-    size_t wanted = *capacity != 0 ? 2 * *capacity : 64;
-    void *grown = pg_realloc(*array, wanted, size);
-    if (grown == NULL) return -1;
-    *array = grown;
-    *capacity = wanted;
-    return 0;
-}
 
 void pg_tape_free(pg_tape *tape) {
     for (size_t i = 0; tape->orders != NULL && i < tape->output_count; i++)

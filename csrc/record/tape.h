@@ -40,15 +40,14 @@ typedef struct pg_tape {
     size_t *order_counts;
 } pg_tape;
 
-/* Make room for one more at the end of an array that doubles. 0, or -1 without memory. */
-int pg_grow(void **array, size_t *capacity, size_t count, size_t size);
-
 void pg_tape_free(pg_tape *tape);
 pg_status pg_tape_add(pg_tape *tape, uint32_t *value_ret, pg_value value);
 pg_status pg_tape_add_pair(pg_tape *tape, uint32_t left, uint32_t right);
 
 /* Is it computed, not given? */
 static inline bool pg_is_op(const pg_value *value) { return value->op < PG_OP_PROGRAM; }
+
+static inline bool pg_is_constant(const pg_value *value) { return value->op == PG_OP_CONST; }
 
 /* The index-th operand: a, b, then those of the pairs; false after the last. */
 static inline bool pg_operand_of(const pg_tape *tape, const pg_value *value, size_t index,
@@ -87,9 +86,10 @@ pg_status pg_pass_fold(pg_tape *tape);
 pg_status pg_pass_share(pg_tape *tape);
 pg_status pg_pass_powers(pg_tape *tape);
 pg_status pg_pass_hoist(pg_tape *tape);
-pg_status pg_pass_fuse(pg_tape *tape);
-/* runs.c: likewise. */
-pg_status pg_pass_layers(pg_tape *tape);
+pg_status pg_pass_fuse(pg_tape *tape);   /* fuse.c */
+pg_status pg_pass_layers(pg_tape *tape); /* layers_pass.c */
+/* passes.c: those among `passes`, PG_PASS_... of pygradc.h, in their order. */
+pg_status pg_tape_run_passes(pg_tape *tape, unsigned passes);
 
 /* tape.c: mark what no output needs as dead; find the order of each output. */
 void pg_tape_mark_dead(pg_tape *tape);

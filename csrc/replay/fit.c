@@ -5,7 +5,7 @@
  * finite: then the two are exchanged, else the first is as before.
  * Owns the second set while it trains. Cost: a replay and one pass over the parameters a step; no
  * allocation after the first. */
-#include "program/program.h"
+#include "replay/replay.h"
 
 #include <math.h>
 #include <string.h>

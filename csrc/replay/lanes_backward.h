@@ -227,9 +227,9 @@ static pg_status NAME(backward)(pg_block *block) {
         PG_PUSH(PG_OP_##NAME_, 2, db_, fault, step->b)                                             \
         break;
 #include "ops/ops.def"
-        case PG_OP_SQUARE: PG_PUSH(PG_OP_SQUARE, 1, 2.0 * a, PG_OK, step->a) break;
-        case PG_OP_RECIP: PG_PUSH(PG_OP_RECIP, 1, -(y * y), PG_ERR_ZERO_DIVISION, step->a) break;
-        case PG_OP_COPY: PG_PUSH(PG_OP_COPY, 1, 1.0, PG_OK, step->a) break;
+#define PG_LANEWISE(NAME_, name, y_, fault, da_, da_fault, ...)                                    \
+    case PG_OP_##NAME_: PG_PUSH(PG_OP_##NAME_, 1, da_, da_fault, step->a) break;
+#include "ops/instructions.def"
         case PG_OP_SELECT: {
             const pg_pair pair = block->program->pairs[instr->first];
             const double *left = values + (size_t)pair.left * LANES;

@@ -98,9 +98,9 @@ static pg_status NAME(careful)(pg_block *block) {
         PG_CAREFUL(PG_OP_##NAME_, 2, db_, fault, step->b)                                          \
         break;
 #include "ops/ops.def"
-        case PG_OP_SQUARE: PG_CAREFUL(PG_OP_SQUARE, 1, 2.0 * a, PG_OK, step->a) break;
-        case PG_OP_RECIP: PG_CAREFUL(PG_OP_RECIP, 1, -(y * y), PG_ERR_ZERO_DIVISION, step->a) break;
-        case PG_OP_COPY: PG_CAREFUL(PG_OP_COPY, 1, 1.0, PG_OK, step->a) break;
+#define PG_LANEWISE(NAME_, name, y_, fault, da_, da_fault, ...)                                    \
+    case PG_OP_##NAME_: PG_CAREFUL(PG_OP_##NAME_, 1, da_, da_fault, step->a) break;
+#include "ops/instructions.def"
         case PG_OP_SELECT: NAME(careful_select)(&on, step, instr); break;
         case PG_OP_CUSTOM: /* whose right factors get nothing */
         case PG_OP_DOT: NAME(careful_dot)(&on, step); break;

@@ -94,11 +94,11 @@ static pg_status NAME(forward)(pg_block *block) {
 #define PG_BINARY(NAME_, python, symbol, y_, da_, db_, fault, ...)                                 \
     case PG_OP_##NAME_: PG_FORWARD(PG_OP_##NAME_, y_, fault)
 #include "ops/ops.def"
-        case PG_OP_SQUARE: PG_FORWARD(PG_OP_SQUARE, a * a, PG_ERR_OVERFLOW)
-        case PG_OP_RECIP: PG_FORWARD(PG_OP_RECIP, 1.0 / a, PG_ERR_ZERO_DIVISION)
+#define PG_LANEWISE(NAME_, name, y_, fault, ...)                                                   \
+    case PG_OP_##NAME_: PG_FORWARD(PG_OP_##NAME_, y_, fault)
+#include "ops/instructions.def"
         case PG_OP_DETACH:
-        case PG_OP_CUSTOM:
-        case PG_OP_COPY: PG_FORWARD(PG_OP_COPY, a, PG_OK)
+        case PG_OP_CUSTOM: PG_FORWARD(PG_OP_DETACH, a, PG_OK)
         case PG_OP_SELECT: {
             const pg_pair pair = block->program->pairs[instr->first];
             const double *left = values + (size_t)pair.left * LANES;

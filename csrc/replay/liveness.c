@@ -61,7 +61,7 @@ static void pass_on(walk *w, const pg_instr *instr, uint32_t *slots, uint32_t ne
         return;
     default:
         slots[instr->a] |= need;
-        if (instr->op < PG_OP_COUNT && pg_op_slots[instr->op] == 2) slots[instr->b] |= need;
+        if (pg_instr_describe(instr->op)->operands == 2) slots[instr->b] |= need;
     }
 }
 
@@ -84,7 +84,7 @@ static pg_status judge_squares(const walk *w, const pg_instr *dot, const double 
  * the table only squares can fail; a dot's `a` may be a slot of the other part. */
 static pg_status judge(const walk *w, const pg_instr *instr, const double *values, size_t lanes,
                        size_t lane, pg_fault *fault_ret) {
-    const double exponent = pg_exponent(instr->op);
+    const double exponent = pg_instr_describe(instr->op)->power;
     const int op = exponent != 0.0 ? PG_OP_POWN : instr->op;
     if (op >= PG_OP_COUNT) return judge_squares(w, instr, values, lanes, lane, fault_ret);
     const double y = values[instr->dst * lanes + lane], a = values[instr->a * lanes + lane];

@@ -60,6 +60,8 @@ pg_status pg_reverse_uniform(const pg_program *program, pg_workspace *ws, const 
                              double scale);
 /* So many numbers more were computed: has somebody asked to stop? */
 bool pg_must_stop(pg_workspace *ws, size_t work);
+/* The rows of the last fault were counted from this one on. */
+void pg_workspace_shift_fault(pg_workspace *workspace, size_t first);
 /* Take note of the fault of a block of rows. */
 void pg_note_fault(pg_workspace *ws, const pg_task *task, const pg_block *block, size_t first);
 

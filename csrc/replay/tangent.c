@@ -64,10 +64,9 @@ static inline void derivatives(const tangents *t, const pg_instr *instr, duals *
                      by_b->d[l] = (db_);                                                           \
                      by_b->tangent[l] = times((dab_), da) + times((dbb_), db););
 #include "ops/ops.def"
-    case PG_OP_SQUARE: PG_EACH_LANE(by_a->d[l] = 2.0 * a; by_a->tangent[l] = 2.0 * da;);
-    case PG_OP_RECIP:
-        PG_EACH_LANE(by_a->d[l] = -(y * y); by_a->tangent[l] = times(2.0 * y * y * y, da););
-    case PG_OP_COPY: PG_EACH_LANE(by_a->d[l] = 1.0; by_a->tangent[l] = 0.0;);
+#define PG_LANEWISE(NAME, name, y_, fault, da_, da_fault, daa_, power)                             \
+    case PG_OP_##NAME: PG_EACH_LANE(by_a->d[l] = (da_); by_a->tangent[l] = times((daa_), da););
+#include "ops/instructions.def"
     default: PG_EACH_LANE(by_a->d[l] = by_a->tangent[l] = 0.0;); /* DETACH */
     }
 }
@@ -120,7 +119,7 @@ static void op_tangent(const tangents *t, const pg_instr *instr, double *dy) {
     duals by_a, by_b;
     derivatives(t, instr, &by_a, &by_b);
     for (size_t l = 0; l < lanes; l++) dy[l] = times(by_a.d[l], da[l]);
-    if (pg_gradient_operands(instr->op) < 2) return;
+    if (pg_instr_describe(instr->op)->receivers < 2) return;
     for (size_t l = 0; l < lanes; l++) dy[l] += times(by_b.d[l], db[l]);
 }
 
@@ -128,7 +127,7 @@ static void forward_tangents(const tangents *t) {
     for (size_t i = 0; i < t->block->length; i++) {
         const pg_instr *instr = &t->block->code[i];
         double *dy = t->values + instr->dst * t->lanes;
-        if (pg_gradient_pairs(instr->op)) dot_tangent(t, instr, dy);
+        if (pg_instr_describe(instr->op)->pairs_receive) dot_tangent(t, instr, dy);
         else if (instr->op == PG_OP_SELECT) select_tangent(t, instr, dy);
         else op_tangent(t, instr, dy);
     }
@@ -229,7 +228,7 @@ static pg_status push_tangent(const tangents *t, const pg_step *step, const pg_i
 
 static pg_status step_back(const tangents *t, const pg_step *step) {
     const pg_instr *instr = &t->block->program->code[step->instr];
-    if (!pg_gradient_pairs(instr->op)) return push_tangent(t, step, instr);
+    if (!pg_instr_describe(instr->op)->pairs_receive) return push_tangent(t, step, instr);
     push_dot_tangent(t, step, instr);
     return PG_OK;
 }

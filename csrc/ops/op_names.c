@@ -1,4 +1,4 @@
-/* names.c - ops in files go by name, so that a table with more ops still reads old files.
+/* op_names.c - ops in files go by name, so that a table with more ops still reads old files.
  *
  *   u32 names, each: u8 length, letters; the number of an op in the file is its place here
  *

@@ -1,0 +1,117 @@
+/* trace.c - while a function is recorded: its inputs, and nodes that only a recording understands.
+ *
+ * The function runs on ordinary nodes. Its inputs are leaves that hold nan; nodes that lived before
+ * the trace are flagged as old, and are the parameters, whatever they were made of. A leaf that the
+ * function made is a constant. record/record.c makes a tape of what the outputs were computed from;
+ * the trace's end is in outlive.c.
+ * Owns nothing but scratch. Cost: one pass over the arena at the beginning; a question about a node
+ * O(nodes below it that the trace made). */
+#include "graph/walk.h"
+#include "ops/kernels.h"
+
+#include <string.h>
+
+void pg_trace_begin(pg_graph *graph) {
+    graph->tracing = true;
+    for (size_t i = 1; i < graph->used; i++)
+        if (graph->nodes[i].op != PG_OP_FREE) graph->nodes[i].flags |= PG_FLAG_OLD;
+}
+
+pg_status pg_trace_input(pg_graph *graph, pg_node_id *id_ret) {
+    pg_status status = pg_graph_leaf(graph, id_ret, NAN);
+    if (status == PG_OK) graph->nodes[*id_ret].flags |= PG_FLAG_INPUT;
+    return status;
+}
+
+/* A node of these living operands that only a recording understands; its data are known only if
+ * theirs are. The first `receivers` of them are those that a gradient goes to. */
+static pg_status add_symbol(pg_graph *graph, pg_node_id *id_ret, pg_wide_kind kind, double data,
+                            const pg_node_id *operands, size_t count, size_t receivers) {
+    uint8_t flags = receivers > 0 ? PG_FLAG_DETACHED : 0;
+    for (size_t i = 0; i < receivers; i++) flags &= graph->nodes[operands[i]].flags;
+    for (size_t i = 0; i < count; i++)
+        if (isnan(graph->nodes[operands[i]].data)) data = NAN;
+    pg_status status = pg_graph_wide(graph, id_ret, data, operands, NULL, count);
+    if (status != PG_OK) return status;
+    graph->nodes[*id_ret].of.wide->kind = kind;
+    graph->nodes[*id_ret].flags |= flags;
+    return PG_OK;
+}
+
+pg_status pg_trace_select(pg_graph *graph, pg_node_id *id_ret, int compare, pg_node_id left,
+                          pg_node_id right, pg_node_id a, pg_node_id b) {
+    const pg_node_id operands[] = {a, b, left, right};
+    if (compare < 0 || compare >= PG_COMPARE_COUNT) return PG_ERR_BAD_OP;
+    if (!pg_all_alive(graph, operands, 4)) return PG_ERR_BAD_NODE;
+    const pg_node *nodes = graph->nodes;
+    const bool holds = pg_compares(compare, nodes[left].data, nodes[right].data);
+    return add_symbol(graph, id_ret, (pg_wide_kind)(PG_WIDE_SELECT + compare),
+                      nodes[holds ? a : b].data, operands, 4, 2);
+}
+
+pg_status pg_trace_detach(pg_graph *graph, pg_node_id *id_ret, pg_node_id a) {
+    if (!pg_alive(graph, a)) return PG_ERR_BAD_NODE;
+    return add_symbol(graph, id_ret, PG_WIDE_DETACH, graph->nodes[a].data, &a, 1, 0);
+}
+
+pg_status pg_trace_custom(pg_graph *graph, pg_node_id *id_ret, pg_node_id value,
+                          const pg_node_id *operands, const pg_node_id *slopes, size_t count) {
+    if (count == 0 || !pg_alive(graph, value) || !pg_all_alive(graph, operands, count) ||
+        !pg_all_alive(graph, slopes, count))
+        return PG_ERR_BAD_NODE;
+    pg_node_id *all = pg_realloc(NULL, 2 * count + 1, sizeof *all);
+    if (all == NULL) return PG_ERR_NOMEM;
+    memcpy(all, operands, count * sizeof *all);
+    all[count] = value;
+    memcpy(all + count + 1, slopes, count * sizeof *all);
+    pg_status status = add_symbol(graph, id_ret, PG_WIDE_RULE, graph->nodes[value].data, all,
+                                  2 * count + 1, count);
+    pg_free(all);
+    return status;
+}
+
+/* ---- What depends on what ---------------------------------------------------------------------
+ */
+
+/* Come to the children of a node: 1 if one of them has one of these flags, 0, or -1 without memory.
+ * Those that don't end the walk are pushed. */
+static int look_at_children(pg_graph *graph, pg_path *path, pg_node_id id, uint8_t flags) {
+    const uint16_t mark = graph->mark;
+    size_t count;
+    const pg_node_id *held = pg_holds(&graph->nodes[id], &count);
+    for (size_t i = 0; i < count; i++) {
+        pg_node *child = &graph->nodes[held[i]];
+        if (child->mark == mark) continue;
+        child->mark = mark;
+        if (pg_is_trace_end(child) && (child->flags & flags)) return 1;
+        if (!pg_is_trace_end(child) && pg_descend(path, held[i]) != PG_OK) return -1;
+    }
+    return 0;
+}
+
+/* Does it, or an end below it, have one of these flags? 1, 0; -1 without memory. */
+static int reaches(pg_graph *graph, pg_node_id id, uint8_t flags) {
+    const pg_node *node = &graph->nodes[id];
+    if (pg_is_trace_end(node)) return (node->flags & flags) != 0;
+    pg_path path = {0};
+    pg_walk_mark(graph);
+    int found = pg_descend(&path, id) == PG_OK ? 0 : -1;
+    while (found == 0 && path.depth > 0)
+        found = look_at_children(graph, &path, pg_ascend(&path), flags);
+    pg_free(path.frames);
+    return found;
+}
+
+int pg_trace_depends(pg_graph *graph, pg_node_id id) { return reaches(graph, id, PG_FLAG_INPUT); }
+
+int pg_trace_varies(pg_graph *graph, pg_node_id id) {
+    return reaches(graph, id, PG_FLAG_INPUT | PG_FLAG_OLD);
+}
+
+pg_status pg_trace_judge(pg_graph *graph, pg_status status, pg_node_id a, pg_node_id b) {
+    if (graph->hooks.recording != NULL && !graph->hooks.recording()) return status;
+    int depends = a != 0 ? pg_trace_varies(graph, a) : 0;
+    if (depends == 0 && b != 0) depends = pg_trace_varies(graph, b);
+    if (depends < 0) return PG_ERR_NOMEM;
+    return depends != 0 ? PG_OK : status;
+}

@@ -1,0 +1,135 @@
+/* join_runs.c - steps back that run as one: those of a layer wait for each other.
+ *
+ * One by one, the neurons of a layer load and store the gradients of all their inputs; together,
+ * they share them in registers. So a layer's steps wait for its last one, unless somebody else adds
+ * to the same gradients meanwhile, or reads them. What changes is when something passes its
+ * gradient on, never the order of a sum. Owns nothing but scratch. Cost: O(targets). */
+#include "ops/kernels.h"
+#include "program/program.h"
+#include "program/verify_program.h"
+
+#include <string.h>
+
+static const uint32_t nobody = 0xffffffff;
+
+/* A layer is named by the instruction behind its last dot. Steps are chained through `next`. */
+typedef struct joiner {
+    const pg_program *program;
+    pg_reverse *reverse;
+    uint32_t *first, *last; /* of each layer: the steps that wait; nobody: it has none */
+    uint32_t *next;
+    uint32_t *slot_of, *sum_of; /* the layer that a row slot's gradient, or a sum, waits for */
+    pg_step *steps;
+    size_t count;
+} joiner;
+
+static uint32_t layer_of(const pg_program *program, const pg_step *step) {
+    const pg_instr *instr = &program->code[step->instr];
+    const bool follows = step->instr > program->uniform_length && instr[-1].run > 1;
+    if (instr->op != PG_OP_DOT || (instr->run == 1 && !follows)) return nobody;
+    return step->instr + instr->run;
+}
+
+/* Let the steps of this layer go ahead. */
+static void let_go(joiner *j, uint32_t layer) {
+    if (layer == nobody || j->first[layer] == nobody) return;
+    uint32_t waiting = 0;
+    for (uint32_t i = j->first[layer]; i != nobody; i = j->next[i]) waiting++;
+    for (uint32_t i = j->first[layer]; i != nobody; i = j->next[i]) {
+        j->steps[j->count] = j->reverse->rows[i];
+        j->steps[j->count++].run = waiting--;
+    }
+    j->first[layer] = nobody;
+}
+
+/* The layers that wait with something for this target go first, but for the step's own. */
+static void claim(joiner *j, pg_target target, uint32_t layer) {
+    if (target.give == PG_GIVE_NONE) return;
+    uint32_t *holder = &(target.give == PG_GIVE_FOLD ? j->sum_of : j->slot_of)[target.at];
+    if (*holder != layer) let_go(j, *holder);
+    *holder = layer;
+}
+
+static void claim_all(joiner *j, const pg_step *step, uint32_t layer) {
+    const pg_instr *instr = &j->program->code[step->instr];
+    claim(j, step->a, layer);
+    claim(j, step->b, layer);
+    for (uint32_t i = 0; pg_instr_describe(instr->op)->pairs_receive && i < 2 * instr->count; i++)
+        claim(j, j->reverse->targets[step->first + i], layer);
+}
+
+static void add_step(joiner *j, uint32_t number) {
+    const pg_step *step = &j->reverse->rows[number];
+    const uint32_t layer = layer_of(j->program, step);
+    let_go(j, j->slot_of[j->program->code[step->instr].dst]);
+    claim_all(j, step, layer);
+    if (layer == nobody) {
+        j->steps[j->count++] = *step;
+        return;
+    }
+    j->next[number] = nobody;
+    if (j->first[layer] == nobody) j->first[layer] = number;
+    else j->next[j->last[layer]] = number;
+    j->last[layer] = number;
+}
+
+/* Targets of two steps that follow each other, of operands in neighbouring slots. */
+static bool are_alike(pg_target x, pg_target y, int direction) {
+    if (x.give != y.give || x.give == PG_GIVE_FOLD) return false;
+    return x.give == PG_GIVE_NONE || y.at == x.at + (uint32_t)direction;
+}
+
+/* Steps of neighbours that can't fail, in one direction along the slots? What a and b get must not
+ * overlap. */
+static bool run_back(const pg_program *p, const pg_step *x, const pg_step *y) {
+    const int direction = y->instr > x->instr ? 1 : -1;
+    const pg_instr *low = &p->code[direction > 0 ? x->instr : y->instr];
+    if (y->instr != x->instr + (uint32_t)direction || low->run == 1 || pg_can_fail(low->op))
+        return false;
+    if (y->run > 1 && y[1].instr != y->instr + (uint32_t)direction) return false;
+    if (!are_alike(x->a, y->a, direction) || !are_alike(x->b, y->b, direction)) return false;
+    const uint32_t apart = low->a > low->b ? low->a - low->b : low->b - low->a;
+    return pg_op_slots[low->op] < 2 || apart > y->run;
+}
+
+static bool both_collect(const pg_step *x, const pg_step *y) {
+    return x->instr == PG_COLLECT && y->instr == PG_COLLECT;
+}
+
+static void count_runs(const pg_program *p, pg_step *steps, size_t count) {
+    for (size_t i = count; i-- > 1;) {
+        pg_step *x = &steps[i - 1], *y = x + 1;
+        if (x->instr == PG_COLLECT || y->instr == PG_COLLECT ? both_collect(x, y)
+                                                             : run_back(p, x, y))
+            x->run = y->run + 1;
+    }
+}
+
+pg_status pg_join_runs(const pg_program *program, pg_reverse *reverse) {
+    const size_t layers = program->length + 1, slots = program->row_slots;
+    const size_t cells = 2 * layers + reverse->row_count + slots + reverse->accumulators;
+    uint32_t *scratch = pg_realloc(NULL, cells, sizeof *scratch);
+    pg_step *steps = pg_realloc(NULL, reverse->row_count, sizeof *steps);
+    if (scratch == NULL || steps == NULL) {
+        pg_free(scratch);
+        pg_free(steps);
+        return PG_ERR_NOMEM;
+    }
+    memset(scratch, 0xff, cells * sizeof *scratch); /* nobody */
+    joiner j = {.program = program, .reverse = reverse, .first = scratch, .steps = steps};
+    j.last = j.first + layers;
+    j.next = j.last + layers;
+    j.slot_of = j.next + reverse->row_count;
+    j.sum_of = j.slot_of + slots;
+    PG_ORDER_BEFORE(program, reverse);
+    for (uint32_t i = 0; i < reverse->row_count; i++) add_step(&j, i);
+    for (uint32_t layer = 0; layer < layers; layer++) let_go(&j, layer);
+    pg_free(scratch);
+    pg_free(reverse->rows);
+    reverse->rows = steps;
+    reverse->row_capacity = reverse->row_count;
+    PG_ORDER_AFTER(program, reverse);
+    count_runs(program, reverse->rows, reverse->row_count);
+    count_runs(program, reverse->uniform, reverse->uniform_count);
+    return PG_OK;
+}

@@ -1,0 +1,190 @@
+/* fuse.c - chains of multiply-add become one instruction each.
+ *
+ * A chain is ((a + l0*r0) + l1*r1) + ..., whose inner sums and products nobody else uses. Fused, it
+ * is one instruction that adds in the same order. What could change is the order of gradients:
+ * unfused, a product passes its gradient on when backward() comes to it; fused, all products do at
+ * the chain's last sum, that is, earlier. Each value that a gradient goes to must still get its
+ * gradients in the old order, for each output; a chain for which that isn't so stays unfused. Since
+ * that puts its gradients back to their old times, which others may have relied on, all is checked
+ * again until nothing has to be unfused.
+ * Owns nothing but scratch. Cost: O(values * outputs). */
+#include "record/tape.h"
+
+#include <string.h>
+
+typedef struct fuser {
+    pg_tape *tape;
+    uint32_t *uses;   /* how often each value is an operand or an output */
+    uint32_t *root;   /* of the chain that a value is swallowed by; else itself */
+    uint32_t *time;   /* where a value stands in the order under consideration */
+    uint32_t *latest; /* for each value the time from which it last got a gradient */
+} fuser;
+
+static void count_uses(fuser *f) {
+    memset(f->uses, 0, f->tape->count * sizeof *f->uses);
+    for (size_t i = 0; i < f->tape->count; i++) {
+        const pg_value *value = &f->tape->values[i];
+        uint32_t *operand;
+        if (value->dead) continue;
+        for (size_t k = 0; pg_operand_of(f->tape, value, k, &operand); k++)
+            if (*operand != PG_NO_VALUE) f->uses[*operand]++;
+    }
+    for (size_t i = 0; i < f->tape->output_count; i++) f->uses[f->tape->outputs[i]]++;
+}
+
+static bool is_product(const pg_value *value) {
+    return value->op == PG_OP_MUL || value->op == PG_OP_SQUARE;
+}
+
+/* May the chain that ends in `root` swallow this value? */
+static bool can_swallow(const fuser *f, uint32_t root, uint32_t value) {
+    return f->uses[value] == 1 && f->tape->values[value].uniform == f->tape->values[root].uniform;
+}
+
+static bool can_swallow_product(const fuser *f, uint32_t root, uint32_t value) {
+    return value != PG_NO_VALUE && is_product(&f->tape->values[value]) &&
+           can_swallow(f, root, value);
+}
+
+/* One link of a chain, from its end: the product it adds, and what it adds that to. */
+typedef struct link {
+    uint32_t product, rest;
+} link;
+
+static bool is_link(const fuser *f, uint32_t root, uint32_t sum, link *link_ret) {
+    const pg_value *value = &f->tape->values[sum];
+    if (value->op != PG_OP_ADD || (sum != root && !can_swallow(f, root, sum))) return false;
+    if (can_swallow_product(f, root, value->b)) *link_ret = (link){value->b, value->a};
+    else if (can_swallow_product(f, root, value->a)) *link_ret = (link){value->a, value->b};
+    else return false;
+    return true;
+}
+
+/* Let `root` swallow its chain, or give it back. */
+static void set_chain(fuser *f, uint32_t root, bool swallow) {
+    link link;
+    uint32_t sum = root;
+    bool at_base = false; /* product + rest: the rest is what the chain begins with */
+    while (!at_base && is_link(f, root, sum, &link)) {
+        at_base = link.product == f->tape->values[sum].a;
+        f->root[sum] = swallow ? root : sum;
+        f->root[link.product] = swallow ? root : link.product;
+        sum = link.rest;
+    }
+    if (!at_base && sum != root && can_swallow_product(f, root, sum))
+        f->root[sum] = swallow ? root : sum;
+}
+
+/* Does an operand's gradient come too early, after fusing? */
+static bool comes_early(fuser *f, uint32_t operand, uint32_t time) {
+    if (operand == PG_NO_VALUE || pg_is_constant(&f->tape->values[operand])) return false;
+    if (time > f->latest[operand]) return true;
+    f->latest[operand] = time;
+    return false;
+}
+
+/* Does a gradient that this value passes on, at this time, come too early to an operand? */
+static bool passes_early(fuser *f, const pg_value *value, uint32_t root, uint32_t time) {
+    uint32_t operand;
+    bool early = false;
+    for (size_t k = 0; pg_gradient_operand_of(f->tape, value, k, &operand) && !early; k++) {
+        const bool inside = operand != PG_NO_VALUE && operand != root && f->root[operand] == root;
+        early = !inside && comes_early(f, operand, time);
+    }
+    return early;
+}
+
+/* Walk one output's order backwards. True if chains had to be unfused. */
+static bool unfuse(fuser *f, size_t output) {
+    const uint32_t *order = f->tape->orders[output];
+    const size_t count = f->tape->order_counts[output];
+    bool changed = false;
+    for (size_t i = 0; i < count; i++) f->time[order[i]] = (uint32_t)i;
+    memset(f->latest, 0xff, f->tape->count * sizeof *f->latest);
+    for (size_t i = count; i-- > 0;) {
+        uint32_t root = f->root[order[i]];
+        if (!passes_early(f, &f->tape->values[order[i]], root, f->time[root])) continue;
+        set_chain(f, root, false);
+        changed = true;
+    }
+    return changed;
+}
+
+/* A pair for a product that `root` swallows. */
+static pg_status write_product(pg_tape *tape, uint32_t root, uint32_t number) {
+    pg_value *const product = &tape->values[number];
+    const bool squared = product->op == PG_OP_SQUARE;
+    if (squared) tape->values[root].compare = PG_DOT_SQUARES;
+    product->dead = 1;
+    return pg_tape_add_pair(tape, product->a, squared ? product->a : product->b);
+}
+
+/* Turn the chain that ends in `root` into one value. Pairs are found from the last to the first. */
+static pg_status write_chain(fuser *f, uint32_t root) {
+    pg_tape *tape = f->tape;
+    const size_t first = tape->pair_count;
+    uint32_t sum = root;
+    pg_status status = PG_OK;
+    while (sum != PG_NO_VALUE && f->root[sum] == root && tape->values[sum].op == PG_OP_ADD) {
+        const pg_value *value = &tape->values[sum];
+        const pg_value *right = &tape->values[value->b];
+        bool on_right = f->root[value->b] == root && is_product(right) && value->b != root;
+        status = write_product(tape, root, on_right ? value->b : value->a);
+        if (status != PG_OK) return status;
+        if (sum != root) tape->values[sum].dead = 1;
+        sum = on_right ? value->a : value->b;
+        if (!on_right) break;
+    }
+    if (sum != PG_NO_VALUE && f->root[sum] == root && is_product(&tape->values[sum]) &&
+        !tape->values[sum].dead) {
+        status = write_product(tape, root, sum);
+        if (status != PG_OK) return status;
+        sum = PG_NO_VALUE;
+    }
+    for (size_t i = first, j = tape->pair_count; i + 1 < j; i++) {
+        pg_pair swap = tape->pairs[i];
+        tape->pairs[i] = tape->pairs[--j];
+        tape->pairs[j] = swap;
+    }
+    pg_value *dot = &tape->values[root];
+    dot->op = PG_OP_DOT;
+    dot->a = sum;
+    dot->b = PG_NO_VALUE;
+    dot->first = (uint32_t)first;
+    dot->count = (uint32_t)(tape->pair_count - first);
+    return PG_OK;
+}
+
+static pg_status fuse_chains(fuser *f) {
+    pg_tape *tape = f->tape;
+    count_uses(f);
+    for (uint32_t i = 0; i < tape->count; i++) f->root[i] = i;
+    for (uint32_t i = (uint32_t)tape->count; i-- > 0;)
+        if (tape->values[i].op == PG_OP_ADD && !tape->values[i].dead && f->root[i] == i)
+            set_chain(f, i, true);
+    bool changed = true;
+    while (changed) {
+        changed = false;
+        for (size_t output = 0; output < tape->output_count; output++)
+            if (unfuse(f, output)) changed = true;
+    }
+    for (uint32_t i = (uint32_t)tape->count; i-- > 0;) {
+        const pg_value *value = &tape->values[i];
+        if (value->op != PG_OP_ADD || value->dead || f->root[i] != i) continue;
+        link link;
+        if (!is_link(f, i, i, &link) || f->root[link.product] != i) continue;
+        pg_status status = write_chain(f, i);
+        if (status != PG_OK) return status;
+    }
+    return PG_OK;
+}
+
+pg_status pg_pass_fuse(pg_tape *tape) {
+    uint32_t *scratch = pg_realloc(NULL, 4 * tape->count, sizeof *scratch);
+    if (scratch == NULL) return PG_ERR_NOMEM;
+    fuser f = {tape, scratch, scratch + tape->count, scratch + 2 * tape->count,
+               scratch + 3 * tape->count};
+    pg_status status = fuse_chains(&f);
+    pg_free(scratch);
+    return status;
+}

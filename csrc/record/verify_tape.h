@@ -1,0 +1,16 @@
+/* verify_tape.h - PG_CHECK_TAPE, after recording and after each pass: see graph/verify.h. */
+#ifndef PG_VERIFY_TAPE_H
+#define PG_VERIFY_TAPE_H
+
+#include "graph/verify.h"
+#include "record/tape.h"
+
+#ifdef PG_VERIFY
+/* What is broken first, or NULL. marked: pg_tape_mark_dead has been there. */
+const char *pg_tape_complaint(const pg_tape *tape, bool marked);
+#define PG_CHECK_TAPE(tape, marked) pg_verify(pg_tape_complaint(tape, marked))
+#else
+#define PG_CHECK_TAPE(tape, marked) ((void)0)
+#endif
+
+#endif

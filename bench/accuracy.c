@@ -3,7 +3,7 @@
  * The reference is long double, whose 64 bits or more see an error of 1/1000 ulp; accuracy.py
  * checks the reference itself against mpmath.
  */
-#include "fastmath.h"
+#include "ops/fastmath.h"
 
 #include <float.h>
 #include <stddef.h>

@@ -1,4 +1,4 @@
-"""The largest errors of csrc/fastmath.h and of the libm: `python bench/accuracy.py [--points N]`.
+"""The largest errors of csrc/ops/fastmath.h and of libm: `python bench/accuracy.py [--points N]`.
 
 For each function this draws N arguments, by default ten million, always the same ones. Some are
 spread over the whole range where the result is a finite number, both evenly and evenly over the bit
@@ -9,7 +9,7 @@ Errors are in ulp: the distance from the true value to the result, in units of t
 a double near the true value has; 0.5 is the best that rounding can promise. mpmath is too slow for
 all points, so that there are two steps:
 
- 1. A screen: accuracy.c, compiled here with csrc/fastmath.h, computes the errors at all points,
+ 1. A screen: accuracy.c, compiled here with csrc/ops/fastmath.h, computes the errors at all points,
     with the C library's long double functions for truth.
  2. The CANDIDATES points where the screen saw the largest errors of ours, as many of the libm's,
     and SAMPLE points at random go to mpmath at 50 digits.

@@ -10,13 +10,13 @@
  *
  * Parameters: layer by layer, neuron by neuron, weights then bias. bench/baselines.py compiles this
  * (what it declares to cffi is what follows here), lays out the data, and says which tanh it is:
- * libm's, or with -DVECTOR_TANH the one of csrc/fastmath.h, which the compiler vectorises.
+ * libm's, or with -DVECTOR_TANH the one of csrc/ops/fastmath.h, which the compiler vectorises.
  */
 #include <math.h>
 #include <string.h>
 
 #ifdef VECTOR_TANH
-#include "fastmath.h"
+#include "ops/fastmath.h"
 #define TANH pg_fast_tanh
 #else
 #define TANH tanh

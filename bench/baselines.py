@@ -288,9 +288,9 @@ def c_library(variant: str) -> Any:
     """
     import cffi
 
-    fastmath = HERE.parent / "csrc" / "fastmath.h"
+    fastmath = HERE.parent / "csrc" / "ops" / "fastmath.h"
     if variant == "vector" and not fastmath.exists():
-        raise ImportError("csrc/fastmath.h is missing")
+        raise ImportError("csrc/ops/fastmath.h is missing")
     ffi = cffi.FFI()
     ffi.cdef(CDEF)
     with tempfile.TemporaryDirectory() as folder:

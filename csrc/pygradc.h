@@ -116,11 +116,12 @@ pg_status pg_expr_neg(pg_graph *graph, pg_node_id *id_ret, pg_node_id a);
  * In: children  count living nodes, repeats allowed
  *     locals    dy/dchild for each, or NULL: the node passes no gradient on by itself
  * Returns: PG_OK; PG_ERR_NOMEM, PG_ERR_LIMIT, PG_ERR_BAD_NODE. */
-pg_status pg_graph_wide(pg_graph *graph, pg_node_id *id_ret, double data,
-                        const pg_node_id *children, const double *locals, size_t count);
+pg_status pg_graph_variadic(pg_graph *graph, pg_node_id *id_ret, double data,
+                            const pg_node_id *children, const double *locals, size_t count);
 
-/* Append a node of a custom op: as pg_graph_wide, but its derivatives are asked for when a gradient
- * comes to it, of the hooks, which know the tag. The last child gets its gradient first. */
+/* Append a node of a custom op: as pg_graph_variadic, but its derivatives are asked for when a
+ * gradient comes to it, of the hooks, which know the tag. The last child gets its gradient first.
+ */
 pg_status pg_graph_custom(pg_graph *graph, pg_node_id *id_ret, double data,
                           const pg_node_id *children, size_t count, void *tag);
 
@@ -148,16 +149,17 @@ double pg_node_data(const pg_graph *graph, pg_node_id id);
 double pg_node_grad(const pg_graph *graph, pg_node_id id);
 void pg_node_set_data(pg_graph *graph, pg_node_id id, double data);
 void pg_node_set_grad(pg_graph *graph, pg_node_id id, double grad);
-int pg_node_op(const pg_graph *graph, pg_node_id id);        /* a row of ops.def, or: */
-int pg_node_is_leaf(const pg_graph *graph, pg_node_id id);   /* made of nothing */
-int pg_node_is_wide(const pg_graph *graph, pg_node_id id);   /* made by pg_graph_wide */
-double pg_node_number(const pg_graph *graph, pg_node_id id); /* the 2 of a ** 2 */
+int pg_node_op(const pg_graph *graph, pg_node_id id);          /* a row of ops.def, or: */
+int pg_node_is_leaf(const pg_graph *graph, pg_node_id id);     /* made of nothing */
+int pg_node_is_variadic(const pg_graph *graph, pg_node_id id); /* made by pg_graph_variadic */
+double pg_node_number(const pg_graph *graph, pg_node_id id);   /* the 2 of a ** 2 */
 size_t pg_node_arity(const pg_graph *graph, pg_node_id id);
 pg_node_id pg_node_child(const pg_graph *graph, pg_node_id id, size_t index);
-const double *pg_node_locals(const pg_graph *graph, pg_node_id id); /* of a wide node, or NULL */
+const double *pg_node_locals(const pg_graph *graph,
+                             pg_node_id id); /* of a variadic node, or NULL */
 
 /* The derivatives of an op of the table by its one or two children, from their data as they are.
- * Returns: PG_OK; PG_ERR_BAD_NODE; PG_ERR_BAD_OP for a leaf or a wide node; _DOMAIN,
+ * Returns: PG_OK; PG_ERR_BAD_NODE; PG_ERR_BAD_OP for a leaf or a variadic node; _DOMAIN,
  * _ZERO_DIVISION, _OVERFLOW as pg_backward. */
 pg_status pg_node_slopes(pg_graph *graph, double slopes_ret[2], pg_node_id id);
 
@@ -253,7 +255,7 @@ pg_status pg_trace_detach(pg_graph *graph, pg_node_id *id_ret, pg_node_id a);
 pg_status pg_trace_custom(pg_graph *graph, pg_node_id *id_ret, pg_node_id value,
                           const pg_node_id *operands, const pg_node_id *slopes, size_t count);
 
-typedef enum pg_pass { /* see csrc/passes.c, runs.c; share and powers change bits: for fast mode */
+typedef enum pg_pass { /* see csrc/record/passes.c, runs.c; share and powers change bits: for fast mode */
                        PG_PASS_FOLD = 1,
                        PG_PASS_HOIST = 2,
                        PG_PASS_FUSE = 4,
@@ -302,7 +304,7 @@ typedef struct pg_instr {
     uint8_t shape;         /* select: the comparison; dot: flags */
     uint32_t dst, a, b;    /* slots; of a dot a is the start */
     uint32_t first, count; /* dot, select, custom: pairs of slots */
-    uint32_t run;          /* so many from here on run as one: see csrc/runs.c */
+    uint32_t run;          /* so many from here on run as one: see csrc/program/runs.c */
 } pg_instr;
 
 pg_program_size pg_program_measure(const pg_program *program);
@@ -335,18 +337,18 @@ size_t pg_program_write(const pg_program *program, uint8_t *bytes_ret);
 pg_status pg_program_read(pg_program **program_ret, const uint8_t *bytes, size_t count);
 
 /* What pushes one output's gradient back to parameters, inputs or both. */
-typedef struct pg_reverse pg_reverse;
-typedef enum pg_give {                   /* what happens to a contribution to a gradient */
-                       PG_GIVE_NONE = 0, /* nobody asks for it */
-                       PG_GIVE_STORE,    /* the first of this slot */
-                       PG_GIVE_ADD,
-                       PG_GIVE_FOLD, /* summed over the rows, into an accumulator */
-                       PG_GIVE_MIXED /* of several targets: not all the same */
-} pg_give;
+typedef struct pg_backward_plan pg_backward_plan;
+typedef enum pg_accumulation { /* what happens to a contribution to a gradient */
+                               PG_ACCUMULATE_NONE = 0, /* nobody asks for it */
+                               PG_ACCUMULATE_STORE,    /* the first of this slot */
+                               PG_ACCUMULATE_ADD,
+                               PG_ACCUMULATE_FOLD, /* summed over the rows, into an accumulator */
+                               PG_ACCUMULATE_MIXED /* of several targets: not all the same */
+} pg_accumulation;
 
 typedef struct pg_target {
-    uint32_t give; /* pg_give */
-    uint32_t at;   /* a slot, or an accumulator */
+    uint32_t how; /* pg_accumulation */
+    uint32_t at;  /* a slot, or an accumulator */
 } pg_target;
 
 /* One step back: instruction `instr` passes its gradient on. Of a dot or a custom op, the targets
@@ -355,7 +357,8 @@ typedef struct pg_target {
 typedef struct pg_step {
     uint32_t instr; /* or PG_COLLECT: add accumulator b.at to uniform gradient a.at */
     uint32_t first;
-    pg_give left, right; /* of these: what all left and all right targets say, or PG_GIVE_MIXED */
+    pg_accumulation left,
+        right; /* of these: what all left and all right targets say, or PG_ACCUMULATE_MIXED */
     pg_target a, b;
     uint32_t run; /* so many from here on run as one */
 } pg_step;
@@ -371,11 +374,11 @@ typedef struct pg_steps {
     const uint32_t *input_order; /* all inputs, in the order in which they first get a gradient */
 } pg_steps;
 
-pg_steps pg_reverse_steps(const pg_reverse *reverse);
+pg_steps pg_backward_plan_steps(const pg_backward_plan *plan);
 enum { PG_WRT_PARAMS = 1, PG_WRT_INPUTS = 2 };
-pg_status pg_reverse_new(pg_reverse **reverse_ret, const pg_program *program, size_t output,
-                         unsigned wrt);
-void pg_reverse_free(pg_reverse *reverse); /* NULL is allowed */
+pg_status pg_backward_plan_new(pg_backward_plan **plan_ret, const pg_program *program,
+                               size_t output, unsigned wrt);
+void pg_backward_plan_free(pg_backward_plan *plan); /* NULL is allowed */
 
 /* Where the inputs of the rows are: count of them, row after row stride doubles apart. A stride of
  * 0 is one row for all. Arguments in turn give a program's inputs in order. */
@@ -410,22 +413,22 @@ void pg_workspace_poll(pg_workspace *workspace, int (*poll)(void *), void *conte
 typedef struct pg_task {
     const pg_argument *arguments; /* argument_count of them */
     size_t argument_count;
-    const int64_t *index;             /* the numbers of the rows, or NULL: 0, 1, 2 ... */
-    size_t rows;                      /* of all chunks */
-    size_t base_chunk;                /* at most first_chunk */
-    size_t first_chunk, last_chunk;   /* do these, without the last */
-    double *outputs;                  /* rows x outputs, or NULL */
-    double *gradients;                /* rows x outputs x inputs, or NULL */
-    double *partials;                 /* chunks x pg_partial_count, or NULL: no sums */
-    const pg_reverse *const *reverse; /* one an output; NULL: no gradients, no sums */
-    int ignore;                       /* let rows outside an op's domain give inf and nan */
+    const int64_t *index;                /* the numbers of the rows, or NULL: 0, 1, 2 ... */
+    size_t rows;                         /* of all chunks */
+    size_t base_chunk;                   /* at most first_chunk */
+    size_t first_chunk, last_chunk;      /* do these, without the last */
+    double *outputs;                     /* rows x outputs, or NULL */
+    double *gradients;                   /* rows x outputs x inputs, or NULL */
+    double *partials;                    /* chunks x pg_partial_count, or NULL: no sums */
+    const pg_backward_plan *const *plan; /* one an output; NULL: no gradients, no sums */
+    int ignore;                          /* let rows outside an op's domain give inf and nan */
 } pg_task;
 
 size_t pg_chunk_count(size_t rows);
 size_t pg_chunk_start(size_t rows,
                       size_t chunk); /* its first row; rows for the one after the last */
 /* Doubles that a chunk's sums take: for each output its total and its accumulators. */
-size_t pg_partial_count(const pg_program *program, const pg_reverse *const *reverse);
+size_t pg_partial_count(const pg_program *program, const pg_backward_plan *const *plan);
 /* Compute what depends on the parameters only. Comes before the rows, in each workspace. What fails
  * here is the fault of the rows that need it. Returns: PG_OK; PG_ERR_STOPPED. */
 pg_status pg_replay_begin(const pg_program *program, pg_workspace *workspace, const double *params,
@@ -451,7 +454,7 @@ pg_status pg_replay_sum(const pg_program *program, pg_workspace *workspace, cons
  *   jvp  for each row the outputs, and the outputs' derivatives along it (task->outputs, tangents:
  *        rows x outputs)
  *   hvp  of the sum of the only output over all rows, times scale: the Hessian times the direction,
- *        and the gradient too; task->reverse with respect to the parameters
+ *        and the gradient too; task->plan with respect to the parameters
  * Rows are done one chunk after another by the caller's thread. A detached value has no derivative.
  * Returns: as pg_replay; PG_ERR_NOMEM. */
 pg_status pg_jvp(const pg_program *program, pg_workspace *workspace, const double *params,
@@ -489,7 +492,7 @@ typedef struct pg_training {
 } pg_training;
 
 /* Train on the mean of the program's only output: epochs times all rows of task, in batches.
- * In:  task    arguments, index, rows, reverse, ignore; index, if given, has rows row numbers for
+ * In:  task    arguments, index, rows, plan, ignore; index, if given, has rows row numbers for
  *              each epoch, one epoch after the other
  * Out: losses  for each epoch the mean over its rows, each taken before its batch's step
  * Returns: as pg_replay; PG_ERR_NOT_FINITE, unless task->ignore: a loss isn't finite, or a step
@@ -512,7 +515,7 @@ int pg_python_poll(void *stop);
 /* Python only: free what the owner points to. Nothing frees what a call returned to an interpreter
  * that Ctrl-C interrupts behind the call; so the owner is made before what it owns. */
 void pg_python_drop_program(pg_program **owner);
-void pg_python_drop_reverse(pg_reverse **owner);
+void pg_python_drop_backward_plan(pg_backward_plan **owner);
 void pg_python_drop_workspace(pg_workspace **owner);
 
 #endif

@@ -1,7 +1,7 @@
 """Program to C: one standalone file with a value and a gradient function.
 
-Statement by statement what the replay does for one row, from the formulas of csrc/ops.def, so that
-it gives the same bits as exact mode. A program of fast mode becomes C with libm's functions.
+Statement by statement what the replay does for one row, from the formulas of csrc/ops/ops.def, so
+that it gives the same bits as exact mode. A program of fast mode becomes C with libm's functions.
 """
 
 from __future__ import annotations
@@ -173,7 +173,7 @@ def _value_function(code: Code, name: str) -> Iterator[str]:
 
 def _gradient_function(code: Code, program: Any, name: str) -> Iterator[str]:
     size = code.size
-    reverse = program._reverse(lib.PG_WRT_PARAMS | lib.PG_WRT_INPUTS)
+    plan = program._plan(lib.PG_WRT_PARAMS | lib.PG_WRT_INPUTS)
     yield f"/* outputs: {size.outputs}; input_gradients: {size.outputs} x {size.inputs};"
     yield f" * param_gradients: {size.outputs} x {size.params}. */"
     yield f"void {name}_gradient(const double *inputs, const double *params, double *outputs,"
@@ -181,9 +181,9 @@ def _gradient_function(code: Code, program: Any, name: str) -> Iterator[str]:
     yield "    (void)inputs, (void)params, (void)input_gradients, (void)param_gradients;"
     yield from _values(code)
     yield from _results(code)
-    for output, each in enumerate(reverse.array):
+    for output, each in enumerate(plan.array):
         yield f"    {{ /* output {output} */"
-        yield from _Backward(code, lib.pg_reverse_steps(each), output).lines()
+        yield from _Backward(code, lib.pg_backward_plan_steps(each), output).lines()
         yield "    }"
     yield "}"
 
@@ -238,10 +238,10 @@ class _Backward:
 
     def _give(self, target: Any, names: Any, amount: str) -> str:
         """A contribution goes where it is aimed at."""
-        if target.give == lib.PG_GIVE_FOLD:
+        if target.how == lib.PG_ACCUMULATE_FOLD:
             return f"        a{target.at} += {amount};"
         gradient = self._gradient_of(names(target.at))
-        if target.give == lib.PG_GIVE_ADD:
+        if target.how == lib.PG_ACCUMULATE_ADD:
             return f"        {gradient} += {amount};"
         declare = "double " if gradient.startswith("g_") else ""
         return f"        {declare}{gradient} = 0.0 + {amount};"
@@ -253,19 +253,19 @@ class _Backward:
             yield from self._dot(step, instruction, names, g)
             return
         for which, target in enumerate((step.a, step.b)):
-            if target.give != lib.PG_GIVE_NONE:
+            if target.how != lib.PG_ACCUMULATE_NONE:
                 yield self._give(target, names, _product(_derivative(instruction, which), g))
 
     def _dot(self, step: Any, dot: Instruction, names: Any, g: str) -> Iterator[str]:
         for i in reversed(range(len(dot.pairs))):
-            if i == 0 and step.a.give != lib.PG_GIVE_NONE:
+            if i == 0 and step.a.how != lib.PG_ACCUMULATE_NONE:
                 yield self._give(step.a, names, g)
             left, right = map(_c, dot.pairs[i])
             for target, other in (
                 (self.steps.targets[step.first + 2 * i], right),
                 (self.steps.targets[step.first + 2 * i + 1], left),
             ):
-                if target.give != lib.PG_GIVE_NONE:
+                if target.how != lib.PG_ACCUMULATE_NONE:
                     yield self._give(target, names, _product(other, g))
 
 

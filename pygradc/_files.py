@@ -6,7 +6,7 @@
     u64, u64  lengths of the next two
     JSON      name, errors, structures, labels
     float64[] the parameters' data
-    bytes     the code, as csrc/save.c writes it
+    bytes     the code, as csrc/program/program_bytes.c writes it
 
 Numbers are little-endian. Nothing in a file is executed; everything is checked before it is used.
 """

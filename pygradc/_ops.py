@@ -1,4 +1,4 @@
-"""The op table of csrc/ops.def, as Python sees it. Nothing about an op is said here."""
+"""The op table of csrc/ops/ops.def, as Python sees it. Nothing about an op is said here."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from pygradc._core import ffi, lib
 
 @dataclass(frozen=True)
 class Op:
-    """One row of csrc/ops.def."""
+    """One row of csrc/ops/ops.def."""
 
     number: int
     name: str

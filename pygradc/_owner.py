@@ -12,7 +12,7 @@ from pygradc._core import ffi, lib
 
 _DROPS = {
     "program": lib.pg_python_drop_program,
-    "reverse": lib.pg_python_drop_reverse,
+    "backward_plan": lib.pg_python_drop_backward_plan,
     "workspace": lib.pg_python_drop_workspace,
 }
 

@@ -70,7 +70,7 @@ class Work:
         return Results(
             None if self.sums else np.empty((rows, size.outputs)),
             np.empty((rows, size.outputs, size.inputs)) if self.gradients else None,
-            np.empty((last - first, self.program._reverse(self.wrt).partials)) if sums else None,
+            np.empty((last - first, self.program._plan(self.wrt).partials)) if sums else None,
         )
 
     def do(self, results: Results, parts: Iterator[tuple[int, int]], stop: Any = None) -> None:
@@ -79,8 +79,8 @@ class Work:
         Ends early where `stop`, an int *, becomes nonzero.
         """
         with Borrowed(self.program) as ws:
-            reverse = self.program._reverse(self.wrt) if self.wrt else None
-            ws.aim(self.columns, self.count, reverse)
+            plan = self.program._plan(self.wrt) if self.wrt else None
+            ws.aim(self.columns, self.count, plan)
             ws.task.base_chunk = self.base
             ws.write_to(**results._asdict())
             own = ws.stop

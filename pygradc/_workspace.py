@@ -43,8 +43,8 @@ class Workspace:
         "owner",
         "params",
         "params_at",
+        "plan",
         "results",
-        "reverse",
         "rows",
         "stop",
         "task",
@@ -63,7 +63,7 @@ class Workspace:
         self.keep: list[Any] | None = None  # the arrays that `arguments` point to
         self.results: dict[str, Any] = {}
         self.layout: list[tuple[int, int]] = []
-        self.reverse: Reverse | None = None
+        self.plan: BackwardPlan | None = None
         self.rows = 0
         size = program._size
         self.params = np.empty(size.params)
@@ -84,7 +84,7 @@ class Workspace:
         self,
         columns: Sequence[tuple[Floats, int, int]],
         rows: int,
-        reverse: Reverse | None,
+        plan: BackwardPlan | None,
         index: Any = None,
     ) -> None:
         """Describe a task over all chunks, without results yet."""
@@ -100,9 +100,9 @@ class Workspace:
             argument.data = self.keep[i]
             if self.layout[i] != (stride, count):
                 self.layout[i] = argument.stride, argument.count = stride, count
-        if self.reverse is not reverse:
-            self.reverse = reverse
-            task.reverse = reverse.array if reverse is not None else ffi.NULL
+        if self.plan is not plan:
+            self.plan = plan
+            task.plan = plan.array if plan is not None else ffi.NULL
         if self.rows != rows:
             self.rows = task.rows = rows
         if index is not None:
@@ -126,23 +126,23 @@ class Workspace:
             task.first_chunk = task.base_chunk = 0
 
 
-class Reverse:
+class BackwardPlan:
     """The steps back of each output, with respect to parameters, inputs or both."""
 
     def __init__(self, program: Program, wrt: int) -> None:
         self.owners = []
         for output in range(program._size.outputs):
-            owner = new_owner("reverse")
-            if lib.pg_reverse_new(owner, program._handle, output, wrt) != lib.PG_OK:
+            owner = new_owner("backward_plan")
+            if lib.pg_backward_plan_new(owner, program._handle, output, wrt) != lib.PG_OK:
                 raise MemoryError
             self.owners.append(owner)
-        self.array = ffi.new("pg_reverse *[]", [owner[0] for owner in self.owners])
+        self.array = ffi.new("pg_backward_plan *[]", [owner[0] for owner in self.owners])
         self.address = int(ffi.cast("intptr_t", self.array))
         self.partials = lib.pg_partial_count(program._handle, self.array)
 
     def input_order(self, output: int, inputs: int) -> Any:
         """All inputs, in the order in which backward() of this output comes to them."""
-        return ffi.unpack(lib.pg_reverse_steps(self.array[output]).input_order, inputs)
+        return ffi.unpack(lib.pg_backward_plan_steps(self.array[output]).input_order, inputs)
 
 
 class Borrowed:

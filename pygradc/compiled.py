@@ -140,7 +140,7 @@ class Compiled(Bindable):
         if not static:
             recent = kept.recent
             for program in recent:
-                values = program._row_in_short(args)
+                values = program._row_by_fast_path(args)
                 if values is not NotImplemented:
                     if recent[0] is program:
                         program._used = next(kept.clock)
@@ -182,7 +182,7 @@ class Compiled(Bindable):
             kept = self._kept
             recent = kept.recent
             for program in recent:
-                values = program._total_in_short(arrays, mean)
+                values = program._total_by_fast_path(arrays, mean)
                 if values is not NotImplemented:
                     if recent[0] is program:
                         program._used = next(kept.clock)

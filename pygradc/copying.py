@@ -5,7 +5,7 @@ in a `Part`: all that lies below it, as one string of bytes, less what another p
 alive has and less the leaves that somebody holds; those are Values of their own beside the bytes.
 Pickle and deepcopy meet the same part again for the next Value, so that what nodes share stays
 shared, in one list, one model or one dict. Neither side has recursion over the graph.
-Source: csrc/pack.c, csrc/python/scalar_pack.c.
+Source: csrc/graph/graph_bytes.c, csrc/python/scalar_pack.c.
 """
 
 from __future__ import annotations

@@ -9,7 +9,7 @@ says why. What fails for floats as well, such as a name that isn't there yet, de
 next call looks again.
 
 What symbols can't refuse, a look at the rule's code finds: `_questions.py`.
-Source: csrc/python/scalar_custom.c; in programs the instruction `custom` of csrc/replay.c.
+Source: csrc/python/scalar_custom.c; in programs the instruction `custom` of csrc/replay/replay.c.
 """
 
 from __future__ import annotations

@@ -5,7 +5,7 @@ callback, and at the end in any case, also when a row fails or Ctrl-C comes. Wha
 counts: the arrays are read anew after it, and written back only if steps were taken since.
 An optimiser of another class than SGD and Adam, or one whose `step` is patched, steps in Python.
 A step that would leave the finite numbers isn't taken, unless the program ignores errors.
-Source: csrc/fit.c, csrc/optim.c.
+Source: csrc/replay/fit.c, csrc/graph/optim.c.
 """
 
 from __future__ import annotations
@@ -483,12 +483,12 @@ def _called(i: int, parameter: Any) -> str:
 
 
 class _InC:
-    """The loop in csrc/fit.c."""
+    """The loop in csrc/replay/fit.c."""
 
     def __init__(self, program: Program, rows: Rows, optimizer: Any, batch_size: int) -> None:
         self.program, self.rows, self.optimizer = program, rows, optimizer
         self.batch_size = batch_size
-        self.reverse = program._reverse(lib.PG_WRT_PARAMS)
+        self.plan = program._plan(lib.PG_WRT_PARAMS)
         self.parameters = optimizer.parameters.copy()
         place = {id(p): i for i, p in enumerate(program._params)}
         places = [place.get(id(p), _NOWHERE) for p in self.parameters]
@@ -532,7 +532,7 @@ class _InC:
     def run(self, epochs: int, index: Any, done: int) -> list[float]:
         losses = np.empty(epochs)
         with Borrowed(self.program) as ws:
-            ws.aim(self.rows.columns, self.rows.count, self.reverse, index)
+            ws.aim(self.rows.columns, self.rows.count, self.plan, index)
             self._fit(ws, losses, epochs, done)
         return list(map(float, losses))
 

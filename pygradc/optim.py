@@ -1,7 +1,7 @@
 """Optimisers: the parameters as a list, their state as numpy arrays, one C call a step.
 
 The formulas are PyTorch's. `lr` and the other settings may be changed between steps.
-Source: csrc/optim.c.
+Source: csrc/graph/optim.c.
 """
 
 from __future__ import annotations

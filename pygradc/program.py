@@ -3,7 +3,7 @@
 What the recording captured (Values that were there before) are the parameters: their data are read
 anew at each replay. A replay holds no GIL. Results don't depend on the executor: rows are cut into
 chunks by their number alone, and chunks are summed in a fixed tree.
-Source: csrc/record.c, passes.c, program.c, reverse.c, replay.c.
+Source: csrc/record, csrc/program, csrc/replay.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from pygradc._core import ffi, lib
 from pygradc._parallel import Results, Work, run
 from pygradc._rows import Floats, Rows, _floats
 from pygradc._scalar import Scalar
-from pygradc._workspace import Borrowed, Reverse, Workspace, pointer
+from pygradc._workspace import BackwardPlan, Borrowed, Workspace, pointer
 from pygradc.value import Value
 
 if TYPE_CHECKING:
@@ -66,8 +66,8 @@ class Program:
         self._errors = errors
         self._name = name
         self._idle: list[Workspace] = []
-        self._reverses: dict[int, Reverse] = {}
-        self._short: Any = None
+        self._plans: dict[int, BackwardPlan] = {}
+        self._fast_path: Any = None
         self._used = 0  # when its compiled function last chose it
         self._set_level(-1)
 
@@ -79,7 +79,7 @@ class Program:
         if words is None:
             return
         assert isinstance(self._inputs, structures.Sequence)
-        self._short = Scalar._replay(
+        self._fast_path = Scalar._replay(
             int(ffi.cast("intptr_t", self._handle)),
             len(self._inputs.items),
             tuple(words[2:]),
@@ -87,8 +87,8 @@ class Program:
             self._errors == "ignore",
             level,
         )
-        for wrt, reverse in self._reverses.items():
-            Scalar._replay_back(self._short, wrt, reverse.address)
+        for wrt, plan in self._plans.items():
+            Scalar._replay_back(self._fast_path, wrt, plan.address)
 
     # ---- replaying
 
@@ -104,7 +104,7 @@ class Program:
             ValueError, TypeError: arguments of another structure; says which was expected.
             FloatingPointError: an operand outside an op's domain.
         """
-        values = self._row_in_short(args)
+        values = self._row_by_fast_path(args)
         if values is not NotImplemented:
             return values
         leaves: list[Any] = []
@@ -112,27 +112,27 @@ class Program:
         self._check(given)
         return self._one_row(leaves)
 
-    def _row_in_short(self, args: tuple[Any, ...]) -> Any:
+    def _row_by_fast_path(self, args: tuple[Any, ...]) -> Any:
         """As `__call__`, in one call to C; NotImplemented where that can't be."""
-        if self._short is None:
+        if self._fast_path is None:
             return NotImplemented
-        return self._put_together(Scalar._replay_row(self._short, self._params, args), True)
+        return self._put_together(Scalar._replay_row(self._fast_path, self._params, args), True)
 
-    def _total_in_short(self, arrays: tuple[Any, ...], mean: bool) -> Any:
+    def _total_by_fast_path(self, arrays: tuple[Any, ...], mean: bool) -> Any:
         """As `sum` or `mean`, likewise."""
-        if self._short is None:
+        if self._fast_path is None:
             return NotImplemented
-        return self._put_together(Scalar._replay_sum(self._short, self._params, arrays, mean))
+        return self._put_together(Scalar._replay_sum(self._fast_path, self._params, arrays, mean))
 
     def _one_row(self, leaves: list[Any]) -> Any:
         values = {i: leaf for i, leaf in enumerate(leaves) if isinstance(leaf, Value)}
-        reverse = self._reverse(lib.PG_WRT_PARAMS | (lib.PG_WRT_INPUTS if values else 0))
+        plan = self._plan(lib.PG_WRT_PARAMS | (lib.PG_WRT_INPUTS if values else 0))
         row = np.array([leaf.data if isinstance(leaf, Value) else leaf for leaf in leaves], float)
         size = self._size
         outputs = np.empty(size.outputs)
         gradients = np.empty((size.outputs, size.inputs)) if values else None
         with Borrowed(self) as ws:
-            ws.aim([(row, len(leaves), len(leaves))], 1, reverse)
+            ws.aim([(row, len(leaves), len(leaves))], 1, plan)
             ws.write_to(outputs=outputs, gradients=gradients)
             self._sum(ws, 1.0)
             derivatives = ws.gradients.copy()
@@ -140,7 +140,7 @@ class Program:
             return self._results(outputs.tolist(), self._params, derivatives, True)
         results = []
         for o, data in enumerate(outputs.tolist()):
-            order = [i for i in reverse.input_order(o, size.inputs) if i in values]
+            order = [i for i in plan.input_order(o, size.inputs) if i in values]
             children = (*self._params, *(values[i] for i in order))
             by_all = np.concatenate([derivatives[o], gradients[o, order]])
             results.append(Scalar._result(data, children, by_all))
@@ -159,7 +159,7 @@ class Program:
         Raises:
             ValueError, TypeError: arrays of another shape; names both.
             FloatingPointError: a row leaves an op's domain; names row, op and operand.
-        Source: csrc/replay.c; oracle: pygradc.reference.
+        Source: csrc/replay/replay.c; oracle: pygradc.reference.
         """
         return self._map(Rows(arrays), executor)
 
@@ -187,7 +187,7 @@ class Program:
         return self._sum_or_mean(arrays, executor, mean=True)
 
     def _sum_or_mean(self, arrays: tuple[Any, ...], executor: Executor | None, mean: bool) -> Any:
-        values = NotImplemented if executor is not None else self._total_in_short(arrays, mean)
+        values = NotImplemented if executor is not None else self._total_by_fast_path(arrays, mean)
         return self._total(Rows(arrays), executor, mean) if values is NotImplemented else values
 
     def gradients(self, *arrays: Any, executor: Executor | None = None) -> tuple[Any, Any]:
@@ -230,7 +230,7 @@ class Program:
             children = (*children, *(value for _, value in rows.values))
         else:
             with Borrowed(self) as ws:
-                ws.aim(rows.columns, rows.count, self._reverse(lib.PG_WRT_PARAMS), rows.index)
+                ws.aim(rows.columns, rows.count, self._plan(lib.PG_WRT_PARAMS), rows.index)
                 self._sum(ws, scale)
                 return self._results(ws.totals.tolist(), children, ws.gradients)
         return self._results(totals, children, derivatives)
@@ -261,7 +261,7 @@ class Program:
         params = self._data()  # of the rows and of the sums: another thread may set them meanwhile
         done = run(Work(self, params, rows, wrt, bool(rows.values), True), executor)
         with Borrowed(self) as ws:
-            ws.aim(rows.columns, rows.count, self._reverse(wrt))
+            ws.aim(rows.columns, rows.count, self._plan(wrt))
             ws.write_to(partials=done.partials)
             self._begin(ws, params)
             status = lib.pg_replay_finish(
@@ -290,7 +290,7 @@ class Program:
             (outputs, tangents), each as `map` gives it.
         Raises:
             ValueError: v is of another length; and as `map`.
-        Source: csrc/tangent.c.
+        Source: csrc/replay/tangent.c.
         """
         return self._jvp(v, Rows(arrays))
 
@@ -327,7 +327,7 @@ class Program:
         Raises:
             ValueError: v is of another length, or the function returns more than one Value; and as
                 `map`.
-        Source: csrc/tangent.c.
+        Source: csrc/replay/tangent.c.
         """
         return self._hvp(v, Rows(arrays), mean)
 
@@ -343,7 +343,7 @@ class Program:
             raise ValueError("hvp: there are no rows")
         product, gradient = np.empty(self._size.params), np.empty(self._size.params)
         with Borrowed(self) as ws:
-            ws.aim(rows.columns, rows.count, self._reverse(lib.PG_WRT_PARAMS))
+            ws.aim(rows.columns, rows.count, self._plan(lib.PG_WRT_PARAMS))
             Scalar._read(self._params, ws.params)
             status = lib.pg_hvp(
                 self._handle,
@@ -373,13 +373,13 @@ class Program:
 
     # ---- the core's calls
 
-    def _reverse(self, wrt: int) -> Reverse:
-        reverse = self._reverses.get(wrt)
-        if reverse is None:
-            reverse = self._reverses.setdefault(wrt, Reverse(self, wrt))  # or another thread's
-            if self._short is not None:
-                Scalar._replay_back(self._short, wrt, reverse.address)
-        return reverse
+    def _plan(self, wrt: int) -> BackwardPlan:
+        plan = self._plans.get(wrt)
+        if plan is None:
+            plan = self._plans.setdefault(wrt, BackwardPlan(self, wrt))  # or another thread's
+            if self._fast_path is not None:
+                Scalar._replay_back(self._fast_path, wrt, plan.address)
+        return plan
 
     def _sum(self, ws: Workspace, scale: float) -> None:
         """Replay all, into ws.totals and ws.gradients."""

@@ -3,7 +3,7 @@
 Same graph, same order, same errors, and every data and gradient the same to the last bit. It stands
 alone, imports nothing of pygradc, and is written to be read from top to bottom: ops, Value, order
 and sweep, networks, optimisers. The op table is the one thing written twice, so that the oracle
-can't inherit a mistake of csrc/ops.def; a test holds that both name the same ops.
+can't inherit a mistake of csrc/ops/ops.def; a test holds that both name the same ops.
 """
 
 from __future__ import annotations

@@ -147,7 +147,7 @@ def sum(values: Iterable[Value | Number], start: Value | Number = 0) -> Value:
         start + values[0] + values[1] + ...; a new leaf if all are numbers.
     Raises:
         TypeError: something is neither a Value nor a real number.
-    Source: csrc/bulk.c.
+    Source: csrc/graph/layers.c.
     """
     if not isinstance(values, (list, tuple)):
         values = tuple(values)
@@ -165,7 +165,7 @@ def dot(
     Raises:
         ValueError: ws and xs differ in length.
         TypeError: something is neither a Value nor a real number.
-    Source: csrc/bulk.c.
+    Source: csrc/graph/layers.c.
     """
     ws, xs = tuple(ws), tuple(xs)
     if len(ws) != len(xs):

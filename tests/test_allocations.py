@@ -269,7 +269,7 @@ class Scene:
     def short(self, program: Any, wrt: int) -> Any:
         """The same program with its steps back: what is missing is what the short way needs."""
         program = copy.copy(program)
-        program._reverse(wrt)
+        program._plan(wrt)
         program._one_row = program._total = None  # it must not go the long way
         return program
 

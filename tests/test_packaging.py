@@ -37,12 +37,12 @@ def test_an_index_shows_no_dead_link(setup: dict[str, Any]) -> None:
     assert links > 20
     text = setup["description"](README, "")
     assert not RELATIVE.search(text)
-    assert "`csrc/ops.def`" in text and "[docs/internals.md]" not in text
+    assert "`csrc/ops/ops.def`" in text and "[docs/internals.md]" not in text
     assert text.count("```") == README.count("```")
     base = "https://example.org/pygradc/blob/main/"
     text = setup["description"](README, base)
     assert not RELATIVE.search(text) and text.count(f"]({base}") == links
-    assert f"[`csrc/ops.def`]({base}csrc/ops.def)" in text
+    assert f"[`csrc/ops/ops.def`]({base}csrc/ops/ops.def)" in text
 
 
 @pytest.mark.parametrize(

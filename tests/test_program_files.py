@@ -447,7 +447,7 @@ def test_a_folder_that_is_not_there(tmp_path):
 
 
 class Code:
-    """The code of a file, as csrc/save.c writes it, with every field open to change."""
+    """The code of a file, as program_bytes.c of the core writes it, every field open to change."""
 
     COUNTS = ("constants", "params", "inputs", "imports", "uniform", "length", "pairs", "outputs")
 

@@ -157,7 +157,7 @@ pg_status pg_graph_where(pg_graph *graph, pg_node_id *id_ret, int condition, pg_
     const double locals[] = {condition ? 1.0 : 0.0, condition ? 0.0 : 1.0};
     if (!pg_all_alive(graph, children, 2)) return PG_ERR_BAD_NODE;
     pg_status status =
-        pg_graph_wide(graph, id_ret, graph->nodes[condition ? a : b].data, children, locals, 2);
-    if (status == PG_OK) graph->nodes[*id_ret].of.wide->kind = PG_WIDE_CHOICE;
+        pg_graph_variadic(graph, id_ret, graph->nodes[condition ? a : b].data, children, locals, 2);
+    if (status == PG_OK) graph->nodes[*id_ret].of.variadic->kind = PG_VARIADIC_CHOICE;
     return status;
 }

@@ -2,7 +2,7 @@
  *
  * Invariant: slot i < used either holds a node (op != FREE), whose refs equal its uses by other
  * nodes plus its owners outside, or lies in the free list, once.
- * Owns the arena, the array of owners, the wide blocks and the scratch of walks.
+ * Owns the arena, the array of owners, the variadic blocks and the scratch of walks.
  * Cost: a node is 32 bytes and 8 for its owner; taking or freeing one is O(1); growth doubles and
  * is amortised. The idea of a free list threaded through the arena is Knuth's, TAOCP 1, 2.2.3. */
 #include "graph/verify.h"
@@ -27,7 +27,7 @@ pg_graph *pg_graph_new(void) {
 void pg_graph_free(pg_graph *graph) {
     if (graph == NULL) return;
     for (size_t i = 1; i < graph->used; i++)
-        if (graph->nodes[i].op == PG_OP_WIDE) pg_free(graph->nodes[i].of.wide);
+        if (graph->nodes[i].op == PG_OP_VARIADIC) pg_free(graph->nodes[i].of.variadic);
     pg_free(graph->nodes);
     pg_free(graph->owners);
     pg_free(graph->scratch.ids);
@@ -88,22 +88,22 @@ pg_status pg_graph_detach(pg_graph *graph, pg_node_id *id_ret, pg_node_id a) {
     return status;
 }
 
-static pg_wide *new_wide(const pg_node_id *children, const double *locals, size_t count) {
+static pg_variadic *new_variadic(const pg_node_id *children, const double *locals, size_t count) {
     size_t ids = (count * sizeof(pg_node_id) + 7) & ~(size_t)7; /* keeps the doubles aligned */
-    size_t bytes = sizeof(pg_wide) + ids + (locals != NULL ? count * sizeof(double) : 0);
-    pg_wide *wide = pg_realloc(NULL, bytes, 1);
-    if (wide == NULL) return NULL;
-    wide->count = count;
-    wide->cursor = 0;
-    wide->kind = PG_WIDE_PLAIN;
-    wide->tag = NULL;
-    wide->locals = NULL;
-    if (count > 0) memcpy(wide->ids, children, count * sizeof *children);
+    size_t bytes = sizeof(pg_variadic) + ids + (locals != NULL ? count * sizeof(double) : 0);
+    pg_variadic *variadic = pg_realloc(NULL, bytes, 1);
+    if (variadic == NULL) return NULL;
+    variadic->count = count;
+    variadic->cursor = 0;
+    variadic->kind = PG_VARIADIC_PLAIN;
+    variadic->tag = NULL;
+    variadic->locals = NULL;
+    if (count > 0) memcpy(variadic->ids, children, count * sizeof *children);
     if (locals != NULL) {
-        wide->locals = (double *)((char *)wide->ids + ids);
-        memcpy(wide->locals, locals, count * sizeof *locals);
+        variadic->locals = (double *)((char *)variadic->ids + ids);
+        memcpy(variadic->locals, locals, count * sizeof *locals);
     }
-    return wide;
+    return variadic;
 }
 
 /* Can each of these be used once more by a node, even if all are the same? */
@@ -128,17 +128,17 @@ static uint8_t hold_all(pg_graph *graph, const pg_node_id *children, const doubl
     return flags;
 }
 
-pg_status pg_graph_wide(pg_graph *graph, pg_node_id *id_ret, double data,
-                        const pg_node_id *children, const double *locals, size_t count) {
+pg_status pg_graph_variadic(pg_graph *graph, pg_node_id *id_ret, double data,
+                            const pg_node_id *children, const double *locals, size_t count) {
     pg_status status = can_hold(graph, children, count);
     if (status != PG_OK) return status;
     status = pg_graph_reserve(graph, 1);
     if (status != PG_OK) return status;
-    pg_wide *wide = new_wide(children, locals, count);
-    if (wide == NULL) return PG_ERR_NOMEM;
+    pg_variadic *variadic = new_variadic(children, locals, count);
+    if (variadic == NULL) return PG_ERR_NOMEM;
     const uint8_t flags = hold_all(graph, children, locals, count);
-    *id_ret = pg_take(graph, PG_OP_WIDE, data);
-    graph->nodes[*id_ret].of.wide = wide;
+    *id_ret = pg_take(graph, PG_OP_VARIADIC, data);
+    graph->nodes[*id_ret].of.variadic = variadic;
     graph->nodes[*id_ret].flags = flags;
     pg_own_new(graph, *id_ret);
     PG_CHECK_GRAPH(graph);
@@ -150,11 +150,11 @@ pg_status pg_widen(pg_graph *graph, pg_node_id id, const pg_node_id *children, c
     if (!pg_alive(graph, id) || graph->nodes[id].op != PG_OP_LEAF) return PG_ERR_BAD_NODE;
     pg_status status = can_hold(graph, children, count);
     if (status != PG_OK) return status;
-    pg_wide *wide = new_wide(children, locals, count);
-    if (wide == NULL) return PG_ERR_NOMEM;
+    pg_variadic *variadic = new_variadic(children, locals, count);
+    if (variadic == NULL) return PG_ERR_NOMEM;
     graph->nodes[id].flags |= hold_all(graph, children, locals, count);
-    graph->nodes[id].op = PG_OP_WIDE;
-    graph->nodes[id].of.wide = wide;
+    graph->nodes[id].op = PG_OP_VARIADIC;
+    graph->nodes[id].of.variadic = variadic;
     PG_CHECK_GRAPH(graph);
     return PG_OK;
 }
@@ -165,10 +165,10 @@ pg_status pg_graph_custom(pg_graph *graph, pg_node_id *id_ret, double data,
     if (count > 8) slopes = pg_realloc(NULL, count, sizeof *slopes);
     if (slopes == NULL) return PG_ERR_NOMEM;
     if (count > 8) memset(slopes, 0, count * sizeof *slopes);
-    pg_status status = pg_graph_wide(graph, id_ret, data, children, slopes, count);
+    pg_status status = pg_graph_variadic(graph, id_ret, data, children, slopes, count);
     if (status == PG_OK) {
-        graph->nodes[*id_ret].of.wide->kind = PG_WIDE_CUSTOM;
-        graph->nodes[*id_ret].of.wide->tag = tag;
+        graph->nodes[*id_ret].of.variadic->kind = PG_VARIADIC_CUSTOM;
+        graph->nodes[*id_ret].of.variadic->tag = tag;
     }
     if (count > 8) pg_free(slopes);
     return status;
@@ -227,9 +227,9 @@ static void tidy(pg_graph *graph) {
     graph->untidy = 0;
 }
 
-static void free_wide(pg_graph *graph, pg_wide *wide) {
-    if (wide->tag != NULL) graph->hooks.untag(wide->tag);
-    pg_free(wide);
+static void free_variadic(pg_graph *graph, pg_variadic *variadic) {
+    if (variadic->tag != NULL) graph->hooks.untag(variadic->tag);
+    pg_free(variadic);
 }
 
 /* Let go of a node's children, and put on the list of the dead whom only it used. */
@@ -237,7 +237,7 @@ static inline void drop_children(pg_graph *graph, pg_node *node, pg_node_id *dea
     size_t count;
     const pg_node_id *held = pg_holds(node, &count);
     for (size_t i = 0; i < count; i++) drop_reference(graph, held[i], dead);
-    if (PG_UNLIKELY(node->op == PG_OP_WIDE)) free_wide(graph, node->of.wide);
+    if (PG_UNLIKELY(node->op == PG_OP_VARIADIC)) free_variadic(graph, node->of.variadic);
 }
 
 /* Free one that nobody references. */
@@ -289,16 +289,17 @@ void pg_cut(pg_graph *graph, pg_node_id id) {
     PG_CHECK_GRAPH(graph);
 }
 
-pg_status pg_become(pg_graph *graph, pg_node_id id, pg_wide_kind kind, const pg_node_id *children,
-                    const double *locals, size_t count) {
+pg_status pg_become(pg_graph *graph, pg_node_id id, pg_variadic_kind kind,
+                    const pg_node_id *children, const double *locals, size_t count) {
     pg_status status = can_hold(graph, children, count);
     if (status != PG_OK) return status;
-    pg_wide *wide = new_wide(children, locals, count), *before = graph->nodes[id].of.wide;
-    if (wide == NULL) return PG_ERR_NOMEM;
+    pg_variadic *variadic = new_variadic(children, locals, count),
+                *before = graph->nodes[id].of.variadic;
+    if (variadic == NULL) return PG_ERR_NOMEM;
     for (size_t i = 0; i < count; i++) graph->nodes[children[i]].refs++;
-    wide->kind = kind;
-    wide->tag = before->tag;
-    graph->nodes[id].of.wide = wide;
+    variadic->kind = kind;
+    variadic->tag = before->tag;
+    graph->nodes[id].of.variadic = variadic;
     pg_node_id dead = 0;
     for (size_t i = 0; i < before->count; i++) drop_reference(graph, before->ids[i], &dead);
     pg_free(before);
@@ -334,8 +335,8 @@ int pg_node_is_leaf(const pg_graph *graph, pg_node_id id) {
     return graph->nodes[id].op == PG_OP_LEAF;
 }
 
-int pg_node_is_wide(const pg_graph *graph, pg_node_id id) {
-    return graph->nodes[id].op == PG_OP_WIDE;
+int pg_node_is_variadic(const pg_graph *graph, pg_node_id id) {
+    return graph->nodes[id].op == PG_OP_VARIADIC;
 }
 
 double pg_node_number(const pg_graph *graph, pg_node_id id) {
@@ -347,7 +348,7 @@ double pg_node_number(const pg_graph *graph, pg_node_id id) {
 size_t pg_node_arity(const pg_graph *graph, pg_node_id id) {
     const pg_op_info *info = pg_op_describe(graph->nodes[id].op);
     if (info != NULL) return (size_t)info->arity;
-    return graph->nodes[id].op == PG_OP_WIDE ? graph->nodes[id].of.wide->count : 0;
+    return graph->nodes[id].op == PG_OP_VARIADIC ? graph->nodes[id].of.variadic->count : 0;
 }
 
 pg_node_id pg_node_child(const pg_graph *graph, pg_node_id id, size_t index) {
@@ -357,5 +358,5 @@ pg_node_id pg_node_child(const pg_graph *graph, pg_node_id id, size_t index) {
 }
 
 const double *pg_node_locals(const pg_graph *graph, pg_node_id id) {
-    return graph->nodes[id].op == PG_OP_WIDE ? graph->nodes[id].of.wide->locals : NULL;
+    return graph->nodes[id].op == PG_OP_VARIADIC ? graph->nodes[id].of.variadic->locals : NULL;
 }

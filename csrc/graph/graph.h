@@ -30,26 +30,27 @@
 #define PG_FLAG_DETACHED 0x40u /* made by detach, or of such nodes only: receives no gradient */
 #define PG_FLAG_HUNG 0x80u     /* the owner has something hung on it, which may hold the owner */
 
-/* What a wide node is. Those from DETACH on are made by a trace, and only a recording reads them.
+/* What a variadic node is. Those from DETACH on are made by a trace, and only a recording reads
+ * them.
  */
-typedef enum pg_wide_kind {
-    PG_WIDE_PLAIN = 0, /* given by number */
-    PG_WIDE_CHOICE,    /* where(condition, a, b), given by number */
-    PG_WIDE_CUSTOM,    /* the tag's rule gives the numbers when they are needed */
-    PG_WIDE_DETACH,    /* children[0] without its gradient */
-    PG_WIDE_RULE,      /* a custom op; children: its n operands, its value, n derivatives */
-    PG_WIDE_SELECT     /* + the comparison; children: a, b, and the two that are compared */
-} pg_wide_kind;
+typedef enum pg_variadic_kind {
+    PG_VARIADIC_PLAIN = 0, /* given by number */
+    PG_VARIADIC_CHOICE,    /* where(condition, a, b), given by number */
+    PG_VARIADIC_CUSTOM,    /* the tag's rule gives the numbers when they are needed */
+    PG_VARIADIC_DETACH,    /* children[0] without its gradient */
+    PG_VARIADIC_RULE,      /* a custom op; children: its n operands, its value, n derivatives */
+    PG_VARIADIC_SELECT     /* + the comparison; children: a, b, and the two that are compared */
+} pg_variadic_kind;
 
 /* The children of a node of any arity, and the derivatives by them. Owned by the node. */
-typedef struct pg_wide {
+typedef struct pg_variadic {
     size_t count;
     size_t cursor; /* order.c: the child that a walk comes to next */
-    pg_wide_kind kind;
+    pg_variadic_kind kind;
     void *tag;      /* something outside that says what op this is, or NULL; see pg_hooks.untag */
     double *locals; /* count of them behind the ids, or NULL */
     pg_node_id ids[];
-} pg_wide;
+} pg_variadic;
 
 typedef struct pg_node {
     double data;
@@ -59,10 +60,10 @@ typedef struct pg_node {
     } u;
     union {
         pg_node_id child[2]; /* 0 where there is none; the 2 of a ** 2 is a leaf in the second */
-        pg_wide *wide;
+        pg_variadic *variadic;
     } of;
     uint32_t refs;
-    uint16_t mark; /* the number of the last walk that came here; see topo.c */
+    uint16_t mark; /* the number of the last walk that came here; see order.c */
     uint8_t op;
     uint8_t flags;
 } pg_node;
@@ -80,7 +81,7 @@ typedef struct pg_hooks {
                                   or another thing */
     int (*drop)(void *owner);  /* nothing uses that of this owner, which was KEPT: 1, let it die; 0,
                                   the owner is held from elsewhere and owns its node again */
-    void (*untag)(void *tag);  /* the wide node with this tag is gone */
+    void (*untag)(void *tag);  /* the variadic node with this tag is gone */
     bool (*recording)(void);   /* is the trace under way the caller's, not another thread's? */
 } pg_hooks;
 
@@ -222,9 +223,9 @@ static inline bool pg_can_retain(const pg_node *node) { return node->refs < UINT
 
 /* What a node holds references to, and how many. */
 static inline const pg_node_id *pg_holds(const pg_node *node, size_t *count_ret) {
-    if (node->op == PG_OP_WIDE) {
-        *count_ret = node->of.wide->count;
-        return node->of.wide->ids;
+    if (node->op == PG_OP_VARIADIC) {
+        *count_ret = node->of.variadic->count;
+        return node->of.variadic->ids;
     }
     *count_ret = pg_op_slots[node->op];
     return node->of.child;
@@ -234,12 +235,12 @@ static inline const pg_node_id *pg_holds(const pg_node *node, size_t *count_ret)
 void pg_discard(pg_graph *graph, pg_node_id id);
 /* Make a leaf of a node: it keeps its data and lets go of its children. */
 void pg_cut(pg_graph *graph, pg_node_id id);
-/* Give a wide node, whose tag it keeps, another kind and `count` living children; with locals, or
- * NULL. PG_ERR_NOMEM, PG_ERR_LIMIT: it is as it was. */
-pg_status pg_become(pg_graph *graph, pg_node_id id, pg_wide_kind kind, const pg_node_id *children,
-                    const double *locals, size_t count);
-/* Make a wide node of a leaf that no node uses; id isn't among the children. A failure leaves the
- * leaf as it was. */
+/* Give a variadic node, whose tag it keeps, another kind and `count` living children; with locals,
+ * or NULL. PG_ERR_NOMEM, PG_ERR_LIMIT: it is as it was. */
+pg_status pg_become(pg_graph *graph, pg_node_id id, pg_variadic_kind kind,
+                    const pg_node_id *children, const double *locals, size_t count);
+/* Make a variadic node of a leaf that no node uses; id isn't among the children. A failure leaves
+ * the leaf as it was. */
 pg_status pg_widen(pg_graph *graph, pg_node_id id, const pg_node_id *children, const double *locals,
                    size_t count);
 /* Let a node have another one's op and children instead of its own; the other becomes a leaf. Data,

@@ -1,10 +1,10 @@
-/* graph_bytes.c - graph to bytes and back, for copies and pickles: see pack.h.
+/* graph_bytes.c - graph to bytes and back, for copies and pickles: see graph_bytes.h.
  *
- *   u32 version;  the ops' names (names.c);  u32 nodes, ends
+ *   u32 version;  the ops' names (op_names.c);  u32 nodes, ends
  *   for each node, children before parents:
  *     u8 op, u8 flags, f64 data, f64 gradient unless it is 0
  *     of an op   u32 children[1 or 2]
- *     of a wide  u32 tag if it has one, u32 count, u32 children[], f64 derivatives[] if given
+ *     of a variadic  u32 tag if it has one, u32 count, u32 children[], f64 derivatives[] if given
  *
  * A child below `nodes` is a node before this one; `nodes` + k is end k. So what is read has no
  * cycles, whatever the bytes, and a count is believed only if so many bytes are left.
@@ -19,7 +19,7 @@
 
 #include <math.h>
 
-enum { version = 1, least_node_bytes = 1 + 1 + 8, code_leaf = 255, code_wide = 254 };
+enum { version = 1, least_node_bytes = 1 + 1 + 8, code_leaf = 255, code_variadic = 254 };
 
 enum { /* flags in the file */
        packed_int = 1,
@@ -73,7 +73,8 @@ static pg_status finish_node(collector *c) {
     const pg_node_id id = pg_ascend(&c->path);
     const pg_node *node = &c->graph->nodes[id];
     if (node->flags & PG_FLAG_INPUT) return PG_ERR_UNTRACEABLE;
-    if (node->op == PG_OP_WIDE && node->of.wide->kind > PG_WIDE_CUSTOM) return PG_ERR_UNTRACEABLE;
+    if (node->op == PG_OP_VARIADIC && node->of.variadic->kind > PG_VARIADIC_CUSTOM)
+        return PG_ERR_UNTRACEABLE;
     pg_status status = pg_graph_retain(c->graph, id);
     if (status != PG_OK) return status;
     status = append(&c->part->ids, &c->part->count, &c->id_capacity, id);
@@ -145,11 +146,11 @@ static uint8_t flags_of(const pg_node *node) {
     uint8_t flags = node->flags & PG_FLAG_INT ? packed_int : 0;
     if (node->flags & PG_FLAG_DETACHED) flags |= packed_detached;
     if (node->u.grad != 0.0 || signbit(node->u.grad)) flags |= packed_grad;
-    if (node->op != PG_OP_WIDE) return flags;
-    const pg_wide *wide = node->of.wide;
-    if (wide->locals != NULL && wide->kind != PG_WIDE_CUSTOM) flags |= packed_locals;
-    if (wide->tag != NULL) flags |= packed_tag;
-    return (uint8_t)(flags | wide->kind << packed_kind);
+    if (node->op != PG_OP_VARIADIC) return flags;
+    const pg_variadic *variadic = node->of.variadic;
+    if (variadic->locals != NULL && variadic->kind != PG_VARIADIC_CUSTOM) flags |= packed_locals;
+    if (variadic->tag != NULL) flags |= packed_tag;
+    return (uint8_t)(flags | variadic->kind << packed_kind);
 }
 
 static void write_children(packing *p, const pg_node *node) {
@@ -159,29 +160,29 @@ static void write_children(packing *p, const pg_node *node) {
         pg_put_u32(&p->writer, p->numbers != NULL ? p->numbers[held[i]] : 0);
 }
 
-static void write_wide(packing *p, const pg_node *node, uint8_t flags) {
-    const pg_wide *wide = node->of.wide;
+static void write_variadic(packing *p, const pg_node *node, uint8_t flags) {
+    const pg_variadic *variadic = node->of.variadic;
     if (flags & packed_tag) {
-        const uint32_t number = p->numbers ? p->number_tag(p->context, wide->tag) : 0;
+        const uint32_t number = p->numbers ? p->number_tag(p->context, variadic->tag) : 0;
         if (number == UINT32_MAX) p->status = PG_ERR_STOPPED;
         pg_put_u32(&p->writer, number);
     }
-    pg_put_u32(&p->writer, wide->count);
+    pg_put_u32(&p->writer, variadic->count);
     write_children(p, node);
-    for (size_t i = 0; (flags & packed_locals) && i < wide->count; i++)
-        pg_put_double(&p->writer, wide->locals[i]);
+    for (size_t i = 0; (flags & packed_locals) && i < variadic->count; i++)
+        pg_put_double(&p->writer, variadic->locals[i]);
 }
 
 static void write_node(packing *p, const pg_node *node) {
     const uint8_t flags = flags_of(node);
-    const int op = node->op == PG_OP_LEAF   ? code_leaf
-                   : node->op == PG_OP_WIDE ? code_wide
-                                            : node->op;
+    const int op = node->op == PG_OP_LEAF       ? code_leaf
+                   : node->op == PG_OP_VARIADIC ? code_variadic
+                                                : node->op;
     pg_put(&p->writer, (uint64_t)op, 1);
     pg_put(&p->writer, flags, 1);
     pg_put_double(&p->writer, node->data);
     if (flags & packed_grad) pg_put_double(&p->writer, node->u.grad);
-    if (node->op == PG_OP_WIDE) write_wide(p, node, flags);
+    if (node->op == PG_OP_VARIADIC) write_variadic(p, node, flags);
     else write_children(p, node);
 }
 
@@ -247,7 +248,7 @@ static pg_status read_op(unpacking *u, pg_node_id *id_ret, int op, double data) 
     return PG_OK;
 }
 
-/* The children and derivatives of a wide node, which the caller frees. */
+/* The children and derivatives of a variadic node, which the caller frees. */
 typedef struct wide_parts {
     size_t count;
     pg_node_id *children;
@@ -271,15 +272,15 @@ static pg_status read_wide_parts(unpacking *u, wide_parts *w, bool has_locals, b
     return PG_OK;
 }
 
-static bool fits_kind(pg_wide_kind kind, const wide_parts *w, bool has_locals) {
-    if (kind == PG_WIDE_CUSTOM) return w->count > 0 && !has_locals;
-    return kind != PG_WIDE_CHOICE || (w->count == 2 && has_locals);
+static bool fits_kind(pg_variadic_kind kind, const wide_parts *w, bool has_locals) {
+    if (kind == PG_VARIADIC_CUSTOM) return w->count > 0 && !has_locals;
+    return kind != PG_VARIADIC_CHOICE || (w->count == 2 && has_locals);
 }
 
-static pg_status read_wide(unpacking *u, pg_node_id *id_ret, uint8_t flags, double data) {
-    const pg_wide_kind kind = (pg_wide_kind)((flags & ~packed_detached) >> packed_kind);
-    const bool custom = kind == PG_WIDE_CUSTOM;
-    if (kind > PG_WIDE_CUSTOM || (custom && !(flags & packed_tag))) return PG_ERR_BAD_FILE;
+static pg_status read_variadic(unpacking *u, pg_node_id *id_ret, uint8_t flags, double data) {
+    const pg_variadic_kind kind = (pg_variadic_kind)((flags & ~packed_detached) >> packed_kind);
+    const bool custom = kind == PG_VARIADIC_CUSTOM;
+    if (kind > PG_VARIADIC_CUSTOM || (custom && !(flags & packed_tag))) return PG_ERR_BAD_FILE;
     void *tag = NULL;
     if (flags & packed_tag) {
         tag = u->find_tag(u->context, pg_get_u32(&u->reader), kind);
@@ -289,10 +290,10 @@ static pg_status read_wide(unpacking *u, pg_node_id *id_ret, uint8_t flags, doub
     pg_status status = read_wide_parts(u, &w, flags & packed_locals, custom);
     if (status == PG_OK && !fits_kind(kind, &w, flags & packed_locals)) status = PG_ERR_BAD_FILE;
     if (status == PG_OK)
-        status = pg_graph_wide(u->graph, id_ret, data, w.children, w.locals, w.count);
+        status = pg_graph_variadic(u->graph, id_ret, data, w.children, w.locals, w.count);
     if (status == PG_OK) {
-        u->graph->nodes[*id_ret].of.wide->kind = kind;
-        u->graph->nodes[*id_ret].of.wide->tag = tag;
+        u->graph->nodes[*id_ret].of.variadic->kind = kind;
+        u->graph->nodes[*id_ret].of.variadic->tag = tag;
     } else if (tag != NULL) {
         u->graph->hooks.untag(tag);
     }
@@ -339,7 +340,7 @@ static pg_status read_node(unpacking *u) {
     pg_status status = PG_ERR_BAD_FILE;
     if (u->reader.failed) return status;
     if (code == code_leaf) status = pg_graph_leaf(u->graph, &id, data);
-    else if (code == code_wide) status = read_wide(u, &id, flags, data);
+    else if (code == code_variadic) status = read_variadic(u, &id, flags, data);
     else if (pg_op_describe(op) != NULL) status = read_op(u, &id, op, data);
     if (status != PG_OK) return status;
     u->graph->nodes[id].u.grad = grad;

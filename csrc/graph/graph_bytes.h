@@ -37,11 +37,11 @@ pg_status pg_part_collect(pg_graph *graph, pg_packer *packer, pg_part *part_ret,
 /* Nodes that only the part held are freed. */
 void pg_part_free(pg_graph *graph, pg_packer *packer, pg_part *part);
 
-/* What number a wide node's tag has in the file; UINT32_MAX: none can be given. */
+/* What number a variadic node's tag has in the file; UINT32_MAX: none can be given. */
 typedef uint32_t pg_number_tag(void *context, void *tag);
 /* The tag of this number, with a reference that the node takes over; NULL: there is none that goes
  * with a node of this kind. */
-typedef void *pg_find_tag(void *context, uint32_t number, pg_wide_kind kind);
+typedef void *pg_find_tag(void *context, uint32_t number, pg_variadic_kind kind);
 
 /* A part as bytes.
  * write: bytes_ret  as many as pg_part_bytes says. Returns: PG_OK; PG_ERR_NOMEM; PG_ERR_STOPPED: a

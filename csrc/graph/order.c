@@ -58,13 +58,14 @@ static inline bool must_descend(pg_node *nodes, pg_walk *walk, pg_node_id child,
     return false;
 }
 
-/* The first child of a wide node that must be walked through, or 0. */
-static pg_node_id next_of_wide(pg_node *nodes, pg_walk *walk, pg_wide *wide, uint16_t mark) {
-    while (wide->cursor < wide->count) {
-        pg_node_id child = wide->ids[wide->cursor++];
+/* The first child of a variadic node that must be walked through, or 0. */
+static pg_node_id next_of_variadic(pg_node *nodes, pg_walk *walk, pg_variadic *variadic,
+                                   uint16_t mark) {
+    while (variadic->cursor < variadic->count) {
+        pg_node_id child = variadic->ids[variadic->cursor++];
         if (must_descend(nodes, walk, child, mark)) return child;
     }
-    wide->cursor = 0;
+    variadic->cursor = 0;
     return 0;
 }
 
@@ -72,13 +73,14 @@ static pg_node_id next_of_wide(pg_node *nodes, pg_walk *walk, pg_wide *wide, uin
 static const pg_node_id last_child = 0x80000000;
 
 /* The first child of `here` that must be walked through, or 0. Of two children, the left one is
- * looked at again when the walk comes back to see the right one: what was visited stays so. A wide
- * node remembers how far it has come. *entry_ret is what to put on the stack. */
+ * looked at again when the walk comes back to see the right one: what was visited stays so. A
+ * variadic node remembers how far it has come. *entry_ret is what to put on the stack. */
 static inline pg_node_id next_child(pg_node *nodes, pg_walk *walk, pg_node_id *entry_ret,
                                     pg_node_id here, uint16_t mark) {
     const pg_node *node = &nodes[here];
     *entry_ret = here;
-    if (PG_UNLIKELY(node->op == PG_OP_WIDE)) return next_of_wide(nodes, walk, node->of.wide, mark);
+    if (PG_UNLIKELY(node->op == PG_OP_VARIADIC))
+        return next_of_variadic(nodes, walk, node->of.variadic, mark);
     const pg_node_id left = node->of.child[0], right = node->of.child[1];
     if (must_descend(nodes, walk, left, mark)) {
         if (right == 0) *entry_ret |= last_child;
@@ -88,10 +90,10 @@ static inline pg_node_id next_child(pg_node *nodes, pg_walk *walk, pg_node_id *e
     return right != 0 && must_descend(nodes, walk, right, mark) ? right : 0;
 }
 
-/* The walk ends before its time: wide nodes on the way forget how far it came. */
+/* The walk ends before its time: variadic nodes on the way forget how far it came. */
 static void give_up(const pg_node *nodes, const pg_walk *walk, size_t top, pg_node_id here) {
     for (;; here = walk->ids[top++] & ~last_child) {
-        if (nodes[here].op == PG_OP_WIDE) nodes[here].of.wide->cursor = 0;
+        if (nodes[here].op == PG_OP_VARIADIC) nodes[here].of.variadic->cursor = 0;
         if (top == walk->capacity) return;
     }
 }

@@ -22,7 +22,7 @@ typedef struct walker {
 } walker;
 
 static bool is_symbol(const pg_node *node) {
-    return node->op == PG_OP_WIDE && node->of.wide->kind >= PG_WIDE_DETACH;
+    return node->op == PG_OP_VARIADIC && node->of.variadic->kind >= PG_VARIADIC_DETACH;
 }
 
 /* A node that only the trace understood, or whose number nobody has judged. */
@@ -42,24 +42,25 @@ static state set_data(pg_node *node, double data) {
 }
 
 static state settle_select(pg_graph *graph, pg_node_id id) {
-    const pg_wide *wide = graph->nodes[id].of.wide;
+    const pg_variadic *variadic = graph->nodes[id].of.variadic;
     const pg_node *nodes = graph->nodes;
-    const int compare = (int)(wide->kind - PG_WIDE_SELECT);
-    const bool first = pg_compares(compare, nodes[wide->ids[2]].data, nodes[wide->ids[3]].data);
+    const int compare = (int)(variadic->kind - PG_VARIADIC_SELECT);
+    const bool first =
+        pg_compares(compare, nodes[variadic->ids[2]].data, nodes[variadic->ids[3]].data);
     const double locals[] = {first ? 1.0 : 0.0, first ? 0.0 : 1.0};
-    const double data = nodes[wide->ids[first ? 0 : 1]].data;
-    if (pg_become(graph, id, PG_WIDE_CHOICE, wide->ids, locals, 2) != PG_OK) return over;
+    const double data = nodes[variadic->ids[first ? 0 : 1]].data;
+    if (pg_become(graph, id, PG_VARIADIC_CHOICE, variadic->ids, locals, 2) != PG_OK) return over;
     return set_data(&graph->nodes[id], data);
 }
 
 static state settle_rule(pg_graph *graph, pg_node_id id) {
-    const pg_wide *wide = graph->nodes[id].of.wide;
-    const size_t count = wide->count / 2;
-    const double data = graph->nodes[wide->ids[count]].data;
+    const pg_variadic *variadic = graph->nodes[id].of.variadic;
+    const size_t count = variadic->count / 2;
+    const double data = graph->nodes[variadic->ids[count]].data;
     double *slopes = pg_realloc(NULL, count, sizeof *slopes); /* for the tag's rule to fill in */
     if (slopes == NULL) return over;
     memset(slopes, 0, count * sizeof *slopes);
-    pg_status status = pg_become(graph, id, PG_WIDE_CUSTOM, wide->ids, slopes, count);
+    pg_status status = pg_become(graph, id, PG_VARIADIC_CUSTOM, variadic->ids, slopes, count);
     pg_free(slopes);
     return status == PG_OK ? set_data(&graph->nodes[id], data) : over;
 }
@@ -68,7 +69,7 @@ static state settle_rule(pg_graph *graph, pg_node_id id) {
 static state settle_detach(pg_graph *graph, pg_node_id id) {
     pg_node *node = &graph->nodes[id];
     const uint8_t detached = node->flags & PG_FLAG_DETACHED;
-    const state result = set_data(node, graph->nodes[node->of.wide->ids[0]].data);
+    const state result = set_data(node, graph->nodes[node->of.variadic->ids[0]].data);
     pg_cut(graph, id);
     node->flags |= detached;
     return result;
@@ -95,13 +96,13 @@ static state settle_node(walker *walk, pg_node_id id) {
     for (size_t i = 0; i < count; i++)
         if (walk->states[held[i]] > worst) worst = (state)walk->states[held[i]];
     if (worst == over) return over;
-    if (node->op != PG_OP_WIDE) return settle_op(graph, node, worst == renewed);
-    switch (node->of.wide->kind) {
-    case PG_WIDE_PLAIN:
-    case PG_WIDE_CHOICE:
-    case PG_WIDE_CUSTOM: return as_it_was;
-    case PG_WIDE_DETACH: return settle_detach(graph, id);
-    case PG_WIDE_RULE: return settle_rule(graph, id);
+    if (node->op != PG_OP_VARIADIC) return settle_op(graph, node, worst == renewed);
+    switch (node->of.variadic->kind) {
+    case PG_VARIADIC_PLAIN:
+    case PG_VARIADIC_CHOICE:
+    case PG_VARIADIC_CUSTOM: return as_it_was;
+    case PG_VARIADIC_DETACH: return settle_detach(graph, id);
+    case PG_VARIADIC_RULE: return settle_rule(graph, id);
     default: return settle_select(graph, id);
     }
 }

@@ -42,22 +42,22 @@ static bool is_asked(const pg_node *child, double g) { return g != 0.0 && pg_rec
 
 /* The arena may have moved when the hook returns. */
 static pg_status push_custom(pg_graph *graph, pg_node_id id) {
-    if (graph->hooks.slopes(graph->nodes[id].of.wide->tag, id) != 0) return PG_ERR_STOPPED;
+    if (graph->hooks.slopes(graph->nodes[id].of.variadic->tag, id) != 0) return PG_ERR_STOPPED;
     pg_node *const nodes = graph->nodes;
-    const pg_wide *wide = nodes[id].of.wide;
-    for (size_t i = wide->count; i-- > 0;)
-        give(&nodes[wide->ids[i]], wide->locals[i], nodes[id].u.grad, true);
+    const pg_variadic *variadic = nodes[id].of.variadic;
+    for (size_t i = variadic->count; i-- > 0;)
+        give(&nodes[variadic->ids[i]], variadic->locals[i], nodes[id].u.grad, true);
     return PG_OK;
 }
 
-static pg_status push_wide(pg_graph *graph, const pg_node *node, const bool detached) {
+static pg_status push_variadic(pg_graph *graph, const pg_node *node, const bool detached) {
     pg_node *const nodes = graph->nodes;
-    const pg_wide *wide = node->of.wide;
-    if (wide->kind == PG_WIDE_CUSTOM) return push_custom(graph, (pg_node_id)(node - nodes));
-    if (wide->locals == NULL) return PG_OK;
-    const pg_node_id *const ids = wide->ids;
-    const double *const locals = wide->locals, g = node->u.grad;
-    for (size_t i = 0; i < wide->count; i++) give(&nodes[ids[i]], locals[i], g, detached);
+    const pg_variadic *variadic = node->of.variadic;
+    if (variadic->kind == PG_VARIADIC_CUSTOM) return push_custom(graph, (pg_node_id)(node - nodes));
+    if (variadic->locals == NULL) return PG_OK;
+    const pg_node_id *const ids = variadic->ids;
+    const double *const locals = variadic->locals, g = node->u.grad;
+    for (size_t i = 0; i < variadic->count; i++) give(&nodes[ids[i]], locals[i], g, detached);
     return PG_OK;
 }
 
@@ -109,7 +109,7 @@ static inline PG_ALWAYS_INLINE pg_status push(pg_graph *graph, const pg_node *no
         return PG_OK;                                                                              \
     }
 #include "ops/ops.def"
-    case PG_OP_WIDE: return push_wide(graph, node, detached);
+    case PG_OP_VARIADIC: return push_variadic(graph, node, detached);
     default: return PG_OK;
     }
 }

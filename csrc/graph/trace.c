@@ -25,15 +25,15 @@ pg_status pg_trace_input(pg_graph *graph, pg_node_id *id_ret) {
 
 /* A node of these living operands that only a recording understands; its data are known only if
  * theirs are. The first `receivers` of them are those that a gradient goes to. */
-static pg_status add_symbol(pg_graph *graph, pg_node_id *id_ret, pg_wide_kind kind, double data,
+static pg_status add_symbol(pg_graph *graph, pg_node_id *id_ret, pg_variadic_kind kind, double data,
                             const pg_node_id *operands, size_t count, size_t receivers) {
     uint8_t flags = receivers > 0 ? PG_FLAG_DETACHED : 0;
     for (size_t i = 0; i < receivers; i++) flags &= graph->nodes[operands[i]].flags;
     for (size_t i = 0; i < count; i++)
         if (isnan(graph->nodes[operands[i]].data)) data = NAN;
-    pg_status status = pg_graph_wide(graph, id_ret, data, operands, NULL, count);
+    pg_status status = pg_graph_variadic(graph, id_ret, data, operands, NULL, count);
     if (status != PG_OK) return status;
-    graph->nodes[*id_ret].of.wide->kind = kind;
+    graph->nodes[*id_ret].of.variadic->kind = kind;
     graph->nodes[*id_ret].flags |= flags;
     return PG_OK;
 }
@@ -45,13 +45,13 @@ pg_status pg_trace_select(pg_graph *graph, pg_node_id *id_ret, int compare, pg_n
     if (!pg_all_alive(graph, operands, 4)) return PG_ERR_BAD_NODE;
     const pg_node *nodes = graph->nodes;
     const bool holds = pg_compares(compare, nodes[left].data, nodes[right].data);
-    return add_symbol(graph, id_ret, (pg_wide_kind)(PG_WIDE_SELECT + compare),
+    return add_symbol(graph, id_ret, (pg_variadic_kind)(PG_VARIADIC_SELECT + compare),
                       nodes[holds ? a : b].data, operands, 4, 2);
 }
 
 pg_status pg_trace_detach(pg_graph *graph, pg_node_id *id_ret, pg_node_id a) {
     if (!pg_alive(graph, a)) return PG_ERR_BAD_NODE;
-    return add_symbol(graph, id_ret, PG_WIDE_DETACH, graph->nodes[a].data, &a, 1, 0);
+    return add_symbol(graph, id_ret, PG_VARIADIC_DETACH, graph->nodes[a].data, &a, 1, 0);
 }
 
 pg_status pg_trace_custom(pg_graph *graph, pg_node_id *id_ret, pg_node_id value,
@@ -64,7 +64,7 @@ pg_status pg_trace_custom(pg_graph *graph, pg_node_id *id_ret, pg_node_id value,
     memcpy(all, operands, count * sizeof *all);
     all[count] = value;
     memcpy(all + count + 1, slopes, count * sizeof *all);
-    pg_status status = add_symbol(graph, id_ret, PG_WIDE_RULE, graph->nodes[value].data, all,
+    pg_status status = add_symbol(graph, id_ret, PG_VARIADIC_RULE, graph->nodes[value].data, all,
                                   2 * count + 1, count);
     pg_free(all);
     return status;

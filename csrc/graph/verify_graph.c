@@ -49,22 +49,28 @@ static const char *free_list_complaint(const pg_graph *graph, uint8_t *seen) {
 
 /* ---- A node by itself ------------------------------------------------------------------------ */
 
-static const char *wide_complaint(const pg_graph *graph, const pg_wide *wide) {
+static const char *variadic_complaint(const pg_graph *graph, const pg_variadic *variadic) {
     const double *const behind =
-        (const double *)(const void *)((const char *)wide->ids +
-                                       ((wide->count * sizeof(pg_node_id) + 7) & ~(size_t)7));
-    if (wide->locals != NULL && wide->locals != behind) return "locals are not behind the ids";
-    if (wide->cursor != 0) return "a walk left a wide node half seen";
-    if (wide->tag != NULL && graph->hooks.untag == NULL) return "a tag that nobody would take back";
-    if (wide->kind == PG_WIDE_CUSTOM) return wide->locals == NULL ? "a rule has no locals" : NULL;
-    if (wide->kind == PG_WIDE_CHOICE)
-        return wide->count != 2 || wide->locals == NULL ? "a choice is between two" : NULL;
-    if (wide->kind == PG_WIDE_DETACH) return wide->count != 1 ? "a detach has one operand" : NULL;
-    if (wide->kind == PG_WIDE_RULE)
-        return wide->count < 3 || wide->count % 2 == 0 ? "a traced rule lacks a slope" : NULL;
-    if (wide->kind < PG_WIDE_SELECT) return NULL;
-    if (wide->kind >= PG_WIDE_SELECT + PG_COMPARE_COUNT) return "no such kind of wide node";
-    return wide->count != 4 ? "a select has four operands" : NULL;
+        (const double *)(const void *)((const char *)variadic->ids +
+                                       ((variadic->count * sizeof(pg_node_id) + 7) & ~(size_t)7));
+    if (variadic->locals != NULL && variadic->locals != behind)
+        return "locals are not behind the ids";
+    if (variadic->cursor != 0) return "a walk left a variadic node half seen";
+    if (variadic->tag != NULL && graph->hooks.untag == NULL)
+        return "a tag that nobody would take back";
+    if (variadic->kind == PG_VARIADIC_CUSTOM)
+        return variadic->locals == NULL ? "a rule has no locals" : NULL;
+    if (variadic->kind == PG_VARIADIC_CHOICE)
+        return variadic->count != 2 || variadic->locals == NULL ? "a choice is between two" : NULL;
+    if (variadic->kind == PG_VARIADIC_DETACH)
+        return variadic->count != 1 ? "a detach has one operand" : NULL;
+    if (variadic->kind == PG_VARIADIC_RULE)
+        return variadic->count < 3 || variadic->count % 2 == 0 ? "a traced rule lacks a slope"
+                                                               : NULL;
+    if (variadic->kind < PG_VARIADIC_SELECT) return NULL;
+    if (variadic->kind >= PG_VARIADIC_SELECT + PG_COMPARE_COUNT)
+        return "no such kind of variadic node";
+    return variadic->count != 4 ? "a select has four operands" : NULL;
 }
 
 static const char *op_complaint(const pg_graph *graph, const pg_node *node) {
@@ -82,7 +88,7 @@ static const char *detached_complaint(const pg_graph *graph, const pg_node *node
     if (!(node->flags & PG_FLAG_DETACHED)) return NULL;
     if (!graph->has_detached) return "the graph doesn't know of what is detached";
     if (node->flags & PG_FLAG_INPUT) return "an input is detached";
-    if (node->op == PG_OP_WIDE && node->of.wide->kind >= PG_WIDE_DETACH) return NULL;
+    if (node->op == PG_OP_VARIADIC && node->of.variadic->kind >= PG_VARIADIC_DETACH) return NULL;
     for (size_t i = 0; i < count; i++) {
         const pg_node *child = &graph->nodes[held[i]];
         if (pg_op_describe(child->op) != NULL && !(child->flags & PG_FLAG_DETACHED))
@@ -103,7 +109,7 @@ static const char *node_complaint(const pg_graph *graph, pg_node_id id) {
     if (node->mark > graph->mark) return "marked by a walk that has yet to come";
     const char *complaint = detached_complaint(graph, node);
     if (complaint != NULL) return complaint;
-    if (node->op == PG_OP_WIDE) return wide_complaint(graph, node->of.wide);
+    if (node->op == PG_OP_VARIADIC) return variadic_complaint(graph, node->of.variadic);
     if (node->op != PG_OP_LEAF) return op_complaint(graph, node);
     return node->of.child[0] != 0 || node->of.child[1] != 0 ? "a leaf has children" : NULL;
 }

@@ -8,8 +8,8 @@ enum {
 #define PG_NUMBER(NAME, ...) PG_OP_##NAME,
 #define PG_BINARY(NAME, ...) PG_OP_##NAME,
 #include "ops/ops.def"
-    PG_OP_LEAF, /* made of nothing: an input, a parameter, a constant */
-    PG_OP_WIDE, /* any number of children, derivatives stored as numbers */
+    PG_OP_LEAF,     /* made of nothing: an input, a parameter, a constant */
+    PG_OP_VARIADIC, /* any number of children, derivatives stored as numbers */
     PG_OP_COUNT,
     PG_OP_LAST_OF_NODES = PG_OP_COUNT - 1, /* those that only programs have come next */
 #define PG_LANEWISE(NAME, ...) PG_OP_##NAME,
@@ -18,7 +18,7 @@ enum {
     PG_OP_PROGRAM
 };
 
-/* How many of a node's two child slots are in use; 0 for a leaf, and for a wide node, which has
+/* How many of a node's two child slots are in use; 0 for a leaf, and for a variadic node, which has
  * its children elsewhere. An op with a number uses both: the number is a leaf of its own. */
 extern const unsigned char pg_op_slots[PG_OP_COUNT];
 

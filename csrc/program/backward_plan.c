@@ -20,7 +20,7 @@ static const uint32_t holds_nothing = 0xffffffff,
 
 typedef struct builder {
     const pg_program *program;
-    pg_reverse *reverse;
+    pg_backward_plan *plan;
     uint8_t *row_wanted, *uniform_wanted; /* is the slot's gradient asked for? */
     uint8_t *row_reached;                 /* has the slot got a gradient? */
     uint32_t *holds;                      /* for each uniform slot */
@@ -73,50 +73,50 @@ static pg_status add_step(pg_step **steps, size_t *count, size_t *capacity, pg_s
     return PG_OK;
 }
 
-static pg_status add_uniform_step(pg_reverse *r, pg_step step) {
+static pg_status add_uniform_step(pg_backward_plan *r, pg_step step) {
     return add_step(&r->uniform, &r->uniform_count, &r->uniform_capacity, step);
 }
 
 /* The first contribution is stored, whoever makes it. */
-static pg_give store_or_add(uint8_t *reached) {
-    pg_give give = *reached ? PG_GIVE_ADD : PG_GIVE_STORE;
+static pg_accumulation store_or_add(uint8_t *reached) {
+    pg_accumulation give = *reached ? PG_ACCUMULATE_ADD : PG_ACCUMULATE_STORE;
     *reached = 1;
     return give;
 }
 
 /* A row's contribution to a uniform slot. */
 static pg_status fold_into(builder *b, pg_target *target_ret, uint32_t slot) {
-    pg_reverse *r = b->reverse;
+    pg_backward_plan *r = b->plan;
     uint32_t *holds = &b->holds[slot];
     if (*holds != holds_nothing && *holds != holds_a_sum) {
-        *target_ret = (pg_target){PG_GIVE_FOLD, *holds};
+        *target_ret = (pg_target){PG_ACCUMULATE_FOLD, *holds};
         return PG_OK;
     }
     const uint32_t accumulator = (uint32_t)r->accumulators++;
-    *target_ret = (pg_target){PG_GIVE_FOLD, accumulator};
+    *target_ret = (pg_target){PG_ACCUMULATE_FOLD, accumulator};
     *holds = *holds == holds_nothing ? accumulator : holds_a_sum;
     return add_uniform_step(r, (pg_step){.instr = PG_COLLECT,
                                          .a = {store_or_add(&r->uniform_reached[slot]), slot},
-                                         .b = {PG_GIVE_FOLD, accumulator},
+                                         .b = {PG_ACCUMULATE_FOLD, accumulator},
                                          .run = 1});
 }
 
 /* Where a contribution to this slot goes, which is a row's or uniform. */
 static pg_status aim(builder *b, pg_target *target_ret, bool row_slot, uint32_t slot) {
     const uint32_t uniform = !row_slot ? slot : pg_import_of(b->program, slot);
-    *target_ret = (pg_target){PG_GIVE_NONE, 0};
+    *target_ret = (pg_target){PG_ACCUMULATE_NONE, 0};
     if (!is_wanted(b, row_slot, slot)) return PG_OK;
     if (b->in_rows && uniform != PG_NO_VALUE) return fold_into(b, target_ret, uniform);
     if (!b->in_rows) b->holds[slot] = holds_a_sum;
     else if (slot < b->program->input_count && !b->row_reached[slot])
-        b->reverse->input_order[b->inputs_reached++] = slot;
-    uint8_t *reached = b->in_rows ? &b->row_reached[slot] : &b->reverse->uniform_reached[slot];
+        b->plan->input_order[b->inputs_reached++] = slot;
+    uint8_t *reached = b->in_rows ? &b->row_reached[slot] : &b->plan->uniform_reached[slot];
     *target_ret = (pg_target){store_or_add(reached), slot};
     return PG_OK;
 }
 
 static pg_status add_target(builder *b, pg_target target) {
-    pg_reverse *r = b->reverse;
+    pg_backward_plan *r = b->plan;
     if (pg_grow((void **)&r->targets, &r->target_capacity, r->target_count, sizeof *r->targets) < 0)
         return PG_ERR_NOMEM;
     r->targets[r->target_count++] = target;
@@ -127,14 +127,14 @@ static pg_status add_target(builder *b, pg_target target) {
 static pg_status aim_pairs(builder *b, pg_step *step, const pg_instr *dot) {
     const pg_pair *pairs = b->program->pairs + dot->first;
     const bool left_in_rows = b->in_rows && !(dot->shape & PG_DOT_WEIGHTED);
-    step->first = (uint32_t)b->reverse->target_count;
+    step->first = (uint32_t)b->plan->target_count;
     pg_status status = PG_OK;
     for (uint32_t i = 0; status == PG_OK && i < 2 * dot->count; i++)
         status = add_target(b, (pg_target){0});
     for (uint32_t i = dot->count; status == PG_OK && i-- > 0;) {
         if (i == 0 && (dot->shape & PG_DOT_STARTS))
             status = aim(b, &step->a, b->in_rows && !(dot->shape & PG_DOT_UNIFORM_START), dot->a);
-        pg_target *targets = b->reverse->targets + step->first + 2 * i;
+        pg_target *targets = b->plan->targets + step->first + 2 * i;
         if (status == PG_OK) status = aim(b, &targets[0], left_in_rows, pairs[i].left);
         if (status == PG_OK && dot->op == PG_OP_DOT)
             status = aim(b, &targets[1], b->in_rows, pairs[i].right);
@@ -143,15 +143,15 @@ static pg_status aim_pairs(builder *b, pg_step *step, const pg_instr *dot) {
 }
 
 /* What every second target says, if they agree. */
-static pg_give common_give(const pg_target *targets, uint32_t count) {
+static pg_accumulation common_give(const pg_target *targets, uint32_t count) {
     for (uint32_t i = 1; i < count; i++)
-        if (targets[2 * i].give != targets[0].give) return PG_GIVE_MIXED;
-    return (pg_give)targets[0].give;
+        if (targets[2 * i].how != targets[0].how) return PG_ACCUMULATE_MIXED;
+    return (pg_accumulation)targets[0].how;
 }
 
 static pg_status add_instr(builder *b, uint32_t number) {
     const pg_instr *instr = &b->program->code[number];
-    pg_reverse *r = b->reverse;
+    pg_backward_plan *r = b->plan;
     b->in_rows = number >= b->program->uniform_length;
     if (!is_wanted(b, b->in_rows, instr->dst)) return PG_OK;
     if (!(b->in_rows ? b->row_reached : r->uniform_reached)[instr->dst]) return PG_OK;
@@ -174,21 +174,21 @@ static pg_status add_instr(builder *b, uint32_t number) {
 static pg_status build(builder *b, size_t output, unsigned wrt) {
     const pg_program *p = b->program;
     find_wanted(b, wrt);
-    b->reverse->output = p->outputs[output];
+    b->plan->output = p->outputs[output];
     b->row_reached[p->outputs[output]] = 1;
     if (p->outputs[output] < p->input_count)
-        b->reverse->input_order[b->inputs_reached++] = p->outputs[output];
+        b->plan->input_order[b->inputs_reached++] = p->outputs[output];
     memset(b->holds, 0xff, p->uniform_slots * sizeof *b->holds); /* holds_nothing */
     pg_status status = PG_OK;
     for (size_t i = p->order_counts[output]; status == PG_OK && i-- > 0;)
         status = add_instr(b, p->orders[output][i]);
-    if (status == PG_OK) PG_CHECK_REVERSE(p, b->reverse, false);
-    if (status == PG_OK) status = pg_join_runs(p, b->reverse);
+    if (status == PG_OK) PG_CHECK_PLAN(p, b->plan, false);
+    if (status == PG_OK) status = pg_join_runs(p, b->plan);
     for (uint32_t i = 0; i < p->input_count; i++) {
-        b->reverse->input_reached[i] = b->row_reached[i];
-        if (!b->row_reached[i]) b->reverse->input_order[b->inputs_reached++] = i;
+        b->plan->input_reached[i] = b->row_reached[i];
+        if (!b->row_reached[i]) b->plan->input_order[b->inputs_reached++] = i;
     }
-    if (status == PG_OK) PG_CHECK_REVERSE(p, b->reverse, true);
+    if (status == PG_OK) PG_CHECK_PLAN(p, b->plan, true);
     return status;
 }
 
@@ -198,14 +198,14 @@ static void *zeroed(size_t count) {
     return block;
 }
 
-pg_status pg_reverse_new(pg_reverse **reverse_ret, const pg_program *program, size_t output,
-                         unsigned wrt) {
-    pg_reverse *r = zeroed(sizeof *r);
+pg_status pg_backward_plan_new(pg_backward_plan **plan_ret, const pg_program *program,
+                               size_t output, unsigned wrt) {
+    pg_backward_plan *r = zeroed(sizeof *r);
     if (r == NULL) return PG_ERR_NOMEM;
     r->input_reached = zeroed(program->input_count);
     r->uniform_reached = zeroed(program->uniform_slots);
     r->input_order = pg_realloc(NULL, program->input_count, sizeof *r->input_order);
-    builder b = {.program = program, .reverse = r};
+    builder b = {.program = program, .plan = r};
     b.row_wanted = zeroed(program->row_slots);
     b.uniform_wanted = zeroed(program->uniform_slots);
     b.row_reached = zeroed(program->row_slots);
@@ -218,24 +218,24 @@ pg_status pg_reverse_new(pg_reverse **reverse_ret, const pg_program *program, si
     pg_free(b.uniform_wanted);
     pg_free(b.row_reached);
     pg_free(b.holds);
-    if (status == PG_OK) *reverse_ret = r;
-    else pg_reverse_free(r);
+    if (status == PG_OK) *plan_ret = r;
+    else pg_backward_plan_free(r);
     return status;
 }
 
-pg_steps pg_reverse_steps(const pg_reverse *r) {
+pg_steps pg_backward_plan_steps(const pg_backward_plan *r) {
     return (pg_steps){r->rows,         r->uniform,    r->row_count,     r->uniform_count,
                       r->accumulators, r->targets,    r->input_reached, r->uniform_reached,
                       r->output,       r->input_order};
 }
 
-void pg_reverse_free(pg_reverse *reverse) {
-    if (reverse == NULL) return;
-    pg_free(reverse->rows);
-    pg_free(reverse->uniform);
-    pg_free(reverse->targets);
-    pg_free(reverse->input_reached);
-    pg_free(reverse->uniform_reached);
-    pg_free(reverse->input_order);
-    pg_free(reverse);
+void pg_backward_plan_free(pg_backward_plan *plan) {
+    if (plan == NULL) return;
+    pg_free(plan->rows);
+    pg_free(plan->uniform);
+    pg_free(plan->targets);
+    pg_free(plan->input_reached);
+    pg_free(plan->uniform_reached);
+    pg_free(plan->input_order);
+    pg_free(plan);
 }

@@ -15,7 +15,7 @@ static const uint32_t nobody = 0xffffffff;
 /* A layer is named by the instruction behind its last dot. Steps are chained through `next`. */
 typedef struct joiner {
     const pg_program *program;
-    pg_reverse *reverse;
+    pg_backward_plan *plan;
     uint32_t *first, *last; /* of each layer: the steps that wait; nobody: it has none */
     uint32_t *next;
     uint32_t *slot_of, *sum_of; /* the layer that a row slot's gradient, or a sum, waits for */
@@ -36,7 +36,7 @@ static void let_go(joiner *j, uint32_t layer) {
     uint32_t waiting = 0;
     for (uint32_t i = j->first[layer]; i != nobody; i = j->next[i]) waiting++;
     for (uint32_t i = j->first[layer]; i != nobody; i = j->next[i]) {
-        j->steps[j->count] = j->reverse->rows[i];
+        j->steps[j->count] = j->plan->rows[i];
         j->steps[j->count++].run = waiting--;
     }
     j->first[layer] = nobody;
@@ -44,8 +44,8 @@ static void let_go(joiner *j, uint32_t layer) {
 
 /* The layers that wait with something for this target go first, but for the step's own. */
 static void claim(joiner *j, pg_target target, uint32_t layer) {
-    if (target.give == PG_GIVE_NONE) return;
-    uint32_t *holder = &(target.give == PG_GIVE_FOLD ? j->sum_of : j->slot_of)[target.at];
+    if (target.how == PG_ACCUMULATE_NONE) return;
+    uint32_t *holder = &(target.how == PG_ACCUMULATE_FOLD ? j->sum_of : j->slot_of)[target.at];
     if (*holder != layer) let_go(j, *holder);
     *holder = layer;
 }
@@ -55,11 +55,11 @@ static void claim_all(joiner *j, const pg_step *step, uint32_t layer) {
     claim(j, step->a, layer);
     claim(j, step->b, layer);
     for (uint32_t i = 0; pg_instr_describe(instr->op)->pairs_receive && i < 2 * instr->count; i++)
-        claim(j, j->reverse->targets[step->first + i], layer);
+        claim(j, j->plan->targets[step->first + i], layer);
 }
 
 static void add_step(joiner *j, uint32_t number) {
-    const pg_step *step = &j->reverse->rows[number];
+    const pg_step *step = &j->plan->rows[number];
     const uint32_t layer = layer_of(j->program, step);
     let_go(j, j->slot_of[j->program->code[step->instr].dst]);
     claim_all(j, step, layer);
@@ -75,8 +75,8 @@ static void add_step(joiner *j, uint32_t number) {
 
 /* Targets of two steps that follow each other, of operands in neighbouring slots. */
 static bool are_alike(pg_target x, pg_target y, int direction) {
-    if (x.give != y.give || x.give == PG_GIVE_FOLD) return false;
-    return x.give == PG_GIVE_NONE || y.at == x.at + (uint32_t)direction;
+    if (x.how != y.how || x.how == PG_ACCUMULATE_FOLD) return false;
+    return x.how == PG_ACCUMULATE_NONE || y.at == x.at + (uint32_t)direction;
 }
 
 /* Steps of neighbours that can't fail, in one direction along the slots? What a and b get must not
@@ -105,31 +105,31 @@ static void count_runs(const pg_program *p, pg_step *steps, size_t count) {
     }
 }
 
-pg_status pg_join_runs(const pg_program *program, pg_reverse *reverse) {
+pg_status pg_join_runs(const pg_program *program, pg_backward_plan *plan) {
     const size_t layers = program->length + 1, slots = program->row_slots;
-    const size_t cells = 2 * layers + reverse->row_count + slots + reverse->accumulators;
+    const size_t cells = 2 * layers + plan->row_count + slots + plan->accumulators;
     uint32_t *scratch = pg_realloc(NULL, cells, sizeof *scratch);
-    pg_step *steps = pg_realloc(NULL, reverse->row_count, sizeof *steps);
+    pg_step *steps = pg_realloc(NULL, plan->row_count, sizeof *steps);
     if (scratch == NULL || steps == NULL) {
         pg_free(scratch);
         pg_free(steps);
         return PG_ERR_NOMEM;
     }
     memset(scratch, 0xff, cells * sizeof *scratch); /* nobody */
-    joiner j = {.program = program, .reverse = reverse, .first = scratch, .steps = steps};
+    joiner j = {.program = program, .plan = plan, .first = scratch, .steps = steps};
     j.last = j.first + layers;
     j.next = j.last + layers;
-    j.slot_of = j.next + reverse->row_count;
+    j.slot_of = j.next + plan->row_count;
     j.sum_of = j.slot_of + slots;
-    PG_ORDER_BEFORE(program, reverse);
-    for (uint32_t i = 0; i < reverse->row_count; i++) add_step(&j, i);
+    PG_ORDER_BEFORE(program, plan);
+    for (uint32_t i = 0; i < plan->row_count; i++) add_step(&j, i);
     for (uint32_t layer = 0; layer < layers; layer++) let_go(&j, layer);
     pg_free(scratch);
-    pg_free(reverse->rows);
-    reverse->rows = steps;
-    reverse->row_capacity = reverse->row_count;
-    PG_ORDER_AFTER(program, reverse);
-    count_runs(program, reverse->rows, reverse->row_count);
-    count_runs(program, reverse->uniform, reverse->uniform_count);
+    pg_free(plan->rows);
+    plan->rows = steps;
+    plan->row_capacity = plan->row_count;
+    PG_ORDER_AFTER(program, plan);
+    count_runs(program, plan->rows, plan->row_count);
+    count_runs(program, plan->uniform, plan->uniform_count);
     return PG_OK;
 }

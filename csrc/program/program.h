@@ -32,7 +32,7 @@ struct pg_program {
 };
 
 /* What pushes one output's gradient back: to the parameters, to the inputs, or to both. */
-struct pg_reverse {
+struct pg_backward_plan {
     pg_step *rows, *uniform;
     size_t row_count, row_capacity, uniform_count, uniform_capacity;
     pg_target *targets;
@@ -60,7 +60,7 @@ pg_status pg_program_lower(pg_program **program_ret, const pg_tape *tape);
 /* runs.c: count which instructions run as one; join_runs.c: bring the steps back of a layer
  * together, and count those. PG_OK or PG_ERR_NOMEM. */
 pg_status pg_mark_runs(pg_program *program);
-pg_status pg_join_runs(const pg_program *program, pg_reverse *reverse);
+pg_status pg_join_runs(const pg_program *program, pg_backward_plan *plan);
 
 /* program_bytes.c: is it right: slots in range, operands written before they are read, orders of
  * instructions that exist, each once and after its operands? `seen` is scratch, a byte for each. */

@@ -47,16 +47,16 @@ enum { no_gradient, has_gradient, was_passed_on };
 
 typedef struct follower {
     const pg_program *program;
-    const pg_reverse *reverse;
+    const pg_backward_plan *plan;
     uint8_t *rows, *uniform; /* what has become of each slot's gradient */
     uint8_t *sums;           /* of each accumulator: 0, is added to, was collected */
     bool in_rows;
 } follower;
 
 static const char *give_complaint(follower *f, pg_target target) {
-    if (target.give == PG_GIVE_NONE) return NULL;
-    if (target.give == PG_GIVE_FOLD) {
-        if (!f->in_rows || target.at >= f->reverse->accumulators) return "no such accumulator";
+    if (target.how == PG_ACCUMULATE_NONE) return NULL;
+    if (target.how == PG_ACCUMULATE_FOLD) {
+        if (!f->in_rows || target.at >= f->plan->accumulators) return "no such accumulator";
         f->sums[target.at] = has_gradient;
         return NULL;
     }
@@ -66,9 +66,11 @@ static const char *give_complaint(follower *f, pg_target target) {
         return "a gradient is kept where an import is";
     uint8_t *state = &(f->in_rows ? f->rows : f->uniform)[target.at];
     if (*state == was_passed_on) return "a gradient was passed on before it was complete";
-    if (target.give == PG_GIVE_STORE && *state != no_gradient) return "a gradient is overwritten";
-    if (target.give == PG_GIVE_ADD && *state != has_gradient) return "added to no gradient";
-    if (target.give != PG_GIVE_STORE && target.give != PG_GIVE_ADD) return "a step gives mixed";
+    if (target.how == PG_ACCUMULATE_STORE && *state != no_gradient)
+        return "a gradient is overwritten";
+    if (target.how == PG_ACCUMULATE_ADD && *state != has_gradient) return "added to no gradient";
+    if (target.how != PG_ACCUMULATE_STORE && target.how != PG_ACCUMULATE_ADD)
+        return "a step gives mixed";
     *state = has_gradient;
     return NULL;
 }
@@ -76,7 +78,7 @@ static const char *give_complaint(follower *f, pg_target target) {
 /* In the order in which kernels do it: the last pair first, what a dot starts from before pair 0.
  */
 static const char *pairs_complaint(follower *f, const pg_step *step, const pg_instr *instr) {
-    const pg_reverse *r = f->reverse;
+    const pg_backward_plan *r = f->plan;
     if (step->first > r->target_count || 2 * (size_t)instr->count > r->target_count - step->first)
         return "a step's targets are missing";
     const char *complaint = NULL;
@@ -85,8 +87,10 @@ static const char *pairs_complaint(follower *f, const pg_step *step, const pg_in
         if (i == 0) complaint = give_complaint(f, step->a);
         if (complaint == NULL) complaint = give_complaint(f, targets[0]);
         if (complaint == NULL) complaint = give_complaint(f, targets[1]);
-        if (step->left != PG_GIVE_MIXED && targets[0].give != step->left) return "left differs";
-        if (step->right != PG_GIVE_MIXED && targets[1].give != step->right) return "right differs";
+        if (step->left != PG_ACCUMULATE_MIXED && targets[0].how != step->left)
+            return "left differs";
+        if (step->right != PG_ACCUMULATE_MIXED && targets[1].how != step->right)
+            return "right differs";
     }
     return complaint;
 }
@@ -105,7 +109,7 @@ static const char *step_complaint(follower *f, const pg_step *step) {
 }
 
 static const char *collect_complaint(follower *f, const pg_step *step) {
-    if (step->b.at >= f->reverse->accumulators || f->sums[step->b.at] != has_gradient)
+    if (step->b.at >= f->plan->accumulators || f->sums[step->b.at] != has_gradient)
         return "an accumulator is collected twice, or in vain";
     f->sums[step->b.at] = was_passed_on;
     return give_complaint(f, step->a);
@@ -126,7 +130,7 @@ static const char *part_complaint(follower *f, const pg_step *steps, size_t coun
 /* What it says that it reaches is what it reaches. */
 static const char *reach_complaint(const follower *f) {
     const pg_program *p = f->program;
-    const pg_reverse *r = f->reverse;
+    const pg_backward_plan *r = f->plan;
     for (size_t i = 0; i < p->input_count; i++)
         if ((r->input_reached[i] != 0) != (f->rows[i] != no_gradient)) return "an input's reach";
     for (size_t i = 0; i < p->uniform_slots; i++)
@@ -144,8 +148,8 @@ static const char *reach_complaint(const follower *f) {
 }
 
 static const char *follow(follower *f, bool whole) {
-    const pg_reverse *r = f->reverse;
-    if (r->output >= f->program->row_slots) return "a reverse of no output";
+    const pg_backward_plan *r = f->plan;
+    if (r->output >= f->program->row_slots) return "a plan of no output";
     f->rows[r->output] = has_gradient;
     const char *complaint = part_complaint(f, r->rows, r->row_count, true);
     if (complaint == NULL) complaint = part_complaint(f, r->uniform, r->uniform_count, false);
@@ -154,11 +158,11 @@ static const char *follow(follower *f, bool whole) {
     return complaint == NULL && whole ? reach_complaint(f) : complaint;
 }
 
-const char *pg_reverse_complaint(const pg_program *program, const pg_reverse *reverse, bool whole) {
-    follower f = {.program = program, .reverse = reverse};
+const char *pg_plan_complaint(const pg_program *program, const pg_backward_plan *plan, bool whole) {
+    follower f = {.program = program, .plan = plan};
     f.rows = pg_verify_scratch(program->row_slots, 1);
     f.uniform = pg_verify_scratch(program->uniform_slots, 1);
-    f.sums = pg_verify_scratch(reverse->accumulators, 1);
+    f.sums = pg_verify_scratch(plan->accumulators, 1);
     const char *complaint = follow(&f, whole);
     free(f.rows);
     free(f.uniform);
@@ -170,12 +174,12 @@ const char *pg_reverse_complaint(const pg_program *program, const pg_reverse *re
 
 /* One more contribution to this target: from which step, and by which of its operands. */
 static void note(uint64_t *slots, uint64_t *sums, pg_target target, uint32_t step, uint32_t which) {
-    if (target.give == PG_GIVE_NONE) return;
-    uint64_t *sum = target.give == PG_GIVE_FOLD ? &sums[target.at] : &slots[target.at];
+    if (target.how == PG_ACCUMULATE_NONE) return;
+    uint64_t *sum = target.how == PG_ACCUMULATE_FOLD ? &sums[target.at] : &slots[target.at];
     *sum = (*sum ^ ((uint64_t)step << 32 | which)) * 0x9e3779b97f4a7c15u + 1;
 }
 
-uint64_t pg_order_of_sums(const pg_program *program, const pg_reverse *r) {
+uint64_t pg_order_of_sums(const pg_program *program, const pg_backward_plan *r) {
     uint64_t *slots = pg_verify_scratch(program->row_slots, sizeof *slots);
     uint64_t *sums = pg_verify_scratch(r->accumulators, sizeof *sums), all = 0;
     for (size_t i = 0; i < r->row_count; i++) {

@@ -1,7 +1,7 @@
 /* verify_program.h - checks of programs and of the steps back: see graph/verify.h.
  *
  *   PG_CHECK_PROGRAM  when it was made or read
- *   PG_CHECK_REVERSE  when it was made
+ *   PG_CHECK_PLAN  when it was made
  *   PG_ORDER_...      joining the steps of a layer keeps the order of every sum
  */
 #ifndef PG_VERIFY_PROGRAM_H
@@ -15,24 +15,22 @@
 /* What is broken first, or NULL. Each may take scratch memory and reads only. */
 const char *pg_program_complaint(const pg_program *program);
 /* whole: it is ready, and says which gradients it reaches. */
-const char *pg_reverse_complaint(const pg_program *program, const pg_reverse *reverse, bool whole);
+const char *pg_plan_complaint(const pg_program *program, const pg_backward_plan *plan, bool whole);
 /* A number that differs when contributions to a gradient come in another order. */
-uint64_t pg_order_of_sums(const pg_program *program, const pg_reverse *reverse);
+uint64_t pg_order_of_sums(const pg_program *program, const pg_backward_plan *plan);
 
 #define PG_CHECK_PROGRAM(program) pg_verify(pg_program_complaint(program))
-#define PG_CHECK_REVERSE(program, reverse, whole)                                                  \
-    pg_verify(pg_reverse_complaint(program, reverse, whole))
-#define PG_ORDER_BEFORE(program, reverse)                                                          \
-    const uint64_t order_before = pg_order_of_sums(program, reverse)
-#define PG_ORDER_AFTER(program, reverse)                                                           \
-    if (order_before != pg_order_of_sums(program, reverse)) pg_verify("a sum has another order")
+#define PG_CHECK_PLAN(program, plan, whole) pg_verify(pg_plan_complaint(program, plan, whole))
+#define PG_ORDER_BEFORE(program, plan) const uint64_t order_before = pg_order_of_sums(program, plan)
+#define PG_ORDER_AFTER(program, plan)                                                              \
+    if (order_before != pg_order_of_sums(program, plan)) pg_verify("a sum has another order")
 
 #else
 
 #define PG_CHECK_PROGRAM(program) ((void)0)
-#define PG_CHECK_REVERSE(program, reverse, whole) ((void)0)
-#define PG_ORDER_BEFORE(program, reverse) ((void)0)
-#define PG_ORDER_AFTER(program, reverse) ((void)0)
+#define PG_CHECK_PLAN(program, plan, whole) ((void)0)
+#define PG_ORDER_BEFORE(program, plan) ((void)0)
+#define PG_ORDER_AFTER(program, plan) ((void)0)
 
 #endif
 #endif

@@ -143,8 +143,8 @@ void scalar_release_node(pg_node_id id);
 void scalar_cut_node(pg_node_id id);
 /* Let go of what the graph's hooks took note of since. */
 void scalar_settle(void);
-/* The hooks: a node is used by no other any more; it goes, with the object that it keeps; a wide
- * node loses its tag. */
+/* The hooks: a node is used by no other any more; it goes, with the object that it keeps; a
+ * variadic node loses its tag. */
 void scalar_note_idle(void *owner);
 int scalar_note_dropped(void *owner);
 void scalar_note_untagged(void *tag);

@@ -107,8 +107,8 @@ static const double *slopes_of(pg_node_id id, double slopes[2]) {
         if (status != PG_OK) scalar_raise(status);
         return status == PG_OK ? slopes : NULL;
     }
-    if (node->op == PG_OP_WIDE && node->of.wide->kind == PG_WIDE_CUSTOM &&
-        scalar_custom_slopes(node->of.wide->tag, id) < 0)
+    if (node->op == PG_OP_VARIADIC && node->of.variadic->kind == PG_VARIADIC_CUSTOM &&
+        scalar_custom_slopes(node->of.variadic->tag, id) < 0)
         return NULL;
     return pg_node_locals(scalar_global.graph, id);
 }
@@ -149,11 +149,11 @@ static PyObject *name_with_number(const char *symbol, pg_node_id id) {
     return name;
 }
 
-static PyObject *name_of_wide(const pg_wide *wide) {
-    PyObject *tag = wide->tag; /* a name, or a custom op's rule, which has one */
+static PyObject *name_of_wide(const pg_variadic *variadic) {
+    PyObject *tag = variadic->tag; /* a name, or a custom op's rule, which has one */
     if (tag != NULL) return Py_NewRef(PyTuple_Check(tag) ? PyTuple_GET_ITEM(tag, 1) : tag);
-    if (wide->kind == PG_WIDE_PLAIN) return Py_NewRef(names.empty);
-    return PyUnicode_FromString(wide->kind == PG_WIDE_DETACH ? "detach" : "where");
+    if (variadic->kind == PG_VARIADIC_PLAIN) return Py_NewRef(names.empty);
+    return PyUnicode_FromString(variadic->kind == PG_VARIADIC_DETACH ? "detach" : "where");
 }
 
 static PyObject *get_op(PyObject *self, void *unused) {
@@ -163,7 +163,7 @@ static PyObject *get_op(PyObject *self, void *unused) {
     if (PyErr_Occurred()) return NULL;
     const pg_node *node = scalar_node((scalar *)self);
     const pg_op_info *info = pg_op_describe(node->op);
-    if (node->op == PG_OP_WIDE) return name_of_wide(node->of.wide);
+    if (node->op == PG_OP_VARIADIC) return name_of_wide(node->of.variadic);
     if (info == NULL) return Py_NewRef(names.empty);
     return info->takes_number ? name_with_number("**", ((scalar *)self)->id)
                               : PyUnicode_FromString(info->symbol);

@@ -146,7 +146,7 @@ static int store_slopes(PyObject *rule, PyObject *result, pg_node_id id) {
     }
     int failed = read_slopes(rule, result, slopes, (Py_ssize_t)count);
     if (!failed)
-        memcpy(scalar_global.graph->nodes[id].of.wide->locals, slopes, count * sizeof *slopes);
+        memcpy(scalar_global.graph->nodes[id].of.variadic->locals, slopes, count * sizeof *slopes);
     PyMem_Free(slopes);
     return failed;
 }
@@ -184,7 +184,7 @@ static PyObject *trace_custom(PyObject *module, PyObject *args) {
     else if (slope_ids != NULL) {
         pg_status status =
             pg_trace_custom(scalar_global.graph, &id, ((scalar *)value)->id, ids, slope_ids, count);
-        if (status == PG_OK) scalar_global.graph->nodes[id].of.wide->tag = Py_NewRef(rule);
+        if (status == PG_OK) scalar_global.graph->nodes[id].of.variadic->tag = Py_NewRef(rule);
         result = scalar_result(status, id);
     }
     PyMem_Free(ids);

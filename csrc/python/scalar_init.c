@@ -268,9 +268,9 @@ static int name_op(scalar *self, PyObject *name) {
     if (name == NULL || PyUnicode_GET_LENGTH(name) == 0) return 0;
     pg_node *node = scalar_node(self);
     if (scalar_without_graph()) return 0;
-    if (node->op != PG_OP_WIDE || !PyUnicode_CheckExact(name))
+    if (node->op != PG_OP_VARIADIC || !PyUnicode_CheckExact(name))
         return PyObject_SetAttr((PyObject *)self, names.op, name);
-    node->of.wide->tag = Py_NewRef(name);
+    node->of.variadic->tag = Py_NewRef(name);
     return 0;
 }
 

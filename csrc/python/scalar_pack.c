@@ -1,7 +1,7 @@
 /* scalar_pack.c - copies and pickles of Values with their graphs; pygradc/copying.py is the other
  * half.
  *
- * A part of csrc/pack.h stands in Python as a capsule, which frees it. What is Python's own goes
+ * A part of csrc/graph/graph_bytes.h stands in Python as a capsule, which frees it. What is Python's own goes
  * beside the bytes: tags by number, objects with attributes, ends as Values. */
 #include "python/scalar.h"
 
@@ -147,11 +147,11 @@ static PyObject *dict_of(PyObject *module, PyObject *value) {
 /* ---- Parts to Values ------------------------------------------------------------------------- */
 
 /* A name for a node that was given one, a rule for a custom op's. */
-static void *find_tag(void *context, uint32_t number, pg_wide_kind kind) {
+static void *find_tag(void *context, uint32_t number, pg_variadic_kind kind) {
     PyObject *tags = context;
     if (number >= (size_t)PyTuple_GET_SIZE(tags)) return NULL;
     PyObject *tag = PyTuple_GET_ITEM(tags, number);
-    const int fits = kind == PG_WIDE_CUSTOM ? scalar_is_rule(tag) : PyUnicode_CheckExact(tag);
+    const int fits = kind == PG_VARIADIC_CUSTOM ? scalar_is_rule(tag) : PyUnicode_CheckExact(tag);
     return fits ? Py_NewRef(tag) : NULL;
 }
 

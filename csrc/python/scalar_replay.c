@@ -30,8 +30,8 @@ typedef struct room {
 typedef struct call {
     const pg_program *program;
     pg_program_size size;
-    const pg_reverse *const *reverse[4]; /* by what PG_WRT_ says; NULL: not made yet */
-    PyTypeObject *array;                 /* numpy's */
+    const pg_backward_plan *const *plan[4]; /* by what PG_WRT_ says; NULL: not made yet */
+    PyTypeObject *array;                    /* numpy's */
     room *idle;
     int ignore, level;
     Py_ssize_t argument_count;
@@ -143,16 +143,16 @@ static PyObject *replay_new(PyObject *module, PyObject *args) {
     return capsule;
 }
 
-/* _replay_back(capsule, wrt, address of a pg_reverse for each output) */
+/* _replay_back(capsule, wrt, address of a pg_backward_plan for each output) */
 static PyObject *replay_back(PyObject *module, PyObject *args) {
     (void)module;
     PyObject *capsule, *address;
     int wrt;
     if (!PyArg_ParseTuple(args, "OiO", &capsule, &wrt, &address)) return NULL;
     call *c = PyCapsule_GetPointer(capsule, capsule_name);
-    const void *reverse = PyLong_AsVoidPtr(address);
-    if (c == NULL || reverse == NULL) return NULL;
-    c->reverse[wrt & 3] = reverse;
+    const void *plan = PyLong_AsVoidPtr(address);
+    if (c == NULL || plan == NULL) return NULL;
+    c->plan[wrt & 3] = plan;
     Py_RETURN_NONE;
 }
 
@@ -260,7 +260,7 @@ static PyObject *make_value(const call *c, room *r, size_t output, double data, 
     const double *locals = r->gradients + output * count;
     if (values) {
         const uint32_t *order =
-            pg_reverse_steps(c->reverse[PG_WRT_PARAMS | PG_WRT_INPUTS][output]).input_order;
+            pg_backward_plan_steps(c->plan[PG_WRT_PARAMS | PG_WRT_INPUTS][output]).input_order;
         memcpy(r->derivatives, locals, count * sizeof *locals);
         locals = r->derivatives;
         for (size_t i = 0; i < c->size.inputs; i++) {
@@ -270,7 +270,7 @@ static PyObject *make_value(const call *c, room *r, size_t output, double data, 
         }
     }
     pg_node_id id = 0;
-    pg_status status = pg_graph_wide(scalar_global.graph, &id, data, r->ids, locals, count);
+    pg_status status = pg_graph_variadic(scalar_global.graph, &id, data, r->ids, locals, count);
     return scalar_result(status, id);
 }
 
@@ -321,9 +321,9 @@ static PyObject *replay_one(call *c, room *r, int values) {
                           .rows = 1,
                           .outputs = r->outputs,
                           .gradients = values ? r->input_gradients : NULL,
-                          .reverse = c->reverse[PG_WRT_PARAMS | (values ? PG_WRT_INPUTS : 0)],
+                          .plan = c->plan[PG_WRT_PARAMS | (values ? PG_WRT_INPUTS : 0)],
                           .ignore = c->ignore};
-    if (task.reverse == NULL) Py_RETURN_NOTIMPLEMENTED;
+    if (task.plan == NULL) Py_RETURN_NOTIMPLEMENTED;
     if (!values) return replay(c, r, &task, r->outputs, 1.0, 0);
     PyObject *result = NULL;
     const size_t held = retain_values(c, r);
@@ -402,7 +402,7 @@ static PyObject *replay_sum(PyObject *module, PyObject *const *args, Py_ssize_t 
     call *c = call_of(args[0], args[1], args[2]);
     if (c == NULL) return NULL;
     if (scalar_tracing() || PyTuple_GET_SIZE(args[2]) != c->argument_count ||
-        c->argument_count > most_arrays || c->reverse[PG_WRT_PARAMS] == NULL)
+        c->argument_count > most_arrays || c->plan[PG_WRT_PARAMS] == NULL)
         Py_RETURN_NOTIMPLEMENTED;
     if (scalar_make_room(c->size.outputs) < 0) return NULL;
     room *r = borrow(c);
@@ -415,7 +415,7 @@ static PyObject *replay_sum(PyObject *module, PyObject *const *args, Py_ssize_t 
         const pg_task task = {.arguments = r->arguments,
                               .argument_count = (size_t)c->argument_count,
                               .rows = rows,
-                              .reverse = c->reverse[PG_WRT_PARAMS],
+                              .plan = c->plan[PG_WRT_PARAMS],
                               .ignore = c->ignore};
         const double scale = args[3] == Py_True ? 1.0 / (double)rows : 1.0;
         result = replay(c, r, &task, r->totals, scale, 0);

@@ -62,7 +62,7 @@ static int refuse_operand(pg_node_id id) {
     return -1;
 }
 
-/* Operators put at most two nodes, none of them wide, between their result and an operand. */
+/* Operators put at most two nodes, none of them variadic, between their result and an operand. */
 static pg_node_id operand_that_is_over(pg_node_id id, int depth) {
     const pg_node *nodes = scalar_global.graph->nodes;
     size_t count;
@@ -70,14 +70,14 @@ static pg_node_id operand_that_is_over(pg_node_id id, int depth) {
     pg_node_id found = 0;
     for (size_t i = 0; i < count && found == 0; i++) {
         if (is_over(held[i])) found = held[i];
-        else if (depth > 0 && nodes[held[i]].op != PG_OP_WIDE)
+        else if (depth > 0 && nodes[held[i]].op != PG_OP_VARIADIC)
             found = operand_that_is_over(held[i], depth - 1);
     }
     return found;
 }
 
 int scalar_check_operands_of(pg_node_id id) {
-    const int is_wide = scalar_global.graph->nodes[id].op == PG_OP_WIDE;
+    const int is_wide = scalar_global.graph->nodes[id].op == PG_OP_VARIADIC;
     count_leftovers();
     const pg_node_id found = operand_that_is_over(id, is_wide ? 0 : 2);
     return found != 0 ? refuse_operand(found) : 0;
@@ -461,7 +461,7 @@ static PyObject *make_result(PyObject *module, PyObject *const *args, Py_ssize_t
     double *locals = scalar_doubles_of(args[2], &view, count, 0);
     if (locals != NULL) {
         pg_node_id id = 0;
-        pg_status status = pg_graph_wide(scalar_global.graph, &id, data, ids, locals, count);
+        pg_status status = pg_graph_variadic(scalar_global.graph, &id, data, ids, locals, count);
         PyBuffer_Release(&view);
         result = scalar_result(status, id);
     }
@@ -518,7 +518,7 @@ int pg_python_poll(void *stop) {
 }
 
 void pg_python_drop_program(pg_program **owner) { pg_program_free(*owner); }
-void pg_python_drop_reverse(pg_reverse **owner) { pg_reverse_free(*owner); }
+void pg_python_drop_backward_plan(pg_backward_plan **owner) { pg_backward_plan_free(*owner); }
 void pg_python_drop_workspace(pg_workspace **owner) { pg_workspace_free(*owner); }
 
 /* _raise_signal(): raise it now. */

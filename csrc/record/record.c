@@ -55,34 +55,34 @@ static pg_status add_param(pg_tape *tape, uint32_t *value_ret, pg_node_id id, do
 
 /* A custom op: its value, and a derivative by each operand. */
 static pg_status add_rule(pg_tape *tape, uint32_t *value_ret, const walker *walk,
-                          const pg_wide *wide) {
-    const uint32_t count = (uint32_t)(wide->count / 2);
+                          const pg_variadic *variadic) {
+    const uint32_t count = (uint32_t)(variadic->count / 2);
     pg_value value = {.op = PG_OP_CUSTOM, .number = NAN, .b = PG_NO_VALUE, .count = count};
-    value.a = walk->value_of[wide->ids[count]] - 1;
+    value.a = walk->value_of[variadic->ids[count]] - 1;
     value.first = (uint32_t)tape->pair_count;
     for (uint32_t i = 0; i < count; i++) {
-        pg_status status = pg_tape_add_pair(tape, walk->value_of[wide->ids[i]] - 1,
-                                            walk->value_of[wide->ids[count + 1 + i]] - 1);
+        pg_status status = pg_tape_add_pair(tape, walk->value_of[variadic->ids[i]] - 1,
+                                            walk->value_of[variadic->ids[count + 1 + i]] - 1);
         if (status != PG_OK) return status;
     }
     return pg_tape_add(tape, value_ret, value);
 }
 
-static pg_status add_wide(pg_tape *tape, uint32_t *value_ret, const walker *walk,
-                          const pg_wide *wide) {
-    if (wide->kind == PG_WIDE_RULE) return add_rule(tape, value_ret, walk, wide);
-    pg_value value = {.number = NAN, .a = walk->value_of[wide->ids[0]] - 1, .b = PG_NO_VALUE};
-    if (wide->kind == PG_WIDE_DETACH) {
+static pg_status add_variadic(pg_tape *tape, uint32_t *value_ret, const walker *walk,
+                              const pg_variadic *variadic) {
+    if (variadic->kind == PG_VARIADIC_RULE) return add_rule(tape, value_ret, walk, variadic);
+    pg_value value = {.number = NAN, .a = walk->value_of[variadic->ids[0]] - 1, .b = PG_NO_VALUE};
+    if (variadic->kind == PG_VARIADIC_DETACH) {
         value.op = PG_OP_DETACH;
         return pg_tape_add(tape, value_ret, value);
     }
     value.op = PG_OP_SELECT;
-    value.compare = (uint8_t)(wide->kind - PG_WIDE_SELECT);
-    value.b = walk->value_of[wide->ids[1]] - 1;
+    value.compare = (uint8_t)(variadic->kind - PG_VARIADIC_SELECT);
+    value.b = walk->value_of[variadic->ids[1]] - 1;
     value.first = (uint32_t)tape->pair_count;
     value.count = 1;
-    pg_status status =
-        pg_tape_add_pair(tape, walk->value_of[wide->ids[2]] - 1, walk->value_of[wide->ids[3]] - 1);
+    pg_status status = pg_tape_add_pair(tape, walk->value_of[variadic->ids[2]] - 1,
+                                        walk->value_of[variadic->ids[3]] - 1);
     return status == PG_OK ? pg_tape_add(tape, value_ret, value) : status;
 }
 
@@ -99,8 +99,8 @@ static pg_status add_node(pg_tape *tape, walker *walk, pg_node_id id) {
                 (pg_value){.op = PG_OP_DETACH, .number = NAN, .a = number, .b = PG_NO_VALUE});
     } else if (node->op == PG_OP_LEAF) {
         status = pg_tape_add(tape, &number, (pg_value){.op = PG_OP_CONST, .number = node->data});
-    } else if (node->op == PG_OP_WIDE) {
-        status = add_wide(tape, &number, walk, node->of.wide);
+    } else if (node->op == PG_OP_VARIADIC) {
+        status = add_variadic(tape, &number, walk, node->of.variadic);
     } else {
         pg_value value = {.op = node->op, .number = node->data, .b = PG_NO_VALUE};
         value.a = walk->value_of[node->of.child[0]] - 1;
@@ -114,7 +114,7 @@ static pg_status add_node(pg_tape *tape, walker *walk, pg_node_id id) {
 static bool can_be_replayed(const pg_node *node) {
     if (node->flags & PG_FLAG_OLD) return true;
     if (node->flags & PG_FLAG_CLOSURE) return false;
-    return node->op != PG_OP_WIDE || node->of.wide->kind >= PG_WIDE_DETACH;
+    return node->op != PG_OP_VARIADIC || node->of.variadic->kind >= PG_VARIADIC_DETACH;
 }
 
 static pg_status record_from(pg_tape *tape, walker *walk, pg_node_id root) {

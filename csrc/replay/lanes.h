@@ -18,8 +18,8 @@ typedef struct pg_block {
     const double *uniform; /* the uniform slots */
     double *values, *grads;
     double *accumulators; /* PG_SUBLANES doubles each */
-    const pg_reverse *reverse;
-    const pg_step *steps; /* those to run, of the reverse */
+    const pg_backward_plan *plan;
+    const pg_step *steps; /* those to run, of the plan */
     size_t step_count;
     size_t active;          /* lanes that hold a row; the others repeat the last row */
     const int64_t *mask;    /* for each lane all bits, or none if it holds no row; NULL: all do */

@@ -33,13 +33,13 @@ static void NAME(fold)(const pg_block *block, double *accumulator, const double 
 
 /* A contribution to a gradient goes where it is aimed at. */
 static inline PG_ALWAYS_INLINE void NAME(give)(pg_place to, pg_target target, const VEC *lanes) {
-    if (target.give == PG_GIVE_ADD) {
+    if (target.how == PG_ACCUMULATE_ADD) {
         VEC *const grads = SLOT(to.grads, target.at);
         EACH_VEC grads[v] += lanes[v];
-    } else if (target.give == PG_GIVE_STORE) {
+    } else if (target.how == PG_ACCUMULATE_STORE) {
         VEC *const grads = SLOT(to.grads, target.at);
         EACH_VEC grads[v] = 0.0 + lanes[v];
-    } else if (target.give == PG_GIVE_FOLD) {
+    } else if (target.how == PG_ACCUMULATE_FOLD) {
         NAME(fold_vecs)(to.mask, to.accumulators + (size_t)target.at * PG_SUBLANES, lanes);
     }
 }
@@ -50,26 +50,28 @@ static inline PG_ALWAYS_INLINE void NAME(give)(pg_place to, pg_target target, co
  * round. What all left and all right targets say is known to the callers that matter, and the
  * compiler then leaves out the questions. */
 static inline PG_ALWAYS_INLINE void NAME(push_pairs)(const pg_block *block, pg_place to,
-                                                     const pg_step *step, pg_give left,
-                                                     pg_give right, bool weighted) {
+                                                     const pg_step *step, pg_accumulation left,
+                                                     pg_accumulation right, bool weighted) {
     const pg_instr *const dot = &block->program->code[step->instr];
     const pg_pair *const pairs = block->program->pairs + dot->first;
-    const pg_target *const targets = block->reverse->targets + step->first, start = step->a;
+    const pg_target *const targets = block->plan->targets + step->first, start = step->a;
     const double *const values = block->values, *const uniform = block->uniform;
     VEC g[VECS], t[VECS];
     EACH_VEC g[v] = SLOT(to.grads, dot->dst)[v];
     for (uint32_t i = dot->count; i-- > 0;) {
         const pg_pair pair = pairs[i];
         if (i == 0) NAME(give)(to, start, g);
-        if (left != PG_GIVE_NONE) {
+        if (left != PG_ACCUMULATE_NONE) {
             const pg_target target = targets[2 * i];
-            const pg_give how = left == PG_GIVE_MIXED ? (pg_give)target.give : left;
+            const pg_accumulation how =
+                left == PG_ACCUMULATE_MIXED ? (pg_accumulation)target.how : left;
             EACH_VEC t[v] = SLOT(values, pair.right)[v] * g[v];
             NAME(give)(to, (pg_target){how, target.at}, t);
         }
-        if (right != PG_GIVE_NONE) {
+        if (right != PG_ACCUMULATE_NONE) {
             const pg_target target = targets[2 * i + 1];
-            const pg_give how = right == PG_GIVE_MIXED ? (pg_give)target.give : right;
+            const pg_accumulation how =
+                right == PG_ACCUMULATE_MIXED ? (pg_accumulation)target.how : right;
             if (weighted) EACH_VEC t[v] = uniform[pair.left] * g[v];
             else EACH_VEC t[v] = SLOT(values, pair.left)[v] * g[v];
             NAME(give)(to, (pg_target){how, target.at}, t);
@@ -80,26 +82,28 @@ static inline PG_ALWAYS_INLINE void NAME(push_pairs)(const pg_block *block, pg_p
 static void NAME(push_dot)(const pg_block *block, const pg_step *step) {
     const pg_place to = pg_place_of(block);
     const bool weighted = block->program->code[step->instr].shape & PG_DOT_WEIGHTED;
-    const pg_give left = step->left, right = step->right;
-    if (!weighted && left == PG_GIVE_STORE && right == PG_GIVE_ADD) /* a sum of squares */
-        NAME(push_pairs)(block, to, step, PG_GIVE_STORE, PG_GIVE_ADD, false);
-    else if (!weighted) NAME(push_pairs)(block, to, step, PG_GIVE_MIXED, PG_GIVE_MIXED, false);
-    else if (left == PG_GIVE_FOLD && right == PG_GIVE_ADD)
-        NAME(push_pairs)(block, to, step, PG_GIVE_FOLD, PG_GIVE_ADD, true);
-    else if (left == PG_GIVE_FOLD && right == PG_GIVE_STORE)
-        NAME(push_pairs)(block, to, step, PG_GIVE_FOLD, PG_GIVE_STORE, true);
-    else NAME(push_pairs)(block, to, step, PG_GIVE_MIXED, PG_GIVE_MIXED, true);
+    const pg_accumulation left = step->left, right = step->right;
+    if (!weighted && left == PG_ACCUMULATE_STORE &&
+        right == PG_ACCUMULATE_ADD) /* a sum of squares */
+        NAME(push_pairs)(block, to, step, PG_ACCUMULATE_STORE, PG_ACCUMULATE_ADD, false);
+    else if (!weighted)
+        NAME(push_pairs)(block, to, step, PG_ACCUMULATE_MIXED, PG_ACCUMULATE_MIXED, false);
+    else if (left == PG_ACCUMULATE_FOLD && right == PG_ACCUMULATE_ADD)
+        NAME(push_pairs)(block, to, step, PG_ACCUMULATE_FOLD, PG_ACCUMULATE_ADD, true);
+    else if (left == PG_ACCUMULATE_FOLD && right == PG_ACCUMULATE_STORE)
+        NAME(push_pairs)(block, to, step, PG_ACCUMULATE_FOLD, PG_ACCUMULATE_STORE, true);
+    else NAME(push_pairs)(block, to, step, PG_ACCUMULATE_MIXED, PG_ACCUMULATE_MIXED, true);
 }
 
 /* The left half of a neuron's step: what its weights get. */
 static void NAME(push_weights)(const pg_block *block, const pg_step *step) {
     pg_place to = pg_place_of(block);
-    if (step->left == PG_GIVE_FOLD && to.mask == NULL) {
+    if (step->left == PG_ACCUMULATE_FOLD && to.mask == NULL) {
         to.mask = NULL; /* known from here on */
-        NAME(push_pairs)(block, to, step, PG_GIVE_FOLD, PG_GIVE_NONE, true);
-    } else if (step->left == PG_GIVE_FOLD)
-        NAME(push_pairs)(block, to, step, PG_GIVE_FOLD, PG_GIVE_NONE, true);
-    else NAME(push_pairs)(block, to, step, PG_GIVE_MIXED, PG_GIVE_NONE, true);
+        NAME(push_pairs)(block, to, step, PG_ACCUMULATE_FOLD, PG_ACCUMULATE_NONE, true);
+    } else if (step->left == PG_ACCUMULATE_FOLD)
+        NAME(push_pairs)(block, to, step, PG_ACCUMULATE_FOLD, PG_ACCUMULATE_NONE, true);
+    else NAME(push_pairs)(block, to, step, PG_ACCUMULATE_MIXED, PG_ACCUMULATE_NONE, true);
 }
 
 /* ---- Layers ---------------------------------------------------------------------------------- */
@@ -121,7 +125,7 @@ static inline PG_ALWAYS_INLINE void NAME(pull)(const pg_block *block, const NAME
     for (int r = 0; r < abreast; r++) {
         const pg_target target = targets[2 * r + 1];
         const VEC *grads = SLOT(all, target.at) + from;
-        EACH_AT_ONCE sums[r][v] = target.give == PG_GIVE_ADD ? grads[v] : (VEC){0};
+        EACH_AT_ONCE sums[r][v] = target.how == PG_ACCUMULATE_ADD ? grads[v] : (VEC){0};
     }
     for (int n = 0; n < count; n++) {
         const pg_pair *pairs = neurons[n].pairs + i;
@@ -134,7 +138,7 @@ static inline PG_ALWAYS_INLINE void NAME(pull)(const pg_block *block, const NAME
     for (int r = 0; r < abreast; r++) {
         const pg_target target = targets[2 * r + 1];
         VEC *const grads = SLOT(all, target.at) + from;
-        if (target.give != PG_GIVE_NONE) EACH_AT_ONCE grads[v] = sums[r][v];
+        if (target.how != PG_ACCUMULATE_NONE) EACH_AT_ONCE grads[v] = sums[r][v];
     }
 }
 
@@ -154,8 +158,8 @@ static void NAME(push_layer)(const pg_block *block, const pg_step *steps) {
     enum { group = 64 };
     NAME(neuron) neurons[group];
     const pg_instr *const code = block->program->code;
-    for (uint32_t done = 0; steps->right != PG_GIVE_NONE && done < steps->run;) {
-        const pg_target *targets = block->reverse->targets + steps[done].first;
+    for (uint32_t done = 0; steps->right != PG_ACCUMULATE_NONE && done < steps->run;) {
+        const pg_target *targets = block->plan->targets + steps[done].first;
         int count = 0;
         for (; count < group && done < steps->run; count++, done++) {
             const pg_instr *dot = &code[steps[done].instr];
@@ -199,9 +203,9 @@ static void NAME(push_layer)(const pg_block *block, const pg_step *steps) {
     }
 
 #define PG_PUSH(op, which, d_, fault, target)                                                      \
-    if (!pg_can_fail(op) && (target).give == PG_GIVE_STORE) PG_PUSH_RUN(d_, = 0.0 +, target)       \
-    else if (!pg_can_fail(op) && (target).give == PG_GIVE_ADD) PG_PUSH_RUN(d_, +=, target)         \
-    else if ((target).give != PG_GIVE_NONE) PG_PUSH_ONE(op, which, d_, fault, target)
+    if (!pg_can_fail(op) && (target).how == PG_ACCUMULATE_STORE) PG_PUSH_RUN(d_, = 0.0 +, target)  \
+    else if (!pg_can_fail(op) && (target).how == PG_ACCUMULATE_ADD) PG_PUSH_RUN(d_, +=, target)    \
+    else if ((target).how != PG_ACCUMULATE_NONE) PG_PUSH_ONE(op, which, d_, fault, target)
 
 static pg_status NAME(backward)(pg_block *block) {
     const pg_place to = pg_place_of(block);

@@ -28,14 +28,14 @@ static inline void NAME(give_product)(const NAME(careful_step) * step, pg_target
 static void NAME(careful_dot)(const NAME(careful_step) * on, const pg_step *step) {
     const pg_block *const block = on->block;
     const pg_instr *const dot = &block->program->code[step->instr];
-    const pg_target *const targets = block->reverse->targets + step->first;
+    const pg_target *const targets = block->plan->targets + step->first;
     _Alignas(64) double weights[LANES];
     for (uint32_t i = dot->count; i-- > 0;) {
         const pg_pair pair = block->program->pairs[dot->first + i];
         if (i == 0) NAME(give)(on->to, step->a, (const VEC *)on->g);
-        if (targets[2 * i].give != PG_GIVE_NONE)
+        if (targets[2 * i].how != PG_ACCUMULATE_NONE)
             NAME(give_product)(on, targets[2 * i], block->values + (size_t)pair.right * LANES);
-        if (targets[2 * i + 1].give == PG_GIVE_NONE) continue;
+        if (targets[2 * i + 1].how == PG_ACCUMULATE_NONE) continue;
         const double *left = block->values + (size_t)pair.left * LANES;
         if (dot->shape & PG_DOT_WEIGHTED) {
             for (int l = 0; l < LANES; l++) weights[l] = block->uniform[pair.left];
@@ -56,12 +56,12 @@ static void NAME(careful_select)(const NAME(careful_step) * on, const pg_step *s
         to_a[l] = chosen ? 1.0 : 0.0;
         to_b[l] = chosen ? 0.0 : 1.0;
     }
-    if (step->a.give != PG_GIVE_NONE) NAME(give_product)(on, step->a, to_a);
-    if (step->b.give != PG_GIVE_NONE) NAME(give_product)(on, step->b, to_b);
+    if (step->a.how != PG_ACCUMULATE_NONE) NAME(give_product)(on, step->a, to_a);
+    if (step->b.how != PG_ACCUMULATE_NONE) NAME(give_product)(on, step->b, to_b);
 }
 
 #define PG_CAREFUL(op, which, d_, fault, target)                                                   \
-    if ((target).give != PG_GIVE_NONE) {                                                           \
+    if ((target).how != PG_ACCUMULATE_NONE) {                                                      \
         _Alignas(64) double ds[LANES];                                                             \
         for (int l = 0; l < LANES; l++) {                                                          \
             const double a = as[l], b = bs[l], y = ys[l];                                          \

@@ -140,16 +140,16 @@ pg_status pg_replay_begin(const pg_program *program, pg_workspace *ws, const dou
 static void collect(const pg_block *block, const double *sums) {
     for (const pg_step *step = block->steps; step < block->steps + block->step_count; step++) {
         double *grad = &block->grads[step->a.at];
-        *grad = (step->a.give == PG_GIVE_STORE ? 0.0 : *grad) + sums[step->b.at];
+        *grad = (step->a.how == PG_ACCUMULATE_STORE ? 0.0 : *grad) + sums[step->b.at];
     }
 }
 
 /* Run all uniform steps back, by these kernels. */
 static pg_status run_uniform_steps(pg_block *block, pg_run *run, const double *sums) {
-    const pg_reverse *reverse = block->reverse;
+    const pg_backward_plan *plan = block->plan;
     pg_status status = PG_OK;
-    for (size_t i = 0; status == PG_OK && i < reverse->uniform_count; i += block->step_count) {
-        block->steps = &reverse->uniform[i];
+    for (size_t i = 0; status == PG_OK && i < plan->uniform_count; i += block->step_count) {
+        block->steps = &plan->uniform[i];
         block->step_count = block->steps->run;
         if (block->steps->instr == PG_COLLECT) collect(block, sums);
         else status = run(block);
@@ -160,14 +160,14 @@ static pg_status run_uniform_steps(pg_block *block, pg_run *run, const double *s
 /* Note the uniform slots to which one of these rows brings a gradient. */
 static pg_status reach_from_rows(const pg_program *program, pg_workspace *ws, const pg_task *task,
                                  pg_block *uniform, uint8_t *reached, size_t first, size_t active) {
-    const size_t count = uniform->reverse->accumulators;
+    const size_t count = uniform->plan->accumulators;
     double *const sums = ws->sums.at, *const own = sums + count * PG_SUBLANES;
     pg_block block;
     pg_status status = pg_forward_block(program, ws, task, &block, first, active, PG_EIGHT);
     if (status != PG_OK) return status;
     memset(sums, 0, count * PG_SUBLANES * sizeof *sums);
     block.accumulators = sums;
-    status = pg_reverse_block(ws, &block, uniform->reverse, PG_EIGHT);
+    status = pg_backward_block(ws, &block, uniform->plan, PG_EIGHT);
     for (size_t l = 0; status == PG_OK && l < active; l++) {
         for (size_t i = 0; i < count; i++) own[i] = sums[i * PG_SUBLANES + l];
         status = run_uniform_steps(uniform, ws->lanes[PG_ONE].careful, own);
@@ -179,12 +179,12 @@ static pg_status reach_from_rows(const pg_program *program, pg_workspace *ws, co
 /* To which uniform slots does a row bring a gradient, though their sum may be 0? Without the rows'
  * numbers: to all. */
 static pg_status find_reached(const pg_program *program, pg_workspace *ws, const pg_task *task,
-                              const pg_reverse *reverse, uint8_t *reached) {
+                              const pg_backward_plan *plan, uint8_t *reached) {
     const bool unknown = task->arguments == NULL && program->input_count > 0;
     memset(reached, unknown, program->uniform_slots);
     pg_block uniform = uniform_block(program, ws, false);
-    uniform.reverse = reverse;
-    pg_status status = pg_make_room(&ws->sums, reverse->accumulators * (PG_SUBLANES + 1));
+    uniform.plan = plan;
+    pg_status status = pg_make_room(&ws->sums, plan->accumulators * (PG_SUBLANES + 1));
     for (size_t row = 0; !unknown && status == PG_OK && row < task->rows; row += PG_SUBLANES) {
         const size_t left = task->rows - row, active = left < PG_SUBLANES ? left : PG_SUBLANES;
         status = reach_from_rows(program, ws, task, &uniform, reached, row, active);
@@ -196,8 +196,8 @@ static pg_status find_reached(const pg_program *program, pg_workspace *ws, const
 
 /* Is one of them undefined? */
 static bool store_params(const pg_program *program, const pg_workspace *ws,
-                         const pg_reverse *reverse, double *gradients, double scale) {
-    const uint8_t *const reached = reverse->uniform_reached + program->constant_count;
+                         const pg_backward_plan *plan, double *gradients, double scale) {
+    const uint8_t *const reached = plan->uniform_reached + program->constant_count;
     const double *const grads = ws->uniform_grads.at + program->constant_count;
     uint64_t odd = 0;
     for (size_t i = 0; i < program->param_count; i++) {
@@ -209,9 +209,9 @@ static bool store_params(const pg_program *program, const pg_workspace *ws,
 
 /* Once more: 0 stands for undefined products with 0; unless it is a sum of rows that cancel, each
  * of which would have formed the product. */
-static pg_status reverse_uniform_carefully(const pg_program *program, pg_workspace *ws,
-                                           const pg_task *task, pg_block *block,
-                                           const double *sums) {
+static pg_status backward_uniform_carefully(const pg_program *program, pg_workspace *ws,
+                                            const pg_task *task, pg_block *block,
+                                            const double *sums) {
     ws->careful = true;
     block->spared = false;
     pg_status status = run_uniform_steps(block, ws->lanes[PG_ONE].careful, sums);
@@ -219,21 +219,21 @@ static pg_status reverse_uniform_carefully(const pg_program *program, pg_workspa
     if (pg_make_room(&ws->reached, program->uniform_slots / sizeof(double) + 1) != PG_OK)
         return PG_ERR_NOMEM;
     uint8_t *const reached = (uint8_t *)ws->reached.at;
-    status = find_reached(program, ws, task, block->reverse, reached);
+    status = find_reached(program, ws, task, block->plan, reached);
     if (status != PG_OK) return status;
     block->reached = reached;
     return run_uniform_steps(block, ws->lanes[PG_ONE].careful, sums);
 }
 
-pg_status pg_reverse_uniform(const pg_program *program, pg_workspace *ws, const pg_task *task,
-                             const pg_reverse *reverse, const double *sums, double *gradients,
-                             double scale) {
+pg_status pg_backward_uniform(const pg_program *program, pg_workspace *ws, const pg_task *task,
+                              const pg_backward_plan *plan, const double *sums, double *gradients,
+                              double scale) {
     pg_block block = uniform_block(program, ws, !task->ignore);
-    block.reverse = reverse;
+    block.plan = plan;
     pg_status status = run_uniform_steps(&block, ws->lanes[PG_ONE].backward, sums);
-    if (status == PG_OK && !store_params(program, ws, reverse, gradients, scale)) return PG_OK;
-    status = reverse_uniform_carefully(program, ws, task, &block, sums);
-    if (status == PG_OK) store_params(program, ws, reverse, gradients, scale);
+    if (status == PG_OK && !store_params(program, ws, plan, gradients, scale)) return PG_OK;
+    status = backward_uniform_carefully(program, ws, task, &block, sums);
+    if (status == PG_OK) store_params(program, ws, plan, gradients, scale);
     if (pg_is_fault(status)) ws->fault = (pg_replay_fault){-1, block.fault};
     return status;
 }
@@ -293,7 +293,7 @@ static void store_gradients(const pg_program *program, pg_workspace *ws, const p
     uint64_t odd = 0;
     for (size_t k = 0; k < inputs; k++) {
         const double *const grads = block->grads + k * lanes;
-        const bool reached = block->reverse->input_reached[k];
+        const bool reached = block->plan->input_reached[k];
         for (size_t l = 0; l < block->active; l++) {
             const double grad = reached ? grads[l] : 0.0;
             gradients[l * stride + k] = grad;
@@ -303,13 +303,13 @@ static void store_gradients(const pg_program *program, pg_workspace *ws, const p
     if (odd != 0) ws->undefined = true;
 }
 
-pg_status pg_reverse_block(pg_workspace *ws, pg_block *block, const pg_reverse *reverse,
-                           int width) {
+pg_status pg_backward_block(pg_workspace *ws, pg_block *block, const pg_backward_plan *plan,
+                            int width) {
     const size_t lanes = pg_lanes_of[width];
-    block->reverse = reverse;
-    block->steps = reverse->rows;
-    block->step_count = reverse->row_count;
-    double *seed = block->grads + (size_t)reverse->output * lanes;
+    block->plan = plan;
+    block->steps = plan->rows;
+    block->step_count = plan->row_count;
+    double *seed = block->grads + (size_t)plan->output * lanes;
     for (size_t l = 0; l < lanes; l++) seed[l] = 1.0;
     return ws->careful ? ws->lanes[width].careful(block) : ws->lanes[width].backward(block);
 }
@@ -348,17 +348,17 @@ pg_status pg_forward_block(const pg_program *program, pg_workspace *ws, const pg
 }
 
 /* Each output's gradient in turn: sums over the rows, and what the rows' inputs get. */
-static pg_status reverse_outputs(const pg_program *program, pg_workspace *ws, const pg_task *task,
-                                 pg_block *block, size_t first, int width, double *sums) {
+static pg_status backward_outputs(const pg_program *program, pg_workspace *ws, const pg_task *task,
+                                  pg_block *block, size_t first, int width, double *sums) {
     const size_t lanes = pg_lanes_of[width];
     pg_status status = PG_OK;
     for (size_t o = 0; status == PG_OK && o < program->output_count; o++) {
         if (sums != NULL) {
             ws->lanes[width].fold(block, sums, ws->values.at + (size_t)program->outputs[o] * lanes);
             block->accumulators = sums + PG_SUBLANES;
-            sums += (1 + task->reverse[o]->accumulators) * PG_SUBLANES;
+            sums += (1 + task->plan[o]->accumulators) * PG_SUBLANES;
         }
-        status = pg_reverse_block(ws, block, task->reverse[o], width);
+        status = pg_backward_block(ws, block, task->plan[o], width);
         if (status == PG_OK && task->gradients != NULL)
             store_gradients(program, ws, block,
                             task->gradients + first * program->output_count * program->input_count,
@@ -374,8 +374,8 @@ static pg_status run_block(const pg_program *program, pg_workspace *ws, const pg
     if (status == PG_OK && task->outputs != NULL)
         store_outputs(program, ws->values.at, task->outputs + first * program->output_count, active,
                       pg_lanes_of[width]);
-    if (status == PG_OK && task->reverse != NULL)
-        status = reverse_outputs(program, ws, task, &block, first, width, sums);
+    if (status == PG_OK && task->plan != NULL)
+        status = backward_outputs(program, ws, task, &block, first, width, sums);
     if (pg_is_fault(status)) pg_note_fault(ws, task, &block, first);
     return status;
 }
@@ -411,9 +411,9 @@ size_t pg_chunk_start(size_t rows, size_t chunk) {
     return (blocks / chunks * chunk + blocks % chunks * chunk / chunks) * 32;
 }
 
-size_t pg_partial_count(const pg_program *program, const pg_reverse *const *reverse) {
+size_t pg_partial_count(const pg_program *program, const pg_backward_plan *const *plan) {
     size_t count = program->output_count;
-    for (size_t o = 0; o < program->output_count; o++) count += reverse[o]->accumulators;
+    for (size_t o = 0; o < program->output_count; o++) count += plan[o]->accumulators;
     return count;
 }
 
@@ -466,7 +466,7 @@ static pg_status run_chunk(const pg_program *program, pg_workspace *ws, const pg
 pg_status pg_replay(const pg_program *program, pg_workspace *ws, const pg_task *task) {
     size_t sums = 0;
     if (task->partials != NULL) {
-        sums = pg_partial_count(program, task->reverse);
+        sums = pg_partial_count(program, task->plan);
         pg_status status = pg_make_room(&ws->sums, sums * PG_SUBLANES);
         if (status != PG_OK) return status;
     }
@@ -496,12 +496,12 @@ pg_status pg_replay_finish(const pg_program *program, pg_workspace *ws, const pg
             gradients[i] = 0.0;
         return PG_OK;
     }
-    sum_chunks(sums, chunks, pg_partial_count(program, task->reverse));
+    sum_chunks(sums, chunks, pg_partial_count(program, task->plan));
     for (size_t o = 0; status == PG_OK && o < program->output_count; o++) {
         totals[o] = scale * sums[0];
-        status = pg_reverse_uniform(program, ws, task, task->reverse[o], sums + 1,
-                                    gradients + o * program->param_count, scale);
-        sums += 1 + task->reverse[o]->accumulators;
+        status = pg_backward_uniform(program, ws, task, task->plan[o], sums + 1,
+                                     gradients + o * program->param_count, scale);
+        sums += 1 + task->plan[o]->accumulators;
     }
     return status;
 }
@@ -511,7 +511,7 @@ pg_status pg_replay_sum(const pg_program *program, pg_workspace *ws, const doubl
     pg_task all = *task;
     all.base_chunk = all.first_chunk = 0;
     all.last_chunk = pg_chunk_count(task->rows);
-    const size_t room = all.last_chunk * pg_partial_count(program, task->reverse);
+    const size_t room = all.last_chunk * pg_partial_count(program, task->plan);
     pg_status status = pg_make_room(&ws->partials, room);
     all.partials = ws->partials.at;
     if (status == PG_OK) status = pg_replay_begin(program, ws, params, task->ignore);

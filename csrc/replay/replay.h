@@ -52,12 +52,13 @@ static inline bool pg_is_fault(pg_status status) {
     return status == PG_ERR_DOMAIN || status == PG_ERR_ZERO_DIVISION || status == PG_ERR_OVERFLOW;
 }
 /* One output's gradient, from its seed to the inputs and accumulators. */
-pg_status pg_reverse_block(pg_workspace *ws, pg_block *block, const pg_reverse *reverse, int width);
+pg_status pg_backward_block(pg_workspace *ws, pg_block *block, const pg_backward_plan *plan,
+                            int width);
 /* Run the uniform steps back; the accumulators' sums over the task's rows are at `sums`. The
  * parameters' gradients, times `scale`, are stored. */
-pg_status pg_reverse_uniform(const pg_program *program, pg_workspace *ws, const pg_task *task,
-                             const pg_reverse *reverse, const double *sums, double *gradients,
-                             double scale);
+pg_status pg_backward_uniform(const pg_program *program, pg_workspace *ws, const pg_task *task,
+                              const pg_backward_plan *plan, const double *sums, double *gradients,
+                              double scale);
 /* So many numbers more were computed: has somebody asked to stop? */
 bool pg_must_stop(pg_workspace *ws, size_t work);
 /* The rows of the last fault were counted from this one on. */

@@ -1,5 +1,5 @@
 /* tangent.c - derivatives along a direction: of values (forward), and of gradients (forward over
- * reverse), which gives products with the Hessian.
+ * plan), which gives products with the Hessian.
  *
  * Beside each value stands its tangent, and beside each gradient the gradient's: dy = (dy/da) da +
  * (dy/db) db, and where the sweep adds d * g, its tangent is (d's tangent) * g + d * (g's tangent).
@@ -137,13 +137,13 @@ static void forward_tangents(const tangents *t) {
 
 static void give(const tangents *t, pg_target target, const double *amount) {
     double *grads = t->grads + (size_t)target.at * t->lanes;
-    if (target.give == PG_GIVE_FOLD) {
+    if (target.how == PG_ACCUMULATE_FOLD) {
         double *sums = t->accumulators + (size_t)target.at * PG_SUBLANES;
         for (size_t l = 0; l < t->block->active; l++) sums[l] += amount[l];
         return;
     }
     for (size_t l = 0; l < t->lanes; l++)
-        grads[l] = (target.give == PG_GIVE_STORE ? 0.0 : grads[l]) + amount[l];
+        grads[l] = (target.how == PG_ACCUMULATE_STORE ? 0.0 : grads[l]) + amount[l];
 }
 
 /* A factor of a pair gets the gradient of the result times the other one, whose values, and
@@ -162,15 +162,15 @@ static void push_dot_tangent(const tangents *t, const pg_step *step, const pg_in
     const double *const x = t->block->values, *const u = t->block->uniform;
     const double *const g = t->block->grads + instr->dst * lanes;
     const double *const dg = t->grads + instr->dst * lanes;
-    const pg_target *targets = t->block->reverse->targets + step->first;
+    const pg_target *targets = t->block->plan->targets + step->first;
     for (uint32_t i = instr->count; i-- > 0;) {
         const pg_pair pair = t->block->program->pairs[instr->first + i];
         const pg_target left = targets[2 * i], right = targets[2 * i + 1];
-        if (i == 0 && step->a.give != PG_GIVE_NONE) give(t, step->a, dg);
-        if (left.give != PG_GIVE_NONE)
+        if (i == 0 && step->a.how != PG_ACCUMULATE_NONE) give(t, step->a, dg);
+        if (left.how != PG_ACCUMULATE_NONE)
             push_factor_tangent(t, left, x + pair.right * lanes, t->values + pair.right * lanes, 1,
                                 g, dg);
-        if (right.give == PG_GIVE_NONE) continue;
+        if (right.how == PG_ACCUMULATE_NONE) continue;
         if (instr->shape & PG_DOT_WEIGHTED)
             push_factor_tangent(t, right, u + pair.left, t->uniform + pair.left, 0, g, dg);
         else
@@ -199,7 +199,7 @@ static pg_status push_operand_tangent(const tangents *t, const pg_instr *instr, 
     const double *const g = t->block->grads + instr->dst * t->lanes;
     const double *const dg = t->grads + instr->dst * t->lanes;
     double amount[PG_SUBLANES];
-    if (target.give == PG_GIVE_NONE) return PG_OK;
+    if (target.how == PG_ACCUMULATE_NONE) return PG_OK;
     const pg_status status = judge_slopes(t, instr, which, by->d);
     for (size_t l = 0; l < t->lanes; l++)
         amount[l] = times(by->tangent[l], g[l]) + times(by->d[l], dg[l]);
@@ -239,7 +239,7 @@ typedef struct call {
     const pg_program *program;
     pg_workspace *ws;
     const pg_task *task;
-    const pg_reverse *reverse;                        /* NULL: values only */
+    const pg_backward_plan *plan;                     /* NULL: values only */
     pg_numbers uniform, uniform_grads, values, grads; /* tangents */
     pg_numbers sums, tangent_sums;                    /* of the accumulators, in sublanes */
 } call;
@@ -247,7 +247,7 @@ typedef struct call {
 static pg_status open_call(call *c) {
     const pg_program *p = c->program;
     const size_t cells = p->row_slots * PG_SUBLANES;
-    const size_t sums = c->reverse != NULL ? c->reverse->accumulators * PG_SUBLANES : 0;
+    const size_t sums = c->plan != NULL ? c->plan->accumulators * PG_SUBLANES : 0;
     if (pg_make_room(&c->uniform, p->uniform_slots) != PG_OK ||
         pg_make_room(&c->uniform_grads, p->uniform_slots) != PG_OK ||
         pg_make_room(&c->values, cells) != PG_OK || pg_make_room(&c->grads, cells) != PG_OK ||
@@ -290,7 +290,7 @@ static void begin_rows(call *c) {
             c->values.at[(p->input_count + i) * PG_SUBLANES + l] = c->uniform.at[p->imports[i]];
 }
 
-/* Eight rows at most: values and tangents, and with a reverse their gradients. */
+/* Eight rows at most: values and tangents, and with a plan their gradients. */
 static pg_status run_rows(call *c, size_t first, size_t active, double *tangent_outputs) {
     const pg_program *p = c->program;
     pg_block block;
@@ -305,13 +305,13 @@ static pg_status run_rows(call *c, size_t first, size_t active, double *tangent_
             c->task->outputs[to] = block.values[from];
             tangent_outputs[to] = t.values[from];
         }
-    if (status == PG_OK && c->reverse != NULL) {
+    if (status == PG_OK && c->plan != NULL) {
         block.accumulators = c->sums.at;
-        status = pg_reverse_block(c->ws, &block, c->reverse, PG_EIGHT);
-        double *seed = t.grads + c->reverse->output * PG_SUBLANES;
+        status = pg_backward_block(c->ws, &block, c->plan, PG_EIGHT);
+        double *seed = t.grads + c->plan->output * PG_SUBLANES;
         for (size_t l = 0; l < PG_SUBLANES; l++) seed[l] = 0.0;
-        for (size_t i = 0; status == PG_OK && i < c->reverse->row_count; i++)
-            status = step_back(&t, &c->reverse->rows[i]);
+        for (size_t i = 0; status == PG_OK && i < c->plan->row_count; i++)
+            status = step_back(&t, &c->plan->rows[i]);
     }
     if (pg_is_fault(status)) pg_note_fault(c->ws, c->task, &block, first);
     return status;
@@ -333,7 +333,7 @@ static pg_status run_all_rows(call *c, double *tangent_outputs) {
     for (size_t row = 0; status == PG_OK && row < c->task->rows; row += PG_SUBLANES) {
         const size_t left = c->task->rows - row, active = left < PG_SUBLANES ? left : PG_SUBLANES;
         status = run_rows(c, row, active, tangent_outputs);
-        if (pg_is_fault(status) && (c->ws->careful || c->reverse == NULL))
+        if (pg_is_fault(status) && (c->ws->careful || c->plan == NULL))
             return first_fault(c, row, active, tangent_outputs);
         if (pg_must_stop(c->ws, (program->row_slots + program->pair_count) * 4 * PG_SUBLANES))
             return PG_ERR_STOPPED;
@@ -344,7 +344,7 @@ static pg_status run_all_rows(call *c, double *tangent_outputs) {
 /* Of the gradients that the tangents stand beside, too, an undefined one may be a product with 0:
  * all rows are then done again with care, as a replay does. */
 static pg_status run_rows_back(call *c) {
-    const size_t count = c->reverse->accumulators * PG_SUBLANES;
+    const size_t count = c->plan->accumulators * PG_SUBLANES;
     pg_status status = run_all_rows(c, NULL);
     bool again = pg_is_fault(status);
     for (size_t i = 0; status == PG_OK && i < count; i++) again = again || isnan(c->sums.at[i]);
@@ -361,13 +361,13 @@ static pg_status reverse_uniform_tangents(call *c) {
                       .uniform = c->ws->uniform.at,
                       .values = c->ws->uniform.at,
                       .grads = c->ws->uniform_grads.at,
-                      .reverse = c->reverse,
+                      .plan = c->plan,
                       .active = 1,
                       .judge = !c->task->ignore};
     const tangents t = {&block, 1, c->uniform.at, c->uniform_grads.at, c->uniform.at, NULL};
     pg_status status = PG_OK;
-    for (size_t i = 0; status == PG_OK && i < c->reverse->uniform_count; i++) {
-        const pg_step *step = &c->reverse->uniform[i];
+    for (size_t i = 0; status == PG_OK && i < c->plan->uniform_count; i++) {
+        const pg_step *step = &c->plan->uniform[i];
         if (step->instr != PG_COLLECT) {
             status = step_back(&t, step);
             continue;
@@ -396,7 +396,7 @@ pg_status pg_jvp(const pg_program *program, pg_workspace *ws, const double *para
 pg_status pg_hvp(const pg_program *program, pg_workspace *ws, const double *params,
                  const double *direction, const pg_task *task, double *product, double *gradient,
                  double scale) {
-    call c = {.program = program, .ws = ws, .task = task, .reverse = task->reverse[0]};
+    call c = {.program = program, .ws = ws, .task = task, .plan = task->plan[0]};
     pg_status status = open_call(&c);
     if (status == PG_OK) status = pg_replay_begin(program, ws, params, task->ignore);
     if (status == PG_OK) {
@@ -404,14 +404,14 @@ pg_status pg_hvp(const pg_program *program, pg_workspace *ws, const double *para
         status = run_rows_back(&c);
     }
     if (status == PG_OK) { /* sums in place: accumulator i's sublanes begin at or after i */
-        for (size_t i = 0; i < c.reverse->accumulators; i++)
+        for (size_t i = 0; i < c.plan->accumulators; i++)
             c.sums.at[i] = pg_sum_of_sublanes(c.sums.at + i * PG_SUBLANES);
-        status = pg_reverse_uniform(program, ws, task, c.reverse, c.sums.at, gradient, scale);
+        status = pg_backward_uniform(program, ws, task, c.plan, c.sums.at, gradient, scale);
     }
     if (status == PG_OK) status = reverse_uniform_tangents(&c);
     for (size_t i = 0; status == PG_OK && i < program->param_count; i++) {
         const size_t slot = program->constant_count + i;
-        product[i] = c.reverse->uniform_reached[slot] ? scale * c.uniform_grads.at[slot] : 0.0;
+        product[i] = c.plan->uniform_reached[slot] ? scale * c.uniform_grads.at[slot] : 0.0;
     }
     close_call(&c);
     return status;

@@ -19,7 +19,7 @@ static void scene_record(scene *s, unsigned passes, int fast) {
     for (size_t i = 0; i < s->recipe.params; i++) s->params[i] = uniform(-2.0, 2.0);
     for (size_t i = 0; i < s->size.params; i++) s->captured[i] = s->params[s->param_of[i]];
     for (size_t o = 0; o < s->size.outputs; o++)
-        CHECK(pg_reverse_new(&s->reverse[o], s->program, o, both) == PG_OK);
+        CHECK(pg_backward_plan_new(&s->plan[o], s->program, o, both) == PG_OK);
 }
 
 scene scene_new(recipe r, size_t rows, unsigned passes, int fast) {
@@ -37,7 +37,7 @@ scene scene_new(recipe r, size_t rows, unsigned passes, int fast) {
 
 void scene_free(scene *s) {
     recipe_free(&s->recipe);
-    for (size_t o = 0; o < s->size.outputs; o++) pg_reverse_free(s->reverse[o]);
+    for (size_t o = 0; o < s->size.outputs; o++) pg_backward_plan_free(s->plan[o]);
     pg_program_free(s->program);
     free(s->params);
     free(s->param_of);
@@ -122,7 +122,9 @@ static size_t deal_out(pg_argument *arguments, const double *data, size_t column
     return count;
 }
 
-const pg_reverse *const *steps_of(const scene *s) { return (const pg_reverse *const *)s->reverse; }
+const pg_backward_plan *const *steps_of(const scene *s) {
+    return (const pg_backward_plan *const *)s->plan;
+}
 
 pg_task task_of(const scene *s, pg_argument *arguments, const results *r, size_t rows) {
     return (pg_task){.arguments = arguments,
@@ -130,7 +132,7 @@ pg_task task_of(const scene *s, pg_argument *arguments, const results *r, size_t
                      .rows = rows,
                      .outputs = r->outputs,
                      .gradients = r->gradients,
-                     .reverse = steps_of(s)};
+                     .plan = steps_of(s)};
 }
 
 pg_workspace *must_work(const pg_program *program, int level) {
@@ -228,8 +230,8 @@ void check_replay(const scene *s, pg_workspace *ws, size_t rows) {
 
 void replace_reverse(scene *s, unsigned wrt) {
     for (size_t o = 0; o < s->size.outputs; o++) {
-        pg_reverse_free(s->reverse[o]);
-        CHECK(pg_reverse_new(&s->reverse[o], s->program, o, wrt) == PG_OK);
+        pg_backward_plan_free(s->plan[o]);
+        CHECK(pg_backward_plan_new(&s->plan[o], s->program, o, wrt) == PG_OK);
     }
 }
 

@@ -17,7 +17,7 @@ typedef struct scene {
     double *params;     /* the recipe's */
     uint32_t *param_of; /* which of them are the program's */
     double *captured;   /* the program's */
-    pg_reverse *reverse[MOST_OUTPUTS];
+    pg_backward_plan *plan[MOST_OUTPUTS];
     double *inputs;                    /* rows x inputs */
     double *outputs;                   /* rows x outputs: what each row should give */
     double *input_grads, *param_grads; /* rows x outputs x inputs, or parameters of the program */
@@ -32,7 +32,7 @@ void scene_free(scene *s);
 size_t expect_rows(scene *s, size_t rows);
 /* Ask for other gradients. */
 void replace_reverse(scene *s, unsigned wrt);
-const pg_reverse *const *steps_of(const scene *s);
+const pg_backward_plan *const *steps_of(const scene *s);
 
 typedef struct results {
     double *outputs, *gradients; /* of each row */

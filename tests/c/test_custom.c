@@ -24,9 +24,9 @@ static int slopes_from_data(void *tag, pg_node_id id) {
         for (size_t i = 0; i < LENGTH(extra); i++) extra[i] = leaf(seen.graph, 1.0);
         release_all(seen.graph, extra, LENGTH(extra));
     }
-    const pg_wide *wide = seen.graph->nodes[id].of.wide;
-    for (size_t i = 0; i < wide->count; i++)
-        wide->locals[i] = pg_node_data(seen.graph, wide->ids[i]) + (double)i;
+    const pg_variadic *variadic = seen.graph->nodes[id].of.variadic;
+    for (size_t i = 0; i < variadic->count; i++)
+        variadic->locals[i] = pg_node_data(seen.graph, variadic->ids[i]) + (double)i;
     return 0;
 }
 
@@ -197,14 +197,14 @@ static void slopes_are_the_kernels(void) {
 
 static void slopes_at_a_pole_are_an_error(void) {
     pg_graph *graph = new_graph();
-    pg_node_id zero = leaf(graph, 0.0), root = unary(graph, PG_OP_SQRT, zero), wide;
+    pg_node_id zero = leaf(graph, 0.0), root = unary(graph, PG_OP_SQRT, zero), variadic;
     double slopes[2];
     CHECK(pg_node_slopes(graph, slopes, root) == PG_ERR_ZERO_DIVISION);
     pg_fault fault = pg_graph_fault(graph);
     CHECK(fault.op == PG_OP_SQRT && fault.derivative == 1 && fault.a == 0.0);
-    CHECK(pg_graph_wide(graph, &wide, 0.0, &zero, NULL, 1) == PG_OK);
+    CHECK(pg_graph_variadic(graph, &variadic, 0.0, &zero, NULL, 1) == PG_OK);
     CHECK(pg_node_slopes(graph, slopes, zero) == PG_ERR_BAD_OP);
-    CHECK(pg_node_slopes(graph, slopes, wide) == PG_ERR_BAD_OP);
+    CHECK(pg_node_slopes(graph, slopes, variadic) == PG_ERR_BAD_OP);
     CHECK(pg_node_slopes(graph, slopes, 0) == PG_ERR_BAD_NODE);
     CHECK(pg_node_slopes(graph, slopes, 1000) == PG_ERR_BAD_NODE);
     pg_graph_free(graph);
@@ -216,12 +216,12 @@ static void a_node_that_is_cut_is_a_leaf(void) {
     pg_graph *graph = hooked_graph();
     int tag;
     pg_node_id a = leaf(graph, 2.0), inner = binary(graph, PG_OP_MUL, a, a);
-    pg_node_id y = binary(graph, PG_OP_ADD, inner, a), wide = custom(graph, &inner, 1, &tag);
+    pg_node_id y = binary(graph, PG_OP_ADD, inner, a), variadic = custom(graph, &inner, 1, &tag);
     pg_graph_release(graph, inner);
-    const pg_node_id owned[] = {a, y, wide};
+    const pg_node_id owned[] = {a, y, variadic};
     CHECK(pg_graph_live(graph) == 4);
-    pg_cut(graph, wide);
-    CHECK(seen.untagged == 1 && pg_node_is_leaf(graph, wide) && pg_graph_live(graph) == 4);
+    pg_cut(graph, variadic);
+    CHECK(seen.untagged == 1 && pg_node_is_leaf(graph, variadic) && pg_graph_live(graph) == 4);
     pg_cut(graph, y);
     CHECK(pg_node_is_leaf(graph, y) && pg_node_data(graph, y) == 6.0);
     CHECK(pg_graph_live(graph) == 3 && consistent(graph, owned, LENGTH(owned)));
@@ -236,7 +236,7 @@ static void a_node_is_made_anew_in_its_place(void) {
     const pg_node_id both[] = {a, b}, dead[] = {a, 0};
     const double slopes[] = {1.5, -2.0};
     CHECK(pg_widen(graph, v, dead, slopes, 2) == PG_ERR_BAD_NODE && pg_node_is_leaf(graph, v));
-    CHECK(pg_widen(graph, v, both, slopes, 2) == PG_OK && pg_node_is_wide(graph, v));
+    CHECK(pg_widen(graph, v, both, slopes, 2) == PG_OK && pg_node_is_variadic(graph, v));
     CHECK(pg_widen(graph, v, both, slopes, 2) == PG_ERR_BAD_NODE);
     CHECK(pg_backward(graph, v) == PG_OK && pg_node_grad(graph, b) == -2.0);
     pg_node_id product;

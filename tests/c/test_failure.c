@@ -68,7 +68,7 @@ static pg_status try_wide(scene *s) {
     pg_node_id id = 0;
     static const double locals[bulk] = {1.0, 2.0, 3.0};
     for (size_t i = 0; i < bulk; i++) s->children[i] = s->owned[i % s->count];
-    pg_status status = pg_graph_wide(s->graph, &id, 0.5, s->children, locals, bulk);
+    pg_status status = pg_graph_variadic(s->graph, &id, 0.5, s->children, locals, bulk);
     return own(s, status, id);
 }
 
@@ -191,7 +191,7 @@ static void check_bad_id(pg_graph *graph, pg_node_id bad, pg_node_id good) {
     CHECK(pg_graph_number(graph, &id, PG_OP_POWN, bad, 2.0) == PG_ERR_BAD_NODE);
     CHECK(pg_graph_binary(graph, &id, PG_OP_ADD, bad, good) == PG_ERR_BAD_NODE);
     CHECK(pg_graph_binary(graph, &id, PG_OP_ADD, good, bad) == PG_ERR_BAD_NODE);
-    CHECK(pg_graph_wide(graph, &id, 0.0, pair, NULL, 2) == PG_ERR_BAD_NODE);
+    CHECK(pg_graph_variadic(graph, &id, 0.0, pair, NULL, 2) == PG_ERR_BAD_NODE);
     CHECK(pg_expr_neg(graph, &id, bad) == PG_ERR_BAD_NODE);
     CHECK(pg_graph_order(graph, NULL, &count, bad) == PG_ERR_BAD_NODE);
     CHECK(pg_graph_retain(graph, bad) == PG_ERR_BAD_NODE);
@@ -239,7 +239,7 @@ static void ops_that_do_not_exist_or_fit(void) {
     pg_graph *graph = new_graph();
     pg_node_id a = leaf(graph, 1.0), id;
     const pg_operand one = number(1.0);
-    const int none[] = {-1, 0, PG_OP_LEAF, PG_OP_WIDE, PG_OP_COUNT, 1000};
+    const int none[] = {-1, 0, PG_OP_LEAF, PG_OP_VARIADIC, PG_OP_COUNT, 1000};
     snapshot before = snapshot_take(graph);
     for (size_t i = 0; i < LENGTH(none); i++) {
         CHECK(pg_graph_unary(graph, &id, none[i], a) == PG_ERR_BAD_OP);
@@ -271,7 +271,7 @@ static void counts_beyond_the_limits(void) {
     CHECK(pg_graph_reserve(graph, SIZE_MAX) == PG_ERR_LIMIT);
     CHECK(pg_graph_reserve(graph, (size_t)1 << 31) == PG_ERR_LIMIT);
     CHECK(pg_graph_reserve(graph, 0x7fffffff) == PG_ERR_LIMIT);
-    CHECK(pg_graph_wide(graph, &id, 0.0, NULL, NULL, (size_t)1 << 31) == PG_ERR_LIMIT);
+    CHECK(pg_graph_variadic(graph, &id, 0.0, NULL, NULL, (size_t)1 << 31) == PG_ERR_LIMIT);
     CHECK(pg_graph_layer(graph, &id, 0, NULL, NULL, NULL, (size_t)1 << 40, 1 << 20) ==
           PG_ERR_LIMIT);
     CHECK(pg_graph_bytes(graph) == bytes && consistent(graph, &a, 1));
@@ -294,7 +294,7 @@ static void references_beyond_the_limit(void) {
     CHECK(pg_graph_binary(graph, &id, PG_OP_ADD, a, a) == PG_ERR_LIMIT);
     CHECK(pg_graph_number(graph, &id, PG_OP_POWN, a, 2.0) == PG_ERR_LIMIT);
     CHECK(pg_expr_sub(graph, &id, node(a), node(a)) == PG_ERR_LIMIT);
-    CHECK(pg_graph_wide(graph, &id, 0.0, pair, NULL, 2) == PG_ERR_LIMIT);
+    CHECK(pg_graph_variadic(graph, &id, 0.0, pair, NULL, 2) == PG_ERR_LIMIT);
     CHECK(graph->nodes[a].refs == UINT32_MAX - 4 && pg_graph_live(graph) == 1);
     set_references(graph, a, 1);
     CHECK(consistent(graph, &a, 1));

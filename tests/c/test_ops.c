@@ -299,21 +299,21 @@ static void expressions_are_micrograds(void) {
 
 static void nodes_tell_what_they_are(void) {
     pg_graph *graph = new_graph();
-    pg_node_id a = leaf(graph, 3.0), square, wide, bare, children[3] = {a, a, a};
+    pg_node_id a = leaf(graph, 3.0), square, variadic, bare, children[3] = {a, a, a};
     const double locals[3] = {1.0, 2.0, 3.0};
     CHECK(pg_graph_number(graph, &square, PG_OP_POWN, a, 2.0) == PG_OK);
-    CHECK(pg_graph_wide(graph, &wide, 7.0, children, locals, 3) == PG_OK);
-    CHECK(pg_graph_wide(graph, &bare, 8.0, NULL, NULL, 0) == PG_OK);
+    CHECK(pg_graph_variadic(graph, &variadic, 7.0, children, locals, 3) == PG_OK);
+    CHECK(pg_graph_variadic(graph, &bare, 8.0, NULL, NULL, 0) == PG_OK);
     CHECK(pg_node_is_leaf(graph, a) && !pg_node_is_leaf(graph, square));
     CHECK(pg_node_arity(graph, a) == 0 && pg_node_child(graph, a, 0) == 0);
     CHECK(pg_node_op(graph, square) == PG_OP_POWN && pg_node_number(graph, square) == 2.0);
     CHECK(pg_node_arity(graph, square) == 1 && pg_node_child(graph, square, 0) == a);
     CHECK(pg_node_child(graph, square, 1) == 0 && pg_node_number(graph, a) == 0.0);
-    CHECK(pg_node_is_wide(graph, wide) && !pg_node_is_wide(graph, a));
-    CHECK(pg_node_arity(graph, wide) == 3 && pg_node_child(graph, wide, 2) == a);
-    CHECK(pg_node_child(graph, wide, 3) == 0 && pg_node_locals(graph, wide)[2] == 3.0);
+    CHECK(pg_node_is_variadic(graph, variadic) && !pg_node_is_variadic(graph, a));
+    CHECK(pg_node_arity(graph, variadic) == 3 && pg_node_child(graph, variadic, 2) == a);
+    CHECK(pg_node_child(graph, variadic, 3) == 0 && pg_node_locals(graph, variadic)[2] == 3.0);
     CHECK(pg_node_arity(graph, bare) == 0 && pg_node_locals(graph, bare) == NULL);
-    CHECK(pg_node_locals(graph, a) == NULL && pg_node_data(graph, wide) == 7.0);
+    CHECK(pg_node_locals(graph, a) == NULL && pg_node_data(graph, variadic) == 7.0);
     CHECK(pg_op_describe(0) == NULL && pg_op_describe(pg_op_count() + 1) == NULL);
     pg_graph_free(graph);
 }

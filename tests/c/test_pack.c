@@ -20,7 +20,7 @@ static uint32_t number_tag(void *context, void *tag) {
     return (uint32_t)((int *)tag - tags);
 }
 
-static void *find_tag(void *context, uint32_t number, pg_wide_kind kind) {
+static void *find_tag(void *context, uint32_t number, pg_variadic_kind kind) {
     (void)context, (void)kind;
     if (number >= most_tags) return NULL;
     held[number]++;
@@ -43,8 +43,8 @@ static pg_graph *tagged_graph(void) {
 
 static int ones(void *tag, pg_node_id id) {
     (void)tag;
-    const pg_wide *wide = slope_graph->nodes[id].of.wide;
-    for (size_t i = 0; i < wide->count; i++) wide->locals[i] = 1.0;
+    const pg_variadic *variadic = slope_graph->nodes[id].of.variadic;
+    for (size_t i = 0; i < variadic->count; i++) variadic->locals[i] = 1.0;
     return 0;
 }
 
@@ -62,9 +62,9 @@ static void any_graph(pg_graph *graph, pg_node_id *ids, size_t count) {
         pg_node *node = &graph->nodes[ids[i]];
         if (below(3)) node->u.grad = below(4) ? uniform(-1.0, 1.0) : -0.0;
         if (node->op == PG_OP_POWN) node->flags |= below(2) ? PG_FLAG_INT : 0;
-        if (node->op == PG_OP_WIDE && below(2)) {
+        if (node->op == PG_OP_VARIADIC && below(2)) {
             const size_t tag = below(most_tags);
-            node->of.wide->tag = &tags[tag];
+            node->of.variadic->tag = &tags[tag];
             held[tag]++;
         }
     }
@@ -143,10 +143,10 @@ static bool same_node(const pg_graph *graph, const pg_part *a, const pg_part *b,
     for (size_t k = 0; same && k < arity; k++)
         same = place_in(a, a->ends, pg_node_child(graph, x, k)) ==
                place_in(&ends, b_ends, pg_node_child(graph, y, k));
-    if (!same || !pg_node_is_wide(graph, x)) return same;
-    const pg_wide *v = graph->nodes[x].of.wide, *w = graph->nodes[y].of.wide;
+    if (!same || !pg_node_is_variadic(graph, x)) return same;
+    const pg_variadic *v = graph->nodes[x].of.variadic, *w = graph->nodes[y].of.variadic;
     same = v->kind == w->kind && v->tag == w->tag && (v->locals != NULL) == (w->locals != NULL);
-    for (size_t k = 0; same && v->kind != PG_WIDE_CUSTOM && v->locals && k < arity; k++)
+    for (size_t k = 0; same && v->kind != PG_VARIADIC_CUSTOM && v->locals && k < arity; k++)
         same = same_bits(v->locals[k], w->locals[k]);
     return same;
 }

@@ -199,15 +199,15 @@ static void only_what_is_reached_is_recorded(void) {
 /* What lived before the trace is a parameter, whatever it was made of, once. */
 static void captured_nodes_are_parameters(void) {
     trace t = {.graph = new_graph()};
-    pg_node_id old[4], wide;
+    pg_node_id old[4], variadic;
     for (size_t i = 0; i < 3; i++) old[i] = leaf(t.graph, 1.0 + (double)i);
     old[3] = mul(&t, old[0], old[1]);
-    CHECK(pg_graph_wide(t.graph, &wide, 9.0, old, NULL, 2) == PG_OK);
+    CHECK(pg_graph_variadic(t.graph, &variadic, 9.0, old, NULL, 2) == PG_OK);
     pg_trace_begin(t.graph);
     for (size_t i = 0; i < 2; i++) CHECK(pg_trace_input(t.graph, &t.inputs[i]) == PG_OK);
     const pg_node_id first = add(&t, mul(&t, t.inputs[1], old[2]), mul(&t, old[3], old[2]));
-    const pg_node_id outputs[] = {first, add(&t, add(&t, first, wide), old[0])};
-    const pg_node_id expected[] = {old[2], old[3], wide, old[0]};
+    const pg_node_id outputs[] = {first, add(&t, add(&t, first, variadic), old[0])};
+    const pg_node_id expected[] = {old[2], old[3], variadic, old[0]};
     for (unsigned passes = 0; passes <= all_passes; passes++) {
         pg_program *program = record(&t, outputs, 2, passes);
         const pg_node_id *sources = pg_program_sources(program);
@@ -276,7 +276,7 @@ static void instructions_have_names(void) {
         CHECK(strcmp(pg_instr_name(op), pg_op_describe(op)->name) == 0);
     CHECK(strcmp(pg_instr_name(PG_OP_DOT), "dot") == 0);
     CHECK(pg_instr_name(0) == NULL && pg_instr_name(-1) == NULL && pg_instr_name(1000) == NULL);
-    CHECK(pg_instr_name(PG_OP_LEAF) == NULL && pg_instr_name(PG_OP_WIDE) == NULL);
+    CHECK(pg_instr_name(PG_OP_LEAF) == NULL && pg_instr_name(PG_OP_VARIADIC) == NULL);
 }
 
 /* ---- fold ----------------------------------------------------------------------------------- */
@@ -665,14 +665,14 @@ static void check_untraceable(const trace *t, pg_node_id bad, int op) {
 
 static void closures_and_given_derivatives_are_untraceable(void) {
     trace t = trace_new();
-    pg_node_id wide, bare, closed = unary(t.graph, PG_OP_TANH, t.y);
+    pg_node_id variadic, bare, closed = unary(t.graph, PG_OP_TANH, t.y);
     const double locals[] = {1.0, 2.0};
-    CHECK(pg_graph_wide(t.graph, &wide, 0.5, t.inputs, locals, 2) == PG_OK);
-    CHECK(pg_graph_wide(t.graph, &bare, 0.5, NULL, NULL, 0) == PG_OK);
+    CHECK(pg_graph_variadic(t.graph, &variadic, 0.5, t.inputs, locals, 2) == PG_OK);
+    CHECK(pg_graph_variadic(t.graph, &bare, 0.5, NULL, NULL, 0) == PG_OK);
     t.graph->nodes[closed].flags |= PG_FLAG_CLOSURE;
     t.graph->owners[closed] = &t; /* somebody */
-    check_untraceable(&t, wide, PG_OP_WIDE);
-    check_untraceable(&t, bare, PG_OP_WIDE);
+    check_untraceable(&t, variadic, PG_OP_VARIADIC);
+    check_untraceable(&t, bare, PG_OP_VARIADIC);
     check_untraceable(&t, closed, PG_OP_TANH);
     t.graph->nodes[closed].flags &= (uint8_t)~PG_FLAG_CLOSURE;
     t.graph->owners[closed] = NULL;

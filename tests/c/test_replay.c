@@ -84,7 +84,7 @@ static void note_node(contributions *c, const eager *e, size_t rows, size_t row,
 static void note_children(contributions *c, const eager *e, size_t rows, size_t row,
                           pg_node_id id) {
     const pg_node *node = &e->graph->nodes[id];
-    const bool custom = node->op == PG_OP_WIDE && node->of.wide->kind == PG_WIDE_CUSTOM;
+    const bool custom = node->op == PG_OP_VARIADIC && node->of.variadic->kind == PG_VARIADIC_CUSTOM;
     const size_t arity = pg_node_arity(e->graph, id);
     for (size_t k = 0; k < arity; k++)
         note_node(c, e, rows, row, pg_node_child(e->graph, id, custom ? arity - 1 - k : k));
@@ -323,7 +323,7 @@ static void results_that_nobody_asks_for(void) {
     CHECK(run(&s, ws, &none, 50) == PG_OK && same_sums(&s, &all, &some));
     pg_task task = task_of(&s, arguments, &some, 50);
     task.last_chunk = 1;
-    task.reverse = NULL;
+    task.plan = NULL;
     task.gradients = NULL;
     CHECK(pg_replay_begin(s.program, ws, s.captured, 0) == PG_OK);
     CHECK(pg_replay(s.program, ws, &task) == PG_OK);
@@ -439,7 +439,7 @@ static pg_status run_part(const scene *s, const results *r, pg_replay_fault *fau
 
 static void finish(const scene *s, const results *r, size_t rows, double *partials) {
     pg_workspace *ws = must_work(s->program, any_level());
-    const pg_task task = {.rows = rows, .partials = partials, .reverse = steps_of(s)};
+    const pg_task task = {.rows = rows, .partials = partials, .plan = steps_of(s)};
     CHECK(pg_replay_begin(s->program, ws, s->captured, 0) == PG_OK);
     CHECK(pg_replay_finish(s->program, ws, &task, r->totals, r->sums, 1.0) == PG_OK);
     pg_workspace_free(ws);
@@ -516,7 +516,7 @@ static void a_stride_of_0_repeats_a_row(void) {
                               .rows = rows,
                               .outputs = repeated.outputs,
                               .gradients = repeated.gradients,
-                              .reverse = steps_of(&s)};
+                              .plan = steps_of(&s)};
         pg_workspace *ws = must_work(s.program, any_level());
         CHECK(pg_replay_sum(s.program, ws, s.captured, &task, repeated.totals, repeated.sums,
                             1.0) == PG_OK);

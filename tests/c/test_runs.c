@@ -395,11 +395,11 @@ static bool code_is(const pg_program *program, const char *expected) {
 
 /* The steps of one output's rows, by parameters and inputs. */
 static bool steps_are(const pg_program *program, size_t output, const char *expected) {
-    pg_reverse *reverse = NULL;
-    CHECK(pg_reverse_new(&reverse, program, output, both) == PG_OK);
-    const pg_steps steps = pg_reverse_steps(reverse);
+    pg_backward_plan *plan = NULL;
+    CHECK(pg_backward_plan_new(&plan, program, output, both) == PG_OK);
+    const pg_steps steps = pg_backward_plan_steps(plan);
     const text rows = steps_in(program, steps.rows, steps.row_count);
-    pg_reverse_free(reverse);
+    pg_backward_plan_free(plan);
     return is_told(&rows, expected);
 }
 
@@ -531,13 +531,13 @@ static void each_output_has_steps_of_its_own(void) {
 static void uniform_code_has_neighbours_too(void) {
     recipe r = functions_of_parameters();
     pg_program *program = must_record(&r, NULL, exact_passes, 0);
-    pg_reverse *reverse = NULL;
-    CHECK(pg_reverse_new(&reverse, program, 0, both) == PG_OK);
-    const pg_steps steps = pg_reverse_steps(reverse);
+    pg_backward_plan *plan = NULL;
+    CHECK(pg_backward_plan_new(&plan, program, 0, both) == PG_OK);
+    const pg_steps steps = pg_backward_plan_steps(plan);
     const text code = code_of(program, 0, pg_program_measure(program).uniform_instrs);
     const text back = steps_in(program, steps.uniform, steps.uniform_count);
     CHECK(is_told(&code, "3*tanh ") && is_told(&back, "3*collect 3*tanh "));
-    pg_reverse_free(reverse);
+    pg_backward_plan_free(plan);
     pg_program_free(program);
     recipe_free(&r);
 }
@@ -571,14 +571,14 @@ static scene taken_apart(const scene *s, unsigned passes) {
     apart.param_of = must_alloc(s->recipe.params, sizeof *apart.param_of);
     apart.program = must_record(&s->recipe, apart.param_of, passes & ~(unsigned)PG_PASS_LAYERS, 0);
     leave_alone(apart.program);
-    for (size_t o = 0; o < s->size.outputs; o++) apart.reverse[o] = NULL;
+    for (size_t o = 0; o < s->size.outputs; o++) apart.plan[o] = NULL;
     replace_reverse(&apart, both);
     for (size_t i = 0; i < s->size.params; i++) CHECK(apart.param_of[i] == s->param_of[i]);
     return apart;
 }
 
 static void put_away(scene *apart) {
-    for (size_t o = 0; o < apart->size.outputs; o++) pg_reverse_free(apart->reverse[o]);
+    for (size_t o = 0; o < apart->size.outputs; o++) pg_backward_plan_free(apart->plan[o]);
     pg_program_free(apart->program);
     free(apart->param_of);
 }
@@ -843,7 +843,7 @@ static recipe woven(size_t blocks) {
 /* Instructions, and steps of the first output, that run as one with the next. */
 static void count_runs(size_t counts[3], const scene *s) {
     const pg_instr *code = pg_program_code(s->program);
-    const pg_steps steps = pg_reverse_steps(s->reverse[0]);
+    const pg_steps steps = pg_backward_plan_steps(s->plan[0]);
     for (size_t i = 0; i < s->size.uniform_instrs + s->size.row_instrs; i++)
         counts[code[i].op != PG_OP_DOT] += code[i].run > 1;
     for (size_t i = 0; i < steps.row_count; i++) counts[2] += steps.rows[i].run > 1;

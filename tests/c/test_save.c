@@ -117,13 +117,13 @@ typedef struct reached {
 /* Would giving something to this target be right? The first is stored, later ones are added. */
 static bool can_give(const pg_steps *steps, const pg_program_size *size, reached *now, bool in_rows,
                      pg_target target) {
-    if (target.give == PG_GIVE_NONE) return true;
-    if (target.give == PG_GIVE_FOLD) return in_rows && target.at < steps->accumulators;
+    if (target.how == PG_ACCUMULATE_NONE) return true;
+    if (target.how == PG_ACCUMULATE_FOLD) return in_rows && target.at < steps->accumulators;
     uint8_t *const slots = in_rows ? now->rows : now->uniform;
     if (target.at >= (in_rows ? size->row_slots : size->uniform_slots)) return false;
     const uint8_t before = slots[target.at];
     slots[target.at] = has_gradient;
-    return before != was_pushed && target.give == (before ? PG_GIVE_ADD : PG_GIVE_STORE);
+    return before != was_pushed && target.how == (before ? PG_ACCUMULATE_ADD : PG_ACCUMULATE_STORE);
 }
 
 /* Of a dot or a custom op. From the last pair to the first; what the dot starts from comes before
@@ -136,8 +136,8 @@ static bool can_push_dot(const pg_steps *steps, const pg_program_size *size, rea
         if (i == 0) ok = ok && can_give(steps, size, now, in_rows, step->a);
         for (uint32_t k = 0; k < 2; k++) {
             const pg_target target = targets[2 * i + k];
-            const pg_give all = k == 0 ? step->left : step->right;
-            ok = ok && (all == PG_GIVE_MIXED || all == target.give) &&
+            const pg_accumulation all = k == 0 ? step->left : step->right;
+            ok = ok && (all == PG_ACCUMULATE_MIXED || all == target.how) &&
                  can_give(steps, size, now, in_rows, target);
         }
     }
@@ -170,8 +170,8 @@ static bool can_step(const pg_program *program, const pg_steps *steps, reached *
 }
 
 /* Walk through the steps: is every gradient complete when it is passed on, and passed on once? */
-static bool reverse_is_sound(const pg_program *program, const pg_reverse *reverse) {
-    const pg_steps steps = pg_reverse_steps(reverse);
+static bool reverse_is_sound(const pg_program *program, const pg_backward_plan *plan) {
+    const pg_steps steps = pg_backward_plan_steps(plan);
     const pg_program_size size = pg_program_measure(program);
     reached now = {must_alloc(size.row_slots, 1), must_alloc(size.uniform_slots, 1),
                    must_alloc(steps.accumulators, 1)};
@@ -207,7 +207,7 @@ typedef struct trial {
     double inputs[most_slots + rows], params[most_slots];
     double outputs[rows * most_outputs], gradients[rows * most_outputs * 64];
     double totals[most_outputs], sums[most_outputs * 64];
-    pg_reverse *reverse[most_outputs];
+    pg_backward_plan *plan[most_outputs];
 } trial;
 
 static trial *trial_new(void) {
@@ -230,7 +230,7 @@ static pg_status replay(const pg_program *program, trial *t, int level, int igno
                           .rows = rows,
                           .outputs = t->outputs,
                           .gradients = t->gradients,
-                          .reverse = (const pg_reverse *const *)t->reverse,
+                          .plan = (const pg_backward_plan *const *)t->plan,
                           .ignore = ignore};
     pg_workspace *ws = NULL;
     if (!CHECK(pg_workspace_new(&ws, program, level) == PG_OK)) abort();
@@ -241,13 +241,14 @@ static pg_status replay(const pg_program *program, trial *t, int level, int igno
 
 static void reverse_all(const pg_program *program, trial *t) {
     for (size_t o = 0; o < pg_program_measure(program).outputs; o++) {
-        CHECK(pg_reverse_new(&t->reverse[o], program, o, both) == PG_OK);
-        CHECK(reverse_is_sound(program, t->reverse[o]));
+        CHECK(pg_backward_plan_new(&t->plan[o], program, o, both) == PG_OK);
+        CHECK(reverse_is_sound(program, t->plan[o]));
     }
 }
 
 static void free_reverse(const pg_program *program, trial *t) {
-    for (size_t o = 0; o < pg_program_measure(program).outputs; o++) pg_reverse_free(t->reverse[o]);
+    for (size_t o = 0; o < pg_program_measure(program).outputs; o++)
+        pg_backward_plan_free(t->plan[o]);
 }
 
 /* Bytes of unknown origin. Returns: were they a program? */

@@ -87,12 +87,12 @@ static pg_status try_read(bench *b, double *numbers_ret) {
 }
 
 static pg_status try_reverse(bench *b, double *numbers_ret) {
-    pg_reverse *reverse = NULL;
-    pg_status status = pg_reverse_new(&reverse, b->s.program, 0, both);
-    CHECK((status == PG_OK) == (reverse != NULL));
-    const pg_steps steps = reverse != NULL ? pg_reverse_steps(reverse) : (pg_steps){0};
+    pg_backward_plan *plan = NULL;
+    pg_status status = pg_backward_plan_new(&plan, b->s.program, 0, both);
+    CHECK((status == PG_OK) == (plan != NULL));
+    const pg_steps steps = plan != NULL ? pg_backward_plan_steps(plan) : (pg_steps){0};
     for (size_t i = 0; i < steps.row_count; i++) numbers_ret[i] = steps.rows[i].instr;
-    pg_reverse_free(reverse);
+    pg_backward_plan_free(plan);
     return status;
 }
 

@@ -36,17 +36,17 @@ static void order_of_small_graphs(void) {
     pg_node_id a = leaf(graph, 1.0), b = leaf(graph, 2.0);
     pg_node_id left = binary(graph, PG_OP_MUL, b, a), right = unary(graph, PG_OP_TANH, left);
     pg_node_id top = binary(graph, PG_OP_ADD, right, left), square = binary(graph, PG_OP_MUL, a, a);
-    pg_node_id both = binary(graph, PG_OP_ADD, square, top), wide, empty;
+    pg_node_id both = binary(graph, PG_OP_ADD, square, top), variadic, empty;
     const pg_node_id children[] = {top, a, square, top, b, a};
-    CHECK(pg_graph_wide(graph, &wide, 0.0, children, NULL, LENGTH(children)) == PG_OK);
-    CHECK(pg_graph_wide(graph, &empty, 0.0, NULL, NULL, 0) == PG_OK);
+    CHECK(pg_graph_variadic(graph, &variadic, 0.0, children, NULL, LENGTH(children)) == PG_OK);
+    CHECK(pg_graph_variadic(graph, &empty, 0.0, NULL, NULL, 0) == PG_OK);
     check_order(graph, a, (pg_node_id[]){a}, 1);
     check_order(graph, empty, (pg_node_id[]){empty}, 1);
     check_order(graph, square, (pg_node_id[]){a, square}, 2);
     check_order(graph, top, (pg_node_id[]){b, a, left, right, top}, 5);
     check_order(graph, both, (pg_node_id[]){a, square, b, left, right, top, both}, 7);
-    check_order(graph, wide, (pg_node_id[]){b, a, left, right, top, square, wide}, 7);
-    check_order(graph, wide, (pg_node_id[]){b, a, left, right, top, square, wide}, 7);
+    check_order(graph, variadic, (pg_node_id[]){b, a, left, right, top, square, variadic}, 7);
+    check_order(graph, variadic, (pg_node_id[]){b, a, left, right, top, square, variadic}, 7);
     pg_graph_free(graph);
 }
 
@@ -121,12 +121,12 @@ static void leaves_accumulate_and_inner_nodes_start_afresh(void) {
 
 static void wide_nodes_pass_gradients_on(void) {
     pg_graph *graph = new_graph();
-    pg_node_id a = leaf(graph, 1.0), b = leaf(graph, 2.0), wide, bare;
+    pg_node_id a = leaf(graph, 1.0), b = leaf(graph, 2.0), variadic, bare;
     const pg_node_id children[3] = {a, b, a};
     const double locals[3] = {10.0, 20.0, 30.0};
-    CHECK(pg_graph_wide(graph, &wide, 0.0, children, locals, 3) == PG_OK);
-    CHECK(pg_graph_wide(graph, &bare, 0.0, children, NULL, 3) == PG_OK);
-    pg_node_id root = binary(graph, PG_OP_ADD, wide, bare);
+    CHECK(pg_graph_variadic(graph, &variadic, 0.0, children, locals, 3) == PG_OK);
+    CHECK(pg_graph_variadic(graph, &bare, 0.0, children, NULL, 3) == PG_OK);
+    pg_node_id root = binary(graph, PG_OP_ADD, variadic, bare);
     CHECK(pg_backward(graph, root) == PG_OK);
     CHECK(pg_node_grad(graph, a) == 40.0 && pg_node_grad(graph, b) == 20.0);
     pg_graph_free(graph);
@@ -338,22 +338,22 @@ static void poll_can_stop_a_long_sweep(void) {
  */
 static void a_long_walk_can_be_stopped(void) {
     pg_graph *graph = new_graph();
-    pg_node_id x = leaf(graph, 0.0), one = leaf(graph, 1.0), wide;
+    pg_node_id x = leaf(graph, 0.0), one = leaf(graph, 1.0), variadic;
     const pg_node_id children[3] = {one, ladder(graph, x, one, 300000), x};
     const double locals[3] = {10.0, 2.0, 5.0};
-    CHECK(pg_graph_wide(graph, &wide, 0.0, children, locals, 3) == PG_OK);
+    CHECK(pg_graph_variadic(graph, &variadic, 0.0, children, locals, 3) == PG_OK);
     pg_status (*walks[])(pg_graph *, pg_node_id) = {pg_backward, pg_clear_grads};
     graph->hooks.stop = poll_counted;
     for (size_t i = 0; i < 2 * LENGTH(walks); i++) {
         polls = 0, polls_allowed = i < 2 ? 0 : 4; /* 600,000 steps: nine times is it asked */
         pg_node_set_grad(graph, x, 0.5), pg_node_set_grad(graph, children[1], 7.0);
         snapshot before = snapshot_take(graph);
-        CHECK(walks[i % 2](graph, wide) == PG_ERR_STOPPED && polls == polls_allowed + 1);
+        CHECK(walks[i % 2](graph, variadic) == PG_ERR_STOPPED && polls == polls_allowed + 1);
         CHECK(snapshot_holds(&before, graph));
         snapshot_free(&before);
     }
     polls_allowed = 1000;
-    CHECK(pg_backward(graph, wide) == PG_OK);
+    CHECK(pg_backward(graph, variadic) == PG_OK);
     CHECK(pg_node_grad(graph, x) == 7.5 && pg_node_grad(graph, one) == 600010.0);
     pg_graph_free(graph);
 }
@@ -399,11 +399,11 @@ static void no_gradient_passes_none_on(void) {
     const pg_node_id largest = binary(graph, PG_OP_MAXIMUM, one, root);
     CHECK(pg_backward(graph, largest) == PG_OK);
     CHECK(pg_node_grad(graph, x) == 0.0 && pg_node_grad(graph, one) == 1.0);
-    pg_node_id wide;
+    pg_node_id variadic;
     const pg_node_id children[] = {one, x};
     const double slopes[] = {INFINITY, NAN};
-    CHECK(pg_graph_wide(graph, &wide, 0.5, children, slopes, 2) == PG_OK);
-    const pg_node_id other = binary(graph, PG_OP_MAXIMUM, one, wide);
+    CHECK(pg_graph_variadic(graph, &variadic, 0.5, children, slopes, 2) == PG_OK);
+    const pg_node_id other = binary(graph, PG_OP_MAXIMUM, one, variadic);
     CHECK(pg_backward(graph, other) == PG_OK);
     CHECK(pg_node_grad(graph, x) == 0.0 && pg_node_grad(graph, one) == 2.0);
     CHECK(pg_backward(graph, root) == PG_ERR_ZERO_DIVISION);

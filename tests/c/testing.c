@@ -96,7 +96,7 @@ static pg_node_id random_wide(pg_graph *graph, const pg_node_id *ids, size_t cou
         children[i] = ids[below(count)];
         locals[i] = uniform(-1.0, 1.0);
     }
-    must(pg_graph_wide(graph, &id, uniform(-1, 1), children, below(4) ? locals : NULL, arity));
+    must(pg_graph_variadic(graph, &id, uniform(-1, 1), children, below(4) ? locals : NULL, arity));
     return id;
 }
 
@@ -220,7 +220,7 @@ static void spend(const pg_graph *graph, double *grads, pg_node_id id) {
         break;
     case PG_OP_POWN: grads[a] += 2.0 * pg_node_data(graph, a) * g; break;
     case PG_OP_TANH: grads[a] += tanh_slope(pg_node_data(graph, a), y) * g; break;
-    case PG_OP_WIDE:
+    case PG_OP_VARIADIC:
         for (size_t i = 0; locals != NULL && i < pg_node_arity(graph, id); i++)
             grads[pg_node_child(graph, id, i)] += locals[i] * g;
         break;
@@ -555,7 +555,7 @@ static pg_status apply_custom(eager *e, pg_node_id *id_ret, const line *it) {
     const pg_node_id children[] = {operand_node(e, it->b), operand_node(e, it->left)};
     pg_status status = pg_graph_custom(e->graph, id_ret, data, children, 2, NULL);
     if (status != PG_OK) return status;
-    double *slopes = e->graph->nodes[*id_ret].of.wide->locals;
+    double *slopes = e->graph->nodes[*id_ret].of.variadic->locals;
     slopes[0] = pg_node_data(e->graph, e->ids[it->right]);
     slopes[1] = pg_node_data(e->graph, e->ids[it->b]);
     return PG_OK;

@@ -1,4 +1,4 @@
-/* check_program.c - everything that one can do with a program: read its code, reverse it, replay
+/* check_program.c - everything that one can do with a program: read its code, plan it, replay
  * it with each kind of vectors and any number of rows, along tangents, in training, write it. What
  * comes out is compared with plain_program.c, bit for bit, or with another way to the same. */
 #include "fuzz.h"
@@ -19,7 +19,7 @@ typedef struct trial {
     double *inputs, *params, *direction; /* each just as large as it must be */
     int64_t *index;
     bool gathers; /* rows come through the index */
-    pg_reverse *reverse[most_ends];
+    pg_backward_plan *plan[most_ends];
     pg_workspace *ws;
     plain_results expected;
 } trial;
@@ -75,8 +75,8 @@ static void check_round_trip(const pg_program *program, const pg_program_size *s
 
 /* ---- Replays -------------------------------------------------------------------------------- */
 
-static const pg_reverse *const *steps_of(const trial *t) {
-    return (const pg_reverse *const *)t->reverse;
+static const pg_backward_plan *const *steps_of(const trial *t) {
+    return (const pg_backward_plan *const *)t->plan;
 }
 
 /* The inputs dealt out to two arguments, which begin anywhere in a row. */
@@ -90,7 +90,7 @@ static pg_task task_of(const trial *t, pg_argument arguments[2], found *f, size_
                      .rows = t->rows,
                      .outputs = f->outputs,
                      .gradients = f->gradients,
-                     .reverse = steps_of(t)};
+                     .plan = steps_of(t)};
 }
 
 static pg_status replay(const trial *t, found *f, int ignore) {
@@ -140,28 +140,28 @@ static void check_replays(const trial *t, found *f) {
 /* Gradients with respect to one of the two only are the same. */
 static void check_halves(trial *t, found *f) {
     const pg_program_size *size = &t->size;
-    pg_reverse *all[most_ends];
-    memcpy(all, t->reverse, sizeof all);
+    pg_backward_plan *all[most_ends];
+    memcpy(all, t->plan, sizeof all);
     for (unsigned wrt = PG_WRT_PARAMS; wrt <= PG_WRT_INPUTS; wrt++) {
         for (size_t o = 0; o < size->outputs; o++)
-            CHECK(pg_reverse_new(&t->reverse[o], t->program, o, wrt) == PG_OK);
+            CHECK(pg_backward_plan_new(&t->plan[o], t->program, o, wrt) == PG_OK);
         CHECK(replay(t, f, 1) == PG_OK);
         check_same(f->totals, t->expected.totals, size->outputs);
         if (wrt == PG_WRT_PARAMS)
             check_same(f->sums, t->expected.sums, size->outputs * size->params);
         else
             check_same(f->gradients, t->expected.gradients, t->rows * size->outputs * size->inputs);
-        for (size_t o = 0; o < size->outputs; o++) pg_reverse_free(t->reverse[o]);
+        for (size_t o = 0; o < size->outputs; o++) pg_backward_plan_free(t->plan[o]);
     }
-    memcpy(t->reverse, all, sizeof all);
+    memcpy(t->plan, all, sizeof all);
 }
 
-/* Without reverse: values only. */
+/* Without plan: values only. */
 static void check_values_only(const trial *t, found *f) {
     pg_argument arguments[2];
     pg_task task = task_of(t, arguments, f, 0);
     task.gradients = NULL;
-    task.reverse = NULL;
+    task.plan = NULL;
     task.last_chunk = pg_chunk_count(t->rows);
     task.ignore = 1;
     CHECK(pg_replay_begin(t->program, t->ws, t->params, 1) == PG_OK);
@@ -277,7 +277,7 @@ static void trial_free(trial *t, found *f) {
     void *const blocks[] = {t->inputs,  t->params,    t->direction, t->index,
                             f->outputs, f->gradients, f->totals,    f->sums};
     for (size_t i = 0; i < LENGTH(blocks); i++) free(blocks[i]);
-    for (size_t o = 0; o < t->size.outputs; o++) pg_reverse_free(t->reverse[o]);
+    for (size_t o = 0; o < t->size.outputs; o++) pg_backward_plan_free(t->plan[o]);
     plain_results_free(&t->expected);
 }
 
@@ -287,7 +287,7 @@ void check_program(const pg_program *program) {
     check_code(program, &t.size);
     check_round_trip(program, &t.size);
     for (size_t o = 0; o < t.size.outputs; o++)
-        CHECK(pg_reverse_new(&t.reverse[o], program, o, both) == PG_OK);
+        CHECK(pg_backward_plan_new(&t.plan[o], program, o, both) == PG_OK);
     choose_numbers(&t);
     expect(&t);
     found f = room_for(&t);

@@ -143,9 +143,10 @@ static void make_wide(void) {
     const size_t count = next_edges(ids, edges, shape % MOST_CHILDREN);
     for (size_t i = 0; has_locals && i < count; i++) locals[i] = edges[i].slope = next_number();
     const pg_status status =
-        pg_graph_wide(t->graph, &id, data, ids, has_locals ? locals : NULL, count);
+        pg_graph_variadic(t->graph, &id, data, ids, has_locals ? locals : NULL, count);
     if (!went_well(status)) return;
-    hold(status, id, PG_OK, plain_wide(&t->plain, PG_WIDE_PLAIN, data, edges, count, has_locals));
+    hold(status, id, PG_OK,
+         plain_wide(&t->plain, PG_VARIADIC_PLAIN, data, edges, count, has_locals));
 }
 
 static void make_custom(void) {
@@ -158,7 +159,7 @@ static void make_custom(void) {
     const pg_status status = pg_graph_custom(t->graph, &id, data, ids, count, &t->tags[tag]);
     if (!went_well(status)) return;
     t->tags[tag]++;
-    const uint32_t plain = plain_wide(&t->plain, PG_WIDE_CUSTOM, data, edges, count, false);
+    const uint32_t plain = plain_wide(&t->plain, PG_VARIADIC_CUSTOM, data, edges, count, false);
     t->plain.nodes[plain].tag = tag;
     hold(status, id, PG_OK, plain);
 }
@@ -171,7 +172,7 @@ static void make_choice(void) {
     pg_node_id id = 0;
     const pg_status status = pg_graph_where(t->graph, &id, condition, a.id, b.id);
     if (!went_well(status)) return;
-    hold(status, id, PG_OK, plain_wide(&t->plain, PG_WIDE_CHOICE, data, edges, 2, true));
+    hold(status, id, PG_OK, plain_wide(&t->plain, PG_VARIADIC_CHOICE, data, edges, 2, true));
 }
 
 static void make_sum(void) {
@@ -297,7 +298,7 @@ static void ask_slopes(void) {
     const plain_node *plain = &t->plain.nodes[held.plain];
     double slopes[2];
     const pg_status status = pg_node_slopes(t->graph, slopes, held.id);
-    CHECK((status == PG_ERR_BAD_OP) == (plain->op == PG_OP_LEAF || plain->op == PG_OP_WIDE));
+    CHECK((status == PG_ERR_BAD_OP) == (plain->op == PG_OP_LEAF || plain->op == PG_OP_VARIADIC));
     if (status == PG_ERR_BAD_OP) return;
     const plain_edge *edges = &t->plain.edges[plain->first];
     const double a = t->plain.nodes[edges[0].to].data;
@@ -324,7 +325,7 @@ static void make_select(void) {
     const double data = !known ? NAN : of[plain_compare(compare, of[2], of[3]) ? 0 : 1];
     const pg_status status =
         pg_trace_select(t->graph, &id, compare, ids[2], ids[3], ids[0], ids[1]);
-    const pg_wide_kind kind = (pg_wide_kind)(PG_WIDE_SELECT + compare);
+    const pg_variadic_kind kind = (pg_variadic_kind)(PG_VARIADIC_SELECT + compare);
     if (went_well(status))
         hold(status, id, PG_OK, plain_wide(&t->plain, kind, data, edges, 4, false));
 }
@@ -336,7 +337,7 @@ static void make_detached(void) {
     pg_node_id id = 0;
     const pg_status status = pg_trace_detach(t->graph, &id, a.id);
     if (went_well(status))
-        hold(status, id, PG_OK, plain_wide(&t->plain, PG_WIDE_DETACH, data, &edge, 1, false));
+        hold(status, id, PG_OK, plain_wide(&t->plain, PG_VARIADIC_DETACH, data, &edge, 1, false));
 }
 
 typedef void step(void);

@@ -26,18 +26,19 @@ static void make_end(pg_node_id *id_ret, size_t number) {
 
 static void adopt_node(pg_node_id id) {
     const pg_node *ours = &t->graph->nodes[id];
-    const pg_wide *wide = ours->op == PG_OP_WIDE ? ours->of.wide : NULL;
+    const pg_variadic *variadic = ours->op == PG_OP_VARIADIC ? ours->of.variadic : NULL;
     size_t count;
     const pg_node_id *children = pg_holds(ours, &count);
     const uint32_t plain = t->plain.count++, first = t->plain.edge_count;
     for (size_t i = 0; i < count; i++) {
-        const double slope = wide != NULL && wide->locals != NULL ? wide->locals[i] : 0.0;
+        const double slope =
+            variadic != NULL && variadic->locals != NULL ? variadic->locals[i] : 0.0;
         t->plain.edges[t->plain.edge_count++] = (plain_edge){t->plain_of[children[i]], slope};
     }
     t->plain.nodes[plain] = (plain_node){.op = ours->op,
-                                         .kind = wide != NULL ? wide->kind : PG_WIDE_PLAIN,
-                                         .tag = wide != NULL ? twin_tag_number(wide->tag) : 0,
-                                         .has_locals = wide != NULL && wide->locals != NULL,
+                                         .kind = wide != NULL ? variadic->kind : PG_VARIADIC_PLAIN,
+                                         .tag = wide != NULL ? twin_tag_number(variadic->tag) : 0,
+                                         .has_locals = wide != NULL && variadic->locals != NULL,
                                          .whole = ours->flags & PG_FLAG_INT,
                                          .detached = ours->flags & PG_FLAG_DETACHED,
                                          .data = ours->data,

@@ -28,8 +28,8 @@ int plain_operands(int op);
 enum { PLAIN_NOBODY = 0xffffffff, PLAIN_NODES = 1 << 13, PLAIN_EDGES = 1 << 15 };
 
 typedef struct plain_node {
-    int op; /* of the table, or PG_OP_LEAF, PG_OP_WIDE */
-    pg_wide_kind kind;
+    int op; /* of the table, or PG_OP_LEAF, PG_OP_VARIADIC */
+    pg_variadic_kind kind;
     size_t tag;             /* of a wide node, counted from 1; 0: it has none */
     bool has_locals, whole; /* whole: ** 2, not ** 2.0 */
     double data, grad;
@@ -73,7 +73,7 @@ void plain_clear(plain_graph *g);
 bool plain_has_room(const plain_graph *g, size_t nodes, size_t edges);
 
 uint32_t plain_leaf(plain_graph *g, double data);
-uint32_t plain_wide(plain_graph *g, pg_wide_kind kind, double data, const plain_edge *edges,
+uint32_t plain_wide(plain_graph *g, pg_variadic_kind kind, double data, const plain_edge *edges,
                     size_t count, bool has_locals);
 /* op(a), op(a, b). A number of POWN is a node, too. */
 pg_status plain_op(plain_graph *g, uint32_t *id_ret, int op, uint32_t a, uint32_t b);

@@ -31,10 +31,10 @@ uint32_t plain_leaf(plain_graph *g, double data) {
     return add(g, (plain_node){.op = PG_OP_LEAF, .data = data}, NULL, 0);
 }
 
-uint32_t plain_wide(plain_graph *g, pg_wide_kind kind, double data, const plain_edge *edges,
+uint32_t plain_wide(plain_graph *g, pg_variadic_kind kind, double data, const plain_edge *edges,
                     size_t count, bool has_locals) {
-    plain_node node = {PG_OP_WIDE, .kind = kind, .data = data, .has_locals = has_locals};
-    node.detached = count > 0 && (has_locals || kind == PG_WIDE_CUSTOM);
+    plain_node node = {PG_OP_VARIADIC, .kind = kind, .data = data, .has_locals = has_locals};
+    node.detached = count > 0 && (has_locals || kind == PG_VARIADIC_CUSTOM);
     for (size_t i = 0; i < count; i++)
         node.detached = node.detached && g->nodes[edges[i].to].detached;
     return add(g, node, edges, count);
@@ -193,8 +193,8 @@ static void give(plain_graph *g, uint32_t to, double slope, double grad) {
     if (!g->nodes[to].detached) g->nodes[to].grad += plain_product(slope, grad);
 }
 
-static pg_status push_wide(plain_graph *g, const plain_node *node) {
-    const bool custom = node->kind == PG_WIDE_CUSTOM;
+static pg_status push_variadic(plain_graph *g, const plain_node *node) {
+    const bool custom = node->kind == PG_VARIADIC_CUSTOM;
     if (custom && node->tag == PLAIN_TAG_STOPS) return PG_ERR_STOPPED;
     for (uint32_t k = 0; k < node->count && (custom || node->has_locals); k++) {
         const uint32_t i = custom ? node->count - 1 - k : k; /* a custom op's last one first */
@@ -208,7 +208,7 @@ static pg_status push_wide(plain_graph *g, const plain_node *node) {
 pg_status plain_push(plain_graph *g, uint32_t id) {
     const plain_node *node = &g->nodes[id];
     if (node->op == PG_OP_LEAF || node->detached) return PG_OK;
-    if (node->op == PG_OP_WIDE) return push_wide(g, node);
+    if (node->op == PG_OP_VARIADIC) return push_variadic(g, node);
     const uint32_t ids[] = {g->edges[node->first].to, g->edges[node->first + node->count - 1].to};
     const double a = g->nodes[ids[0]].data, b = node->count == 2 ? g->nodes[ids[1]].data : 0.0;
     const int operands = node->op == PG_OP_POWN ? 1 : (int)node->count;

@@ -1,4 +1,4 @@
-/* program_file.c - bytes to program_file and back, as save.c's head describes them. */
+/* program_file.c - bytes to program_file and back, as program_bytes.c's head describes them. */
 #include "program_file.h"
 
 #include "base/bytes.h"

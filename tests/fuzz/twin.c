@@ -13,7 +13,7 @@ size_t twin_tag_number(const void *tag) {
     return tag != NULL ? (size_t)((const int *)tag - both_graphs.tags) : 0;
 }
 
-void *twin_find_tag(void *context, uint32_t number, pg_wide_kind kind) {
+void *twin_find_tag(void *context, uint32_t number, pg_variadic_kind kind) {
     (void)context, (void)kind;
     if (number == 0 || number >= LENGTH(both_graphs.tags)) return NULL;
     both_graphs.tags[number]++;
@@ -29,9 +29,9 @@ static int slopes(void *tag, pg_node_id id) {
     if (number == PLAIN_TAG_STOPS) return 1;
     if (graph->capacity < PLAIN_NODES)
         (void)pg_graph_reserve(graph, graph->capacity - graph->used + graph->free_count + 1);
-    const pg_wide *wide = graph->nodes[id].of.wide;
-    for (size_t i = 0; i < wide->count; i++)
-        wide->locals[i] = plain_rule(number, i, graph->nodes[wide->ids[i]].data);
+    const pg_variadic *variadic = graph->nodes[id].of.variadic;
+    for (size_t i = 0; i < variadic->count; i++)
+        variadic->locals[i] = plain_rule(number, i, graph->nodes[variadic->ids[i]].data);
     return 0;
 }
 
@@ -78,7 +78,7 @@ static void compare_node(twin *t, pg_node_id id, uint32_t plain) {
     t->plain_of[id] = plain;
     for (size_t i = 0; i < count; i++) /* which come before it, and so have theirs */
         CHECK(t->plain_of[children[i]] == t->plain.edges[expected->first + i].to);
-    if (ours->op == PG_OP_WIDE) CHECK(ours->of.wide->kind == expected->kind);
+    if (ours->op == PG_OP_VARIADIC) CHECK(ours->of.variadic->kind == expected->kind);
 }
 
 void twin_compare(twin *t, twin_node root) {

@@ -42,7 +42,7 @@ void twin_check(twin *t);
 
 /* Tags are counted from 1; 0 is none. find: as pg_find_tag. */
 size_t twin_tag_number(const void *tag);
-void *twin_find_tag(void *context, uint32_t number, pg_wide_kind kind);
+void *twin_find_tag(void *context, uint32_t number, pg_variadic_kind kind);
 
 /* A copy of everything below a node, through bytes. Returns: false if memory ran out. */
 bool twin_copy(twin *t, twin_node root);

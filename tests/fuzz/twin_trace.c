@@ -35,7 +35,7 @@ static void walk_trace(const trace *t, bool *seen, uint32_t id) {
 static bool can_be_recorded(const trace *t, const bool *seen) {
     for (uint32_t id = t->since; id < t->from->count; id++) {
         const plain_node *node = &t->from->nodes[id];
-        if (seen[id] && node->op == PG_OP_WIDE && node->kind < PG_WIDE_DETACH) return false;
+        if (seen[id] && node->op == PG_OP_VARIADIC && node->kind < PG_VARIADIC_DETACH) return false;
     }
     return true;
 }
@@ -67,13 +67,14 @@ static bool is_input(const trace *t, uint32_t id, double *number_ret) {
 static uint32_t again(trace *t, uint32_t id);
 
 static uint32_t wide_again(const plain_node *node, const uint32_t *children) {
-    if (node->kind == PG_WIDE_DETACH) return plain_leaf(&replica, replica.nodes[children[0]].data);
+    if (node->kind == PG_VARIADIC_DETACH)
+        return plain_leaf(&replica, replica.nodes[children[0]].data);
     const bool holds =
-        plain_compare((int)(node->kind - PG_WIDE_SELECT), replica.nodes[children[2]].data,
+        plain_compare((int)(node->kind - PG_VARIADIC_SELECT), replica.nodes[children[2]].data,
                       replica.nodes[children[3]].data);
     const plain_edge edges[] = {{children[0], holds ? 1.0 : 0.0}, {children[1], holds ? 0.0 : 1.0}};
     const double data = replica.nodes[children[holds ? 0 : 1]].data;
-    return plain_wide(&replica, PG_WIDE_CHOICE, data, edges, 2, true);
+    return plain_wide(&replica, PG_VARIADIC_CHOICE, data, edges, 2, true);
 }
 
 static uint32_t made_again(trace *t, uint32_t id) {
@@ -88,7 +89,7 @@ static uint32_t made_again(trace *t, uint32_t id) {
     }
     for (uint32_t i = 0; i < node->count; i++)
         children[i] = again(t, t->from->edges[node->first + i].to);
-    if (node->op == PG_OP_WIDE) return wide_again(node, children);
+    if (node->op == PG_OP_VARIADIC) return wide_again(node, children);
     CHECK(plain_op(&replica, &copy, node->op, children[0], children[1]) == PG_OK);
     return copy;
 }
@@ -116,7 +117,7 @@ static double gradient_of(const trace *t, uint32_t id) {
 
 typedef struct replayed {
     pg_program *program;
-    pg_reverse *reverse[MOST_ENDS];
+    pg_backward_plan *plan[MOST_ENDS];
     size_t inputs, outputs, params, rows;
     double *numbers, *results, *gradients, *sums, *params_data;
 } replayed;
@@ -138,7 +139,7 @@ static replayed replay(const twin *t, pg_program *program) {
     for (size_t i = 0; i < r.params; i++)
         r.params_data[i] = pg_node_data(t->graph, pg_program_sources(program)[i]);
     for (size_t i = 0; i < r.outputs; i++)
-        CHECK(pg_reverse_new(&r.reverse[i], program, i, both) == PG_OK);
+        CHECK(pg_backward_plan_new(&r.plan[i], program, i, both) == PG_OK);
     double totals[MOST_ENDS];
     const pg_argument argument = {r.numbers, r.inputs, r.inputs};
     const pg_task task = {.arguments = &argument,
@@ -146,7 +147,7 @@ static replayed replay(const twin *t, pg_program *program) {
                           .rows = r.rows,
                           .outputs = r.results,
                           .gradients = r.gradients,
-                          .reverse = (const pg_reverse *const *)r.reverse,
+                          .plan = (const pg_backward_plan *const *)r.plan,
                           .ignore = 1};
     pg_workspace *ws = NULL;
     CHECK(pg_workspace_new(&ws, program, (int)below((size_t)pg_vector_levels())) == PG_OK);
@@ -158,7 +159,7 @@ static replayed replay(const twin *t, pg_program *program) {
 static void replayed_free(replayed *r) {
     double *const blocks[] = {r->numbers, r->results, r->gradients, r->sums, r->params_data};
     for (size_t i = 0; i < LENGTH(blocks); i++) free(blocks[i]);
-    for (size_t i = 0; i < r->outputs; i++) pg_reverse_free(r->reverse[i]);
+    for (size_t i = 0; i < r->outputs; i++) pg_backward_plan_free(r->plan[i]);
     pg_program_free(r->program);
 }
 

@@ -41,7 +41,7 @@ class LongOnly:
 
     def __getattr__(self, name: str) -> Any:
         for program in self.compiled.programs:
-            program._short = None
+            program._fast_path = None
         return getattr(self.compiled, name)
 
     def __call__(self, *args: Any) -> Any:
@@ -684,14 +684,14 @@ def test_a_program_that_goes_while_it_is_replayed_is_not_kept() -> None:
     f = compile(total, max_programs=1)
     f(row(1))
     (program,) = f.programs
-    usual = program._row_in_short
+    usual = program._row_by_fast_path
 
     def meanwhile(args: Any) -> Any:
-        program._row_in_short = usual  # type: ignore[method-assign]
+        program._row_by_fast_path = usual  # type: ignore[method-assign]
         f(row(2))  # as another thread may
         return usual(args)
 
-    program._row_in_short = meanwhile  # type: ignore[method-assign]
+    program._row_by_fast_path = meanwhile  # type: ignore[method-assign]
     assert f(row(1)).data == 1.0
     f(row(3)), f(row(4))
     assert recent(f) == widths(f) == [4]

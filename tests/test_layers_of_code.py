@@ -27,7 +27,7 @@ QUESTIONS = {
     "Where is the backward plan made?": ("the backward plan", "program/backward_plan.c"),
     "Where are the loops over lanes?": ("loops over lanes", "replay/lanes_forward.h"),
     "Where are rows summed?": ("sums over rows", "replay/replay.c"),
-    "Where are Value's operators?": ("operators of `Value`", "python/scalar_type.c"),
+    "Where are Value's operators?": ("operators of `Value`", "python/scalar_operators.c"),
 }
 
 

@@ -6,7 +6,9 @@
  * foreign kind may run the user's code: each item is held while it is read, and a list's length is
  * looked at before each.
  * Cost: some 5 ns a Value of a list. */
-#include "python/scalar.h"
+#include "python/scalar_members.h"
+#include "python/scalar_numbers.h"
+#include "python/scalar_trace.h"
 
 enum { most_axes = 32 }; /* as numpy before 2.0 */
 

@@ -3,7 +3,11 @@
  *
  * Numbers live in the node. What is Python's (labels, closures, names of custom ops) lives in the
  * object's dict, under the attribute's own name, and costs nothing until it is set. */
-#include "python/scalar.h"
+#include "python/scalar_members.h"
+#include "python/scalar_numbers.h"
+#include "python/scalar_object.h"
+#include "python/scalar_result.h"
+#include "python/scalar_trace.h"
 
 static struct {
     PyObject *label, *op, *backward, *push, *empty;

@@ -9,7 +9,7 @@
  * that has nothing, or holds the instance itself, Python's `_kept_for` is asked.
  * A bound object owns the instance, and shares the function's dict: names, docstring, attributes.
  */
-#include "python/scalar.h"
+#include "python/scalar_members.h"
 
 #include <structmember.h>
 

@@ -3,7 +3,11 @@
  * These take Python's own sequences of Values and cross into the core once. They are methods of the
  * type, not cffi functions, because they need the GIL (cffi lets go of it) and raise exceptions.
  * Each gathers operands first, makes room before that, and builds last. */
-#include "python/scalar.h"
+#include "python/scalar_members.h"
+#include "python/scalar_numbers.h"
+#include "python/scalar_object.h"
+#include "python/scalar_result.h"
+#include "python/scalar_trace.h"
 
 /* Should the call that has returned this be made again? A walk that saw Ctrl-C has stopped without
  * running the handler; that runs now, and where it raises nothing the work goes on. */

@@ -7,7 +7,11 @@
  * data as they are then.
  * Both are the user's code and may do anything: operands are held by a tuple, and nothing that was
  * read of the graph is believed after such a call. */
-#include "python/scalar.h"
+#include "python/scalar_members.h"
+#include "python/scalar_numbers.h"
+#include "python/scalar_object.h"
+#include "python/scalar_result.h"
+#include "python/scalar_trace.h"
 
 enum { rule_op, rule_name, rule_forward, rule_derivatives, rule_symbolic, rule_size };
 

@@ -19,7 +19,8 @@
  * search is made again. Owns its table, which it keeps while it is small. Cost: O(what is met), at
  * most most_met. Bacon and Rajan, Concurrent cycle collection in reference counted systems, ECOOP
  * 2001. */
-#include "python/scalar.h"
+#include "python/scalar_members.h"
+#include "python/scalar_object.h"
 
 #include <frameobject.h>
 

@@ -5,7 +5,11 @@
  * of children, a number's __float__). The object has a leaf from its birth; children turn that into
  * a node of any arity, in its place. Called again, on whatever the Value has become, it makes a
  * leaf of it first. Cost: some 100 ns; a node with an op's name needs no dict of attributes. */
-#include "python/scalar.h"
+#include "python/scalar_members.h"
+#include "python/scalar_numbers.h"
+#include "python/scalar_object.h"
+#include "python/scalar_result.h"
+#include "python/scalar_trace.h"
 
 static struct {
     PyObject *label, *op, *backward;

@@ -11,7 +11,11 @@
  * A block is entered and left in C: Ctrl-C can't come between a block and its state.
  * Owns the array, which is kept. Cost: outside one comparison an op; inside a look at the last
  * blocks. */
-#include "python/scalar.h"
+#include "python/scalar_members.h"
+#include "python/scalar_numbers.h"
+#include "python/scalar_object.h"
+#include "python/scalar_result.h"
+#include "python/scalar_trace.h"
 
 typedef struct block {
     const void *what; /* a no_grad object, a trace; borrowed, and only compared */

@@ -1,9 +1,12 @@
 /* scalar_pack.c - copies and pickles of Values with their graphs; pygradc/copying.py is the other
  * half.
  *
- * A part of csrc/graph/graph_bytes.h stands in Python as a capsule, which frees it. What is Python's own goes
- * beside the bytes: tags by number, objects with attributes, ends as Values. */
-#include "python/scalar.h"
+ * A part of csrc/graph/graph_bytes.h stands in Python as a capsule, which frees it. What is
+ * Python's own goes beside the bytes: tags by number, objects with attributes, ends as Values. */
+#include "python/scalar_members.h"
+#include "python/scalar_numbers.h"
+#include "python/scalar_object.h"
+#include "python/scalar_trace.h"
 
 #include "graph/graph_bytes.h"
 

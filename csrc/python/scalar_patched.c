@@ -9,7 +9,11 @@
  * assigned; the operators compare that, and look at the class again only after it has changed. What
  * an operator reads, `data` and `grad`, can't be replaced: an op reads the node. Owns nothing.
  * Cost: one comparison an op, if nothing was patched. */
-#include "python/scalar.h"
+#include "python/scalar_members.h"
+#include "python/scalar_numbers.h"
+#include "python/scalar_object.h"
+#include "python/scalar_result.h"
+#include "python/scalar_trace.h"
 
 static struct {
     PyObject *data, *grad, *op, *backward, *minus_one;

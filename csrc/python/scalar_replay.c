@@ -9,7 +9,11 @@
  * A capsule holds a `call`: a program and its steps back, which the Program that owns the capsule
  * keeps alive, and rooms to replay in, one for each thread that does so at once. A replay holds no
  * GIL; what touches the graph does, and so do the lists of rooms. */
-#include "python/scalar.h"
+#include "python/scalar_members.h"
+#include "python/scalar_numbers.h"
+#include "python/scalar_object.h"
+#include "python/scalar_result.h"
+#include "python/scalar_trace.h"
 
 /* What the arguments must be: in preorder a word each, for an array its rank and shape behind it.
  */

@@ -11,7 +11,8 @@
  * others are let go of, and a last time when the interpreter comes to its next instruction. What
  * somebody has even then is left to the collector.
  * Cost: none, but for nodes with attributes. */
-#include "python/scalar.h"
+#include "python/scalar_members.h"
+#include "python/scalar_object.h"
 
 /* ---- What the hooks take note of ------------------------------------------------------------- */
 

@@ -2,7 +2,11 @@
  * recording what it made, reading and writing parameters, and the node that a replay's result is.
  *
  * The replay itself touches no graph; it crosses through cffi, which lets go of the GIL. */
-#include "python/scalar.h"
+#include "python/scalar_trace.h"
+#include "python/scalar_members.h"
+#include "python/scalar_numbers.h"
+#include "python/scalar_object.h"
+#include "python/scalar_result.h"
 
 #include <time.h>
 

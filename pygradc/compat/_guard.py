@@ -6,7 +6,7 @@ comparisons and texts where the class has none, other names raise AttributeError
 operators ask `Guard` about operands of unusual types. The guard runs the program's own operator on
 a sterile leaf (`_sterile.py`), and raises what that raises.
 Whether there is an `__index__` at all is asked of a class's slot, which the core empties meanwhile.
-Cost: nothing for Values and plain numbers; see is_refused in csrc/python/scalar_type.c.
+Cost: nothing for Values and plain numbers; see is_refused in csrc/python/scalar_operators.c.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from pygradc._scalar import Scalar
 from pygradc.compat._grammar import STATE
 from pygradc.value import Value
 
-# As csrc/python/scalar_type.c numbers them.
+# As csrc/python/scalar_operators.c numbers them.
 OPERATORS = ("add", "sub", "mul", "truediv", "pow", "neg", "pos", "abs")
 BINARY = OPERATORS[:5]
 

@@ -1,0 +1,42 @@
+/* scalar_members.h - what the files of this folder give the type, and each other besides. */
+#ifndef PG_SCALAR_MEMBERS_H
+#define PG_SCALAR_MEMBERS_H
+
+#include "python/scalar.h"
+
+/* Tables of methods and attributes, for scalar_type.c. */
+extern PyMethodDef scalar_cycle_methods[];
+extern PyMethodDef scalar_trace_methods[];
+extern PyMethodDef scalar_replay_methods[];
+extern PyMethodDef scalar_no_grad_methods[];
+extern PyMethodDef scalar_pack_methods[];
+extern PyMethodDef scalar_custom_methods[];
+extern PyMethodDef scalar_array_methods[];
+extern PyGetSetDef scalar_getset[];
+extern PyMethodDef scalar_call_methods[];
+enum { SCALAR_MOST_NUMBER_SLOTS = 24 };
+extern const PyType_Slot scalar_number_slots[]; /* ends with a slot 0 */
+/* The methods of the op table, and the conversions that a Value refuses. 0 or -1. */
+int scalar_add_operators(PyTypeObject *type);
+
+/* Add these methods, which a table of another file has, to the type. 0 or -1. */
+int scalar_add_methods(PyTypeObject *type, PyMethodDef *methods);
+
+/* Is it one of custom.py's rules? */
+int scalar_is_rule(PyObject *object);
+
+/* Write the derivatives of a custom op's node to its locals. 0, or -1 with an exception set. */
+int scalar_custom_slopes(void *tag, pg_node_id id);
+
+/* The type under pygradc.compiled.Compiled, made anew; or NULL. */
+PyObject *scalar_bindable(void);
+
+int scalar_init(PyObject *self, PyObject *args, PyObject *kwargs);
+int scalar_init_names(void);
+
+PyObject *scalar_closure(scalar *self);    /* borrowed, or NULL */
+PyObject *scalar_children(PyObject *self); /* a tuple, or NULL */
+int scalar_call_closure(void *owner);
+int scalar_intern_names(void);
+
+#endif

@@ -1,0 +1,121 @@
+/* scalar_numbers.c - operands and numbers, room for nodes, statuses as exceptions. */
+#include "python/scalar_numbers.h"
+
+/* Growing is the moment to ask whether the graph holds garbage that only the collector can find:
+ * it counts Python objects, not the nodes that hang on them. */
+int scalar_make_room_slowly(size_t count) {
+    pg_graph *graph = scalar_global.graph;
+    enum { worth_collecting = 1 << 16 };
+    if (scalar_global.adorned > 0 && graph->capacity >= worth_collecting) {
+        PyObject *type, *error, *traceback;
+        PyErr_Fetch(&type, &error, &traceback);
+        PyGC_Collect();
+        PyErr_Restore(type, error, traceback);
+        if (graph->free_count < graph->capacity / 4) count += graph->capacity / 2;
+    }
+    pg_status status = pg_graph_reserve(graph, count);
+    if (status == PG_OK) return 0;
+    scalar_raise(status);
+    return -1;
+}
+
+void scalar_hide_frames(void) {
+    PyObject *type, *error, *traceback;
+    PyErr_Fetch(&type, &error, &traceback);
+    Py_XDECREF(traceback);
+    if (error != NULL && PyExceptionInstance_Check(error)) PyException_SetTraceback(error, Py_None);
+    PyErr_Restore(type, error, NULL);
+}
+
+PyObject *scalar_raise(pg_status status) {
+    if (status == PG_ERR_STOPPED) return NULL; /* the hook has set the exception */
+    if (status == PG_ERR_NOMEM) return PyErr_NoMemory();
+    pg_fault fault = pg_graph_fault(scalar_global.graph);
+    PyObject *result = PyObject_CallFunction(scalar_global.fail, "iiidd", (int)status, fault.op,
+                                             fault.derivative, fault.a, fault.b);
+    if (result != NULL) {
+        Py_DECREF(result);
+        PyErr_Format(PyExc_SystemError, "status %d raised nothing", (int)status);
+    }
+    scalar_hide_frames();
+    return NULL;
+}
+
+/* A number that is neither float nor int: what scalar_global.number makes of it. */
+static int foreign_number(PyObject *object, double *number_ret, int *is_int) {
+    PyObject *number = PyObject_CallOneArg(scalar_global.number, object);
+    if (number == NULL) return -1;
+    int found = 0;
+    if (PyFloat_Check(number) || PyLong_Check(number)) {
+        *is_int = PyLong_Check(number);
+        *number_ret = PyFloat_AsDouble(number);
+        found = *number_ret == -1.0 && PyErr_Occurred() ? -1 : 1;
+    }
+    Py_DECREF(number);
+    return found;
+}
+
+int scalar_as_number(PyObject *object, double *number_ret, int *is_int) {
+    *is_int = 0;
+    if (PyFloat_Check(object)) {
+        *number_ret = PyFloat_AS_DOUBLE(object);
+        return 1;
+    }
+    if (PyLong_Check(object)) {
+        *is_int = 1;
+        *number_ret = PyLong_AsDouble(object);
+        return *number_ret == -1.0 && PyErr_Occurred() ? -1 : 1;
+    }
+    return foreign_number(object, number_ret, is_int);
+}
+
+/* A comparison's number is a node that the comparison holds from now on. Not as an exponent, for
+ * which is_int is asked: that chooses between ** 1 and ** 0, see pygradc/_bools.py. */
+static int condition_operand(PyObject *object, pg_operand *operand_ret) {
+    PyObject *number = PyObject_CallMethod(object, "_number", NULL);
+    if (number == NULL) scalar_hide_frames();
+    if (number == NULL) return -1;
+    *operand_ret = (pg_operand){((scalar *)number)->id, 0.0};
+    Py_DECREF(number);
+    return 1;
+}
+
+int scalar_operand(PyObject *object, pg_operand *operand_ret, int *is_int) {
+    int ignored;
+    if (Py_TYPE(object) == scalar_global.value ||
+        (!PyFloat_Check(object) && !PyLong_Check(object) && scalar_check(object))) {
+        operand_ret->id = ((scalar *)object)->id;
+        operand_ret->number = 0.0;
+        return 1;
+    }
+    operand_ret->id = 0;
+    int found = scalar_as_number(object, &operand_ret->number, is_int ? is_int : &ignored);
+    if (PG_UNLIKELY(found == 0) && is_int == NULL && scalar_is_condition(object))
+        return condition_operand(object, operand_ret);
+    return found;
+}
+
+int scalar_require_operand(PyObject *object, pg_operand *operand_ret, const char *what) {
+    int found = scalar_operand(object, operand_ret, NULL);
+    if (found == 0)
+        PyErr_Format(PyExc_TypeError, "%s must be a Value or a real number, not %.100s", what,
+                     Py_TYPE(object)->tp_name);
+    return found == 1 ? 0 : -1;
+}
+
+static int refuse_condition(PyObject *object) {
+    PyObject *none = PyObject_CallMethod(object, "_refuse_number", NULL);
+    Py_XDECREF(none);
+    scalar_hide_frames();
+    return -1;
+}
+
+int scalar_require_number(PyObject *object, double *number_ret, const char *what) {
+    int ignored;
+    if (scalar_is_condition(object)) return refuse_condition(object);
+    int found = scalar_check(object) ? 0 : scalar_as_number(object, number_ret, &ignored);
+    if (found == 0)
+        PyErr_Format(PyExc_TypeError, "%s must be a real number, not %.100s", what,
+                     Py_TYPE(object)->tp_name);
+    return found == 1 ? 0 : -1;
+}

@@ -1,0 +1,265 @@
+/* scalar_object.c - an object's life: see scalar.h for who owns whom.
+ *
+ * Cost: an object comes from a free list of objects; the garbage collector tracks it only once an
+ * attribute is set. */
+#include "python/scalar_object.h"
+#include "python/scalar_numbers.h"
+#include "python/scalar_trace.h"
+
+#include <structmember.h>
+
+scalar *scalar_free_objects = NULL;
+int scalar_free_object_count = 0;
+
+void scalar_drop_free_objects(void) {
+    while (scalar_free_objects != NULL) {
+        scalar *object = scalar_free_objects;
+        scalar_free_objects = (scalar *)object->dict;
+        scalar_free_object_count--;
+        PyObject_GC_Del(object);
+        Py_DECREF(scalar_global.value);
+    }
+}
+
+PyObject *scalar_new_leaf(double data) {
+    pg_node_id id;
+    if (scalar_make_room(1) < 0) return NULL;
+    pg_status status = pg_graph_leaf(scalar_global.graph, &id, data);
+    if (status != PG_OK) return scalar_raise(status);
+    scalar_note_leaf(id);
+    return scalar_adopt_node(id);
+}
+
+/* The object that a node has already. */
+static PyObject *standing_for(pg_node_id id) {
+    pg_node *node = &scalar_global.graph->nodes[id];
+    PyObject *owner = scalar_global.graph->owners[id];
+    if (!(node->flags & PG_FLAG_KEPT)) return Py_NewRef(owner);
+    node->flags &= (uint8_t)~PG_FLAG_KEPT; /* the node's reference becomes the caller's */
+    pg_own(scalar_global.graph, id);
+    return owner;
+}
+
+PyObject *scalar_of_node(pg_node_id id) {
+    if (scalar_global.graph->owners[id] != NULL) return standing_for(id);
+    scalar *self = scalar_blank();
+    if (self == NULL) return NULL;
+    if (scalar_global.graph->owners[id] != NULL) { /* somebody has asked meanwhile */
+        scalar_give_back(self);
+        return standing_for(id);
+    }
+    pg_own(scalar_global.graph, id);
+    return scalar_take_node(self, id);
+}
+
+int scalar_used_by_nodes(const scalar *self) {
+    if (self->id == 0) return 0;
+    const pg_node *node = scalar_node(self);
+    return (node->flags & PG_FLAG_KEPT) || node->refs > 1;
+}
+
+/* The next slot that a subclass declared, after *member of *type; NULL when there are no more. */
+static PyObject **next_declared_slot(PyObject *object, PyTypeObject **type, PyMemberDef **member) {
+    for (; *type != scalar_global.base; *type = (*type)->tp_base, *member = NULL) {
+        *member = *member == NULL ? (*type)->tp_members : *member + 1;
+        for (; *member != NULL && (*member)->name != NULL; ++*member)
+            if ((*member)->type == T_OBJECT_EX)
+                return (PyObject **)((char *)object + (*member)->offset);
+    }
+    return NULL;
+}
+
+/* What Python's own functions for a subclass would do, had they asked whether nodes use the node.
+ */
+static void clear_declared_slots(PyObject *object) {
+    PyTypeObject *type = Py_TYPE(object);
+    PyMemberDef *member = NULL;
+    PyObject **slot;
+    while ((slot = next_declared_slot(object, &type, &member)) != NULL) Py_CLEAR(*slot);
+}
+
+int scalar_visit_slots(scalar *self, visitproc visit, void *arg) {
+    PyTypeObject *type = Py_TYPE((PyObject *)self);
+    PyMemberDef *member = NULL;
+    PyObject **slot;
+    while ((slot = next_declared_slot((PyObject *)self, &type, &member)) != NULL) Py_VISIT(*slot);
+    return 0;
+}
+
+void scalar_strip(scalar *self) {
+    if (self->id != 0) scalar_node(self)->flags &= (uint8_t)~PG_FLAG_CLOSURE;
+    if (self->dict != NULL) PyDict_Clear(self->dict);
+    clear_declared_slots((PyObject *)self);
+}
+
+/* Nodes use the node of an object that must live as long: the node keeps it. */
+static void keep_by_node(scalar *self) {
+    Py_SET_REFCNT((PyObject *)self, 1);
+    scalar_node(self)->flags |= PG_FLAG_KEPT;
+    pg_disown(scalar_global.graph, self->id);
+}
+
+static void dealloc_adorned(scalar *self) {
+    PyObject *object = (PyObject *)self;
+    PyTypeObject *type = Py_TYPE(object);
+    if (type->tp_finalize != NULL && PyObject_CallFinalizerFromDealloc(object) < 0) return;
+    if ((self->dict != NULL || self->is_shown || type != scalar_global.value) &&
+        scalar_used_by_nodes(self)) {
+        keep_by_node(self);
+        return;
+    }
+    PyObject_GC_UnTrack(object);
+    if (self->id != 0) { /* whoever asks from now on gets another one */
+        *scalar_owner(self) = NULL;
+        scalar_node(self)->flags &= (uint8_t)~PG_FLAG_CLOSURE;
+    }
+    if (self->weakrefs != NULL) PyObject_ClearWeakRefs(object);
+    if (type != scalar_global.value) clear_declared_slots(object);
+    if (self->dict != NULL) {
+        scalar_global.adorned--;
+        Py_CLEAR(self->dict);
+    }
+    pg_node_id id = self->id;
+    self->id = 0;
+    if (id != 0) scalar_release_node(id);
+    PyObject_GC_Del(object);
+    Py_DECREF(type);
+}
+
+void scalar_dealloc(PyObject *object) {
+    scalar *self = (scalar *)object;
+    if (PG_UNLIKELY(self->dict != NULL || self->weakrefs != NULL ||
+                    Py_TYPE(object) != scalar_global.value ||
+                    Py_TYPE(object)->tp_finalize != NULL)) {
+        dealloc_adorned(self);
+        return;
+    }
+    if (PG_UNLIKELY(self->is_shown) && scalar_used_by_nodes(self)) {
+        keep_by_node(self);
+        return;
+    }
+    pg_node_id id = self->id;
+    if (id != 0) *scalar_owner(self) = NULL;
+    scalar_give_back(self);
+    if (id != 0) scalar_release_node(id);
+}
+
+/* While other nodes use its node, an object's attributes must stay, whoever else knows them. Not
+ * reporting the dict says just that: to the collector it looks held from outside. */
+int scalar_traverse(PyObject *object, visitproc visit, void *arg) {
+    scalar *self = (scalar *)object;
+    Py_VISIT(Py_TYPE(object));
+    if (scalar_used_by_nodes(self)) {
+        scalar_note_hidden(self);
+        return 0;
+    }
+    Py_VISIT(self->dict);
+    return scalar_visit_slots(self, visit, arg);
+}
+
+int scalar_clear(PyObject *object) {
+    scalar *self = (scalar *)object;
+    if (!scalar_used_by_nodes(self)) scalar_strip(self);
+    return 0;
+}
+
+/* The collector tracks an object from its first attribute on. */
+static void track_if_adorned(scalar *self, int had_dict) {
+    if (had_dict || self->dict == NULL) return;
+    scalar_global.adorned++;
+    if (self->id != 0) scalar_node(self)->flags |= PG_FLAG_HUNG;
+    if (!PyObject_GC_IsTracked((PyObject *)self)) PyObject_GC_Track(self);
+}
+
+PyObject *scalar_attributes(scalar *self) {
+    if (self->dict == NULL) {
+        self->dict = PyDict_New();
+        track_if_adorned(self, 0);
+    }
+    return self->dict;
+}
+
+int scalar_setattro(PyObject *object, PyObject *name, PyObject *value) {
+    scalar *self = (scalar *)object;
+    int had_dict = self->dict != NULL;
+    int result = PyObject_GenericSetAttr(object, name, value);
+    track_if_adorned(self, had_dict);
+    return result;
+}
+
+/* A subclass made by Python comes with functions of Python's that know nothing of keeping. */
+static void take_over(PyTypeObject *type) {
+    if (type->tp_dealloc == scalar_dealloc) return;
+    type->tp_dealloc = scalar_dealloc;
+    type->tp_traverse = scalar_traverse;
+    type->tp_clear = scalar_clear;
+}
+
+/* An object for this node, laid out by Python; it takes a reference of its own. */
+static PyObject *new_instance(PyTypeObject *type, pg_node_id id) {
+    take_over(type);
+    scalar *self = (scalar *)type->tp_alloc(type, 0);
+    if (self == NULL) return NULL;
+    pg_status status = pg_graph_retain(scalar_global.graph, id);
+    if (status != PG_OK) {
+        Py_DECREF(self);
+        return scalar_raise(status);
+    }
+    self->id = id;
+    *scalar_owner(self) = self;
+    scalar_node(self)->flags |= PG_FLAG_HUNG; /* there may be slots */
+    return (PyObject *)self;
+}
+
+/* A new leaf; scalar_init says what it holds. */
+PyObject *scalar_new(PyTypeObject *type, PyObject *args, PyObject *kwargs) {
+    (void)args, (void)kwargs;
+    if (scalar_global.value == NULL) {
+        PyErr_SetString(PyExc_TypeError, "Scalar is made by Value only");
+        return NULL;
+    }
+    if (type == scalar_global.value) return scalar_new_leaf(0.0);
+    if (scalar_make_room(1) < 0) return NULL;
+    pg_node_id id;
+    pg_status status = pg_graph_leaf(scalar_global.graph, &id, 0.0);
+    if (status != PG_OK) return scalar_raise(status);
+    scalar_note_leaf(id);
+    PyObject *self = new_instance(type, id);
+    scalar_release_node(id);
+    return self;
+}
+
+PyObject *scalar_embody(pg_node_id id, PyTypeObject *type) {
+    if (!PyType_IsSubtype(type, scalar_global.value) || type == scalar_global.value)
+        return PyErr_Format(PyExc_TypeError, "%.100s is no subclass of Value", type->tp_name);
+    if (scalar_global.graph->owners[id] != NULL)
+        return PyErr_Format(PyExc_ValueError, "a node is a %.100s already",
+                            Py_TYPE((PyObject *)scalar_global.graph->owners[id])->tp_name);
+    return new_instance(type, id);
+}
+
+int scalar_stand_for(PyObject *object, pg_node_id id) {
+    scalar *self = (scalar *)object;
+    if (!scalar_check(object) || Py_TYPE(object) == scalar_global.value ||
+        scalar_node(self)->op != PG_OP_LEAF || scalar_used_by_nodes(self) ||
+        scalar_global.graph->owners[id] != NULL) {
+        PyErr_Format(PyExc_ValueError,
+                     "a new instance of a subclass of Value, not %.100s, for a "
+                     "node that has none",
+                     Py_TYPE(object)->tp_name);
+        return -1;
+    }
+    pg_status status = pg_graph_retain(scalar_global.graph, id);
+    if (status != PG_OK) {
+        scalar_raise(status);
+        return -1;
+    }
+    const pg_node_id leaf = self->id;
+    *scalar_owner(self) = NULL;
+    scalar_global.graph->nodes[id].flags |=
+        scalar_node(self)->flags & (PG_FLAG_CLOSURE | PG_FLAG_HUNG);
+    scalar_node(self)->flags &= (uint8_t)~PG_FLAG_CLOSURE;
+    (void)scalar_take_node(self, id);
+    scalar_release_node(leaf);
+    return 0;
+}

@@ -1,0 +1,467 @@
+/* scalar_operators.c - the number slots of Value, its comparisons, and the methods of the op table.
+ *
+ * Why C: an operator that is a number slot costs 30 ns, a Python method that calls cffi ten times
+ * as much. */
+#include "ops/kernels.h"
+#include "python/scalar_members.h"
+#include "python/scalar_numbers.h"
+#include "python/scalar_result.h"
+#include "python/scalar_trace.h"
+
+/* ---- Number slots ---------------------------------------------------------------------------- */
+
+typedef pg_status expression(pg_graph *graph, pg_node_id *id_ret, pg_operand a, pg_operand b);
+
+enum { most_nodes_an_expression = 4 };
+
+/* The operators that a guard may refuse, in the order of their names in compat/_guard.py. */
+enum { op_add, op_sub, op_mul, op_div, op_pow, op_neg, op_pos, op_abs };
+
+static int call_guard(int operator, PyObject *left, PyObject *right) {
+    PyObject *result = PyObject_CallFunction(scalar_global.guard, "iOO", operator, left, right);
+    if (result == NULL) scalar_hide_frames();
+    Py_XDECREF(result);
+    return result == NULL;
+}
+
+/* Under `pygradc run`: would the program's own class raise here? The guard is asked where that
+ * class has no such operator, or where an operand is neither a Value nor a plain number, or is a
+ * Value in the exponent. 0, or 1 with the program's exception set. */
+static int is_refused(int operator, PyObject *left, PyObject *right) {
+    const unsigned bit = 1u << operator;
+    int asked = (scalar_global.guarded & bit) != 0;
+    if (!scalar_check(left))
+        asked |=
+            (scalar_global.guarded_reflected & bit) || !(PyFloat_Check(left) || PyLong_Check(left));
+    if (!PyFloat_Check(right) && !PyLong_Check(right))
+        asked |= operator == op_pow || !scalar_check(right);
+    return asked && call_guard(operator, left, right);
+}
+
+static inline int is_refused_alone(int operator, PyObject *self) {
+    return PG_UNLIKELY(scalar_global.guard != NULL) &&
+           (scalar_global.guarded & 1u << operator) != 0 && call_guard(operator, self, Py_None);
+}
+
+/* An operand as nearly all are: a Value of no subclass, a float, an int. 0 for any other, and for
+ * an int too large for a float, with no exception set. */
+static inline int plain_operand(PyObject *object, pg_operand *operand_ret, int *is_int) {
+    operand_ret->id = 0;
+    if (PG_LIKELY(Py_TYPE(object) == scalar_global.value)) {
+        operand_ret->id = ((scalar *)object)->id;
+        operand_ret->number = 0.0;
+        return 1;
+    }
+    if (PyFloat_CheckExact(object)) {
+        operand_ret->number = PyFloat_AS_DOUBLE(object);
+        if (is_int != NULL) *is_int = 0;
+        return 1;
+    }
+    if (!PyLong_CheckExact(object)) return 0;
+    if (is_int != NULL) *is_int = 1;
+    operand_ret->number = PyLong_AsDouble(object);
+    if (operand_ret->number != -1.0 || !PyErr_Occurred()) return 1;
+    PyErr_Clear();
+    return 0;
+}
+
+static inline PyObject *append(expression *build, pg_operand a, pg_operand b, unsigned flags,
+                               PyObject *result(pg_node_id id)) {
+    pg_node_id id;
+    pg_status status = build(scalar_global.graph, &id, a, b);
+    if (PG_UNLIKELY(status != PG_OK)) return scalar_raise(status);
+    if (flags != 0) scalar_global.graph->nodes[id].flags |= (uint8_t)flags;
+    return result(id);
+}
+
+/* A number that a constructor made a leaf of counts as detached beside what is, as any number does:
+ * the flag that this gives to an op of both. */
+static unsigned detached_beside(pg_node_id number, pg_node_id other) {
+    const pg_node *nodes = scalar_global.graph->nodes;
+    return nodes[number].op == PG_OP_LEAF ? nodes[other].flags & PG_FLAG_DETACHED : 0;
+}
+
+/* As above, of operands that `left` and `right` became, at most one of which is no Value. */
+static unsigned detached_of(PyObject *left, PyObject *right, pg_operand a, pg_operand b) {
+    if (a.id == 0 || b.id == 0) return 0;
+    if (!scalar_check(left)) return detached_beside(a.id, b.id);
+    return scalar_check(right) ? 0 : detached_beside(b.id, a.id);
+}
+
+/* A constructor that was patched makes a Value of a number, but for an exponent, which is no node
+ * in micrograd, and of the result. */
+static PyObject *append_constructed(expression *build, PyObject *left, PyObject *right, int is_int,
+                                    int is_exponent) {
+    pg_operand a, b;
+    PyObject *one = scalar_constructed_operand(left), *result = NULL;
+    PyObject *two = is_exponent ? Py_NewRef(right) : scalar_constructed_operand(right);
+    if (one != NULL && two != NULL && scalar_make_room(most_nodes_an_expression) == 0 &&
+        scalar_require_operand(one, &a, "an operand") == 0 &&
+        scalar_require_operand(two, &b, "an operand") == 0)
+        result = append(build, a, b, (is_int ? PG_FLAG_INT : 0) | detached_of(left, right, a, b),
+                        scalar_construct);
+    Py_XDECREF(one);
+    Py_XDECREF(two);
+    return result;
+}
+
+/* Any operands, and a class that may have been patched. */
+static PyObject *apply_slowly(expression *build, PyObject *left, PyObject *right) {
+    pg_operand a, b;
+    int is_int = 0, *is_int_ret = build == pg_expr_pow ? &is_int : NULL;
+    const int constructs = scalar_constructs();
+    if (constructs < 0 || scalar_make_room(most_nodes_an_expression) < 0) return NULL;
+    int found = scalar_operand(left, &a, is_int_ret);
+    if (found == 1) found = scalar_operand(right, &b, is_int_ret);
+    if (found == 0) Py_RETURN_NOTIMPLEMENTED;
+    if (found < 0) return NULL;
+    if (!constructs) return append(build, a, b, is_int ? PG_FLAG_INT : 0, scalar_finished);
+    if (a.id == 0 && build != pg_expr_pow) /* 2 * a is a * 2, and its number comes second */
+        return append_constructed(build, right, left, 0, 0);
+    return append_constructed(build, left, right, is_int, build == pg_expr_pow && b.id == 0);
+}
+
+/* Room comes first, since it may run the collector; operands are held by whoever calls. */
+static inline int are_plain(PyObject *left, PyObject *right, pg_operand *a, pg_operand *b,
+                            int *is_int) {
+    return scalar_as_made() &&
+           PG_LIKELY(pg_room(scalar_global.graph) >= most_nodes_an_expression) &&
+           plain_operand(left, a, is_int) && plain_operand(right, b, is_int);
+}
+
+#define PG_SLOT(name, build, operator, composition)                                                \
+    static PyObject *name(PyObject *left, PyObject *right) {                                       \
+        pg_operand a, b;                                                                           \
+        if (PG_UNLIKELY(scalar_global.guard != NULL) && is_refused(operator, left, right))         \
+            return NULL;                                                                           \
+        if (PG_LIKELY(are_plain(left, right, &a, &b, NULL)))                                       \
+            return append(build, a, b, 0, scalar_finished);                                        \
+        PyObject *result;                                                                          \
+        if (scalar_detour(composition, left, right, &result)) return result;                       \
+        return apply_slowly(build, left, right);                                                   \
+    }
+PG_SLOT(slot_add, pg_expr_add, op_add, SCALAR_ADD)
+PG_SLOT(slot_sub, pg_expr_sub, op_sub, SCALAR_SUBTRACT)
+PG_SLOT(slot_mul, pg_expr_mul, op_mul, SCALAR_MULTIPLY)
+PG_SLOT(slot_div, pg_expr_div, op_div, SCALAR_DIVIDE)
+
+static PyObject *slot_pow(PyObject *left, PyObject *right, PyObject *modulus) {
+    if (modulus != Py_None) Py_RETURN_NOTIMPLEMENTED;
+    pg_operand a, b;
+    int is_int = 0;
+    if (PG_UNLIKELY(scalar_global.guard != NULL) && is_refused(op_pow, left, right)) return NULL;
+    if (PG_LIKELY(are_plain(left, right, &a, &b, &is_int)))
+        return append(pg_expr_pow, a, b, is_int ? PG_FLAG_INT : 0, scalar_finished);
+    return apply_slowly(pg_expr_pow, left, right);
+}
+
+static PyObject *unary(PyObject *self, int op) {
+    if (scalar_make_room(1) < 0) return NULL;
+    pg_node_id id;
+    pg_status status = pg_graph_unary(scalar_global.graph, &id, op, ((scalar *)self)->id);
+    return scalar_result(status, id);
+}
+
+static PyObject *slot_neg(PyObject *self) {
+    if (is_refused_alone(op_neg, self)) return NULL;
+    PyObject *result;
+    if ((!scalar_as_made() || Py_TYPE(self) != scalar_global.value) &&
+        scalar_detour(SCALAR_NEGATE, self, NULL, &result))
+        return result;
+    if (scalar_make_room(2) < 0) return NULL;
+    pg_node_id id;
+    pg_status status = pg_expr_neg(scalar_global.graph, &id, ((scalar *)self)->id);
+    return scalar_result(status, id);
+}
+
+static PyObject *slot_pos(PyObject *self) {
+    return is_refused_alone(op_pos, self) ? NULL : Py_NewRef(self);
+}
+
+static PyObject *slot_abs(PyObject *self) {
+    return is_refused_alone(op_abs, self) ? NULL : unary(self, PG_OP_ABS);
+}
+
+/* A Value is no plain number: what math or numpy would compute with that would lose the gradient.
+ * Always NULL. */
+static PyObject *no_number(PyObject *self, const char *what) {
+    if (scalar_may_read(self, what) < 0) return NULL;
+    return PyErr_Format(PyExc_TypeError,
+                        "%s of a Value would lose its gradient: write v.data for its number, or "
+                        "compute with the Value itself, as in v.exp() for math.exp(v)",
+                        what);
+}
+
+static PyObject *slot_float(PyObject *self) { return no_number(self, "float()"); }
+
+static PyObject *slot_int(PyObject *self) { return no_number(self, "int()"); }
+
+/* With it `[1.0][v]` and `range(v)` come here, and not to messages that know no Values. */
+static PyObject *slot_index(PyObject *self) {
+    if (scalar_may_read(self, "an index or integer") < 0) return NULL;
+    PyErr_SetString(PyExc_TypeError, "a Value is no integer and no index; int(v.data) is one");
+    return NULL;
+}
+
+static PyObject *method_round(PyObject *self, PyObject *digits) {
+    (void)digits;
+    return no_number(self, "round()");
+}
+
+static PyObject *method_trunc(PyObject *self, PyObject *none) {
+    (void)none;
+    return no_number(self, "math.trunc()");
+}
+
+static PyObject *method_floor(PyObject *self, PyObject *none) {
+    (void)none;
+    return no_number(self, "math.floor()");
+}
+
+static PyObject *method_ceil(PyObject *self, PyObject *none) {
+    (void)none;
+    return no_number(self, "math.ceil()");
+}
+
+static PyObject *method_complex(PyObject *self, PyObject *none) {
+    (void)none;
+    return no_number(self, "complex()");
+}
+
+static PyMethodDef conversions[] = {
+    {"__round__", method_round, METH_VARARGS, "__round__($self, ndigits=None, /)\n--\n\n"},
+    {"__trunc__", method_trunc, METH_NOARGS, "__trunc__($self, /)\n--\n\n"},
+    {"__floor__", method_floor, METH_NOARGS, "__floor__($self, /)\n--\n\n"},
+    {"__ceil__", method_ceil, METH_NOARGS, "__ceil__($self, /)\n--\n\n"},
+    {"__complex__", method_complex, METH_NOARGS, "__complex__($self, /)\n--\n\n"},
+    {NULL, NULL, 0, NULL},
+};
+
+static int add_conversions(PyTypeObject *type) {
+    for (PyMethodDef *method = conversions; method->ml_name != NULL; method++) {
+        PyObject *descriptor = PyDescr_NewMethod(type, method);
+        int failed = descriptor == NULL ||
+                     PyObject_SetAttrString((PyObject *)type, method->ml_name, descriptor) < 0;
+        Py_XDECREF(descriptor);
+        if (failed) return -1;
+    }
+    return 0;
+}
+
+/* Every Value is true, as objects are; during a trace the question would freeze the answer. */
+static int slot_bool(PyObject *self) { return scalar_may_read(self, "bool()") < 0 ? -1 : 1; }
+
+/* A comparison during a trace: not a bool, but an object that is one where constants decide. */
+static PyObject *traced_comparison(PyObject *left, PyObject *right, int op) {
+    return PyObject_CallFunction(scalar_global.condition, "OiO", left, op, right);
+}
+
+/* Of two Values only the same one is equal, as graphs need it. In a trace only that can be said:
+ * for another one it would have to be known whether their data are meant. A rule that is traced
+ * must not ask even that, since floats would answer otherwise. */
+static PyObject *equality_of_values(PyObject *left, PyObject *right, int op) {
+    if (scalar_may_ask(left, op == Py_EQ ? "==" : "!=") < 0) return NULL;
+    if (PG_LIKELY(!scalar_tracing())) Py_RETURN_NOTIMPLEMENTED;
+    if (left != right) {
+        scalar_refuse(left, op == Py_EQ ? "==" : "!=");
+        return NULL;
+    }
+    return PyBool_FromLong(op == Py_EQ);
+}
+
+/* The one float that is equal to a number; nan, which nothing is equal to, if there is none. As
+ * scalar_operand 1, 0, or -1. */
+static int equal_float(PyObject *object, double *number_ret) {
+    static const double exact_integers = 9007199254740992.0; /* 2**53 */
+    int is_int;
+    int found = scalar_as_number(object, number_ret, &is_int);
+    if (found < 0 && PyErr_ExceptionMatches(PyExc_OverflowError)) {
+        PyErr_Clear();
+        *number_ret = Py_NAN;
+        return 1;
+    }
+    if (found != 1 || PyFloat_Check(object) || (is_int && fabs(*number_ret) < exact_integers))
+        return found;
+    PyObject *number = PyFloat_FromDouble(*number_ret);
+    int same = number != NULL ? PyObject_RichCompareBool(number, object, Py_EQ) : -1;
+    Py_XDECREF(number);
+    if (same == 0) *number_ret = Py_NAN;
+    return same < 0 ? -1 : 1;
+}
+
+/* Values and numbers are equal by their data. */
+static PyObject *equality_with_number(PyObject *left, PyObject *right, int op) {
+    double b;
+    int found = equal_float(right, &b);
+    if (found < 0) return NULL;
+    if (found == 0) Py_RETURN_NOTIMPLEMENTED;
+    if (PG_UNLIKELY(scalar_tracing())) {
+        PyObject *number = PyFloat_FromDouble(b);
+        PyObject *condition = number != NULL ? traced_comparison(left, number, op) : NULL;
+        Py_XDECREF(number);
+        return condition;
+    }
+    if (scalar_may_read(left, op == Py_EQ ? "==" : "!=") < 0) return NULL;
+    const double a = scalar_node((scalar *)left)->data;
+    return PyBool_FromLong((a == b) == (op == Py_EQ));
+}
+
+static PyObject *scalar_richcompare(PyObject *left, PyObject *right, int op);
+
+/* Has somebody patched ==, or overridden it in a subclass? 1, 0, or -1 with an exception set. */
+static int has_own_equality(PyTypeObject *type) {
+    if (PG_LIKELY(type->tp_richcompare == scalar_richcompare)) return 0;
+    PyObject *ours = PyObject_GetAttrString((PyObject *)scalar_global.base, "__eq__");
+    PyObject *own = ours ? PyObject_GetAttrString((PyObject *)type, "__eq__") : NULL;
+    int differs = own != NULL ? own != ours : -1;
+    Py_XDECREF(own);
+    Py_XDECREF(ours);
+    return differs;
+}
+
+/* What != is by itself, for any class. */
+static PyObject *not_equal(PyObject *left, PyObject *right) {
+    PyObject *equal = Py_TYPE(left)->tp_richcompare(left, right, Py_EQ);
+    if (equal == NULL || equal == Py_NotImplemented) return equal;
+    int is_true = PyObject_IsTrue(equal);
+    Py_DECREF(equal);
+    return is_true < 0 ? NULL : PyBool_FromLong(!is_true);
+}
+
+static PyObject *equality(PyObject *left, PyObject *right, int op) {
+    int own = op == Py_NE ? has_own_equality(Py_TYPE(left)) : 0;
+    if (own != 0) return own < 0 ? NULL : not_equal(left, right);
+    return scalar_check(right) ? equality_of_values(left, right, op)
+                               : equality_with_number(left, right, op);
+}
+
+/* By identity, with the bits of object's own hash, which costs a call more: the address without the
+ * zeros at its end. A rule's dict or set of floats would be asked in vain. */
+static Py_hash_t scalar_hash(PyObject *self) {
+    if (scalar_may_ask(self, "hash()") < 0) return -1;
+    const size_t address = (size_t)self, bits = 8 * sizeof address;
+    const Py_hash_t hash = (Py_hash_t)(address >> 4 | address << (bits - 4));
+    return hash != -1 ? hash : -2;
+}
+
+/* Values are ordered by their data. */
+static PyObject *scalar_richcompare(PyObject *left, PyObject *right, int op) {
+    if (op == Py_EQ || op == Py_NE) return equality(left, right, op);
+    pg_operand operand;
+    int found = scalar_operand(right, &operand, NULL);
+    if (found < 0) return NULL;
+    if (found == 0) Py_RETURN_NOTIMPLEMENTED;
+    if (scalar_tracing()) return traced_comparison(left, right, op);
+    if (scalar_may_read(left, "a comparison") < 0 || scalar_may_read(right, "a comparison") < 0)
+        return NULL;
+    double a = scalar_node((scalar *)left)->data;
+    double b = operand.id != 0 ? pg_node_data(scalar_global.graph, operand.id) : operand.number;
+    Py_RETURN_RICHCOMPARE(a, b, op);
+}
+
+/* ---- Methods that the op table gives --------------------------------------------------------- */
+
+static PyObject *binary_method(PyObject *self, PyObject *other, int op) {
+    pg_operand b;
+    if (scalar_make_room(2) < 0 || scalar_require_operand(other, &b, pg_op_describe(op)->name) < 0)
+        return NULL;
+    PyObject *constructed = NULL;
+    if (PG_UNLIKELY(!scalar_as_made()) && b.id == 0) {
+        const int constructs = scalar_constructs();
+        if (constructs > 0) constructed = scalar_constructed_operand(other);
+        if (constructs < 0 || (constructs > 0 && constructed == NULL) || scalar_make_room(2) < 0 ||
+            (constructed != NULL &&
+             scalar_require_operand(constructed, &b, pg_op_describe(op)->name) < 0)) {
+            Py_XDECREF(constructed);
+            return NULL;
+        }
+    }
+    const pg_operand a = {((scalar *)self)->id, 0.0};
+    pg_node_id id;
+    pg_status status = pg_expr_binary(scalar_global.graph, &id, op, a, b);
+    if (PG_UNLIKELY(constructed != NULL) && status == PG_OK)
+        scalar_global.graph->nodes[id].flags |= (uint8_t)detached_of(self, other, a, b);
+    PyObject *result = scalar_result(status, id);
+    Py_XDECREF(constructed);
+    return result;
+}
+
+#define PG_UNARY(NAME, ...)                                                                        \
+    static PyObject *method_##NAME(PyObject *self, PyObject *none) {                               \
+        (void)none;                                                                                \
+        return unary(self, PG_OP_##NAME);                                                          \
+    }
+#define PG_BINARY(NAME, ...)                                                                       \
+    static PyObject *method_##NAME(PyObject *self, PyObject *other) {                              \
+        return binary_method(self, other, PG_OP_##NAME);                                           \
+    }
+#include "ops/ops.def"
+
+static PyMethodDef op_methods[] = {
+#define PG_UNARY(NAME, python, symbol, y_, da_, fault, pole, lo, hi, doc, ...)                     \
+    {python, method_##NAME, METH_NOARGS, python "($self, /)\n--\n\n" doc},
+#define PG_BINARY(NAME, python, symbol, y_, da_, db_, fault, pole, a_lo, a_hi, b_lo, b_hi, doc,    \
+                  ...)                                                                             \
+    {python, method_##NAME, METH_O, python "($self, other, /)\n--\n\n" doc},
+#include "ops/ops.def"
+    {NULL, NULL, 0, NULL},
+};
+
+/* ---- For the type --------------------------------------------------------------------------- */
+
+const PyType_Slot scalar_number_slots[] = {
+    {Py_tp_richcompare, scalar_richcompare},
+    {Py_nb_add, slot_add},
+    {Py_nb_subtract, slot_sub},
+    {Py_nb_multiply, slot_mul},
+    {Py_nb_true_divide, slot_div},
+    {Py_nb_power, slot_pow},
+    {Py_nb_negative, slot_neg},
+    {Py_nb_positive, slot_pos},
+    {Py_nb_absolute, slot_abs},
+    {Py_nb_float, slot_float},
+    {Py_nb_int, slot_int},
+    {Py_nb_index, slot_index},
+    {Py_nb_bool, slot_bool},
+    {Py_tp_hash, scalar_hash},
+    {0, NULL},
+};
+_Static_assert(sizeof scalar_number_slots / sizeof scalar_number_slots[0] <=
+                   SCALAR_MOST_NUMBER_SLOTS,
+               "too many slots");
+
+/* For each op its name, interned, and the method that the type was made with; NULL without one. */
+static struct {
+    PyObject *name, *method;
+} natives[PG_OP_COUNT];
+
+static int add_op_methods(PyTypeObject *type) {
+    for (PyMethodDef *method = op_methods; method->ml_name != NULL; method++) {
+        PyObject *descriptor = PyDescr_NewMethod(type, method);
+        if (descriptor == NULL) return -1;
+        int op = 1;
+        while (strcmp(pg_op_describe(op)->name, method->ml_name) != 0) op++;
+        natives[op].name = PyUnicode_InternFromString(method->ml_name);
+        natives[op].method = descriptor;
+        if (natives[op].name == NULL ||
+            PyObject_SetAttr((PyObject *)type, natives[op].name, descriptor) < 0)
+            return -1;
+    }
+    return 0;
+}
+
+int scalar_is_native(int op) {
+    PyNumberMethods *numbers = scalar_global.value->tp_as_number;
+    const int constructs = scalar_constructs();
+    if (constructs != 0) return constructs < 0 ? -1 : 0;
+    if (numbers->nb_add != slot_add || numbers->nb_multiply != slot_mul) return 0;
+    if (op <= 0 || op >= PG_OP_COUNT || natives[op].name == NULL) return 1;
+    PyObject *method = PyObject_GetAttr((PyObject *)scalar_global.value, natives[op].name);
+    if (method == NULL) return -1;
+    Py_DECREF(method);
+    return method == natives[op].method;
+}
+
+int scalar_add_operators(PyTypeObject *type) {
+    return add_op_methods(type) < 0 || add_conversions(type) < 0 ? -1 : 0;
+}

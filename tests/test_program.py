@@ -199,7 +199,7 @@ def test_a_program_too_large_for_wide_blocks_is_the_functions_to_the_bit() -> No
     case = with_params(5, large, 1)
     f = compile(case.function)
     assert difference(f, case, case.rows(11)) is None
-    assert lib.pg_program_measure(f.programs[0]._handle).row_slots > 2048
+    assert f.programs[0]._size.row_slots > 2048
 
 
 @each_case
@@ -353,7 +353,7 @@ def test_fold_computes_constants_when_recording() -> None:
 
 def test_fold_keeps_equal_constants_once() -> None:
     program = program_of(lambda x: (x + 2.0) * 2.0 + 2, 1.0, passes=("fold",))
-    assert lib.pg_program_measure(program._handle).constants == 1
+    assert program._size.constants == 1
 
 
 def test_fold_tells_zeros_apart() -> None:
@@ -378,16 +378,16 @@ def test_hoist_computes_once_what_no_row_changes() -> None:
     def function(x: Value) -> Value:
         return x * sum(p * p for p in params).sqrt()
 
-    size = lib.pg_program_measure(program_of(function, 1.0, passes=("hoist",))._handle)
+    size = program_of(function, 1.0, passes=("hoist",))._size
     assert (size.row_instrs, size.uniform_instrs) == (1, 7)  # 3 products, 0 + 3 sums, a root
-    size = lib.pg_program_measure(program_of(function, 1.0, passes=())._handle)
+    size = program_of(function, 1.0, passes=())._size
     assert (size.row_instrs, size.uniform_instrs) == (8, 0)
 
 
 def test_hoist_keeps_what_rows_change() -> None:
     p = Value(2.0)
     program = program_of(lambda x: x * x + p * x, 1.0, passes=("hoist",))
-    assert lib.pg_program_measure(program._handle).uniform_instrs == 0
+    assert program._size.uniform_instrs == 0
 
 
 def test_fuse_makes_a_neuron_one_instruction_and_its_activation() -> None:

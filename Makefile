@@ -84,7 +84,7 @@ bench: $(VENV)/ready
 BUILD ?= $(CC)
 INSTRUMENTS ?= $(SANITIZE)
 RUN ?=
-OBJECTS := $(patsubst %.c,build/$(BUILD)/%.o,$(CORE) $(wildcard tests/c/*.c))
+OBJECTS := $(patsubst %.c,build/$(BUILD)/%.o,$(CORE) $(wildcard tests/c/*.c) tests/fuzz/arithmetic.c)
 HEADERS := $(CORE_HEADERS) $(wildcard tests/c/*.h tests/fuzz/*.h)
 
 build/$(BUILD)/%.o: %.c $(HEADERS)

@@ -21,6 +21,7 @@ from __future__ import annotations
 import argparse
 import math
 import random
+import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -37,7 +38,9 @@ from pygradc._ops import OPS, Op
 DOCUMENT = Path(__file__).resolve().parent.parent / "docs" / "accuracy.md"
 BEGIN, END = "<!-- tables: begin -->", "<!-- tables: end -->"
 ULP_OF_1 = 2.0**-53
-FAST = {*PLACES, "pow"}  # whose slope takes a log; the others are the same in fast mode
+# The ops that fast mode computes otherwise: a formula calls one of its functions.
+_ITS_FUNCTIONS = re.compile(rf"\b({'|'.join(PLACES)})\(")
+FAST = {op.name for op in OPS if any(map(_ITS_FUNCTIONS.search, (op.value, *op.derivatives)))}
 EXPONENTS = (-3.0, -2.0, -1.0, -0.5, 0.0, 0.1, 1 / 3, 0.5, 1.0, 1.5, 2.0, 3.0, 7.0, 100.25)
 
 
@@ -59,48 +62,165 @@ def _power_slope(a: Any, b: Any) -> Any:
     return b * power if power <= HUGE else None
 
 
-# Value and derivatives of (a, b).
-TRUTHS: dict[str, tuple[Callable[[Any, Any], Any], ...]] = {
-    "add": (lambda a, b: a + b, lambda a, b: 1, lambda a, b: 1),
-    "mul": (lambda a, b: a * b, lambda a, b: b, lambda a, b: a),
-    "pown": (mp.power, _power_slope),
-    "pow": (mp.power, _power_slope, lambda a, b: mp.power(a, b) * mp.log(a)),
-    "exp": (lambda a, b: mp.exp(a), lambda a, b: mp.exp(a)),
-    "log": (lambda a, b: mp.log(a), lambda a, b: 1 / a),
-    "tanh": (lambda a, b: mp.tanh(a), lambda a, b: mp.sech(a) ** 2),
-    "relu": (lambda a, b: max(a, 0), lambda a, b: _step(a)),
-    "sigmoid": (lambda a, b: 1 / (1 + mp.exp(-a)), lambda a, b: _logistic_slope(a)),
-    "sqrt": (lambda a, b: mp.sqrt(a), lambda a, b: 1 / (2 * mp.sqrt(a))),
-    "abs": (lambda a, b: abs(a), lambda a, b: _step(a) - _step(-a)),
-    "sin": (lambda a, b: mp.sin(a), lambda a, b: mp.cos(a)),
-    "cos": (lambda a, b: mp.cos(a), lambda a, b: -mp.sin(a)),
-    "erf": (lambda a, b: mp.erf(a), lambda a, b: 2 / mp.sqrt(mp.pi) * mp.exp(-a * a)),
-    "maximum": (lambda a, b: max(a, b), lambda a, b: int(a >= b), lambda a, b: int(a < b)),
-    "minimum": (lambda a, b: min(a, b), lambda a, b: int(a <= b), lambda a, b: int(a > b)),
-}
-
-
 # --- where to look -------------------------------------------------------------------------------
 
 _ANY = (Place(1.0, TINY, HUGE, by_bits=True, signs=True),)
 _POSITIVE = (Place(1.0, TINY, HUGE, by_bits=True),)
 _EXPONENT = (Place(0.5, -3.0, 3.0), Place(0.5, 1e-20, 700.0, by_bits=True, signs=True))
 _ANGLE = (Place(0.5, -100.0, 100.0), Place(0.5, TINY, HUGE, by_bits=True, signs=True))
-
-EVERYWHERE: dict[str, tuple[tuple[Place, ...], ...]] = {
-    **dict.fromkeys(("add", "mul", "maximum", "minimum"), (_ANY, _ANY)),
-    **dict.fromkeys(("relu", "abs"), (_ANY,)),
-    **dict.fromkeys(("sin", "cos"), (_ANGLE,)),
-    **{name: (places,) for name, places in PLACES.items()},
-    "pow": (_POSITIVE, _EXPONENT),
-    "pown": (_POSITIVE,),
-    "sqrt": (_POSITIVE,),
-    "tanh": ((*PLACES["tanh"], Place(0.3, 18.0, 370.0, signs=True)),),
-    "sigmoid": ((*PLACES["sigmoid"], Place(0.3, 30.0, 745.0)),),
-    "erf": ((*PLACES["erf"], Place(0.3, 5.0, 26.5, signs=True)),),
-}
+_SQUARED = (Place(1.0, 1e-150, 1e150, by_bits=True, signs=True),)  # whose squares are numbers
 EDGES = (0.0, TINY, 2.2250738585072014e-308, 1e-8, 1.0 - 2.0**-53, 1.0, 1.0 + 2.0**-52, HUGE)
 EXPONENT_EDGES = (1e-8, 0.5, 1.0 - 2.0**-53, 1.0, 1.0 + 2.0**-52, 2.0)
+SQUARED_EDGES = (1e-150, 1e-8, 1.0 - 2.0**-53, 1.0, 1.0 + 2.0**-52, 1e150)
+
+
+# --- the ops -------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Promise:
+    """Bounds in ulp, over the op's interval and everywhere; there, perhaps, in ulp of 1."""
+
+    interval: float
+    everywhere: float
+    of_1: bool = False
+
+    def broken(self, interval: Worst, everywhere: Worst) -> list[str]:
+        """Where it doesn't hold: the range, what was promised and what was measured there."""
+        far = (everywhere.ulp, "ulp", everywhere.at)
+        if self.of_1:
+            far = (everywhere.of_1, "ulp of 1", everywhere.of_1_at)
+        measured = (
+            ("interval", self.interval, interval.ulp, "ulp", interval.at),
+            ("everywhere", self.everywhere, *far),
+        )
+        return [
+            f"{where}: {error:g} {unit} at {at}, but at most {bound:g} was promised"
+            for where, bound, error, unit, at in measured
+            if not error <= bound
+        ]
+
+
+_EXACT, _ROUNDED = Promise(0.0, 0.0), Promise(0.5, 0.5)
+
+
+@dataclass(frozen=True)
+class Entry:
+    """What is known of an op besides its formulas.
+
+    Attributes:
+        truths: its value and derivatives as functions of (a, b), in mpmath's numbers.
+        promises: a bound for each of them.
+        places: for each operand, where "everywhere" is.
+        fast: the promises of fast mode, where they are others.
+        edges: for each operand.
+        positive: the first operand is.
+    """
+
+    truths: tuple[Callable[[Any, Any], Any], ...]
+    promises: tuple[Promise, ...]
+    places: tuple[tuple[Place, ...], ...]
+    fast: tuple[Promise, ...] = ()
+    edges: tuple[tuple[float, ...], ...] = (EDGES, EDGES)
+    positive: bool = False
+
+
+ENTRIES = {
+    "add": Entry(
+        (lambda a, b: a + b, lambda a, b: 1, lambda a, b: 1),
+        (_ROUNDED, _EXACT, _EXACT),
+        (_ANY, _ANY),
+    ),
+    "mul": Entry(
+        (lambda a, b: a * b, lambda a, b: b, lambda a, b: a),
+        (_ROUNDED, _EXACT, _EXACT),
+        (_ANY, _ANY),
+    ),
+    "pown": Entry(
+        (mp.power, _power_slope),
+        (Promise(0.6, 0.6), Promise(3.0, 1000.0)),
+        (_POSITIVE,),
+        positive=True,
+    ),
+    "pow": Entry(
+        (mp.power, _power_slope, lambda a, b: mp.power(a, b) * mp.log(a)),
+        (Promise(0.6, 0.6), Promise(5.0, 1500.0), Promise(3.0, 400.0)),
+        (_POSITIVE, _EXPONENT),
+        edges=(EDGES, EXPONENT_EDGES),
+        positive=True,
+    ),
+    "exp": Entry(
+        (lambda a, b: mp.exp(a), lambda a, b: mp.exp(a)),
+        (Promise(1.1, 1.1), Promise(1.1, 1.1)),
+        (PLACES["exp"],),
+    ),
+    "log": Entry(
+        (lambda a, b: mp.log(a), lambda a, b: 1 / a),
+        (Promise(1.0, 1.0), _ROUNDED),
+        (PLACES["log"],),
+        positive=True,
+    ),
+    "tanh": Entry(
+        (lambda a, b: mp.tanh(a), lambda a, b: mp.sech(a) ** 2),
+        (Promise(2.5, 2.5), Promise(30.0, 30.0)),
+        ((*PLACES["tanh"], Place(0.3, 18.0, 370.0, signs=True)),),
+        fast=(Promise(2.5, 2.5), Promise(200.0, 4.0, of_1=True)),
+    ),
+    "relu": Entry((lambda a, b: max(a, 0), lambda a, b: _step(a)), (_EXACT, _EXACT), (_ANY,)),
+    "sigmoid": Entry(
+        (lambda a, b: 1 / (1 + mp.exp(-a)), lambda a, b: _logistic_slope(a)),
+        (Promise(2.5, 2.5), Promise(50.0, 50.0)),
+        ((*PLACES["sigmoid"], Place(0.3, 30.0, 745.0)),),
+        fast=(Promise(2.5, 2.5), Promise(250.0, 3.0, of_1=True)),
+    ),
+    "sqrt": Entry(
+        (lambda a, b: mp.sqrt(a), lambda a, b: 1 / (2 * mp.sqrt(a))),
+        (_ROUNDED, Promise(1.5, 1.5)),
+        (_POSITIVE,),
+        positive=True,
+    ),
+    "abs": Entry(
+        (lambda a, b: abs(a), lambda a, b: _step(a) - _step(-a)), (_EXACT, _EXACT), (_ANY,)
+    ),
+    "sin": Entry(
+        (lambda a, b: mp.sin(a), lambda a, b: mp.cos(a)),
+        (Promise(0.6, 0.6), Promise(0.6, 0.6)),
+        (_ANGLE,),
+    ),
+    "cos": Entry(
+        (lambda a, b: mp.cos(a), lambda a, b: -mp.sin(a)),
+        (Promise(0.6, 0.6), Promise(0.6, 0.6)),
+        (_ANGLE,),
+    ),
+    "erf": Entry(
+        (lambda a, b: mp.erf(a), lambda a, b: 2 / mp.sqrt(mp.pi) * mp.exp(-a * a)),
+        (Promise(1.5, 1.5), Promise(3.0, 3.0)),
+        ((*PLACES["erf"], Place(0.3, 5.0, 26.5, signs=True)),),
+    ),
+    "softplus": Entry(
+        (lambda a, b: mp.log1p(mp.exp(a)), lambda a, b: 1 / (1 + mp.exp(-a))),
+        (Promise(2.5, 2.5), Promise(2.5, 2.5)),
+        ((*PLACES["sigmoid"], Place(0.3, 30.0, 745.0)),),
+    ),
+    "atan2": Entry(
+        (mp.atan2, lambda a, b: b / (a * a + b * b), lambda a, b: -a / (a * a + b * b)),
+        (Promise(1.0, 1.0), Promise(2.5, 2.5), Promise(2.5, 2.5)),
+        (_SQUARED, _SQUARED),
+        edges=(SQUARED_EDGES, SQUARED_EDGES),
+    ),
+    "maximum": Entry(
+        (lambda a, b: max(a, b), lambda a, b: int(a >= b), lambda a, b: int(a < b)),
+        (_EXACT, _EXACT, _EXACT),
+        (_ANY, _ANY),
+    ),
+    "minimum": Entry(
+        (lambda a, b: min(a, b), lambda a, b: int(a <= b), lambda a, b: int(a > b)),
+        (_EXACT, _EXACT, _EXACT),
+        (_ANY, _ANY),
+    ),
+}
+TRUTHS = {name: entry.truths for name, entry in ENTRIES.items()}
+PROMISES = {name: entry.promises for name, entry in ENTRIES.items()}
 
 
 def _drawn(rng: np.random.Generator, places: tuple[Place, ...], points: int) -> Doubles:
@@ -113,13 +233,13 @@ def arguments(op: Op, points: int, everywhere: bool, seed: int = 1) -> tuple[Dou
     """Arrays of a and b, or of a alone."""
     rng = np.random.default_rng(seed)
     if everywhere:
-        columns = [_drawn(rng, places, points) for places in EVERYWHERE[op.name]]
-        edges = [EDGES, EXPONENT_EDGES if op.name == "pow" else EDGES][: len(columns)]
+        columns = [_drawn(rng, places, points) for places in ENTRIES[op.name].places]
+        edges = ENTRIES[op.name].edges[: len(columns)]
         grid = np.meshgrid(*(np.array([*some, *(-x for x in some)]) for some in edges))
         columns = [np.append(x, e.reshape(-1)) for x, e in zip(columns, grid)]
     else:
         columns = [rng.uniform(low, high, points) for low, high in op.intervals[: op.arity]]
-    if op.name in ("log", "sqrt", "pow", "pown"):
+    if ENTRIES[op.name].positive:
         columns[0] = np.abs(columns[0])
     if op.takes_number:
         columns.append(np.resize(EXPONENTS, len(columns[0])))
@@ -232,56 +352,6 @@ def loss_errors(points: int, seed: int = 1) -> dict[str, float]:
     return {"value": value, "gradient": slope}
 
 
-# --- the promises --------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True)
-class Promise:
-    """Bounds in ulp, over the op's interval and everywhere; there, perhaps, in ulp of 1."""
-
-    interval: float
-    everywhere: float
-    of_1: bool = False
-
-    def broken(self, interval: Worst, everywhere: Worst) -> list[str]:
-        """Where it doesn't hold: the range, what was promised and what was measured there."""
-        far = (everywhere.ulp, "ulp", everywhere.at)
-        if self.of_1:
-            far = (everywhere.of_1, "ulp of 1", everywhere.of_1_at)
-        measured = (
-            ("interval", self.interval, interval.ulp, "ulp", interval.at),
-            ("everywhere", self.everywhere, *far),
-        )
-        return [
-            f"{where}: {error:g} {unit} at {at}, but at most {bound:g} was promised"
-            for where, bound, error, unit, at in measured
-            if not error <= bound
-        ]
-
-
-_EXACT, _ROUNDED = Promise(0.0, 0.0), Promise(0.5, 0.5)
-PROMISES: dict[str, tuple[Promise, ...]] = {
-    "add": (_ROUNDED, _EXACT, _EXACT),
-    "mul": (_ROUNDED, _EXACT, _EXACT),
-    "pown": (Promise(0.6, 0.6), Promise(3.0, 1000.0)),
-    "pow": (Promise(0.6, 0.6), Promise(5.0, 1500.0), Promise(3.0, 400.0)),
-    "exp": (Promise(1.1, 1.1), Promise(1.1, 1.1)),
-    "log": (Promise(1.0, 1.0), _ROUNDED),
-    "tanh": (Promise(2.5, 2.5), Promise(30.0, 30.0)),
-    "relu": (_EXACT, _EXACT),
-    "sigmoid": (Promise(2.5, 2.5), Promise(50.0, 50.0)),
-    "sqrt": (_ROUNDED, Promise(1.5, 1.5)),
-    "abs": (_EXACT, _EXACT),
-    "sin": (Promise(0.6, 0.6), Promise(0.6, 0.6)),
-    "cos": (Promise(0.6, 0.6), Promise(0.6, 0.6)),
-    "erf": (Promise(1.5, 1.5), Promise(3.0, 3.0)),
-    "maximum": (_EXACT, _EXACT, _EXACT),
-    "minimum": (_EXACT, _EXACT, _EXACT),
-}
-FAST_PROMISES = {  # where they are others
-    "tanh": (Promise(2.5, 2.5), Promise(200.0, 4.0, of_1=True)),
-    "sigmoid": (Promise(2.5, 2.5), Promise(250.0, 3.0, of_1=True)),
-}
 LOSS_PROMISES = {"value": 8.0, "gradient": 5.0}
 
 
@@ -297,8 +367,8 @@ def _everywhere(promise: Promise) -> str:
 
 
 def promises_of(op_name: str, math_kind: str) -> tuple[Promise, ...]:
-    fast = FAST_PROMISES if math_kind == "fast" else {}
-    return fast.get(op_name, PROMISES[op_name])
+    fast = ENTRIES[op_name].fast if math_kind == "fast" else ()
+    return fast or PROMISES[op_name]
 
 
 def _rows(op: Op, points: int) -> Iterator[str]:

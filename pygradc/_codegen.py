@@ -6,13 +6,14 @@ that it gives the same bits as exact mode. A program of fast mode becomes C with
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Iterator
 from typing import Any
 
 from pygradc._code import Code, Instruction
 from pygradc._core import lib
-from pygradc._ops import BY_NAME
+from pygradc._ops import BY_NAME, OPS
 
 _HEAD = """\
 /* {name}.c - {title}
@@ -75,8 +76,23 @@ _LIBRARY = """
 /* The library's functions, through pointers that the compiler must not look through: knowing an
  * argument it would replace them by others, or by numbers, that round otherwise. */
 """
-_FUNCTIONS = {"pow": "double, double"}  # the others take one
-_CALL = re.compile(r"\b(exp|log|tanh|sin|cos|erf|pow)\(")
+_EXACT = {"fabs", "sqrt", "isnan", "isfinite"}  # whose results leave nothing to choose
+
+
+def _functions() -> dict[str, str]:
+    """Those of libm that the table's formulas call and that round, each with its parameters."""
+    texts = [text for op in OPS for text in (op.value, *op.derivatives)] + [*_HELPERS.values()]
+    calls = [call for text in texts for call in re.findall(r"\b([a-z]\w*)\(([^()]*)", text)]
+    known = {*_HELPERS, *_EXACT, "__attribute__"}
+    return {
+        name: "double, double" if "," in arguments else "double"
+        for name, arguments in calls
+        if name not in known and hasattr(math, name)
+    }
+
+
+_FUNCTIONS = _functions()
+_CALL = re.compile(rf"\b({'|'.join(_FUNCTIONS)})\(")
 
 
 def translate(program: Any, name: str) -> str:
@@ -94,7 +110,7 @@ def translate(program: Any, name: str) -> str:
     body = "\n".join([*helpers, body])
     used = sorted(set(_CALL.findall(body)))
     pointers = [
-        f"static double (*const volatile library_{f})({_FUNCTIONS.get(f, 'double')}) = {f};\n"
+        f"static double (*const volatile library_{f})({_FUNCTIONS[f]}) = {f};\n"
         for f in used
     ]
     body = _CALL.sub(r"library_\1(", body)

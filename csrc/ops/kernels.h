@@ -89,11 +89,11 @@ static inline double pg_product(double slope, double g) {
     return PG_UNLIKELY(isnan(product)) && g == 0.0 ? 0.0 : product;
 }
 
-/* A derivative has poles of its own: 1/a at 0, and those of sqrt and pow. */
+/* A derivative has poles of its own: 1/a at 0, those of sqrt and pow, atan2's 0/0 at the origin. */
 static inline pg_status pg_pole_of(double derivative, pg_status fault, double pole, double a,
                                    double b) {
     if (isfinite(derivative) || fault == PG_OK) return PG_OK;
-    if (isinf(derivative) && pole == 0.0 && isfinite(b)) return PG_ERR_ZERO_DIVISION;
+    if (pole == 0.0 && isfinite(b)) return PG_ERR_ZERO_DIVISION;
     return pg_judge(derivative, PG_ERR_OVERFLOW, a, b);
 }
 

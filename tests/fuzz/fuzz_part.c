@@ -36,9 +36,9 @@ static void adopt_node(pg_node_id id) {
         t->plain.edges[t->plain.edge_count++] = (plain_edge){t->plain_of[children[i]], slope};
     }
     t->plain.nodes[plain] = (plain_node){.op = ours->op,
-                                         .kind = wide != NULL ? variadic->kind : PG_VARIADIC_PLAIN,
-                                         .tag = wide != NULL ? twin_tag_number(variadic->tag) : 0,
-                                         .has_locals = wide != NULL && variadic->locals != NULL,
+                                         .kind = variadic != NULL ? variadic->kind : PG_VARIADIC_PLAIN,
+                                         .tag = variadic != NULL ? twin_tag_number(variadic->tag) : 0,
+                                         .has_locals = variadic != NULL && variadic->locals != NULL,
                                          .whole = ours->flags & PG_FLAG_INT,
                                          .detached = ours->flags & PG_FLAG_DETACHED,
                                          .data = ours->data,

@@ -175,8 +175,7 @@ pg_status pg_backward(pg_graph *graph, pg_node_id root) {
     return status;
 }
 
-/* ---- One node by hand -------------------------------------------------------------------------
- */
+/* ---- One node by hand ------------------------------------------------------------------------ */
 
 pg_status pg_node_slopes(pg_graph *graph, double slopes_ret[2], pg_node_id id) {
     if (!pg_alive(graph, id)) return PG_ERR_BAD_NODE;

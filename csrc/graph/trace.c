@@ -70,8 +70,7 @@ pg_status pg_trace_custom(pg_graph *graph, pg_node_id *id_ret, pg_node_id value,
     return status;
 }
 
-/* ---- What depends on what ---------------------------------------------------------------------
- */
+/* ---- What depends on what -------------------------------------------------------------------- */
 
 /* Visit the children of a node: 1 if one at which the walk ends has one of these flags; else 0, or
  * -1 without memory. The others are pushed. */

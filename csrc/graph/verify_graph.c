@@ -3,7 +3,7 @@
  * Every slot holds a node or lies in the free list, once. A node's references are its uses by other
  * nodes plus the external references in the ledger. There are no cycles. A node has what its kind
  * requires.
- * A check of the whole graph costs O(slots). A graph of up to 256 slots is checked after every
+ * A check of the whole graph costs O(slots). A graph below 256 slots is checked after every
  * operation, a larger one less often, by the square of its size, so that tests with millions of
  * nodes still finish.
  * Owns nothing but scratch, which bypasses the allocator hook: injected failures must hit the

@@ -1,6 +1,6 @@
-/* alloc.c - the allocator hook, with a countdown to a failure that a test has asked for; and arrays
- * that double.
- * The countdown is the only mutable global of the core. It belongs to the test that set it. */
+/* alloc.c - the allocator hook, with fault injection for tests; and doubling arrays.
+ * The countdown to the injected failure is the core's only mutable global. It belongs to the test
+ * that set it. */
 #include "base/alloc.h"
 
 #include "pygradc.h"

@@ -1,8 +1,7 @@
 /* bytes.h - numbers to bytes and back, little-endian on every machine.
  *
- * A writer may have no bytes: then it only counts. A reader never reads past its end: it hands out
- * zeros from there on and has `failed`, which its user looks at when it suits.
- */
+ * A writer without a buffer only counts. A reader never reads past its end: from there on it
+ * returns zeros and sets `failed`, so that its user can check once, after several reads. */
 #ifndef PG_BYTES_H
 #define PG_BYTES_H
 
@@ -33,7 +32,7 @@ static inline void pg_put_double(pg_writer *w, double number) {
 typedef struct pg_reader {
     const uint8_t *bytes;
     size_t left;
-    bool failed; /* bytes were missing */
+    bool failed; /* a read went past the end */
 } pg_reader;
 
 static inline uint64_t pg_get(pg_reader *r, int bytes) {
@@ -58,7 +57,8 @@ static inline double pg_get_double(pg_reader *r) {
     return number;
 }
 
-/* Room for count elements that take so many bytes each in the file. */
+/* Allocate an array for count elements of in_file bytes each in the file. Checks first that so many
+ * bytes are left, so that a corrupt count can't cause a huge allocation. NULL on failure. */
 static inline void *pg_room_for(pg_reader *r, size_t count, size_t in_file, size_t size) {
     if (r->failed || count > r->left / in_file) {
         r->failed = true;
@@ -67,8 +67,8 @@ static inline void *pg_room_for(pg_reader *r, size_t count, size_t in_file, size
     return pg_realloc(NULL, count, size);
 }
 
-/* op_names.c: the names of all ops and instructions; and our number of each op that a file counts
- * through, 0 where we have none. */
+/* op_names.c: write the names of all ops and instructions; read a file's names, as a map from each
+ * op number in the file to this build's, 0 if it has none. */
 void pg_put_names(pg_writer *w);
 void pg_get_names(pg_reader *r, uint8_t numbers[256]);
 

@@ -1,5 +1,5 @@
-/* portability.h - the only place for what C11 does not say.
- * Everything here is a hint: without it the core is slower and just as right. */
+/* portability.h - everything that C11 doesn't specify, in one place.
+ * All of it is optional: without it the core is slower and equally correct. */
 #ifndef PG_PORTABILITY_H
 #define PG_PORTABILITY_H
 
@@ -15,15 +15,15 @@
 #define PG_ALWAYS_INLINE
 #endif
 
-/* A variable of which each thread has its own. */
+/* A variable with one instance per thread. */
 #if defined(_MSC_VER)
 #define PG_THREAD_LOCAL __declspec(thread)
 #else
 #define PG_THREAD_LOCAL _Thread_local
 #endif
 
-/* A vector of doubles that a loop can keep in registers. PG_VECTOR_BYTES, which the includer sets,
- * is what the machine at hand has; elsewhere a vector has one double. */
+/* A vector of doubles that a loop can keep in registers. The includer sets PG_VECTOR_BYTES to the
+ * target's vector width; without vector extensions a vector is one double. */
 #if defined(__GNUC__) || defined(__clang__)
 #define PG_VECTOR(bytes) __attribute__((vector_size(bytes), may_alias))
 #define PG_HAS_VECTORS 1
@@ -32,8 +32,8 @@
 #define PG_HAS_VECTORS 0
 #endif
 
-/* Levels of vectors on x86-64: a file between PG_BEGIN_x and PG_END_TARGET is compiled for x, and
- * PG_HAS_x() tells whether this machine has it. Elsewhere there is one level. */
+/* Vector levels on x86-64: code between PG_BEGIN_x and PG_END_TARGET is compiled for x, and
+ * PG_HAS_x() tells whether this machine supports it. Other architectures have one level. */
 #if defined(__x86_64__) && (defined(__clang__) || (defined(__GNUC__) && __GNUC__ >= 8))
 #define PG_X86_LEVELS 1
 #define PG_HAS_AVX2() (__builtin_cpu_supports("avx2") != 0)

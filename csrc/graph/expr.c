@@ -1,14 +1,15 @@
 /* expr.c - append ops to the graph: single ones, and Python's expressions as micrograd writes them.
  *
- * Values are computed here, once, when a node is made.
- * A call computes and judges first, makes room second and fills slots last: it never has to undo.
+ * Values are computed here, once, when a node is created.
+ * A function evaluates and checks first, reserves capacity second and fills slots last: it never
+ * has to undo anything.
  * Owns nothing. Cost: O(1) a call, the arithmetic and one to three slots. */
 #include "graph/verify.h"
 #include "ops/kernels.h"
 
 static pg_operand number_operand(double number) { return (pg_operand){0, number}; }
 
-/* op's value of these data, or the error that it is. */
+/* Evaluate op on these data; PG_OK, or the error. */
 static pg_status evaluate(pg_graph *graph, double *y_ret, int op, double a, double b) {
     double y = pg_value_of(op, a, b);
     *y_ret = y;
@@ -18,8 +19,8 @@ static pg_status evaluate(pg_graph *graph, double *y_ret, int op, double a, doub
     return status;
 }
 
-/* As above, of operands. While a function is recorded, what depends on its inputs or on parameters
- * has no number yet: the replay judges it. */
+/* As above, on operands. During a trace, values that depend on inputs or parameters aren't known
+ * yet: the replay will check them. */
 static inline pg_status evaluate_operands(pg_graph *graph, double *y_ret, int op, pg_operand a,
                                           pg_operand b) {
     const double left = pg_operand_data(graph, a), right = pg_operand_data(graph, b);
@@ -28,7 +29,7 @@ static inline pg_status evaluate_operands(pg_graph *graph, double *y_ret, int op
     return pg_trace_judge(graph, status, a.id, b.id);
 }
 
-/* op(a, b) of two nodes, or of a alone if b is 0. The caller owns the result. */
+/* op(a, b) of two nodes, or op(a) if b is 0. The caller owns the result. */
 static inline pg_status append(pg_graph *graph, pg_node_id *id_ret, int op, pg_node_id a,
                                pg_node_id b) {
     const pg_node *left = &graph->nodes[a], *right = &graph->nodes[b];
@@ -46,7 +47,7 @@ static inline pg_status append(pg_graph *graph, pg_node_id *id_ret, int op, pg_n
 
 static pg_operand node_operand(pg_node_id id) { return (pg_operand){id, 0.0}; }
 
-/* op(a, b), one of which is a number: that becomes a leaf once nothing can fail any more. */
+/* op(a, b) of a node and a number, which becomes a leaf once nothing can fail any more. */
 static pg_status append_mixed(pg_graph *graph, pg_node_id *id_ret, int op, pg_operand a,
                               pg_operand b) {
     double y;
@@ -83,7 +84,7 @@ pg_status pg_graph_binary(pg_graph *graph, pg_node_id *id_ret, int op, pg_node_i
     return append(graph, id_ret, op, a, b);
 }
 
-/* At least one node, and every node alive. */
+/* Is there at least one node, and is every node alive? */
 static bool usable(const pg_graph *graph, pg_operand a, pg_operand b) {
     return (a.id != 0 || b.id != 0) && (a.id == 0 || pg_alive(graph, a.id)) &&
            (b.id == 0 || pg_alive(graph, b.id));
@@ -102,7 +103,7 @@ pg_status pg_expr_binary(pg_graph *graph, pg_node_id *id_ret, int op, pg_operand
     return append_any(graph, id_ret, op, a, b);
 }
 
-/* Give up the reference to a step on the way, which the result now uses. */
+/* Release an intermediate node, which the result now references; passes the status through. */
 static pg_status pass_on(pg_graph *graph, pg_status status, pg_node_id step) {
     pg_graph_release(graph, step);
     return status;
@@ -135,7 +136,8 @@ pg_status pg_expr_div(pg_graph *graph, pg_node_id *id_ret, pg_operand a, pg_oper
     if (!usable(graph, a, b)) return PG_ERR_BAD_NODE;
     if (b.id == 0) {
         double inverse;
-        volatile double exponent = -1.0; /* or compilers make 1/x of it, which rounds differently */
+        volatile double exponent =
+            -1.0; /* volatile: compilers would turn pow into 1/x, which rounds differently */
         pg_status status = evaluate(graph, &inverse, PG_OP_POWN, b.number, exponent);
         if (status != PG_OK) return status;
         return pg_expr_mul(graph, id_ret, a, number_operand(inverse));

@@ -1,10 +1,10 @@
 /* graph.c - storage: nodes, ids, reference counts, growth.
  *
- * Invariant: slot i < used either holds a node (op != FREE), whose refs equal its uses by other
- * nodes plus its owners outside, or lies in the free list, once.
- * Owns the arena, the array of owners, the variadic blocks and the scratch of walks.
- * Cost: a node is 32 bytes and 8 for its owner; taking or freeing one is O(1); growth doubles and
- * is amortised. The idea of a free list threaded through the arena is Knuth's, TAOCP 1, 2.2.3. */
+ * Invariant: slot i < used either holds a node (op != FREE), with refs equal to its uses by other
+ * nodes plus its external references, or lies in the free list, once.
+ * Owns the arena, the array of owners, the variadic blocks and the scratch arrays of walks.
+ * Cost: a node is 32 bytes and 8 for its owner; allocating or freeing one is O(1); growth doubles
+ * and is amortised. Source: the free list threaded through the arena is Knuth's, TAOCP 1, 2.2.3. */
 #include "graph/verify.h"
 
 #include <string.h>
@@ -52,7 +52,7 @@ static pg_status grow(pg_graph *graph, size_t needed) {
     if (capacity > most_nodes) capacity = most_nodes;
     pg_node *nodes = pg_realloc(graph->nodes, capacity, sizeof *nodes);
     if (nodes == NULL) return PG_ERR_NOMEM;
-    if (graph->nodes == NULL) { /* slot 0, that no node has, stands for an op's missing operand */
+    if (graph->nodes == NULL) { /* slot 0 never holds a node and stands for a missing operand */
         memset(nodes, 0, sizeof *nodes);
         nodes[0].flags = PG_FLAG_DETACHED;
     }
@@ -106,7 +106,7 @@ static pg_variadic *new_variadic(const pg_node_id *children, const double *local
     return variadic;
 }
 
-/* Can each of these be used once more by a node, even if all are the same? */
+/* Can each of these take one more use, even if all are the same node? */
 static pg_status can_hold(const pg_graph *graph, const pg_node_id *children, size_t count) {
     if (count > most_nodes) return PG_ERR_LIMIT;
     for (size_t i = 0; i < count; i++) {
@@ -116,8 +116,8 @@ static pg_status can_hold(const pg_graph *graph, const pg_node_id *children, siz
     return PG_OK;
 }
 
-/* A reference to each; returns the flag that a node of these has for being made of detached ones
- * only. Without derivatives it is for a closure, which may do anything. */
+/* Reference each child. Returns the detached flag of a node with these children: set if all are
+ * detached. Not without derivatives: then a closure does the backward step, and may do anything. */
 static uint8_t hold_all(pg_graph *graph, const pg_node_id *children, const double *locals,
                         size_t count) {
     uint8_t flags = count > 0 && locals != NULL ? PG_FLAG_DETACHED : 0;
@@ -161,7 +161,7 @@ pg_status pg_widen(pg_graph *graph, pg_node_id id, const pg_node_id *children, c
 
 pg_status pg_graph_custom(pg_graph *graph, pg_node_id *id_ret, double data,
                           const pg_node_id *children, size_t count, void *tag) {
-    double few[8] = {0}, *slopes = few; /* what is there is for the hook to fill in */
+    double few[8] = {0}, *slopes = few; /* placeholders, which the hook overwrites */
     if (count > 8) slopes = pg_realloc(NULL, count, sizeof *slopes);
     if (slopes == NULL) return PG_ERR_NOMEM;
     if (count > 8) memset(slopes, 0, count * sizeof *slopes);
@@ -182,8 +182,8 @@ pg_status pg_graph_retain(pg_graph *graph, pg_node_id id) {
     return PG_OK;
 }
 
-/* The last reference to a node that owns its owner is gone. True if the two part and it dies; else
- * the owner owns it from now on. */
+/* The last reference to a KEPT node is gone. True if its owner can go too and the node is to be
+ * freed; else the owner owns the node from now on. */
 static bool parts_from_owner(pg_graph *graph, pg_node_id id) {
     pg_node *node = &graph->nodes[id];
     node->flags &= (uint8_t)~PG_FLAG_KEPT;
@@ -195,7 +195,7 @@ static bool parts_from_owner(pg_graph *graph, pg_node_id id) {
     return false;
 }
 
-/* One reference fewer. A node that this was the last of goes onto the list of the dead. */
+/* Drop a reference. If it was the last, push the node onto the list of dead nodes. */
 static inline void drop_reference(pg_graph *graph, pg_node_id id, pg_node_id *dead) {
     pg_node *node = &graph->nodes[id];
     if (--node->refs == 0) {
@@ -208,10 +208,9 @@ static inline void drop_reference(pg_graph *graph, pg_node_id id, pg_node_id *de
     }
 }
 
-/* Thread the free list anew, in the order of addresses; free slots at the arena's end become
- * unused. Graphs of shared nodes are not freed in the order in which they were built, and after
- * some hundred rounds the free list would name slots at random: building and sweeping then take
- * twice as long. */
+/* Rebuild the free list in address order; free slots at the arena's end become unused. Why: graphs
+ * of shared nodes are not freed in the order in which they were built, and after some hundred
+ * rounds the free list would be in random order: building and sweeping then take twice as long. */
 static void tidy(pg_graph *graph) {
     while (graph->used > 1 && graph->nodes[graph->used - 1].op == PG_OP_FREE) {
         graph->used--;
@@ -232,7 +231,7 @@ static void free_variadic(pg_graph *graph, pg_variadic *variadic) {
     pg_free(variadic);
 }
 
-/* Let go of a node's children, and put on the list of the dead whom only it used. */
+/* Drop a node's children, and push those that only it used onto the list of dead nodes. */
 static inline void drop_children(pg_graph *graph, pg_node *node, pg_node_id *dead) {
     size_t count;
     const pg_node_id *held = pg_holds(node, &count);
@@ -240,7 +239,7 @@ static inline void drop_children(pg_graph *graph, pg_node *node, pg_node_id *dea
     if (PG_UNLIKELY(node->op == PG_OP_VARIADIC)) free_variadic(graph, node->of.variadic);
 }
 
-/* Free one that nobody references. */
+/* Free one node without references. */
 static inline void bury_one(pg_graph *graph, pg_node_id id, pg_node_id *dead) {
     pg_node *node = &graph->nodes[id];
     drop_children(graph, node, dead);
@@ -250,8 +249,9 @@ static inline void bury_one(pg_graph *graph, pg_node_id id, pg_node_id *dead) {
     graph->free_count++;
 }
 
-/* Free the dead and whoever dies of that: a stack, threaded through their gradients. When large
- * graphs went, half the arena in sum, tidying costs a fraction of what it saves. */
+/* Free these nodes and all that lose their last reference by it: a stack, linked through the
+ * gradients, instead of recursion. Tidying once half the arena's nodes have gone in large graphs
+ * costs a fraction of what it saves. */
 static void bury(pg_graph *graph, pg_node_id dead) {
     size_t before = graph->free_count;
     while (dead != 0) {

@@ -1,4 +1,4 @@
-/* graph_bytes.c - graph to bytes and back, for copies and pickles: see graph_bytes.h.
+/* graph_bytes.c - serialize graphs, for copies and pickles: see graph_bytes.h.
  *
  *   u32 version;  the ops' names (op_names.c);  u32 nodes, ends
  *   for each node, children before parents:
@@ -6,10 +6,10 @@
  *     of an op   u32 children[1 or 2]
  *     of a variadic  u32 tag if it has one, u32 count, u32 children[], f64 derivatives[] if given
  *
- * A child below `nodes` is a node before this one; `nodes` + k is end k. So what is read has no
- * cycles, whatever the bytes, and a count is believed only if so many bytes are left.
- * The walk is depth first, children from left to right, without recursion, and goes no further than
- * the ends. Owns its stack; places belong to the packer, ids to the part.
+ * A child number below `nodes` is an earlier node; `nodes` + k is boundary node k. So whatever the
+ * bytes, a graph that is read has no cycles, and a count is trusted only if so many bytes are left.
+ * The walk is depth first, children from left to right, without recursion, and stops at the
+ * boundary nodes. Owns its stack; places belong to the packer, ids to the part.
  * Cost: O(nodes + edges); the file takes about 20 bytes a node. */
 #include "graph/graph_bytes.h"
 
@@ -26,7 +26,7 @@ enum { /* flags in the file */
        packed_grad = 2,
        packed_locals = 4,
        packed_tag = 8,
-       packed_kind = 4, /* two bits, so far up */
+       packed_kind = 4, /* two bits, shifted by this */
        packed_detached = 64
 };
 
@@ -36,7 +36,7 @@ pg_place pg_place_of(const pg_packer *packer, pg_node_id id) {
     return id < packer->capacity ? packer->places[id] : (pg_place){0, 0};
 }
 
-/* A place for each slot that the arena has by now. */
+/* Extend the table of places to all slots of the arena. */
 static pg_status make_places(const pg_graph *graph, pg_packer *packer) {
     if (packer->capacity >= graph->used) return PG_OK;
     const size_t capacity = graph->capacity;
@@ -68,7 +68,7 @@ static bool is_end(const collector *c, pg_node_id id) {
     return c->graph->nodes[id].op == PG_OP_LEAF && c->graph->owners[id] != NULL;
 }
 
-/* The node on top, whose children are all there, joins the part. */
+/* All children of the node on top are placed: pop it and append it to the part. */
 static pg_status finish_node(collector *c) {
     const pg_node_id id = pg_ascend(&c->path);
     const pg_node *node = &c->graph->nodes[id];
@@ -136,7 +136,7 @@ typedef struct packing {
     pg_writer writer;
     const pg_graph *graph;
     const pg_part *part;
-    uint32_t *numbers; /* of each slot what a child is called; NULL while only counting */
+    uint32_t *numbers; /* for each slot its child number; NULL while only counting */
     pg_number_tag *number_tag;
     void *context;
     pg_status status;
@@ -220,13 +220,13 @@ typedef struct unpacking {
     pg_graph *graph;
     pg_part *part;
     const pg_node_id *ends;
-    size_t count, end_count; /* of the whole part; part->count are there already */
+    size_t count, end_count; /* of the whole part; part->count nodes are read so far */
     uint8_t numbers[256];
     pg_find_tag *find_tag;
     void *context;
 } unpacking;
 
-/* What a child's number means; 0 if nothing. */
+/* The node that a child number refers to; 0 if it is invalid. */
 static pg_node_id read_child(unpacking *u) {
     const uint32_t number = pg_get_u32(&u->reader);
     if (number < u->part->count) return u->part->ids[number];
@@ -248,7 +248,7 @@ static pg_status read_op(unpacking *u, pg_node_id *id_ret, int op, double data) 
     return PG_OK;
 }
 
-/* The children and derivatives of a variadic node, which the caller frees. */
+/* The children and derivatives of a variadic node; the caller frees them. */
 typedef struct wide_parts {
     size_t count;
     pg_node_id *children;
@@ -302,7 +302,7 @@ static pg_status read_variadic(unpacking *u, pg_node_id *id_ret, uint8_t flags, 
     return status;
 }
 
-/* What is detached is made of such nodes, of numbers, and of what became a leaf meanwhile. */
+/* A detached node has only detached children, numbers, and nodes that have become leaves since. */
 static bool may_be_detached(const pg_graph *graph, const pg_node *node) {
     size_t count;
     const pg_node_id *held = pg_holds(node, &count);
@@ -313,7 +313,7 @@ static bool may_be_detached(const pg_graph *graph, const pg_node *node) {
     return true;
 }
 
-/* An op of one operand, other than a number, always is what that operand is: the sweep counts on
+/* An op of one operand, not counting a number, is detached if that operand is: the sweep relies on
  * it. */
 static bool must_be_detached(const pg_graph *graph, const pg_node *node) {
     const pg_op_info *info = pg_op_describe(node->op);

@@ -1,53 +1,54 @@
-/* graph_bytes.h - graphs to bytes and back, part by part.
+/* graph_bytes.h - serialize graphs, part by part, and read them back.
  *
- * A part is what lies below a root, less what a living part has already and less the leaves that
- * have an owner outside, who goes another way: its *ends*. So a node that several roots share is in
- * one part only, whichever root comes first, and no part is copied twice.
- * A packer knows where every node of every living part is.
- */
+ * A part is the subgraph below a root, without the nodes that a living part has already and without
+ * leaves that have an external owner and are passed separately: its boundary nodes, or ends. So a
+ * node shared by several roots is in one part only, whichever root comes first, and no part is
+ * copied twice.
+ * A packer maps every node of every living part to its place. */
 #ifndef PG_PACK_H
 #define PG_PACK_H
 
 #include "graph/graph.h"
 
-/* Where a node is: the number of its part, 0 for none, and its place in it. */
+/* A node's place: the number of its part, 0 for none, and its index in it. */
 typedef struct pg_place {
     uint32_t part, index;
 } pg_place;
 
 typedef struct pg_packer {
-    pg_place *places; /* for each slot of the arena; kept for the next time */
+    pg_place *places; /* for each slot of the arena; kept between calls */
     size_t capacity;
     uint32_t last; /* the number of the newest part */
 } pg_packer;
 
-/* Each node of a part is referenced by it. */
+/* A part holds a reference to each of its nodes. */
 typedef struct pg_part {
     uint32_t number;  /* 0: read from bytes, and unknown to the packer */
-    pg_node_id *ids;  /* children before parents */
-    pg_node_id *ends; /* used by these, and elsewhere; not referenced by the part itself */
+    pg_node_id *ids;  /* topological: children before parents */
+    pg_node_id *ends; /* boundary nodes: children of ids in other parts or with owners; not
+                         referenced by the part */
     size_t count, end_count;
 } pg_part;
 
 pg_place pg_place_of(const pg_packer *packer, pg_node_id id);
 
-/* What is below root. Out: part_ret, pg_part_free when done.
+/* Collect the part below root. Out: part_ret, pg_part_free when done.
  * Returns: PG_OK; PG_ERR_NOMEM, _LIMIT, _BAD_NODE; PG_ERR_UNTRACEABLE: a node of a recording. */
 pg_status pg_part_collect(pg_graph *graph, pg_packer *packer, pg_part *part_ret, pg_node_id root);
-/* Nodes that only the part held are freed. */
+/* Release a part's nodes; those without other references are freed. */
 void pg_part_free(pg_graph *graph, pg_packer *packer, pg_part *part);
 
-/* What number a variadic node's tag has in the file; UINT32_MAX: none can be given. */
+/* The number of a variadic node's tag in the file; UINT32_MAX if it can't have one. */
 typedef uint32_t pg_number_tag(void *context, void *tag);
-/* The tag of this number, with a reference that the node takes over; NULL: there is none that goes
- * with a node of this kind. */
+/* The tag with this number, and a reference to it, which the node takes over; NULL if there is none
+ * that fits a node of this kind. */
 typedef void *pg_find_tag(void *context, uint32_t number, pg_variadic_kind kind);
 
-/* A part as bytes.
- * write: bytes_ret  as many as pg_part_bytes says. Returns: PG_OK; PG_ERR_NOMEM; PG_ERR_STOPPED: a
- *                   tag has no number
- * read:  builds it on count living ends. Whatever the bytes: a sound graph or nothing.
- *        Returns: PG_OK; PG_ERR_NOMEM, _LIMIT, _BAD_NODE; PG_ERR_BAD_FILE */
+/* Serialize a part.
+ * write: bytes_ret  pg_part_bytes of them. Returns: PG_OK; PG_ERR_NOMEM; PG_ERR_STOPPED: a tag has
+ *                   no number
+ * read:  builds the part on end_count living boundary nodes. Whatever the bytes, the result is a
+ *        valid graph or none. Returns: PG_OK; PG_ERR_NOMEM, _LIMIT, _BAD_NODE; PG_ERR_BAD_FILE */
 size_t pg_part_bytes(const pg_graph *graph, const pg_part *part);
 pg_status pg_part_write(const pg_graph *graph, const pg_part *part, uint8_t *bytes_ret,
                         pg_number_tag *number_tag, void *context);

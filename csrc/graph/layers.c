@@ -1,13 +1,13 @@
 /* layers.c - many nodes in one call: sums and layers.
  *
- * The graph that comes out is, node for node, the one that the Python expression gives: the same
- * order, the same bits, the same drawing. Only the way there is shorter.
- * Room for all nodes is made first; then only an activation's domain can still stop the work, and
- * what was added so far is released again.
+ * The resulting graph is, node for node, that of the Python expression: the same order, the same
+ * bits, the same drawing. Only building it is cheaper.
+ * Capacity for all nodes is reserved first; then only an activation's domain error can stop the
+ * work, and the nodes added so far are released.
  * Owns nothing. Cost: O(nodes). */
 #include "graph/verify.h"
 
-/* Every node alive, and able to take so many references more. */
+/* Is every node alive, and can each take this many more references? */
 static pg_status check(const pg_graph *graph, const pg_operand *values, size_t count,
                        size_t references) {
     if (references > UINT32_MAX / 4) return PG_ERR_LIMIT;
@@ -19,9 +19,8 @@ static pg_status check(const pg_graph *graph, const pg_operand *values, size_t c
     return PG_OK;
 }
 
-/* op(a, b) for add and mul, there being room: a number as long as both are, as in Python. With a
- * node among them, a node that has no references yet; the number becomes a leaf and comes second.
- */
+/* op(a, b) for add and mul; requires capacity. As in Python, two numbers give a number. Otherwise
+ * the result is a node without references; a number becomes a leaf and goes second. */
 static pg_operand combine(pg_graph *graph, int op, pg_operand a, pg_operand b) {
     double left = pg_operand_data(graph, a), right = pg_operand_data(graph, b);
     double y = op == PG_OP_ADD ? left + right : left * right;
@@ -44,7 +43,7 @@ pg_status pg_graph_sum(pg_graph *graph, pg_node_id *id_ret, pg_operand start,
     return PG_OK;
 }
 
-/* total + w * x, all three nodes; *sum is total's data before, and the result's after. */
+/* total + w * x, three nodes; *sum is total's data before, and the result's after. */
 static inline pg_node_id multiply_add(pg_graph *graph, double *sum, pg_node_id total, pg_node_id w,
                                       pg_node_id x) {
     double product = graph->nodes[w].data * graph->nodes[x].data;
@@ -53,7 +52,7 @@ static inline pg_node_id multiply_add(pg_graph *graph, double *sum, pg_node_id t
     return pg_take_op(graph, PG_OP_ADD, *sum, total, times);
 }
 
-/* bias + w[0]*x[0] + w[1]*x[1] ..., a number until it meets the first node. */
+/* bias + w[0]*x[0] + w[1]*x[1] ..., a number up to the first node. */
 static pg_operand weighted_sum(pg_graph *graph, pg_operand bias, const pg_operand *weights,
                                const pg_operand *inputs, size_t count) {
     pg_operand total = bias;
@@ -70,7 +69,7 @@ static pg_operand weighted_sum(pg_graph *graph, pg_operand bias, const pg_operan
     return total;
 }
 
-/* The neuron's node, with one reference, the caller's. */
+/* The neuron's node, with one reference, owned by the caller. */
 static pg_status neuron(pg_graph *graph, pg_node_id *id_ret, int activation, pg_operand bias,
                         const pg_operand *weights, const pg_operand *inputs, size_t count) {
     pg_node_id total = pg_operand_node(graph, weighted_sum(graph, bias, weights, inputs, count));

@@ -1,6 +1,6 @@
 /* optim.c - optimisers over a list of nodes, or over arrays: one pass each, no allocation.
  *
- * State (velocity, means) is the caller's, one double a node. Every node is checked before the
+ * The caller owns the state (velocity, means), one double a node. Every node is checked before the
  * first is changed. The formulas are PyTorch's.
  * Sources: Sutskever et al. 2013 (momentum); Kingma and Ba, Adam, 2015; Loshchilov and Hutter,
  * Decoupled weight decay regularization, 2019. */
@@ -15,7 +15,7 @@ pg_status pg_zero_grad(pg_graph *graph, const pg_node_id *nodes, size_t count) {
     return PG_OK;
 }
 
-/* One parameter's step: its new data. velocity may be NULL. */
+/* Step one parameter: its new data. velocity may be NULL. */
 static inline double sgd_one(double p, double g, double *velocity_ret, const double *velocity,
                              const pg_sgd_settings *s) {
     if (s->weight_decay != 0.0) g += s->weight_decay * p;
@@ -23,7 +23,7 @@ static inline double sgd_one(double p, double g, double *velocity_ret, const dou
     return p - s->lr * g;
 }
 
-/* What is the same for all parameters in one step of Adam. */
+/* Loop invariants of one step of Adam. */
 typedef struct adam_step {
     pg_adam_settings s;
     double rate, correction;
@@ -65,8 +65,8 @@ pg_status pg_adam(pg_graph *graph, double *mean, double *square, const pg_node_i
     return PG_OK;
 }
 
-/* Not 0 if x isn't finite: inf - inf and nan - nan are nan. Unlike a comparison's result, bits can
- * be gathered without a branch, lane by lane. */
+/* Nonzero if x isn't finite: inf - inf and nan - nan are nan. Unlike the result of a comparison,
+ * bits can be or-ed together without a branch, lane by lane. */
 static inline uint64_t unless_finite(double x) {
     const double difference = x - x;
     uint64_t bits;

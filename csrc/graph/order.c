@@ -1,14 +1,15 @@
-/* order.c - nodes to order: depth first, children from left to right, each node after its own.
+/* order.c - the topological order: depth first, children from left to right, each before its
+ * parents.
  *
- * The order of the recursive version, without recursion. The nodes on the way from the root to
- * where the walk stands are a stack. A node is on the stack or in the order, never in both, so one
- * array holds the two: the order grows from its start, the stack from its end, and they cannot
- * meet. A node that was visited carries the number of the walk, so that nothing has to be cleared
- * afterwards; when the 16-bit numbers run out, all marks are wiped, once in 65,535 walks.
- * No code from outside runs during a walk, so two walks never interleave. A long one looks whether
- * it should stop, and then leaves everything as it was.
+ * The order of the recursive version, without recursion. The path from the root to the current node
+ * is a stack. A node is on the stack or in the order, never in both, so one array holds the two:
+ * the order grows from its start, the stack from its end, and they cannot meet. A visited node is
+ * marked with the number of the walk, so that nothing has to be cleared afterwards; when the 16-bit
+ * numbers run out, all marks are reset, once in 65,535 walks.
+ * No external code runs during a walk except hooks.stop, which may not walk, so two walks never
+ * interleave. A long walk polls hooks.stop and, if stopped, restores everything.
  * Owns the walk's arrays while it is lent out. Cost: O(nodes + edges); 12 bytes a living node.
- * Tarjan, Depth-first search and linear graph algorithms, SIAM J. Comput. 1, 1972. */
+ * Source: Tarjan, Depth-first search and linear graph algorithms, SIAM J. Comput. 1, 1972. */
 #include "graph/verify.h"
 
 static void wipe_marks(pg_graph *graph) {
@@ -21,14 +22,14 @@ uint16_t pg_walk_mark(pg_graph *graph) {
     return ++graph->mark;
 }
 
-/* Room for a walk over every living node. */
+/* Arrays large enough for a walk over every living node. */
 static pg_status take_scratch(pg_graph *graph, pg_walk *walk) {
     *walk = graph->scratch;
     graph->scratch = (pg_walk){0};
     walk->count = 0;
     size_t needed = pg_graph_live(graph);
     if (walk->capacity >= needed) return PG_OK;
-    size_t capacity = graph->capacity; /* as many as the arena holds: grows as seldom as it does */
+    size_t capacity = graph->capacity; /* of the arena: reallocated only as often as it grows */
     pg_free(walk->ids);
     pg_free(walk->saved);
     walk->ids = pg_realloc(NULL, capacity, sizeof *walk->ids);
@@ -40,16 +41,16 @@ static pg_status take_scratch(pg_graph *graph, pg_walk *walk) {
     return PG_ERR_NOMEM;
 }
 
-/* The next in the order. Its gradient is put aside while the node is at hand, and that of an inner
- * node starts afresh: a pass of its own over all nodes would cost more than the walk itself. */
+/* Append to the order. Saves the node's gradient, and resets it if it is an inner node, while the
+ * node is in the cache: a separate pass over all nodes would cost more than the walk itself. */
 static inline void append(pg_walk *walk, pg_node_id id, pg_node *node, bool leaf) {
     walk->saved[walk->count] = node->u.grad;
     if (!leaf) node->u.grad = 0.0;
     walk->ids[walk->count++] = id;
 }
 
-/* Come to a child: true if it must be walked through before its parent can go on. A leaf has
- * nothing below it and joins the order at once. */
+/* Visit a child: true if the walk must descend into it before its parent can continue. A leaf has
+ * no children and is appended to the order at once. */
 static inline bool must_descend(pg_node *nodes, pg_walk *walk, pg_node_id child, uint16_t mark) {
     if (nodes[child].mark == mark) return false;
     nodes[child].mark = mark;
@@ -58,7 +59,7 @@ static inline bool must_descend(pg_node *nodes, pg_walk *walk, pg_node_id child,
     return false;
 }
 
-/* The first child of a variadic node that must be walked through, or 0. */
+/* The next child of a variadic node to descend into, or 0. */
 static pg_node_id next_of_variadic(pg_node *nodes, pg_walk *walk, pg_variadic *variadic,
                                    uint16_t mark) {
     while (variadic->cursor < variadic->count) {
@@ -69,12 +70,12 @@ static pg_node_id next_of_variadic(pg_node *nodes, pg_walk *walk, pg_variadic *v
     return 0;
 }
 
-/* On the stack: nothing is left to see of this node but the child that the walk went into. */
+/* Flag of a stack entry: the walk is in the node's last child; none is left to visit. */
 static const pg_node_id last_child = 0x80000000;
 
-/* The first child of `here` that must be walked through, or 0. Of two children, the left one is
- * looked at again when the walk comes back to see the right one: what was visited stays so. A
- * variadic node remembers how far it has come. *entry_ret is what to put on the stack. */
+/* The next child of `here` to descend into, or 0. Of two children, the left one is checked again
+ * when the walk returns for the right one; it is marked by then. A variadic node keeps a cursor.
+ * *entry_ret is what to push for `here`. */
 static inline pg_node_id next_child(pg_node *nodes, pg_walk *walk, pg_node_id *entry_ret,
                                     pg_node_id here, uint16_t mark) {
     const pg_node *node = &nodes[here];
@@ -90,7 +91,7 @@ static inline pg_node_id next_child(pg_node *nodes, pg_walk *walk, pg_node_id *e
     return right != 0 && must_descend(nodes, walk, right, mark) ? right : 0;
 }
 
-/* The walk ends before its time: variadic nodes on the way forget how far it came. */
+/* Abort the walk: reset the cursors of the variadic nodes on the path. */
 static void give_up(const pg_node *nodes, const pg_walk *walk, size_t top, pg_node_id here) {
     for (;; here = walk->ids[top++] & ~last_child) {
         if (nodes[here].op == PG_OP_VARIADIC) nodes[here].of.variadic->cursor = 0;
@@ -101,7 +102,7 @@ static void give_up(const pg_node *nodes, const pg_walk *walk, size_t top, pg_no
 static pg_status visit_all(pg_graph *graph, pg_walk *walk, pg_node_id root) {
     pg_node *const nodes = graph->nodes;
     const uint16_t mark = graph->mark;
-    pg_walk out = *walk; /* a copy of its own lets the compiler keep it in registers */
+    pg_walk out = *walk; /* a local copy, which the compiler can keep in registers */
     size_t top = out.capacity;
     uint32_t patience = pg_patience;
     pg_node_id here = root;

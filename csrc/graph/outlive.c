@@ -1,12 +1,13 @@
-/* outlive.c - the end of a trace, and what becomes of nodes that outlive it.
+/* outlive.c - the end of a trace: resolve the nodes that outlive it.
  *
- * Somebody may have kept what the function made: in a list, a cache, a frame that an exception
- * holds. What depends on an input never had a number: it is flagged, and refused from then on
- * (PG_FLAG_OVER). What was made of parameters and constants alone becomes what it would have been
- * without a trace: a select the choice that the data make, a detached value a leaf, a custom op's
- * rule a node whose tag gives the derivatives; and what was computed from these gets its number.
- * Where that number is an error, the node is refused, too.
- * Owns its scratch. Without memory all that a trace made, and that has children, is refused.
+ * Nodes that the function created may still be referenced: from a list, a cache, a frame that an
+ * exception holds. Those that depend on an input never had a value: they are flagged, and refused
+ * from then on (PG_FLAG_OVER). Those computed from parameters and constants alone become what they
+ * would have been without a trace: a select becomes the choice that the data make, a detached value
+ * a leaf, a custom op's rule a node that gets its derivatives from the tag; and nodes computed from
+ * these get their values. A node with an error as its value is refused, too.
+ * Owns its scratch. Without memory all nodes of the trace that have children are refused, and its
+ * inputs.
  * Cost: one pass over the arena; a second one, O(nodes that outlive it), only if there are any. */
 #include "graph/walk.h"
 #include "ops/kernels.h"
@@ -17,7 +18,7 @@ typedef enum state { unseen = 0, as_it_was, renewed, over } state;
 
 typedef struct walker {
     pg_graph *graph;
-    uint8_t *states; /* of each slot */
+    uint8_t *states; /* for each slot */
     pg_path path;
 } walker;
 
@@ -25,7 +26,7 @@ static bool is_symbol(const pg_node *node) {
     return node->op == PG_OP_VARIADIC && node->of.variadic->kind >= PG_VARIADIC_DETACH;
 }
 
-/* A node that only the trace understood, or whose number nobody has judged. */
+/* Is it a node that only the recorder reads, or one with a value that hasn't been checked? */
 static bool is_left_over(const pg_node *node) {
     return node->op != PG_OP_FREE && !(node->flags & PG_FLAG_OLD) &&
            ((node->flags & PG_FLAG_INPUT) || is_symbol(node) || !isfinite(node->data));
@@ -33,7 +34,7 @@ static bool is_left_over(const pg_node *node) {
 
 static bool same_bits(double a, double b) { return memcmp(&a, &b, sizeof a) == 0; }
 
-/* ---- One node, whose children are settled ---------------------------------------------------- */
+/* ---- One node, its children resolved --------------------------------------------------------- */
 
 static state set_data(pg_node *node, double data) {
     const bool same = same_bits(node->data, data);
@@ -65,7 +66,7 @@ static state settle_rule(pg_graph *graph, pg_node_id id) {
     return status == PG_OK ? set_data(&graph->nodes[id], data) : over;
 }
 
-/* Of detach(), then the leaf receives no gradient; or of no_grad(). */
+/* Of detach(): the leaf receives no gradient. Of no_grad(): an ordinary leaf. */
 static state settle_detach(pg_graph *graph, pg_node_id id) {
     pg_node *node = &graph->nodes[id];
     const uint8_t detached = node->flags & PG_FLAG_DETACHED;
@@ -75,7 +76,7 @@ static state settle_detach(pg_graph *graph, pg_node_id id) {
     return result;
 }
 
-/* An op of the table. A number that a replay would have judged is judged now. */
+/* Resolve a table op. A value that was left for the replay to check is checked now. */
 static state settle_op(pg_graph *graph, pg_node *node, bool is_stale) {
     const double a = graph->nodes[node->of.child[0]].data;
     const double b = pg_op_slots[node->op] == 2 ? graph->nodes[node->of.child[1]].data : 0.0;
@@ -109,7 +110,7 @@ static state settle_node(walker *walk, pg_node_id id) {
 
 /* ---- All of them, children first ------------------------------------------------------------- */
 
-/* The next child of the frame on top that isn't settled, or 0. */
+/* The next unresolved child of the frame on top, or 0. */
 static pg_node_id next_child(walker *walk) {
     pg_frame *top = &walk->path.frames[walk->path.depth - 1];
     const pg_node *node = &walk->graph->nodes[top->id];

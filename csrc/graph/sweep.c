@@ -1,17 +1,18 @@
-/* sweep.c - order to gradients: push them from a root back to its leaves.
+/* sweep.c - the backward sweep: propagate gradients from a root to its leaves.
  *
- * Every node comes after its children in the order; walking it backwards, a node's gradient is
- * complete before it is spent.
- * What is detached, or made of such only, is asked for no derivative; and what nothing reaches
- * passes nothing on, be its derivative infinite, undefined or an error: the branch that wasn't
- * taken. The walk has put all gradients aside, so that a failure, wherever it comes, leaves them as
- * they were. A hook may run code that adds nodes: the arena may have moved when it returns. Owns
- * nothing: the order is the walk's, gradients are the graph's. Cost: O(nodes + edges); no
- * recursion. Griewank and Walther, Evaluating Derivatives, 2nd ed., ch. 3. */
+ * Every node comes after its children in the order; in the reverse order, a node's gradient is
+ * complete before it is propagated.
+ * Detached nodes, and nodes computed only from such, request no derivative; and a gradient of 0
+ * propagates nothing, even if the derivative is infinite, undefined or an error: that is the branch
+ * not taken. The walk has saved all gradients, so that a failure at any point can restore them. A
+ * hook may run code that adds nodes: the arena may have moved when it returns.
+ * Owns nothing: the order belongs to the walk, gradients to the graph. Cost: O(nodes + edges); no
+ * recursion.
+ * Source: Griewank and Walther, Evaluating Derivatives, 2nd ed., ch. 3. */
 #include "graph/verify.h"
 #include "ops/kernels.h"
 
-static const size_t ahead = 16; /* nodes to prefetch: about what memory takes, in nodes */
+static const size_t ahead = 16; /* prefetch distance: about one memory latency, in nodes */
 
 static pg_status fault(pg_graph *graph, pg_status status, int op, int which, double a, double b) {
     graph->fault = (pg_fault){op, which, a, b};
@@ -22,7 +23,7 @@ static void give_carefully(pg_node *child, double slope, double g) {
     if (pg_receives(child)) child->u.grad += pg_product(slope, g);
 }
 
-/* One contribution to the gradient of a child. */
+/* Add one contribution to the gradient of a child. */
 static inline void give(pg_node *child, double slope, double g, const bool detached) {
     const double product = slope * g;
     if (PG_UNLIKELY((detached && (child->flags & PG_FLAG_DETACHED) != 0) || isnan(product)))
@@ -30,14 +31,14 @@ static inline void give(pg_node *child, double slope, double g, const bool detac
     else child->u.grad += product;
 }
 
-/* The same for an op's two, where one of them may be undefined or not asked for. */
+/* The same for both children of an op, where a product may be undefined or a child detached. */
 static pg_status give_both(pg_node *left, pg_node *right, double ga, double gb, double g) {
     give_carefully(left, ga, g);
     give_carefully(right, gb, g);
     return PG_OK;
 }
 
-/* Would anybody notice that the derivative by this child fails? */
+/* Does a failure of the derivative with respect to this child matter? */
 static bool is_asked(const pg_node *child, double g) { return g != 0.0 && pg_receives(child); }
 
 /* The arena may have moved when the hook returns. */
@@ -61,9 +62,9 @@ static pg_status push_variadic(pg_graph *graph, const pg_node *node, const bool 
     return PG_OK;
 }
 
-/* The backward kernels, with or without a look at what is detached. Derivatives are computed and
- * judged before any is spent; a and b may be the same node, as in x * x, so each gradient is read
- * after the other was written. */
+/* The backward kernels, with or without checks for detached nodes. Derivatives are computed and
+ * checked before any is used; a and b may be the same node, as in x * x, so each gradient is read
+ * after the other has been written. */
 static inline PG_ALWAYS_INLINE pg_status push(pg_graph *graph, const pg_node *node,
                                               const bool detached) {
     pg_node *const nodes = graph->nodes;
@@ -119,7 +120,8 @@ pg_status pg_push(pg_graph *graph, pg_node_id id) {
     return push(graph, &graph->nodes[id], true);
 }
 
-/* The nodes before *end_ret, from the last one on; at most to a hook, which may detach some. */
+/* Sweep the nodes before *end_ret, from the last on, up to a hook at most: it may detach nodes, and
+ * the caller then has to choose the variant again. */
 static inline PG_ALWAYS_INLINE pg_status sweep_to_hook(pg_graph *graph, const pg_walk *walk,
                                                        size_t *end_ret, const bool detached) {
     for (size_t i = *end_ret; i-- > 0; *end_ret = i) {
@@ -173,8 +175,7 @@ pg_status pg_backward(pg_graph *graph, pg_node_id root) {
     return status;
 }
 
-/* ---- One node by hand -------------------------------------------------------------------------
- */
+/* ---- One node by hand ------------------------------------------------------------------------ */
 
 pg_status pg_node_slopes(pg_graph *graph, double slopes_ret[2], pg_node_id id) {
     if (!pg_alive(graph, id)) return PG_ERR_BAD_NODE;

@@ -1,11 +1,11 @@
-/* trace.c - while a function is recorded: its inputs, and nodes that only a recording understands.
+/* trace.c - recording a function: its inputs, and nodes that only the recorder reads.
  *
- * The function runs on ordinary nodes. Its inputs are leaves that hold nan; nodes that lived before
- * the trace are flagged as old, and are the parameters, whatever they were made of. A leaf that the
- * function made is a constant. record/record.c makes a tape of what the outputs were computed from;
- * the trace's end is in outlive.c.
- * Owns nothing but scratch. Cost: one pass over the arena at the beginning; a question about a node
- * O(nodes below it that the trace made). */
+ * The function runs on ordinary nodes. Its inputs are leaves that hold nan; nodes that predate the
+ * trace are flagged as old and are the parameters, even if they have operands. A leaf that the
+ * function creates is a constant. record/record.c builds a tape from the nodes that the outputs
+ * depend on; outlive.c ends the trace.
+ * Owns nothing but scratch. Cost: one pass over the arena at the beginning; a dependence query is
+ * O(nodes below the node that the trace created). */
 #include "graph/walk.h"
 #include "ops/kernels.h"
 
@@ -23,8 +23,8 @@ pg_status pg_trace_input(pg_graph *graph, pg_node_id *id_ret) {
     return status;
 }
 
-/* A node of these living operands that only a recording understands; its data are known only if
- * theirs are. The first `receivers` of them are those that a gradient goes to. */
+/* Append a node that only the recorder reads, on living operands; its data are known only if theirs
+ * are. Gradients go to the first `receivers` operands. */
 static pg_status add_symbol(pg_graph *graph, pg_node_id *id_ret, pg_variadic_kind kind, double data,
                             const pg_node_id *operands, size_t count, size_t receivers) {
     uint8_t flags = receivers > 0 ? PG_FLAG_DETACHED : 0;
@@ -70,11 +70,10 @@ pg_status pg_trace_custom(pg_graph *graph, pg_node_id *id_ret, pg_node_id value,
     return status;
 }
 
-/* ---- What depends on what ---------------------------------------------------------------------
- */
+/* ---- What depends on what -------------------------------------------------------------------- */
 
-/* Come to the children of a node: 1 if one of them has one of these flags, 0, or -1 without memory.
- * Those that don't end the walk are pushed. */
+/* Visit the children of a node: 1 if one at which the walk ends has one of these flags; else 0, or
+ * -1 without memory. The others are pushed. */
 static int look_at_children(pg_graph *graph, pg_path *path, pg_node_id id, uint8_t flags) {
     const uint16_t mark = graph->mark;
     size_t count;
@@ -89,7 +88,8 @@ static int look_at_children(pg_graph *graph, pg_path *path, pg_node_id id, uint8
     return 0;
 }
 
-/* Does it, or an end below it, have one of these flags? 1, 0; -1 without memory. */
+/* Does the node, or one below it at which the walk ends, have one of these flags? 1, 0; -1 without
+ * memory. */
 static int reaches(pg_graph *graph, pg_node_id id, uint8_t flags) {
     const pg_node *node = &graph->nodes[id];
     if (pg_is_trace_end(node)) return (node->flags & flags) != 0;

@@ -1,14 +1,14 @@
-/* verify.h - what the core relies on, checked while it runs: only in builds with -DPG_VERIFY.
+/* verify.h - the core's invariants, checked while it runs: only in builds with -DPG_VERIFY.
  *
- * Elsewhere the macros are nothing. In such a build the graph keeps a ledger beside its nodes: how
- * many references to each belong to somebody outside. So every reference can be accounted for.
- * What is broken is printed and ends the program: this is a build for tests, and the only place
- * where the core does either.
+ * In other builds the macros expand to nothing. In such a build the graph keeps a ledger beside its
+ * nodes: the number of external references to each, so that every reference can be accounted for. A
+ * violation is printed and aborts the program: this is a build for tests, and the only place where
+ * the core does either.
  * For tapes see record/verify_tape.h, for programs program/verify_program.h.
  *
  *   PG_CHECK_GRAPH    after every operation, as long as the graph is small; see verify_graph.c
- *   PG_CHECK_WALK     each order: is it topological, and just what the root is made of
- */
+ *   PG_CHECK_WALK     each order: is it topological, and exactly the nodes that the root depends
+ * on? */
 #ifndef PG_VERIFY_H
 #define PG_VERIFY_H
 
@@ -16,15 +16,15 @@
 
 #ifdef PG_VERIFY
 
-/* What is broken first, or NULL. Each may take scratch memory and reads only. */
+/* The first violation, or NULL. Each may allocate scratch memory, and modifies nothing. */
 const char *pg_graph_complaint(const pg_graph *graph);
 const char *pg_walk_complaint(const pg_graph *graph, const pg_walk *walk, pg_node_id root);
 
-/* Look at the graph, if it is time to. */
+/* Check the graph, if a check is due. */
 void pg_verify_graph(pg_graph *graph);
 /* Print a complaint, if there is one, and abort. */
 void pg_verify(const char *complaint);
-/* Scratch, all zero. */
+/* Zeroed scratch memory. */
 void *pg_verify_scratch(size_t count, size_t size);
 
 #define PG_CHECK_GRAPH(graph) pg_verify_graph(graph)

@@ -1,13 +1,13 @@
-/* verify_graph.c - builds with -DPG_VERIFY: is the graph what graph.h says it is?
+/* verify_graph.c - builds with -DPG_VERIFY: does the graph satisfy the invariants of graph.h?
  *
  * Every slot holds a node or lies in the free list, once. A node's references are its uses by other
- * nodes and those that the ledger has of owners outside. No node is made of itself, however
- * indirectly. What a node of its kind must have, it has.
- * A look at the whole graph costs O(slots). A graph of 256 slots is looked at after every
+ * nodes plus the external references in the ledger. There are no cycles. A node has what its kind
+ * requires.
+ * A check of the whole graph costs O(slots). A graph below 256 slots is checked after every
  * operation, a larger one less often, by the square of its size, so that tests with millions of
- * nodes still end.
- * Owns nothing but scratch, which doesn't pass through the allocator hook: failures that a test
- * has asked for must hit the core. */
+ * nodes still finish.
+ * Owns nothing but scratch, which bypasses the allocator hook: injected failures must hit the
+ * core. */
 #include "graph/verify.h"
 
 #ifdef PG_VERIFY
@@ -81,7 +81,8 @@ static const char *op_complaint(const pg_graph *graph, const pg_node *node) {
     return graph->nodes[node->of.child[1]].op != PG_OP_LEAF ? "an exponent is no leaf" : NULL;
 }
 
-/* An operand that is no op any more became a leaf, or something else by its owner's hand. */
+/* An operand that is not a table op has become a leaf since, or its owner has replaced its
+ * operands. */
 static const char *detached_complaint(const pg_graph *graph, const pg_node *node) {
     size_t count;
     const pg_node_id *held = pg_holds(node, &count);
@@ -127,7 +128,7 @@ static const char *references_complaint(const pg_graph *graph, uint64_t *uses) {
     return NULL;
 }
 
-/* Take nodes away that no node uses any more, until none is left: a cycle would be. */
+/* Remove nodes that no node uses until none is left; the nodes of a cycle would remain (Kahn). */
 static const char *cycle_complaint(const pg_graph *graph, uint64_t *uses, pg_node_id *stack) {
     size_t depth = 0, taken = 0, count;
     for (pg_node_id id = 1; id < graph->used; id++)
@@ -183,8 +184,8 @@ void pg_ledger_free(pg_graph *graph) { free(graph->ledger.outside); }
 
 /* ---- An order -------------------------------------------------------------------------------- */
 
-/* What a node is made of comes before it; whom nobody after it is made of is no part of the root.
- */
+/* A node's children come before it; a node, other than the root, that no later node uses isn't
+ * below the root. */
 static const char *order_complaint(const pg_graph *graph, const pg_walk *walk, pg_node_id root,
                                    uint8_t *seen, uint8_t *used) {
     for (size_t i = 0; i < walk->count; i++) {

@@ -1,6 +1,6 @@
-/* walk.h - the way from a root to where a depth-first walk stands: nodes, each with the child that
- * comes next. For walks that happen once a recording or a copy; order.c's, which every sweep needs,
- * keeps its way in the array of the order itself. */
+/* walk.h - the stack of a depth-first walk: the nodes from the root to the current one, each with
+ * its next child. For walks that happen once a recording or a copy; order.c, needed by every sweep,
+ * keeps its stack in the array of the order itself. */
 #ifndef PG_WALK_H
 #define PG_WALK_H
 
@@ -8,10 +8,10 @@
 
 typedef struct pg_frame {
     pg_node_id id;
-    uint32_t next; /* the child that the walk comes to next */
+    uint32_t next; /* index of the next child to visit */
 } pg_frame;
 
-/* Owned by who walks; all zero at first, and its frames go to pg_free in the end. */
+/* Owned by the function that walks: zero it at first, and pg_free its frames at the end. */
 typedef struct pg_path {
     pg_frame *frames;
     size_t depth, capacity;
@@ -24,11 +24,11 @@ static inline pg_status pg_descend(pg_path *path, pg_node_id id) {
     return PG_OK;
 }
 
-/* The node on top, or the one that was on top until now. */
+/* The node on top of the stack; pop it. */
 static inline pg_node_id pg_top(const pg_path *path) { return path->frames[path->depth - 1].id; }
 static inline pg_node_id pg_ascend(pg_path *path) { return path->frames[--path->depth].id; }
 
-/* Where a walk over what a trace made ends: a leaf, or a node that was there before the trace. */
+/* Does a walk over a trace's nodes stop here: at a leaf, or a node that predates the trace? */
 static inline bool pg_is_trace_end(const pg_node *node) {
     return node->op == PG_OP_LEAF || (node->flags & PG_FLAG_OLD) != 0;
 }

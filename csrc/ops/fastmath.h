@@ -1,30 +1,32 @@
-/* fastmath.h - exp, log, tanh, sigmoid and erf that a compiler can turn into vector instructions.
+/* fastmath.h - exp, log, tanh, sigmoid and erf that a compiler can vectorise.
  *
- * Idea: a loop over a libm call runs one element at a time. These are straight lines of +, -, *, /,
- * comparisons and integer shifts, so at -O3 a plain loop over one of them becomes SIMD code.
+ * Idea: a loop over a libm call handles one element at a time. These functions are straight-line
+ * code of +, -, *, /, comparisons and integer shifts, so at -O3 a plain loop over one of them
+ * becomes SIMD code.
  *
  * Invariant: an argument gives the same bits on every machine and at every vector width, as long as
- * nobody rewrites the arithmetic: compile with -ffp-contract=off and without -ffast-math. nan gives
- * nan; infinities, signed zeros and subnormals, as arguments and as results, are right. The error
- * is at most 1 ulp more than that of glibc's function; `python bench/accuracy.py` measures it.
+ * the compiler doesn't rewrite the arithmetic: compile with -ffp-contract=off and without
+ * -ffast-math. nan gives nan; infinities, signed zeros and subnormals, as arguments and as results,
+ * are right. The error is at most 1 ulp more than that of glibc's function; `python
+ * bench/accuracy.py` measures it.
  *
  * Cost: no table, no branch, at most one division; 0.65 to 1.5 ns an element with AVX-512. gcc
- * needs -fno-trapping-math: without it, it won't compute both sides of a selection, and the loop
+ * needs -fno-trapping-math: without it, gcc won't compute both sides of a selection, and the loop
  * stays scalar, with the same results.
  *
- * Three things look odd, and each is there for the vectoriser:
+ * Three things look odd; each is there for the vectoriser:
  *  - Adding 1.5 * 2**52 to a small number rounds it to an integer and leaves this integer in the
  *    low bits; there is no vector conversion from double to a 64-bit integer before AVX-512.
  *  - Results out of range are replaced at the end. If the argument were clamped first, gcc would
- *    work out what the constant leads to and select between more values.
- *  - log(2) comes as high and low part where a product with it has to be exact (Cody and Waite).
+ *    propagate the constant through the function and select between more values.
+ *  - log(2) is split into a high and a low part where a product with it has to be exact (Cody and
+ *    Waite).
  *
  * Source: Cody and Waite, Software Manual for the Elementary Functions, 1980 (the reductions, tanh
  * by a rational function up to 0.55); Tang, Table-driven implementation of the logarithm function,
  * ACM TOMS 16(4), 1990, and fdlibm's e_log.c (log from s = f / (2 + f)); Cody, Rational Chebyshev
- * approximations for the error function, Math. Comp. 23, 1969. The coefficients are our own: by
- * the Remez algorithm in 50 digits, minimising the error relative to the result.
- */
+ * approximations for the error function, Math. Comp. 23, 1969. The coefficients are our own: by the
+ * Remez algorithm in 50 digits, minimising the error relative to the result. */
 #ifndef PG_FASTMATH_H
 #define PG_FASTMATH_H
 
@@ -55,14 +57,14 @@ static inline double pg_from_bits(uint64_t bits) {
     return x;
 }
 
-/* y * 2**k, rounded once even if subnormal, for the k in the low bits of k_plus_2046. Half of k at
- * a time, because 2**k itself may be out of range; shifting by 52 drops whatever is above. */
+/* y * 2**k, rounded once even if subnormal, for the k in the low bits of k_plus_2046. Scales by
+ * half of k twice, because 2**k itself may be out of range; shifting by 52 drops the bits above. */
 static inline double pg_scale(double y, double k_plus_2046) {
     uint64_t k = pg_bits_of(k_plus_2046), half = k >> 1;
     return y * pg_from_bits(half << 52) * pg_from_bits((k - half) << 52);
 }
 
-/* exp(r) for |r| <= log(2) / 2. The powers are grouped so that they don't wait for each other. */
+/* exp(r) for |r| <= log(2) / 2. The powers are grouped for instruction-level parallelism. */
 static inline double pg_exp_reduced(double r) {
     double r2 = r * r, r4 = r2 * r2;
     double low = (0x1.000000000000ap-1 + 0x1.55555555554fap-3 * r) +
@@ -81,9 +83,9 @@ static inline double pg_fast_exp(double x) {
     return x < -746.0 ? 0.0 : y;
 }
 
-/* tanh(a) = v - v**3 P/Q for a < 0.55, and 1 - 2 / (exp(2a) + 1) above, where it is above 1/2 and
+/* tanh(a) = v - v**3 P/Q for a < 0.55, and 1 - 2 / (exp(2a) + 1) above, where tanh exceeds 1/2 and
  * the fraction's error counts half. The same P/Q serves both: exp(2v) = (1 + tanh v)/(1 - tanh v),
- * so one division is enough. The numerator and the denominator are selected before it. */
+ * so one division is enough. Numerator and denominator are selected before it. */
 static inline double pg_fast_tanh(double x) {
     double a = pg_from_bits(pg_bits_of(x) & ~PG_SIGN_BIT);
     int small = a < 0.55;
@@ -103,8 +105,8 @@ static inline double pg_fast_tanh(double x) {
     return pg_from_bits(pg_bits_of(y) | (pg_bits_of(x) & PG_SIGN_BIT));
 }
 
-/* exp(r) = (q + t) / (q - t) for |r| <= log(2) / 2, where t / q = tanh(r / 2). For a caller who has
- * to divide anyway this is half the work of the polynomial. */
+/* exp(r) = (q + t) / (q - t) for |r| <= log(2) / 2, where t / q = tanh(r / 2). In a function that
+ * has to divide anyway this is half the work of the polynomial. */
 static inline double pg_exp_t(double r, double r2) {
     return r * ((0x1.10ee239d5da26p-5 * r2 + 0x1.c01895f0a19a7p+3) * r2 + 0x1.f82b0745c536fp+8);
 }
@@ -113,8 +115,8 @@ static inline double pg_exp_q(double r2) {
     return (r2 + 0x1.c022d50001226p+6) * r2 + 0x1.f82b0745c536fp+9;
 }
 
-/* 1 / (1 + exp(-x)) = E / (E + 1) with E = exp(x) as a fraction. Nothing cancels, so that the
- * result keeps its digits down to the subnormals. */
+/* 1 / (1 + exp(-x)) = E / (E + 1) with E = exp(x) as a fraction. There is no cancellation, so that
+ * the result is accurate down to the subnormals. */
 static inline double pg_fast_sigmoid(double x) {
     double n = x * PG_LOG2_E + (PG_ROUND + 2046.0), k = n - (PG_ROUND + 2046.0);
     double r = (x - k * PG_LN2_HIGH) - k * PG_LN2_LOW, r2 = r * r;
@@ -135,8 +137,8 @@ static inline double pg_log_tail(double f, double half_f2) {
     return s * (half_f2 + z * rest);
 }
 
-/* x = 2**k (1 + f). Adding to the bits what makes sqrt(1/2) a power of two puts k on top. A
- * subnormal is scaled by 2**54 first. */
+/* x = 2**k (1 + f). Adding to the bits the offset that makes sqrt(1/2) a power of two leaves k in
+ * the exponent field. A subnormal is scaled by 2**54 first. */
 static inline double pg_fast_log(double x) {
     const uint64_t root_half = 0x3fe6a09e667f3bcdu, one = 0x3ff0000000000000u;
     int subnormal = x < 0x1p-1022;
@@ -152,7 +154,8 @@ static inline double pg_fast_log(double x) {
     return x > 0.0 ? y : out;
 }
 
-/* The fraction P/Q of erf: the same steps for both ranges of a, with other coefficients. */
+/* The fraction P/Q of erf: the same operations for both ranges of a, with different
+ * coefficients. */
 static inline double pg_erf_p(int small, double v) {
     double p = small ? -0x1.7b17c7d8b18a8p+7 : 0x1.20dd025ea1d2cp-1;
     p = p * v + (small ? -0x1.940b3b8141f79p+11 : 0x1.4f94bd1e4fdf2p+2);
@@ -171,7 +174,7 @@ static inline double pg_erf_q(int small, double v) {
     return q * v + (small ? 0x1.2ea99c49b52fcp+23 : 0x1.dee596f1d5c22p+5);
 }
 
-/* erf(a) = a + a P/Q(a**2) for a < 1.1, and 1 - exp(-a**2) P/Q(a) above, where it is over 0.88 and
+/* erf(a) = a + a P/Q(a**2) for a < 1.1, and 1 - exp(-a**2) P/Q(a) above, where erf exceeds 0.88 and
  * the product's error counts an eighth or less. As exp is a fraction, one division is enough. */
 static inline double pg_fast_erf(double x) {
     double a = pg_from_bits(pg_bits_of(x) & ~PG_SIGN_BIT), a2 = a * a;

@@ -1,9 +1,8 @@
 /* kernels.h - an op's value and its derivatives, expanded from the table.
  *
- * Plain inline functions of doubles, so that a caller who knows the op gets just its arithmetic.
- * The rule for what is an error stands here once: an op whose row names a fault gives an error
- * where Python's math would raise, and lets the infs and nans that the user put in pass through.
- */
+ * Plain inline functions of doubles: with a constant op, a call reduces to that op's arithmetic.
+ * The error rule is defined here, once: an op with a fault in its row fails where Python's math
+ * would raise, and propagates infs and nans that were in its operands. */
 #ifndef PG_KERNELS_H
 #define PG_KERNELS_H
 
@@ -14,22 +13,23 @@
 #include <math.h>
 #include <stdbool.h>
 
-/* No overflow at either end. */
+/* Doesn't overflow at either end. */
 static inline double sigmoid(double a) {
     return a >= 0.0 ? 1.0 / (1.0 + exp(-a)) : exp(a) / (1.0 + exp(a));
 }
 
-/* Is y so near 1 or -1 that differences from these have lost digits? Slopes then come from a. */
+/* Is y so near 1 or -1 that 1 - |y| has lost digits? Derivatives are then computed from a. */
 static inline bool saturated(double y) { return fabs(y) > 0.96875; }
 
-/* sigmoid'(a), all digits of it; tanh'(a) is 4 sigmoid'(2a). */
+/* sigmoid'(a) to full precision; tanh'(a) is 4 sigmoid'(2a). */
 static inline double sigmoid_slope(double a) {
     const double e = exp(-fabs(a));
     return e / ((1.0 + e) * (1.0 + e));
 }
 
-/* a^2 - a * a, what the product's rounding takes away; exp(-(a * a)) lacks the factor exp of it. Of
- * a's two halves the upper one's square is exact (Veltkamp, Dekker). 0 where exp(-(a * a)) is. */
+/* a^2 - a * a, the rounding error of the product: exp(-a^2) is exp(-(a * a)) times exp(-error). a
+ * is split into halves, and the upper one's square is exact (Veltkamp, Dekker). 0 where exp(-(a *
+ * a)) is 0. */
 static inline double square_error(double a) {
     const double shifted = 134217729.0 * a, upper = shifted - (shifted - a);
     const double error = (upper * upper - a * a) + (a - upper) * (a + upper);
@@ -48,7 +48,7 @@ static inline double pg_value_of(int op, double a, double b) {
     }
 }
 
-/* What it means that op, or a derivative of it, gave this result: PG_OK, or an error. */
+/* The status of a result of op, or of a derivative of it: PG_OK, or an error. */
 static inline pg_status pg_judge(double result, pg_status if_infinite, double a, double b) {
     if (isfinite(result) || if_infinite == PG_OK) return PG_OK;
     if (isnan(result)) return isnan(a) || isnan(b) ? PG_OK : PG_ERR_DOMAIN;
@@ -67,7 +67,7 @@ static inline pg_status pg_fault_of(int op, double y, double a, double b) {
     }
 }
 
-/* Can op, or a derivative of it, fail at all? */
+/* Can op, or a derivative of it, fail? */
 static inline bool pg_can_fail(int op) {
     const double a = 1.0;
     (void)a;
@@ -82,14 +82,15 @@ static inline bool pg_can_fail(int op) {
     }
 }
 
-/* slope * g. Where that is undefined and g is 0, 0 stands for it: what no gradient reaches passes
- * none on, such as the branch that a choice didn't take. */
+/* slope * g; 0 if that is nan and g is 0: a node that no gradient reaches propagates none, such as
+ * the branch that a select didn't take. */
 static inline double pg_product(double slope, double g) {
     const double product = slope * g;
     return PG_UNLIKELY(isnan(product)) && g == 0.0 ? 0.0 : product;
 }
 
-/* A derivative has poles of its own: 1/a at 0, those of sqrt and pow, atan2's 0/0 at the origin. */
+/* As pg_judge for a derivative, which has poles of its own: 1/a at 0, those of sqrt and pow, and
+ * atan2's 0/0 at the origin. */
 static inline pg_status pg_pole_of(double derivative, pg_status fault, double pole, double a,
                                    double b) {
     if (isfinite(derivative) || fault == PG_OK) return PG_OK;
@@ -112,7 +113,7 @@ static inline bool pg_compares(int compare, double left, double right) {
     }
 }
 
-/* What it means that a derivative of op is this: PG_OK, or an error. */
+/* The status of this derivative of op: PG_OK, or an error. */
 static inline pg_status pg_fault_of_derivative(int op, double derivative, double a, double b) {
     const double y = pg_value_of(op, a, b);
     (void)y;

@@ -1,6 +1,6 @@
-/* op_names.c - ops in files go by name, so that a table with more ops still reads old files.
+/* op_names.c - files refer to ops by name, so that a table with more ops can still read old files.
  *
- *   u32 names, each: u8 length, letters; the number of an op in the file is its place here
+ *   u32 names, each: u8 length, letters; an op's number in the file is its index in this list
  *
  * Owns nothing. Cost: some 200 bytes a file. */
 #include "base/bytes.h"
@@ -16,7 +16,7 @@ void pg_put_names(pg_writer *w) {
     }
 }
 
-/* Our number of each op that the file counts through; 0 where we have none. */
+/* The map from op numbers in the file to this build's; 0 if it has none. */
 void pg_get_names(pg_reader *r, uint8_t numbers[256]) {
     const uint32_t count = pg_get_u32(r);
     memset(numbers, 0, 256);

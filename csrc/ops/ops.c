@@ -1,5 +1,5 @@
-/* ops.c - the tables of ops and of instructions as data, for those who read them at run time:
- * files, checks, Python, tests, the README. */
+/* ops.c - the tables of ops and instructions as data, for use at run time: by files, checks,
+ * Python, tests and the README. */
 #include "ops/ops.h"
 
 #include "pygradc.h"
@@ -31,7 +31,7 @@ const pg_op_info *pg_op_describe(int op) {
     return op >= 1 && op <= pg_op_count() ? &table[op - 1] : NULL;
 }
 
-/* Of an op of the table: no more than its operands. */
+/* The row of a table op: operands only, no pairs. */
 #define PG_OP_ROW(NAME, python, y_, da_, count, slopes)                                            \
     [PG_OP_##NAME] = {python, y_, da_, count, PG_PAIRS_NONE, slopes, 0, 0.0}
 

@@ -33,14 +33,14 @@ static const uint32_t holds_nothing = 0xffffffff,
 typedef struct builder {
     const pg_program *program;
     pg_backward_plan *plan;
-    uint8_t *row_wanted, *uniform_wanted; /* is the slot's gradient asked for? */
+    uint8_t *row_wanted, *uniform_wanted; /* is the slot's gradient wanted? */
     uint8_t *row_reached;                 /* has the slot got a gradient? */
     uint32_t *holds;                      /* for each uniform slot: see above */
     size_t inputs_reached;
     bool in_rows;
 } builder;
 
-/* ---- What is asked for ----------------------------------------------------------------------- */
+/* ---- Wanted slots ---------------------------------------------------------------------------- */
 
 static bool is_wanted(const builder *b, bool in_rows, uint32_t slot) {
     return in_rows ? b->row_wanted[slot] : b->uniform_wanted[slot];

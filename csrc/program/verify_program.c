@@ -41,7 +41,7 @@ const char *pg_program_complaint(const pg_program *p) {
     return sound ? runs_complaint(p) : "a program that was made would not be loaded";
 }
 
-/* ---- Steps back ------------------------------------------------------------------------------ */
+/* ---- Backward plans -------------------------------------------------------------------------- */
 
 enum { no_gradient, has_gradient, was_passed_on };
 

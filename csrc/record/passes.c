@@ -136,8 +136,7 @@ pg_status pg_pass_hoist(pg_tape *tape) {
     return PG_OK;
 }
 
-/* ---- All of them ------------------------------------------------------------------------------
- */
+/* ---- All passes ------------------------------------------------------------------------------ */
 
 /* An output that the row section doesn't compute (a constant, a parameter, a uniform value) becomes
  * a row's value by a copy. */

@@ -39,7 +39,7 @@ static const char *operands_complaint(const pg_tape *tape, uint32_t number, bool
 }
 
 /* Do all ops that this value passes a gradient on to stand before it in the order? Values that a
- * chain absorbed are dead and are not asked. */
+ * chain absorbed are dead and are not checked. */
 static bool is_in_order(const pg_tape *tape, const uint8_t *seen, uint32_t number) {
     const pg_value *value = &tape->values[number];
     uint32_t *operand;

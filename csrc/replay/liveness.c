@@ -6,8 +6,8 @@
  * row's fault; one that no row depends on is ignored: its branch wasn't taken. Hoisted code fails
  * for all rows or for none, and counts for the rows that depend on it.
  * Invariant: lanes are bits of a word, so one traversal serves a block of up to 32.
- * Owns nothing but the workspace's scratch. Cost: O(code + pairs) a block, and one comparison for
- * each select and lane. */
+ * Owns nothing but the workspace's scratch. Cost: O(instructions * lanes + pairs) for each block of
+ * a chunk in which an op failed. */
 #include "ops/kernels.h"
 #include "replay/replay.h"
 

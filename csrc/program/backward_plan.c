@@ -1,40 +1,52 @@
-/* backward_plan.c - program to the steps that push one output's gradient back.
+/* backward_plan.c - program to backward plan: the steps that propagate one output's gradient.
  *
- * Steps are instructions in the reverse of backward()'s order, each with what becomes of its
- * contributions: the first to a slot is stored, later ones are added, and those to uniform slots
- * are summed over the rows in accumulators. When all rows are done, the uniform steps collect the
- * accumulators and go on from there.
- * Invariant: each gradient is the sum that backward() forms, in its order. So a row's contributions
+ * A step is an instruction with a target for each operand: what becomes of its contribution.
+ *
+ *   step in    operand in    target
+ *   rows       rows          STORE for the first contribution to the slot, ADD for later ones
+ *   rows       uniform       FOLD: summed over the rows, in an accumulator (imports likewise)
+ *   uniform    uniform       STORE, ADD
+ *   either     not wanted    NONE
+ *
+ *   1. Forwards over the code, find the wanted slots: those with something below them that is asked
+ *      for, parameters or inputs (find_wanted). No other slot gets a gradient.
+ *   2. Backwards over the output's order, each wanted instruction that a gradient reaches becomes a
+ *      step of its section (add_instr). Targets are set up in the order in which the kernels give
+ *      the contributions away (aim, aim_pairs).
+ *   3. A new accumulator appends a COLLECT to the uniform steps, which adds its total to the
+ *      uniform slot (fold_into). Row steps run once a block, uniform steps once, after all rows.
+ *   4. Row steps that execute as one are brought together (join_runs.c).
+ * Invariant: each gradient is the sum that backward() forms, in its order. So rows' contributions
  * to a uniform slot share an accumulator only as long as nothing else was added to that slot;
- * after that each has one of its own, to be added in its turn.
- * A slot takes part only if what is asked for (parameters, inputs) lies below it.
- * Cost: O(instructions + pairs), once for each output and question. */
+ * after that each gets an accumulator of its own, to be added in its turn.
+ * The plan owns its arrays; scratch is freed. Cost: O(instructions + pairs), once for each output
+ * and each choice of what is asked for. */
 #include "program/program.h"
 #include "program/verify_program.h"
 
 #include <string.h>
 
-/* What a uniform slot's gradient consists of so far. */
+/* What a uniform slot's gradient consists of so far: nothing, one accumulator, or a sum. */
 static const uint32_t holds_nothing = 0xffffffff,
-                      holds_a_sum = 0xfffffffe; /* else: just this accumulator */
+                      holds_a_sum = 0xfffffffe; /* any other number: that accumulator alone */
 
 typedef struct builder {
     const pg_program *program;
     pg_backward_plan *plan;
-    uint8_t *row_wanted, *uniform_wanted; /* is the slot's gradient asked for? */
+    uint8_t *row_wanted, *uniform_wanted; /* is the slot's gradient wanted? */
     uint8_t *row_reached;                 /* has the slot got a gradient? */
-    uint32_t *holds;                      /* for each uniform slot */
+    uint32_t *holds;                      /* for each uniform slot: see above */
     size_t inputs_reached;
     bool in_rows;
 } builder;
 
-/* ---- What is asked for ----------------------------------------------------------------------- */
+/* ---- Wanted slots ---------------------------------------------------------------------------- */
 
 static bool is_wanted(const builder *b, bool in_rows, uint32_t slot) {
     return in_rows ? b->row_wanted[slot] : b->uniform_wanted[slot];
 }
 
-/* Is the gradient of an operand of this instruction asked for? */
+/* Is the gradient of any operand of this instruction wanted? */
 static bool passes_on(const builder *b, const pg_instr *instr, bool in_rows) {
     const pg_pair *pairs = b->program->pairs + instr->first;
     if (!pg_instr_describe(instr->op)->pairs_receive) {
@@ -77,14 +89,14 @@ static pg_status add_uniform_step(pg_backward_plan *r, pg_step step) {
     return add_step(&r->uniform, &r->uniform_count, &r->uniform_capacity, step);
 }
 
-/* The first contribution is stored, whoever makes it. */
+/* The first contribution to a slot is stored, later ones are added. */
 static pg_accumulation store_or_add(uint8_t *reached) {
     pg_accumulation give = *reached ? PG_ACCUMULATE_ADD : PG_ACCUMULATE_STORE;
     *reached = 1;
     return give;
 }
 
-/* A row's contribution to a uniform slot. */
+/* Set up the target of a row's contribution to a uniform slot. */
 static pg_status fold_into(builder *b, pg_target *target_ret, uint32_t slot) {
     pg_backward_plan *r = b->plan;
     uint32_t *holds = &b->holds[slot];
@@ -101,7 +113,7 @@ static pg_status fold_into(builder *b, pg_target *target_ret, uint32_t slot) {
                                          .run = 1});
 }
 
-/* Where a contribution to this slot goes, which is a row's or uniform. */
+/* Set up the target of a contribution to this slot, a row slot or a uniform one. */
 static pg_status aim(builder *b, pg_target *target_ret, bool row_slot, uint32_t slot) {
     const uint32_t uniform = !row_slot ? slot : pg_import_of(b->program, slot);
     *target_ret = (pg_target){PG_ACCUMULATE_NONE, 0};
@@ -123,7 +135,8 @@ static pg_status add_target(builder *b, pg_target target) {
     return PG_OK;
 }
 
-/* The last pair passes its gradient on first; what the chain starts from comes before pair 0. */
+/* Set up the targets of a dot's or custom op's pairs, in the order of the unfused chain: the last
+ * pair first; the start of the chain just before pair 0. */
 static pg_status aim_pairs(builder *b, pg_step *step, const pg_instr *dot) {
     const pg_pair *pairs = b->program->pairs + dot->first;
     const bool left_in_rows = b->in_rows && !(dot->shape & PG_DOT_WEIGHTED);
@@ -142,7 +155,7 @@ static pg_status aim_pairs(builder *b, pg_step *step, const pg_instr *dot) {
     return status;
 }
 
-/* What every second target says, if they agree. */
+/* What every second target, from this one on, says if all agree; else MIXED. */
 static pg_accumulation common_give(const pg_target *targets, uint32_t count) {
     for (uint32_t i = 1; i < count; i++)
         if (targets[2 * i].how != targets[0].how) return PG_ACCUMULATE_MIXED;

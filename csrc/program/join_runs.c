@@ -1,9 +1,21 @@
-/* join_runs.c - steps back that run as one: those of a layer wait for each other.
+/* join_runs.c - backward steps that execute as one: those of a layer wait for each other.
  *
  * One by one, the neurons of a layer load and store the gradients of all their inputs; together,
- * they share them in registers. So a layer's steps wait for its last one, unless somebody else adds
- * to the same gradients meanwhile, or reads them. What changes is when something passes its
- * gradient on, never the order of a sum. Owns nothing but scratch. Cost: O(targets). */
+ * they keep them in registers. But backward() reaches an activation between any two neurons. For
+ * two neurons d0, d1 (dots), t0 = tanh(d0), t1 = tanh(d1) and y = dot: w0*t0 + w1*t1:
+ *
+ *   row steps as planned   y | t1 | d1 | t0 | d0
+ *   joined                 y | t1   t0 | d1   d0         d1 has waited for d0
+ *   run                    1 | 2    1  | 2    1          steps from here on that execute as one
+ *
+ *   1. For each step, in planned order (add_step): release a layer that waits with a contribution
+ *      to the gradient that this step reads, or to one that it adds to, unless the step is of that
+ *      layer itself. Then a layer's step waits; any other is emitted.
+ *   2. In the end, release all layers.
+ *   3. Count runs (count_runs): besides the dots of a layer, adjacent COLLECTs, and steps of one op
+ *      on neighbouring slots, such as t1 and t0.
+ * Invariant: a step may pass its gradient on later than planned; the order of a sum never changes.
+ * Owns nothing but scratch. Cost: O(targets + instructions). */
 #include "ops/kernels.h"
 #include "program/program.h"
 #include "program/verify_program.h"
@@ -12,13 +24,13 @@
 
 static const uint32_t nobody = 0xffffffff;
 
-/* A layer is named by the instruction behind its last dot. Steps are chained through `next`. */
+/* A layer is identified by the index of the instruction after its last dot. */
 typedef struct joiner {
     const pg_program *program;
     pg_backward_plan *plan;
-    uint32_t *first, *last; /* of each layer: the steps that wait; nobody: it has none */
+    uint32_t *first, *last; /* of each layer's list of waiting steps; nobody: empty */
     uint32_t *next;
-    uint32_t *slot_of, *sum_of; /* the layer that a row slot's gradient, or a sum, waits for */
+    uint32_t *slot_of, *sum_of; /* the layer that last contributed to a row gradient, to a sum */
     pg_step *steps;
     size_t count;
 } joiner;
@@ -30,7 +42,7 @@ static uint32_t layer_of(const pg_program *program, const pg_step *step) {
     return step->instr + instr->run;
 }
 
-/* Let the steps of this layer go ahead. */
+/* Release a layer: emit its waiting steps, as one run. */
 static void let_go(joiner *j, uint32_t layer) {
     if (layer == nobody || j->first[layer] == nobody) return;
     uint32_t waiting = 0;
@@ -42,7 +54,8 @@ static void let_go(joiner *j, uint32_t layer) {
     j->first[layer] = nobody;
 }
 
-/* The layers that wait with something for this target go first, but for the step's own. */
+/* Claim a target for the step's layer, or for none: a different layer that waits with a
+ * contribution to it is released first. */
 static void claim(joiner *j, pg_target target, uint32_t layer) {
     if (target.how == PG_ACCUMULATE_NONE) return;
     uint32_t *holder = &(target.how == PG_ACCUMULATE_FOLD ? j->sum_of : j->slot_of)[target.at];
@@ -73,14 +86,16 @@ static void add_step(joiner *j, uint32_t number) {
     j->last[layer] = number;
 }
 
-/* Targets of two steps that follow each other, of operands in neighbouring slots. */
+/* Do the targets of two consecutive steps agree, with slots that are neighbours in this direction?
+ * Accumulators are not slots, and FOLD is never joined. */
 static bool are_alike(pg_target x, pg_target y, int direction) {
     if (x.how != y.how || x.how == PG_ACCUMULATE_FOLD) return false;
     return x.how == PG_ACCUMULATE_NONE || y.at == x.at + (uint32_t)direction;
 }
 
-/* Steps of neighbours that can't fail, in one direction along the slots? What a and b get must not
- * overlap. */
+/* Does step x extend the run that begins with y: the same op, which can't fail, on slots in one
+ * direction? The kernel gives all contributions to a before those to b, so the two ranges of
+ * targets must not overlap: one gradient would be summed in another order. */
 static bool run_back(const pg_program *p, const pg_step *x, const pg_step *y) {
     const int direction = y->instr > x->instr ? 1 : -1;
     const pg_instr *low = &p->code[direction > 0 ? x->instr : y->instr];

@@ -1,6 +1,5 @@
-/* lower.c - tape to program: values get slots, and the two parts are laid out.
- *
- * Owns its scratch. Cost: O(values + orders). */
+/* lower.c - tape to program: values get slots, and the uniform and the row section are laid out.
+ * Owns its scratch. Cost: O(values + pairs + orders). */
 #include "program/program.h"
 #include "program/verify_program.h"
 #include "record/verify_tape.h"
@@ -10,8 +9,8 @@
 typedef struct lowering {
     const pg_tape *tape;
     pg_program *program;
-    uint32_t *slot;   /* of each value, in its own part */
-    uint32_t *import; /* of each uniform value: its row slot, or PG_NO_VALUE */
+    uint32_t *slot;   /* of each value, in its own section */
+    uint32_t *import; /* of each uniform value: the row slot it is broadcast to, or PG_NO_VALUE */
     uint32_t *instr;  /* of each op: its instruction */
 } lowering;
 
@@ -20,7 +19,7 @@ static bool is_uniform(const lowering *l, uint32_t value) {
            l->tape->values[value].op == PG_OP_CONST;
 }
 
-/* Each pair has a weight, which is uniform, and a row's factor. */
+/* Does each pair have a uniform factor, the weight, and one of the row section? */
 static bool is_weighted(const lowering *l, const pg_value *dot) {
     if (dot->uniform) return false;
     for (uint32_t i = 0; i < dot->count; i++) {
@@ -34,7 +33,8 @@ static void want_import(lowering *l, uint32_t value) {
     if (value != PG_NO_VALUE && is_uniform(l, value)) l->import[value] = 0;
 }
 
-/* Find out which uniform values row code reads as lanes. */
+/* Find the imports: uniform values that row code reads lane by lane. A dot reads a uniform start,
+ * and the weights of weighted pairs, as single numbers. */
 static void find_imports(lowering *l) {
     for (size_t i = 0; i < l->tape->count; i++) l->import[i] = PG_NO_VALUE;
     for (size_t i = 0; i < l->tape->count; i++) {
@@ -112,7 +112,7 @@ static void give_slots(lowering *l) {
     }
 }
 
-/* The slot through which an instruction of this part reads a value. */
+/* The slot from which an instruction of this section reads a value. */
 static uint32_t slot_for(const lowering *l, bool in_uniform, uint32_t value) {
     if (value == PG_NO_VALUE) return 0;
     return !in_uniform && is_uniform(l, value) ? l->import[value] : l->slot[value];

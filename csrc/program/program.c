@@ -1,5 +1,4 @@
-/* program.c - a program's life, and what is read of it from outside. Owns what pg_program_free
- * frees. */
+/* program.c - creating, freeing and inspecting a program. Owns what pg_program_free frees. */
 #include "program/program.h"
 
 pg_program *pg_program_new(void) {

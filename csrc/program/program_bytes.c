@@ -1,6 +1,6 @@
 /* program_bytes.c - program to bytes and back.
  *
- * Numbers are little-endian; ops go by name, so that a table with more ops still reads old files.
+ * Numbers are little-endian; ops are stored by name, so that a table with more ops reads old files.
  *
  *   the ops' names (op_names.c)                      that `op` counts through
  *   u32 constants, params, inputs, imports, uniform instrs, instrs, pairs, outputs, fast
@@ -9,9 +9,9 @@
  *   pairs[]: u32 left, right;  u32 outputs[]
  *   for each output: u32 length, u32 order[]
  *
- * Whatever the bytes, reading them ends in a sound program or in an error: a count is believed only
- * if so many bytes are left, and the program is checked as a whole before anybody sees it.
- * Cost: O(bytes). */
+ * Invariant: any input yields a sound program or an error. An array is allocated only if the bytes
+ * left can hold as many elements, and the whole program is validated before it is returned.
+ * The caller owns the program. Cost: O(bytes); an order is validated in O(its pairs). */
 #include "base/bytes.h"
 #include "program/program.h"
 #include "program/verify_program.h"
@@ -94,8 +94,8 @@ static bool instr_is_sound(const pg_program *p, const pg_instr *instr, bool in_r
     return pair.left < instr->dst && pair.right < instr->dst;
 }
 
-/* Is the result of this slot, which passes a gradient to an instruction of an order, before it in
- * that order? `seen` has the instructions that are. */
+/* Does this slot, an operand that receives a gradient, come before its user in the order? `seen`
+ * marks the instructions that do; inputs, parameters and constants always do. */
 static bool comes_before(const pg_program *p, const uint8_t *seen, bool in_rows, uint32_t slot) {
     if (in_rows && pg_import_of(p, slot) != PG_NO_VALUE) {
         slot = pg_import_of(p, slot);
@@ -145,7 +145,7 @@ bool pg_program_is_sound(const pg_program *p, uint8_t *seen) {
     memset(seen, 0, p->length);
     for (size_t i = 0; i < p->import_count; i++)
         if (p->imports[i] >= p->uniform_slots) return false;
-    size_t pairs = 0; /* shared by instructions, they could be worth many times the file's size */
+    size_t pairs = 0; /* shared ones would let a small file cost any amount of work */
     for (size_t i = 0; i < p->length; i++) {
         if (!instr_is_sound(p, &p->code[i], i >= p->uniform_length)) return false;
         pairs += p->code[i].count;
@@ -161,7 +161,7 @@ bool pg_program_is_sound(const pg_program *p, uint8_t *seen) {
 /* ---- Reading --------------------------------------------------------------------------------- */
 
 static void get_counts(pg_reader *r, pg_program *p) {
-    enum { most = 0x3fffffff }; /* so that sums of counts stay in 32 bits */
+    enum { most = 0x3fffffff }; /* so that slot numbers, sums of three counts, stay in 32 bits */
     size_t *const counts[] = {&p->constant_count, &p->param_count,    &p->input_count,
                               &p->import_count,   &p->uniform_length, &p->length,
                               &p->pair_count,     &p->output_count};
@@ -212,7 +212,7 @@ static pg_status get_code(pg_reader *r, pg_program *p, const uint8_t numbers[256
 
 static pg_status get_outputs(pg_reader *r, pg_program *p) {
     const size_t count = p->output_count;
-    p->output_count = 0; /* as many as have an order, for pg_program_free */
+    p->output_count = 0; /* for pg_program_free: the outputs that have an order so far */
     p->outputs = pg_room_for(r, count, 4, sizeof *p->outputs);
     p->orders = pg_room_for(r, count, 4, sizeof *p->orders);
     p->order_counts = pg_room_for(r, count, 4, sizeof *p->order_counts);

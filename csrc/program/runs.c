@@ -1,16 +1,30 @@
-/* runs.c - instructions that run as one: layers of dots, and one op on neighbouring slots.
+/* runs.c - runs: instructions that execute as one, a layer's dots or one op on neighbouring slots.
  *
- * The neurons of a layer read the same inputs. Run one by one, each loads all of them; run
- * together, they share them in registers. The activations of a layer then lie in neighbouring
- * slots, and are one loop. What changes is when something is computed, never the order of a sum.
- * join_runs.c does the same for the way back. Owns nothing but scratch. Cost: O(instructions +
- * pairs). */
+ * The neurons of a layer read the same inputs. Executed one by one, each loads all of them;
+ * executed together, they share them in registers. The activations of the layer then lie in
+ * neighbouring slots, and are one loop. `run` counts the instructions from here to the end of
+ * their run, and the replay advances by it:
+ *
+ *   slot   instruction                  run
+ *   2      dot: p0*in0 + p1*in1         3        a layer: the same row factors in each dot
+ *   3      dot: p2*in0 + p3*in1         2
+ *   4      dot: p4*in0 + p5*in1         1
+ *   5      tanh of slot 2               3        one op, on slots next to each other
+ *   6      tanh of slot 3               2
+ *   7      tanh of slot 4               1
+ *
+ * Runs are not saved: they are counted, from the last instruction to the first, when a program is
+ * made or loaded. A run never leaves its section, uniform or row.
+ * Invariant: a run changes when something is computed, never the order of a sum.
+ * join_runs.c does the same for backward steps. Owns nothing but scratch.
+ * Cost: O(instructions + pairs). */
 #include "program/program.h"
 
 #include <string.h>
 
-/* Who read a slot last, by the slot's hash. To a dot, what others left there is as good as nothing,
- * so a table for the pairs of one serves all; a loaded program may have any number of slots. */
+/* Hash set of (slot, dot): which slots has this dot read so far? Entries of other dots count as
+ * empty, so one table, large enough for any dot, serves all of them uncleared. It is hashed because
+ * a loaded program may have any number of slots. */
 typedef struct readers {
     uint32_t *slot, *dot;
     size_t size; /* a power of two */
@@ -31,13 +45,14 @@ static pg_status new_readers(readers *readers_ret, const pg_program *p) {
         while (p->code[i].op == PG_OP_DOT && size < 2 * (size_t)p->code[i].count) size *= 2;
     uint32_t *cells = pg_realloc(NULL, 2 * size, sizeof *cells);
     if (cells == NULL) return PG_ERR_NOMEM;
-    memset(cells, 0xff, 2 * size * sizeof *cells); /* nobody */
+    memset(cells, 0xff, 2 * size * sizeof *cells); /* no dot */
     *readers_ret = (readers){cells, cells + size, size};
     return PG_OK;
 }
 
-/* Can it be in a layer: are its right slots each there once, and none an import, whose gradient is
- * a sum over the rows? */
+/* Can this dot be in a layer? Its right slots must be distinct, since the backward kernel keeps the
+ * gradient of each in a register of its own; and none may be an import: its gradient is a sum
+ * over the rows. */
 static bool is_fit(const pg_program *p, readers *r, uint32_t number) {
     const pg_instr *dot = &p->code[number];
     if (!(dot->shape & PG_DOT_WEIGHTED)) return false;
@@ -56,8 +71,11 @@ static bool same_layer(const pg_program *p, const pg_instr *x, const pg_instr *y
     return true;
 }
 
-/* The same op on the next slots? None of the `run` instructions from y on may read what x, or one
- * of them, writes. */
+/* Does x extend the run of `run` instructions that begins with y: the same op, on the slots before
+ * y's? A run is one loop with a `restrict` result: it reads slots a .. a + run (and b .. b + run)
+ * and writes dst .. dst + run, and no slot may be in both. As operands come before results,
+ * comparing the last slot read with the first one written is enough. Only ops of ops.def join:
+ * pg_op_slots ends with them. */
 static bool are_neighbours(const pg_instr *x, const pg_instr *y, uint32_t run) {
     if (x->op >= PG_OP_COUNT || y->a != x->a + 1 || x->a + run >= x->dst) return false;
     return pg_op_slots[x->op] < 2 || (y->b == x->b + 1 && x->b + run < x->dst);

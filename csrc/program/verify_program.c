@@ -1,9 +1,9 @@
-/* verify_program.c - builds with -DPG_VERIFY: are a program and its steps back sound?
+/* verify_program.c - builds with -DPG_VERIFY: are a program and its backward plan sound?
  *
- * A program: what a loaded one must be, and the runs. Its steps back: a gradient is complete before
- * it is passed on, and passed on once; the first contribution is stored, later ones are added; each
- * accumulator is collected once. Owns nothing but scratch. Cost: O(values + pairs + orders), each
- * time. */
+ * A program: what a loaded one must be, and its runs. A plan: a gradient is complete before it is
+ * passed on, and is passed on once; the first contribution is stored, later ones are added; each
+ * accumulator is collected once.
+ * Owns nothing but scratch. Cost: O(instructions + pairs + orders) for each check. */
 #include "program/verify_program.h"
 
 #ifdef PG_VERIFY
@@ -13,7 +13,7 @@
 
 /* ---- Program --------------------------------------------------------------------------------- */
 
-/* Runs stay in their part, and are of one op. */
+/* A run stays in its section, and has one op. */
 static const char *runs_complaint(const pg_program *p) {
     for (size_t i = 0; i < p->length; i++) {
         const pg_instr *instr = &p->code[i];
@@ -41,15 +41,15 @@ const char *pg_program_complaint(const pg_program *p) {
     return sound ? runs_complaint(p) : "a program that was made would not be loaded";
 }
 
-/* ---- Steps back ------------------------------------------------------------------------------ */
+/* ---- Backward plans -------------------------------------------------------------------------- */
 
 enum { no_gradient, has_gradient, was_passed_on };
 
 typedef struct follower {
     const pg_program *program;
     const pg_backward_plan *plan;
-    uint8_t *rows, *uniform; /* what has become of each slot's gradient */
-    uint8_t *sums;           /* of each accumulator: 0, is added to, was collected */
+    uint8_t *rows, *uniform; /* the state of each slot's gradient */
+    uint8_t *sums; /* the state of each accumulator: empty, has contributions, was collected */
     bool in_rows;
 } follower;
 
@@ -75,8 +75,7 @@ static const char *give_complaint(follower *f, pg_target target) {
     return NULL;
 }
 
-/* In the order in which kernels do it: the last pair first, what a dot starts from before pair 0.
- */
+/* In the order of the kernels: the last pair first; the start of a dot just before pair 0. */
 static const char *pairs_complaint(follower *f, const pg_step *step, const pg_instr *instr) {
     const pg_backward_plan *r = f->plan;
     if (step->first > r->target_count || 2 * (size_t)instr->count > r->target_count - step->first)
@@ -127,7 +126,7 @@ static const char *part_complaint(follower *f, const pg_step *steps, size_t coun
     return complaint;
 }
 
-/* What it says that it reaches is what it reaches. */
+/* The plan's reached flags, and its order of inputs, match what its steps do. */
 static const char *reach_complaint(const follower *f) {
     const pg_program *p = f->program;
     const pg_backward_plan *r = f->plan;
@@ -135,7 +134,7 @@ static const char *reach_complaint(const follower *f) {
         if ((r->input_reached[i] != 0) != (f->rows[i] != no_gradient)) return "an input's reach";
     for (size_t i = 0; i < p->uniform_slots; i++)
         if ((r->uniform_reached[i] != 0) != (f->uniform[i] != no_gradient)) return "a slot's reach";
-    bool before = true; /* inputs that are reached come first */
+    bool before = true; /* was the previous input reached? Reached ones come first */
     for (size_t i = 0; i < p->input_count; i++) {
         const uint32_t input = r->input_order[i];
         if (input >= p->input_count || f->rows[input] == was_passed_on)
@@ -172,7 +171,7 @@ const char *pg_plan_complaint(const pg_program *program, const pg_backward_plan 
 
 /* ---- The order of sums ----------------------------------------------------------------------- */
 
-/* One more contribution to this target: from which step, and by which of its operands. */
+/* Hash one more contribution to this target: from which step, and through which of its operands. */
 static void note(uint64_t *slots, uint64_t *sums, pg_target target, uint32_t step, uint32_t which) {
     if (target.how == PG_ACCUMULATE_NONE) return;
     uint64_t *sum = target.how == PG_ACCUMULATE_FOLD ? &sums[target.at] : &slots[target.at];

@@ -1,8 +1,8 @@
-/* verify_program.h - checks of programs and of the steps back: see graph/verify.h.
+/* verify_program.h - checks of programs and of their backward plans: see graph/verify.h.
  *
- *   PG_CHECK_PROGRAM  when it was made or read
- *   PG_CHECK_PLAN  when it was made
- *   PG_ORDER_...      joining the steps of a layer keeps the order of every sum
+ *   PG_CHECK_PROGRAM  after a program was made or read
+ *   PG_CHECK_PLAN     after a plan was made
+ *   PG_ORDER_...      around joining the steps of a layer: the order of every sum must be kept
  */
 #ifndef PG_VERIFY_PROGRAM_H
 #define PG_VERIFY_PROGRAM_H
@@ -12,11 +12,11 @@
 
 #ifdef PG_VERIFY
 
-/* What is broken first, or NULL. Each may take scratch memory and reads only. */
+/* The first violation found, or NULL. These allocate scratch memory, and modify nothing. */
 const char *pg_program_complaint(const pg_program *program);
-/* whole: it is ready, and says which gradients it reaches. */
+/* whole: the plan is complete, with the gradients it reaches and their order. */
 const char *pg_plan_complaint(const pg_program *program, const pg_backward_plan *plan, bool whole);
-/* A number that differs when contributions to a gradient come in another order. */
+/* A hash that depends on the order of the contributions to each gradient. */
 uint64_t pg_order_of_sums(const pg_program *program, const pg_backward_plan *plan);
 
 #define PG_CHECK_PROGRAM(program) pg_verify(pg_program_complaint(program))

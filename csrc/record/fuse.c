@@ -1,23 +1,41 @@
-/* fuse.c - chains of multiply-add become one instruction each.
+/* fuse.c - chains of multiply-adds become one `dot` instruction each.
  *
- * A chain is ((a + l0*r0) + l1*r1) + ..., whose inner sums and products nobody else uses. Fused, it
- * is one instruction that adds in the same order. What could change is the order of gradients:
- * unfused, a product passes its gradient on when backward() comes to it; fused, all products do at
- * the chain's last sum, that is, earlier. Each value that a gradient goes to must still get its
- * gradients in the old order, for each output; a chain for which that isn't so stays unfused. Since
- * that puts its gradients back to their old times, which others may have relied on, all is checked
- * again until nothing has to be unfused.
- * Owns nothing but scratch. Cost: O(values * outputs). */
+ * A chain is ((a + l0*r0) + l1*r1) + ..., where each inner sum and product has no other use. Its
+ * last sum is the root; fused, the root evaluates the same operations in the same order:
+ *
+ *   p0 = l0 * r0
+ *   s0 = a  + p0                 (p0, s0 and p1 are dead)
+ *   p1 = l1 * r1          =>
+ *   s1 = s0 + p1                 s1 = dot: a + l0*r0 + l1*r1
+ *
+ * What fusing can change is the order in which gradients are summed. Unfused, a product passes its
+ * gradient on when backward() reaches it; fused, all products do at the root, that is, earlier.
+ * With r1 = exp(l0), the contributions to l0's gradient would change places:
+ *
+ *   unfused   s1, p1, r1 (adds to l0), s0, p0 (adds to l0)
+ *   fused     s1 (adds to l0), r1 (adds to l0)                  this chain stays unfused
+ *
+ * Invariant: for each output, every gradient receives its contributions in the unfused order.
+ *   1. From the last value to the first, each sum that is in no chain yet becomes a root and
+ *      absorbs its chain (set_chain).
+ *   2. For each output, traverse its order backwards, with each absorbed value at its root's time.
+ *      Where a contribution would overtake an earlier one to the same gradient, unfuse its chain
+ *      (unfuse).
+ *   3. Unfusing moves contributions back to their old, later times, which may invalidate chains
+ *      that passed: repeat 2 until no chain is unfused.
+ *   4. Write each remaining chain as one value (write_chain).
+ * Owns nothing but scratch. Cost: O((values + pairs) * outputs) for each round of 2; every round
+ * but the last unfuses a chain. */
 #include "record/tape.h"
 
 #include <string.h>
 
 typedef struct fuser {
     pg_tape *tape;
-    uint32_t *uses;   /* how often each value is an operand or an output */
-    uint32_t *root;   /* of the chain that a value is swallowed by; else itself */
-    uint32_t *time;   /* where a value stands in the order under consideration */
-    uint32_t *latest; /* for each value the time from which it last got a gradient */
+    uint32_t *uses;   /* how often each value is used as an operand or an output */
+    uint32_t *root;   /* of the chain that absorbed a value; else the value itself */
+    uint32_t *time;   /* a value's position in the order being checked */
+    uint32_t *latest; /* for each value: the time of the last contribution to its gradient */
 } fuser;
 
 static void count_uses(fuser *f) {
@@ -36,7 +54,7 @@ static bool is_product(const pg_value *value) {
     return value->op == PG_OP_MUL || value->op == PG_OP_SQUARE;
 }
 
-/* May the chain that ends in `root` swallow this value? */
+/* May the chain that ends in `root` absorb this value? */
 static bool can_swallow(const fuser *f, uint32_t root, uint32_t value) {
     return f->uses[value] == 1 && f->tape->values[value].uniform == f->tape->values[root].uniform;
 }
@@ -46,7 +64,7 @@ static bool can_swallow_product(const fuser *f, uint32_t root, uint32_t value) {
            can_swallow(f, root, value);
 }
 
-/* One link of a chain, from its end: the product it adds, and what it adds that to. */
+/* One link of a chain, seen from its end: the product that a sum adds, and its other operand. */
 typedef struct link {
     uint32_t product, rest;
 } link;
@@ -60,11 +78,11 @@ static bool is_link(const fuser *f, uint32_t root, uint32_t sum, link *link_ret)
     return true;
 }
 
-/* Let `root` swallow its chain, or give it back. */
+/* Absorb the chain that ends in `root`, or release it. */
 static void set_chain(fuser *f, uint32_t root, bool swallow) {
     link link;
     uint32_t sum = root;
-    bool at_base = false; /* product + rest: the rest is what the chain begins with */
+    bool at_base = false; /* product + rest, not rest + product: the chain starts from the rest */
     while (!at_base && is_link(f, root, sum, &link)) {
         at_base = link.product == f->tape->values[sum].a;
         f->root[sum] = swallow ? root : sum;
@@ -75,7 +93,8 @@ static void set_chain(fuser *f, uint32_t root, bool swallow) {
         f->root[sum] = swallow ? root : sum;
 }
 
-/* Does an operand's gradient come too early, after fusing? */
+/* Would this contribution reach the operand before an earlier one does? Times only decrease in a
+ * backward traversal of unfused code. */
 static bool comes_early(fuser *f, uint32_t operand, uint32_t time) {
     if (operand == PG_NO_VALUE || pg_is_constant(&f->tape->values[operand])) return false;
     if (time > f->latest[operand]) return true;
@@ -83,7 +102,8 @@ static bool comes_early(fuser *f, uint32_t operand, uint32_t time) {
     return false;
 }
 
-/* Does a gradient that this value passes on, at this time, come too early to an operand? */
+/* Does this value, passing its gradient on at this time, reach an operand outside its chain too
+ * early? */
 static bool passes_early(fuser *f, const pg_value *value, uint32_t root, uint32_t time) {
     uint32_t operand;
     bool early = false;
@@ -94,7 +114,7 @@ static bool passes_early(fuser *f, const pg_value *value, uint32_t root, uint32_
     return early;
 }
 
-/* Walk one output's order backwards. True if chains had to be unfused. */
+/* Traverse one output's order backwards. Returns true if chains had to be unfused. */
 static bool unfuse(fuser *f, size_t output) {
     const uint32_t *order = f->tape->orders[output];
     const size_t count = f->tape->order_counts[output];
@@ -110,7 +130,7 @@ static bool unfuse(fuser *f, size_t output) {
     return changed;
 }
 
-/* A pair for a product that `root` swallows. */
+/* Append the pair of a product that `root` absorbs. */
 static pg_status write_product(pg_tape *tape, uint32_t root, uint32_t number) {
     pg_value *const product = &tape->values[number];
     const bool squared = product->op == PG_OP_SQUARE;
@@ -119,7 +139,9 @@ static pg_status write_product(pg_tape *tape, uint32_t root, uint32_t number) {
     return pg_tape_add_pair(tape, product->a, squared ? product->a : product->b);
 }
 
-/* Turn the chain that ends in `root` into one value. Pairs are found from the last to the first. */
+/* Turn the chain that ends in `root` into one value. Pairs are found from the last to the first,
+ * and reversed in the end. root[root] is root itself, so `value->b != root` excludes the root from
+ * the absorbed products; it is a safeguard only, since operands stand before their users. */
 static pg_status write_chain(fuser *f, uint32_t root) {
     pg_tape *tape = f->tape;
     const size_t first = tape->pair_count;

@@ -1,19 +1,21 @@
-/* layers_pass.c - the dots of a layer stand next to each other on the tape.
+/* layers_pass.c - the dots of a layer are scheduled next to each other.
  *
- * A neuron is a dot of weights with its layer's inputs, and its neighbours read the same inputs.
- * Where they stand together, program/runs.c lets them run as one. A layer's dots have the same
- * right slots in one order, each once. They start from nothing, or each from a uniform slot. Owns
- * nothing but scratch. Cost: O(values + pairs). */
+ * A neuron is a dot of weights with its layer's inputs; the other neurons of the layer read the
+ * same inputs. program/runs.c executes adjacent ones as one. The dots of a layer have the same row
+ * factors in the same order; all of them start from nothing, or each starts from a uniform value.
+ * The pass writes only the tape's schedule; values stay in place.
+ * Owns nothing but scratch. Cost: O(values + pairs). */
 #include "record/tape.h"
 
 #include <string.h>
 
 typedef struct grouper {
     pg_tape *tape;
-    uint32_t *table;       /* the first dot of each layer, by hash */
-    size_t size;           /* of the table, a power of two */
-    uint32_t *first;       /* of each value's layer; the value itself if it has none */
-    uint32_t *next, *last; /* of a layer: after this dot; of this first dot */
+    uint32_t *table; /* hash table: the first dot of each layer */
+    size_t size;     /* of the table; a power of two */
+    uint32_t *first; /* for each value: its layer's first dot; the value itself if it is in none */
+    uint32_t *next, *last; /* next: the dot after this one in its layer; last: the layer's last dot,
+                              by its first */
 } grouper;
 
 static uint32_t row_factor(const pg_tape *tape, const pg_value *dot, uint32_t index) {
@@ -21,7 +23,7 @@ static uint32_t row_factor(const pg_tape *tape, const pg_value *dot, uint32_t in
     return tape->values[pair.left].uniform ? pair.right : pair.left;
 }
 
-/* A dot of uniform weights and row factors, that starts from nothing or something uniform? */
+/* Is it a dot of uniform weights and row factors that starts from nothing or a uniform value? */
 static bool is_neuron(const pg_tape *tape, const pg_value *dot) {
     if (dot->op != PG_OP_DOT || dot->dead || dot->uniform) return false;
     if (dot->a != PG_NO_VALUE && !tape->values[dot->a].uniform) return false;
@@ -62,7 +64,8 @@ static void add_to_layer(grouper *g, uint32_t number) {
     g->last[first] = number;
 }
 
-/* A layer stands where its first dot stood: all that the others read is there by then. */
+/* A layer is scheduled where its first dot stands: by then everything that the others read has been
+ * computed, since they read the same row factors. */
 static void write_schedule(const grouper *g) {
     uint32_t *schedule = g->tape->schedule;
     for (uint32_t i = 0; i < g->tape->count; i++)

@@ -1,18 +1,19 @@
-/* passes.c - tape to tape: what makes a recorded function cheaper without changing what it says.
+/* passes.c - tape to tape: passes make a recorded function cheaper and produce an equivalent tape.
  *
- *   fold    an op of constants is a constant; equal constants are one
- *   share   equal ops of equal operands are one (fast mode: gradients are then summed otherwise)
- *   powers  a**2 is a*a, a**-1 is 1/a (fast mode: pow rounds otherwise); they fail as powers do
- *   hoist   what depends on parameters only is computed once a replay, not once a row
- *   fuse    chains of multiply-add are one instruction
+ *   fold    constant folding; equal constants are merged
+ *   share   common subexpression elimination (fast mode: gradients are then summed differently)
+ *   powers  a**2 becomes a*a, a**-1 becomes 1/a (fast mode: pow rounds differently); they fail as
+ *           powers do
+ *   hoist   values that depend on parameters only are computed once a replay, not once a row
+ *   fuse    chains of multiply-adds become one instruction each (fuse.c)
+ *   layers  the dots of a layer are scheduled next to each other (layers_pass.c)
  *
- * Each pass may be left out, and each leaves a tape that says the same.
- * In exact mode no pass may change a bit of a row: values keep their operations and their order,
- * and each gradient stays the sum of the same numbers in the same order. Fusing is where that takes
- * care: see fuse.c. Over many rows hoisting does change last bits of the parameters' gradients: the
- * rows' gradients are summed before the uniform part multiplies them. Owns nothing but scratch.
- * Cost: O(values), but for fuse, where that is times outputs. Aho, Lam, Sethi and Ullman,
- * Compilers, 2nd ed., 8.5 (value numbering) and 9.1. */
+ * Each pass is optional. In exact mode no pass changes a bit of a row: values keep their operations
+ * and their order, and each gradient stays the sum of the same numbers in the same order. Fusing is
+ * the delicate one: see fuse.c. Over many rows hoisting does change the last bits of the
+ * parameters' gradients: the rows' gradients are summed before the uniform section multiplies them.
+ * Owns nothing but scratch. Cost: O(values + pairs); for fuse and the orders, times outputs.
+ * Aho, Lam, Sethi and Ullman, Compilers, 2nd ed., 8.5 (value numbering) and 9.1. */
 #include "record/tape.h"
 #include "record/verify_tape.h"
 
@@ -32,8 +33,8 @@ static bool same(const pg_tape *tape, const pg_value *x, const pg_value *y) {
     return true;
 }
 
-/* The high half of a product, after Knuth, TAOCP 3, 6.4; small integers differ as doubles in their
- * high bits only, which are brought down first. */
+/* Multiplicative hashing: the high half of a product (Knuth, TAOCP 3, 6.4). As doubles, small
+ * integers differ in their high bits only, so these are first mixed into the low ones. */
 static size_t hash(const pg_value *value) {
     uint64_t bits = 0;
     if (value->op == PG_OP_CONST) memcpy(&bits, &value->number, sizeof bits);
@@ -42,7 +43,7 @@ static size_t hash(const pg_value *value) {
     return (size_t)(bits >> 32);
 }
 
-/* Of equal values keep the first, and let the rest be redirected to it. */
+/* Value numbering: keep the first of equal values and redirect all uses of the others to it. */
 static pg_status merge(pg_tape *tape, bool (*mergeable)(const pg_value *value)) {
     size_t size = 64;
     while (size < 2 * tape->count) size *= 2;
@@ -84,7 +85,8 @@ static bool has_constant_operands(const pg_tape *tape, const pg_value *value) {
     return true;
 }
 
-/* A select has no number yet: the trace only took note of it. */
+/* The value of an op of constants, as the trace computed it; detach and custom have that of a. A
+ * select has none, since the trace only records it, and is not folded. */
 static double number_of(const pg_tape *tape, const pg_value *value) {
     if (value->op == PG_OP_DETACH || value->op == PG_OP_CUSTOM)
         return tape->values[value->a].number;
@@ -134,10 +136,10 @@ pg_status pg_pass_hoist(pg_tape *tape) {
     return PG_OK;
 }
 
-/* ---- All of them ------------------------------------------------------------------------------
- */
+/* ---- All passes ------------------------------------------------------------------------------ */
 
-/* What no row's code computes becomes a row's output by copying. */
+/* An output that the row section doesn't compute (a constant, a parameter, a uniform value) becomes
+ * a row's value by a copy. */
 static pg_status copy_uniform_outputs(pg_tape *tape) {
     for (size_t i = 0; i < tape->output_count; i++) {
         const pg_value *value = &tape->values[tape->outputs[i]];
@@ -156,7 +158,7 @@ static void mark_leaves_uniform(pg_tape *tape) {
             tape->values[i].op == PG_OP_CONST || tape->values[i].op == PG_OP_PARAM;
 }
 
-/* `marked`: what is dead is known. */
+/* marked: pg_tape_mark_dead has run. */
 static pg_status run_pass(pg_tape *tape, pg_status (*pass)(pg_tape *), bool marked) {
     pg_status status = pass(tape);
     if (status == PG_OK) PG_CHECK_TAPE(tape, marked);

@@ -1,8 +1,9 @@
 /* record.c - graph to tape: what a traced function's outputs were computed from.
  *
- * Inputs and parameters are graph/trace.c's. Nodes that can't be replayed (a closure, given
- * derivatives) stop the recording. The walk is depth first, children from left to right, so the
- * tape comes in backward()'s order. Owns nothing but its scratch. Cost: O(nodes reached). */
+ * Inputs and parameters are marked by graph/trace.c. A node that can't be replayed (a closure,
+ * derivatives given by number) aborts the recording. The traversal is depth first, children from
+ * left to right, so the tape is in the order of backward().
+ * Owns nothing but its scratch. Cost: O(nodes reached). */
 #include "graph/verify.h"
 #include "graph/walk.h"
 #include "record/tape.h"
@@ -14,7 +15,7 @@ enum { no_node_yet = 0 };
 
 typedef struct walker {
     pg_graph *graph;
-    uint32_t *value_of; /* for each slot of the arena its value + 1; 0: not seen yet */
+    uint32_t *value_of; /* for each slot of the arena: its value + 1; 0: not visited yet */
     pg_path path;
 } walker;
 
@@ -31,7 +32,7 @@ static void walker_end(walker *walk) {
     pg_free(walk->path.frames);
 }
 
-/* The next child of the frame on top that was not seen yet, or 0. */
+/* The next unvisited child of the frame on top, or 0. */
 static pg_node_id next_child(walker *walk) {
     pg_frame *top = &walk->path.frames[walk->path.depth - 1];
     size_t count;
@@ -53,7 +54,7 @@ static pg_status add_param(pg_tape *tape, uint32_t *value_ret, pg_node_id id, do
     return pg_tape_add(tape, value_ret, (pg_value){.op = PG_OP_PARAM, .number = data});
 }
 
-/* A custom op: its value, and a derivative by each operand. */
+/* A custom op: its value, and one derivative by each operand. */
 static pg_status add_rule(pg_tape *tape, uint32_t *value_ret, const walker *walk,
                           const pg_variadic *variadic) {
     const uint32_t count = (uint32_t)(variadic->count / 2);
@@ -86,7 +87,7 @@ static pg_status add_variadic(pg_tape *tape, uint32_t *value_ret, const walker *
     return status == PG_OK ? pg_tape_add(tape, value_ret, value) : status;
 }
 
-/* The value of a node whose children have theirs. */
+/* Append the value of a node; those of its children are on the tape. */
 static pg_status add_node(pg_tape *tape, walker *walk, pg_node_id id) {
     const pg_node *node = &walk->graph->nodes[id];
     uint32_t number;

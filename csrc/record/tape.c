@@ -1,9 +1,9 @@
 /* tape.c - the tape as a container, and the orders of its outputs.
  *
- * The order of an output is that in which backward() would walk its graph: depth first, children
- * from left to right, along the edges that carry gradients. Each output has one of its own, since a
- * node that two outputs share may come earlier for one than for the other.
- * Cost: O(values reached) an output. */
+ * The order of an output is the postorder in which backward() would traverse its graph: depth
+ * first, children from left to right, along the edges that carry gradients. Each output has its
+ * own, since a node that two outputs share may come earlier for one than for the other.
+ * A tape owns its arrays; pg_tape_free frees them. Cost: O(values reached) an output. */
 #include "record/tape.h"
 
 #include <string.h>
@@ -54,14 +54,14 @@ void pg_tape_mark_dead(pg_tape *tape) {
 /* ---- Orders ---------------------------------------------------------------------------------- */
 
 typedef struct order_walk {
-    uint32_t *stack; /* values on the way */
+    uint32_t *stack; /* the path from the root to here */
     uint8_t *seen;
-    uint32_t *next; /* for each value the operand that comes next */
+    uint32_t *next; /* for each value: the index of its next operand */
     uint32_t *order;
     size_t count;
 } order_walk;
 
-/* The next operand of this value that a gradient goes to and that is computed itself. */
+/* The next unvisited operand of this value that receives a gradient and is an op itself. */
 static uint32_t next_operand(const pg_tape *tape, order_walk *walk, uint32_t here) {
     uint32_t operand;
     while (pg_gradient_operand_of(tape, &tape->values[here], walk->next[here], &operand)) {
@@ -87,7 +87,7 @@ static void walk_from(const pg_tape *tape, order_walk *walk, uint32_t root) {
         walk->order[walk->count++] = here;
         depth--;
     }
-    for (size_t i = 0; i < walk->count; i++) { /* as clean as it was */
+    for (size_t i = 0; i < walk->count; i++) { /* reset for the next output */
         walk->seen[walk->order[i]] = 0;
         walk->next[walk->order[i]] = 0;
     }

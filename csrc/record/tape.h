@@ -1,28 +1,29 @@
-/* tape.h - a recorded function on its way from graph to program: what record.c writes, what the
- * passes of passes.c change, and what program.c lowers.
+/* tape.h - a recorded function on its way from graph to program: record.c writes the tape, the
+ * passes of passes.c transform it, program/lower.c lowers it.
  *
- * A tape is a list of values, operands before those who use them. A value is an input, a parameter,
- * a constant, or an op of values that stand before it. It has no addresses and no lanes yet: a pass
- * may redirect operands, turn one value into another, or mark it dead, and nothing else. */
+ * A tape is a list of values in which operands stand before their users. A value is an input, a
+ * parameter, a constant, or an op of values before it. It has no slots and no lanes yet: a pass may
+ * redirect operands, replace one value by another, append values, mark values dead, or write the
+ * schedule, and nothing else. */
 #ifndef PG_TAPE_H
 #define PG_TAPE_H
 
 #include "graph/graph.h"
 
-/* What a value can be besides an instruction. */
+/* Kinds of values that are no instructions. */
 enum { PG_OP_INPUT = PG_OP_PROGRAM, PG_OP_PARAM, PG_OP_CONST };
 
-static const uint32_t PG_NO_VALUE = 0xffffffff; /* no enumerator: those are ints */
+static const uint32_t PG_NO_VALUE = 0xffffffff; /* not an enumerator, since those are ints */
 
 typedef struct pg_value {
-    double number;  /* a constant; before folding, what the trace computed */
-    uint32_t a, b;  /* operands; PG_NO_VALUE where there is none. DOT: a is what is added to */
-    uint32_t first; /* SELECT: its pair lhs, rhs; DOT, CUSTOM: the first pair */
-    uint32_t count; /* how many pairs */
+    double number;  /* of a constant; before folding, what the trace computed */
+    uint32_t a, b;  /* operands, or PG_NO_VALUE. DOT: the chain starts from a */
+    uint32_t first; /* SELECT: its pair of lhs, rhs; DOT, CUSTOM: the first pair */
+    uint32_t count; /* of pairs */
     uint8_t op;
-    uint8_t compare; /* SELECT; DOT: PG_DOT_SQUARES, or 0 */
+    uint8_t compare; /* SELECT: the comparison; DOT: PG_DOT_SQUARES, or 0 */
     uint8_t uniform; /* the same for all rows: computed once a replay */
-    uint8_t dead;    /* no output needs it */
+    uint8_t dead;    /* no output depends on it */
 } pg_value;
 
 typedef struct pg_tape {
@@ -35,8 +36,8 @@ typedef struct pg_tape {
     size_t input_count; /* values 0 .. input_count - 1 */
     uint32_t *outputs;
     size_t output_count;
-    uint32_t *schedule; /* all values in the order of the code, or NULL: as they stand */
-    uint32_t **orders;  /* for each output its values in the order of backward(); see tape.c */
+    uint32_t *schedule; /* all values in the order of the code; NULL: the tape's order */
+    uint32_t **orders;  /* for each output: its values in the order of backward(); see tape.c */
     size_t *order_counts;
 } pg_tape;
 
@@ -44,12 +45,12 @@ void pg_tape_free(pg_tape *tape);
 pg_status pg_tape_add(pg_tape *tape, uint32_t *value_ret, pg_value value);
 pg_status pg_tape_add_pair(pg_tape *tape, uint32_t left, uint32_t right);
 
-/* Is it computed, not given? */
+/* Is it computed, rather than given? */
 static inline bool pg_is_op(const pg_value *value) { return value->op < PG_OP_PROGRAM; }
 
 static inline bool pg_is_constant(const pg_value *value) { return value->op == PG_OP_CONST; }
 
-/* The index-th operand: a, b, then those of the pairs; false after the last. */
+/* The index-th operand: a, b, then those of the pairs. Returns false after the last. */
 static inline bool pg_operand_of(const pg_tape *tape, const pg_value *value, size_t index,
                                  uint32_t **operand_ret) {
     pg_value *changing = (pg_value *)value;
@@ -63,8 +64,8 @@ static inline bool pg_operand_of(const pg_tape *tape, const pg_value *value, siz
     return true;
 }
 
-/* The index-th operand that a gradient goes to, before any chain is fused; PG_NO_VALUE where there
- * is none, false after the last. */
+/* The index-th operand that receives a gradient, before any chain is fused: a value, or PG_NO_VALUE
+ * where the instruction has none. Returns false after the last. */
 static inline bool pg_gradient_operand_of(const pg_tape *tape, const pg_value *value, size_t index,
                                           uint32_t *operand_ret) {
     if (!pg_is_op(value) || value->op == PG_OP_DETACH) return false;
@@ -77,21 +78,21 @@ static inline bool pg_gradient_operand_of(const pg_tape *tape, const pg_value *v
     return index < 2;
 }
 
-/* record.c: the values that the outputs reach. */
+/* record.c: append all values that the outputs depend on. */
 pg_status pg_tape_record(pg_graph *graph, pg_tape *tape, const pg_node_id *inputs,
                          size_t input_count, const pg_node_id *outputs, size_t output_count);
 
-/* passes.c: each a function of its own. They return PG_OK or PG_ERR_NOMEM. */
+/* passes.c, one function a pass. Each returns PG_OK or PG_ERR_NOMEM. */
 pg_status pg_pass_fold(pg_tape *tape);
 pg_status pg_pass_share(pg_tape *tape);
 pg_status pg_pass_powers(pg_tape *tape);
 pg_status pg_pass_hoist(pg_tape *tape);
 pg_status pg_pass_fuse(pg_tape *tape);   /* fuse.c */
 pg_status pg_pass_layers(pg_tape *tape); /* layers_pass.c */
-/* passes.c: those among `passes`, PG_PASS_... of pygradc.h, in their order. */
+/* passes.c: run those in `passes` (PG_PASS_... of pygradc.h), in the order that is fixed there. */
 pg_status pg_tape_run_passes(pg_tape *tape, unsigned passes);
 
-/* tape.c: mark what no output needs as dead; find the order of each output. */
+/* tape.c: mark the values that no output depends on as dead; find the order of each output. */
 void pg_tape_mark_dead(pg_tape *tape);
 pg_status pg_tape_find_orders(pg_tape *tape);
 

@@ -1,8 +1,8 @@
 /* verify_tape.c - builds with -DPG_VERIFY: is a tape sound, after recording and after each pass?
  *
- * Operands stand before those who use them, what lives uses nothing dead, what is uniform uses
- * nothing of a row, orders are orders.
- * Owns nothing but scratch. Cost: O(values + pairs + orders), each time. */
+ * Operands stand before their users; no live value uses a dead one; no uniform value uses a row's;
+ * an order has each value once, after its operands, and ends in its output; a schedule has all
+ * values, likewise. Owns nothing but scratch. Cost: O(values + pairs + orders) for each check. */
 #include "record/verify_tape.h"
 
 #ifdef PG_VERIFY
@@ -38,7 +38,8 @@ static const char *operands_complaint(const pg_tape *tape, uint32_t number, bool
     return NULL;
 }
 
-/* In its order, after all that it passes a gradient on to? Chains may have swallowed some. */
+/* Do all ops that this value passes a gradient on to stand before it in the order? Values that a
+ * chain absorbed are dead and are not checked. */
 static bool is_in_order(const pg_tape *tape, const uint8_t *seen, uint32_t number) {
     const pg_value *value = &tape->values[number];
     uint32_t *operand;
@@ -67,7 +68,7 @@ static const char *order_complaint(const pg_tape *tape, size_t output, uint8_t *
     return last != tape->outputs[output] ? "an order does not end in its output" : NULL;
 }
 
-/* All values, each once; who lives comes after its operands of the same part. */
+/* All values, each once; a live value comes after its operands in the same section. */
 static const char *schedule_complaint(const pg_tape *tape, uint8_t *seen) {
     memset(seen, 0, tape->count);
     for (size_t i = 0; i < tape->count; i++) {

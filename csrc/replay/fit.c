@@ -1,8 +1,8 @@
-/* fit.c - the training loop: replay a batch, step, and again.
+/* fit.c - the training loop: replay a batch, take an optimiser's step, and repeat.
  *
- * The parameters live in arrays meanwhile; who calls reads them from the graph and writes them
- * back. A step goes from one set of arrays to another, and counts only if all that it made is
- * finite: then the two are exchanged, else the first is as before.
+ * The parameters live in arrays meanwhile; the caller reads them from the graph and writes them
+ * back. There are two sets of arrays. A step computes `next` from `now`, and is committed, by
+ * exchanging the two, only if everything it computed is finite; else `now` is unchanged.
  * Owns the second set while it trains. Cost: a replay and one pass over the parameters a step; no
  * allocation after the first. */
 #include "replay/replay.h"
@@ -10,7 +10,7 @@
 #include <math.h>
 #include <string.h>
 
-/* What a step changes; velocity without momentum, mean and square without Adam are NULL. */
+/* The state that a step changes. NULL: velocity without momentum; mean and square without Adam. */
 typedef struct arrays {
     double *data, *gradients, *velocity, *mean, *square;
 } arrays;
@@ -20,9 +20,10 @@ typedef struct trainer {
     pg_workspace *ws;
     const pg_task *task;
     pg_training *t;
-    size_t batch;            /* rows a step */
-    pg_argument *arguments;  /* of a batch, where there is no index */
-    double *by_param, *room; /* the gradient of each of the program's parameters; all doubles */
+    size_t batch;            /* rows in a step */
+    pg_argument *arguments;  /* of a batch, if there is no index */
+    double *by_param, *room; /* the gradient of each of the program's parameters; the allocation of
+                                all these doubles */
     arrays now, next;
 } trainer;
 
@@ -52,7 +53,7 @@ static void copy(double *to, const double *from, size_t count) {
     if (to != NULL) memcpy(to, from, count * sizeof *to);
 }
 
-/* Let the caller's arrays have what the training came to. */
+/* Copy the final state to the caller's arrays, and free the second set. */
 static void close_trainer(trainer *r) {
     const size_t count = r->t->count;
     if (r->now.data != NULL && r->now.data != r->t->data) {
@@ -75,12 +76,13 @@ static pg_status refuse(trainer *r, pg_training_part part, size_t which, double 
     return PG_ERR_NOT_FINITE;
 }
 
-/* Did the step take this number there? One that was infinite may stay so. */
+/* Did the step make this number non-finite? An infinity may stay as it was, and nan was lost
+ * before. */
 static bool got_lost(double before, double after) {
     return !isfinite(after) && !isnan(before) && after != before;
 }
 
-/* Something in `next` isn't finite: is it the step's doing, and what? */
+/* Something in `next` isn't finite: did this step cause it, and where? */
 static pg_status judge(trainer *r) {
     const arrays *now = &r->now, *next = &r->next;
     const double *before[] = {now->velocity, now->mean, now->square};
@@ -132,7 +134,7 @@ static pg_task batch_of(const trainer *r, const int64_t *index, size_t first, si
     return batch;
 }
 
-/* Adds the batch's loss, of so many rows, to the epoch's. */
+/* Run one batch and step. Adds the batch's loss, times its rows, to the epoch's total. */
 static pg_status fit_batch(trainer *r, double *total, const pg_task *batch) {
     double loss;
     pg_status status = pg_replay_sum(r->program, r->ws, r->t->params, batch, &loss, r->by_param,
@@ -174,7 +176,7 @@ pg_status pg_fit(const pg_program *program, pg_workspace *ws, const pg_task *tas
 /* ---- Data ------------------------------------------------------------------------------------ */
 
 size_t pg_first_nan(const double *numbers, size_t count) {
-    enum { block = 256 }; /* looked at without a branch */
+    enum { block = 256 }; /* tested without branches */
     for (size_t first = 0; first < count; first += block) {
         const size_t end = count - first < block ? count : first + block;
         int found = 0;

@@ -1,4 +1,4 @@
-/* lanes.c - which lane's result is an error: asked when one isn't finite, or a derivative isn't. */
+/* lanes.c - which lane's result is an error? Asked when one isn't finite, or a derivative isn't. */
 #include "replay/lanes.h"
 
 #include "ops/kernels.h"

@@ -1,37 +1,38 @@
-/* lanes.h - a block of rows, and the functions that run a program's code over it.
+/* lanes.h - a block of rows, and the kernels that run a program's code over it.
  *
- * lanes_kernels.h has the functions, written for any number of lanes; lanes_base.c, lanes_avx2.c
- * and lanes_avx512.c compile them for 1, 8 and 32 lanes, for libm's functions and for our own, and
- * for a kind of vectors each. All kinds give the same bits. */
+ * A lane is the place of one row in a block. lanes_kernels.h has the kernels, written for any
+ * number of lanes; lanes_base.c, lanes_avx2.c and lanes_avx512.c compile them for one vector size
+ * each, for 1, 8 and 32 lanes, with libm's functions and with our own. All vector sizes give the
+ * same bits. */
 #ifndef PG_LANES_H
 #define PG_LANES_H
 
 #include "program/program.h"
 
-enum { PG_SUBLANES = 8 }; /* an accumulator keeps as many sums: row r is in sum r % 8 */
+enum { PG_SUBLANES = 8 }; /* partial sums of an accumulator: row r is added to sublane r % 8 */
 
-/* Code, and where it runs. Slot s has its numbers at values + s * lanes. */
+/* Code, and the memory it runs on. Slot s has its values at values + s * lanes. */
 typedef struct pg_block {
     const pg_program *program;
-    const pg_instr *code; /* the part that runs */
+    const pg_instr *code; /* the section to run */
     size_t length;
     const double *uniform; /* the uniform slots */
     double *values, *grads;
     double *accumulators; /* PG_SUBLANES doubles each */
     const pg_backward_plan *plan;
-    const pg_step *steps; /* those to run, of the plan */
+    const pg_step *steps; /* the steps of the plan to run */
     size_t step_count;
-    size_t active;          /* lanes that hold a row; the others repeat the last row */
-    const int64_t *mask;    /* for each lane all bits, or none if it holds no row; NULL: all do */
-    bool judge;             /* stop where a row leaves an op's domain */
-    const uint8_t *reached; /* careful: of each slot, whether rows reach it that cancel; or NULL */
-    bool spared;            /* careful: 0 stood for a product */
-    bool fault_of_all;      /* the fault is in uniform code that every row reaches */
+    size_t active;       /* lanes that hold a row; the others are padding and repeat the last row */
+    const int64_t *mask; /* for each lane: all bits, or none for padding; NULL: no padding */
+    bool judge;          /* stop at the first op that leaves its domain */
+    const uint8_t *reached; /* careful: for each slot, do rows reach it? They may cancel; or NULL */
+    bool spared;            /* careful: 0 replaced a product */
+    bool fault_of_all;      /* the fault is in uniform code that every row depends on */
     size_t fault_lane;
     pg_fault fault;
 } pg_block;
 
-/* Where gradients go. Kernels take it by value, so that no store of theirs can change it. */
+/* Destinations of gradients. Kernels take it by value, so that no store aliases its fields. */
 typedef struct pg_place {
     double *grads, *accumulators;
     const int64_t *mask;
@@ -44,24 +45,24 @@ static inline pg_place pg_place_of(const pg_block *block) {
 typedef pg_status pg_run(pg_block *block);
 
 typedef struct pg_lanes {
-    pg_run *forward;  /* values of all slots that the code writes */
-    pg_run *backward; /* the steps; gradients of what they reach */
-    pg_run *careful;  /* likewise, with 0 for a product with 0 that is undefined */
+    pg_run *forward;  /* computes all slots that the code writes */
+    pg_run *backward; /* runs the steps: gradients of the slots they reach */
+    pg_run *careful;  /* likewise, with 0 for undefined products with a gradient of 0 */
     void (*fold)(const pg_block *block, double *accumulator, const double *lanes);
 } pg_lanes;
 
 enum { PG_ONE, PG_EIGHT, PG_THIRTY_TWO, PG_WIDTHS };
 
-/* The functions for [libm's, ours] and each width. */
+/* The kernels with [libm's, our own] functions, for each width. */
 typedef const pg_lanes pg_lane_table[2][PG_WIDTHS];
 extern pg_lane_table pg_lanes_base;
 #if PG_X86_LEVELS
 extern pg_lane_table pg_lanes_avx2, pg_lanes_avx512;
 #endif
 
-/* Is one of these results of op (derivative 0), or of its derivatives (1, 2), an error in an active
- * lane? Notes the first in the block. A derivative that meets a gradient g of 0 is none; g may be
- * NULL. */
+/* Is a result of op (derivative 0), or of its derivative by operand 1 or 2, an error in an active
+ * lane? Stores the first fault in the block. A derivative that meets a gradient g of 0 is no error;
+ * g may be NULL. */
 bool pg_judge_lanes(pg_block *block, int op, int derivative, const double *results, const double *a,
                     const double *b, const double *g, pg_status *status_ret);
 

@@ -1,4 +1,4 @@
-/* lanes_avx512.c - the lanes' kernels for x86-64 with AVX-512: eight doubles a vector. */
+/* lanes_avx512.c - the lane kernels for x86-64 with AVX-512: eight doubles a vector. */
 #include "base/portability.h"
 #if PG_X86_LEVELS
 PG_BEGIN_AVX512

@@ -1,9 +1,10 @@
-/* lanes_backward.h - gradients: the second half of the template that lanes_kernels.h begins.
+/* lanes_backward.h - gradients: the second part of the template that lanes_kernels.h begins.
  *
- * Two gradients of one instruction may be the same slot (x * x), so they are given away one after
- * the other. */
+ * Both operands of an instruction may have the same gradient slot (x * x), so its contributions are
+ * given to their targets one after the other. */
 
-/* Sum the lanes in a fixed tree: lanes that are 8 apart meet. Lanes without a row count for 0. */
+/* Reduce ("fold") the lanes into an accumulator's eight sublanes, in a fixed tree: lanes that are 8
+ * apart are added. Padding lanes count as 0. */
 static inline PG_ALWAYS_INLINE void NAME(fold_vecs)(const int64_t *mask, double *accumulator,
                                                     const VEC *lanes) {
 #if LANES == 1
@@ -31,7 +32,7 @@ static void NAME(fold)(const pg_block *block, double *accumulator, const double 
     NAME(fold_vecs)(block->mask, accumulator, (const VEC *)lanes);
 }
 
-/* A contribution to a gradient goes where it is aimed at. */
+/* Give a contribution to its target: add it, store it, or fold it into an accumulator. */
 static inline PG_ALWAYS_INLINE void NAME(give)(pg_place to, pg_target target, const VEC *lanes) {
     if (target.how == PG_ACCUMULATE_ADD) {
         VEC *const grads = SLOT(to.grads, target.at);
@@ -46,9 +47,9 @@ static inline PG_ALWAYS_INLINE void NAME(give)(pg_place to, pg_target target, co
 
 /* ---- Dots ------------------------------------------------------------------------------------ */
 
-/* Of each pair, the left factor gets the sum's gradient times the right one, and the other way
- * round. What all left and all right targets say is known to the callers that matter, and the
- * compiler then leaves out the questions. */
+/* For each pair, the left factor gets the sum's gradient times the right one, and vice versa. The
+ * callers that matter pass constants for `left` and `right`, what all left and all right targets
+ * say, so that the compiler drops the tests in the loop. */
 static inline PG_ALWAYS_INLINE void NAME(push_pairs)(const pg_block *block, pg_place to,
                                                      const pg_step *step, pg_accumulation left,
                                                      pg_accumulation right, bool weighted) {
@@ -84,7 +85,7 @@ static void NAME(push_dot)(const pg_block *block, const pg_step *step) {
     const bool weighted = block->program->code[step->instr].shape & PG_DOT_WEIGHTED;
     const pg_accumulation left = step->left, right = step->right;
     if (!weighted && left == PG_ACCUMULATE_STORE &&
-        right == PG_ACCUMULATE_ADD) /* a sum of squares */
+        right == PG_ACCUMULATE_ADD) /* as in a sum of squares */
         NAME(push_pairs)(block, to, step, PG_ACCUMULATE_STORE, PG_ACCUMULATE_ADD, false);
     else if (!weighted)
         NAME(push_pairs)(block, to, step, PG_ACCUMULATE_MIXED, PG_ACCUMULATE_MIXED, false);
@@ -95,11 +96,11 @@ static void NAME(push_dot)(const pg_block *block, const pg_step *step) {
     else NAME(push_pairs)(block, to, step, PG_ACCUMULATE_MIXED, PG_ACCUMULATE_MIXED, true);
 }
 
-/* The left half of a neuron's step: what its weights get. */
+/* The left half of a neuron's step: the gradients of its weights. */
 static void NAME(push_weights)(const pg_block *block, const pg_step *step) {
     pg_place to = pg_place_of(block);
     if (step->left == PG_ACCUMULATE_FOLD && to.mask == NULL) {
-        to.mask = NULL; /* known from here on */
+        to.mask = NULL; /* a constant: the inlined copy drops its test for each pair */
         NAME(push_pairs)(block, to, step, PG_ACCUMULATE_FOLD, PG_ACCUMULATE_NONE, true);
     } else if (step->left == PG_ACCUMULATE_FOLD)
         NAME(push_pairs)(block, to, step, PG_ACCUMULATE_FOLD, PG_ACCUMULATE_NONE, true);
@@ -108,13 +109,14 @@ static void NAME(push_weights)(const pg_block *block, const pg_step *step) {
 
 /* ---- Layers ---------------------------------------------------------------------------------- */
 
-/* A dot of a layer on the way back: its weights, and its gradient. */
+/* One dot of a layer in the backward pass: its weights, and its gradient. */
 typedef struct NAME(neuron) {
     const pg_pair *pairs;
     const VEC *g;
 } NAME(neuron);
 
-/* What so many right slots, from pair i on, get from the neurons, one after the other. */
+/* Add the neurons' contributions, one neuron after the other, to the gradients of the right slots
+ * of `abreast` pairs, from pair i on. The gradients stay in registers meanwhile. */
 static inline PG_ALWAYS_INLINE void NAME(pull)(const pg_block *block, const NAME(neuron) * neurons,
                                                int count, const pg_target *targets, uint32_t i,
                                                int abreast, int from) {
@@ -152,8 +154,8 @@ static void NAME(pull_all)(const pg_block *block, const NAME(neuron) * neurons, 
         for (int v = 0; v < VECS; v += AT_ONCE) NAME(pull)(block, neurons, count, targets, i, 1, v);
 }
 
-/* First what the right slots get, then each neuron's weights. Of many neurons, a group at a time:
- * the next one adds to what the one before it left. */
+/* First the gradients of the right slots, then each neuron's weights. Many neurons are processed in
+ * groups: each group adds to what the one before it stored. */
 static void NAME(push_layer)(const pg_block *block, const pg_step *steps) {
     enum { group = 64 };
     NAME(neuron) neurons[group];
@@ -173,7 +175,7 @@ static void NAME(push_layer)(const pg_block *block, const pg_step *steps) {
 
 /* ---- The steps ------------------------------------------------------------------------------- */
 
-/* The derivative `d_` by one operand, judged, times g, to its target. */
+/* Give the derivative `d_` by one operand, judged, times g to its target. */
 #define PG_PUSH_ONE(op, which, d_, fault, target)                                                  \
     {                                                                                              \
         _Alignas(64) double ds[LANES];                                                             \
@@ -191,7 +193,7 @@ static void NAME(push_layer)(const pg_block *block, const pg_step *steps) {
         NAME(give)(to, target, (VEC *)ds);                                                         \
     }
 
-/* The same for a run, whose targets are neighbours; `how` is = 0.0 + or +=. */
+/* The same for a run of ops, which has targets in neighbouring slots; `how` is = 0.0 + or +=. */
 #define PG_PUSH_RUN(d_, how, target)                                                               \
     {                                                                                              \
         double *restrict const ts = to.grads + (size_t)(target).at * LANES;                        \
@@ -215,7 +217,7 @@ static pg_status NAME(backward)(pg_block *block) {
         const pg_step *step = &block->steps[i];
         const size_t run = step->run;
         i += run;
-        if (run > 1 && step[1].instr < step->instr) step += run - 1; /* begin with the first slot */
+        if (run > 1 && step[1].instr < step->instr) step += run - 1; /* start at the lowest slot */
         const pg_instr *instr = &block->program->code[step->instr];
         const double *as = values + (size_t)instr->a * LANES;
         const double *bs = values + (size_t)instr->b * LANES;
@@ -248,7 +250,7 @@ static pg_status NAME(backward)(pg_block *block) {
             NAME(give)(to, step->b, (VEC *)gb);
             break;
         }
-        case PG_OP_CUSTOM: NAME(push_dot)(block, step); break; /* whose right factors get nothing */
+        case PG_OP_CUSTOM: NAME(push_dot)(block, step); break; /* right factors get no gradient */
         case PG_OP_DOT:
             if (run > 1) NAME(push_layer)(block, &block->steps[i - run]);
             else NAME(push_dot)(block, step);

@@ -1,4 +1,5 @@
-/* lanes_base.c - the lanes' kernels for the vectors that every machine of the kind has. */
+/* lanes_base.c - the lane kernels for the baseline vectors that every machine of an architecture
+ * has. */
 #define PG_LANE_TABLE pg_lanes_base
 #define PG_VECTOR_BYTES 16
 #include "replay/lanes_levels.h"

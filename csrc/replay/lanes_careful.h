@@ -1,18 +1,18 @@
 /* lanes_careful.h - gradients once more, for a block where one came out undefined or failed: the
  * last part of the template that lanes_kernels.h begins.
  *
- * The steps of lanes_backward.h one by one, in their order, with one difference: where slope * g is
- * undefined and g is 0, 0 stands for it (pg_product). nan is contagious, so the fast kernels
- * needn't look: what came of such a product shows in the results. All other bits are theirs. A
- * block whose gradients are sums over rows (the uniform part) may say of a slot that rows did reach
- * it, though their gradients cancel: products with its 0 are then formed as they stand. */
+ * Runs the steps of lanes_backward.h one by one, in their order, with one difference: where
+ * derivative * g is undefined and g is 0, it counts as 0 (pg_product). nan propagates, so the fast
+ * kernels needn't check: an undefined product shows in the results. All other bits are theirs.
+ * Where gradients are sums over rows (the uniform section), the block's `reached` may mark a slot
+ * that rows do reach, though their gradients cancel: products with its 0 are formed as they are. */
 
-/* What a step's products are formed of, and where its judgement goes. */
+/* What a step's products are formed from, and the block that its fault is stored in. */
 typedef struct NAME(careful_step) {
     pg_block *block;
     pg_place to;
     const double *g;
-    bool reached; /* by rows whose gradients cancel */
+    bool reached; /* rows reach the result, so a g of 0 means that they cancel */
 } NAME(careful_step);
 
 static inline void NAME(give_product)(const NAME(careful_step) * step, pg_target target,
@@ -102,7 +102,7 @@ static pg_status NAME(careful)(pg_block *block) {
     case PG_OP_##NAME_: PG_CAREFUL(PG_OP_##NAME_, 1, da_, da_fault, step->a) break;
 #include "ops/instructions.def"
         case PG_OP_SELECT: NAME(careful_select)(&on, step, instr); break;
-        case PG_OP_CUSTOM: /* whose right factors get nothing */
+        case PG_OP_CUSTOM: /* its right factors, the derivatives, get no gradient */
         case PG_OP_DOT: NAME(careful_dot)(&on, step); break;
         default: break;
         }

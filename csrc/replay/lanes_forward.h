@@ -1,6 +1,6 @@
-/* lanes_forward.h - values: the first half of the template that lanes_kernels.h begins.
+/* lanes_forward.h - values: the first part of the template that lanes_kernels.h begins.
  *
- * An instruction writes a slot that it doesn't read, so results may be `restrict`. */
+ * An instruction, or a run of them, writes no slot that it reads, so results may be `restrict`. */
 
 /* The sum stays in registers. */
 static inline void NAME(dot)(const pg_block *block, const pg_instr *instr) {
@@ -28,7 +28,7 @@ static inline void NAME(dot)(const pg_block *block, const pg_instr *instr) {
     EACH_VEC SLOT(values, instr->dst)[v] = sum[v];
 }
 
-/* So many dots of a layer, in AT_ONCE vectors from the `from`-th on. */
+/* Register tile: `abreast` dots of a layer, in AT_ONCE vectors from the `from`-th on. */
 static inline PG_ALWAYS_INLINE void NAME(dots)(const pg_block *block, const pg_instr *dots,
                                                int abreast, int from) {
     double *const values = block->values;
@@ -61,7 +61,7 @@ static void NAME(layer)(const pg_block *block, const pg_instr *dots) {
         for (int v = 0; v < VECS; v += AT_ONCE) NAME(dots)(block, dots, 1, v);
 }
 
-/* y = op(a, b) in all lanes; `fault` says what an infinite y means, as in the op table. */
+/* y = op(a, b) in all lanes of a run; `fault` says what an infinite y means, as in the op table. */
 #define PG_FORWARD(op, y_, fault)                                                                  \
     {                                                                                              \
         for (size_t l = 0; l < LANES * run; l++) {                                                 \
@@ -111,7 +111,7 @@ static pg_status NAME(forward)(pg_block *block) {
             if (run > 1) NAME(layer)(block, instr);
             else NAME(dot)(block, instr);
             if (PG_UNLIKELY(instr->shape & PG_DOT_SQUARES) && block->judge && !NAME(all_finite)(ys))
-                return PG_ERR_OVERFLOW; /* perhaps: pg_find_fault looks at the squares */
+                return PG_ERR_OVERFLOW; /* perhaps: pg_find_fault judges the squares */
             break;
         default: break;
         }

@@ -1,8 +1,8 @@
 /* lanes_kernels.h - a program's instructions, forward and backward, over LANES rows at once.
  *
  * A template: lanes_widths.h includes it once for each number of lanes and kind of functions, with
- * LANES and NAME(x) defined. The arithmetic comes from the op table; each loop is plain C
- * that the compiler turns into vectors.
+ * LANES and NAME(x) defined. The arithmetic comes from the op table; each loop is plain C that the
+ * compiler vectorises.
  * Each lane does what the sweep does for one row, operation for operation: a first contribution to
  * a gradient is 0.0 + t, since the sweep starts from 0.0 and -0.0 must become 0.0 here too. */
 
@@ -18,8 +18,8 @@ enum { NAME(VECS) = LANES / PG_VEC };
 #define EACH_VEC for (int v = 0; v < VECS; v++)
 #define SLOT(array, slot) ((VEC *)((array) + (size_t)(slot) * LANES))
 
-/* Of a layer, so many vectors of a slot and so many slots abreast are worked on at once: eight sums
- * that don't wait for each other, and that registers hold. */
+/* Register tile of a layer: AT_ONCE vectors of a slot x ABREAST slots, eight independent sums that
+ * fit in registers. */
 enum { NAME(at_once) = VECS < 4 ? VECS : 4, NAME(abreast) = 8 / NAME(at_once) };
 #define AT_ONCE NAME(at_once)
 #define ABREAST NAME(abreast)

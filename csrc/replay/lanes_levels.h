@@ -1,5 +1,5 @@
-/* lanes_levels.h - the kernels of one level: 1, 8 and 32 lanes, libm's functions and our own.
- * Included once by each of lanes_base.c, lanes_avx2.c and lanes_avx512.c, which define
+/* lanes_levels.h - the kernels of one vector level: 1, 8 and 32 lanes, libm's functions and our
+ * own. Included once by each of lanes_base.c, lanes_avx2.c and lanes_avx512.c, which define
  * PG_LANE_TABLE and PG_VECTOR_BYTES. */
 #include "ops/kernels.h"
 #include "replay/lanes.h"
@@ -31,7 +31,7 @@ typedef int64_t pg_mask;
 #define tanh pg_fast_tanh
 #define erf pg_fast_erf
 #define sigmoid pg_fast_sigmoid
-#define saturated(y) false /* the slopes' exp would take a fourth of a step */
+#define saturated(y) false /* the exp in the slopes would take a quarter of a step */
 #define NAME(x) PG_JOIN(x, LANES, fast)
 #include "replay/lanes_widths.h"
 #undef NAME

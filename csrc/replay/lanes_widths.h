@@ -1,4 +1,4 @@
-/* lanes_widths.h - the kernels for 1, 8 and 32 lanes, under NAME(x) as it is defined here. */
+/* lanes_widths.h - the kernels for 1, 8 and 32 lanes, named by the includer's NAME(x). */
 #define LANES 1
 #include "replay/lanes_kernels.h"
 #undef LANES

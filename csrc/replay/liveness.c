@@ -1,12 +1,13 @@
-/* liveness.c - which failures of a block reach a result, through the choices that its rows take.
+/* liveness.c - which failures in a block does a result depend on, given what its rows select?
  *
- * A block in which an op left its domain was run to its end, as if nobody judged. What a row's
- * results are made of is then found by walking the code back from the outputs: a select needs what
- * it compares and what it chose, every other op all its operands. A failed op that a row needs is
- * that row's fault; one that none needs is none: its branch wasn't taken. Code that was hoisted
- * failed for all rows or for none, and is needed by those rows whose walk comes to it.
- * Lanes are bits of a word, so one walk serves a block. Owns nothing but the workspace's scratch.
- * Cost: O(code + pairs) a block, and one comparison for each select and lane. */
+ * The block was computed to its end without judging. A backward traversal of the code, from the
+ * outputs, finds what each row's results depend on: a select depends on its comparison and on the
+ * operand it chose, every other op on all its operands. A failed op that a row depends on is that
+ * row's fault; one that no row depends on is ignored: its branch wasn't taken. Hoisted code fails
+ * for all rows or for none, and counts for the rows that depend on it.
+ * Invariant: lanes are bits of a word, so one traversal serves a block of up to 32.
+ * Owns nothing but the workspace's scratch. Cost: O(instructions * lanes + pairs) for each block of
+ * a chunk in which an op failed. */
 #include "ops/kernels.h"
 #include "replay/replay.h"
 
@@ -17,9 +18,9 @@ typedef struct walk {
     const pg_block *block;
     const double *uniform;
     size_t lanes;
-    uint32_t *row, *shared;   /* of each row slot, each uniform slot: the lanes that need it */
-    const pg_instr **failing; /* of each lane the first op that it needs and that failed */
-    bool choosing;            /* else a row's select needs what it compares only */
+    uint32_t *row, *shared; /* for each row slot, each uniform slot: the lanes that depend on it */
+    const pg_instr **failing; /* for each lane: the first failed op that it depends on */
+    bool choosing;            /* else a row's select depends on its comparison only */
 } walk;
 
 static inline bool needs(uint32_t need, size_t lane) { return need >> lane & 1; }
@@ -34,7 +35,8 @@ static uint32_t chosen(const walk *w, const pg_instr *select, const double *valu
     return first;
 }
 
-/* What an instruction needs, these lanes need; `first` says in which of them a select took a. */
+/* Propagate the lanes that depend on an instruction to its operands; of a select, to operand a
+ * those of `first`, to operand b those of `second`. */
 static void pass_on(walk *w, const pg_instr *instr, uint32_t *slots, uint32_t need, uint32_t first,
                     uint32_t second) {
     const pg_pair *pairs = w->program->pairs + instr->first;
@@ -80,8 +82,8 @@ static pg_status judge_squares(const walk *w, const pg_instr *dot, const double 
     return PG_OK;
 }
 
-/* What it means that an instruction gave what it gave, in one lane. Of those that are no ops of
- * the table only squares can fail; a dot's `a` may be a slot of the other part. */
+/* Judge an instruction's result in one lane. Beyond the ops of the table only squares can fail; a
+ * dot's `a` may be a slot of the other section, so it is not read. */
 static pg_status judge(const walk *w, const pg_instr *instr, const double *values, size_t lanes,
                        size_t lane, pg_fault *fault_ret) {
     const double exponent = pg_instr_describe(instr->op)->power;
@@ -144,7 +146,7 @@ static void walk_back(walk *w) {
     walk_uniform(w);
 }
 
-/* Do all rows come to this uniform instruction, whatever they choose? */
+/* Do all rows depend on this uniform instruction, whatever they select? */
 static bool is_needed_by_all(walk *w, const pg_instr *instr) {
     w->choosing = false;
     walk_back(w);

@@ -1,15 +1,16 @@
 /* replay.c - program to values and gradients: rows in blocks, blocks in chunks, chunks in a tree.
  *
  * A block is 32 rows, or 8 where the program is so large that 32 would not fit the cache, or where
- * fewer are left; a last single row runs alone. A block's last lanes may hold no row: they repeat
- * the last one, and neither raise nor reach a sum.
- * Sums do not depend on who computes them: row r of a chunk is added to sublane r % 8, a chunk's
- * sublanes are added in a fixed tree, and so are the chunks, whose number depends on that of the
- * rows only.
- * Where an op failed, the block is run to its end and looked at (liveness.c): a row fails only if
- * its results need that op. Where a gradient came out as nan, or a derivative failed, the chunk is
- * done again by the careful kernels (lanes_careful.h): a product with 0 may have been undefined.
- * Neither costs anything as long as nothing fails.
+ * fewer are left; a last single row is a block of its own. Padding lanes, those without a row,
+ * repeat the block's last row, so that they leave no op's domain that it doesn't; they raise no
+ * error and are masked out of sums.
+ * Invariant: a sum does not depend on the thread or the vectors that form it. Row r of a chunk is
+ * added to sublane r % 8, one of the eight partial sums of an accumulator; a chunk's sublanes are
+ * added in a fixed tree, and so are the chunks; their count depends on the number of rows only.
+ * Where an op failed, the block is computed to its end and examined (liveness.c): a row fails only
+ * if its results depend on that op. Where a gradient came out as nan, or a derivative failed, the
+ * chunk is redone by the careful kernels (lanes_careful.h): a product with 0 may have been
+ * undefined. Neither costs anything as long as nothing fails.
  * Memory: slots x lanes, twice, whatever the number of rows. A workspace owns it and belongs to one
  * thread; the program is only read.
  * Cost: see bench/RESULTS.md; dispatch is paid once a block.
@@ -22,7 +23,7 @@
 
 static const size_t fits_the_cache = 2048; /* row slots: 1 MiB for values and gradients */
 static const size_t least_chunk = 1024, most_chunks = 64;
-static const size_t poll_after = 1 << 20; /* numbers computed: a millisecond or so */
+static const size_t poll_after = 1 << 20; /* values computed: about a millisecond */
 const size_t pg_lanes_of[PG_WIDTHS] = {[PG_ONE] = 1, [PG_EIGHT] = 8, [PG_THIRTY_TWO] = 32};
 
 pg_status pg_make_room(pg_numbers *array, size_t count) {
@@ -99,7 +100,7 @@ bool pg_must_stop(pg_workspace *ws, size_t work) {
     return ws->poll != NULL && ws->poll(ws->context) != 0;
 }
 
-/* ---- The uniform part ------------------------------------------------------------------------ */
+/* ---- The uniform section --------------------------------------------------------------------- */
 
 static pg_block uniform_block(const pg_program *program, pg_workspace *ws, bool judge) {
     return (pg_block){.program = program,
@@ -112,10 +113,10 @@ static pg_block uniform_block(const pg_program *program, pg_workspace *ws, bool 
                       .judge = judge};
 }
 
-/* All bits or none: as wide as a double, so that they are gathered lane by lane. */
+/* All bits or none: as wide as a double, so that a loop can or them lane by lane. */
 static inline uint64_t if_nan(double x) { return isnan(x) ? UINT64_MAX : 0; }
 
-/* What failed here is a fault only if a row needs it. */
+/* A failure here is a fault only if a row depends on it. */
 pg_status pg_replay_begin(const pg_program *program, pg_workspace *ws, const double *params,
                           int ignore) {
     if (program->constant_count > 0)
@@ -144,7 +145,7 @@ static void collect(const pg_block *block, const double *sums) {
     }
 }
 
-/* Run all uniform steps back, by these kernels. */
+/* Run all uniform steps with this kernel. */
 static pg_status run_uniform_steps(pg_block *block, pg_run *run, const double *sums) {
     const pg_backward_plan *plan = block->plan;
     pg_status status = PG_OK;
@@ -157,7 +158,7 @@ static pg_status run_uniform_steps(pg_block *block, pg_run *run, const double *s
     return status;
 }
 
-/* Note the uniform slots to which one of these rows brings a gradient. */
+/* Mark the uniform slots that receive a nonzero gradient from any of these rows alone. */
 static pg_status reach_from_rows(const pg_program *program, pg_workspace *ws, const pg_task *task,
                                  pg_block *uniform, uint8_t *reached, size_t first, size_t active) {
     const size_t count = uniform->plan->accumulators;
@@ -176,8 +177,8 @@ static pg_status reach_from_rows(const pg_program *program, pg_workspace *ws, co
     return status;
 }
 
-/* To which uniform slots does a row bring a gradient, though their sum may be 0? Without the rows'
- * numbers: to all. */
+/* Mark the uniform slots that receive a nonzero gradient from any row, even if those of the rows
+ * sum to 0. Without the rows' data: all of them. */
 static pg_status find_reached(const pg_program *program, pg_workspace *ws, const pg_task *task,
                               const pg_backward_plan *plan, uint8_t *reached) {
     const bool unknown = task->arguments == NULL && program->input_count > 0;
@@ -194,7 +195,7 @@ static pg_status find_reached(const pg_program *program, pg_workspace *ws, const
     return status;
 }
 
-/* Is one of them undefined? */
+/* Store the parameters' gradients. Returns: is any of them nan? */
 static bool store_params(const pg_program *program, const pg_workspace *ws,
                          const pg_backward_plan *plan, double *gradients, double scale) {
     const uint8_t *const reached = plan->uniform_reached + program->constant_count;
@@ -207,8 +208,8 @@ static bool store_params(const pg_program *program, const pg_workspace *ws,
     return odd != 0;
 }
 
-/* Once more: 0 stands for undefined products with 0; unless it is a sum of rows that cancel, each
- * of which would have formed the product. */
+/* Redo the uniform steps, with 0 for undefined products with a gradient of 0; except where that 0
+ * is a sum of rows that cancel, each of which would have formed the product. */
 static pg_status backward_uniform_carefully(const pg_program *program, pg_workspace *ws,
                                             const pg_task *task, pg_block *block,
                                             const double *sums) {
@@ -240,7 +241,7 @@ pg_status pg_backward_uniform(const pg_program *program, pg_workspace *ws, const
 
 /* ---- Blocks of rows -------------------------------------------------------------------------- */
 
-/* The row with which the task's arrays begin. */
+/* The first row of the task's arrays. */
 static size_t first_row(const pg_task *task) {
     return pg_chunk_start(task->rows, task->base_chunk);
 }
@@ -256,7 +257,7 @@ static void load_lanes(double *lanes, const double *data, size_t stride, const i
     for (size_t l = 0; l < active; l++, data += stride) lanes[l] = *data;
 }
 
-/* Rows first .. first + active - 1 into the input slots; the last lanes repeat the last row. */
+/* Load rows first .. first + active - 1 into the input slots; padding lanes repeat the last row. */
 static void load_inputs(double *values, const pg_task *task, size_t first, size_t active,
                         size_t lanes) {
     for (size_t i = 0; i < task->argument_count; i++) {
@@ -268,7 +269,7 @@ static void load_inputs(double *values, const pg_task *task, size_t first, size_
     }
 }
 
-/* Copy uniform slots into all lanes, once for each width. */
+/* Broadcast the imports, uniform slots, to all lanes; once for each change of width. */
 static void spread_imports(const pg_program *program, pg_workspace *ws, int width) {
     if (ws->width == width) return;
     const size_t lanes = pg_lanes_of[width];
@@ -285,7 +286,7 @@ static void store_outputs(const pg_program *program, const double *values, doubl
             outputs[l * program->output_count + o] = values[program->outputs[o] * lanes + l];
 }
 
-/* Gradients with respect to the inputs: row after row, outputs x inputs each. */
+/* Store gradients with respect to the inputs: row after row, outputs x inputs each. */
 static void store_gradients(const pg_program *program, pg_workspace *ws, const pg_block *block,
                             double *gradients, size_t output, size_t lanes) {
     const size_t inputs = program->input_count, stride = program->output_count * inputs;
@@ -347,7 +348,7 @@ pg_status pg_forward_block(const pg_program *program, pg_workspace *ws, const pg
                                                       : PG_OK;
 }
 
-/* Each output's gradient in turn: sums over the rows, and what the rows' inputs get. */
+/* Each output's gradient in turn: sums over the rows, and the gradients of the rows' inputs. */
 static pg_status backward_outputs(const pg_program *program, pg_workspace *ws, const pg_task *task,
                                   pg_block *block, size_t first, int width, double *sums) {
     const size_t lanes = pg_lanes_of[width];
@@ -380,7 +381,7 @@ static pg_status run_block(const pg_program *program, pg_workspace *ws, const pg
     return status;
 }
 
-/* A row of this block fails: which one is first, and how? As if rows came one after the other. */
+/* Re-run the block row by row to find the first failing row and its fault. */
 static pg_status first_fault(const pg_program *program, pg_workspace *ws, const pg_task *task,
                              size_t first, size_t active, double *sums) {
     pg_status status = PG_OK;
@@ -389,7 +390,7 @@ static pg_status first_fault(const pg_program *program, pg_workspace *ws, const 
     return status;
 }
 
-/* The width for the next block, where so many rows are left. */
+/* The width of the next block, with this many rows left. */
 static int width_for(const pg_workspace *ws, size_t left) {
     if (left == 1) return PG_ONE;
     return left >= pg_lanes_of[ws->widest] ? ws->widest : PG_EIGHT;
@@ -403,7 +404,9 @@ size_t pg_chunk_count(size_t rows) {
     return chunks < most_chunks ? chunks : most_chunks;
 }
 
-/* A multiple of 32, so that no block is cut. */
+/* floor(blocks * chunk / chunks) blocks of 32 rows, so chunks differ by one block at most, and no
+ * block straddles two chunks. Quotient and remainder are scaled apart, so that no product
+ * overflows. */
 size_t pg_chunk_start(size_t rows, size_t chunk) {
     const size_t chunks = pg_chunk_count(rows);
     if (chunk >= chunks) return rows;
@@ -417,7 +420,8 @@ size_t pg_partial_count(const pg_program *program, const pg_backward_plan *const
     return count;
 }
 
-/* All rows of a chunk; their sums into the accumulators. A fault without care may be none. */
+/* Run all rows of a chunk and add to the accumulators. A fault of the fast kernels may be spurious,
+ * so the failing row is looked for only in careful mode. */
 static pg_status run_blocks(const pg_program *program, pg_workspace *ws, const pg_task *task,
                             size_t chunk, double *accumulators) {
     const size_t base = first_row(task);
@@ -437,7 +441,7 @@ static pg_status run_blocks(const pg_program *program, pg_workspace *ws, const p
     return PG_OK;
 }
 
-/* The chunk's sums, formed anew. */
+/* Run a chunk and form its sums, from zero. */
 static pg_status sum_blocks(const pg_program *program, pg_workspace *ws, const pg_task *task,
                             size_t chunk, size_t sums) {
     double *accumulators = task->partials != NULL ? ws->sums.at : NULL;
@@ -477,7 +481,7 @@ pg_status pg_replay(const pg_program *program, pg_workspace *ws, const pg_task *
     return PG_OK;
 }
 
-/* Add up the chunks, neighbours first, into the first one. */
+/* Reduce the chunks pairwise, neighbours first, into the first one. */
 static void sum_chunks(double *partials, size_t chunks, size_t sums) {
     for (size_t step = 1; step < chunks; step *= 2)
         for (size_t i = 0; i + step < chunks; i += 2 * step)

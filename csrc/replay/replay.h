@@ -1,10 +1,10 @@
-/* replay.h - a workspace, and the parts of a replay that tangent.c takes up. */
+/* replay.h - a workspace, and the stages of a replay that tangent.c and fit.c reuse. */
 #ifndef PG_REPLAY_H
 #define PG_REPLAY_H
 
 #include "replay/lanes.h"
 
-/* Doubles that begin where a vector may. */
+/* An array of doubles, aligned for vectors; it owns `block`. */
 typedef struct pg_numbers {
     double *at;
     void *block;
@@ -12,58 +12,59 @@ typedef struct pg_numbers {
 } pg_numbers;
 
 struct pg_workspace {
-    const pg_lanes *lanes; /* of the machine's vectors and the program's math, by width */
-    int width, widest;     /* width: for which the imports are spread; -1: for none yet */
+    const pg_lanes *lanes; /* kernels for the machine's vectors and the program's math, by width */
+    int width, widest;     /* width: the one that imports are broadcast for; -1: none yet */
     pg_numbers uniform, uniform_grads;
     pg_numbers values, grads;
-    pg_numbers sums; /* of one chunk: for each output its total and its accumulators, in sublanes */
-    pg_numbers partials; /* of all chunks, for those who bring no room of their own */
-    pg_numbers mask;     /* int64s: of the last block that wasn't full */
-    pg_numbers needs;    /* uint32s: scratch of liveness.c, once an op has failed */
-    pg_numbers reached;  /* bytes: scratch of uniform steps back, once a product was undefined */
-    bool failed;         /* an op of the uniform part has */
-    bool doubtful;       /* so has it, or one of this chunk's rows: look at each block */
-    bool undefined;      /* a gradient came out as nan */
-    bool careful;        /* gradients by the careful kernels: in this replay some were undefined */
-    size_t work;         /* since poll was last called */
+    pg_numbers sums; /* of one chunk: for each output its total and its accumulators, as sublanes */
+    pg_numbers partials; /* of all chunks, for pg_replay_sum */
+    pg_numbers mask;     /* int64s: of the last block with padding lanes */
+    pg_numbers needs;    /* uint32s: scratch of liveness.c, allocated once an op has failed */
+    pg_numbers reached;  /* bytes: scratch of the uniform steps, once a product was undefined */
+    bool failed;         /* an op of the uniform section failed */
+    bool doubtful;       /* that, or an op of this chunk's rows failed: examine each block */
+    bool undefined;      /* a gradient of this chunk came out as nan */
+    bool careful;        /* use the careful kernels: in this replay some gradients were undefined */
+    size_t work;         /* values computed since poll was last called */
     int (*poll)(void *);
     void *context;
     pg_replay_fault fault;
 };
 
-/* Room for count doubles at least. What was in it is lost. */
+/* Ensure capacity for count doubles. Contents are not preserved if the array grows. */
 pg_status pg_make_room(pg_numbers *array, size_t count);
 
 extern const size_t pg_lanes_of[PG_WIDTHS];
 
-/* Load rows first .. first + active - 1, spread the imports, and compute all values. */
+/* Load rows first .. first + active - 1, broadcast the imports, and compute all values. */
 pg_status pg_forward_block(const pg_program *program, pg_workspace *ws, const pg_task *task,
                            pg_block *block_ret, size_t first, size_t active, int width);
-/* liveness.c: the code was run without judging: has an op failed that a row's results need? Notes
- * the first row's first one in the block. PG_OK; its status; PG_ERR_NOMEM. */
+/* liveness.c: the block was computed without judging; has an op failed that a row's results depend
+ * on? Stores the first fault of the first such row in the block. PG_OK; the fault's status;
+ * PG_ERR_NOMEM. */
 pg_status pg_find_fault(const pg_program *program, pg_workspace *ws, pg_block *block, size_t lanes);
-/* Another chunk begins: forget what the last one's rows did. */
+/* Begin a chunk: reset what the rows of the one before set. */
 static inline void pg_begin_chunk(pg_workspace *ws) {
     ws->doubtful = ws->failed;
     ws->undefined = false;
 }
-/* Did a row fail, or could it be that it did? */
+/* Is it the status of a failed op? One that the fast kernels report may be spurious. */
 static inline bool pg_is_fault(pg_status status) {
     return status == PG_ERR_DOMAIN || status == PG_ERR_ZERO_DIVISION || status == PG_ERR_OVERFLOW;
 }
-/* One output's gradient, from its seed to the inputs and accumulators. */
+/* Propagate one output's gradient from its seed to the inputs and accumulators. */
 pg_status pg_backward_block(pg_workspace *ws, pg_block *block, const pg_backward_plan *plan,
                             int width);
-/* Run the uniform steps back; the accumulators' sums over the task's rows are at `sums`. The
- * parameters' gradients, times `scale`, are stored. */
+/* Run the uniform steps; `sums` holds the accumulators' sums over the task's rows. Stores the
+ * parameters' gradients, times `scale`. */
 pg_status pg_backward_uniform(const pg_program *program, pg_workspace *ws, const pg_task *task,
                               const pg_backward_plan *plan, const double *sums, double *gradients,
                               double scale);
-/* So many numbers more were computed: has somebody asked to stop? */
+/* Count `work` more computed values and poll now and then: has a stop been requested? */
 bool pg_must_stop(pg_workspace *ws, size_t work);
-/* The rows of the last fault were counted from this one on. */
+/* The last fault's row was relative to this one: make it absolute. */
 void pg_workspace_shift_fault(pg_workspace *workspace, size_t first);
-/* Take note of the fault of a block of rows. */
+/* Store the fault of a block of rows in the workspace. */
 void pg_note_fault(pg_workspace *ws, const pg_task *task, const pg_block *block, size_t first);
 
 static inline double pg_sum_of_sublanes(const double *s) {

@@ -1,39 +1,39 @@
-/* tangent.c - derivatives along a direction: of values (forward), and of gradients (forward over
- * plan), which gives products with the Hessian.
+/* tangent.c - directional derivatives: of values (forward mode), and of gradients (forward over
+ * reverse), which gives Hessian-vector products.
  *
- * Beside each value stands its tangent, and beside each gradient the gradient's: dy = (dy/da) da +
- * (dy/db) db, and where the sweep adds d * g, its tangent is (d's tangent) * g + d * (g's tangent).
- * Values and gradients come from the ordinary kernels; here are the tangents only, along the same
- * steps, by plain loops over eight lanes.
- * Owns its arrays for the time of a call. Cost: two to three replays.
+ * Each value has a tangent, and so has each gradient: dy = (dy/da) da + (dy/db) db, and where the
+ * sweep adds d * g, the tangent is (d's tangent) * g + d * (g's tangent).
+ * Values and gradients come from the ordinary kernels; only tangents are computed here, along the
+ * same steps, by plain loops over eight lanes.
+ * A call owns its arrays and frees them in the end. Cost: two to three replays.
  * Pearlmutter, Fast exact multiplication by the Hessian, Neural Computation 6, 1994. */
 #include "ops/kernels.h"
 #include "replay/replay.h"
 
 #include <string.h>
 
-/* Tangents of what a block or the uniform part holds, for so many lanes. */
+/* The tangents beside a block of rows, or beside the uniform section (one lane). */
 typedef struct tangents {
     pg_block *block;
     size_t lanes;
     double *values, *grads;
     const double *uniform;
-    double *accumulators; /* PG_SUBLANES each; of the uniform part none */
+    double *accumulators; /* PG_SUBLANES each; NULL for the uniform section */
 } tangents;
 
-/* Of the derivative of an instruction by one operand: itself, and its tangent. */
+/* The derivative of an instruction by one operand, and that derivative's tangent. */
 typedef struct duals {
     double d[PG_SUBLANES], tangent[PG_SUBLANES];
 } duals;
 
-/* What doesn't change adds nothing, and what isn't asked for gets nothing, even where the other
- * factor is inf or nan. Without branches, so that the loops over lanes become vectors. */
+/* A product in which 0 wins over inf and nan: a constant contributes nothing, and an operand that
+ * is not asked for receives nothing. Without branches, so that the loops over lanes vectorise. */
 static inline double times(double x, double y) {
     const double product = x * y;
     return isnan(product) & ((x == 0.0) | (y == 0.0)) ? 0.0 : product;
 }
 
-/* What an instruction of one or two operands reads, and the tangents of these. */
+/* For each lane: the operands and the result of an instruction, and the operands' tangents. */
 #define PG_EACH_LANE(...)                                                                          \
     for (size_t l = 0; l < lanes; l++) {                                                           \
         const double a = as[l], b = bs[l], y = ys[l], da = das[l], db = dbs[l];                    \
@@ -42,7 +42,7 @@ static inline double times(double x, double y) {
     }                                                                                              \
     return
 
-/* The derivative by a, with its tangent, and by b where the op has one. */
+/* The derivative by a, and by b if the op has one, each with its tangent. */
 static inline void derivatives(const tangents *t, const pg_instr *instr, duals *by_a, duals *by_b) {
     const size_t lanes = t->lanes, at_a = instr->a * lanes, at_b = instr->b * lanes;
     const double *const as = t->block->values + at_a, *const das = t->values + at_a;
@@ -73,8 +73,8 @@ static inline void derivatives(const tangents *t, const pg_instr *instr, duals *
 
 /* ---- Forward --------------------------------------------------------------------------------- */
 
-/* dy += dleft * right + left * dright, where the left factor has one number for all lanes, or one
- * a lane: `stride` apart. */
+/* dy += dleft * right + left * dright. The left factor is one number for all lanes (stride 0), or
+ * one for each (stride 1). */
 static inline void add_pair_tangent(double *dy, size_t lanes, const double *left,
                                     const double *dleft, size_t stride, const double *right,
                                     const double *dright) {
@@ -82,7 +82,8 @@ static inline void add_pair_tangent(double *dy, size_t lanes, const double *left
         dy[l] += times(dleft[l * stride], right[l]) + times(left[l * stride], dright[l]);
 }
 
-/* Of a dot, and of a custom op, whose right factors are derivatives, which stay. */
+/* The tangent of a dot or a custom op. A custom op's right factors are derivatives, taken as
+ * constants. */
 static void dot_tangent(const tangents *t, const pg_instr *instr, double *dy) {
     static const double none[PG_SUBLANES];
     const size_t lanes = t->lanes;
@@ -146,8 +147,8 @@ static void give(const tangents *t, pg_target target, const double *amount) {
         grads[l] = (target.how == PG_ACCUMULATE_STORE ? 0.0 : grads[l]) + amount[l];
 }
 
-/* A factor of a pair gets the gradient of the result times the other one, whose values, and
- * tangents, are `stride` apart. */
+/* A pair's factor receives the result's gradient times the other factor: give the tangent of that
+ * product to its target. The other factor's values, and tangents, are `stride` apart. */
 static inline void push_factor_tangent(const tangents *t, pg_target target, const double *other,
                                        const double *dother, size_t stride, const double *g,
                                        const double *dg) {
@@ -179,7 +180,8 @@ static void push_dot_tangent(const tangents *t, const pg_step *step, const pg_in
     }
 }
 
-/* A derivative may fail whose gradient is 0, but not one whose gradient begins to change. */
+/* A failed derivative is a fault here where the gradient's tangent isn't 0. Where the gradient
+ * itself isn't, the ordinary kernels have judged it. */
 static pg_status judge_slopes(const tangents *t, const pg_instr *instr, int which,
                               const double *slopes) {
     const double *const x = t->block->values;
@@ -193,7 +195,7 @@ static pg_status judge_slopes(const tangents *t, const pg_instr *instr, int whic
     return status;
 }
 
-/* The gradient of one operand, as the derivative and the gradient of the result give it. */
+/* The tangent of derivative * gradient, given to one operand's target. */
 static pg_status push_operand_tangent(const tangents *t, const pg_instr *instr, int which,
                                       pg_target target, const duals *by) {
     const double *const g = t->block->grads + instr->dst * t->lanes;
@@ -241,7 +243,7 @@ typedef struct call {
     const pg_task *task;
     const pg_backward_plan *plan;                     /* NULL: values only */
     pg_numbers uniform, uniform_grads, values, grads; /* tangents */
-    pg_numbers sums, tangent_sums;                    /* of the accumulators, in sublanes */
+    pg_numbers sums, tangent_sums;                    /* of the accumulators, as sublanes */
 } call;
 
 static pg_status open_call(call *c) {
@@ -267,7 +269,8 @@ static void close_call(call *c) {
     pg_free(c->tangent_sums.block);
 }
 
-/* The uniform part's values are there; the direction is the parameters' tangent. */
+/* The tangents of the uniform section; its values are computed already. `direction` is the tangent
+ * of the parameters. */
 static void forward_uniform(call *c, const double *direction) {
     const pg_program *p = c->program;
     pg_block block = {.program = p,
@@ -281,7 +284,7 @@ static void forward_uniform(call *c, const double *direction) {
     forward_tangents(&(tangents){.block = &block, .lanes = 1, .values = c->uniform.at});
 }
 
-/* Tangents of what doesn't change along the direction, and of the imports. */
+/* Tangents of the inputs, which are constant along the direction, and of the imports, broadcast. */
 static void begin_rows(call *c) {
     const pg_program *p = c->program;
     memset(c->values.at, 0, p->input_count * PG_SUBLANES * sizeof(double));
@@ -290,7 +293,7 @@ static void begin_rows(call *c) {
             c->values.at[(p->input_count + i) * PG_SUBLANES + l] = c->uniform.at[p->imports[i]];
 }
 
-/* Eight rows at most: values and tangents, and with a plan their gradients. */
+/* Up to eight rows: values and their tangents, and with a plan gradients and theirs. */
 static pg_status run_rows(call *c, size_t first, size_t active, double *tangent_outputs) {
     const pg_program *p = c->program;
     pg_block block;
@@ -317,7 +320,7 @@ static pg_status run_rows(call *c, size_t first, size_t active, double *tangent_
     return status;
 }
 
-/* A row of these fails: the first one, as if they came one after the other. */
+/* Re-run these rows one by one to find the first failing row. */
 static pg_status first_fault(call *c, size_t first, size_t active, double *tangent_outputs) {
     pg_status status = PG_OK;
     for (size_t i = 0; status == PG_OK && i < active; i++)
@@ -341,8 +344,8 @@ static pg_status run_all_rows(call *c, double *tangent_outputs) {
     return status;
 }
 
-/* Of the gradients that the tangents stand beside, too, an undefined one may be a product with 0:
- * all rows are then done again with care, as a replay does. */
+/* As in a replay, an undefined gradient may come from a product with 0: all rows are then redone by
+ * the careful kernels. */
 static pg_status run_rows_back(call *c) {
     const size_t count = c->plan->accumulators * PG_SUBLANES;
     pg_status status = run_all_rows(c, NULL);
@@ -355,7 +358,7 @@ static pg_status run_rows_back(call *c) {
     return run_all_rows(c, NULL);
 }
 
-/* The uniform steps, tangents beside the gradients that are there already. */
+/* Run the uniform steps for the tangents; their gradients are computed already. */
 static pg_status reverse_uniform_tangents(call *c) {
     pg_block block = {.program = c->program,
                       .uniform = c->ws->uniform.at,

@@ -66,8 +66,8 @@ void scalar_note_untagged(void *tag) {
 
 /* ---- Cycles of closures ---------------------------------------------------------------------- */
 
-/* Count the cells that hold the object, if nothing else holds this closure, its cells, or the tuple
- * of them. */
+/* Count the cells of this closure that hold the object, as far as nothing else holds the closure,
+ * its tuple of cells, and the cell. */
 static Py_ssize_t private_cells(PyObject *closure, PyObject *object) {
     if (!PyFunction_Check(closure) || Py_REFCNT(closure) != 1) return 0;
     PyObject *cells = PyFunction_GET_CLOSURE(closure);

@@ -141,8 +141,7 @@ static int read_sequence(reading *r, PyObject *object, int axis) {
     if (axis == r->axes || Py_SIZE(object) != r->shape[axis]) return ragged(r, axis, object);
     int failed = 0;
     for (Py_ssize_t i = 0; i < r->shape[axis] && !failed; i++) {
-        if (Py_SIZE(object) != r->shape[axis])
-            return ragged(r, axis, object); /* changed meanwhile */
+        if (Py_SIZE(object) != r->shape[axis]) return ragged(r, axis, object); /* changed */
         PyObject *item = Py_NewRef(PySequence_Fast_GET_ITEM(object, i));
         failed = read_items(r, item, axis + 1) < 0;
         Py_DECREF(item);

@@ -53,7 +53,7 @@ static PyObject *call_push(PyObject *self, PyObject *none) {
 static PyObject *frozen(PyObject *sequence) { return PySequence_Tuple(sequence); }
 
 /* Is this a number of a type that only Python code can read? Such code may do anything, such as
- * drop the Value whose id was read before. */
+ * drop a Value after its id was read. */
 static int is_foreign(PyObject *object) {
     return !PyFloat_Check(object) && !PyLong_Check(object) && !scalar_check(object);
 }

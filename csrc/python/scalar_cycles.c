@@ -5,21 +5,21 @@
  * follows them from an object, through dicts, closures, cells and everything else with a
  * tp_traverse, and through nodes: an object owns its node, or the node its object, and a node its
  * children. An entity that was met as often as it has references is held by nothing outside the
- * search. Python's collector can't see that by itself, since an object whose node is used by others
- * hides its attributes from it.
+ * search. Python's collector can't see that by itself, since an object hides its attributes from it
+ * while other nodes use its node.
  *
- * The quick search follows only entities all of whose references it has found; so it stays within
+ * The quick search follows an entity only once all references to it are found; so it stays within
  * what an object holds exclusively: a closure, its cells, a partial. The thorough search is trial
  * deletion: it follows every object, even one that is also held from outside, and at the end marks
  * as alive what is held from outside and all that is reachable from there. Nodes form no cycles
  * among themselves: they are followed only once all of their references are found, in either
- * search, so a living graph isn't walked. The thorough search runs for an object whose closure
- * holds itself, or the like; and, after each full collection, from all objects at once that hid
- * their attributes in it. Then it is *far*: it goes through classes, through modules that are not
- * imported, and through the frames of exceptions and generators, but not through running frames.
- * Both searches are sound however early they stop: a reference that wasn't met counts as one from
- * outside. None of the user's code runs during a search; finalizers run after it, and then the
- * search is repeated.
+ * search, so a living graph isn't walked. The thorough search runs for an object with a closure
+ * that holds itself, or the like; and, after each full collection, from all objects at once that
+ * hid their attributes in it. Then it is *far*: it goes through classes, through modules that are
+ * not imported, and through the frames of exceptions and generators, but not through running
+ * frames. Both searches are sound however early they stop: a reference that wasn't met counts as
+ * one from outside. None of the user's code runs during a search; finalizers run after it, and then
+ * the search is repeated.
  * Owns its table, which it keeps while it is small. Cost: O(entities met), at most most_met, plus
  * an allowance for the objects that hid their attributes and for the living nodes.
  * Bacon and Rajan, Concurrent cycle collection in reference counted systems, ECOOP 2001. */
@@ -260,7 +260,7 @@ Py_ssize_t scalar_references_to_itself(PyObject *object, int *is_all_ret) {
 /* ---- The thorough search -----------------------------------------------------------------------
  */
 
-/* The nodes whose objects have hidden their attributes from the collection under way. */
+/* The nodes of the objects that hid their attributes from the collection under way. */
 static struct {
     pg_node_id *ids;
     size_t count, capacity;
@@ -322,8 +322,7 @@ static void mark_all_alive(search *s) {
 static void list_garbage(const search *s, PyObject *list) {
     for (size_t i = 0; i < s->met_count; i++) {
         if (is_node(s->met[i]) || (slot_of(s, s->met[i])->state & is_alive)) continue;
-        if (PyList_Append(list, (PyObject *)s->met[i]) < 0)
-            PyErr_Clear(); /* left to the next search */
+        if (PyList_Append(list, (PyObject *)s->met[i]) < 0) PyErr_Clear(); /* found later */
     }
 }
 
@@ -440,8 +439,8 @@ static void look_at_hidden(void) {
     scalar_settle();
 }
 
-/* The youngest generation whose collection is followed by a search: Python 3.14 collects the oldest
- * one incrementally. */
+/* A search follows the collection of this generation and older ones: Python 3.14 collects the
+ * oldest one incrementally. */
 #if PY_VERSION_HEX >= 0x030e0000
 enum { least_generation = 1 };
 #else

@@ -238,8 +238,7 @@ static int can_have_children(scalar *self, PyObject *children) {
 static int become_wide(scalar *self, double data, PyObject *children, const pg_node_id *ids,
                        const double *locals) {
     if (can_have_children(self, children) < 0 || start_again((PyObject *)self) < 0 ||
-        can_have_children(self, children) <
-            0) /* the code that releasing attributes ran may have used the node */
+        can_have_children(self, children) < 0) /* released attributes ran code */
         return -1;
     scalar_node(self)->data = data;
     if (scalar_without_graph()) return 0;

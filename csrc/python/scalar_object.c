@@ -45,8 +45,7 @@ PyObject *scalar_of_node(pg_node_id id) {
     if (scalar_global.graph->owners[id] != NULL) return standing_for(id);
     scalar *self = scalar_blank();
     if (self == NULL) return NULL;
-    if (scalar_global.graph->owners[id] !=
-        NULL) { /* created meanwhile by code that the collector ran */
+    if (scalar_global.graph->owners[id] != NULL) { /* created meanwhile */
         scalar_give_back(self);
         return standing_for(id);
     }

@@ -44,14 +44,14 @@ void scalar_note_untagged(void *tag);
 
 /* ---- scalar_cycles.c ---- */
 
-/* Count the references that an object, whose node no other node uses, holds to itself, directly or
- * through objects that nothing else holds. A lower bound unless *is_all_ret is 1. */
+/* Count the references that an object holds to itself, directly or through objects that nothing
+ * else holds; no other node uses its node. A lower bound unless *is_all_ret is 1. */
 Py_ssize_t scalar_references_to_itself(PyObject *object, int *is_all_ret);
-/* Clear an object whose node no other node uses, if it is held only by garbage and by one reference
- * of the caller. Decides more cases than the function above, and searches only the neighbourhood of
- * the object. */
+/* Clear an object, if only garbage and one reference of the caller hold it, and no other node uses
+ * its node. Decides more cases than the function above, and searches only the neighbourhood of the
+ * object. */
 void scalar_strip_garbage(PyObject *object);
-/* The collector traversed an object whose node other nodes use, and its attributes were hidden. */
+/* The collector traversed an object while other nodes use its node: its attributes were hidden. */
 void scalar_note_hidden(const scalar *self);
 
 /* ---- New objects ---- */

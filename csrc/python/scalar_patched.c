@@ -64,8 +64,7 @@ static int look_at_class(void) {
                       !OVERRIDES(value, nb_multiply) && !OVERRIDES(value, nb_negative) &&
                       !OVERRIDES(value, nb_power);
     const unsigned version = scalar_class_version();
-    if (version == 0)
-        return 0; /* Python has run out of version numbers: examine the class each time */
+    if (version == 0) return 0; /* Python has no version numbers left: look again each time */
     class.seen = version;
     if (class.is_native) scalar_global.version = version;
     return 0;

@@ -197,9 +197,8 @@ static int read_number(walk *w, PyObject *object) {
     if (PyFloat_Check(object)) *to = PyFloat_AS_DOUBLE(object);
     else if (scalar_check(object)) {
         const int is_over = scalar_node((scalar *)object)->flags & PG_FLAG_OVER;
-        if (PG_UNLIKELY(scalar_global.tracing != 0 || is_over)) return 0; /* has no number */
-        if (PG_UNLIKELY(Py_TYPE(object) != scalar_global.value))
-            return 0; /* a subclass may override conversions */
+        if (PG_UNLIKELY(scalar_global.tracing != 0 || is_over)) return 0;  /* has no number */
+        if (PG_UNLIKELY(Py_TYPE(object) != scalar_global.value)) return 0; /* may override */
         *to = scalar_node((scalar *)object)->data;
         *id = ((scalar *)object)->id;
         w->values = 1;
@@ -291,7 +290,7 @@ static PyObject *make_values(const call *c, room *r, const double *data, int val
     return tuple;
 }
 
-/* Retain the inputs that are Values: they must outlive the replay, even if other threads drop them
+/* Retain the inputs that are Values: they must outlive the replay, even if other code drops them
  * meanwhile. Returns how many inputs were processed before a node had too many references. */
 static size_t retain_values(const call *c, const room *r) {
     size_t i = 0;

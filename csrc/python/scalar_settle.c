@@ -43,9 +43,10 @@ void scalar_note_idle(void *owner) {
     if (append(&noted, owner) == 0) Py_INCREF((PyObject *)owner);
 }
 
-/* The node that owns this object is being freed. If there is another reference, obtained through a
- * weak reference, the object owns its node again. Otherwise it is freed later; without memory for
- * the note it is leaked, since dropping it here would run code in the middle of a release. */
+/* Nothing else uses the node that owns this object. If there is another reference to the object,
+ * obtained through a weak reference, the object is resurrected and owns its node again. Otherwise
+ * both are freed, the object later; without memory for the note it is leaked, since dropping it
+ * here would run code in the middle of a release. */
 int scalar_note_dropped(void *owner) {
     if (Py_REFCNT((PyObject *)owner) > 1) {
         Py_DECREF((PyObject *)owner);

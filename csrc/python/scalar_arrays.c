@@ -1,10 +1,10 @@
-/* scalar_arrays.c - numbers of many Values at once: nested lists and object arrays of Values to and
- * from arrays of float64.
+/* scalar_arrays.c - numbers of many Values at once: convert nested lists and object arrays of
+ * Values to and from arrays of float64.
  *
  * The shape is found along the first items and checked against all others. Lists and tuples are
- * read as they lie, arrays through their buffers, whatever their strides. Reading a number of a
- * foreign kind may run the user's code: each item is held while it is read, and a list's length is
- * looked at before each.
+ * read directly, arrays through their buffers, with any strides. Reading a number of a foreign type
+ * may run the user's code: each item is held while it is read, and a list's length is checked again
+ * before each item.
  * Cost: some 5 ns a Value of a list. */
 #include "python/scalar_members.h"
 #include "python/scalar_numbers.h"
@@ -19,15 +19,16 @@ typedef struct reading {
     Py_ssize_t shape[most_axes];
     int axes;
     size_t count, done;
-    double *numbers;   /* of count; or: */
-    pg_node_id *ids;   /* of count */
-    const char *named; /* the caller, for messages */
-    const char *asked; /* likewise, where a Value has no number */
+    double *numbers;   /* count of them; or: */
+    pg_node_id *ids;   /* count of them */
+    const char *named; /* the caller, for error messages */
+    const char *asked; /* what TraceError says was asked for, where a Value has no number */
 } reading;
 
 static int is_sequence(PyObject *object) { return PyList_Check(object) || PyTuple_Check(object); }
 
-/* An array of Python objects? 1, view to be released; 0; or -1 with an exception set. */
+/* Is this an array of Python objects? 1, and the view must be released; 0; or -1 with an exception
+ * set. */
 static int open_array(PyObject *object, Py_buffer *view) {
     if (!PyObject_CheckBuffer(object)) return 0;
     if (PyObject_GetBuffer(object, view, PyBUF_FULL_RO) < 0) return -1;
@@ -48,14 +49,14 @@ static int add_axis(reading *r, Py_ssize_t length) {
     return 0;
 }
 
-/* Axes of an array, whose items are none. */
+/* Add the axes of an array; its items add none. */
 static int add_axes_of_array(reading *r, const Py_buffer *view) {
     for (int i = 0; i < view->ndim; i++)
         if (add_axis(r, view->shape[i]) < 0) return -1;
     return 0;
 }
 
-/* Go down along the first items. */
+/* Descend along the first items. */
 static int find_shape(reading *r, PyObject *object) {
     while (is_sequence(object)) {
         if (add_axis(r, Py_SIZE(object)) < 0) return -1;
@@ -102,7 +103,7 @@ static int refuse(const reading *r, PyObject *item) {
     return -1;
 }
 
-/* What is at this place isn't as long, or as deep, as along the first items. */
+/* Raise ValueError: this item differs in length or depth from the first along this axis. */
 static int ragged(const reading *r, int axis, PyObject *item) {
     if (is_sequence(item))
         PyErr_Format(PyExc_ValueError,
@@ -114,7 +115,7 @@ static int ragged(const reading *r, int axis, PyObject *item) {
     return -1;
 }
 
-/* One item; a number counts as its own data. */
+/* Read one item; a number is its own data. */
 static int read_item(reading *r, PyObject *item) {
     pg_operand operand = {0, 0.0};
     const int is_value = scalar_check(item);
@@ -140,7 +141,7 @@ static int read_sequence(reading *r, PyObject *object, int axis) {
     if (axis == r->axes || Py_SIZE(object) != r->shape[axis]) return ragged(r, axis, object);
     int failed = 0;
     for (Py_ssize_t i = 0; i < r->shape[axis] && !failed; i++) {
-        if (Py_SIZE(object) != r->shape[axis]) return ragged(r, axis, object); /* by now */
+        if (Py_SIZE(object) != r->shape[axis]) return ragged(r, axis, object); /* changed */
         PyObject *item = Py_NewRef(PySequence_Fast_GET_ITEM(object, i));
         failed = read_items(r, item, axis + 1) < 0;
         Py_DECREF(item);
@@ -148,7 +149,7 @@ static int read_sequence(reading *r, PyObject *object, int axis) {
     return failed ? -1 : 0;
 }
 
-/* The part of an array that begins at `at`, from its own axis `own` on. */
+/* Read the subarray that begins at `at`, from the array's axis `own` on. */
 static int read_part(reading *r, const Py_buffer *view, const char *at, int own) {
     if (own == view->ndim) {
         PyObject *item = *(PyObject *const *)at;
@@ -180,9 +181,9 @@ static int read_items(reading *r, PyObject *object, int axis) {
     return failed;
 }
 
-/* ---- Calls ----------------------------------------------------------------------------------- */
+/* ---- Methods --------------------------------------------------------------------------------- */
 
-/* (bytes of the float64s, their shape) */
+/* -> (bytes of the float64s, their shape) */
 static PyObject *fetch(PyObject *values, wanted what, const char *named) {
     reading r = {.what = what, .named = named};
     r.asked = what == wanted_grad ? "grads()" : "data()";
@@ -235,7 +236,7 @@ static int assign_all(reading *r, PyObject *values, PyObject *numbers) {
     return 0;
 }
 
-/* _assign(values, numbers, shape): numbers a contiguous array of float64 of this shape. */
+/* _assign(values, numbers, shape): numbers is a contiguous array of float64 of this shape. */
 static PyObject *assign(PyObject *module, PyObject *args) {
     (void)module;
     PyObject *values, *numbers, *shape;

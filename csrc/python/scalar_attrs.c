@@ -1,8 +1,7 @@
-/* scalar_attrs.c - what one asks of a Value and sets on it: data, grad, children, op, label,
- * closure.
+/* scalar_attrs.c - the attributes of a Value: data, grad, children, op, label, closure.
  *
- * Numbers live in the node. What is Python's (labels, closures, names of custom ops) lives in the
- * object's dict, under the attribute's own name, and costs nothing until it is set. */
+ * Numbers live in the node. Python objects (labels, closures, names of custom ops) live in the
+ * object's dict, under the attribute's own name, and cost nothing until they are set. */
 #include "python/scalar_members.h"
 #include "python/scalar_numbers.h"
 #include "python/scalar_object.h"
@@ -22,7 +21,7 @@ int scalar_intern_names(void) {
     return names.label && names.op && names.backward && names.push && names.empty ? 0 : -1;
 }
 
-/* The attribute that was hung on the object under this name; borrowed, NULL if none. */
+/* The attribute of this name in the object's dict; borrowed, NULL if there is none. */
 static PyObject *hung(scalar *self, PyObject *name) {
     return self->dict != NULL ? PyDict_GetItemWithError(self->dict, name) : NULL;
 }
@@ -36,7 +35,7 @@ static int hang(scalar *self, PyObject *name, PyObject *value) {
     return dict != NULL ? PyDict_SetItem(dict, name, value) : -1;
 }
 
-/* One of a node's numbers: its name, and where it is. */
+/* A number of a node: its name, and its offset. */
 typedef struct number_field {
     const char *name;
     size_t offset;
@@ -101,9 +100,9 @@ static PyObject *get_prev(PyObject *self, void *unused) {
     return set;
 }
 
-/* What was given by number, what the op's row says, or what a custom op's rule does: into `slopes`,
- * if there are two at most, or where the node has them. NULL with an exception set, or not: a leaf,
- * and a node that has children but no derivatives, have none. */
+/* The derivatives of a node: those given by number, those of the op's row, or those that a custom
+ * op's rule computes. In `slopes` for ops with at most two operands, else in the node. NULL with an
+ * exception set, or without: a leaf, and a node with children but no derivatives, have none. */
 static const double *slopes_of(pg_node_id id, double slopes[2]) {
     const pg_node *node = &scalar_global.graph->nodes[id];
     if (pg_op_describe(node->op) != NULL) {
@@ -127,7 +126,7 @@ static PyObject *tuple_of(const double *numbers, size_t count) {
     return result;
 }
 
-/* A rule is anybody's code: the node is held while it runs. */
+/* A rule may run arbitrary code: the node is held meanwhile. */
 static PyObject *get_local_grads(PyObject *self, void *unused) {
     (void)unused;
     if (scalar_may_read(self, "._local_grads") < 0) return NULL;
@@ -142,7 +141,7 @@ static PyObject *get_local_grads(PyObject *self, void *unused) {
     return result;
 }
 
-/* ** 2, ** 2.5: the number as it was written. */
+/* ** 2, ** 2.5: the number as the user wrote it. */
 static PyObject *name_with_number(const char *symbol, pg_node_id id) {
     int is_int = scalar_global.graph->nodes[id].flags & PG_FLAG_INT;
     char *digits = PyOS_double_to_string(pg_node_number(scalar_global.graph, id), 'r', 0,
@@ -154,7 +153,7 @@ static PyObject *name_with_number(const char *symbol, pg_node_id id) {
 }
 
 static PyObject *name_of_wide(const pg_variadic *variadic) {
-    PyObject *tag = variadic->tag; /* a name, or a custom op's rule, which has one */
+    PyObject *tag = variadic->tag; /* a name, or a custom op's rule, which contains one */
     if (tag != NULL) return Py_NewRef(PyTuple_Check(tag) ? PyTuple_GET_ITEM(tag, 1) : tag);
     if (variadic->kind == PG_VARIADIC_PLAIN) return Py_NewRef(names.empty);
     return PyUnicode_FromString(variadic->kind == PG_VARIADIC_DETACH ? "detach" : "where");
@@ -192,7 +191,7 @@ static int set_label(PyObject *self, PyObject *value, void *unused) {
 
 PyObject *scalar_closure(scalar *self) { return hung(self, names.backward); }
 
-/* The closure, or a call that pushes this node's gradient to its children. */
+/* The closure, or a bound method that pushes this node's gradient to its children. */
 static PyObject *get_backward(PyObject *self, void *unused) {
     (void)unused;
     PyObject *closure = scalar_closure((scalar *)self);

@@ -1,14 +1,13 @@
 /* scalar_bind.c - compiled functions as methods.
  *
- * `Bindable` is the base of pygradc.compiled.Compiled. Looked up through an instance it gives, as a
- * plain function does, a new object that is bound to the instance: `m.loss`. That is made at each
- * step of a training loop, so it is made here: one lookup by the instance's identity and one
- * allocation.
- * What was recorded belongs to the function and the instance, not to the bound object: `at` is
+ * `Bindable` is the base of pygradc.compiled.Compiled. Looked up through an instance it returns, as
+ * a plain function does, a new object bound to the instance: `m.loss`. A training loop does that at
+ * each step, so it is done in C: one lookup by the instance's identity and one allocation.
+ * Recordings belong to the function and the instance, not to the bound object: `at` is
  * pygradc._instances.Beside, a dict from an instance's id to (weak reference, recordings). Where
- * that has nothing, or holds the instance itself, Python's `_kept_for` is asked.
- * A bound object owns the instance, and shares the function's dict: names, docstring, attributes.
- */
+ * that has no entry, or holds the instance itself, Python's `_kept_for` is called.
+ * A bound object owns a reference to the instance, and shares the function's dict: names,
+ * docstring, attributes. */
 #include "python/scalar_members.h"
 
 #include <structmember.h>
@@ -18,10 +17,10 @@ enum { binds_nothing, binds_instance, binds_class };
 typedef struct bindable {
     PyObject_HEAD PyObject *dict;
     PyObject *weakrefs;
-    PyObject *origin;   /* what it was bound from; NULL: it is bound to nothing */
-    PyObject *instance; /* what it is bound to */
+    PyObject *origin;   /* the object it was bound from; NULL: unbound */
+    PyObject *instance; /* the instance or class it is bound to */
     PyObject *kept;     /* recordings */
-    PyObject *at;       /* those of the instances; NULL if bound */
+    PyObject *at;       /* recordings by instance; NULL if bound */
     int binds;
 } bindable;
 
@@ -55,19 +54,19 @@ static void bindable_dealloc(PyObject *object) {
     Py_DECREF(type);
 }
 
-/* Does this weak reference lead to the instance? */
+/* Does this weak reference refer to the instance? */
 static int leads_to(PyObject *reference, PyObject *instance) {
 #if PY_VERSION_HEX >= 0x030d0000
     PyObject *target;
     if (PyWeakref_GetRef(reference, &target) <= 0) return 0;
-    Py_DECREF(target); /* which the caller holds, if it is the one */
+    Py_DECREF(target); /* if it is the instance, the caller holds it */
     return target == instance;
 #else
     return PyWeakref_GET_OBJECT(reference) == instance;
 #endif
 }
 
-/* A new reference; NULL without an exception if they aren't there. */
+/* The recordings for an instance: a new reference; NULL without an exception if there are none. */
 static PyObject *find_kept(const bindable *self, PyObject *instance) {
     if (self->at == NULL || !PyDict_Check(self->at)) return NULL;
     PyObject *key = PyLong_FromVoidPtr(instance);

@@ -1,19 +1,19 @@
-/* scalar_calls.c - what is coarser than one op: backward, sums, layers, optimisers.
+/* scalar_calls.c - calls coarser than one op: backward, sums, layers, optimisers.
  *
  * These take Python's own sequences of Values and cross into the core once. They are methods of the
- * type, not cffi functions, because they need the GIL (cffi lets go of it) and raise exceptions.
- * Each gathers operands first, makes room before that, and builds last. */
+ * type, not cffi functions, because they need the GIL (cffi releases it) and raise exceptions. Each
+ * reserves nodes first, then gathers operands, and builds last. */
 #include "python/scalar_members.h"
 #include "python/scalar_numbers.h"
 #include "python/scalar_object.h"
 #include "python/scalar_result.h"
 #include "python/scalar_trace.h"
 
-/* Should the call that has returned this be made again? A walk that saw Ctrl-C has stopped without
- * running the handler; that runs now, and where it raises nothing the work goes on. */
+/* Should the call that returned this status be repeated? A walk that saw Ctrl-C has stopped without
+ * running the handler; it runs now, and if it raises nothing the call is repeated. */
 static int try_again(pg_status status) {
     if (PG_LIKELY(status != PG_ERR_STOPPED) || PyErr_Occurred()) return 0;
-    PyErr_SetInterrupt(); /* the hook `stop` has taken it back */
+    PyErr_SetInterrupt(); /* the hook `stop` has cleared the signal */
     return PyErr_CheckSignals() == 0;
 }
 
@@ -49,17 +49,17 @@ static PyObject *call_push(PyObject *self, PyObject *none) {
 
 /* ---- Sums and layers ------------------------------------------------------------------------- */
 
-/* The sequence as a tuple, which nobody else can shorten. */
+/* The sequence as a tuple, which other code can't shorten. */
 static PyObject *frozen(PyObject *sequence) { return PySequence_Tuple(sequence); }
 
-/* A number of a kind that only Python code can read. Such code may do anything, such as drop the
- * Value whose id was read before. */
+/* Is this a number of a type that only Python code can read? Such code may do anything, such as
+ * drop a Value after its id was read. */
 static int is_foreign(PyObject *object) {
     return !PyFloat_Check(object) && !PyLong_Check(object) && !scalar_check(object);
 }
 
-/* A Value, nearly always, is worth no call. *overrides_ret becomes 1 if its class has a + or * of
- * its own. */
+/* Nearly every operand is a Value, and is read without a call. *overrides_ret becomes 1 if its
+ * class overrides + or *. */
 static inline int require_operand(PyObject *object, pg_operand *operand_ret, const char *what,
                                   int *overrides_ret) {
     if (PG_UNLIKELY(Py_TYPE(object) != scalar_global.value)) {
@@ -77,7 +77,7 @@ static int gather(PyObject *tuple, pg_operand *operands, const char *what, int *
     return 0;
 }
 
-/* The result of a sum. That of nothing is what it started with, whose object there is already. */
+/* The result of a sum. The sum of nothing is its start, which may have an object already. */
 static PyObject *sum_result(pg_node_id id) {
     if (PG_LIKELY(scalar_global.graph->owners[id] == NULL)) return scalar_result(PG_OK, id);
     PyObject *result = scalar_of_node(id);
@@ -105,8 +105,8 @@ static PyObject *sum_of(PyObject *values, PyObject *start) {
     return result;
 }
 
-/* _sum(values, start), or NotImplemented where the class was patched, or one of theirs has another
- * +. */
+/* _sum(values, start) -> Value, or NotImplemented where the class was patched, or an operand's
+ * class overrides + or *. */
 static PyObject *call_sum(PyObject *type, PyObject *const *args, Py_ssize_t count) {
     (void)type;
     if (count != 2) return PyErr_Format(PyExc_TypeError, "_sum takes 2 arguments");
@@ -120,14 +120,14 @@ static PyObject *call_sum(PyObject *type, PyObject *const *args, Py_ssize_t coun
     return result;
 }
 
-/* The operands of a layer on their way into the core. */
+/* The operands of a layer, gathered for the core. */
 typedef struct layer_call {
     size_t rows, columns;
     pg_operand *weights, *biases, *inputs; /* one block */
     pg_node_id *ids;
     int *activations;
-    int plain_only; /* fail, without an exception, where other code would have to run */
-    int overrides;  /* an operand's class has operators of its own */
+    int plain_only; /* fail, without an exception, where foreign code would have to run */
+    int overrides;  /* an operand's class overrides operators */
 } layer_call;
 
 static int layer_allocate(layer_call *layer) {
@@ -150,7 +150,7 @@ static void layer_free(layer_call *layer) {
     PyMem_Free(layer->activations);
 }
 
-/* An operand of a layer; a foreign number only where it may be read. */
+/* Read an operand of a layer; a foreign number only unless plain_only. */
 static inline int layer_operand(layer_call *layer, PyObject *object, pg_operand *operand_ret,
                                 const char *what) {
     if (PG_LIKELY(Py_TYPE(object) == scalar_global.value)) {
@@ -163,7 +163,7 @@ static inline int layer_operand(layer_call *layer, PyObject *object, pg_operand 
 
 static const char no_weights[] = "a neuron's weights must be a sequence";
 
-/* One neuron's weights and bias into row `row`. */
+/* Gather one neuron's weights and bias into row `row`. */
 static int layer_gather_row(layer_call *layer, size_t row, PyObject *weights, PyObject *bias) {
     if (layer->plain_only && !PyList_Check(weights) && !PyTuple_Check(weights)) return -1;
     PyObject *fast = PySequence_Fast(weights, no_weights);
@@ -179,7 +179,7 @@ static int layer_gather_row(layer_call *layer, size_t row, PyObject *weights, Py
         failed = layer_operand(layer, items[i], &to[i], "a weight") < 0;
     Py_DECREF(fast);
     if (layer->columns == 0 && scalar_check(bias) && Py_TYPE(bias) != scalar_global.value)
-        layer->overrides = 1; /* the activation is that of the bias itself */
+        layer->overrides = 1; /* the activation is called on the bias itself */
     return failed ? -1 : layer_operand(layer, bias, &layer->biases[row], "a bias");
 }
 
@@ -195,7 +195,7 @@ static PyObject *wrap_all(pg_node_id *ids, size_t count) {
     return list;
 }
 
-/* All neurons, those of one activation after another in one call; or none. */
+/* Append all neurons, one call for each run of equal activations; or none of them. */
 static pg_status layer_append(layer_call *layer) {
     pg_graph *graph = scalar_global.graph;
     size_t from = 0, to = 0;
@@ -214,7 +214,7 @@ static pg_status layer_append(layer_call *layer) {
     return PG_OK;
 }
 
-/* Neurons as triples (weights, bias, activation). */
+/* Gather neurons given as triples (weights, bias, activation). */
 static int layer_gather(layer_call *layer, PyObject *neurons) {
     for (size_t row = 0; row < layer->rows; row++) {
         PyObject *neuron = PyTuple_GET_ITEM(neurons, (Py_ssize_t)row);
@@ -232,7 +232,7 @@ static int layer_gather(layer_call *layer, PyObject *neurons) {
     return 0;
 }
 
-/* The same neurons, their weights as tuples, which nobody else can change. */
+/* The same neurons, with their weights as tuples, which other code can't change. */
 static PyObject *hold_weights(PyObject *neurons) {
     PyObject *held = PyTuple_New(PyTuple_GET_SIZE(neurons));
     for (Py_ssize_t i = 0; held != NULL && i < PyTuple_GET_SIZE(neurons); i++) {
@@ -250,7 +250,8 @@ static PyObject *hold_weights(PyObject *neurons) {
     return held;
 }
 
-/* Do the classes have the + and * and the activations that Value was made with? 1, 0, or -1. */
+/* Are +, * and the activations those that Value was created with? 1, 0, or -1 with an exception
+ * set. */
 static int layer_is_native(const layer_call *layer) {
     int native = !layer->overrides;
     for (size_t row = 0; native == 1 && row < layer->rows; row++)
@@ -259,8 +260,9 @@ static int layer_is_native(const layer_call *layer) {
     return native;
 }
 
-/* Inputs are held by their tuple; weights lie in the users' lists. As long as all are plain no code
- * can run that changes those; at the first foreign number or sequence, begin again with copies. */
+/* Inputs are held by their tuple; weights lie in the user's lists. As long as all operands are
+ * plain, no code runs that could change those lists; at the first foreign number or sequence, start
+ * again with copies. */
 static PyObject *layer_of(PyObject *neurons, PyObject *inputs) {
     layer_call layer = {.plain_only = 1};
     layer.rows = (size_t)PyTuple_GET_SIZE(neurons);
@@ -289,8 +291,8 @@ static PyObject *layer_of(PyObject *neurons, PyObject *inputs) {
     return result;
 }
 
-/* _layer(neurons, inputs) -> list: neurons a sequence of (weights, bias, activation), activation an
- * op's number or 0; or NotImplemented where the class was patched. */
+/* _layer(neurons, inputs) -> list of Values, or NotImplemented where the class was patched. neurons
+ * is a sequence of (weights, bias, activation), activation an op's number or 0. */
 static PyObject *call_layer(PyObject *type, PyObject *const *args, Py_ssize_t count) {
     (void)type;
     if (count != 2) return PyErr_Format(PyExc_TypeError, "_layer takes 2 arguments");
@@ -302,7 +304,8 @@ static PyObject *call_layer(PyObject *type, PyObject *const *args, Py_ssize_t co
     return result;
 }
 
-/* _all_exactly(list, class): is each item of this class itself, not of a subclass? */
+/* _all_exactly(list, class) -> bool: is the class of each item exactly this one, and no
+ * subclass? */
 static PyObject *call_all_exactly(PyObject *type, PyObject *const *args, Py_ssize_t count) {
     (void)type;
     if (count != 2 || !PyList_Check(args[0])) Py_RETURN_FALSE;
@@ -317,7 +320,7 @@ static int may(PyObject *value, const char *what, int writes) {
     return writes ? scalar_may_write(value, what) : scalar_may_read(value, what);
 }
 
-/* Their nodes, if `what` may be asked of them, or written; NULL: nothing is. */
+/* The ids of a sequence of Values, if each may be read, or written, for `what`; NULL: no check. */
 static pg_node_id *gather_ids(PyObject *values, size_t *count_ret, const char *what, int writes) {
     PyObject *fast = PySequence_Fast(values, "parameters must be a sequence of Values");
     if (fast == NULL) return NULL;
@@ -431,8 +434,9 @@ static PyObject *call_live_nodes(PyObject *type, PyObject *none) {
     return PyLong_FromSize_t(pg_graph_live(scalar_global.graph));
 }
 
-/* _adopt(Value, number, fail): the class that operators return from now on. It is another one if
- * an import was broken off, as by Ctrl-C, and begins anew. */
+/* _adopt(Value, number, fail): set the class that operators return, and the functions that scalar.h
+ * describes. Called again, with another class, if an import was interrupted, as by Ctrl-C, and is
+ * repeated. */
 static PyObject *call_adopt(PyObject *type, PyObject *args) {
     (void)type;
     PyObject *value, *number, *fail;
@@ -443,7 +447,7 @@ static PyObject *call_adopt(PyObject *type, PyObject *args) {
         PyErr_SetString(PyExc_TypeError, "one subclass of Scalar without slots, once");
         return NULL;
     }
-    scalar_drop_free_objects();                         /* which are of the class of before */
+    scalar_drop_free_objects(); /* they are instances of the previous class */
     class->tp_dealloc = scalar_global.base->tp_dealloc; /* Python's own is five times slower */
     Py_XSETREF(scalar_global.value, (PyTypeObject *)Py_NewRef(value));
     Py_XSETREF(scalar_global.number, Py_NewRef(number));
@@ -451,8 +455,8 @@ static PyObject *call_adopt(PyObject *type, PyObject *args) {
     Py_RETURN_NONE;
 }
 
-/* _guard(function or None, operators, reflected): whom operators ask from now on, see is_refused.
- */
+/* _guard(function or None, operators, reflected): set the guard that operators call from now on,
+ * see is_refused. */
 static PyObject *call_guard(PyObject *type, PyObject *args) {
     (void)type;
     PyObject *guard, *before = scalar_global.guard;
@@ -461,14 +465,14 @@ static PyObject *call_guard(PyObject *type, PyObject *args) {
     scalar_global.guard = guard != Py_None ? Py_NewRef(guard) : NULL;
     scalar_global.guarded = operators;
     scalar_global.guarded_reflected = reflected;
-    /* Python asks whether there is a slot, and words its own error where there is none. */
+    /* Python tests for the slot, and raises its own message where there is none. */
     scalar_global.value->tp_as_number->nb_index =
         guard != Py_None ? NULL : scalar_global.base->tp_as_number->nb_index;
     Py_XDECREF(before);
     Py_RETURN_NONE;
 }
 
-/* _seal(): the class that operators return is final. */
+/* _seal(): make the class that operators return final. */
 static PyObject *call_seal(PyObject *type, PyObject *none) {
     (void)type, (void)none;
     scalar_global.sealed = 1;

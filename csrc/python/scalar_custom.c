@@ -3,10 +3,10 @@
  * A rule is a tuple (op, name, forward, derivatives, symbolic). It is the tag of the op's nodes, so
  * that no node needs a closure, a dict or a cycle. `forward` and `derivatives` are called with the
  * operands' numbers, or, if symbolic, with Values, in no_grad(): then the arithmetic is that of
- * Values, as a program's is. Derivatives are asked for when a gradient comes to the node, for the
- * data as they are then.
- * Both are the user's code and may do anything: operands are held by a tuple, and nothing that was
- * read of the graph is believed after such a call. */
+ * Values, as a program's is. Derivatives are computed when a gradient reaches the node, from the
+ * data at that time.
+ * Both are the user's code and may do anything: operands are held by a tuple, and nothing read from
+ * the graph before such a call is relied on after it. */
 #include "python/scalar_members.h"
 #include "python/scalar_numbers.h"
 #include "python/scalar_object.h"
@@ -26,7 +26,8 @@ int scalar_is_rule(PyObject *object) {
 
 /* ---- Calling a rule's functions -------------------------------------------------------------- */
 
-/* Set what is no number, though it should be. `index` < 0: the value. */
+/* Raise TypeError: the rule returned a non-number. `index` < 0: as the value; else as that
+ * derivative. */
 static void complain(PyObject *rule, Py_ssize_t index, PyObject *got) {
     if (index < 0)
         PyErr_Format(PyExc_TypeError, "op %R: forward must give a real number, not %.100s",
@@ -36,7 +37,7 @@ static void complain(PyObject *rule, Py_ssize_t index, PyObject *got) {
                      part(rule, rule_name), index, Py_TYPE(got)->tp_name);
 }
 
-/* What one of the functions gave, as a number: it may be a Value. */
+/* Read the result of a rule's function, a number or a Value, as a number. 0 or -1. */
 static int read_result(PyObject *rule, PyObject *result, double *number_ret, Py_ssize_t index) {
     pg_operand operand;
     int found = scalar_operand(result, &operand, NULL);
@@ -46,7 +47,8 @@ static int read_result(PyObject *rule, PyObject *result, double *number_ret, Py_
     return 0;
 }
 
-/* function(*operands) or function(*operands, y), operands a tuple of Values; y NULL: without. */
+/* Call function(*operands), or function(*operands, y) if y isn't NULL; operands is a tuple of
+ * Values. */
 static PyObject *call(PyObject *rule, PyObject *function, PyObject *operands, PyObject *y) {
     const Py_ssize_t count = PyTuple_GET_SIZE(operands);
     const int symbolic = is_symbolic(rule);
@@ -68,7 +70,7 @@ static PyObject *call(PyObject *rule, PyObject *function, PyObject *operands, Py
 
 /* ---- Making a node --------------------------------------------------------------------------- */
 
-/* The operands as Values; numbers become leaves. A new tuple. */
+/* The operands as Values, numbers as new leaves: a new tuple. */
 static PyObject *operands_of(PyObject *rule, PyObject *arguments) {
     const Py_ssize_t count = PyTuple_GET_SIZE(arguments);
     PyObject *operands = PyTuple_New(count);
@@ -117,9 +119,9 @@ static PyObject *apply(PyObject *module, PyObject *const *args, Py_ssize_t arg_c
     return value;
 }
 
-/* ---- Its derivatives ------------------------------------------------------------------------- */
+/* ---- Derivatives ----------------------------------------------------------------------------- */
 
-/* One number for each operand; of one operand it may stand alone. */
+/* Read one number for each operand; with one operand it need not be in a sequence. */
 static int read_slopes(PyObject *rule, PyObject *result, double *slopes_ret, Py_ssize_t count) {
     int alone = Py_TYPE(result)->tp_iter == NULL && !PySequence_Check(result);
     if (!alone && !PyTuple_Check(result) && !PyList_Check(result)) { /* an array without axes? */
@@ -140,7 +142,7 @@ static int read_slopes(PyObject *rule, PyObject *result, double *slopes_ret, Py_
     return failed ? -1 : 0;
 }
 
-/* Write them where the sweep reads them, once all are there. */
+/* Write the derivatives where the sweep reads them, once all have been read. */
 static int store_slopes(PyObject *rule, PyObject *result, pg_node_id id) {
     const size_t count = pg_node_arity(scalar_global.graph, id);
     double *slopes = PyMem_New(double, count);
@@ -171,7 +173,8 @@ int scalar_custom_slopes(void *tag, pg_node_id id) {
 
 /* ---- In a recording -------------------------------------------------------------------------- */
 
-/* _trace_custom(rule, value, operands, slopes) -> Value: tuples of as many Values */
+/* _trace_custom(rule, value, operands, slopes) -> Value: operands and slopes are sequences of
+ * equally many Values. */
 static PyObject *trace_custom(PyObject *module, PyObject *args) {
     (void)module;
     PyObject *rule, *value, *operands, *slopes;
@@ -200,8 +203,8 @@ int scalar_check_strictly(PyObject *self, const char *what) {
     return scalar_tracing() ? scalar_check_traced(self, what) : 0;
 }
 
-/* _trace_strictly(on) -> was it on? While a rule is traced, what would be answered otherwise than
- * for floats is an error: ==, hash, repr. The end of the trace ends that, too. */
+/* _trace_strictly(on) -> was it on? While a rule is traced, whatever a float would answer otherwise
+ * is an error: ==, hash, repr. The end of the trace turns this off, too. */
 static PyObject *trace_strictly(PyObject *module, PyObject *on) {
     (void)module;
     const int before = scalar_global.strict;
@@ -209,7 +212,7 @@ static PyObject *trace_strictly(PyObject *module, PyObject *on) {
     return PyBool_FromLong(before);
 }
 
-/* _may_show(value): raises TraceError where a rule is traced. */
+/* _may_show(value): raises TraceError while a rule is traced, if the Value has no number. */
 static PyObject *may_show(PyObject *module, PyObject *value) {
     (void)module;
     return scalar_may_ask(value, "text") < 0 ? NULL : Py_NewRef(Py_None);

@@ -1,24 +1,28 @@
-/* scalar_cycles.c - is an object held by nothing but what it holds itself?
+/* scalar_cycles.c - find reference cycles: is an object reachable only from what it references
+ * itself?
  *
  * References are counted on both sides, by Python for objects and by the arena for nodes. A search
- * follows them from an object, through dicts, closures, cells and whatever else Python's collector
- * can look into, and through nodes: an object owns its node, or the node the object, and a node its
- * children. What is met as often as it has references is held by nobody else. The collector itself
- * can't see that, since an object whose node others use doesn't show it its attributes.
+ * follows them from an object, through dicts, closures, cells and everything else with a
+ * tp_traverse, and through nodes: an object owns its node, or the node its object, and a node its
+ * children. An entity that was met as often as it has references is held by nothing outside the
+ * search. Python's collector can't see that by itself, since an object hides its attributes from it
+ * while other nodes use its node.
  *
- * The quick search goes on only from what it has found all references of; so it stays within what
- * an object has for itself, a closure, its cells, a partial. The thorough one goes on from
- * every object, whoever else holds it, and takes back in the end what somebody outside holds, and
- * all that this holds in turn: trial deletion. Nodes are made of no cycles: they, too, wait for all
- * of their references, and a living graph isn't walked through. It looks at an object whose closure
- * holds itself, or the like; and, after each full collection, at the objects that hid their
- * attributes in it, at all of them at once: then it is *far*, and goes through classes, through
- * modules that nobody imports and through the frames of exceptions and generators, but not of what
- * runs. Both are sound however early they stop: a reference that wasn't met counts as one from
- * outside. No code of the user's runs during a search; finalizers run behind it, and then the
- * search is made again. Owns its table, which it keeps while it is small. Cost: O(what is met), at
- * most most_met. Bacon and Rajan, Concurrent cycle collection in reference counted systems, ECOOP
- * 2001. */
+ * The quick search follows an entity only once all references to it are found; so it stays within
+ * what an object holds exclusively: a closure, its cells, a partial. The thorough search is trial
+ * deletion: it follows every object, even one that is also held from outside, and at the end marks
+ * as alive what is held from outside and all that is reachable from there. Nodes form no cycles
+ * among themselves: they are followed only once all of their references are found, in either
+ * search, so a living graph isn't walked. The thorough search runs for an object with a closure
+ * that holds itself, or the like; and, after each full collection, from all objects at once that
+ * hid their attributes in it. Then it is *far*: it goes through classes, through modules that are
+ * not imported, and through the frames of exceptions and generators, but not through running
+ * frames. Both searches are sound however early they stop: a reference that wasn't met counts as
+ * one from outside. None of the user's code runs during a search; finalizers run after it, and then
+ * the search is repeated.
+ * Owns its table, which it keeps while it is small. Cost: O(entities met), at most most_met, plus
+ * an allowance for the objects that hid their attributes and for the living nodes.
+ * Bacon and Rajan, Concurrent cycle collection in reference counted systems, ECOOP 2001. */
 #include "python/scalar_members.h"
 #include "python/scalar_object.h"
 
@@ -28,7 +32,7 @@ enum { most_met_quickly = 256, most_met = 1 << 17, first_room = 256, room_kept =
 
 enum { is_queued = 1, is_alive = 2, is_running = 4 };
 
-/* An object, by its address, or a node, by 2 * id + 1; 0: an empty slot. */
+/* An object, keyed by its address, or a node, keyed by 2 * id + 1; key 0: an empty slot. */
 typedef struct entity {
     uintptr_t key;
     size_t found;
@@ -41,11 +45,11 @@ typedef struct search {
     uintptr_t *met; /* all keys, in the order in which they were met */
     uintptr_t *queue;
     size_t met_count, queue_count, most;
-    PyObject *globals;  /* of the function that is looked into */
-    PyObject *imported; /* globals that are an imported module's, or count as such */
+    PyObject *globals;  /* of the function or frame being traversed */
+    PyObject *imported; /* globals of an imported module, or treated as such */
     PyObject *builtins;
     int is_thorough;
-    int is_far; /* through classes, modules and frames, too; those that run are in the table */
+    int is_far; /* follows classes, modules and frames, too; running frames are in the table */
 } search;
 
 static search scratch;
@@ -60,7 +64,7 @@ static size_t references_to(uintptr_t key) {
 
 /* ---- The table ------------------------------------------------------------------------------- */
 
-/* The key's slot, or the empty one where it would be. */
+/* The key's slot, or the empty slot where it belongs. */
 static entity *slot_of(const search *s, uintptr_t key) {
     size_t i = (size_t)((uint64_t)key * UINT64_C(0x9e3779b97f4a7c15) >> 32) & (s->room - 1);
     while (s->table[i].key != 0 && s->table[i].key != key) i = (i + 1) & (s->room - 1);
@@ -74,7 +78,7 @@ static void search_free(search *s) {
     *s = (search){0};
 }
 
-/* Twice the room. 0, or -1: what there was stays as it was. */
+/* Double the table. 0, or -1: the contents are unchanged. */
 static int grow(search *s) {
     const search before = *s;
     s->room = before.room != 0 ? 2 * before.room : first_room;
@@ -98,7 +102,7 @@ static int grow(search *s) {
     return 0;
 }
 
-/* An entity's slot, made if need be; NULL when there are too many. */
+/* An entity's slot, added if necessary; NULL at the limit, or without memory. */
 static entity *entity_of(search *s, uintptr_t key) {
     if (s->room == 0 && grow(s) < 0) return NULL;
     entity *at = slot_of(s, key);
@@ -124,7 +128,7 @@ static void search_begin(search *s, int is_thorough) {
     s->builtins = PyEval_GetBuiltins();
 }
 
-/* ---- What holds what ------------------------------------------------------------------------- */
+/* ---- References ------------------------------------------------------------------------------ */
 
 typedef int meeting(search *s, uintptr_t key);
 
@@ -133,7 +137,7 @@ typedef struct follower {
     meeting *meet;
 } follower;
 
-/* Is this what `import` finds by the name that it has, or the dict of that? */
+/* Is this the module that `import` finds by its __name__, or the dict of that module? */
 static int is_imported(PyObject *names, PyObject *object) {
     PyObject *name = names != NULL ? PyDict_GetItemString(names, "__name__") : NULL;
     if (name == NULL || !PyUnicode_CheckExact(name)) return 0;
@@ -142,7 +146,8 @@ static int is_imported(PyObject *names, PyObject *object) {
            (module == object || (PyModule_Check(module) && PyModule_GetDict(module) == object));
 }
 
-/* What the user's program at large holds: its references lead everywhere and are never all met. */
+/* Is this a part of the program at large? It leads to everything, and its references are never all
+ * met. */
 static int is_at_large(const search *s, PyObject *object) {
     if (object == s->globals || object == s->builtins || PyCode_Check(object)) return 1;
     if (PyModule_Check(object)) return !s->is_far || is_imported(PyModule_GetDict(object), object);
@@ -161,8 +166,8 @@ static int follow_attributes(scalar *self, follower *f) {
     return scalar_visit_slots(self, follow_object, f);
 }
 
-/* A user of its node gets at an object's attributes as one of the object does. The quick search
- * comes to them through the node, once all references to both are found. */
+/* A use of the node is a way to the object's attributes, as a reference to the object is. The quick
+ * search reaches the attributes through the node, once it has found all references to both. */
 static int follow_scalar(scalar *self, follower *f) {
     const int owns = self->id != 0 && !(scalar_node(self)->flags & PG_FLAG_KEPT);
     if ((f->search->is_thorough || !owns) && follow_attributes(self, f) < 0) return -1;
@@ -181,20 +186,20 @@ static int follow_node(uintptr_t key, follower *f) {
     return f->search->is_thorough ? 0 : follow_attributes((scalar *)owner, f);
 }
 
-/* Of a function or a frame, borrowed; or NULL. */
+/* The globals of a function or a frame, borrowed; NULL for other objects. */
 static PyObject *globals_of(PyObject *object) {
     if (PyFunction_Check(object)) return PyFunction_GET_GLOBALS(object);
     if (!PyFrame_Check(object)) return NULL;
 #if PY_VERSION_HEX >= 0x030b0000
     PyObject *globals = PyFrame_GetGlobals((PyFrameObject *)object);
-    Py_DECREF(globals); /* the frame has it */
+    Py_DECREF(globals); /* the frame holds them */
     return globals;
 #else
     return ((PyFrameObject *)object)->f_globals;
 #endif
 }
 
-/* All references that an entity has to others. */
+/* Call meet for all references that an entity holds. */
 static void follow(search *s, uintptr_t key, meeting *meet) {
     follower f = {s, meet};
     PyObject *object = (PyObject *)key;
@@ -231,7 +236,7 @@ static void follow_all(search *s) {
 
 /* ---- The quick search ------------------------------------------------------------------------ */
 
-/* Did it stop before something, other than a Value, that may be held by what lies behind it? */
+/* Did the search stop at an object, other than a Value, to which objects behind it may refer? */
 static int stopped_early(const search *s) {
     for (size_t i = 0; i < s->met_count; i++)
         if (!is_node(s->met[i]) && !(slot_of(s, s->met[i])->state & is_queued) &&
@@ -255,7 +260,7 @@ Py_ssize_t scalar_references_to_itself(PyObject *object, int *is_all_ret) {
 /* ---- The thorough search -----------------------------------------------------------------------
  */
 
-/* Nodes whose objects have hidden their attributes from the collection that is under way. */
+/* The nodes of the objects that hid their attributes from the collection under way. */
 static struct {
     pg_node_id *ids;
     size_t count, capacity;
@@ -274,7 +279,8 @@ void scalar_note_hidden(const scalar *self) {
     hidden.ids[hidden.count++] = self->id;
 }
 
-/* The object of a node that was hidden, if it has anything that may lead to it again. */
+/* The object of a node in that list, if it has attributes from which it may be reachable; borrowed,
+ * or NULL. */
 static PyObject *hidden_object(pg_node_id id) {
     if (!pg_alive(scalar_global.graph, id)) return NULL;
     PyObject *object = scalar_global.graph->owners[id], *key, *value;
@@ -295,7 +301,7 @@ static int mark_alive(search *s, uintptr_t key) {
     return owner != NULL ? mark_alive(s, (uintptr_t)owner) : 0;
 }
 
-/* Has it a reference that wasn't met? */
+/* Is there a reference to it that the search did not meet? */
 static int is_held_outside(const search *s, uintptr_t key) {
     if (slot_of(s, key)->found < references_to(key)) return 1;
     if (is_node(key) || !scalar_check((PyObject *)key)) return 0;
@@ -303,8 +309,8 @@ static int is_held_outside(const search *s, uintptr_t key) {
     return id != 0 && slot_of(s, key_of_node(id))->key == 0;
 }
 
-/* Whatever is held from outside is alive, and so is all that it holds. The queue, whose order has
- * served, becomes the list of those to go on from. */
+/* Mark as alive what is held from outside, and all that is reachable from there. The queue, no
+ * longer needed as it is, is reused for the entities still to be followed. */
 static void mark_all_alive(search *s) {
     s->queue_count = 0;
     for (size_t i = 0; i < s->met_count; i++)
@@ -312,20 +318,21 @@ static void mark_all_alive(search *s) {
     for (size_t i = 0; i < s->queue_count; i++) follow(s, s->queue[i], mark_alive);
 }
 
-/* What is met and not alive, into the list, by new references. Nothing is let go of yet. */
+/* Append new references to all objects that were met and are not alive. Nothing is released yet. */
 static void list_garbage(const search *s, PyObject *list) {
     for (size_t i = 0; i < s->met_count; i++) {
         if (is_node(s->met[i]) || (slot_of(s, s->met[i])->state & is_alive)) continue;
-        if (PyList_Append(list, (PyObject *)s->met[i]) < 0) PyErr_Clear(); /* the next time */
+        if (PyList_Append(list, (PyObject *)s->met[i]) < 0) PyErr_Clear(); /* found later */
     }
 }
 
-/* Has it a finalizer that hasn't run, as __del__ and a generator's? */
+/* Does it have a finalizer that hasn't run, such as __del__ or a generator's? */
 static int has_last_words(PyObject *object) {
     return Py_TYPE(object)->tp_finalize != NULL && !PyObject_GC_IsFinalized(object);
 }
 
-/* Let those that have speak; does one? As in the collector, everything is still there then. */
+/* Run the pending finalizers; was there one? As in Python's collector, all objects are still intact
+ * then. */
 static int let_speak(PyObject *list) {
     int spoken = 0;
     for (Py_ssize_t i = 0; i < PyList_GET_SIZE(list); i++) {
@@ -336,7 +343,7 @@ static int let_speak(PyObject *list) {
     return spoken;
 }
 
-/* What the collector must clear itself: who has a weak reference to it is told first; and a frame
+/* Must the collector clear this object itself? It notifies the weak references first; and a frame
  * may be a generator's. */
 static int is_collectors(PyObject *object) {
     PyTypeObject *type = Py_TYPE(object);
@@ -344,7 +351,7 @@ static int is_collectors(PyObject *object) {
     return PyType_SUPPORTS_WEAKREFS(type) && *PyObject_GET_WEAKREFS_LISTPTR(object) != NULL;
 }
 
-/* Take garbage apart, as the collector does: cycles may lie in it that no Value is in. */
+/* Clear garbage, as the collector does: it may contain cycles without a Value. */
 static void clear_garbage(PyObject *list) {
     for (Py_ssize_t i = 0; i < PyList_GET_SIZE(list); i++) {
         PyObject *object = PyList_GET_ITEM(list, i);
@@ -354,8 +361,9 @@ static void clear_garbage(PyObject *list) {
     }
 }
 
-/* A list for what a search finds, made before it begins: making one may let the collector run, and
- * that searches, too. NULL without memory, when the search is left to the next collection. */
+/* A list for what a search finds, created before the search: allocating it may run the collector,
+ * and that starts a search, too. NULL without memory: the garbage is left to the next
+ * collection. */
 static PyObject *list_to_fill(void) {
     PyObject *list = PyList_New(0);
     if (list == NULL) PyErr_Clear();
@@ -379,18 +387,19 @@ void scalar_strip_garbage(PyObject *object) {
     int speaks = 0;
     for (Py_ssize_t i = 0; i < PyList_GET_SIZE(list) && !speaks; i++)
         speaks = has_last_words(PyList_GET_ITEM(list, i));
-    if (!speaks) clear_garbage(list); /* else after the next collection */
+    if (!speaks) clear_garbage(list); /* else left to the next collection */
     Py_DECREF(list);
 }
 
-/* A thread's frames lead to all that the program is at; they are met, and not followed. */
+/* A thread's running frames lead to the whole program: enter them in the table, but don't follow
+ * them. */
 static void meet_running(search *s, PyThreadState *thread) {
     for (PyFrameObject *frame = PyThreadState_GetFrame(thread); frame != NULL;) {
         entity *at = entity_of(s, (uintptr_t)frame);
         if (at != NULL) at->state |= is_running;
         else s->is_far = 0;
         PyFrameObject *caller = PyFrame_GetBack(frame);
-        Py_DECREF(frame); /* it runs, and so stays */
+        Py_DECREF(frame); /* a running frame stays alive */
         frame = caller;
     }
 }
@@ -421,7 +430,7 @@ static void look_at_hidden(void) {
     PyObject *list = list_to_fill();
     if (list == NULL) return;
     find_hidden_garbage(list);
-    if (let_speak(list)) { /* which may have changed what holds what */
+    if (let_speak(list)) { /* the finalizers may have changed references */
         (void)PyList_SetSlice(list, 0, PyList_GET_SIZE(list), NULL);
         find_hidden_garbage(list);
     }
@@ -430,15 +439,15 @@ static void look_at_hidden(void) {
     scalar_settle();
 }
 
-/* The youngest generation whose collection is worth a look: Python 3.14 looks through the oldest
- * one bit by bit. */
+/* A search follows the collection of this generation and older ones: Python 3.14 collects the
+ * oldest one incrementally. */
 #if PY_VERSION_HEX >= 0x030e0000
 enum { least_generation = 1 };
 #else
 enum { least_generation = 2 };
 #endif
 
-/* _on_collection(phase, info): what gc.callbacks are called with. */
+/* _on_collection(phase, info): the callback in gc.callbacks. */
 static PyObject *on_collection(PyObject *module, PyObject *args) {
     (void)module;
     const char *phase;

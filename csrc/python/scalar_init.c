@@ -1,10 +1,11 @@
-/* scalar_init.c - what Value(...) means: one number; micrograd's (data, _children, _op, label); and
+/* scalar_init.c - the constructor: Value(number); micrograd's (data, _children, _op, label); and
  * microgpt's (data, children, local_grads), by position or by keyword.
  *
- * Everything is read before anything is built, since reading may run the user's code (a generator
- * of children, a number's __float__). The object has a leaf from its birth; children turn that into
- * a node of any arity, in its place. Called again, on whatever the Value has become, it makes a
- * leaf of it first. Cost: some 100 ns; a node with an op's name needs no dict of attributes. */
+ * All arguments are read before anything is built, since reading may run the user's code (a
+ * generator of children, a number's __float__). __new__ gives the object a leaf; children turn it
+ * in place into a node of any arity. Called again on an existing Value, the constructor first turns
+ * its node back into a leaf. Cost: some 100 ns; a node with an op's name needs no dict of
+ * attributes. */
 #include "python/scalar_members.h"
 #include "python/scalar_numbers.h"
 #include "python/scalar_object.h"
@@ -24,14 +25,14 @@ int scalar_init_names(void) {
 
 /* ---- Arguments ------------------------------------------------------------------------------- */
 
-/* As they came; borrowed, NULL where not given. */
+/* The arguments as passed; borrowed, NULL where not given. */
 typedef struct arguments {
     PyObject *data, *children, *third, *label, *children_by_name, *local_grads;
 } arguments;
 
 enum { most_positional = 4 };
 
-/* Where an argument goes: those by position come first. */
+/* The field of each argument; those by position come first. */
 static const struct {
     const char *name;
     size_t offset;
@@ -88,7 +89,7 @@ static int given_twice(const char *what) {
     return -1;
 }
 
-/* What micrograd's and microgpt's names have in common, under one of them. */
+/* Merge micrograd's and microgpt's names for the same argument. */
 static int unify(arguments *given) {
     if (given->children != NULL && PyUnicode_Check(given->children)) { /* Value(2.0, "name") */
         if (given->label == NULL) given->label = given->children;
@@ -107,8 +108,8 @@ static int unify(arguments *given) {
 
 /* ---- Called again ---------------------------------------------------------------------------- */
 
-/* Take an attribute from the object; what it held is let go of by the caller, as that may run code.
- */
+/* Remove an attribute from the object and return it; the caller releases it later, as that may run
+ * code. */
 static PyObject *take_attribute(scalar *self, PyObject *name) {
     PyObject *value = self->dict != NULL ? PyDict_GetItemWithError(self->dict, name) : NULL;
     Py_XINCREF(value);
@@ -116,8 +117,8 @@ static PyObject *take_attribute(scalar *self, PyObject *name) {
     return value;
 }
 
-/* All that a constructor sets: the node is a leaf again, whoever uses it, and has no gradient, no
- * name and no closure. Other attributes stay. */
+/* Reset all that a constructor sets: the node is a leaf again, even if other nodes use it, without
+ * gradient, name and closure. Other attributes stay. */
 static int start_over(PyObject *object) {
     scalar *self = (scalar *)object;
     if (scalar_node(self)->op != PG_OP_LEAF && scalar_global.inside > 0) {
@@ -137,7 +138,7 @@ static int start_over(PyObject *object) {
     return PyErr_Occurred() ? -1 : 0;
 }
 
-/* Nothing else to do, nearly always: what __new__ made is such a leaf. */
+/* Fast path: what __new__ created is such a leaf already. */
 static inline int start_again(PyObject *object) {
     pg_node *node = scalar_node((scalar *)object);
     if (PG_UNLIKELY(node->op != PG_OP_LEAF || (node->flags & ~PG_FLAG_HUNG) != 0 ||
@@ -149,7 +150,7 @@ static inline int start_again(PyObject *object) {
 
 /* ---- Children and derivatives ---------------------------------------------------------------- */
 
-/* A new reference. Any iterable will do; a tuple is one already. */
+/* Any iterable as a tuple; a new reference. */
 static PyObject *as_tuple(PyObject *object, const char *expected) {
     if (Py_TYPE(object)->tp_iter != NULL || PySequence_Check(object))
         return PySequence_Tuple(object);
@@ -176,14 +177,14 @@ static int read_children(PyObject *children, PyObject *locals, pg_node_id *ids, 
     return 0;
 }
 
-/* A program can't have it; should an output need it, the error names the line. */
+/* A program can't contain this node; if an output needs it, the error names the line. */
 static int note_untraceable(void) {
     PyObject *none = PyObject_CallNoArgs(scalar_global.untraceable);
     Py_XDECREF(none);
     return none == NULL ? -1 : 0;
 }
 
-/* As scalar_note_leaf; unless the trace's own values are among the children. */
+/* As scalar_note_leaf, unless the trace's own values are among the children. */
 static int note_wide(pg_node_id id) {
     if (scalar_tracing()) return note_untraceable();
     if (scalar_global.tracing == 0) return 0;
@@ -194,7 +195,7 @@ static int note_wide(pg_node_id id) {
     return depends < 0 ? -1 : 0;
 }
 
-/* What the object's leaf is to be made of: tuples, owned, or NULL. */
+/* The children and local gradients for the node: owned tuples, or NULL. */
 typedef struct makings {
     PyObject *children, *locals;
 } makings;
@@ -222,7 +223,7 @@ static int makings_of(makings *of, const arguments *given) {
     return 0;
 }
 
-/* A node that others use has its place in their graphs, and none is made of itself. */
+/* A node that others use keeps its place in their graphs, and no node is its own child. */
 static int can_have_children(scalar *self, PyObject *children) {
     const char *complaint = NULL;
     if (scalar_used_by_nodes(self)) complaint = "a Value that others use can't get new children";
@@ -233,11 +234,11 @@ static int can_have_children(scalar *self, PyObject *children) {
     return complaint != NULL ? -1 : 0;
 }
 
-/* Turn the object's node, whatever it is, into one of these children. */
+/* Turn the object's node, whatever it was, into a variadic node of these children. */
 static int become_wide(scalar *self, double data, PyObject *children, const pg_node_id *ids,
                        const double *locals) {
     if (can_have_children(self, children) < 0 || start_again((PyObject *)self) < 0 ||
-        can_have_children(self, children) < 0) /* what has gone may have looked at it */
+        can_have_children(self, children) < 0) /* released attributes ran code */
         return -1;
     scalar_node(self)->data = data;
     if (scalar_without_graph()) return 0;
@@ -267,7 +268,7 @@ static int adopt_children(scalar *self, double data, const makings *of) {
 
 /* ---- Names ----------------------------------------------------------------------------------- */
 
-/* An op's name is kept by its node; that of a leaf is an attribute. */
+/* The name of a variadic node is its tag; that of a leaf is an attribute. */
 static int name_op(scalar *self, PyObject *name) {
     if (name == NULL || PyUnicode_GET_LENGTH(name) == 0) return 0;
     pg_node *node = scalar_node(self);
@@ -283,7 +284,8 @@ static int set_label(scalar *self, PyObject *label) {
     return PyObject_SetAttr((PyObject *)self, names.label, label);
 }
 
-/* In a recording Value(v) is most often the habit of turning a row into Values. */
+/* Value(v) of a Value during a trace is refused: it most often comes from converting a row to
+ * Values. */
 static int require_data(PyObject *number, double *data_ret) {
     if (scalar_tracing() && scalar_check(number)) {
         PyObject *none = PyObject_CallNoArgs(scalar_global.again);

@@ -1,4 +1,4 @@
-/* scalar_members.h - what the files of this folder give the type, and each other besides. */
+/* scalar_members.h - what the files of this folder export to the type and to each other. */
 #ifndef PG_SCALAR_MEMBERS_H
 #define PG_SCALAR_MEMBERS_H
 
@@ -16,19 +16,19 @@ extern PyGetSetDef scalar_getset[];
 extern PyMethodDef scalar_call_methods[];
 enum { SCALAR_MOST_NUMBER_SLOTS = 24 };
 extern const PyType_Slot scalar_number_slots[]; /* ends with a slot 0 */
-/* The methods of the op table, and the conversions that a Value refuses. 0 or -1. */
+/* Add the methods of the op table, and the conversions that a Value refuses. 0 or -1. */
 int scalar_add_operators(PyTypeObject *type);
 
-/* Add these methods, which a table of another file has, to the type. 0 or -1. */
+/* Add the methods of this table, which another file defines, to the type. 0 or -1. */
 int scalar_add_methods(PyTypeObject *type, PyMethodDef *methods);
 
-/* Is it one of custom.py's rules? */
+/* Is this a rule as pygradc/custom.py makes them? */
 int scalar_is_rule(PyObject *object);
 
 /* Write the derivatives of a custom op's node to its locals. 0, or -1 with an exception set. */
 int scalar_custom_slopes(void *tag, pg_node_id id);
 
-/* The type under pygradc.compiled.Compiled, made anew; or NULL. */
+/* Create the base type of pygradc.compiled.Compiled. A new reference, or NULL. */
 PyObject *scalar_bindable(void);
 
 int scalar_init(PyObject *self, PyObject *args, PyObject *kwargs);

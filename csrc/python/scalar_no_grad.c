@@ -1,16 +1,17 @@
 /* scalar_no_grad.c - values without a graph.
  *
- * One array, the blocks that all threads are in, says who is in no_grad(): each has the thread that
- * entered it and what is to be left again. So a block may be left by another thread, as when it
- * lies in a generator that this one closes, and ends where it began. A trace is a block, too, in
- * which there is a graph, whoever asks for the recording.
- * How many blocks there are, in scalar_global, is all that the operators look at as long as there
- * are none. What an op makes in no_grad() is a node like any other until it has its value; then it
- * lets go of its operands. While a function is recorded it is detached instead: the program must
- * still compute it.
- * A block is entered and left in C: Ctrl-C can't come between a block and its state.
- * Owns the array, which is kept. Cost: outside one comparison an op; inside a look at the last
- * blocks. */
+ * One array holds the open blocks of all threads, in the order in which they were entered: each
+ * entry has its thread and the object to leave it by. The innermost block of a thread, the last of
+ * its entries, decides whether the thread is in no_grad(). A block may be left by another thread,
+ * as when it lies in a generator that this one closes; the entry removed is then that of the thread
+ * that entered it. A trace is a block, too, one with a graph, even if the recording is started in
+ * no_grad().
+ * While no thread has a block, operators only compare the number of blocks, in scalar_global, with
+ * 0. In no_grad() an op builds its node as usual, then drops its children. During a trace its
+ * result is detached instead: the program must still compute it.
+ * Blocks are entered and left in C, so that Ctrl-C can't come between a block and its state.
+ * Owns the array, which is kept. Cost: outside of blocks one comparison an op; inside, a search
+ * back from the last block to one of this thread. */
 #include "python/scalar_members.h"
 #include "python/scalar_numbers.h"
 #include "python/scalar_object.h"
@@ -18,7 +19,7 @@
 #include "python/scalar_trace.h"
 
 typedef struct block {
-    const void *what; /* a no_grad object, a trace; borrowed, and only compared */
+    const void *what; /* a no_grad object or a traced function; borrowed, only compared */
     uint64_t thread;
     int with_graph;
 } block;
@@ -28,7 +29,7 @@ static struct {
     size_t capacity; /* scalar_global.blocks are in use */
 } blocks;
 
-/* Threads are counted, since the names that the system has for them come again. */
+/* Threads are numbered here, since the system reuses its thread ids. */
 static PG_THREAD_LOCAL uint64_t number_of_this = 0;
 static uint64_t thread_count = 0;
 
@@ -59,7 +60,7 @@ int scalar_enter_block(const void *what, int with_graph) {
     return 0;
 }
 
-/* The last such block of this thread; if it has none, that of another one. */
+/* Remove the last such block of this thread; if it has none, the last one of another thread. */
 void scalar_leave_block(const void *what) {
     const uint64_t here = this_thread();
     size_t found = scalar_global.blocks;
@@ -74,7 +75,7 @@ void scalar_leave_block(const void *what) {
             (scalar_global.blocks - found) * sizeof *blocks.at);
 }
 
-/* Is it a value that only a replay has? 1, 0, or -1 with an exception set. */
+/* Is this a value that a replay must compute? 1, 0, or -1 with an exception set. */
 static int is_computed_anew(pg_node_id id) {
     if (scalar_global.tracing == 0) return 0;
     if (scalar_tracing()) return 1;
@@ -122,7 +123,8 @@ static PyMethodDef block_methods[] = {
     {NULL, NULL, 0, NULL},
 };
 
-/* _adopt_no_grad(class): let its instances be entered and left as blocks without a graph. */
+/* _adopt_no_grad(class): give the class an __enter__ and __exit__ that open and close blocks
+ * without a graph. */
 static PyObject *adopt_no_grad(PyObject *module, PyObject *class) {
     (void)module;
     if (!PyType_Check(class)) return PyErr_Format(PyExc_TypeError, "_adopt_no_grad takes a class");

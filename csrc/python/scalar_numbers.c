@@ -1,8 +1,8 @@
-/* scalar_numbers.c - operands and numbers, room for nodes, statuses as exceptions. */
+/* scalar_numbers.c - operands and numbers, reserving nodes, statuses as exceptions. */
 #include "python/scalar_numbers.h"
 
-/* Growing is the moment to ask whether the graph holds garbage that only the collector can find:
- * it counts Python objects, not the nodes that hang on them. */
+/* Before the arena grows, run the collector if the graph may hold garbage that only the collector
+ * can find: it counts Python objects, not the nodes that they keep alive. */
 int scalar_make_room_slowly(size_t count) {
     pg_graph *graph = scalar_global.graph;
     enum { worth_collecting = 1 << 16 };
@@ -41,7 +41,7 @@ PyObject *scalar_raise(pg_status status) {
     return NULL;
 }
 
-/* A number that is neither float nor int: what scalar_global.number makes of it. */
+/* Read a number that is neither float nor int by scalar_global.number. */
 static int foreign_number(PyObject *object, double *number_ret, int *is_int) {
     PyObject *number = PyObject_CallOneArg(scalar_global.number, object);
     if (number == NULL) return -1;
@@ -69,8 +69,9 @@ int scalar_as_number(PyObject *object, double *number_ret, int *is_int) {
     return foreign_number(object, number_ret, is_int);
 }
 
-/* A comparison's number is a node that the comparison holds from now on. Not as an exponent, for
- * which is_int is asked: that chooses between ** 1 and ** 0, see pygradc/_bools.py. */
+/* The number of a comparison is a node, which the comparison holds from now on. Not for an
+ * exponent, the call that passes is_int: there it chooses between ** 1 and ** 0, see
+ * pygradc/_bools.py. */
 static int condition_operand(PyObject *object, pg_operand *operand_ret) {
     PyObject *number = PyObject_CallMethod(object, "_number", NULL);
     if (number == NULL) scalar_hide_frames();

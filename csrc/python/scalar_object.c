@@ -1,6 +1,7 @@
-/* scalar_object.c - an object's life: see scalar.h for who owns whom.
+/* scalar_object.c - the lifetime of an object: allocation, attributes, resurrection, deallocation.
  *
- * Cost: an object comes from a free list of objects; the garbage collector tracks it only once an
+ * Ownership between an object and its node: see scalar.h.
+ * Cost: objects come from a free list; an object is not tracked by the garbage collector until an
  * attribute is set. */
 #include "python/scalar_object.h"
 #include "python/scalar_numbers.h"
@@ -30,12 +31,12 @@ PyObject *scalar_new_leaf(double data) {
     return scalar_adopt_node(id);
 }
 
-/* The object that a node has already. */
+/* The existing object of a node, as a new reference. */
 static PyObject *standing_for(pg_node_id id) {
     pg_node *node = &scalar_global.graph->nodes[id];
     PyObject *owner = scalar_global.graph->owners[id];
     if (!(node->flags & PG_FLAG_KEPT)) return Py_NewRef(owner);
-    node->flags &= (uint8_t)~PG_FLAG_KEPT; /* the node's reference becomes the caller's */
+    node->flags &= (uint8_t)~PG_FLAG_KEPT; /* the caller takes over the node's reference */
     pg_own(scalar_global.graph, id);
     return owner;
 }
@@ -44,7 +45,7 @@ PyObject *scalar_of_node(pg_node_id id) {
     if (scalar_global.graph->owners[id] != NULL) return standing_for(id);
     scalar *self = scalar_blank();
     if (self == NULL) return NULL;
-    if (scalar_global.graph->owners[id] != NULL) { /* somebody has asked meanwhile */
+    if (scalar_global.graph->owners[id] != NULL) { /* created meanwhile */
         scalar_give_back(self);
         return standing_for(id);
     }
@@ -58,7 +59,7 @@ int scalar_used_by_nodes(const scalar *self) {
     return (node->flags & PG_FLAG_KEPT) || node->refs > 1;
 }
 
-/* The next slot that a subclass declared, after *member of *type; NULL when there are no more. */
+/* The next slot that a subclass declared, after *member of *type; NULL at the end. */
 static PyObject **next_declared_slot(PyObject *object, PyTypeObject **type, PyMemberDef **member) {
     for (; *type != scalar_global.base; *type = (*type)->tp_base, *member = NULL) {
         *member = *member == NULL ? (*type)->tp_members : *member + 1;
@@ -69,8 +70,8 @@ static PyObject **next_declared_slot(PyObject *object, PyTypeObject **type, PyMe
     return NULL;
 }
 
-/* What Python's own functions for a subclass would do, had they asked whether nodes use the node.
- */
+/* Python's own tp_dealloc and tp_clear of a subclass would clear these, too, but without checking
+ * whether other nodes use the node. */
 static void clear_declared_slots(PyObject *object) {
     PyTypeObject *type = Py_TYPE(object);
     PyMemberDef *member = NULL;
@@ -92,7 +93,8 @@ void scalar_strip(scalar *self) {
     clear_declared_slots((PyObject *)self);
 }
 
-/* Nodes use the node of an object that must live as long: the node keeps it. */
+/* Other nodes use the node of this object, which must live as long: resurrect the object, owned by
+ * the node. */
 static void keep_by_node(scalar *self) {
     Py_SET_REFCNT((PyObject *)self, 1);
     scalar_node(self)->flags |= PG_FLAG_KEPT;
@@ -109,7 +111,7 @@ static void dealloc_adorned(scalar *self) {
         return;
     }
     PyObject_GC_UnTrack(object);
-    if (self->id != 0) { /* whoever asks from now on gets another one */
+    if (self->id != 0) { /* from now on the node gets a new object */
         *scalar_owner(self) = NULL;
         scalar_node(self)->flags &= (uint8_t)~PG_FLAG_CLOSURE;
     }
@@ -144,8 +146,9 @@ void scalar_dealloc(PyObject *object) {
     if (id != 0) scalar_release_node(id);
 }
 
-/* While other nodes use its node, an object's attributes must stay, whoever else knows them. Not
- * reporting the dict says just that: to the collector it looks held from outside. */
+/* While other nodes use its node, an object must keep its attributes, even if nothing else refers
+ * to it. Not reporting the dict achieves that: to the collector, the attributes look referenced
+ * from outside. */
 int scalar_traverse(PyObject *object, visitproc visit, void *arg) {
     scalar *self = (scalar *)object;
     Py_VISIT(Py_TYPE(object));
@@ -187,7 +190,8 @@ int scalar_setattro(PyObject *object, PyObject *name, PyObject *value) {
     return result;
 }
 
-/* A subclass made by Python comes with functions of Python's that know nothing of keeping. */
+/* A subclass made by Python has Python's own tp_dealloc, tp_traverse and tp_clear, which do not
+ * know PG_FLAG_KEPT: replace them. */
 static void take_over(PyTypeObject *type) {
     if (type->tp_dealloc == scalar_dealloc) return;
     type->tp_dealloc = scalar_dealloc;
@@ -195,7 +199,7 @@ static void take_over(PyTypeObject *type) {
     type->tp_clear = scalar_clear;
 }
 
-/* An object for this node, laid out by Python; it takes a reference of its own. */
+/* An object for this node, allocated by the subclass; it takes its own reference to the node. */
 static PyObject *new_instance(PyTypeObject *type, pg_node_id id) {
     take_over(type);
     scalar *self = (scalar *)type->tp_alloc(type, 0);
@@ -207,11 +211,11 @@ static PyObject *new_instance(PyTypeObject *type, pg_node_id id) {
     }
     self->id = id;
     *scalar_owner(self) = self;
-    scalar_node(self)->flags |= PG_FLAG_HUNG; /* there may be slots */
+    scalar_node(self)->flags |= PG_FLAG_HUNG; /* its class may declare slots */
     return (PyObject *)self;
 }
 
-/* A new leaf; scalar_init says what it holds. */
+/* tp_new: a new leaf of 0; scalar_init sets its number. */
 PyObject *scalar_new(PyTypeObject *type, PyObject *args, PyObject *kwargs) {
     (void)args, (void)kwargs;
     if (scalar_global.value == NULL) {

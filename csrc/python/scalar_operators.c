@@ -14,7 +14,7 @@ typedef pg_status expression(pg_graph *graph, pg_node_id *id_ret, pg_operand a, 
 
 enum { most_nodes_an_expression = 4 };
 
-/* The operators that a guard may refuse, in the order of their names in compat/_guard.py. */
+/* The operators that the guard may refuse, in the order of their names in compat/_guard.py. */
 enum { op_add, op_sub, op_mul, op_div, op_pow, op_neg, op_pos, op_abs };
 
 static int call_guard(int operator, PyObject *left, PyObject *right) {
@@ -24,8 +24,8 @@ static int call_guard(int operator, PyObject *left, PyObject *right) {
     return result == NULL;
 }
 
-/* Under `pygradc run`: would the program's own class raise here? The guard is asked where that
- * class has no such operator, or where an operand is neither a Value nor a plain number, or is a
+/* Under `pygradc run`: would the program's own class raise here? The guard is called where that
+ * class lacks the operator, or where an operand is neither a Value nor a plain number, or is a
  * Value in the exponent. 0, or 1 with the program's exception set. */
 static int is_refused(int operator, PyObject *left, PyObject *right) {
     const unsigned bit = 1u << operator;
@@ -43,8 +43,8 @@ static inline int is_refused_alone(int operator, PyObject *self) {
            (scalar_global.guarded & 1u << operator) != 0 && call_guard(operator, self, Py_None);
 }
 
-/* An operand as nearly all are: a Value of no subclass, a float, an int. 0 for any other, and for
- * an int too large for a float, with no exception set. */
+/* Fast path: read an operand that is a Value of no subclass, a float, or an int. 0 for any other,
+ * and for an int too large for a float, with no exception set. */
 static inline int plain_operand(PyObject *object, pg_operand *operand_ret, int *is_int) {
     operand_ret->id = 0;
     if (PG_LIKELY(Py_TYPE(object) == scalar_global.value)) {
@@ -74,22 +74,22 @@ static inline PyObject *append(expression *build, pg_operand a, pg_operand b, un
     return result(id);
 }
 
-/* A number that a constructor made a leaf of counts as detached beside what is, as any number does:
- * the flag that this gives to an op of both. */
+/* The flag for an op of a number and a node: a number that a constructor turned into a leaf counts
+ * as detached if the other operand is, like any number. */
 static unsigned detached_beside(pg_node_id number, pg_node_id other) {
     const pg_node *nodes = scalar_global.graph->nodes;
     return nodes[number].op == PG_OP_LEAF ? nodes[other].flags & PG_FLAG_DETACHED : 0;
 }
 
-/* As above, of operands that `left` and `right` became, at most one of which is no Value. */
+/* As above, for operands made of `left` and `right`, at most one of which is not a Value. */
 static unsigned detached_of(PyObject *left, PyObject *right, pg_operand a, pg_operand b) {
     if (a.id == 0 || b.id == 0) return 0;
     if (!scalar_check(left)) return detached_beside(a.id, b.id);
     return scalar_check(right) ? 0 : detached_beside(b.id, a.id);
 }
 
-/* A constructor that was patched makes a Value of a number, but for an exponent, which is no node
- * in micrograd, and of the result. */
+/* With a patched constructor: call it for each operand that is a number, except an exponent, which
+ * is no node in micrograd, and for the result. */
 static PyObject *append_constructed(expression *build, PyObject *left, PyObject *right, int is_int,
                                     int is_exponent) {
     pg_operand a, b;
@@ -105,7 +105,7 @@ static PyObject *append_constructed(expression *build, PyObject *left, PyObject 
     return result;
 }
 
-/* Any operands, and a class that may have been patched. */
+/* Slow path: operands of any type, and a class that may have been patched. */
 static PyObject *apply_slowly(expression *build, PyObject *left, PyObject *right) {
     pg_operand a, b;
     int is_int = 0, *is_int_ret = build == pg_expr_pow ? &is_int : NULL;
@@ -116,12 +116,13 @@ static PyObject *apply_slowly(expression *build, PyObject *left, PyObject *right
     if (found == 0) Py_RETURN_NOTIMPLEMENTED;
     if (found < 0) return NULL;
     if (!constructs) return append(build, a, b, is_int ? PG_FLAG_INT : 0, scalar_finished);
-    if (a.id == 0 && build != pg_expr_pow) /* 2 * a is a * 2, and its number comes second */
+    if (a.id == 0 && build != pg_expr_pow) /* 2 * a is a * 2: the number comes second */
         return append_constructed(build, right, left, 0, 0);
     return append_constructed(build, left, right, is_int, build == pg_expr_pow && b.id == 0);
 }
 
-/* Room comes first, since it may run the collector; operands are held by whoever calls. */
+/* Fast path: is the class unpatched, is there room in the arena, and are both operands plain? The
+ * check for room comes before operands are read. The caller holds the operands. */
 static inline int are_plain(PyObject *left, PyObject *right, pg_operand *a, pg_operand *b,
                             int *is_int) {
     return scalar_as_made() &&
@@ -182,8 +183,8 @@ static PyObject *slot_abs(PyObject *self) {
     return is_refused_alone(op_abs, self) ? NULL : unary(self, PG_OP_ABS);
 }
 
-/* A Value is no plain number: what math or numpy would compute with that would lose the gradient.
- * Always NULL. */
+/* Refuse a conversion: whatever math or numpy computed with the plain number would lose the
+ * gradient. Always NULL. */
 static PyObject *no_number(PyObject *self, const char *what) {
     if (scalar_may_read(self, what) < 0) return NULL;
     return PyErr_Format(PyExc_TypeError,
@@ -196,7 +197,8 @@ static PyObject *slot_float(PyObject *self) { return no_number(self, "float()");
 
 static PyObject *slot_int(PyObject *self) { return no_number(self, "int()"); }
 
-/* With it `[1.0][v]` and `range(v)` come here, and not to messages that know no Values. */
+/* Defined so that `[1.0][v]` and `range(v)` raise this message, and not one that does not mention
+ * Values. */
 static PyObject *slot_index(PyObject *self) {
     if (scalar_may_read(self, "an index or integer") < 0) return NULL;
     PyErr_SetString(PyExc_TypeError, "a Value is no integer and no index; int(v.data) is one");
@@ -248,17 +250,19 @@ static int add_conversions(PyTypeObject *type) {
     return 0;
 }
 
-/* Every Value is true, as objects are; during a trace the question would freeze the answer. */
+/* Every Value is true, as objects are by default; during a trace the answer would be frozen into
+ * the program. */
 static int slot_bool(PyObject *self) { return scalar_may_read(self, "bool()") < 0 ? -1 : 1; }
 
-/* A comparison during a trace: not a bool, but an object that is one where constants decide. */
+/* A comparison during a trace: not a bool, but an object that converts to one where constants
+ * decide it. */
 static PyObject *traced_comparison(PyObject *left, PyObject *right, int op) {
     return PyObject_CallFunction(scalar_global.condition, "OiO", left, op, right);
 }
 
-/* Of two Values only the same one is equal, as graphs need it. In a trace only that can be said:
- * for another one it would have to be known whether their data are meant. A rule that is traced
- * must not ask even that, since floats would answer otherwise. */
+/* Two Values are equal only if they are the same object, as graph walks need it. During a trace
+ * only that case has an answer: for two objects it is unknown whether their data are meant. While a
+ * custom op's rule is traced even that is refused, since floats would answer otherwise. */
 static PyObject *equality_of_values(PyObject *left, PyObject *right, int op) {
     if (scalar_may_ask(left, op == Py_EQ ? "==" : "!=") < 0) return NULL;
     if (PG_LIKELY(!scalar_tracing())) Py_RETURN_NOTIMPLEMENTED;
@@ -269,8 +273,8 @@ static PyObject *equality_of_values(PyObject *left, PyObject *right, int op) {
     return PyBool_FromLong(op == Py_EQ);
 }
 
-/* The one float that is equal to a number; nan, which nothing is equal to, if there is none. As
- * scalar_operand 1, 0, or -1. */
+/* The float that equals a number exactly; nan, which equals nothing, if there is none. Returns 1,
+ * 0, or -1 as scalar_operand. */
 static int equal_float(PyObject *object, double *number_ret) {
     static const double exact_integers = 9007199254740992.0; /* 2**53 */
     int is_int;
@@ -289,7 +293,7 @@ static int equal_float(PyObject *object, double *number_ret) {
     return same < 0 ? -1 : 1;
 }
 
-/* Values and numbers are equal by their data. */
+/* A Value equals a number if its data do. */
 static PyObject *equality_with_number(PyObject *left, PyObject *right, int op) {
     double b;
     int found = equal_float(right, &b);
@@ -308,7 +312,7 @@ static PyObject *equality_with_number(PyObject *left, PyObject *right, int op) {
 
 static PyObject *scalar_richcompare(PyObject *left, PyObject *right, int op);
 
-/* Has somebody patched ==, or overridden it in a subclass? 1, 0, or -1 with an exception set. */
+/* Was == patched, or overridden in a subclass? 1, 0, or -1 with an exception set. */
 static int has_own_equality(PyTypeObject *type) {
     if (PG_LIKELY(type->tp_richcompare == scalar_richcompare)) return 0;
     PyObject *ours = PyObject_GetAttrString((PyObject *)scalar_global.base, "__eq__");
@@ -319,7 +323,7 @@ static int has_own_equality(PyTypeObject *type) {
     return differs;
 }
 
-/* What != is by itself, for any class. */
+/* The default !=: the negation of the class's own ==. */
 static PyObject *not_equal(PyObject *left, PyObject *right) {
     PyObject *equal = Py_TYPE(left)->tp_richcompare(left, right, Py_EQ);
     if (equal == NULL || equal == Py_NotImplemented) return equal;
@@ -335,8 +339,9 @@ static PyObject *equality(PyObject *left, PyObject *right, int op) {
                                : equality_with_number(left, right, op);
 }
 
-/* By identity, with the bits of object's own hash, which costs a call more: the address without the
- * zeros at its end. A rule's dict or set of floats would be asked in vain. */
+/* Hash by identity, with the same bits as object's own hash, which would cost another call: the
+ * address rotated by its zero low bits. Refused while a rule is traced: a lookup in its dict or set
+ * of floats could never succeed. */
 static Py_hash_t scalar_hash(PyObject *self) {
     if (scalar_may_ask(self, "hash()") < 0) return -1;
     const size_t address = (size_t)self, bits = 8 * sizeof address;
@@ -359,7 +364,7 @@ static PyObject *scalar_richcompare(PyObject *left, PyObject *right, int op) {
     Py_RETURN_RICHCOMPARE(a, b, op);
 }
 
-/* ---- Methods that the op table gives --------------------------------------------------------- */
+/* ---- Methods of the op table ----------------------------------------------------------------- */
 
 static PyObject *binary_method(PyObject *self, PyObject *other, int op) {
     pg_operand b;
@@ -407,7 +412,7 @@ static PyMethodDef op_methods[] = {
     {NULL, NULL, 0, NULL},
 };
 
-/* ---- For the type --------------------------------------------------------------------------- */
+/* ---- Tables of the type ---------------------------------------------------------------------- */
 
 const PyType_Slot scalar_number_slots[] = {
     {Py_tp_richcompare, scalar_richcompare},
@@ -430,7 +435,8 @@ _Static_assert(sizeof scalar_number_slots / sizeof scalar_number_slots[0] <=
                    SCALAR_MOST_NUMBER_SLOTS,
                "too many slots");
 
-/* For each op its name, interned, and the method that the type was made with; NULL without one. */
+/* For each op its interned name, and the method that the type was created with; NULL if there is
+ * none. */
 static struct {
     PyObject *name, *method;
 } natives[PG_OP_COUNT];

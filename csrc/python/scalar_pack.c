@@ -1,8 +1,8 @@
 /* scalar_pack.c - copies and pickles of Values with their graphs; pygradc/copying.py is the other
  * half.
  *
- * A part of csrc/graph/graph_bytes.h stands in Python as a capsule, which frees it. What is
- * Python's own goes beside the bytes: tags by number, objects with attributes, ends as Values. */
+ * A part (csrc/graph/graph_bytes.h) is represented in Python by a capsule that owns it. Python
+ * objects are passed beside the bytes: tags by number, objects with attributes, ends as Values. */
 #include "python/scalar_members.h"
 #include "python/scalar_numbers.h"
 #include "python/scalar_object.h"
@@ -21,7 +21,7 @@ static void free_part(PyObject *capsule) {
     scalar_settle();
 }
 
-/* A capsule that owns the part, which is freed if there can't be one. */
+/* A capsule that takes over the part; if it can't be created, the part is freed. */
 static PyObject *capsule_of(pg_part found) {
     pg_part *part = PyMem_New(pg_part, 1);
     if (part != NULL) {
@@ -47,7 +47,7 @@ static int require_value(PyObject *object) {
 
 /* ---- Values to parts ------------------------------------------------------------------------- */
 
-/* _place(value) -> (number of the living part that its node is in, or 0; its place there) */
+/* _place(value) -> (number of the living part that contains its node, or 0; its place there) */
 static PyObject *place_of(PyObject *module, PyObject *value) {
     (void)module;
     if (require_value(value) < 0 || scalar_may_read(value, "a copy") < 0) return NULL;
@@ -64,7 +64,7 @@ static PyObject *collect(PyObject *module, PyObject *value) {
     return status == PG_OK ? capsule_of(part) : scalar_raise(status);
 }
 
-/* Tags met so far: their addresses to numbers, and themselves in that order. */
+/* The tags met so far: a dict from address to number, and a list in the order of numbers. */
 typedef struct tag_table {
     PyObject *numbers, *tags;
 } tag_table;
@@ -113,7 +113,7 @@ static PyObject *pack(PyObject *module, PyObject *capsule) {
     return result;
 }
 
-/* Has somebody hung something on it, or is it of a class of its own? */
+/* Does the object have attributes, or a class other than Value? */
 static int is_adorned(PyObject *object) {
     return Py_TYPE(object) != scalar_global.value || ((scalar *)object)->dict != NULL;
 }
@@ -126,7 +126,7 @@ static int append_adorned(PyObject *list, pg_node_id id, size_t index) {
     return failed ? -1 : 0;
 }
 
-/* _adorned(part) -> [(place, value)]: those on which something hangs */
+/* _adorned(part) -> [(place, value)]: the Values with attributes or a class of their own */
 static PyObject *adorned(PyObject *module, PyObject *capsule) {
     (void)module;
     const pg_part *part = part_in(capsule);
@@ -149,7 +149,8 @@ static PyObject *dict_of(PyObject *module, PyObject *value) {
 
 /* ---- Parts to Values ------------------------------------------------------------------------- */
 
-/* A name for a node that was given one, a rule for a custom op's. */
+/* The tag of this number, as a new reference: a name for a plain node, a rule for a custom op; NULL
+ * if it is of the wrong type or missing. */
 static void *find_tag(void *context, uint32_t number, pg_variadic_kind kind) {
     PyObject *tags = context;
     if (number >= (size_t)PyTuple_GET_SIZE(tags)) return NULL;
@@ -206,7 +207,7 @@ static PyObject *value_at(PyObject *module, PyObject *args) {
     return id != 0 ? scalar_of_node(id) : NULL;
 }
 
-/* _embody(part, place, class): let an instance of this subclass stand for the node. */
+/* _embody(part, place, class) -> a new instance of this subclass for the node */
 static PyObject *embody(PyObject *module, PyObject *args) {
     (void)module;
     PyObject *capsule, *class;
@@ -217,7 +218,7 @@ static PyObject *embody(PyObject *module, PyObject *args) {
     return scalar_embody(id, (PyTypeObject *)class);
 }
 
-/* _stand_for(part, place, instance): let this new instance of a subclass stand for the node. */
+/* _stand_for(part, place, instance): make this new instance of a subclass represent the node. */
 static PyObject *stand_for(PyObject *module, PyObject *args) {
     (void)module;
     PyObject *capsule, *instance;

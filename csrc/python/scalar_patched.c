@@ -1,14 +1,14 @@
-/* scalar_patched.c - what was patched in the class Value, or overridden in a subclass, is respected
- * by what is made of it.
+/* scalar_patched.c - operators and constructors that were patched in Value, or overridden in a
+ * subclass, are respected by the compositions and results that use them.
  *
  * In micrograd -a is a * -1, a - b is a + (-b), a / b is a * b**-1, and 2 * a is a * 2: a class
  * with another __mul__ has another -a. And each result is Value(data, (a, b), op): another __init__
- * is called. The core builds such nodes in one call; here is the long way, through Python's
- * operators, for when that would show. Which way to go is decided by the type's slots, which Python
- * keeps in step with its attributes. Python gives a class another version number when one is
- * assigned; the operators compare that, and look at the class again only after it has changed. What
- * an operator reads, `data` and `grad`, can't be replaced: an op reads the node. Owns nothing.
- * Cost: one comparison an op, if nothing was patched. */
+ * is called. The core builds such nodes in one call; here is the slow path, through Python's
+ * operators, for classes where the difference would show. The type's slots decide, since Python
+ * keeps them in step with its attributes. Python assigns a new version number to a class when an
+ * attribute changes; operators compare that number, and examine the class again only after a
+ * change. `data` and `grad` can't be replaced: ops read the node. Owns nothing. Cost: one
+ * comparison an op, if nothing was patched. */
 #include "python/scalar_members.h"
 #include "python/scalar_numbers.h"
 #include "python/scalar_object.h"
@@ -30,16 +30,17 @@ int scalar_patched_names(void) {
 
 /* ---- The class ------------------------------------------------------------------------------- */
 
-/* What was found when the class had the version `seen`. */
+/* What look_at_class found when the class had the version `seen`. */
 static struct {
     unsigned seen;
     int is_native, constructs;
 } class = {SCALAR_NO_VERSION, 0, 0};
 
-/* Does this object's class have another one than Scalar has? */
+/* Does this type have another slot than Scalar? */
 #define OVERRIDES(type, slot) ((type)->tp_as_number->slot != scalar_global.base->tp_as_number->slot)
 
-/* An op reads the node's number, whatever the attribute has become. */
+/* Raise TypeError if this attribute was replaced: an op reads the node's number, whatever the
+ * attribute has become. */
 static int require_attribute(PyObject *name) {
     PyObject *now = PyObject_GetAttr((PyObject *)scalar_global.value, name);
     PyObject *made = now != NULL ? PyObject_GetAttr((PyObject *)scalar_global.base, name) : NULL;
@@ -63,13 +64,13 @@ static int look_at_class(void) {
                       !OVERRIDES(value, nb_multiply) && !OVERRIDES(value, nb_negative) &&
                       !OVERRIDES(value, nb_power);
     const unsigned version = scalar_class_version();
-    if (version == 0) return 0; /* Python has run out of numbers: look again each time */
+    if (version == 0) return 0; /* Python has no version numbers left: look again each time */
     class.seen = version;
     if (class.is_native) scalar_global.version = version;
     return 0;
 }
 
-/* The class as it is now. 0, or -1 with an exception set. */
+/* Bring `class` up to date. 0, or -1 with an exception set. */
 static int know_class(void) {
     return class.seen != SCALAR_NO_VERSION && class.seen == scalar_class_version()
                ? 0
@@ -83,9 +84,9 @@ int scalar_overrides(PyObject *object) {
     return OVERRIDES(type, nb_add) || OVERRIDES(type, nb_multiply);
 }
 
-/* ---- The long way through operators ---------------------------------------------------------- */
+/* ---- Slow path: Python's operators ----------------------------------------------------------- */
 
-/* Is it what an operand can be? 1, 0, or -1 with an exception set. */
+/* Can this be an operand? 1, 0, or -1 with an exception set. */
 static int is_operand(PyObject *object) {
     pg_operand ignored;
     return scalar_operand(object, &ignored, NULL);
@@ -99,7 +100,7 @@ static int swapped(PyObject *a, PyObject *b, int overrides, binaryfunc operator,
     return 1;
 }
 
-/* operator(a, step), which takes over the reference to the step. */
+/* operator(a, step); takes over the reference to step. */
 static int finish(PyObject *a, PyObject *step, binaryfunc operator, PyObject **result_ret) {
     *result_ret = step != NULL ? operator(a, step) : NULL;
     Py_XDECREF(step);
@@ -116,7 +117,7 @@ static int subtract(PyObject *a, PyObject *b, PyObject **result_ret) {
     return finish(a, PyNumber_Negative(b), PyNumber_Add, result_ret);
 }
 
-/* 1 / b of a number, as Python's floats do it. */
+/* 1 / b of a number, as Python's floats compute it. */
 static PyObject *invert_number(PyObject *b) {
     pg_operand operand;
     if (scalar_operand(b, &operand, NULL) < 0) return NULL;
@@ -153,14 +154,13 @@ int scalar_detour(scalar_composition what, PyObject *a, PyObject *b, PyObject **
                              result_ret);
     }
     int left = is_operand(a), right = left > 0 ? is_operand(b) : left;
-    if (right <= 0) return right < 0; /* the operators say what isn't implemented */
+    if (right <= 0) return right < 0; /* the operators return NotImplemented */
     return what == SCALAR_SUBTRACT ? subtract(a, b, result_ret) : divide(a, b, result_ret);
 }
 
-/* ---- A constructor that is called for results -------------------------------------------------
- */
+/* ---- Patched constructors -------------------------------------------------------------------- */
 
-/* Value(number), which is what an operand that is a number becomes; a Value is itself. */
+/* Value(number) for an operand that is a number; a Value is returned as it is. */
 PyObject *scalar_constructed_operand(PyObject *object) {
     if (scalar_check(object)) return Py_NewRef(object);
     pg_operand operand;
@@ -168,7 +168,8 @@ PyObject *scalar_constructed_operand(PyObject *object) {
     return PyObject_CallOneArg((PyObject *)scalar_global.value, object);
 }
 
-/* What the constructor was handed has become the object's children. 1, 0, or -1. */
+/* Did the patched constructor make the operands that it was passed the object's children? 1; 0 if
+ * it has no children; -1 with an exception set. */
 static int has_children(PyObject *object, PyObject *expected) {
     PyObject *children = scalar_children(object);
     if (children == NULL) return -1;
@@ -185,8 +186,8 @@ static int has_children(PyObject *object, PyObject *expected) {
     return -1;
 }
 
-/* The object that the constructor made is the op's result: it gets the op itself, and so the
- * derivatives. Without children it stays the leaf that the constructor made of it. */
+/* Move the op, and so its derivatives, to the object that the constructor returned. Without
+ * children it stays the leaf that the constructor made. */
 static int give_op(PyObject *object, PyObject *node, PyObject *children) {
     if (!scalar_check(object)) return 0;
     const int same = has_children(object, children);

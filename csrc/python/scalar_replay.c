@@ -1,41 +1,42 @@
-/* scalar_replay.c - the short way to a replay: arguments as Python has them, Values back, in one
- * call.
+/* scalar_replay.c - the fast path of a replay: from Python's arguments to Values in one call.
  *
- * pygradc/program.py can do all of this, for any arguments and any executor. This is for what a
- * training loop does at each step, where its ten microseconds would be most of a step: the sum of a
- * program over rows of float64 arrays, or one row of numbers and Values. Whatever is not just that
- * (another structure, a fault) is NotImplemented, and program.py, asked again, says what is wrong.
+ * pygradc/program.py handles all calls, for any arguments and any executor. This path is for each
+ * step of a training loop, where the ten microseconds of program.py would be most of the step: the
+ * sum of a program over rows of float64 arrays, or one row of numbers and Values. For anything else
+ * (another structure, a fault) it returns NotImplemented, and program.py, called next, reports what
+ * is wrong.
  *
- * A capsule holds a `call`: a program and its steps back, which the Program that owns the capsule
- * keeps alive, and rooms to replay in, one for each thread that does so at once. A replay holds no
- * GIL; what touches the graph does, and so do the lists of rooms. */
+ * A capsule holds a `call`: a program and its backward plans, which the Program that owns the
+ * capsule keeps alive, and rooms, the buffers of one replay: as many as there were replays at the
+ * same time. A replay does not hold the GIL; access to the graph and to the list of idle rooms
+ * does. */
 #include "python/scalar_members.h"
 #include "python/scalar_numbers.h"
 #include "python/scalar_object.h"
 #include "python/scalar_result.h"
 #include "python/scalar_trace.h"
 
-/* What the arguments must be: in preorder a word each, for an array its rank and shape behind it.
- */
+/* The expected structure of the arguments: in preorder one word each, followed by the length of a
+ * list or tuple, and by the rank and shape of an array. */
 enum { a_number, a_list, a_tuple, an_array };
 
 typedef struct room {
     struct room *next;
     pg_workspace *workspace;
     pg_node_id *ids;       /* of the parameters, then of the inputs that are Values */
-    pg_node_id *value_ids; /* for each input the Value that it is, or 0 */
+    pg_node_id *value_ids; /* for each input the id of its Value, or 0 */
     int stop;
     double *params, *totals, *gradients;     /* of a sum: params, outputs, outputs x params */
     double *row, *outputs, *input_gradients; /* of one row: inputs, outputs, outputs x inputs */
-    double *derivatives;                     /* of one output by all ids */
+    double *derivatives;                     /* of one output with respect to all ids */
     pg_argument arguments[];                 /* one for each argument */
 } room;
 
 typedef struct call {
     const pg_program *program;
     pg_program_size size;
-    const pg_backward_plan *const *plan[4]; /* by what PG_WRT_ says; NULL: not made yet */
-    PyTypeObject *array;                    /* numpy's */
+    const pg_backward_plan *const *plan[4]; /* indexed by PG_WRT_ flags; NULL: not made yet */
+    PyTypeObject *array;                    /* numpy.ndarray */
     room *idle;
     int ignore, level;
     Py_ssize_t argument_count;
@@ -116,7 +117,7 @@ static int read_shape(call *c, PyObject *shape) {
     return 0;
 }
 
-/* _replay(program's address, arguments, shape, numpy's array, ignore, level) -> capsule */
+/* _replay(program's address, argument count, shape, numpy.ndarray, ignore, level) -> capsule */
 static PyObject *replay_new(PyObject *module, PyObject *args) {
     (void)module;
     PyObject *address, *shape, *array;
@@ -147,7 +148,8 @@ static PyObject *replay_new(PyObject *module, PyObject *args) {
     return capsule;
 }
 
-/* _replay_back(capsule, wrt, address of a pg_backward_plan for each output) */
+/* _replay_back(capsule, wrt, address of an array of pg_backward_plan pointers, one for each
+ * output) */
 static PyObject *replay_back(PyObject *module, PyObject *args) {
     (void)module;
     PyObject *capsule, *address;
@@ -162,17 +164,17 @@ static PyObject *replay_back(PyObject *module, PyObject *args) {
 
 /* ---- Arguments ------------------------------------------------------------------------------- */
 
-/* Reads arguments along the shape; where they differ from it, the walk ends. */
+/* Reads arguments along the shape; a mismatch ends the walk. */
 typedef struct walk {
     const call *call;
-    const int64_t *shape; /* what comes next */
+    const int64_t *shape; /* the next word */
     room *room;
     size_t inputs; /* read so far */
     int values;    /* are there Values among them? */
 } walk;
 
-/* A buffer of float64 in C order, of this rank and, from axis `from` on, this shape? If so, view
- * must be released. */
+/* Is this a buffer of float64 in C order, of this rank and, from axis `from` on, of this shape? If
+ * so, the view must be released. */
 static int holds_doubles(const call *c, PyObject *object, Py_buffer *view, const int64_t *shape,
                          int from) {
     const int rank = (int)shape[0] + from;
@@ -196,7 +198,7 @@ static int read_number(walk *w, PyObject *object) {
     else if (scalar_check(object)) {
         const int is_over = scalar_node((scalar *)object)->flags & PG_FLAG_OVER;
         if (PG_UNLIKELY(scalar_global.tracing != 0 || is_over)) return 0;  /* has no number */
-        if (PG_UNLIKELY(Py_TYPE(object) != scalar_global.value)) return 0; /* may be more than it */
+        if (PG_UNLIKELY(Py_TYPE(object) != scalar_global.value)) return 0; /* may override */
         *to = scalar_node((scalar *)object)->data;
         *id = ((scalar *)object)->id;
         w->values = 1;
@@ -257,8 +259,8 @@ static void read_params(const call *c, room *r, PyObject *params) {
     }
 }
 
-/* A node of the parameters, and of the inputs that are Values. These come in the order in which the
- * function itself would pass gradients to them, since one Value may be several inputs. */
+/* A node of the parameters, and of the inputs that are Values. These are in the order in which the
+ * traced function would pass gradients to them, since one Value may be several inputs. */
 static PyObject *make_value(const call *c, room *r, size_t output, double data, int values) {
     size_t count = c->size.params;
     const double *locals = r->gradients + output * count;
@@ -288,8 +290,8 @@ static PyObject *make_values(const call *c, room *r, const double *data, int val
     return tuple;
 }
 
-/* The inputs that are Values must outlive the replay, whoever drops them meanwhile. Returns how
- * many inputs it came through before a node had too many references. */
+/* Retain the inputs that are Values: they must outlive the replay, even if other code drops them
+ * meanwhile. Returns how many inputs were processed before a node had too many references. */
 static size_t retain_values(const call *c, const room *r) {
     size_t i = 0;
     for (; i < c->size.inputs; i++)
@@ -303,7 +305,7 @@ static void release_values(const room *r, size_t inputs) {
         if (r->value_ids[i] != 0) scalar_release_node(r->value_ids[i]);
 }
 
-/* Replay, without the GIL. A fault is left to those who can describe it. */
+/* Replay, with the GIL released. A fault is left to program.py, which can describe it. */
 static PyObject *replay(call *c, room *r, const pg_task *task, const double *data, double scale,
                         int values) {
     pg_status status;
@@ -337,7 +339,8 @@ static PyObject *replay_one(call *c, room *r, int values) {
     return result;
 }
 
-/* The call, if it is one that can be made now; with the parameters, whose number it must know. */
+/* The capsule's call, once the types of its arguments and the number of parameters are checked;
+ * borrowed, NULL with an exception set. */
 static call *call_of(PyObject *capsule, PyObject *params, PyObject *arguments) {
     call *c = PyCapsule_GetPointer(capsule, capsule_name);
     if (c == NULL) return NULL;
@@ -373,8 +376,8 @@ static PyObject *replay_row(PyObject *module, PyObject *const *args, Py_ssize_t 
     return result;
 }
 
-/* The arrays of a sum, as arguments of a task. The views are held until the sum is done. Returns
- * how many there are before one doesn't fit. */
+/* Read the arrays of a sum as arguments of a task. The views are held until the sum is done.
+ * Returns how many arrays fit before the first that doesn't. */
 static Py_ssize_t read_arrays(const call *c, room *r, Py_buffer *views, PyObject *arrays,
                               size_t *rows_ret) {
     const int64_t *shape = c->shape;

@@ -1,22 +1,22 @@
-/* scalar_settle.c - what becomes of the objects of nodes that nothing uses any more.
+/* scalar_settle.c - deferred deallocation of the objects of nodes that no node uses any more.
  *
- * The core's hooks are called in the middle of a release, when nobody's code may run: they take
- * note of the object, and scalar_settle() lets go of it when the graph is whole again.
+ * The core's hooks are called in the middle of a release, when no code of the user may run: they
+ * note the object, and scalar_settle() releases it once the graph is consistent again.
  *
- * out._backward = closure, which speaks of out, is a cycle; micrograd is made of such cycles. Where
- * counting references shows that only the cycle is left (scalar_cycles.c has the ways in which an
- * object can hold itself), it is broken here, at once. Where somebody
- * still has the object, that may be for a moment only, as when a frame drops its variables one by
- * one, or the garbage collector what it has found: such an object is held, and looked at again when
- * others are let go of, and a last time when the interpreter comes to its next instruction. What
- * somebody has even then is left to the collector.
- * Cost: none, but for nodes with attributes. */
+ * out._backward = closure, where the closure refers to out, is a cycle; micrograd is made of such
+ * cycles. Where counting references shows that only the cycle is left (scalar_cycles.c has the ways
+ * in which an object can hold itself), the cycle is broken here, at once. Other references to the
+ * object may be temporary, as when a frame drops its variables one by one, or the garbage collector
+ * still holds what it has found: such an object is held, and examined again when others are
+ * released, and a last time when the interpreter reaches its next instruction. An object that is
+ * referenced even then is left to the collector.
+ * Owns one reference to each object in its lists. Cost: none, except for nodes with attributes. */
 #include "python/scalar_members.h"
 #include "python/scalar_object.h"
 
-/* ---- What the hooks take note of ------------------------------------------------------------- */
+/* ---- Hooks ----------------------------------------------------------------------------------- */
 
-/* Objects, each with a reference that this list owns. */
+/* Objects; the list owns one reference to each. */
 typedef struct object_list {
     PyObject **objects;
     size_t count, capacity;
@@ -37,15 +37,16 @@ static int append(object_list *list, PyObject *object) {
     return 0;
 }
 
-/* No node uses this one any more: perhaps only its own closure holds it. Without memory to take
- * note, the garbage collector finds out. */
+/* No node uses the node of this object any more: perhaps only its own closure holds it. Without
+ * memory for the note, it is left to the garbage collector. */
 void scalar_note_idle(void *owner) {
     if (append(&noted, owner) == 0) Py_INCREF((PyObject *)owner);
 }
 
-/* Nothing uses the node that keeps this object. Somebody may have got hold of it through a weak
- * reference: then it owns its node again. Else it dies; without memory to take note of that it
- * stays for good, since dropping it here would run code in the middle of a release. */
+/* Nothing else uses the node that owns this object. If there is another reference to the object,
+ * obtained through a weak reference, the object is resurrected and owns its node again. Otherwise
+ * both are freed, the object later; without memory for the note it is leaked, since dropping it
+ * here would run code in the middle of a release. */
 int scalar_note_dropped(void *owner) {
     if (Py_REFCNT((PyObject *)owner) > 1) {
         Py_DECREF((PyObject *)owner);
@@ -56,7 +57,8 @@ int scalar_note_dropped(void *owner) {
     return 1;
 }
 
-/* A node's tag loses one of its references. The last one is let go of later: that may run code. */
+/* A node drops its reference to its tag. The last reference is released later, since that may run
+ * code. */
 void scalar_note_untagged(void *tag) {
     PyObject *object = tag;
     if (Py_REFCNT(object) > 1 || PyUnicode_CheckExact(object)) Py_DECREF(object);
@@ -65,7 +67,8 @@ void scalar_note_untagged(void *tag) {
 
 /* ---- Cycles of closures ---------------------------------------------------------------------- */
 
-/* How many cells of this closure, which nothing else holds, hold nothing but the object. */
+/* Count the cells of this closure that hold the object, as far as nothing else holds the closure,
+ * its tuple of cells, and the cell. */
 static Py_ssize_t private_cells(PyObject *closure, PyObject *object) {
     if (!PyFunction_Check(closure) || Py_REFCNT(closure) != 1) return 0;
     PyObject *cells = PyFunction_GET_CLOSURE(closure);
@@ -78,8 +81,8 @@ static Py_ssize_t private_cells(PyObject *closure, PyObject *object) {
     return count;
 }
 
-/* References to the object that it has itself, if no node uses its node; 0 if it is in no such
- * cycle. micrograd's closures, whose cells are all that there is, need no search. */
+/* Count the references that the object holds to itself, if no node uses its node; 0 if it is in no
+ * such cycle. micrograd's closures hold it through their cells only, and need no search. */
 static Py_ssize_t references_in_cycle(PyObject *object, int *is_all_ret) {
     scalar *self = (scalar *)object;
     *is_all_ret = 1;
@@ -92,20 +95,20 @@ static Py_ssize_t references_in_cycle(PyObject *object, int *is_all_ret) {
     return scalar_references_to_itself(object, is_all_ret);
 }
 
-/* ---- Letting go ------------------------------------------------------------------------------ */
+/* ---- Release --------------------------------------------------------------------------------- */
 
-static int is_expected = 0; /* will Python call settle_at_rest? */
+static int is_expected = 0; /* is a pending call of settle_at_rest queued? */
 static int settle_at_rest(void *unused);
 
-/* Keep it for another look. 0; -1 if that can't be, and the collector has to find it. */
+/* Hold the object for another look. 0; -1 if that fails, and the collector has to find it. */
 static int hold(PyObject *object) {
     if (!is_expected && Py_AddPendingCall(settle_at_rest, NULL) < 0) return -1;
     is_expected = 1;
     return append(&held, object);
 }
 
-/* Let go of an object, and of the cycle that it is in, if the caller's reference is the only one
- * besides. */
+/* Release an object, and break the cycle that it is in if the caller's reference is the only one
+ * from outside. */
 static void let_go(PyObject *object, int is_last_look) {
     int is_all;
     const Py_ssize_t in_cycle = references_in_cycle(object, &is_all);
@@ -125,8 +128,8 @@ static void look_again(int is_last_look) {
     pg_free(now.objects);
 }
 
-/* That may release nodes, and note more: a loop, so that a chain of closures of any length is taken
- * down without recursion. */
+/* Releasing objects may free nodes, and note more objects: a loop frees a chain of closures of any
+ * length without recursion. */
 static void settle(int is_last_look) {
     if (settling) return;
     settling = 1;
@@ -138,7 +141,7 @@ static void settle(int is_last_look) {
     settling = 0;
 }
 
-/* Between two instructions nothing is held in passing. */
+/* A pending call: between two instructions there are no temporary references. */
 static int settle_at_rest(void *unused) {
     (void)unused;
     is_expected = 0;
@@ -146,7 +149,8 @@ static int settle_at_rest(void *unused) {
     return 0;
 }
 
-/* The main thread, which Python calls settle_at_rest in, may be waiting for others. */
+/* Pending calls run in the main thread, which may be waiting for other threads: beyond this many
+ * held objects, don't wait for it. */
 enum { most_held = 64 };
 
 void scalar_settle(void) {

@@ -1,7 +1,7 @@
 /* scalar_trace.c - recorded programs, as far as they touch the default graph: tracing a function,
- * recording what it made, reading and writing parameters, and the node that a replay's result is.
+ * recording its graph, reading and writing parameters, and the node of a replay's result.
  *
- * The replay itself touches no graph; it crosses through cffi, which lets go of the GIL. */
+ * The replay itself touches no graph; it is called through cffi, which releases the GIL. */
 #include "python/scalar_trace.h"
 #include "python/scalar_members.h"
 #include "python/scalar_numbers.h"
@@ -16,8 +16,8 @@ static int is_over(pg_node_id id) {
     return (scalar_global.graph->nodes[id].flags & PG_FLAG_OVER) != 0;
 }
 
-/* What outlived its trace dies unnoticed. After as many questions as there are nodes, count anew.
- */
+/* Nodes that outlive their trace are freed without notice. So recount them after as many queries as
+ * the arena has slots in use. */
 static void count_leftovers(void) {
     static size_t questions = 0;
     if (scalar_global.leftovers == 0 || ++questions < scalar_global.graph->used) return;
@@ -57,7 +57,7 @@ int scalar_check_write(PyObject *self, const char *what) {
     return traced > 0 ? scalar_refuse(self, what) : traced;
 }
 
-/* An operand that outlived its trace. */
+/* Raise TraceError: the operand outlived its trace. */
 static int refuse_operand(pg_node_id id) {
     PyObject *value = scalar_of_node(id);
     if (value == NULL) return -1;
@@ -66,7 +66,7 @@ static int refuse_operand(pg_node_id id) {
     return -1;
 }
 
-/* Operators put at most two nodes, none of them variadic, between their result and an operand. */
+/* Operators add at most two nodes, none of them variadic, between their result and an operand. */
 static pg_node_id operand_that_is_over(pg_node_id id, int depth) {
     const pg_node *nodes = scalar_global.graph->nodes;
     size_t count;
@@ -102,9 +102,10 @@ static void end_trace(void) {
     scalar_settle();
 }
 
-/* _trace(function) -> what it returns: call it as a trace; pygradc/tracing.py sees to it that there
- * is one at a time. A program has its gradients, whoever asks for it first, hence the block. Here,
- * and not in Python, a trace can't stay open when Ctrl-C comes. */
+/* _trace(function) -> its result: call the function as a trace; pygradc/tracing.py ensures that
+ * there is one at a time. A block with a graph is entered, since a program has gradients even if it
+ * is first called in no_grad(). In C, and not in Python, so that Ctrl-C can't leave a trace
+ * open. */
 static PyObject *trace(PyObject *module, PyObject *function) {
     (void)module;
     if (scalar_global.tracing != 0 || scalar_enter_block(function, 1) < 0)
@@ -117,10 +118,10 @@ static PyObject *trace(PyObject *module, PyObject *function) {
     return result;
 }
 
-/* _call_holding(lock, seconds, complain, function) -> what the function returns: call it while this
- * thread holds the lock, which is Python's own. Whenever that was waited for so long, complain() is
- * called and may raise. Here, and not by `with`, no exception that comes between two instructions
- * can leave the lock held: other threads would wait for it for good. */
+/* _call_holding(lock, seconds, complain, function) -> the result of the function, called while this
+ * thread holds the lock, a Python object. After each `seconds` of waiting for it, complain() is
+ * called and may raise. In C, and not by `with`, so that an exception between two instructions
+ * can't leave the lock held: other threads would wait for it forever. */
 static PyObject *call_holding(PyObject *module, PyObject *args) {
     (void)module;
     PyObject *lock, *seconds, *complain, *function;
@@ -137,19 +138,19 @@ static PyObject *call_holding(PyObject *module, PyObject *args) {
     PyObject *result = PyObject_CallNoArgs(function), *type, *error, *traceback;
     PyErr_Fetch(&type, &error, &traceback);
     PyObject *nothing = PyObject_CallMethod(lock, "release", NULL);
-    if (nothing == NULL) PyErr_WriteUnraisable(lock); /* a fork's child has another lock */
+    if (nothing == NULL) PyErr_WriteUnraisable(lock); /* the child of a fork has a new lock */
     Py_XDECREF(nothing);
     PyErr_Restore(type, error, traceback);
     return result;
 }
 
-/* _tracing() -> is a trace under way, in this thread? */
+/* _tracing() -> bool: is a trace under way in this thread? */
 static PyObject *is_tracing(PyObject *module, PyObject *none) {
     (void)module, (void)none;
     return PyBool_FromLong(scalar_tracing());
 }
 
-/* _forget_threads(): after a fork, this is the only one. */
+/* _forget_threads(): after a fork this is the only thread; end the trace of another one. */
 static PyObject *forget_threads(PyObject *module, PyObject *none) {
     (void)module, (void)none;
     if (scalar_global.tracing != 0 && !scalar_tracing()) end_trace();
@@ -176,8 +177,8 @@ static PyObject *is_traced(PyObject *module, PyObject *object) {
     return traced < 0 ? NULL : PyBool_FromLong(traced);
 }
 
-/* _role(value) -> what a Value without a number is: "input", "parameter", "" (made of these), or
- * "leftover" of a trace that is over. */
+/* _role(value) -> the role of a Value without a number: "input", "parameter", "" (made of these),
+ * or "leftover" of a finished trace. */
 static PyObject *role_of(PyObject *module, PyObject *value) {
     (void)module;
     if (!scalar_check(value)) return PyErr_Format(PyExc_TypeError, "_role takes a Value");
@@ -188,14 +189,14 @@ static PyObject *role_of(PyObject *module, PyObject *value) {
                                                           : "");
 }
 
-/* _trace_number(value) -> its node's number, which no other living node has */
+/* _trace_number(value) -> the id of its node, unique among living nodes. */
 static PyObject *number_of(PyObject *module, PyObject *value) {
     (void)module;
     if (!scalar_check(value)) return PyErr_Format(PyExc_TypeError, "_trace_number takes a Value");
     return PyLong_FromUnsignedLong(((scalar *)value)->id);
 }
 
-/* _ask(value, what): TraceError if it has no number. */
+/* _ask(value, what): raises TraceError if the Value has no number. */
 static PyObject *ask(PyObject *module, PyObject *const *args, Py_ssize_t count) {
     (void)module;
     const char *what = count == 2 ? PyUnicode_AsUTF8(args[1]) : NULL;
@@ -260,15 +261,15 @@ static PyObject *detach(PyObject *module, PyObject *a) {
     return node_or_error(status, id);
 }
 
-/* _is_detached(value) -> bool: made by detach, or of such only */
+/* _is_detached(value) -> bool: was it made by detach, or of such Values only? */
 static PyObject *is_detached(PyObject *module, PyObject *value) {
     (void)module;
     if (!scalar_check(value)) return PyErr_Format(PyExc_TypeError, "_is_detached takes a Value");
     return PyBool_FromLong(scalar_node((scalar *)value)->flags & PG_FLAG_DETACHED);
 }
 
-/* _adopt_trace(frozen, condition, its class, again, untraceable): what tracing.py does when a
- * traced number is asked for. */
+/* _adopt_trace(frozen, condition, its class, again, untraceable): the functions of tracing.py that
+ * scalar.h describes. */
 static PyObject *adopt_trace(PyObject *module, PyObject *args) {
     (void)module;
     PyObject *frozen, *condition, *compared, *again, *untraceable;
@@ -283,7 +284,7 @@ static PyObject *adopt_trace(PyObject *module, PyObject *args) {
     Py_RETURN_NONE;
 }
 
-/* What a Python function of ours raises looks as if raised by its caller. */
+/* Call the function; an exception that it raises has no frames of it in its traceback. */
 static PyObject *call_without_frames(PyObject *function, PyObject *args, PyObject *kwargs) {
     PyObject *result = PyObject_Call(function, args, kwargs);
     if (result == NULL) scalar_hide_frames();
@@ -293,7 +294,7 @@ static PyObject *call_without_frames(PyObject *function, PyObject *args, PyObjec
 static PyMethodDef without_frames = {"method", (PyCFunction)(void (*)(void))call_without_frames,
                                      METH_VARARGS | METH_KEYWORDS, NULL};
 
-/* _frameless(function) -> the same as a method, without its frames in tracebacks. */
+/* _frameless(function) -> the same function as a method, without its frames in tracebacks. */
 static PyObject *frameless(PyObject *module, PyObject *function) {
     (void)module;
     PyObject *wrapped = PyCFunction_New(&without_frames, function);
@@ -314,15 +315,17 @@ PyObject *scalar_values_of(const pg_node_id *ids, size_t count) {
     return tuple;
 }
 
-/* Whatever else was made of such nodes was refused when it was made. */
+/* An output may itself be an input of a finished trace; ops of such nodes were refused when they
+ * were called. */
 static int check_outputs(const pg_node_id *ids, size_t count) {
     for (size_t i = 0; i < count; i++)
         if (is_over(ids[i])) return refuse_operand(ids[i]);
     return 0;
 }
 
-/* _record(inputs, outputs, passes, fast, owner) -> the program's parameters; sequences of Values.
- * owner is the address of an empty `pg_program *`, and gets the program. */
+/* _record(inputs, outputs, passes, fast, owner) -> the program's parameters. inputs and outputs are
+ * sequences of Values; owner is the address of an empty `pg_program *`, which receives the
+ * program. */
 static PyObject *record(PyObject *module, PyObject *args) {
     (void)module;
     PyObject *inputs, *outputs;
@@ -347,8 +350,8 @@ static PyObject *record(PyObject *module, PyObject *args) {
     return result;
 }
 
-/* Of these nodes, which no object but the caller's has, those that no node uses; while a function
- * is recorded, no node that was there before. unused[id] is 1 for each of them. */
+/* Clear unused[id] for each candidate that another node uses; during a trace, only uses by nodes
+ * older than the trace count. On entry unused[id] is 1 for each candidate. */
 static void find_unused(unsigned char *unused) {
     const pg_graph *graph = scalar_global.graph;
     const int older = scalar_tracing();
@@ -361,7 +364,8 @@ static void find_unused(unsigned char *unused) {
     }
 }
 
-/* Has its object no references but so many? A node that keeps its object has one. */
+/* Does the object have exactly this many references, apart from the node's if PG_FLAG_KEPT is
+ * set? */
 static int has_only(PyObject *value, PyObject *references) {
     const Py_ssize_t known = PyLong_AsSsize_t(references);
     return Py_REFCNT(value) == known + !!(scalar_node((scalar *)value)->flags & PG_FLAG_KEPT);
@@ -384,8 +388,9 @@ static int are_values(PyObject *tuple) {
     return 1;
 }
 
-/* _unheld(values, references) -> [the places of those that nobody has any more]: what the caller
- * knows of, the tuple among it, has so many references to each. */
+/* _unheld(values, references) -> [the places of the Values to which nothing else refers]:
+ * references[i] is the number of references to values[i] that the caller knows of, the tuple's
+ * among them. */
 static PyObject *find_unheld(PyObject *module, PyObject *args) {
     (void)module;
     PyObject *values, *references;
@@ -413,7 +418,7 @@ static PyObject *find_unheld(PyObject *module, PyObject *args) {
 
 enum { read_data, write_data, write_grad };
 
-/* Copy between the Values of a sequence and an array of as many float64. */
+/* Copy between a sequence of Values and an array of as many float64. */
 static PyObject *copy_numbers(PyObject *const *args, Py_ssize_t arg_count, int what) {
     if (arg_count != 2) return PyErr_Format(PyExc_TypeError, "two arguments: Values and an array");
     size_t count;
@@ -451,7 +456,8 @@ static PyObject *write_gradients(PyObject *module, PyObject *const *args, Py_ssi
     return copy_numbers(args, count, write_grad);
 }
 
-/* _result(data, children, derivatives) -> Value: derivatives an array, one for each child. */
+/* _result(data, children, derivatives) -> Value: derivatives an array of float64, one for each
+ * child. */
 static PyObject *make_result(PyObject *module, PyObject *const *args, Py_ssize_t arg_count) {
     (void)module;
     if (arg_count != 3) return PyErr_Format(PyExc_TypeError, "_result takes 3 arguments");
@@ -475,16 +481,16 @@ static PyObject *make_result(PyObject *module, PyObject *const *args, Py_ssize_t
 
 /* ---- Ctrl-C ---------------------------------------------------------------------------------- */
 
-/* What a signal's handler raised during a replay, until Python asks for it: a cffi call can't
- * return with an exception set. Handlers run in the main thread only, and other threads' replays,
- * which are stopped for other reasons, must leave it alone. */
+/* The exception that a signal handler raised during a replay, until Python fetches it: a cffi call
+ * can't return with an exception set. Handlers run in the main thread only; replays of other
+ * threads, which are stopped for other reasons, must not take it. */
 static struct {
     PyObject *type, *error, *traceback;
 } raised;
 
 static unsigned long main_thread = 0;
 
-/* _main_thread(ident): the one that signals come to. */
+/* _main_thread(ident): set the thread in which signal handlers run. */
 static PyObject *set_main_thread(PyObject *module, PyObject *ident) {
     (void)module;
     main_thread = PyLong_AsUnsignedLong(ident);
@@ -493,8 +499,8 @@ static PyObject *set_main_thread(PyObject *module, PyObject *ident) {
 
 static int is_main_thread(void) { return PyThread_get_thread_ident() == main_thread; }
 
-/* To look for signals takes the GIL, for which one may have to wait while other threads run Python:
- * not oftener than this. */
+/* Checking for signals takes the GIL, which may mean waiting while other threads run Python: check
+ * no more often than this. */
 static int is_time_to_look(void) {
     static const int64_t every = 20 * 1000 * 1000; /* nanoseconds */
     static int64_t last = 0;                       /* read and written by the main thread only */
@@ -525,7 +531,7 @@ void pg_python_drop_program(pg_program **owner) { pg_program_free(*owner); }
 void pg_python_drop_backward_plan(pg_backward_plan **owner) { pg_backward_plan_free(*owner); }
 void pg_python_drop_workspace(pg_workspace **owner) { pg_workspace_free(*owner); }
 
-/* _raise_signal(): raise it now. */
+/* _raise_signal(): raise that exception, if there is one. */
 static PyObject *raise_signal(PyObject *module, PyObject *none) {
     (void)module, (void)none;
     return scalar_raise_signal();

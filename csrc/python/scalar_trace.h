@@ -1,43 +1,43 @@
-/* scalar_trace.h - what may be asked of a Value while a function is recorded, and after it. */
+/* scalar_trace.h - which reads and writes of a Value are allowed during a trace, and after it. */
 #ifndef PG_SCALAR_TRACE_H
 #define PG_SCALAR_TRACE_H
 
 #include "python/scalar.h"
 
-/* Has this Value no number that may be asked for? 0; or -1 with TraceError set, which says `what`
- * was asked for. */
+/* May the number of this Value be read? 0; or -1 with TraceError set, which names `what` was asked
+ * for. */
 int scalar_check_traced(PyObject *self, const char *what);
-/* TraceError of what was asked of a Value; -1. */
+/* Raise TraceError: `what` was asked of this Value. Always -1. */
 int scalar_refuse(PyObject *self, const char *what);
-/* Is this a Value without a number? For the thread of the trace whatever depends on an input or a
- * parameter is, for others what depends on an input, and when it is over what was made of its
- * inputs. 1, 0, or -1 with an exception set. */
+/* Is this a Value without a number? In the thread of the trace that is any Value that depends on an
+ * input or a parameter; in other threads, one that depends on an input; after the trace, one that
+ * was made of its inputs. 1, 0, or -1 with an exception set. */
 int scalar_is_traced(PyObject *object);
-/* May its data be set? In the thread of a trace only those of a constant that nothing was made of
- * yet: the program would not set them again. 0, or -1 with TraceError set. */
+/* May the data of this Value be set? In the thread of a trace only if it is a constant that nothing
+ * uses yet: the program would not repeat the assignment. 0, or -1 with TraceError set. */
 int scalar_check_write(PyObject *self, const char *what);
-/* May these be used, or are there some among them that outlived their trace? 0; -1 with TraceError
- * set. The first looks at the operands of a node, the second at operands themselves. */
+/* May these operands be used, or did one of them outlive its trace? 0; -1 with TraceError set. The
+ * first function checks the operands of a node, the second the operands themselves. */
 int scalar_check_operands_of(pg_node_id id);
 int scalar_check_operands(const pg_operand *operands, size_t count);
-/* A tuple of the nodes' Values, or NULL. */
+/* The nodes' Values as a tuple: a new reference, or NULL. */
 PyObject *scalar_values_of(const pg_node_id *ids, size_t count);
-/* Raise what a signal's handler raised during a replay, and return NULL; None if there is nothing.
- */
+/* Raise the exception that a signal handler raised during a replay, and return NULL; None if there
+ * is none. */
 PyObject *scalar_raise_signal(void);
 
-/* Is a trace under way, in this thread? */
+/* Is a trace under way in this thread? */
 static inline int scalar_tracing(void) {
     return PG_UNLIKELY(scalar_global.tracing != 0) &&
            scalar_global.tracing == PyThread_get_thread_ident();
 }
 
-/* Is a trace under way in any thread, or does something outlive one? */
+/* Is a trace under way in any thread, or does a node outlive one? */
 static inline int scalar_watching(void) {
     return (scalar_global.tracing | scalar_global.leftovers) != 0;
 }
 
-/* A trace's values have no number in any thread: the function may use several. */
+/* A trace's Values have no number in any thread: the traced function may use several. */
 static inline int scalar_may_read(PyObject *self, const char *what) {
     return PG_UNLIKELY(scalar_watching()) ? scalar_check_traced(self, what) : 0;
 }
@@ -46,15 +46,14 @@ static inline int scalar_may_write(PyObject *self, const char *what) {
     return PG_UNLIKELY(scalar_watching()) ? scalar_check_write(self, what) : 0;
 }
 
-/* A leaf was made. If another thread is tracing a function, it is none of that function's: were it
- * captured, it would be a parameter, as if it had been there before. */
+/* Mark leaves of other threads as old: a trace that captures one treats it as a parameter. */
 static inline void scalar_note_leaf(pg_node_id id) {
     if (PG_UNLIKELY(scalar_global.tracing != 0) && !scalar_tracing())
         scalar_global.graph->nodes[id].flags |= PG_FLAG_OLD;
 }
 
-/* While a custom op's rule is traced: would floats answer this otherwise than a Value does? 0; or
- * -1 with TraceError set. In scalar_custom.c. */
+/* While a custom op's rule is traced: would a float give another answer than a Value? 0; or -1 with
+ * TraceError set. Defined in scalar_custom.c. */
 int scalar_check_strictly(PyObject *self, const char *what);
 
 static inline int scalar_may_ask(PyObject *self, const char *what) {

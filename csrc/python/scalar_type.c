@@ -1,4 +1,4 @@
-/* scalar_type.c - the C type under Value is made, and installed in the extension. */
+/* scalar_type.c - create the C type under Value, and install it in the extension. */
 #include "python/scalar_members.h"
 #include "python/scalar_object.h"
 #include "python/scalar_result.h"
@@ -38,14 +38,14 @@ static int poll_signals(void) {
     return result;
 }
 
-/* Has Ctrl-C been pressed? Looks without running its handler, and takes it back: who called the
- * core runs that when it has returned. */
+/* Has Ctrl-C been pressed? Tests without running the handler, and clears the signal: the caller of
+ * the core sets it again and runs the handler after the core has returned. */
 static int told_to_stop(void) { return PyOS_InterruptOccurred(); }
 
 static bool is_recording(void) { return scalar_tracing() != 0; }
 
-/* Methods that say nothing of themselves get a signature, for `inspect` and `help`. The text is
- * never freed: the table holds it. */
+/* Give methods without a docstring a signature, for `inspect` and `help`. The text is never freed:
+ * the table holds it. */
 static int describe(PyMethodDef *methods) {
     for (PyMethodDef *method = methods; method->ml_name != NULL; method++) {
         if (method->ml_doc != NULL) continue;

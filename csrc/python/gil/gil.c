@@ -1,9 +1,9 @@
-/* gil.c - an extension of its own that needs the GIL, and says so by declaring nothing.
+/* gil.c - an extension module that enables the GIL in a free-threaded Python by declaring nothing.
  *
- * A free-threaded Python that loads an extension turns the GIL on, with a RuntimeWarning, unless
- * the extension declares that it can do without (PEP 703, slot Py_mod_gil). cffi's modules declare
- * that, whatever is linked into them. The graph can't do without, so pygradc/_scalar.py loads this
- * one. */
+ * A free-threaded Python that loads an extension enables the GIL, with a RuntimeWarning, unless the
+ * extension declares that it runs without (PEP 703, slot Py_mod_gil). cffi's modules declare that,
+ * whatever is linked into them. The graph needs the GIL, so pygradc/_scalar.py loads this
+ * module. */
 #include <Python.h>
 
 static struct PyModuleDef definition = {

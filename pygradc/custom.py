@@ -48,7 +48,7 @@ class Op(Examined):
         self._given = derivatives if callable(derivatives) else tuple(derivatives)
         self._derivatives = _as_one(self._given)
         self._written = (forward, self._given)
-        # All by the number of operands.
+        # By the number of operands: both kinds of rule, the one in use, and why it isn't symbolic.
         self._kinds: dict[int, tuple[_Rule, _Rule]] = {}  # the rule on floats, on Values
         self._rules: dict[int, _Rule] = {}  # decided
         self._open: dict[int, _Rule] = {}  # provisional, to be examined again

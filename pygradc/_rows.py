@@ -105,7 +105,7 @@ class Rows:
         return self._add(array, array.shape)
 
     def _add(self, array: Floats, shape: tuple[int, ...]) -> structures.Structure:
-        """Add an array whose number of rows matches the others."""
+        """Add an array with the same number of rows as the others."""
         if len(shape) == 1:
             self.columns.append((array, 1, 1))
             self.width += 1

@@ -71,7 +71,7 @@ class _Recordings:
         self.clock = itertools.count(1)
         self.evicted = 0  # evictions so far
         self.gone: dict[int, None] = {}  # hashes of the most recently evicted keys
-        self.repeated = 0  # recordings whose key had been recorded before
+        self.repeated = 0  # recordings of an evicted key
         self.warned = False
 
     def chose(self, program: Program) -> None:

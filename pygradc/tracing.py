@@ -668,7 +668,7 @@ tracing = Scalar._tracing  # is a function being recorded, in this thread?
 
 _numbers = itertools.count(1)
 _recording = 0  # the number of the current trace, or 0
-_answers_all = -1  # the number of the trace whose function may also run on floats
+_answers_all = -1  # the number of the trace of a rule that may also run on floats
 
 
 def trace(body: Callable[[], T]) -> T:

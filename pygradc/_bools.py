@@ -49,7 +49,7 @@ class LikeBool:
         """== or != of two of these, or of one and a Value."""
         raise NotImplementedError
 
-    # ---- between two outcomes
+    # ---- selection between two outcomes
 
     def _of_outcomes(self, yes: Any, no: Any) -> Any:
         """Select yes where self is True, no where it is False; both are plain Python results."""

@@ -240,7 +240,7 @@ def _find(functions: list[Reached], static: Mapping[str, Any], changed: list[Any
     return Found(frame.f_code.co_filename, frame.f_lineno, "") if frame else Found("?", 0, "")
 
 
-# ---- Once a function -----------------------------------------------------------------------------
+# ---- The warning, once a function ----------------------------------------------------------------
 
 _NOTHING: Mapping[str, Any] = MappingProxyType({})
 _told: weakref.WeakSet[Any] = weakref.WeakSet()

@@ -96,7 +96,7 @@ def to_bytes(program: Any, structured: bool = True) -> bytes:
 
 
 def _digest(body: bytes) -> bytes:
-    import hashlib  # 3 ms
+    import hashlib  # takes 3 ms
 
     return hashlib.sha256(body).digest()
 

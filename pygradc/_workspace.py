@@ -23,7 +23,7 @@ from_buffer = ffi.from_buffer
 _DOUBLES = ffi.typeof("double[]")
 _INDEX = ffi.typeof("int64_t[]")
 _ARGUMENTS = ffi.typeof("pg_argument[]")
-_POLL = ffi.addressof(lib, "pg_python_poll")  # cffi before 1.17 takes no function for its pointer
+_POLL = ffi.addressof(lib, "pg_python_poll")  # cffi before 1.17 doesn't convert functions
 
 
 def pointer(array: Floats) -> Any:

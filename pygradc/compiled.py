@@ -391,7 +391,7 @@ class Compiled(Bindable):
         code = getattr(self._plain, "__code__", None)
         return f"{code.co_filename}:{code.co_firstlineno}" if code is not None else self._name
 
-    # ---- as a method
+    # ---- methods
 
     @property
     def _function(self) -> Callable[..., Any]:
@@ -438,7 +438,7 @@ class Compiled(Bindable):
     # ---- copies and pickles
 
     def __copy__(self) -> Compiled:
-        """The same function without recordings; bound, the same method of the same instance."""
+        """The same function without recordings; a bound method stays bound to the same instance."""
         if self._origin is not None:
             return self._origin._bound_to(self._instance)  # type: ignore[no-any-return]
         again: Compiled = Compiled.__new__(Compiled)

@@ -407,7 +407,7 @@ _WIDE_SAMPLES = (*_SAMPLES, 0.0, 1.0, -1.0, 2.0, 1e-3, -3.3, 7.5, -20.0, 50.0, 3
 
 
 def _as_one(derivatives: Derivatives) -> Callable[..., Any]:
-    """One function for all operands."""
+    """The derivatives as a single function of all operands and the result."""
     if callable(derivatives):
         return derivatives
     each = tuple(derivatives)

@@ -34,9 +34,9 @@ _lock = threading.RLock()
 
 
 class TraceError(TypeError):
-    """A traced function asked for a number that only a replay has.
+    """A traced function used a number that exists only in a replay.
 
-    The message names what was asked for, the op that made the Value, and the line.
+    The message names the operation, the op that made the Value, and the line.
     """
 
 
@@ -330,7 +330,7 @@ class Condition(_bools.LikeBool):
         self._require_use()
         return Scalar._trace_select(self._kind, self._left, self._right, a, b)
 
-    # ---- as a number
+    # ---- arithmetic
 
     def _require_number(self) -> None:
         self._require_use()
@@ -358,7 +358,7 @@ class Condition(_bools.LikeBool):
     def _fails_where(self, flag: bool) -> Value:
         return (self._opposite() if flag else self)._one_or_zero() ** -1
 
-    # ---- combined
+    # ---- combinations
 
     def _combined(self, number: Value, sign: str, other: Condition) -> Condition:
         found = Condition(lib.PG_GREATER, number, Value(0.5), (sign, self, other))

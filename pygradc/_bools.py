@@ -1,8 +1,8 @@
-"""Python's bool, for what is True in some rows and False in others.
+"""Operators of a bool that is True in some rows and False in others.
 
-A bool is a number: `x * (x > 0)`, `1 - (x > 0)`, `sum(conditions)`. What stands for one has two
-outcomes, and each operator is asked for both: `op(True, other)` and `op(False, other)` are Python's
-own answers, and the result chooses between them. So nothing about bools is written here again.
+A bool is a number: `x * (x > 0)`, `1 - (x > 0)`, `sum(conditions)`. Its stand-in has two outcomes,
+and each operator is evaluated for both: `op(True, other)` and `op(False, other)` are Python's own
+results, and the result selects between them. So Python's rules for bools aren't reimplemented here.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ def is_number(x: object) -> bool:
 
 
 class LikeBool:
-    """The operators of one. Subclasses say what it is to choose, to negate, to combine."""
+    """The operators. Subclasses define selection, negation and combination."""
 
     __slots__ = ()
 
@@ -31,28 +31,28 @@ class LikeBool:
         raise NotImplementedError
 
     def _between(self, yes: Any, no: Any) -> Any:
-        """A Value: yes where it is True, else no."""
+        """A Value: yes where self is True, else no."""
         raise NotImplementedError
 
     def _fails_where(self, flag: bool) -> Any:
-        """A Value that can't be computed where it is this, as Python can't."""
+        """A Value that fails in rows where self is flag, as Python's operation would."""
         raise NotImplementedError
 
     def _require_number(self) -> None:
-        """Raise if it can't be used here, as a number."""
+        """Raise if self can't be used here as a number."""
 
     def _opposite(self) -> Any:
-        """True where it is False."""
+        """The negation: True where self is False."""
         raise NotImplementedError
 
     def _same(self, other: Any, comparison: str) -> Any:
         """== or != of two of these, or of one and a Value."""
         raise NotImplementedError
 
-    # ---- between two outcomes
+    # ---- selection between two outcomes
 
     def _of_outcomes(self, yes: Any, no: Any) -> Any:
-        """What is yes where it is True, and no where it is False; each a plain answer of Python."""
+        """Select yes where self is True, no where it is False; both are plain Python results."""
         if yes is NotImplemented or no is NotImplemented:
             return NotImplemented
         if isinstance(yes, tuple):
@@ -64,7 +64,7 @@ class LikeBool:
         return self._between(yes, no)
 
     def _with_number(self, of: Callable[[bool], Any]) -> Any:
-        """An operation with a number, which may fail for one outcome, as 1 / False does."""
+        """An operation with a number; it may raise for one of the outcomes, as 1 / False does."""
         self._require_number()
         found: dict[bool, Any] = {}
         errors: dict[bool, Exception] = {}
@@ -98,7 +98,7 @@ class LikeBool:
             return self._of_both(op, other, reflected)
         if not _is_value(other) or op in _LOGICAL:
             return NotImplemented
-        if reflected:  # only of ** it matters that the right one is an int: the slope at 0
+        if reflected:  # only ** needs the right operand as an int, for the derivative at 0
             return self._between(of(True), of(False)) if op is pow else op(other, self._number())
         return op(self._number(), other)
 
@@ -109,7 +109,7 @@ class LikeBool:
             return tuple(first._between(*pair) for pair in zip(yes, no))
         return first._between(yes, no)
 
-    # ---- comparing: a bool is ordered as the number it is
+    # ---- comparisons: a bool is ordered as a number
 
     def _order(self, op: Operation, other: Any) -> Any:
         self._require_number()

@@ -1,6 +1,6 @@
-"""A training run in a file: all that `fit` needs to go on as if it had never stopped.
+"""Checkpoints of `fit`: all that is needed to resume a run as if it had never been interrupted.
 
-A state, as states.py writes it:
+The file is a state, as states.py writes it:
 
     about                           JSON: version, run, settings, random, stopped
     parameters, gradients           of the optimiser, shape (parameters,)
@@ -8,9 +8,10 @@ A state, as states.py writes it:
     history                         the epochs' losses so far
     optimizer.*, callback.*         their state_dict
 
-`run` is what must be the same for the bits to be; a file of another run is refused with what
-differs. `settings` are the optimiser's, as they were when the run began and as they are now: a
-callback may have changed them. Everything is checked before anything is changed.
+`run` describes everything that must be equal for the results to be equal bit for bit; a file of
+another run is refused, and the error says what differs. `settings` are the optimiser's, at the
+beginning of the run and now: a callback may have changed them. Everything is checked before
+anything is changed.
 Cost: the file's size, and two waits for the disk.
 """
 
@@ -35,7 +36,7 @@ _NO_SETTINGS = ("parameters", "_state")
 
 
 class CheckpointError(ValueError):
-    """The file is no checkpoint, or damaged, or one of another run; the message says how."""
+    """The file isn't a checkpoint, is damaged, or belongs to another run; the message says how."""
 
 
 class Checkpoint:
@@ -43,15 +44,15 @@ class Checkpoint:
 
     Args:
         path: the file.
-        every: epochs from one writing to the next.
-        run: what must be the same, as `describe` gives it.
-        program, optimizer, callback: as `fit` has them.
-        random: the generator of the rows' order.
+        every: epochs between two writes.
+        run: the description of the run, from `describe`.
+        program, optimizer, callback: as in `fit`.
+        random: the generator that permutes the rows.
     Raises:
         ValueError: every is below 1.
-        TypeError: the optimiser has a state that its state_dict leaves out; names it.
+        TypeError: the optimiser has state that its state_dict omits; names it.
     Attributes:
-        stopped: the callback has ended the run.
+        stopped: whether the callback has ended the run.
     """
 
     def __init__(
@@ -77,13 +78,15 @@ class Checkpoint:
         self.stopped = False
 
     def begin(self, epochs: int, resume: bool) -> list[float]:
-        """The history so far, everything being as it was then; or [], and the run is written.
+        """Restore the run from the file, or begin a new one and write it.
 
         Args:
-            epochs: after which it ends.
+            epochs: the number of epochs of the whole run.
+        Returns:
+            The history so far; [] for a new run.
         Raises:
-            CheckpointError: the file isn't one of this run, or one of more epochs.
-            OSError: it can't be read, or written.
+            CheckpointError: the file belongs to another run, or has more epochs already.
+            OSError: it can't be read or written.
         """
         self.epochs = epochs
         if resume and os.path.exists(self.path):
@@ -92,14 +95,14 @@ class Checkpoint:
         return []
 
     def epochs_left(self, history: list[float]) -> int:
-        """How many, until the run is to be written again."""
+        """The number of epochs until the next write."""
         return self.every - len(history) % self.every
 
     def is_due(self, history: list[float], stopped: bool) -> bool:
         return stopped or len(history) == self.epochs or len(history) % self.every == 0
 
     def write(self, history: list[float], stopped: bool) -> None:
-        """All of it as it is now."""
+        """Write the current state of the run."""
         optimizer = self.optimizer
         about = {
             "version": VERSION,
@@ -132,7 +135,11 @@ class Checkpoint:
             raise CheckpointError(f"{name}: {text}") from None
 
     def _compare(self, about: dict[str, Any]) -> None:
-        """Is it this run's, which was written down as JSON?"""
+        """Require that the file describes this run; both are compared as JSON.
+
+        Raises:
+            ValueError: it describes another one; says what differs.
+        """
         there, here = about["run"], json.loads(json.dumps(self.run))
         first, now = (about["settings"][when] for when in ("first", "now"))
         settings = json.loads(json.dumps(self.first))
@@ -185,7 +192,7 @@ class Checkpoint:
             self.callback.load_state_dict(_with_prefix("callback.", state))
 
 
-# ---- what a run is ------------------------------------------------------------------------------
+# ---- the description of a run -------------------------------------------------------------------
 
 
 def describe(
@@ -196,10 +203,10 @@ def describe(
     shuffle: bool,
     seed: int | None,
 ) -> dict[str, Any]:
-    """What must be the same for the bits to be, by the name that a message calls it.
+    """Everything on which the bits of the results depend, keyed by its name in messages.
 
     Raises:
-        TypeError: the seed is no whole number.
+        TypeError: the seed isn't a whole number.
     """
     about: dict[str, Any] = {"batch_size": batch_size, "shuffle": shuffle}
     try:
@@ -224,7 +231,11 @@ def _crc(content: Any) -> str:
 
 
 def _settings(optimizer: optim.Optimizer) -> dict[str, Any]:
-    """Its plain attributes. Others must be in its state_dict, or it must have one of its own."""
+    """The optimizer's plain attributes.
+
+    Raises:
+        TypeError: another attribute isn't in its state_dict, and its class defines none of its own.
+    """
     state = optimizer.state_dict()
     of_its_own = type(optimizer).state_dict is not optim.Optimizer.state_dict
     settings = {}
@@ -253,7 +264,11 @@ def _is_plain(value: Any) -> bool:
 
 
 def _about(state: dict[str, Any]) -> dict[str, Any]:
-    """The description, and the entries that there must be."""
+    """The description; the required entries of the state are checked.
+
+    Raises:
+        ValueError: not a checkpoint, or damaged, or another version.
+    """
     try:
         about = json.loads(str(state["about"]))
         if about["version"] != VERSION:
@@ -276,5 +291,5 @@ def _with_prefix(prefix: str, state: dict[str, Any]) -> dict[str, Any]:
 
 
 def _same(left: Any, right: Any) -> bool:
-    """As JSON, in which nan is nan and 1 isn't 1.0."""
+    """Are they equal as JSON, in which nan equals nan and 1 differs from 1.0?"""
     return json.dumps(left) == json.dumps(right)

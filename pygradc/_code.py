@@ -1,8 +1,8 @@
-"""A program's code as Python sees it: instructions with names for their operands.
+"""A program's code in Python: instructions with named operands.
 
-What the listing and the translation to C have in common. Names: in0, in1 ... the inputs, p0, p1 ...
-the parameters, u0, u1 ... what is computed once a replay, v0, v1 ... what is computed for each row;
-constants stand as numbers.
+Shared by the listing and the translation to C. Names: in0, in1 ... are inputs, p0, p1 ...
+parameters, u0, u1 ... uniform results, computed once a replay, and v0, v1 ... results for each
+row; constants are written as numbers.
 """
 
 from __future__ import annotations
@@ -19,18 +19,18 @@ _EQUALITIES = {lib.PG_EQUAL: "==", lib.PG_NOT_EQUAL: "!="}
 
 @dataclass(frozen=True)
 class Instruction:
-    """One instruction of either part.
+    """An instruction of the uniform part or the row part.
 
     Attributes:
-        number: in the whole program, the uniform part first.
-        name: of a row of ops.def or instructions.def.
-        result: the name of what it computes.
-        operands: names; of a dot its start, if it has one, and then left and right of each pair; of
-            a custom op its value, and then each operand and the derivative by it; of a select a, b
-            and the two that are compared.
-        starts: a dot with a start, or a custom op.
-        comparison: of a select: "<", "<=", ">", ">=", "==", "!="; `opposite` where it is negated.
-        value, da: the table's formulas of a, b and y, where pairs don't decide.
+        number: index in the whole program, the uniform part first.
+        name: its name in ops.def or instructions.def.
+        result: the name of its result.
+        operands: names. A dot: its start, if it has one, and then left and right of each pair. A
+            custom op: its value, and then each operand and the derivative with respect to it. A
+            select: a, b and the two compared operands.
+        starts: whether it is a dot with a start, or a custom op.
+        comparison: of a select: "<", "<=", ">", ">=", "==", "!="; `opposite` if it is negated.
+        value, da: the table's formulas in a, b and y, for instructions without pairs.
     """
 
     number: int
@@ -45,7 +45,7 @@ class Instruction:
 
     @property
     def pairs(self) -> list[tuple[str, str]]:
-        """The factors of a dot; operands and derivatives of a custom op."""
+        """The factors of a dot; the operands and derivatives of a custom op."""
         rest = self.operands[self.starts :]
         return list(zip(rest[::2], rest[1::2]))
 
@@ -55,7 +55,7 @@ def _text(text: Any) -> str:
 
 
 class Code:
-    """Reads the core's program."""
+    """Decodes the core's program."""
 
     def __init__(self, handle: Any) -> None:
         self.handle = handle
@@ -77,7 +77,7 @@ class Code:
         return f"u{slot - size.constants - size.params}"
 
     def row(self, slot: int) -> str:
-        """The name of a row slot; of an import, that of what it is a copy of."""
+        """The name of a row slot; of an import, the name of the uniform slot that it copies."""
         size = self.size
         if slot < size.inputs:
             return f"in{slot}"
@@ -134,10 +134,10 @@ class Code:
 
 
 def listing(handle: Any, name: str, labels: dict[str, str], title: str) -> str:
-    """The program as text, an instruction a line.
+    """The program as text, one instruction a line.
 
     Args:
-        labels: for names of parameters, what to say beside them.
+        labels: from a parameter's name, such as "p0", to its label.
     """
     code = Code(handle)
     size = code.size

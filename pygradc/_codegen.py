@@ -1,7 +1,7 @@
-"""Program to C: one standalone file with a value and a gradient function.
+"""Translate a program to C: a standalone file with a value and a gradient function.
 
-Statement by statement what the replay does for one row, from the formulas of csrc/ops/ops.def, so
-that it gives the same bits as exact mode. A program of fast mode becomes C with libm's functions.
+The statements are those of the replay of one row, from the formulas of csrc/ops/ops.def, so that
+the bits are those of exact mode. A program of fast mode becomes C with libm's functions.
 """
 
 from __future__ import annotations
@@ -76,7 +76,7 @@ _LIBRARY = """
 /* The library's functions, through pointers that the compiler must not look through: knowing an
  * argument it would replace them by others, or by numbers, that round otherwise. */
 """
-_EXACT = {"fabs", "sqrt", "isnan", "isfinite"}  # whose results leave nothing to choose
+_EXACT = {"fabs", "sqrt", "isnan", "isfinite"}  # correctly rounded everywhere
 
 
 def _functions() -> dict[str, str]:
@@ -96,7 +96,14 @@ _CALL = re.compile(rf"\b({'|'.join(_FUNCTIONS)})\(")
 
 
 def translate(program: Any, name: str) -> str:
-    """The C file. `program` is a `Program`; name is a C identifier."""
+    """The C file as text.
+
+    Args:
+        program: a `Program`.
+        name: a C identifier, the prefix of both functions.
+    Raises:
+        ValueError: name isn't an identifier.
+    """
     if not re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]*", name):
         raise ValueError(f"to_c: {name!r} is no name for a C function")
     code = Code(program._handle)
@@ -124,7 +131,7 @@ def translate(program: Any, name: str) -> str:
 
 
 def _c(name: str) -> str:
-    """How C reads what the listing calls so."""
+    """The C expression for a name of the listing."""
     kind = re.fullmatch(r"(in|p)(\d+)", name)
     if kind:
         return f"{'inputs' if kind[1] == 'in' else 'params'}[{kind[2]}]"
@@ -134,7 +141,7 @@ def _c(name: str) -> str:
 
 
 def _expression(formula: str, **operands: str) -> str:
-    """A formula of the op table with a, b and y replaced."""
+    """A formula of the op table with a, b and y substituted."""
 
     def replace(match: re.Match[str]) -> str:
         text = operands[match[0]]
@@ -205,7 +212,7 @@ def _gradient_function(code: Code, program: Any, name: str) -> Iterator[str]:
 
 
 class _Backward:
-    """The steps of one output; gradients are variables g_<name>, accumulators a<number>."""
+    """The backward plan of one output as C: gradients are g_<name>, accumulators a<number>."""
 
     def __init__(self, code: Code, steps: Any, output: int) -> None:
         self.code, self.steps, self.output = code, steps, output
@@ -253,7 +260,7 @@ class _Backward:
         return f"param_gradients[{self.output * size.params + int(kind[2])}]"
 
     def _give(self, target: Any, names: Any, amount: str) -> str:
-        """A contribution goes where it is aimed at."""
+        """Add a contribution to its target, or store it there."""
         if target.how == lib.PG_ACCUMULATE_FOLD:
             return f"        a{target.at} += {amount};"
         gradient = self._gradient_of(names(target.at))
@@ -286,7 +293,7 @@ class _Backward:
 
 
 def _product(slope: str, g: str) -> str:
-    """What passes through; gradients begin with 0.0, so the sign of a product that is 0 is lost."""
+    """slope * g; gradients start from 0.0, so the sign of a zero product makes no difference."""
     return g if slope == "1.0" else f"product({slope}, {g})"
 
 

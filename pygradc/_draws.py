@@ -1,11 +1,11 @@
 """Random numbers drawn while a function is recorded: each would be a constant of the program.
 
-Whether any were drawn, the generators' states before and after tell: those of `random` and
-`numpy.random`, and of generators that the function can name. Reading them must cost nothing beside
-a trace of 50 microseconds, and `random.getstate()` costs 20, `numpy.random.get_state()` 100: so the
-two Mersenne twisters' words are compared where they lie, if they lie where they should.
-Where they were drawn, the source tells: the calls in the function, and in what it can call, whose
-target belongs to a generator that has changed.
+Draws are detected by comparing generator states before and after the trace: those of `random` and
+`numpy.random`, and of generators that the function can name. This must be cheap beside a trace of
+50 microseconds, but `random.getstate()` takes 20 and `numpy.random.get_state()` 100: so the state
+words of these two Mersenne twisters are read directly from memory, once their address is verified.
+Draws are located in the source: the first call, in the function or in one that it can call, of a
+method of a generator that has changed.
 """
 
 from __future__ import annotations
@@ -31,18 +31,18 @@ from pygradc._reach import Reached, attribute, codes, names, reach, variables
 
 
 class RecordingWarning(UserWarning):
-    """A recorded program isn't what its function seems to say."""
+    """A recorded program may behave otherwise than its function suggests."""
 
 
-# ---- Has a generator been asked? -----------------------------------------------------------------
+# ---- Has a generator been used? ------------------------------------------------------------------
 
 _PYTHONS: Any = random._inst
-_WORDS = 624  # of a Mersenne twister, and its place among them
+_WORDS = 624  # of a Mersenne twister's state, which also has a position among them
 _BYTES = 4 * (_WORDS + 1)
 
 
 def _words_of_python() -> int | None:
-    """The address of the place, and of the words behind it; None if they aren't there."""
+    """The address of the position and the words after it; None if getstate disagrees."""
     address, size = id(_PYTHONS) + object.__basicsize__, type(_PYTHONS).__basicsize__
     if sys.implementation.name != "cpython" or size < object.__basicsize__ + _BYTES:
         return None
@@ -61,12 +61,11 @@ def _state_of_python() -> Any:
 
 
 class _Numpys:
-    """The names of numpy.random, which takes 10 ms to import, and which nobody draws from before
-    it is there.
+    """numpy.random, if it has been imported: importing it takes 10 ms, and no draw precedes it.
 
     Attributes:
-        classes: of its generators, and of Python's.
-        generator: the global one; None as long as it isn't there.
+        classes: the generator classes of numpy and of Python.
+        generator: the global one; None until numpy.random is imported.
     """
 
     classes: tuple[type, ...] = (random.Random,)
@@ -80,7 +79,7 @@ class _Numpys:
             self.generator = module.mtrand._rand
 
     def state(self) -> Any:
-        """All but the second of two normal numbers, which were drawn together."""
+        """The global generator's state, without the cached second number of a normal pair."""
         self.look()
         if self.generator is None:
             return None
@@ -90,7 +89,7 @@ class _Numpys:
         return _state_of_bits(bits)
 
     def is_fresh(self) -> bool:
-        """Has it drawn nothing since it was made?"""
+        """Has the global generator drawn nothing since it was made?"""
         module: Any = sys.modules["numpy.random"]
         place, fresh = (
             bits.state["state"].get("pos")
@@ -114,14 +113,14 @@ def _state_of_bits(generator: Any) -> str:
 
 
 def _state_of(generator: Any) -> Any:
-    """Of a generator that isn't one of those two."""
+    """The state of any other generator, in a form to compare; None if it has none."""
     try:
         if isinstance(generator, random.Random):
             return generator.getstate()
         if hasattr(generator, "get_state"):  # a RandomState
             return repr(sorted(generator.get_state(legacy=False).items(), key=str))
         return _state_of_bits(getattr(generator, "bit_generator", generator))
-    except NotImplementedError:  # the operating system's, which has none
+    except NotImplementedError:  # random.SystemRandom has no state
         return None
 
 
@@ -129,7 +128,7 @@ def _is_generator(x: object) -> bool:
     return isinstance(x, _numpys.classes)
 
 
-# ---- Where was it asked? -------------------------------------------------------------------------
+# ---- Where was it used? --------------------------------------------------------------------------
 
 
 _Node = Union[ast.Call, ast.Name, ast.Attribute, ast.Import, ast.ImportFrom]
@@ -155,20 +154,20 @@ _UNKNOWN = object()
 
 
 class _Scope:
-    """What names stand for in a function, as far as that can be said without running it."""
+    """Resolves the names in a function, as far as possible without running it."""
 
     def __init__(self, reached: Reached, source: str, static: Mapping[str, Any]) -> None:
         function, code = reached.function, reached.function.__code__
         self.variables = {**vars(builtins), **variables(function)}
         arguments = code.co_varnames[: code.co_argcount + code.co_kwonlyargcount]
-        for name in arguments:  # keyword arguments keep their names where they are passed on
+        for name in arguments:  # assume that keyword arguments are passed on under the same name
             self.variables[name] = static.get(name, _UNKNOWN)
         if reached.owner is not None and arguments:
             self.variables[arguments[0]] = reached.owner
         lines = _lines_of(code)
         inside = [node for node in _nodes(source) if node.lineno in lines]
         inside.sort(key=lambda node: node.lineno)
-        # calls first: a function that is named may be passed on, to map or as a key
+        # calls first; a function that is only named may be passed to another, to map or as a key
         self.calls = [node for node in inside if isinstance(node, ast.Call)]
         self.named = [node for node in inside if isinstance(node, (ast.Name, ast.Attribute))]
         for node in inside:
@@ -200,7 +199,7 @@ _NO_DRAWS = ("seed", "getstate", "setstate", "get_state", "set_state", "default_
 
 
 def _asks(target: Any, changed: list[Any]) -> bool:
-    """Is this a function of one of the generators? A layer's class draws its parameters."""
+    """Does calling it draw from a changed generator? A layer's class draws its parameters."""
     if getattr(target, "__name__", "") in _NO_DRAWS:
         return False
     owner = getattr(target, "__self__", None)
@@ -221,7 +220,7 @@ class Found(NamedTuple):
 
 
 def _find(functions: list[Reached], static: Mapping[str, Any], changed: list[Any]) -> Found:
-    """The first call that asks; if none can be seen, the function's own line."""
+    """The first call that draws; if none is found, the line of the function's definition."""
     for reached in functions:
         code = reached.function.__code__
         source = "".join(linecache.getlines(code.co_filename, reached.function.__globals__))
@@ -241,14 +240,14 @@ def _find(functions: list[Reached], static: Mapping[str, Any], changed: list[Any
     return Found(frame.f_code.co_filename, frame.f_lineno, "") if frame else Found("?", 0, "")
 
 
-# ---- Once a function -----------------------------------------------------------------------------
+# ---- The warning, once a function ----------------------------------------------------------------
 
 _NOTHING: Mapping[str, Any] = MappingProxyType({})
 _told: weakref.WeakSet[Any] = weakref.WeakSet()
 
 
 def _key(function: Any) -> Any:
-    """What is told once: the function of a method, not each object's method."""
+    """What to warn of once: the function of a method, not each bound method."""
     found = getattr(function, "__func__", function)
     try:
         hash(weakref.ref(found))
@@ -258,17 +257,17 @@ def _key(function: Any) -> Any:
 
 
 class _Before(NamedTuple):
-    functions: list[Reached] | None  # None: find them
+    functions: list[Reached] | None  # None: not collected yet
     static: Mapping[str, Any]
-    states: list[tuple[Any, Callable[[], Any], Any]]
-    numpys: Any  # state of the global generator; None if it isn't there
+    states: list[tuple[Any, Callable[[], Any], Any]]  # generator, probe, state
+    numpys: Any  # state of numpy's global generator; None if numpy.random isn't imported
 
 
 def begin(function: Callable[..., Any], static: Mapping[str, Any] = _NOTHING) -> _Before | None:
-    """The generators' states, for `end`; None if there is nothing more to tell.
+    """The generators' states, for `end`; None if the warning has been given already.
 
     Args:
-        static: the keyword arguments that it is recorded with.
+        static: the keyword arguments of the recording.
     """
     if _key(function) in _told:
         return None
@@ -283,10 +282,10 @@ def begin(function: Callable[..., Any], static: Mapping[str, Any] = _NOTHING) ->
 
 
 def end(function: Callable[..., Any], before: _Before | None) -> None:
-    """Warn if random numbers were drawn since.
+    """Warn if random numbers were drawn since `begin`.
 
     Raises:
-        RecordingWarning: where warnings are errors.
+        RecordingWarning: if the warning filter turns warnings into errors.
     """
     if before is None:
         return
@@ -306,10 +305,10 @@ _unaided: weakref.WeakKeyDictionary[Any, tuple[Any, bool]] = weakref.WeakKeyDict
 
 
 def _reach(function: Any, static: Mapping[str, Any]) -> _Known:
-    """What the function reaches, and whether one may draw normal numbers.
+    """The functions and generators that the function reaches; may any draw normal numbers?
 
-    Where it was recorded before, and reached no generator then, it isn't walked again as long as
-    its own names stand for the same: a walk takes as long as a short trace.
+    The walk takes as long as a short trace. So it is skipped, and the first result is None, if the
+    function reached no generator before, and its own names still refer to the same objects.
     """
     is_short = isinstance(function, FunctionType) and not static
     stands_for = [*map(id, variables(function).values())] if is_short else None
@@ -326,7 +325,7 @@ def _reach(function: Any, static: Mapping[str, Any]) -> _Known:
 
 def _numpys_drew(before: _Before) -> bool:
     after = _numpys.state()
-    if before.numpys is None and after is not None:  # imported meanwhile
+    if before.numpys is None and after is not None:  # imported during the trace
         return not _numpys.is_fresh()
     return bool(after != before.numpys)
 

@@ -1,7 +1,8 @@
-"""Keys that are equal only if type and bits are.
+"""Dict keys that are equal only if type and bits are equal.
 
-`==` takes 1 for True and 1.0, 0.0 for -0.0, a str-Enum for its string, Decimal("1.0") for
-Decimal("1.00"), and no nan for itself: what was recorded for one would be replayed for the other.
+By `==`, 1 equals True and 1.0, 0.0 equals -0.0, a str-Enum equals its string, Decimal("1.0") equals
+Decimal("1.00"), and nan doesn't equal itself: a program recorded for one would be replayed for the
+other.
 """
 
 from __future__ import annotations
@@ -19,9 +20,10 @@ _PLAIN = frozenset((int, str, bytes, bool, type(None)))
 
 
 def exactly(value: Any) -> Any:
-    """A key for value, hashed and compared in its stead.
+    """A key that stands for value in hashing and comparison.
 
-    An object whose class defines no `==` is itself; any other is taken apart as pickle does it.
+    An object of a class without its own `==` is keyed by identity; any other by its parts, found as
+    pickle does.
 
     Raises:
         TypeError: value isn't hashable.
@@ -43,12 +45,12 @@ def exactly(value: Any) -> Any:
     try:
         parts = _parts(value)
         return (kind, parts, _Equal(value)) if _pickles_its_own_way(kind) else (kind, parts)
-    except Exception:  # whatever a class may raise that doesn't pickle, or has itself as a part
+    except Exception:  # anything: the class doesn't pickle, or the object contains itself
         return kind, value
 
 
 class _Same:
-    """An object, equal to itself alone whatever its class says."""
+    """An object by identity, whatever its class defines."""
 
     __slots__ = ("value",)
 
@@ -63,7 +65,7 @@ class _Same:
 
 
 class _Equal:
-    """An object, equal to what its class says is equal; and a nan of any kind to any other."""
+    """An object by its own `==`; in addition, any nan equals any other."""
 
     __slots__ = ("value",)
 
@@ -71,7 +73,7 @@ class _Equal:
         self.value = value
 
     def __hash__(self) -> int:
-        return 0  # its parts are hashed
+        return 0  # the parts beside it in the key are hashed
 
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, _Equal):
@@ -80,13 +82,13 @@ class _Equal:
 
 
 def _pickles_its_own_way(kind: type) -> bool:
-    """Then what `==` looks at need not be among the parts."""
+    """Does the class customize pickling? Then the parts may lack what `==` compares."""
     names = ("__reduce__", "__reduce_ex__", "__getstate__")
     return any(getattr(kind, name, None) is not getattr(object, name, None) for name in names)
 
 
 def _parts(value: Any) -> Any:
-    """What the object is made of."""
+    """The parts of the object: its bits, or its reduced form for pickle."""
     if isinstance(value, float):
         return struct.pack("<d", value), _part(getattr(value, "__dict__", None))
     reduced = value.__reduce_ex__(2)
@@ -97,7 +99,7 @@ def _parts(value: Any) -> Any:
 
 
 def _part(part: Any) -> Any:
-    """Containers by their items; what else isn't hashable, by identity."""
+    """A key for a part: containers by their items, other unhashable objects by identity."""
     kind = type(part)
     if kind is dict:
         return kind, tuple((_part(key), _part(item)) for key, item in part.items())

@@ -1,10 +1,10 @@
-"""Who does the parts of a replay: threads, or the workers of any other executor.
+"""Distribute the parts of a replay to threads, or to the workers of any other executor.
 
-Threads share the program and the results, and each takes the next chunks when it has done its own;
-the caller's thread is one of them, and waits for no thread that hasn't begun: the executor may have
-none to spare, as when the caller is one of its threads. To any other executor the program is
-pickled, with a part of the rows for each worker.
-Not imported before an executor is given, since `concurrent.futures` takes a while.
+Threads share the program and the results, and each takes the next chunks when it has done its own.
+The calling thread is one of them, and never waits for a task that hasn't started: the executor may
+have no free thread, as when the caller runs on one of its threads. For any other executor the
+program is pickled, with a part of the rows for each worker.
+Imported only when an executor is given, since `concurrent.futures` is slow to import.
 """
 
 from __future__ import annotations
@@ -21,11 +21,11 @@ from pygradc._core import ffi
 from pygradc._parallel import Results, Work, run_part
 from pygradc._workers import begin_task, result_of
 
-_HELPINGS = 8  # of chunks for each thread: the last one to finish is not far behind the others
+_HELPINGS = 8  # parts for each thread, for load balance: all finish at nearly the same time
 
 
 def run(work: Work, executor: Executor, chunks: int) -> Results:
-    """Do all of it."""
+    """Replay all chunks by an executor."""
     _check_executor(executor)
     workers = getattr(executor, "_max_workers", None) or os.cpu_count() or 1
     try:
@@ -37,10 +37,10 @@ def run(work: Work, executor: Executor, chunks: int) -> Results:
 
 
 def _check_executor(executor: Any) -> None:
-    """Has it what is called of it?
+    """Require an object with `submit`.
 
     Raises:
-        TypeError: no; names what came.
+        TypeError: it has none; names what was given.
     """
     if isinstance(executor, type):
         raise TypeError(f"executor={executor.__name__} is a class: write {executor.__name__}()")
@@ -52,7 +52,7 @@ def _check_executor(executor: Any) -> None:
 
 
 def _say_what_to_do(broken: BrokenExecutor) -> NoReturn:
-    """A worker was killed, or never came up. The executor is of no use any more."""
+    """A worker was killed, or never started: the executor can't be used any more."""
     raise type(broken)(
         f"a worker of the executor has died: {broken} Nothing has changed, no gradient and no "
         "parameter: make a new executor and call again. (A worker that is killed again and again "
@@ -61,20 +61,20 @@ def _say_what_to_do(broken: BrokenExecutor) -> NoReturn:
 
 
 def _cut(chunks: int, parts: int) -> list[tuple[int, int]]:
-    """Neighbouring chunks, in as many parts, none of them empty."""
+    """Split into at most `parts` ranges of neighbouring chunks, none of them empty."""
     parts = max(1, min(chunks, parts))
     bounds = [chunks * i // parts for i in range(parts + 1)]
     return list(zip(bounds, bounds[1:]))
 
 
 def _serve(work: Work, first: int, last: int) -> Results:
-    """The same for another process."""
+    """Replay a part in a worker process."""
     begin_task()
     return run_part(work, first, last)
 
 
 def _settle(futures: list[Future[None]], stop: Any) -> None:
-    """After a failure: no thread runs any more."""
+    """After a failure: stop all threads, and wait until none is running."""
     stop[0] = 1
     for future in futures:
         if not future.cancel():
@@ -82,14 +82,16 @@ def _settle(futures: list[Future[None]], stop: Any) -> None:
 
 
 def _join(future: Future[None]) -> None:
-    """All parts are given out: what hasn't begun has nothing to do any more."""
+    """Wait for a thread; a task that hasn't started is cancelled, since no parts are left."""
     if not future.cancel():
         future.result()
 
 
 def _in_threads(work: Work, executor: Executor, chunks: int, workers: int) -> Results:
-    """This thread is one of the workers. A row that fails ends the handing out of parts; those with
-    earlier rows are under way by then, so that the first row that fails is known in the end.
+    """Replay with shared results; this thread is one of the workers.
+
+    A failing row stops the distribution of parts. Parts with earlier rows have been started by
+    then, so that the first failing row is known in the end.
     """
     results = work.room(0, chunks)
     cut = _cut(chunks, _HELPINGS * workers)
@@ -127,7 +129,7 @@ def _in_parts(work: Work, executor: Executor, chunks: int, workers: int) -> Resu
     try:
         done = [result_of(future, executor) for future in futures]
     except BaseException:
-        for future in futures:  # what runs already goes on, and nobody waits for it
+        for future in futures:  # tasks that are running continue, and are not waited for
             future.cancel()
         raise
     return Results(*(None if kind[0] is None else np.concatenate(kind) for kind in zip(*done)))

@@ -1,9 +1,9 @@
-"""Programs in files: a header, a checksum, a description in JSON, parameters, and code.
+"""The file format of programs: header, checksum, description in JSON, parameters, and code.
 
-    8 bytes   "pygradc" and a zero
+    8 bytes   "pygradc" and a zero byte
     u32       version
-    32 bytes  SHA-256 of what follows
-    u64, u64  lengths of the next two
+    32 bytes  SHA-256 of the rest
+    u64, u64  lengths in bytes of the next two
     JSON      name, errors, structures, labels
     float64[] the parameters' data
     bytes     the code, as csrc/program/program_bytes.c writes it
@@ -36,19 +36,21 @@ _KEYS = ("name", "errors", "inputs", "outputs", "labels")
 
 
 class Damaged(ValueError):
-    """The bytes are no program, of another version, or damaged; says which.
+    """The bytes aren't a program, have another version, or are damaged; says which.
 
-    Of its own, so that nothing that a signal's handler raises is taken for it.
+    A class of its own, so that an error raised by a signal handler isn't mistaken for it.
     """
 
 
 class Contents:
-    """What a file holds besides the core's program.
+    """The contents of a file, decoded.
 
     Args:
-        about: the description; not checked yet.
+        owner: of the core's program.
+        data: the parameters' data, shape (parameters,).
+        about: the description, not checked yet.
     Raises:
-        Damaged: something in it is missing, or no such thing.
+        Damaged: an entry of it is missing or invalid.
     """
 
     def __init__(self, owner: Any, data: Any, about: Any) -> None:
@@ -66,12 +68,13 @@ class Contents:
 
 
 def to_bytes(program: Any, structured: bool = True) -> bytes:
-    """A `Program` as bytes.
+    """Serialize a `Program`.
 
-    Without its structures any program can be written: they are then rows of numbers.
+    With structured=False any program can be serialized: its structures become flat tuples of
+    numbers.
 
     Raises:
-        ValueError: a structure has what JSON can't say.
+        ValueError: JSON can't represent a structure.
     """
     params = program.parameters()
     inputs, outputs = program._inputs, program._outputs
@@ -93,13 +96,13 @@ def to_bytes(program: Any, structured: bool = True) -> bytes:
 
 
 def _digest(body: bytes) -> bytes:
-    import hashlib  # 3 ms
+    import hashlib  # takes 3 ms
 
     return hashlib.sha256(body).digest()
 
 
 def code_of(handle: Any) -> bytes:
-    """The core's part."""
+    """The core's program as bytes."""
     count = lib.pg_program_write(handle, ffi.NULL)
     code = ffi.new("uint8_t[]", count)
     lib.pg_program_write(handle, code)
@@ -107,10 +110,10 @@ def code_of(handle: Any) -> bytes:
 
 
 def from_bytes(content: bytes) -> Contents:
-    """The inverse.
+    """Deserialize, the inverse of `to_bytes`.
 
     Raises:
-        Damaged: not a program, of another version, or damaged; says which.
+        Damaged: not a program, another version, or damaged; says which.
     """
     if len(content) < _HEAD.size + _LENGTHS.size or content[: len(MAGIC)] != MAGIC:
         raise Damaged("this is no pygradc program")
@@ -146,7 +149,7 @@ def _damaged(how: str) -> Damaged:
 
 
 def _integer(digits: str) -> int:
-    """Python refuses very long ones with an error that says less."""
+    """Parse an integer; Python's own error for very long ones says less."""
     if len(digits) > _MOST_DIGITS:
         raise _damaged(f"a number of {len(digits)} digits")
     return int(digits)
@@ -163,7 +166,11 @@ def _read_code(code: bytes) -> Any:
 
 
 def _check(contents: Contents) -> None:
-    """Do the description and the code speak of the same program?"""
+    """Check that the description matches the code.
+
+    Raises:
+        Damaged: it doesn't; says how.
+    """
     size = lib.pg_program_measure(contents.owner[0])
     inputs = contents.inputs
     if not isinstance(inputs, structures.Sequence) or inputs.kind is not tuple:

@@ -1,6 +1,6 @@
-"""What `fit` is called with, looked at before anything is recorded; a refusal says what to write.
+"""Checks of the arguments of `fit`, before anything is recorded; each error says what to write.
 
-Source of the names that are offered: the signatures of `fit` and of the compiled function.
+The names that errors suggest are from the signatures of `fit` and of the compiled function.
 """
 
 from __future__ import annotations
@@ -20,9 +20,9 @@ from pygradc.compiled import Compiled
 from pygradc.program import Program
 from pygradc.value import Value
 
-_LOOKED_AT = 1 << 22  # doubles between two looks for Ctrl-C
+_LOOKED_AT = 1 << 22  # doubles between two checks for Ctrl-C
 
-# Names that other libraries' fit has, with what to do here; others are found by being similar.
+# Keywords of other libraries' fit, and what to do here; other names are matched by similarity.
 _ELSEWHERE = {
     "validation_data": "measure in a callback: callback=lambda epoch, loss: ...",
     "validation_split": "split the arrays, and measure in a callback",
@@ -37,10 +37,10 @@ _ELSEWHERE = {
 
 
 def check_function(function: Any) -> None:
-    """Is the first argument something that was recorded, or can be?
+    """Require a compiled function or a program.
 
     Raises:
-        TypeError: no; says what to write.
+        TypeError: it is neither; says what to write.
     """
     if isinstance(function, (Compiled, Program)):
         return
@@ -66,10 +66,10 @@ def check_function(function: Any) -> None:
 
 
 def split(data: tuple[Any, ...], optimizer: Any) -> tuple[tuple[Any, ...], optim.Optimizer]:
-    """The arrays, and the optimizer, which comes last or by name.
+    """Split the arguments into arrays and the optimizer, which comes last or by keyword.
 
     Raises:
-        TypeError: it is none, or there are two.
+        TypeError: there is no optimizer, or more than one, or it isn't the last.
     """
     places = [i for i, x in enumerate(data) if isinstance(x, optim.Optimizer)]
     if optimizer is None and places == [len(data) - 1]:
@@ -104,12 +104,12 @@ def _kind(x: Any) -> str:
 
 
 def check_keywords(own: Iterable[str], function: Any, static: dict[str, Any]) -> None:
-    """Do these keywords mean something to the function?
+    """Require that the function takes these keywords.
 
     Args:
-        own: the names that fit takes itself.
+        own: the keywords of fit itself.
     Raises:
-        TypeError: one is unknown, or holds an array; says what was meant.
+        TypeError: one is unknown, or holds an array; suggests what was meant.
     """
     if not static:
         return
@@ -122,7 +122,7 @@ def check_keywords(own: Iterable[str], function: Any, static: dict[str, Any]) ->
 
 
 def _parameters(function: Any) -> dict[str, Any]:
-    """What the recorded function takes by name."""
+    """The parameters that the recorded function takes by keyword."""
     if isinstance(function, Program):
         return {}
     signature = _signature(function)
@@ -134,7 +134,7 @@ def _parameters(function: Any) -> dict[str, Any]:
 
 
 class _Anything(dict):  # type: ignore[type-arg]
-    """Takes any name."""
+    """Contains any name."""
 
     def __contains__(self, name: object) -> bool:
         return True
@@ -146,13 +146,13 @@ _BY_NAME = (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_O
 def _signature(function: Compiled) -> inspect.Signature | None:
     try:
         return inspect.signature(function._function)
-    except (TypeError, ValueError):  # of a builtin
+    except (TypeError, ValueError):  # a builtin without a signature
         return None
 
 
 def _unknown(name: str, value: Any, own: list[str], takes: dict[str, Any]) -> NoReturn:
-    """Say which keyword was meant."""
-    import difflib  # 1 ms, for a message
+    """Raise for an unknown keyword, and suggest the one that was meant."""
+    import difflib  # takes 1 ms, and only errors need it
 
     if name in _ELSEWHERE:
         hint = _ELSEWHERE[name]
@@ -178,10 +178,10 @@ def _by_position(name: str, value: Any) -> NoReturn:
 
 
 def check_count(function: Compiled, arrays: int, static: dict[str, Any]) -> None:
-    """Could the function be called with so many arrays?
+    """Require that the function can be called with this number of arrays.
 
     Raises:
-        TypeError: no; shows its signature.
+        TypeError: it can't; shows its signature.
     """
     signature = _signature(function)
     if signature is None:
@@ -199,10 +199,10 @@ def check_count(function: Compiled, arrays: int, static: dict[str, Any]) -> None
 
 
 def refuse_nan(rows: Rows, data: tuple[Any, ...]) -> None:
-    """Infinities may be masks; a nan would make every parameter nan.
+    """Refuse nan in the data, which would make every parameter nan; infinities may be masks.
 
     Raises:
-        ValueError: names argument, row and column.
+        ValueError: there is one; names argument, row and column.
     """
     for i, (array, stride, _) in enumerate(rows.columns):
         flat = array.reshape(-1)
@@ -231,7 +231,7 @@ def _place(column: int, array: Any, stride: int, at: int, rows: Rows, data: tupl
 
 
 def _places(structure: Any) -> Iterator[tuple[int, tuple[str, ...]]]:
-    """For each of `Rows.columns` its argument, and the keys down to it."""
+    """For each of `Rows.columns`, the argument's index and the path of keys inside it."""
     for i, item in enumerate(structure.items):
         for keys in _leaves(item, ()):
             yield i, keys
@@ -241,7 +241,7 @@ def _leaves(structure: Any, keys: tuple[str, ...]) -> Iterator[tuple[str, ...]]:
     if isinstance(structure, structures.Mapping):
         for key, item in zip(structure.keys, structure.items):
             yield from _leaves(item, (*keys, f"[{key!r}]"))
-    elif isinstance(structure, structures.Sequence):  # a namedtuple's fields
+    elif isinstance(structure, structures.Sequence):  # a namedtuple: its fields
         names = getattr(structure.kind, "_fields", range(len(structure.items)))
         for name, item in zip(names, structure.items):
             yield from _leaves(item, (*keys, f".{name}"))

@@ -1,9 +1,9 @@
-"""What belongs to an instance of somebody else's class, kept beside it and not in it.
+"""Data attached to instances of user classes, stored beside the instance and not in it.
 
-The instance is told by identity: it needs neither hash nor equality, and nothing is written to it,
-so copies and pickles of it have nothing of this. It is referenced weakly, and what belongs to it
-goes when it dies. An instance that takes no weak reference (`__slots__` without `__weakref__`, a
-tuple's or an int's subclass) is held instead, the last few of them.
+Instances are keyed by identity: they need neither hash nor equality, and nothing is written to
+them, so that copies and pickles carry none of it. An instance is referenced weakly, and its data
+are released when it dies. Instances that can't be weakly referenced (`__slots__` without
+`__weakref__`, a subclass of tuple or int) are held by strong references, the last few of them.
 csrc/python/scalar_bind.c reads the same dict.
 """
 
@@ -15,35 +15,35 @@ import weakref
 from collections.abc import Callable, Iterator
 from typing import Any
 
-MOST_HELD = 8  # instances that take no weak reference
+MOST_HELD = 8  # strong references to instances that can't be weakly referenced
 
 
 class _Reference(weakref.ref):  # type: ignore[type-arg]
-    """A weak reference that knows where its entry is."""
+    """A weak reference with the key of its entry."""
 
     __slots__ = ("key",)
     key: int
 
 
 class Beside(dict[int, tuple[Any, Any]]):
-    """From an instance's id to (what leads to the instance, what belongs to it).
+    """From an instance's id to (reference to the instance, its data).
 
-    The first is a weak reference, or a tuple of the instance alone.
+    The reference is a weak reference, or a tuple (instance,).
     """
 
     def of(self, instance: Any, make: Callable[[], Any]) -> Any:
-        """What belongs to the instance; made, the first time."""
+        """The data of the instance; made by `make` the first time."""
         entry = self.get(id(instance))
         if entry is not None and _target(entry[0]) is instance:
             if isinstance(entry[0], tuple):
-                self.pop(id(instance), None)  # to the end again
+                self.pop(id(instance), None)  # move to the end: most recently used
                 self[id(instance)] = entry
             return entry[1]
         entry = self._way_to(instance), make()
         met = self.setdefault(id(instance), entry)
         if _target(met[0]) is instance:  # another thread was faster
             return met[1]
-        self[id(instance)] = entry  # what was there belonged to one that died
+        self[id(instance)] = entry  # the old entry was of a dead instance with the same id
         return entry[1]
 
     def _way_to(self, instance: Any) -> Any:
@@ -67,13 +67,13 @@ def _target(way: Any) -> Any:
     return way[0] if isinstance(way, tuple) else way()
 
 
-# ---- Whose method is it? -------------------------------------------------------------------------
+# ---- Methods of a class --------------------------------------------------------------------------
 
 _WRAPPERS = (classmethod, property, functools.cached_property, functools.partialmethod)
 
 
 def _contents(attribute: Any) -> Any:
-    """The function in classmethod, property and the like."""
+    """The function inside classmethod, property and the like."""
     while isinstance(attribute, _WRAPPERS):
         attribute = (
             getattr(attribute, "__func__", None)
@@ -84,7 +84,7 @@ def _contents(attribute: Any) -> Any:
 
 
 def is_method_of(instance: Any, method: Any) -> bool:
-    """Is it in the instance's class, or in the class that it is?"""
+    """Is it a method of the instance's class, or of the instance, if that is itself a class?"""
     return any(_contents(attribute) is method for _, attribute in _attributes(instance))
 
 
@@ -98,7 +98,7 @@ def name_in(instance: Any, method: Any) -> str | None:
 
 
 def _attributes(instance: Any) -> Iterator[tuple[str, Any]]:
-    """All of its class, and of the class that it is itself."""
+    """All attributes of its class, and its own, if it is itself a class; bases included."""
     classes = [*type(instance).__mro__, *(instance.__mro__ if isinstance(instance, type) else ())]
     for kind in classes:
         yield from list(vars(kind).items())

@@ -1,9 +1,9 @@
-"""Which line of the user's an error is about, and what is written there.
+"""The line of user code that an error is about, and its source text.
 
-Frames of this package, of numpy and of the standard library are nobody's mistake: where numpy or
-`statistics` called, the line named is the one that called them. A place is kept as code and
-instruction, which costs nothing; its text is looked up only if an error quotes it. From Python 3.11
-on an instruction knows its expression; before that the whole line is quoted.
+Frames of this package, of numpy and of the standard library are skipped: if numpy or `statistics`
+is the caller, the line named is the one that called them. A place is stored as a code object and an
+instruction, which costs next to nothing; its text is looked up only if an error quotes it. From
+Python 3.11 on an instruction has the position of its expression; before that the line is quoted.
 """
 
 from __future__ import annotations
@@ -39,8 +39,9 @@ def is_users_file(filename: str) -> bool:
 
 
 def is_users_code(code: CodeType, names: dict[str, Any]) -> bool:
-    """Is this the user's, who wrote it where these are the globals? What a dataclass generates
-    isn't: its file is another one.
+    """Is this code of the user, in the module with these globals?
+
+    Methods that a dataclass generates aren't: their file name is "<string>", the module has a file.
     """
     if code.co_filename == "<string>" and "__file__" in names:
         return False
@@ -52,7 +53,7 @@ def is_users(frame: FrameType) -> bool:
 
 
 def users_frame(frame: FrameType | None = None) -> FrameType | None:
-    """The innermost frame of the user's code, from here or from another frame outwards."""
+    """The innermost frame of user code, searched outwards from the caller or from `frame`."""
     frame = frame or sys._getframe(1)
     while frame is not None and not is_users(frame):
         frame = frame.f_back
@@ -60,12 +61,12 @@ def users_frame(frame: FrameType | None = None) -> FrameType | None:
 
 
 def users_line() -> str:
-    """The innermost line of the user's code."""
+    """The innermost line of user code."""
     return _line_of(users_frame())
 
 
 def line_of_thread(thread: int) -> str:
-    """The innermost line of the user's code in another thread."""
+    """The innermost line of user code in another thread."""
     frame = sys._current_frames().get(thread)
     return _line_of(frame and users_frame(frame))
 
@@ -75,15 +76,15 @@ def _line_of(frame: FrameType | None) -> str:
 
 
 class Place(NamedTuple):
-    """An instruction of the user's code."""
+    """An instruction of user code."""
 
     code: CodeType
     instruction: int
     line: int
-    names: dict[str, Any]  # the module's, through which linecache finds sources in archives
+    names: dict[str, Any]  # the module's globals, for linecache to find sources in archives
 
     def text(self) -> str:
-        """The expression there; before Python 3.11 its line; '' where no source can be had."""
+        """Its expression; before Python 3.11 its line; '' if there is no source."""
         found = self._expression() or self._line(self.line)
         text = " ".join(found.split()) if "\n" in found else found.strip()
         return text if len(text) <= _LONGEST else text[: _LONGEST - 3] + "..."
@@ -99,7 +100,7 @@ class Place(NamedTuple):
             return ""
         first, last, begin, end = place
         lines = [self._line(number).encode() for number in range(first, last + 1)]
-        lines[-1] = lines[-1][:end]  # before the beginning is cut off: they may be one line
+        lines[-1] = lines[-1][:end]  # first the end: first and last line may be the same
         lines[0] = lines[0][begin:]
         return b"".join(lines).decode(errors="replace")
 
@@ -108,7 +109,7 @@ _LONGEST = 100
 
 
 def here() -> Place | None:
-    """Where the user's code is now."""
+    """The current instruction of user code."""
     frame = users_frame()
     if frame is None:
         return None
@@ -120,7 +121,7 @@ def quoted(place: Place | None) -> str:
 
 
 def line_of(error: BaseException) -> str:
-    """The innermost line of the user's code in the error's traceback."""
+    """The innermost line of user code in the error's traceback."""
     found, traceback = "unknown line", error.__traceback__
     while traceback is not None:
         if is_users(traceback.tb_frame):
@@ -130,7 +131,7 @@ def line_of(error: BaseException) -> str:
 
 
 def end_at_users_frame(error: BaseException) -> None:
-    """Take from the error's traceback what lies below the innermost frame of the user's code."""
+    """Truncate the error's traceback after the innermost frame of user code."""
     last: TracebackType | None = None
     entry = error.__traceback__
     while entry is not None:

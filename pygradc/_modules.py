@@ -1,9 +1,9 @@
-"""What a module is made of: the Values that its attributes lead to, by name.
+"""The named parts of a module: the Values reachable through its attributes.
 
 Attributes are followed in the order of assignment, those in `__slots__` first; through lists,
 tuples, dicts and object arrays; through modules, and other objects with a method `parameters`,
-which say themselves what they have where their class defines it. Each is come to once, so that
-cycles end. Compiled functions and optimizers have parameters, too, but theirs are somebody else's.
+which is called if their class defines it. Each object is visited once, so that cycles end. Compiled
+functions and optimizers have parameters, too, but belong to other modules, and aren't followed.
 Cost: one visit to each object on the way; no recursion over modules.
 """
 
@@ -24,14 +24,14 @@ from pygradc.value import Value
 
 
 class Leaves(NamedTuple):
-    """Values that have one name together: an attribute's only one, or those of a regular list."""
+    """Values under one name: a single one, or those of a regular list, in C order of shape."""
 
     values: list[Value]
     shape: tuple[int, ...]
 
 
 class Other(NamedTuple):
-    """An object that says itself which parameters it has."""
+    """An object with its own definition of its parameters."""
 
     object: Any
 
@@ -40,7 +40,7 @@ Part = Union[Leaves, Other]
 
 
 def is_leaf(value: Any) -> bool:
-    """Can it be trained? What was computed, or detached, or belongs to a recording, can't."""
+    """Can it be trained? Not if it was computed, is detached, or belongs to a recording."""
     return (
         isinstance(value, Value)
         and not value._children
@@ -52,13 +52,13 @@ def is_leaf(value: Any) -> bool:
 def parts(
     module: Any, is_other: Callable[[Any], bool], known: Iterable[Any] = ()
 ) -> Iterator[tuple[str, Part]]:
-    """What module's attributes lead to, with dotted names: ("layers.0.w", Leaves(...)).
+    """The parts reachable from module's attributes, with dotted names: ("layers.0.w", Leaves(...)).
 
     Args:
-        is_other: does this module say itself what it has?
-        known: what is not to be looked at.
+        is_other: whether an object defines its parameters itself.
+        known: objects to skip.
     """
-    seen = {id(item): item for item in (module, *known)}  # and kept: an id must not be given anew
+    seen = {id(item): item for item in (module, *known)}  # held, so that no id is reused
     stack = [_attributes(module)]
     while stack:
         name, item = next(stack[-1], ("", _END))
@@ -79,7 +79,7 @@ _Items = Iterator[tuple[str, Any]]
 def _look_at(
     name: str, item: Any, seen: dict[int, Any], is_other: Callable[[Any], bool]
 ) -> Part | _Items | None:
-    """A part, or what is to be followed, or nothing of the kind."""
+    """A part, or an iterator over items to follow, or None."""
     if isinstance(item, (Value, list, tuple, np.ndarray)):
         leaves = _regular(item, frozenset())
         if leaves is not None and _are_new(leaves.values, seen):
@@ -117,7 +117,11 @@ def _are_new(values: list[Value], seen: dict[int, Any]) -> bool:
 
 
 def _regular(item: Any, above: frozenset[int]) -> Leaves | None:
-    """Leaves that an array of one shape can hold; None where it isn't so."""
+    """The leaves of a Value, a regular nested list or an object array; None if it is none of these.
+
+    Args:
+        above: ids of the enclosing lists, to end cycles.
+    """
     if isinstance(item, Value):
         return Leaves([item], ()) if is_leaf(item) else None
     if isinstance(item, np.ndarray):
@@ -138,7 +142,7 @@ def _regular(item: Any, above: frozenset[int]) -> Leaves | None:
 
 
 def _key(key: Any) -> str:
-    """A dict's key in a name: as an attribute, as an index, or as it is written."""
+    """A dict's key in a dotted name: `.key` if it is a plain string or an int, else `[repr]`."""
     is_plain = type(key) is int or (
         isinstance(key, str) and key and not key.isdigit() and not {".", "["} & set(key)
     )
@@ -158,22 +162,22 @@ def _attributes(item: Any) -> _Items:
     return iter(found.items())
 
 
-# ---- one at a time ------------------------------------------------------------------------------
+# ---- guard against infinite recursion -----------------------------------------------------------
 
 
 class _Asked(threading.local):
     def __init__(self) -> None:
-        self.frames: dict[int, FrameType] = {}  # that ask, by the id of what is asked
+        self.frames: dict[int, FrameType] = {}  # the frame that asks an item, by the item's id
 
 
 _asked = _Asked()
 
 
 class asking:
-    """In this block, parts of the item that lead back to it need not ask it again.
+    """While this block runs, parts of the item that lead back to it don't ask it again.
 
-    Ctrl-C may keep a block from being left; so it counts only while the function that it is in
-    runs.
+    Ctrl-C may prevent `__exit__` from running; so the mark is valid only while the function that
+    contains the block runs.
     """
 
     def __init__(self, item: Any) -> None:

@@ -1,7 +1,7 @@
-"""Structs of the core that Python owns: the owner is made first, and then what it owns.
+"""Ownership of the core's structs: the owner is made first, and then the struct that it owns.
 
-Ctrl-C and failing allocations come between any two calls. `ffi.gc` around what a call has returned
-would be too late for them: the struct would be lost.
+Ctrl-C and failing allocations may come between any two calls. Wrapping the result of a call in
+`ffi.gc` would leak the struct if one came in between.
 """
 
 from __future__ import annotations
@@ -18,7 +18,8 @@ _DROPS = {
 
 
 def new_owner(kind: str) -> Any:
-    """A `pg_<kind> **` to fill. What it points to is freed when it dies itself; the pointer read
-    from it keeps nothing alive.
+    """A `pg_<kind> **` to fill, which owns the struct that it points to.
+
+    The struct is freed with the owner; the pointer read from it is borrowed.
     """
     return ffi.gc(ffi.new(f"pg_{kind} **"), _DROPS[kind])

@@ -1,7 +1,7 @@
-"""A replay of many rows in parts, which are chunks of rows; `_executors.py` gives them to others.
+"""A replay of many rows in parts, ranges of chunks; `_executors.py` distributes them to workers.
 
-Chunks depend on the number of rows only, and each gives its own partial sums, so whoever does them
-changes no bit.
+Chunks depend on the number of rows only, and each gives its own partial sums, so the distribution
+over workers changes no bit.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 
 class Results(NamedTuple):
-    """What a replay fills; None where it isn't asked for.
+    """The result arrays of a replay; None where not requested.
 
     Attributes:
         outputs: shape (rows, outputs).
@@ -36,7 +36,7 @@ class Results(NamedTuple):
 
 
 class Work:
-    """A replay of many rows, that can be done in parts; it pickles.
+    """A replay of many rows that can be split into parts; it can be pickled.
 
     `columns` begin with the first row of chunk `base`.
     """
@@ -49,7 +49,7 @@ class Work:
         self.gradients, self.sums = gradients, sums
 
     def part(self, first: int, last: int) -> Work:
-        """The same with the rows of these chunks only."""
+        """The same work, with the rows of chunks first to last - 1 only."""
         start, end = self._rows_of(first, last)
         some: Work = object.__new__(Work)
         some.__dict__.update(self.__dict__)
@@ -63,7 +63,7 @@ class Work:
         return lib.pg_chunk_start(self.count, first), lib.pg_chunk_start(self.count, last)
 
     def room(self, first: int, last: int) -> Results:
-        """For the results of these chunks."""
+        """Allocate the results of chunks first to last - 1."""
         size = self.program._size
         start, end = self._rows_of(first, last)
         rows, sums = end - start, self.wrt and self.sums
@@ -74,9 +74,9 @@ class Work:
         )
 
     def do(self, results: Results, parts: Iterator[tuple[int, int]], stop: Any = None) -> None:
-        """Do parts, (first chunk, last chunk + 1) each, into results that begin as `columns` do.
+        """Replay parts, each (first chunk, last chunk + 1), into results that begin as `columns`.
 
-        Ends early where `stop`, an int *, becomes nonzero.
+        Ends early when `stop`, an int *, becomes nonzero.
         """
         with Borrowed(self.program) as ws:
             plan = self.program._plan(self.wrt) if self.wrt else None
@@ -98,17 +98,17 @@ class Work:
             task.first_chunk, task.last_chunk = first, last
             status = lib.pg_replay(program._handle, ws.handle, task)
             if status != lib.PG_OK:
-                for _ in parts:  # what follows is of no use any more
+                for _ in parts:  # drain the shared iterator: no worker starts another part
                     pass
                 program._fail(status, ws)
 
 
 def run(work: Work, executor: Executor | None) -> Results:
-    """Do all of it: here, or by an executor."""
+    """Replay all chunks, in this thread or by an executor."""
     chunks = lib.pg_chunk_count(work.count)
     if executor is None:
         return run_part(work, 0, chunks)
-    from pygradc import _executors  # 5 ms
+    from pygradc import _executors  # takes 5 ms
 
     return _executors.run(work, executor, chunks)
 

@@ -1,11 +1,12 @@
-"""Questions of an op's rule that a symbol can't refuse.
+"""Type tests in an op's rule, which a symbol can't refuse: code that may tell floats from Values.
 
-Two can't be: of which type an operand is, and, by an `except`, what can't be done with it. A branch
-on either may lead floats to a branch on the number, which a trial with symbols never sees. So they
-are looked for in the bytecode of all functions that the rule can reach; a rule that asks one gets
-floats. Questions asked by library code are noted by the symbols themselves, as are refusals that
-were caught. What asks and isn't found costs a wrong number; what is found and is harmless costs a
-refusal in recordings, which says why: so a doubtful form counts as asking.
+A rule can ask two questions of an operand without an error on a symbol: of which type it is, and,
+by an `except`, what it doesn't support. A branch on either may lead floats to a branch on the
+number, which a trial with symbols never sees. So the bytecode of all functions that the rule can
+reach is searched for such questions; a rule that contains one gets floats. Questions asked by
+library code are noted by the symbols themselves, as are refusals that were caught. A missed
+question (false negative) costs a wrong number, a harmless one that is reported (false positive) a
+refusal in recordings, which says why: so doubtful forms count as questions.
 Cost: some 50 us, once an op.
 """
 
@@ -31,11 +32,11 @@ from pygradc.value import Value
 
 
 class Examined:
-    """An op: where a rule calls another one, that is examined on its own."""
+    """Base of ops: an op that a rule calls is examined on its own, not as part of the rule."""
 
 
 class _Asker(NamedTuple):
-    """Something of the rule's that asks, and what."""
+    """Code or an object of the rule that asks a question."""
 
     question: str
     code: CodeType | None  # None: an object, such as a function of functools.singledispatch
@@ -50,7 +51,7 @@ _ASKING = (
 )
 _ASKING_IDS = frozenset(map(id, _ASKING))
 _ASKING_NAMES = frozenset(x.__name__ for x in _ASKING)
-# Attributes; among them functions of numpy and others that answer by the type.
+# Attributes, among them functions of numpy and others with results that depend on the type.
 _ASKING_ATTRIBUTES = frozenset(
     (
         *("singledispatch", "singledispatchmethod", "attrgetter", "methodcaller", "is_", "is_not"),
@@ -87,7 +88,7 @@ def askers(rule: Any) -> list[_Asker]:
 def _reached(rule: Any) -> tuple[list[FunctionType], list[Any]]:
     """Functions that the rule may call, and objects that ask for types.
 
-    `reach` finds all methods of an object; those that nothing names are left out.
+    `reach` finds all methods of an object; those that no function names are omitted.
     """
     left_out: set[int] = set()
     while True:
@@ -103,11 +104,11 @@ def _reached_without(
 ) -> tuple[list[Reached], list[Any], dict[int, Any]]:
     forward, given = rule
     roots = (forward, *(given if isinstance(given, tuple) else (given,)))
-    # whoever wrote them
+    # even if they aren't user code
     found = [Reached(x, None) for x in roots if isinstance(x, FunctionType)]
     objects: list[Any] = []
     later: dict[int, Any] = {0: rule}
-    by_value: dict[int, Any] = {}  # of bound methods: whatever calls one needs no name of its
+    by_value: dict[int, Any] = {}  # bound methods: a caller needn't name them
 
     def wanted(x: Any) -> bool:
         for getter in _getters(x):
@@ -130,14 +131,14 @@ def _reached_without(
 
 
 def _is_of_text(x: Any) -> bool:
-    """A function that `exec` made, and no dataclass's."""
+    """Was it made by `exec`? The generated methods of dataclasses don't count."""
     if not isinstance(x, FunctionType) or x.__name__.startswith("__"):
         return False
     return x.__code__.co_filename == "<string>"
 
 
 def _unnamed(found: list[Reached], by_value: dict[int, Any]) -> set[int]:
-    """Methods whose names stand in no function."""
+    """Methods that no function refers to by name."""
     named = {name for x in found for name in names(x.function)}
     unnamed, others = set(), set()
     for x in found:
@@ -167,7 +168,7 @@ def _keys(x: Reached) -> list[str]:
 
 
 def _getters(x: Any) -> Iterator[Any]:
-    """Functions that `reach` doesn't look behind: of properties, and in a library's wrapper."""
+    """Functions that `reach` doesn't follow: those of properties and in library wrappers."""
     if isinstance(x, property):
         yield from (x.fget, x.fset)
     elif isinstance(x, functools.cached_property):
@@ -178,7 +179,7 @@ def _getters(x: Any) -> Iterator[Any]:
         yield x.pyfunc
     elif isinstance(x, FunctionType) and not _lines.is_users_file(x.__code__.co_filename):
         for cell in x.__closure__ or ():
-            with suppress(ValueError):  # not set yet
+            with suppress(ValueError):  # an empty cell
                 yield cell.cell_contents
 
 
@@ -196,15 +197,15 @@ def _is_asking(x: Any) -> bool:
 
 
 def _questions(code: CodeType, known: dict[str, Any]) -> Iterator[str]:
-    """In words, with the line, what this code asks."""
+    """The questions in this code, in words, with file and line."""
     for name, line, what in _asked(code):
-        if id(known.get(name)) in _ASKING_IDS or name not in known:  # unless it is another's name
+        if id(known.get(name)) in _ASKING_IDS or name not in known:  # unless the global is shadowed
             yield f"{code.co_filename}:{line}: {what}"
 
 
 @functools.lru_cache(maxsize=1024)
 def _asked(code: CodeType) -> tuple[tuple[str, int, str], ...]:
-    """The same, each with the global name that it goes by, if any."""
+    """The questions in this code: (global name that asks, or "", line, what is asked)."""
     lines, line = dict(dis.findlinestarts(code)), code.co_firstlineno
     instructions = [i for i in dis.get_instructions(code) if i.opname not in ("CACHE", "COPY")]
     before, found = instructions[0], []
@@ -250,9 +251,9 @@ _IN_FORMULAS = (
 
 
 def only_chooses_formulas(asker: _Asker) -> bool:
-    """Does nothing depend on a number here, but smoothly?
+    """Does this code only select between formulas by type, without branching on a number?
 
-    One branch for each isinstance, and only arithmetic and elementary functions.
+    That is, one branch for each isinstance, and only arithmetic and elementary functions.
     """
     if asker.code is None or any(isinstance(x, CodeType) for x in asker.code.co_consts):
         return False
@@ -283,13 +284,13 @@ def _is_of_formulas(i: dis.Instruction, known: dict[str, Any]) -> bool:
     return any(x is y for y in (Value, float, int, math, sys.modules["pygradc"]))
 
 
-# ---- Symbols that note what they are asked
+# ---- Symbols that note questions
 
-_noted: list[list[str]] = []  # of the trials that are under way, by the innermost last
+_noted: list[list[str]] = []  # the notes of nested trials, the innermost last
 
 
 def _note(asked: str) -> None:
-    """Unless it is this package that asks."""
+    """Note a question, unless this package asks it."""
     if _noted and not sys._getframe(2).f_code.co_filename.startswith(_lines._HERE):
         _noted[-1].append(f"{tracing.users_line()}: {asked} {_TELLS}")
 
@@ -298,7 +299,7 @@ _OF_FLOATS = frozenset((*(set(dir(float)) - set(dir(Value))), "__class__"))
 
 
 class _Symbol(Value):
-    """An operand of a trial."""
+    """An operand of a trial, which notes the attributes that distinguish floats from Values."""
 
     __slots__ = ()
 
@@ -313,13 +314,13 @@ _Symbol.__name__ = "Value"  # in messages
 
 @contextmanager
 def noting(count: int, note: bool) -> Iterator[tuple[tuple[Value, ...], list[str]]]:
-    """Operands for a trial, and the questions that they get: noted, or refused and caught."""
+    """Operands for a trial, and a list of questions: those noted, and refusals that were caught."""
     noted: list[str] = []
     symbols = tuple(Scalar._trace_input() for _ in range(count))
     before = tracing._answers_all
     with tracing.trying():
         tracing._caught = None
-        tracing._answers_all = tracing._recording  # floats do
+        tracing._answers_all = tracing._recording  # the rule may also run on floats
         _noted.append(noted)
         try:
             if note:

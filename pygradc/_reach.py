@@ -1,8 +1,8 @@
-"""What a function can name: the user's functions that it may call, and objects that it holds.
+"""What a function can reach by name: user functions that it may call, and objects that it holds.
 
-Found without running it, through its globals, closure, defaults and attributes, and what iterators
-and bound methods hold; so what it gets as an argument, or computes, isn't found. Ends after a few
-hundred things.
+Found without running it, through globals, closures, defaults and attributes, and through iterators
+and bound methods; objects that it receives as arguments, or computes, aren't found. The walk is
+limited to a few hundred objects.
 """
 
 from __future__ import annotations
@@ -36,13 +36,13 @@ from pygradc.value import Value
 
 
 class Reached(NamedTuple):
-    """A function of the user's that may run, and what its first argument then is."""
+    """A user function that may run, and its first argument if that is an instance, else None."""
 
     function: Any
     owner: Any
 
 
-_MOST = 300  # things that are looked at
+_MOST = 300  # objects to visit
 _ROWS = {list, tuple}
 _CONTAINERS = (list, tuple, dict, set, frozenset, deque)
 _METHODS = (FunctionType, property, functools.cached_property)
@@ -53,7 +53,7 @@ _PLAIN |= {ModuleType, GetSetDescriptorType, MemberDescriptorType}
 
 
 def codes(code: CodeType) -> Iterator[CodeType]:
-    """It, and the code of the functions and comprehensions in it."""
+    """This code object, and those of nested functions and comprehensions."""
     yield code
     for constant in code.co_consts:
         if isinstance(constant, CodeType):
@@ -61,18 +61,18 @@ def codes(code: CodeType) -> Iterator[CodeType]:
 
 
 def names(function: FunctionType) -> list[str]:
-    """Of globals and attributes."""
+    """The names of globals and attributes in its code."""
     return [name for code in codes(function.__code__) for name in code.co_names]
 
 
 def variables(function: FunctionType) -> dict[str, Any]:
-    """What the function's names stand for, but its own."""
+    """What the function's globals and free variables refer to."""
     known = function.__globals__
     found = {name: known[name] for name in names(function) if name in known}
     for name, cell in zip(function.__code__.co_freevars, function.__closure__ or ()):
         try:
             found[name] = cell.cell_contents
-        except ValueError:  # not set yet
+        except ValueError:  # an empty cell
             continue
     return found
 
@@ -85,7 +85,7 @@ def _is_users_class(kind: type) -> bool:
 
 
 def _users_classes(kind: type) -> list[type]:
-    """The class and those above it, as far as they are the user's."""
+    """The user's classes in its MRO."""
     return list(filter(_is_users_class, kind.__mro__))
 
 
@@ -101,7 +101,7 @@ def _behind_function(function: FunctionType) -> Iterator[tuple[Any, Any]]:
 
 
 def _behind(x: Any) -> Iterator[tuple[Any, Any]]:
-    """What may run, or be asked, if x is: with the object that it belongs to."""
+    """What may run, or be read, if x is used: pairs (object, instance that it is a method of)."""
     if isinstance(x, FunctionType):
         yield from _behind_function(x)
     elif isinstance(x, MethodType):
@@ -132,7 +132,7 @@ def _behind(x: Any) -> Iterator[tuple[Any, Any]]:
 
 
 def _iterate(x: Any) -> Iterable[Any]:
-    """A container, as if its class changed nothing of the built-in one."""
+    """Iterate over a container with the built-in type's method, not an override."""
     if isinstance(x, dict):
         return dict.values(x)
     if isinstance(x, (set, frozenset)):
@@ -142,7 +142,7 @@ def _iterate(x: Any) -> Iterable[Any]:
 
 
 def _behind_object(x: Any, kinds: list[type]) -> Iterator[tuple[Any, Any]]:
-    """Its methods; and what its attributes are, those of its class and in slots, too."""
+    """Its methods, and the values of its attributes, class attributes and slots included."""
     for kind in kinds:
         for name, value in _all(vars(kind).items()):
             if isinstance(value, _METHODS):
@@ -157,14 +157,14 @@ def _behind_object(x: Any, kinds: list[type]) -> Iterator[tuple[Any, Any]]:
 
 
 def _behind_layers(x: Any) -> Iterator[tuple[Any, Any]]:
-    """What was added to the library's own layers, which hold Values."""
+    """What the user added to a layer of the library; the layer itself holds Values only."""
     for value in _all(vars(x).values()):
         parts = value if isinstance(value, list) else (value,)
         yield from _held(part for part in parts if type(part).__module__ != _LAYERS)
 
 
 def _behind_generator(x: GeneratorType[Any, Any, Any]) -> Iterator[tuple[Any, Any]]:
-    """What is there when it goes on; nothing once it has ended."""
+    """What a suspended generator refers to; nothing once it has finished."""
     frame = x.gi_frame
     if frame is not None:
         named = {name for code in codes(frame.f_code) for name in code.co_names}
@@ -174,7 +174,7 @@ def _behind_generator(x: GeneratorType[Any, Any, Any]) -> Iterator[tuple[Any, An
 
 
 def _slot(descriptor: MemberDescriptorType, x: Any) -> Any:
-    """What an attribute of `__slots__` holds; None if it isn't set."""
+    """The value of a slot; None if it isn't set."""
     try:
         return descriptor.__get__(x, type(x))
     except AttributeError:
@@ -182,7 +182,7 @@ def _slot(descriptor: MemberDescriptorType, x: Any) -> Any:
 
 
 def attribute(x: Any, name: str, default: Any) -> Any:
-    """What x.name is, if that is found without running anything of the user's."""
+    """x.name, looked up without running user code."""
     found = inspect.getattr_static(x, name, default)
     if isinstance(found, MemberDescriptorType):
         return _slot(found, x)
@@ -190,7 +190,7 @@ def attribute(x: Any, name: str, default: Any) -> Any:
 
 
 def _all(items: Iterable[Any]) -> list[Any]:
-    """The first of them; again, if another thread changed meanwhile what they are in."""
+    """The first `_MOST` items; retried if another thread changes the container meanwhile."""
     for _ in range(100):
         try:
             return list(islice(items, _MOST))
@@ -200,7 +200,7 @@ def _all(items: Iterable[Any]) -> list[Any]:
 
 
 def _held(items: Iterable[Any]) -> Iterator[tuple[Any, Any]]:
-    """Each that isn't data: a number, or a row of them, as most things are that are held."""
+    """The items that aren't plain data, that is numbers and rows of numbers, as most items are."""
     found = _all(items)
     kinds = set(map(type, found))
     if kinds <= _PLAIN or (kinds <= _ROWS and _are_plain(chain.from_iterable(found))):
@@ -220,22 +220,23 @@ def _are_plain(items: Iterable[Any]) -> bool:
 def _wrapped(x: Any) -> Any:
     try:
         return getattr(x, "__wrapped__", None)
-    except Exception:  # of a class that answers for any name
+    except Exception:  # a class with a __getattr__ for any name
         return None
 
 
 def reach(
     function: Any, wanted: Callable[[Any], bool], arguments: Iterable[Any] = ()
 ) -> tuple[list[Reached], list[Any]]:
-    """The user's functions that this one may call, itself first; and objects that are wanted.
+    """The user functions that this one may call, itself first, and the reached objects wanted.
 
     Args:
-        arguments: what it is called with, as far as that is known.
+        wanted: selects the objects to return; they aren't followed further.
+        arguments: arguments of the call, as far as they are known.
     """
     functions: list[Reached] = []
     objects: list[Any] = []
     queue: list[tuple[Any, Any]] = [(function, None), *((x, None) for x in arguments)]
-    seen: set[tuple[int, int]] = set()  # a method once for each object that has it
+    seen: set[tuple[int, int]] = set()  # a method is visited once for each instance
     for x, owner in queue:
         key = id(x), id(owner)
         if type(x) in _PLAIN or key in seen:

@@ -1,10 +1,10 @@
-"""Arguments of many rows, as the core takes them.
+"""Arguments of many rows, in the form that the core takes.
 
-An array's first axis is the row; a single number, a Value, or what is no number (a string, None, a
-bool) is the same for all rows. A list or a tuple is an array, as numpy takes it: its items are
-rows. A dict or a namedtuple is columns: each item is an argument of its own, and the function gets
-a dict or a namedtuple of one row's. Without any number there is one row. Arrays of float64 in C
-order are used as they are, others are converted.
+The first axis of an array is the row; a single number, a Value, or a static value (a string, None,
+a bool) is the same for all rows. A list or a tuple is converted to an array as numpy does: its
+items are rows. A dict or a namedtuple is columns: each item is an argument of its own, and the
+function receives a dict or a namedtuple of one row. Without any number there is one row.
+C-contiguous float64 arrays are used without a copy, others are converted.
 """
 
 from __future__ import annotations
@@ -25,14 +25,16 @@ Floats = npt.NDArray[np.float64]
 
 
 class Rows:
-    """Arguments as the core takes them: arrays, row after row, and what is the same for all rows.
+    """Arguments for the core: arrays with a row axis, and values that are the same for all rows.
 
     Attributes:
-        structure: of one row's arguments.
-        count: rows.
-        columns: for each leaf or array: (array, doubles from row to row, doubles a row).
+        structure: the structure of one row's arguments.
+        count: the number of rows.
+        columns: for each leaf or array: (array, stride in doubles, doubles a row); stride 0 if it
+            is the same for all rows.
         values: (index of the input, Value) for each Value among them.
-        index: the numbers of the rows, int64; None: all, in order.
+        index: row numbers to gather, int64; None: all rows in order.
+        width: inputs so far.
     """
 
     __slots__ = ("columns", "count", "index", "structure", "values", "width")
@@ -52,7 +54,7 @@ class Rows:
                 items.append(self._read(arg, ("argument", i)))
         self.structure = structures.Sequence(tuple, tuple(items))
         if self.count < 0 and self.width == 0:
-            self.count = 1  # nothing that could tell rows apart
+            self.count = 1  # no array, and no number: a single row
         if self.count < 0:
             raise ValueError(
                 "expected at least one array, whose first axis is the row; for a row of numbers "
@@ -60,14 +62,14 @@ class Rows:
             )
 
     def part(self, numbers: npt.NDArray[np.int64]) -> Rows:
-        """The rows of these numbers; faults name them by these."""
+        """A selection of rows by number, without a copy; faults name the original row."""
         some: Rows = object.__new__(Rows)
         some.structure, some.values, some.width = self.structure, self.values, self.width
         some.columns, some.count, some.index = self.columns, len(numbers), numbers
         return some
 
     def _read(self, arg: Any, where: tuple[Any, ...]) -> structures.Structure:
-        """One argument, or an item of a dict; `where` is its place, for messages."""
+        """Read an argument, or an item of a dict; `where` is its place, for messages."""
         if type(arg) is np.ndarray and arg.ndim:
             return self._read_array(arg, where)
         if isinstance(arg, (dict, list, tuple, Value)):
@@ -103,7 +105,7 @@ class Rows:
         return self._add(array, array.shape)
 
     def _add(self, array: Floats, shape: tuple[int, ...]) -> structures.Structure:
-        """An array of as many rows as the others have."""
+        """Add an array with the same number of rows as the others."""
         if len(shape) == 1:
             self.columns.append((array, 1, 1))
             self.width += 1
@@ -123,7 +125,7 @@ _FLOAT64 = np.dtype(np.float64)
 
 
 def _is_ready(arg: Any) -> bool:
-    """Can the core take this array as it is?"""
+    """Can the core read this array in place?"""
     if type(arg) is not np.ndarray or arg.dtype is not _FLOAT64:
         return False
     flags = arg.flags
@@ -131,7 +133,7 @@ def _is_ready(arg: Any) -> bool:
 
 
 def _floats(arg: Any, where: tuple[Any, ...]) -> Floats:
-    """As a C-contiguous float64 array."""
+    """Convert to an aligned, C-contiguous float64 array; `where` is its place, for messages."""
     if _is_ready(arg):
         return cast(Floats, arg)
     what = _place(where)
@@ -156,7 +158,7 @@ def _floats(arg: Any, where: tuple[Any, ...]) -> Floats:
 
 
 def _example(arg: Any, array: npt.NDArray[Any]) -> str:
-    """The first element that is no number: numpy has made strings of all, if there is one."""
+    """The first element that isn't a number; a single string makes numpy convert all to strings."""
     if array.size == 0 or array.dtype.names is not None:
         return ""
     items = np.asarray(arg, dtype=object) if array.dtype.kind in "US" else array
@@ -165,10 +167,10 @@ def _example(arg: Any, array: npt.NDArray[Any]) -> str:
 
 
 def _converted(arg: Any, array: npt.NDArray[Any], what: str) -> Floats:
-    """An array of objects that are numbers.
+    """Convert an array of objects to float64.
 
     Raises:
-        TypeError: one isn't; names the first.
+        TypeError: an element isn't a number; names the first.
     """
     if array.ndim == 0:
         raise TypeError(f"{what}: expected numbers, got {_kind_of(arg)}")
@@ -195,7 +197,7 @@ def _kind_of(arg: Any) -> str:
 
 
 def _first_wrong(arg: Any, item: Any, place: tuple[int, ...]) -> str:
-    """Where the first element is that is no number; by column where a table names them."""
+    """Describe the first element that isn't a number, by column if a table names its columns."""
     columns, row = getattr(arg, "columns", None), f"row {place[0]}"
     if columns is not None and len(place) > 1:
         kind = list(arg.dtypes)[place[1]]
@@ -210,13 +212,13 @@ def _first_wrong(arg: Any, item: Any, place: tuple[int, ...]) -> str:
 
 
 def refuse_masked(what: str, arg: Any) -> None:
-    """A masked entry has no number, and numpy would give the one below the mask.
+    """Refuse masked entries: numpy would silently use the data under the mask.
 
     Raises:
-        ValueError: there are some in this array, or in lists of arrays; says how many.
+        ValueError: this array, or a list of arrays, has some; says how many.
     """
     ma = sys.modules.get("numpy.ma")
-    if ma is None:  # nobody has masked anything
+    if ma is None:  # numpy.ma was never imported, so there are no masked arrays
         return
     count = _masked(arg, ma.MaskedArray)
     if count:
@@ -227,8 +229,9 @@ def refuse_masked(what: str, arg: Any) -> None:
 
 
 def _may_hide_masks(arg: Any, array: npt.NDArray[Any]) -> bool:
-    """Cheaper than to look at each number: a masked one has become nan, and else whole rows are
-    arrays.
+    """A cheap test before each element is inspected.
+
+    A masked scalar has become nan; otherwise a mask needs an array among the rows.
     """
     if array.dtype == object or (array.dtype.kind == "f" and np.isnan(array).any()):
         return True
@@ -240,7 +243,7 @@ def _may_hide_masks(arg: Any, array: npt.NDArray[Any]) -> bool:
 
 
 def _masked(arg: Any, masked: type) -> int:
-    """How many entries are masked."""
+    """The number of masked entries."""
     if isinstance(arg, masked):
         return int(np.count_nonzero(np.ma.getmaskarray(cast(Any, arg)))) + _masked(
             np.asarray(arg), masked
@@ -249,7 +252,7 @@ def _masked(arg: Any, masked: type) -> int:
         arg = arg.ravel().tolist() if arg.dtype == object else ()
     items = arg if isinstance(arg, (list, tuple)) else ()
     kinds = set(map(type, items))
-    while items and kinds <= _LISTS:  # of rows, at the speed of C
+    while items and kinds <= _LISTS:  # flatten nested lists with itertools, at the speed of C
         items = list(itertools.chain.from_iterable(items))
         kinds = set(map(type, items))
     if kinds <= _UNMASKED:

@@ -1,7 +1,7 @@
-"""Nested arguments and results: taken apart into leaves, and put together again.
+"""Nested arguments and results, flattened into leaves and rebuilt from them, as pytrees are.
 
-A structure is what remains of lists, tuples, dicts, arrays and so on when the numbers are taken
-out. It is a tuple: hashed fast, since programs are found by it, and plain, since it is saved with
+A structure is what remains of lists, tuples, dicts, arrays and so on without the numbers. It is a
+tuple: fast to hash, since programs are looked up by it, and plain data, since it is saved with
 them.
 """
 
@@ -27,15 +27,15 @@ class Leaf(NamedTuple):
 
 
 class Truth(NamedTuple):
-    """A result that is a bool in each row: one number, 1.0 or 0.0."""
+    """A result that is a bool in each row; its leaf is a number, 1.0 or 0.0."""
 
     kind: type = bool
 
 
 class Static(NamedTuple):
-    """Something that is no number and comes back as it is: None, a string, a bool.
+    """A value that is not a number and is passed through unchanged: None, a string, a bool.
 
-    `kind` tells what is equal but of another type, a str-Enum, from a plain one.
+    `kind` distinguishes equal values of different types, such as a str-Enum and a string.
     """
 
     value: Any
@@ -43,21 +43,21 @@ class Static(NamedTuple):
 
 
 class Array(NamedTuple):
-    """A numpy array of this shape, its elements in C order; these of them are bools in each row."""
+    """A numpy array, its leaves in C order; `truths` are the flat indices of bools in each row."""
 
     shape: tuple[int, ...]
     truths: tuple[int, ...] = ()
 
 
 class Sequence(NamedTuple):
-    """A list or a tuple; `kind` makes it of its items."""
+    """A list or a tuple; `kind` is the type that rebuilds it from its items."""
 
     kind: type
     items: tuple[Structure, ...]
 
 
 class Mapping(NamedTuple):
-    """A dict, in its order; `kind` tells equal keys apart: 1, True and 1.0."""
+    """A dict in insertion order; `kind` distinguishes equal keys: 1, True and 1.0."""
 
     keys: tuple[Any, ...]
     items: tuple[Structure, ...]
@@ -75,7 +75,7 @@ _STRINGS = frozenset((str,))
 
 
 def take_apart(obj: Any, leaves: list[Any], what: str) -> Structure:
-    """The structure of obj; its numbers and Values are appended to `leaves`.
+    """Flatten obj: append its numbers and Values to `leaves`, and return its structure.
 
     Raises:
         TypeError: something in it is neither a number nor a container; names `what`.
@@ -86,7 +86,7 @@ def take_apart(obj: Any, leaves: list[Any], what: str) -> Structure:
         return LEAF
     if isinstance(obj, (list, tuple)):
         require_plain(obj, what)
-        if _NUMBERS.issuperset(map(type, obj)):  # a row at once, some four times as fast
+        if _NUMBERS.issuperset(map(type, obj)):  # fast path for a flat row, about 4x
             leaves += obj
             return Sequence(type(obj), (LEAF,) * len(obj))
         return Sequence(type(obj), tuple(take_apart(item, leaves, what) for item in obj))
@@ -120,14 +120,14 @@ def take_apart(obj: Any, leaves: list[Any], what: str) -> Structure:
 
 def _refuse_masked(what: str, array: Any) -> None:
     if np.ma.isMaskedArray(array):
-        from pygradc._rows import refuse_masked  # which needs this module
+        from pygradc._rows import refuse_masked  # a circular import at module level
 
         refuse_masked(what, array)
 
 
 _RESTORED = frozenset(
     (Value, float, int, list, tuple, dict, OrderedDict, defaultdict, Counter)
-)  # as they are, or with an error where more than an item is asked for
+)  # rebuilt as they are, or as a type on which anything but item access raises
 _ITEMS = ("__getitem__", "__iter__", "__len__", "__contains__")
 _DICTS = (*_ITEMS, "__missing__", "get", "items", "keys", "values")
 _LISTS = (*_ITEMS, "__new__", "__init__")
@@ -135,10 +135,10 @@ _COMPARISONS = frozenset(("__eq__", "__ne__", "__lt__", "__le__", "__gt__", "__g
 
 
 def require_plain(obj: Any, what: str) -> None:
-    """Is this all in its items, or its number? What a subclass has besides isn't recorded.
+    """Require that obj is nothing but its items, or its number: only these are recorded.
 
     Raises:
-        TypeError: it isn't.
+        TypeError: its class overrides operators or item access, or it has attributes.
     """
     kind = type(obj)
     if kind in _RESTORED:
@@ -162,7 +162,7 @@ def require_plain(obj: Any, what: str) -> None:
 
 
 def _base_of(kind: type) -> type:
-    """list, tuple, or the namedtuple that a class is made of."""
+    """The base class: list, tuple, or the namedtuple that the class derives from."""
     return next(base for base in kind.__mro__ if base in (list, tuple) or "_fields" in vars(base))
 
 
@@ -171,7 +171,7 @@ def _own(kind: type, base: type, names: tuple[str, ...]) -> tuple[str, ...]:
 
 
 def _own_operators(kind: type) -> tuple[str, ...]:
-    """What a subclass of Value does otherwise than Value."""
+    """The operators and methods of Value that its subclass overrides."""
     subclasses = kind.__mro__[: kind.__mro__.index(Value)]
     found = {name for base in subclasses for name, x in vars(base).items() if callable(x)}
     return tuple(
@@ -184,7 +184,7 @@ def _own_operators(kind: type) -> tuple[str, ...]:
 
 
 def as_values(obj: Any) -> Any:
-    """An argument as a recorded function gets it: numbers are Values, also in containers."""
+    """An argument as a recorded function receives it: numbers become Values, also in containers."""
     kind = type(obj)
     if kind is bool or not isinstance(obj, (int, float, list, tuple, dict, np.ndarray, np.generic)):
         return obj
@@ -195,7 +195,7 @@ def as_values(obj: Any) -> Any:
 
 def _remedy(obj: Any, what: str) -> str:
     if isinstance(obj, CoroutineType):
-        obj.close()  # or Python warns that nobody waited for it
+        obj.close()  # or Python warns that it was never awaited
         return ": write the function without async"
     if isinstance(obj, (Iterator, Set)):
         return ": write list(...) of it"
@@ -211,7 +211,7 @@ def _remedy(obj: Any, what: str) -> str:
 
 
 def is_static(obj: Any) -> bool:
-    """Does it come back as it is?"""
+    """Is it passed through unchanged?"""
     return isinstance(obj, _STATIC)
 
 
@@ -225,7 +225,11 @@ def mapping(keys: Iterable[Any], items: tuple[Structure, ...]) -> Mapping:
 
 
 def _element(item: Any, what: str) -> Any:
-    """What an array may hold."""
+    """An element of an object array, as a leaf.
+
+    Raises:
+        TypeError: it isn't a number or a Value; names `what`.
+    """
     if isinstance(item, LikeBool):
         return item._number()
     number = item if isinstance(item, (Value, float)) else _number(item)
@@ -235,9 +239,9 @@ def _element(item: Any, what: str) -> Any:
 
 
 def put_together(structure: Structure, leaves: Iterator[Any], of_one_row: bool = False) -> Any:
-    """The inverse: each leaf is the next of `leaves`; arrays become object arrays.
+    """Rebuild from leaves, the inverse of `take_apart`; arrays become object arrays.
 
-    In results of one row a bool is a bool: as a Value, it would be true whatever its number.
+    In results of one row a Truth becomes a bool: a Value would be true whatever its number.
     """
     if isinstance(structure, Leaf):
         return next(leaves)
@@ -254,7 +258,7 @@ def put_together(structure: Structure, leaves: Iterator[Any], of_one_row: bool =
             flat[i] = bool(flat[i].data)
         return array
     inner = structure.items
-    if inner.count(LEAF) == len(inner):  # a row at once, some three times as fast
+    if inner.count(LEAF) == len(inner):  # fast path for a flat row, about 3x
         items = list(islice(leaves, len(inner)))
     else:
         items = [put_together(item, leaves, of_one_row) for item in inner]
@@ -271,9 +275,9 @@ _KINDS = {list: 1, tuple: 2}
 
 
 def words(structure: Structure) -> list[int] | None:
-    """As csrc/python/scalar_replay.c reads it: in preorder a word each, lengths and shapes behind.
+    """Encode for csrc/python/scalar_replay.c: preorder, one word a node, then length or shape.
 
-    None if it has more than numbers, lists, tuples and arrays.
+    None if it contains anything but numbers, lists, tuples and arrays.
     """
     if isinstance(structure, Leaf):
         return [0]
@@ -301,7 +305,7 @@ def count_leaves(structure: Structure) -> int:
 
 
 def shape_of(structure: Structure) -> tuple[int, ...] | None:
-    """The shape that an array of the same numbers has; None if no array has it."""
+    """The shape of an array with the same leaves; None if the structure is irregular."""
     if isinstance(structure, (Leaf, Truth)):
         return ()
     if isinstance(structure, Array):
@@ -316,10 +320,10 @@ def shape_of(structure: Structure) -> tuple[int, ...] | None:
 
 
 def stack(structure: Structure, columns: npt.NDArray[np.float64]) -> Any:
-    """Results of many rows: shape (rows, leaves) becomes what one row's result is, of arrays.
+    """Results of many rows, shape (rows, leaves), as the structure of one row, of arrays.
 
-    A number becomes an array (rows,); an array, or a list as regular as one, (rows, *shape);
-    tuples, dicts and irregular lists stay what they are.
+    A number becomes an array (rows,); an array or a regular list, (rows, *shape); tuples, dicts and
+    irregular lists keep their type.
     """
     if isinstance(structure, Static):
         return structure.value
@@ -339,7 +343,7 @@ def stack(structure: Structure, columns: npt.NDArray[np.float64]) -> Any:
 
 
 def describe(structure: Structure) -> str:
-    """For messages: how one would write an argument of this structure."""
+    """How an argument of this structure is written, for messages."""
     if isinstance(structure, (Leaf, Truth)):
         return "a number"
     if isinstance(structure, Static):
@@ -360,6 +364,6 @@ def describe(structure: Structure) -> str:
 
 
 def describe_all(arguments: Structure) -> str:
-    """A tuple of arguments, one by one."""
+    """Describe each of a tuple of arguments."""
     assert isinstance(arguments, Sequence)
     return ", ".join(map(describe, arguments.items)) or "no arguments"

@@ -1,17 +1,17 @@
-"""Worker processes and what may happen to them: Ctrl-C, and a sudden end.
+"""Worker processes that are interrupted by Ctrl-C, or die.
 
-A worker that is killed breaks its pool, and whoever waits gets a BrokenExecutor. But CPython's
-pool waits forever where a worker leaves half a result in the pipe:
+A worker that is killed breaks its pool, and waiting for a result raises BrokenExecutor. But
+CPython's pool waits forever if a worker leaves a partial result in the pipe:
 
-- A terminal sends Ctrl-C to workers, too. One that is writing its result gives up in the middle of
-  it, and goes on with something else. So once a worker has had a task of ours, Ctrl-C ends tasks
-  only, and no reading and writing between them.
-- One that dies while it is writing: the pool reads on, since it could itself write the rest. From
-  outside this is a worker that has been dead for a second and is still counted. The pipe is then
-  closed for good, and the pool finds out that it is broken.
+- A terminal sends Ctrl-C to workers, too. It would interrupt a worker in the middle of writing its
+  result, and the worker would continue with something else. So once a worker has run one of our
+  tasks, Ctrl-C interrupts tasks only, never the reads and writes between them.
+- A worker dies while it writes: the pool keeps reading, since it holds the pipe's write end itself.
+  The symptom is a worker that has been dead for a second and is still listed. The write end is then
+  closed, and the pool notices that it is broken.
 
-Uses names that executors don't promise; where they are others, Ctrl-C does what it always did, and
-futures are waited for, and that is all. Cost: a look at the workers, once a second.
+Uses private attributes of executors; where they are missing, Ctrl-C has its default effect, and
+futures are simply waited for. Cost: one check of the workers a second.
 """
 
 from __future__ import annotations
@@ -25,14 +25,14 @@ from typing import Any, TypeVar
 
 Result = TypeVar("Result")
 
-PATIENCE = 1.0  # seconds; a pool that isn't stuck notices at once
+PATIENCE = 1.0  # seconds; a pool that isn't stuck notices a dead worker at once
 _POOL = ("concurrent.futures.process", "multiprocessing.queues")
 
 # --- in the worker -------------------------------------------------------------------------------
 
 
 def begin_task() -> None:
-    """In a worker process, see to it that Ctrl-C ends tasks only."""
+    """In a worker process, let Ctrl-C interrupt tasks only."""
     process = sys.modules.get("multiprocessing.process")
     if process is None or process.parent_process() is None:
         return
@@ -43,7 +43,10 @@ def begin_task() -> None:
 
 
 def _end_task(_: int, frame: FrameType | None) -> None:
-    """What the pool's loop, `_process_worker`, has called is a task, or of the pool's own."""
+    """SIGINT handler: interrupt a task, but not the pool's own code.
+
+    What `_process_worker`, the pool's loop, has called is one or the other.
+    """
     called = None
     while frame is not None and frame.f_code.co_name != "_process_worker":
         called, frame = frame, frame.f_back
@@ -52,16 +55,16 @@ def _end_task(_: int, frame: FrameType | None) -> None:
 
 
 def _is_of_the_pool(called: FrameType) -> bool:
-    """It fetches a task, or hands over a result or an exception; a chunk is tasks of `map`."""
+    """Does it fetch a task, or send a result or an exception? A chunk is tasks of `map`."""
     module = called.f_globals.get("__name__")
     return module in _POOL and called.f_code.co_name != "_process_chunk"
 
 
-# --- in the process that waits -------------------------------------------------------------------
+# --- in the parent process -----------------------------------------------------------------------
 
 
 def result_of(future: Future[Result], executor: Executor) -> Result:
-    """future.result(), which comes to an end even if a worker dies at the worst moment."""
+    """future.result(), which returns or raises even if a worker dies while it writes."""
     dead: set[int] = set()
     while not wait([future], PATIENCE).done:
         before, dead = dead, _dead_workers(executor)
@@ -77,13 +80,13 @@ def _workers(executor: Executor) -> list[Any]:
 
 
 def _dead_workers(executor: Executor) -> set[int]:
-    from multiprocessing import connection  # where there are workers, it is there
+    from multiprocessing import connection  # already imported if there are workers
 
     return {worker.pid for worker in _workers(executor) if connection.wait([worker.sentinel], 0)}
 
 
 def _give_up(executor: Executor) -> None:
-    """Nobody can write results any more."""
+    """Kill all workers and close the result pipe's write end: the pool then breaks."""
     for worker in _workers(executor):
         worker.kill()
     writer = getattr(getattr(executor, "_result_queue", None), "_writer", None)

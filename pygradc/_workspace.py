@@ -1,6 +1,7 @@
-"""What a replay works in: the core's workspace, the structs that describe a task, the steps back.
+"""The memory of a replay: the core's workspace, the structs of a task, the backward plan.
 
-A program keeps as many workspaces as replays ran at the same time; each belongs to one of them.
+A workspace belongs to one replay at a time. A program keeps a pool of them, as many as replays ever
+ran at the same time.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ from_buffer = ffi.from_buffer
 _DOUBLES = ffi.typeof("double[]")
 _INDEX = ffi.typeof("int64_t[]")
 _ARGUMENTS = ffi.typeof("pg_argument[]")
-_POLL = ffi.addressof(lib, "pg_python_poll")  # cffi before 1.17 takes no function for its pointer
+_POLL = ffi.addressof(lib, "pg_python_poll")  # cffi before 1.17 doesn't convert functions
 
 
 def pointer(array: Floats) -> Any:
@@ -31,7 +32,7 @@ def pointer(array: Floats) -> Any:
 
 
 class Workspace:
-    """Room for one replay, with the C structs that describe it."""
+    """The scratch memory of one replay, with the C structs that describe its task."""
 
     __slots__ = (
         "arguments",
@@ -76,7 +77,7 @@ class Workspace:
         self.listen(self.stop)
 
     def listen(self, stop: Any) -> None:
-        """Let a replay end where stop, an int *, becomes nonzero, or a signal comes."""
+        """End replays early when stop, an int *, becomes nonzero, or a signal arrives."""
         self.stop = stop
         lib.pg_workspace_poll(self.handle, _POLL, stop)
 
@@ -87,7 +88,7 @@ class Workspace:
         plan: BackwardPlan | None,
         index: Any = None,
     ) -> None:
-        """Describe a task over all chunks, without results yet."""
+        """Set up a task over all chunks: arguments, rows, plan and index; results follow."""
         self.keep = [from_buffer(_DOUBLES, column[0]) for column in columns]
         task = self.task
         if len(self.arguments) != len(columns):
@@ -110,14 +111,14 @@ class Workspace:
             task.index = from_buffer(_INDEX, index)
 
     def write_to(self, **results: Floats | None) -> None:
-        """Let the task fill these arrays: outputs, gradients, partials."""
+        """Set the result arrays that the task fills: outputs, gradients, partials."""
         self.results.update(results)
         for name, array in results.items():
             if array is not None:
                 setattr(self.task, name, pointer(array))
 
     def forget(self) -> None:
-        """The arrays that the task read and filled are somebody else's."""
+        """Release the arrays that the task read and filled; result pointers are reset to null."""
         self.keep = None
         if self.results:
             self.results = {}
@@ -127,7 +128,7 @@ class Workspace:
 
 
 class BackwardPlan:
-    """The steps back of each output, with respect to parameters, inputs or both."""
+    """The backward plan of each output, with respect to parameters, inputs or both."""
 
     def __init__(self, program: Program, wrt: int) -> None:
         self.owners = []
@@ -141,15 +142,15 @@ class BackwardPlan:
         self.partials = lib.pg_partial_count(program._handle, self.array)
 
     def input_order(self, output: int, inputs: int) -> Any:
-        """All inputs, in the order in which backward() of this output comes to them."""
+        """All inputs, in the order in which the backward pass of this output reaches them."""
         return ffi.unpack(lib.pg_backward_plan_steps(self.array[output]).input_order, inputs)
 
 
 class Borrowed:
-    """A workspace of the program, for a while: `with Borrowed(program) as ws`.
+    """A workspace borrowed from the program's pool: `with Borrowed(program) as ws`.
 
-    After an exception, which Ctrl-C raises anywhere, it isn't used again: it may say half of what
-    it should, and a replay checks nothing.
+    After an exception, which Ctrl-C may raise anywhere, it isn't returned to the pool: it may be
+    half set up, and a replay checks nothing.
     """
 
     __slots__ = ("program", "ws")

@@ -1,10 +1,10 @@
 """Compiled functions: traced once for each structure of arguments, and replayed from then on.
 
-A `Compiled` finds, or records, the `Program` for the arguments that it is called with. What it
-recorded is in `_Recordings`, one for the function itself and one for each instance that it is a
-method of: they are kept beside the instance (`_instances.py`), so that neither an attribute's name
-nor a copy of the instance leads to another's. A copy or a pickle has the function and the options,
-and records its own.
+A `Compiled` looks up, or records, the `Program` for the arguments of a call. Programs are cached
+in `_Recordings`: one for the function itself, and one for each instance that it is a method of.
+The latter are kept beside the instance (`_instances.py`), so that neither an attribute's name nor a
+copy of the instance leads to another instance's programs. A copy or a pickle holds the function
+and the options, and makes its own recordings.
 Source: csrc/python/scalar_bind.c, for methods.
 """
 
@@ -67,28 +67,28 @@ class _Recordings:
 
     def __init__(self) -> None:
         self.programs: dict[Any, Program] = {}
-        self.recent: list[Program] = []  # those without static arguments, the last used first
+        self.recent: list[Program] = []  # without static arguments, most recently used first
         self.clock = itertools.count(1)
-        self.evicted = 0  # programs, since the beginning
-        self.gone: dict[int, None] = {}  # hashes of the keys of those that went last
-        self.repeated = 0  # recordings of what had been recorded before
+        self.evicted = 0  # evictions so far
+        self.gone: dict[int, None] = {}  # hashes of the most recently evicted keys
+        self.repeated = 0  # recordings of an evicted key
         self.warned = False
 
     def chose(self, program: Program) -> None:
-        """Take note that this program, found without static arguments, is in use."""
+        """Mark this program, which has no static arguments, as the most recently used."""
         program._used = next(self.clock)
         if not self.recent or self.recent[0] is not program:
             self.recent = [program, *(p for p in self.recent if p is not program)]
 
     def add(self, key: Any, program: Program, most: int) -> None:
-        """A new program; the least recently used ones go."""
+        """Add a new program; evict the least recently used beyond `most`."""
         program._used = next(self.clock)
         self.programs[key] = program
         self.repeated += hash(key) in self.gone
         while len(self.programs) > most:
             oldest = min(self.programs, key=lambda key: self.programs[key]._used)
             del self.programs[oldest]
-            kept = set(map(id, self.programs.values()))  # one that went may be chosen yet
+            kept = set(map(id, self.programs.values()))  # `chose` may re-add an evicted program
             self.recent = [p for p in self.recent if id(p) in kept]
             self.evicted += 1
             self.gone[hash(oldest)] = None
@@ -96,7 +96,7 @@ class _Recordings:
                 self.gone.pop(next(iter(self.gone)), None)
 
     def is_thrashing(self, program: Program, most: int) -> bool:
-        """Does it record so often that this is most of what it does?"""
+        """Is most of the time spent on recording?"""
         often = self.repeated >= _REPEATED or self.evicted >= max(_EVICTED, 4 * most)
         calls, recordings = program._used, self.evicted + len(self.programs)
         return often and calls < _CALLS_PER_RECORDING * recordings
@@ -105,16 +105,16 @@ class _Recordings:
 _MOST_GONE = 4096
 _REPEATED = 8
 _EVICTED = 256
-_CALLS_PER_RECORDING = 30  # a recording costs as much as some thirty replays of one row
+_CALLS_PER_RECORDING = 30  # a recording costs about as much as thirty replays of one row
 
-_NOTHING, _INSTANCE, _CLASS = range(3)  # what a lookup binds it to, as csrc/python/scalar_bind.c
+_NOTHING, _INSTANCE, _CLASS = range(3)  # what a lookup binds to, as in csrc/python/scalar_bind.c
 
 
 class Compiled(Bindable):
-    """A function that is recorded for each structure of arguments it is called with.
+    """A function that is recorded once for each structure of arguments.
 
-    Made by `compile`. `__wrapped__` is the function itself. As a method it has recordings for each
-    instance.
+    Made by `compile`. `__wrapped__` is the function itself. A method has separate recordings for
+    each instance.
     """
 
     _plain: Callable[..., Any]
@@ -127,11 +127,11 @@ class Compiled(Bindable):
         self._kept, self._at = _Recordings(), Beside()
 
     def __call__(self, *args: Any, **static: Any) -> Any:
-        """Replay for one row; record first, if the structure of args or `static` is new.
+        """Replay for one row; record first if the structure of args, or `static`, is new.
 
         Args:
             args: floats, Values, and nested lists, tuples, dicts, arrays of them.
-            static: anything hashable; part of what is recorded.
+            static: anything hashable; part of the recording.
         Returns, Raises: as `Program.__call__`; TraceError, from the recording.
         """
         if tracing.tracing():
@@ -202,7 +202,7 @@ class Compiled(Bindable):
     def jvp(self, v: Any, *arrays: Any, **static: Any) -> tuple[Any, Any]:
         """Outputs, and their derivatives along v in the parameters: see `Program.jvp`.
 
-        v goes by the order of the program's own `parameters()`.
+        The entries of v are in the order of the program's own `parameters()`.
         """
         program, rows = self._chosen(arrays, static)
         return program._jvp(v, rows)
@@ -214,7 +214,7 @@ class Compiled(Bindable):
 
     @property
     def programs(self) -> tuple[Program, ...]:
-        """One a structure of arguments, the least recently used first."""
+        """One for each structure of arguments, the least recently used first."""
         return tuple(sorted(self._kept.programs.values(), key=_when_used))
 
     def parameters(self) -> list[Value]:
@@ -225,14 +225,14 @@ class Compiled(Bindable):
     # ---- finding and recording a program
 
     def _chosen(self, arrays: tuple[Any, ...], static: dict[str, Any]) -> tuple[Program, Rows]:
-        """The program for these arrays, and their rows."""
+        """The program for these arrays, and the arrays as Rows."""
         if self._is_method_of(arrays):
             return self._bound_to(arrays[0])._chosen(arrays[1:], static)
         rows = Rows(arrays)
         return self._program(rows.structure, static), rows
 
     def _check_arrays(self, static: dict[str, Any]) -> None:
-        """Can it do without any array?
+        """Check that the function can be called without arrays.
 
         Raises:
             ValueError: it takes arguments.
@@ -287,7 +287,7 @@ class Compiled(Bindable):
     def _add(
         self, key: Any, structure: structures.Structure, static: dict[str, Any]
     ) -> tuple[Program, bool]:
-        """The program, recorded if no other thread was faster; and is this done too often?"""
+        """The program, recorded unless another thread was faster; and does the cache thrash?"""
         kept, most = self._kept, self._options.max_programs
         program: Program | None = kept.programs.get(key)
         if program is not None:
@@ -299,7 +299,7 @@ class Compiled(Bindable):
         return program, kept.is_thrashing(program, most)
 
     def _warn(self, most: int) -> None:
-        """Once for a function."""
+        """Warn of thrashing, once for each function."""
         everywhere = (self._origin or self)._kept
         if everywhere.warned:
             return
@@ -314,10 +314,10 @@ class Compiled(Bindable):
         )
 
     def _check_names(self, static: dict[str, Any]) -> None:
-        """Is each keyword one that the function takes, and no method's option astray?
+        """Check that the function takes each keyword; hint at options of the wrong method.
 
         Raises:
-            TypeError: one isn't; names it.
+            TypeError: it doesn't take one; names it.
         """
         try:
             parameters = inspect.signature(self._function).parameters
@@ -364,7 +364,7 @@ class Compiled(Bindable):
         return Program(owner, params, structure, outputs, options.errors, self._name)
 
     def _require_unchanged(self, args: Any, anew: Any) -> None:
-        """Are the arguments what they are when they are made anew?
+        """Compare the arguments after the trace with freshly rebuilt ones.
 
         Raises:
             TraceError: the function changed one in place; names it.
@@ -387,15 +387,15 @@ class Compiled(Bindable):
         )
 
     def _where(self) -> str:
-        """The function's own line."""
+        """The file and line of the function's definition."""
         code = getattr(self._plain, "__code__", None)
         return f"{code.co_filename}:{code.co_firstlineno}" if code is not None else self._name
 
-    # ---- as a method
+    # ---- methods
 
     @property
     def _function(self) -> Callable[..., Any]:
-        """The function as it is called: with the instance, if it is bound."""
+        """The function to call: bound to the instance, if this is a method."""
         if self._origin is None:
             return self._plain
         bound: Callable[..., Any] = self._plain.__get__(self._instance, type(self._instance))
@@ -414,7 +414,7 @@ class Compiled(Bindable):
         return self._kept.recent  # type: ignore[no-any-return]
 
     def _kept_for(self, instance: Any) -> _Recordings:
-        """The instance's recordings; the C type calls this where it finds none."""
+        """The instance's recordings; called by the C type when it finds none."""
         return self._at.of(instance, _Recordings)  # type: ignore[no-any-return]
 
     def _bound_to(self, instance: Any) -> Compiled:
@@ -438,7 +438,7 @@ class Compiled(Bindable):
     # ---- copies and pickles
 
     def __copy__(self) -> Compiled:
-        """The same function without recordings; bound, the same method of the same instance."""
+        """The same function without recordings; a bound method stays bound to the same instance."""
         if self._origin is not None:
             return self._origin._bound_to(self._instance)  # type: ignore[no-any-return]
         again: Compiled = Compiled.__new__(Compiled)
@@ -446,7 +446,7 @@ class Compiled(Bindable):
         return again
 
     def __deepcopy__(self, memo: Any) -> Compiled:
-        """As of a function, whose globals and closure stay, or of the object that it is."""
+        """Copy as a plain function: globals and closure are shared, other callables are copied."""
         if self._origin is not None:
             return self._origin._bound_to(copy.deepcopy(self._instance, memo))  # type: ignore[no-any-return]
         again = memo[id(self)] = Compiled.__new__(Compiled)
@@ -464,7 +464,7 @@ class Compiled(Bindable):
         return copyreg.__newobj__, (Compiled,), self.__getstate__()  # type: ignore[attr-defined]
 
     def _leads_to_itself(self) -> bool:
-        """Do its module and qualified name say where it is, as a plain function's do?"""
+        """Do its module and qualified name lead to it, as with a plain function?"""
         found: Any = sys.modules.get(self.__dict__.get("__module__", ""))
         for name in str(self.__dict__.get("__qualname__", "<>")).split("."):
             found = getattr(found, name, None)
@@ -490,7 +490,7 @@ class Compiled(Bindable):
 
 
 class _Wrapped:
-    """`__wrapped__` of a Compiled: the function, bound as it is; the class has none."""
+    """`__wrapped__` of a Compiled: the function, bound if it is a method; absent on the class."""
 
     def __get__(self, instance: Any, owner: Any = None) -> Any:
         if instance is None:
@@ -510,19 +510,19 @@ _DATA = frozenset((float, int, Value, np.ndarray, list, tuple, dict, str, type(N
 
 
 def _differ(new: Any, old: Any) -> bool:
-    """Containers of the same Values differ where these are others, whose == is refused."""
+    """Do two containers of Values differ? Where `==` is refused, compare structures and ids."""
     if new is old:
         return False
     if not isinstance(new, np.ndarray):
         try:
             return bool(new != old)
-        except (tracing.TraceError, TypeError, ValueError):  # arrays among them, or other Values
+        except (tracing.TraceError, TypeError, ValueError):  # contains arrays, or other Values
             pass
     return bool(_taken_apart(new) != _taken_apart(old))
 
 
 def _taken_apart(argument: Any) -> Any:
-    """Its structure and the ids of what is in it; None if it is no argument any more."""
+    """Structure and leaf ids; None if this is no longer a valid argument."""
     leaves: list[Any] = []
     try:
         return structures.take_apart((argument,), leaves, "argument"), list(map(id, leaves))
@@ -531,7 +531,7 @@ def _taken_apart(argument: Any) -> Any:
 
 
 def _unwrapped(function: Any) -> tuple[Callable[..., Any], int]:
-    """The plain function, and what a lookup binds it to."""
+    """The plain function, and what attribute lookup binds it to."""
     if isinstance(function, staticmethod):
         return function.__func__, _NOTHING
     if isinstance(function, classmethod):
@@ -541,7 +541,7 @@ def _unwrapped(function: Any) -> tuple[Callable[..., Any], int]:
 
 
 def _attributes_of(function: Any) -> dict[str, Any]:
-    """As functools.wraps copies them, but none that would hide a method of Compiled."""
+    """The attributes that functools.wraps copies; none that would hide a method of Compiled."""
     named = {
         name: getattr(function, name)
         for name in functools.WRAPPER_ASSIGNMENTS
@@ -557,12 +557,12 @@ def _attributes_of(function: Any) -> dict[str, Any]:
 
 
 def _bind(method: Compiled, instance: Any) -> Compiled:
-    """For pickle."""
+    """Rebuild a bound method when unpickling."""
     return method._bound_to(instance)
 
 
 def _by_value(module: Any) -> bool:
-    """Is it cloudpickle that asks, to which what is in this module has no name elsewhere?"""
+    """Is cloudpickle the caller, and does it pickle the contents of this module by value?"""
     frame: Any = sys._getframe(2)
     while frame is not None and frame.f_globals.get("__name__") in ("pickle", "_pickle"):
         frame = frame.f_back
@@ -573,7 +573,7 @@ def _by_value(module: Any) -> bool:
 
 
 def _levels_to_user() -> int:
-    """warnings' stacklevel for the innermost frame that isn't the library's, seen from a caller."""
+    """The `stacklevel`, for a warning issued by the caller, of the innermost user frame."""
     level, frame = 1, sys._getframe(1)
     while frame.f_back is not None and not _lines.is_users(frame):
         level, frame = level + 1, frame.f_back
@@ -581,10 +581,10 @@ def _levels_to_user() -> int:
 
 
 def _explain_rows(error: Exception, name: str, args: tuple[Any, ...]) -> None:
-    """A call that can't be recorded, with whole arrays: a call takes one row.
+    """Explain a call that failed since it was given whole arrays: a call takes one row.
 
     Raises:
-        The error's type: if so.
+        The error's type: the arguments look like arrays of many rows.
     """
     arrays = [np.shape(arg) for arg in args if isinstance(arg, np.ndarray) or hasattr(arg, "iloc")]
     if isinstance(error, tracing.TraceError) or not arrays or type(error) not in _EXPLAINED:
@@ -615,17 +615,17 @@ def compile(
 
     Args:
         function: Takes numbers, Values and containers of them, and returns Values in any nesting.
-            What it captures are parameters; keyword arguments are static. It is run once for each
+            Captured Values are parameters; keyword arguments are static. It is run once for each
             structure of arguments, and must do the same whatever the numbers are.
-        math: "exact": libm, row by row the bits of the function itself. "fast": our own vector
-            functions, shared subexpressions, products for squares.
-        errors: "raise": a row outside an op's domain is a FloatingPointError. "ignore": it gives
+        math: "exact": libm, bit for bit the results of the function itself, row by row. "fast": our
+            own vectorized functions, common subexpressions merged, products for squares.
+        errors: "raise": a row outside an op's domain raises FloatingPointError. "ignore": it gives
             inf or nan.
-        passes: Which of "fold", "hoist", "fuse", "layers", "share", "powers" are made; None: all
-            that keep the bits, or in fast mode all.
-        max_programs: How many structures are kept, the most recently used ones.
+        passes: Which of "fold", "hoist", "fuse", "layers", "share", "powers" to run; None: all that
+            preserve the bits, or in fast mode all.
+        max_programs: How many programs to keep; the least recently used are evicted.
     Returns:
-        A `Compiled`; without a function, what makes one of it.
+        A `Compiled`; without a function, a decorator.
     Raises:
         ValueError: a setting is none of these.
     """

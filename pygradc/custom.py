@@ -1,14 +1,14 @@
 """Custom ops: a forward function and its derivatives, without a closure for each node.
 
-An op is examined when it is first called with so many operands. Its rule, both functions, is run on
-symbols, as a recording would, and on the operands, as floats and as Values. If all that it does are
-Values' ops, and both kinds of numbers give the same, the rule is *symbolic*: from then on both
-functions get Values, here and in recordings, so that a program has the op's bits. If not
-(`math.sin(a)`, `if a > 0`, `table.get(a)`), both get floats, and a recording refuses the op and
-says why. What fails for floats as well, such as a name that isn't there yet, decides nothing: the
-next call looks again.
+An op is classified at its first call with a given number of operands. Its rule, that is both
+functions, is run on symbols, as in a recording, and on the operands, as floats and as Values. If it
+uses nothing but ops of Values, and floats and Values give the same results, the rule is *symbolic*:
+from then on both functions get Values, in eager code and in recordings, so that a program has the
+op's bits. If not (`math.sin(a)`, `if a > 0`, `table.get(a)`), both get floats, and a recording
+refuses the op and says why. An error that floats raise as well, such as a name that isn't defined
+yet, leaves the question open: the next call examines the rule again.
 
-What symbols can't refuse, a look at the rule's code finds: `_questions.py`.
+What symbols can't refuse is found by inspecting the rule's bytecode: `_questions.py`.
 Source: csrc/python/scalar_custom.c; in programs the instruction `custom` of csrc/replay/replay.c.
 """
 
@@ -36,7 +36,7 @@ _Rule = tuple["Op", str, Callable[..., Any], Callable[..., Any], bool]
 
 
 class Op(Examined):
-    """A custom op; made by `op`, and called with Values and numbers."""
+    """A custom op, made by `op`; call it with Values and numbers."""
 
     def __init__(
         self, forward: Callable[..., Any], derivatives: Derivatives, name: str | None
@@ -48,11 +48,12 @@ class Op(Examined):
         self._given = derivatives if callable(derivatives) else tuple(derivatives)
         self._derivatives = _as_one(self._given)
         self._written = (forward, self._given)
-        self._kinds: dict[int, tuple[_Rule, _Rule]] = {}  # of floats, of Values
-        self._rules: dict[int, _Rule] = {}  # decided, by the number of operands
-        self._open: dict[int, _Rule] = {}  # as far as is known; to be examined again
+        # By the number of operands: both kinds of rule, the one in use, and why it isn't symbolic.
+        self._kinds: dict[int, tuple[_Rule, _Rule]] = {}  # the rule on floats, on Values
+        self._rules: dict[int, _Rule] = {}  # decided
+        self._open: dict[int, _Rule] = {}  # provisional, to be examined again
         self._reasons: dict[int, str] = {}  # why it can't be recorded
-        self._at = Beside()  # for each instance that it is a method of, what was found out
+        self._at = Beside()  # the classification as a method, for each instance
 
     def _passes_instance(self) -> bool:
         """Do the derivatives of a method take the instance, as forward does?"""
@@ -66,7 +67,7 @@ class Op(Examined):
         return self._examine(operands) if rule is None else Scalar._apply(rule, operands)
 
     def _rule(self, count: int) -> _Rule:
-        """What nodes with so many operands are tagged with."""
+        """The tag of nodes with this number of operands."""
         known = self._rules.get(count) or self._open.get(count)
         if known is not None or tracing.tracing():
             return known or self._examine_in_trace(count)
@@ -75,7 +76,7 @@ class Op(Examined):
     def _count(self, rule: _Rule) -> int:
         return next(count for count, kinds in self._kinds.items() if rule in kinds)
 
-    # ---- Which kind of op is it?
+    # ---- classification: symbolic, or on floats
 
     def _both_kinds(self, count: int) -> tuple[_Rule, _Rule]:
         def kind(symbolic: bool) -> _Rule:
@@ -86,7 +87,7 @@ class Op(Examined):
         return self._kinds.setdefault(count, (kind(False), kind(True)))
 
     def _settle(self, count: int, symbolic: bool, decided: bool) -> _Rule:
-        """From now on it is this; or, if that isn't decided, until the next call."""
+        """Set the kind of rule: for good if decided, else until the next call."""
         rule = self._both_kinds(count)[symbolic]
         if decided:
             self._open.pop(count, None)
@@ -95,14 +96,14 @@ class Op(Examined):
         return rule
 
     def _examine(self, operands: tuple[Value | Number, ...]) -> Value:
-        """A call that says which kind of op this is. What fails for floats, too, says nothing."""
+        """Call the op, and classify it; an error that floats raise, too, decides nothing."""
         count = len(operands)
         self._both_kinds(count)
         refusal = tracing.trace(lambda: self._ask_symbols(count))
         trials: list[_Trial] = []
         try:
             return self._settle_by_trials(operands, refusal, trials)
-        finally:  # an error and the frames that it came through would hold each other
+        finally:  # break the cycle between an error and the frames of its traceback
             for trial in trials:
                 trial.error = None
             del refusal
@@ -142,10 +143,10 @@ class Op(Examined):
         return values.node
 
     def _question(self, count: int) -> str | None:
-        """What the rule asks that floats and Values answer differently; None: nothing that matters.
+        """What in the rule may distinguish floats from Values; None: nothing that matters.
 
-        If what asks does nothing but choose between formulas, which agree on all samples, it is
-        the same rule for both.
+        Code that only selects between formulas, which agree on all samples, is the same rule for
+        both.
         """
         found = askers(self._written)
         if not found:
@@ -155,31 +156,31 @@ class Op(Examined):
         return found[0].question
 
     def _floats_compute(self, count: int) -> bool:
-        """Can both functions be called with floats at all?"""
+        """Can both functions be computed on floats at all?"""
         of_floats, _ = self._both_kinds(count)
         for sample in _WIDE_SAMPLES:
             with tracing.trying():
                 trial = _Trial(of_floats, _operands_at(sample, count), True)
-            trial.error = None  # which holds the frames that hold it
+            trial.error = None  # break the cycle through its traceback
             if trial.is_whole:
                 return True
         return False
 
     def _compare_samples(self, count: int, samples: Sequence[float]) -> str | None:
-        """How floats and Values differ, where both can compute."""
+        """How floats and Values differ, on samples where both can be computed; None if nowhere."""
         for sample in samples:
             operands = _operands_at(sample, count)
             with tracing.trying():
                 floats, values = (_Trial(kind, operands, True) for kind in self._both_kinds(count))
             computed = floats.node is not None and values.node is not None
             difference = floats.difference(values, operands) if computed else None
-            floats.error = values.error = None  # which hold the frames that hold them
+            floats.error = values.error = None  # break the cycles through their tracebacks
             if difference is not None:
                 return difference
         return None
 
     def _examine_in_trace(self, count: int) -> _Rule:
-        """The same for a recording, which has no numbers yet, and so takes some."""
+        """Classify the op during a trace: there are no numbers yet, so samples are used."""
         kinds = self._both_kinds(count)
         if self._open.get(count) is kinds[True]:
             return kinds[True]
@@ -192,7 +193,7 @@ class Op(Examined):
         return self._settle(count, symbolic=difference is None, decided=difference is not None)
 
     def _ask_symbols(self, count: int) -> _Refusal | None:
-        """What the rule raises where it is run on symbols, in a trace."""
+        """Run the rule on symbols, in a trace; what it raised or asked, None if nothing."""
         in_forward = True
         question = self._question(count)
         try:
@@ -218,7 +219,7 @@ class Op(Examined):
             raise ValueError(f"{len(slopes)} derivatives for {len(operands)} operands")
         return tuple(map(_as_value, slopes))
 
-    # ---- In recordings
+    # ---- recording
 
     def _record(self, rule: _Rule, operands: tuple[Value | Number, ...]) -> Value:
         if not rule[-1]:
@@ -237,13 +238,13 @@ class Op(Examined):
         return Scalar._trace_custom(rule, y, [values[i] for i in given], [slopes[i] for i in given])
 
     def __get__(self, instance: Any, owner: Any = None) -> Op:
-        """As a method: forward gets the instance first, and so do derivatives that take it."""
+        """Bind as a method: forward gets the instance first, as do derivatives that take it."""
         if instance is None or not hasattr(type(self._forward), "__get__"):
             return self
         return _Method(self, instance)
 
     def __reduce__(self) -> Any:
-        """Pickles and copies as a function does: by its name in its module."""
+        """Pickle and copy as a function: by qualified name in its module."""
         return str(self.__qualname__)
 
     def __repr__(self) -> str:
@@ -251,9 +252,9 @@ class Op(Examined):
 
 
 class _Method(Op):
-    """An op of an instance's own: made anew at each look-up.
+    """An op bound to an instance: made anew at each lookup.
 
-    What kind of op it is, was found out for the instance, and is kept beside it.
+    Its classification is kept beside the instance.
     """
 
     def __init__(self, op: Op, instance: Any) -> None:
@@ -297,7 +298,7 @@ def _nothing_known() -> tuple[dict[int, bool], dict[int, str]]:
 
 
 def _positional(function: Callable[..., Any]) -> float:
-    """How many operands it takes."""
+    """The number of positional parameters; inf if it takes any number, or can't be inspected."""
     try:
         parameters = inspect.signature(function).parameters.values()
     except (TypeError, ValueError):
@@ -308,20 +309,20 @@ def _positional(function: Callable[..., Any]) -> float:
 
 
 class _Refusal(NamedTuple):
-    """What a rule raised where it was run on symbols."""
+    """Why a rule can't be run on symbols."""
 
     error: Exception
     in_forward: bool
-    is_question: bool = False  # it has raised nothing, but tells floats from Values
+    is_question: bool = False  # it raised nothing, but may distinguish floats from Values
 
     @property
     def may_be_an_error(self) -> bool:
-        """Not the question for a number: something that floats may fail at, too."""
+        """Is it something that floats may fail at, too, and not a request for a number?"""
         return not self.in_forward and not isinstance(self.error, tracing.TraceError)
 
 
 class _Trial:
-    """What one kind of rule answers for these operands."""
+    """The outcome of one kind of rule on these operands."""
 
     def __init__(
         self, rule: _Rule, operands: tuple[Value | Number, ...], with_derivatives: bool
@@ -340,7 +341,7 @@ class _Trial:
 
     @property
     def is_whole(self) -> bool:
-        """Have both functions computed?"""
+        """Did both functions succeed?"""
         return self.slopes is not None
 
     def _ask_derivatives(
@@ -356,7 +357,7 @@ class _Trial:
         return tuple(map(_float_of, found))
 
     def difference(self, other: _Trial, operands: tuple[Value | Number, ...]) -> str | None:
-        """How this one, of floats, differs from the one of Values, in words; None if it doesn't."""
+        """How this trial, on floats, differs from the other, on Values; None if it doesn't."""
         if self.node is None:
             return None
         if other.node is None:
@@ -374,14 +375,14 @@ class _Trial:
 
 
 def _is_close(a: float, b: float, size: float) -> bool:
-    """But for rounding, of operands of this size."""
+    """Are two results equal up to rounding, for operands of this size?"""
     if a == b or (math.isnan(a) and math.isnan(b)):
         return True
     return abs(a - b) <= 1e-8 * max(abs(a), abs(b)) + 1e-13 * size
 
 
 def _is_of_numbers(error: Exception | None) -> bool:
-    """Such as an op raises outside its domain, which says nothing about others."""
+    """Is it an error of an op outside its domain, which says nothing about other numbers?"""
     return isinstance(error, (ArithmeticError, ValueError))
 
 
@@ -401,12 +402,12 @@ def _as_tuple(found: Any) -> tuple[Any, ...]:
     return tuple(found) if isinstance(found, (tuple, list, np.ndarray)) else (found,)
 
 
-_SAMPLES = (0.7390851, 1.3247179, -0.5671432)  # for a recording, where there are no numbers
+_SAMPLES = (0.7390851, 1.3247179, -0.5671432)  # for a trace, where there are no numbers
 _WIDE_SAMPLES = (*_SAMPLES, 0.0, 1.0, -1.0, 2.0, 1e-3, -3.3, 7.5, -20.0, 50.0, 300.0, -500.0, 1e5)
 
 
 def _as_one(derivatives: Derivatives) -> Callable[..., Any]:
-    """One function for all operands."""
+    """The derivatives as a single function of all operands and the result."""
     if callable(derivatives):
         return derivatives
     each = tuple(derivatives)
@@ -441,7 +442,7 @@ def op(
     *,
     name: str | None = None,
 ) -> Any:
-    """Make an op of two functions: `op(forward, derivatives)`, or a decorator.
+    """Make an op from two functions: `op(forward, derivatives)`, or as a decorator.
 
         @pygradc.op(derivatives=lambda a, y: 1.0 / (1.0 + math.exp(-a)))
         def softplus(a):
@@ -453,27 +454,27 @@ def op(
 
     Args:
         forward: Takes one number for each operand and returns the result, a number.
-        derivatives: Takes the operands and the result, and returns the derivative by each operand:
-            a number for one, a tuple for several; or a tuple of functions, one for each. Called
-            when a gradient comes to the node, with the operands' data at that time.
-        name: What `_op` says; None: the function's name.
+        derivatives: Takes the operands and the result, and returns the derivative with respect to
+            each operand: a number for one, a tuple for several; or a tuple of functions, one for
+            each. Called when a gradient reaches the node, with the operands' data at that time.
+        name: The node's `_op`; None: the function's name.
     Returns:
-        An `Op`. Called with Values or numbers it gives a Value whose children they are. Nothing is
-        said of its being the derivative of forward: what is given counts, in a program, too.
+        An `Op`. Called with Values or numbers, it gives a Value with these as children. The
+        derivatives aren't checked against forward: they are used as given, in a program, too.
     Raises:
-        TypeError: no derivatives, or what isn't callable.
-        In calls: TypeError, an operand or a result is no number; TraceError, in a recording, the
+        TypeError: no derivatives, or something isn't callable.
+        In calls: TypeError, an operand or a result isn't a number; TraceError, in a recording, the
         rule needs a number; whatever forward raises.
-        In backward(): ValueError, not as many derivatives as operands; TypeError, one is no number;
-        whatever derivatives raises. All gradients are then as they were.
+        In backward(): ValueError, not as many derivatives as operands; TypeError, one isn't a
+        number; whatever derivatives raises. All gradients are then unchanged.
 
-    Both functions get floats, unless all that they do are ops that Values have: then they get
-    Values, in `no_grad()`, and the op can be recorded. To find out, the first call runs both on
-    symbols, which refuse whatever needs a number (`if`, `in`, an f-string, a set), and then on the
-    operands as floats and as Values, one call more than it needs: results that differ by more than
-    rounding mean floats. So does whatever may tell floats from Values (`isinstance`, `type`, `is`,
-    an `except`), unless floats can't compute the rule at all. What fails for floats, too, decides
-    nothing, and the next call asks again.
+    Both functions get floats, unless they use nothing but ops of Values: then they get Values, in
+    `no_grad()`, and the op can be recorded. To decide, the first call runs both on symbols, which
+    refuse whatever needs a number (`if`, `in`, an f-string, a set), and then on the operands as
+    floats and as Values, one call more than it needs: results that differ by more than rounding
+    mean floats. So does whatever may distinguish floats from Values (`isinstance`, `type`, `is`, an
+    `except`), unless floats can't compute the rule at all. An error that floats raise, too, decides
+    nothing, and the next call examines the rule again.
     """
     if derivatives is None:
         if callable(forward):

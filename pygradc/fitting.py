@@ -1,10 +1,10 @@
 """`fit`: the whole training loop, minibatches and optimiser in C.
 
-The parameters are copied into arrays, trained there, and written back: after each epoch for a
-callback, and at the end in any case, also when a row fails or Ctrl-C comes. What a callback sets
-counts: the arrays are read anew after it, and written back only if steps were taken since.
-An optimiser of another class than SGD and Adam, or one whose `step` is patched, steps in Python.
-A step that would leave the finite numbers isn't taken, unless the program ignores errors.
+The parameters are copied into arrays, trained there, and written back: before each callback, and
+at the end in any case, also after a failing row or Ctrl-C. Changes that a callback makes take
+effect: the arrays are read again after it, and written back only if steps were taken since.
+An optimiser of another class than SGD and Adam, or one with a patched `step`, steps in Python.
+A step with a result that isn't finite is not taken, unless the program ignores errors.
 Source: csrc/replay/fit.c, csrc/graph/optim.c.
 """
 
@@ -34,9 +34,9 @@ from pygradc.compiled import Compiled, _levels_to_user
 from pygradc.program import Program
 
 _NOWHERE = 0xFFFFFFFF
-_LONG_ORDER = 1_000_000  # rows: 50 ms for numpy to put in an order
-_SHOW_EVERY = 0.1  # seconds of training between two looks at the bar
-_STEPS = {kind: kind.step for kind in (optim.SGD, optim.Adam)}  # those that C knows
+_LONG_ORDER = 1_000_000  # rows, which numpy takes 50 ms to permute
+_SHOW_EVERY = 0.1  # seconds of training between two updates of the bar
+_STEPS = {kind: kind.step for kind in (optim.SGD, optim.Adam)}  # those implemented in C
 _CHILDREN = operator.attrgetter("_children")
 _ZERO_GRAD = optim.Optimizer.zero_grad
 
@@ -59,36 +59,37 @@ def fit(
     """Train parameters on the mean of a compiled loss over minibatches of rows.
 
     Args:
-        function: One row's loss: a compiled function, or a program, that returns one Value.
-        data: Its arguments, arrays whose first axis is the row; the optimiser may come last.
-        optimizer: Of the parameters to train.
-        epochs: How often each row is used, at least 0; with resume, from the run's beginning.
+        function: The loss of one row: a compiled function, or a program, that returns one Value.
+        data: Its arguments, arrays with the row as first axis; the optimiser may come last.
+        optimizer: The optimiser of the parameters to train.
+        epochs: Number of passes over the rows, at least 0; with resume, counted from the beginning
+            of the run.
         batch_size: Rows a step; None: all.
-        shuffle: Draw the rows in a new order in each epoch.
-        seed: Of that order; None: another one each time.
+        shuffle: Permute the rows anew in each epoch.
+        seed: Seed of the permutations; None: a different one in each run.
         callback: Called after each epoch as callback(epoch, loss), epochs counted from 1; training
-            ends when it returns True. What it sets (parameters, the optimizer's state, its
-            settings) is what training goes on from, and what stays when it ends.
+            ends when it returns True. If it sets parameters, or the optimiser's state or settings,
+            training continues with these, and they stay when it ends.
         progress: Show a bar (needs tqdm).
-        checkpoint: A file that holds the run as it is at the beginning, after each
-            checkpoint_every epochs, and at the end: written whole or not at all. If the callback
-            has state_dict and load_state_dict, its state is part of it.
-        resume: Go on from that file, if there is one, to the bits that the run would have come to
-            had it never stopped.
+        checkpoint: Path of a file that holds the state of the run, written at the beginning, after
+            each checkpoint_every epochs, and at the end; each write is atomic. If the callback has
+            state_dict and load_state_dict, the file includes its state.
+        resume: Continue from that file, if it exists; the results have the bits of a run that was
+            never interrupted.
         static: Keyword arguments of the function.
     Returns:
-        For each epoch the mean loss over its rows, each taken before its batch's step.
+        For each epoch the mean loss over its rows, each row's loss taken before its batch's step.
     Raises:
-        TypeError, ValueError: something isn't as above; says what was expected. There is a nan in
-            the data; names argument, row and column. The program has none of the optimizer's
-            parameters, or one of its own was made of one of them before it was recorded. The
-            checkpoint is damaged, or of another run; says what differs. Nothing is changed.
+        TypeError, ValueError: an argument isn't as above; says what was expected. The data contain
+            nan; names argument, row and column. The program has none of the optimizer's parameters,
+            or one of its parameters was computed from one of them before it was recorded. The
+            checkpoint is damaged, or belongs to another run; says what differs. Nothing is changed.
         FloatingPointError: a row leaves an op's domain; or the loss isn't finite, or a step would
-            make a parameter so: names epoch and batch, counted from 1. Parameters and the
-            optimizer's state are as after the last step. With a program of errors="ignore", which
-            takes nan in its data, too, training goes on instead.
+            make a parameter or the optimizer's state infinite or nan: names epoch and batch,
+            counted from 1. Parameters and the optimizer's state are as after the last step. With a
+            program of errors="ignore", which also accepts nan in its data, training continues.
         RuntimeError: another thread is fitting one of the parameters.
-        OSError: the checkpoint can't be written or read; the one before it stays.
+        OSError: the checkpoint can't be written or read; the previous one is kept.
     """
     tracing.refuse("fit()")
     _fit_arguments.check_function(function)
@@ -131,7 +132,7 @@ def fit(
         claim.give_up()
 
 
-_MOST_EPOCHS = 2**31  # each has a loss in the history
+_MOST_EPOCHS = 2**31  # each adds a loss to the history
 
 
 def _check(rows: Rows, epochs: int, batch_size: int, callback: Any) -> None:
@@ -178,7 +179,11 @@ def _program(function: Any, data: tuple[Any, ...], rows: Rows, static: dict[str,
 def _check_parameters(
     function: Any, program: Program, optimizer: optim.Optimizer, ids: frozenset[int]
 ) -> None:
-    """Does the optimizer have parameters, each once, and the program at least one of them?"""
+    """Require an optimizer with parameters, each once, at least one of which the program has.
+
+    Raises:
+        TypeError, ValueError: it isn't so; says what to write.
+    """
     if len(ids) != len(optimizer.parameters) or not ids:
         optim.check_parameters("fit", optimizer.parameters)
     _refuse_ancestors(program, optimizer.parameters)
@@ -204,10 +209,12 @@ def _check_parameters(
 def _check_replaced(
     function: Any, program: Program, optimizer: optim.Optimizer, ids: frozenset[int]
 ) -> None:
-    """Were parameters replaced by others after the function was recorded with them?
+    """Detect parameters that were replaced after the function was recorded with them.
+
+    Warns if the program has parameters that the optimizer doesn't.
 
     Raises:
-        ValueError: nobody but the program has them any more.
+        ValueError: the program holds the only references to such a parameter.
     """
     programs = function.programs if isinstance(function, Compiled) else (program,)
     references = collections.Counter(id(p) for each in programs for p in each._params)
@@ -236,7 +243,7 @@ def _check_replaced(
 
 
 def _refuse_ancestors(program: Program, parameters: list[Any]) -> None:
-    """Gradients end at the program's parameters: they would not reach what these were made of.
+    """Refuse to train an ancestor of a parameter: gradients end at the program's parameters.
 
     Raises:
         ValueError: the optimizer has such a Value; names it, and says what to write.
@@ -263,17 +270,19 @@ def _refuse_ancestors(program: Program, parameters: list[Any]) -> None:
 
 
 class _Claim:
-    """Parameters that a thread is fitting, and no other one may meanwhile: they lie in arrays, and
-    who writes them back last would undo the other's steps.
+    """An exclusive claim of a thread on the parameters that it is fitting.
+
+    They are trained as copies in arrays: of two threads, the last to write back would undo the
+    other's steps.
     """
 
     _lock = threading.RLock()
-    # A call that is over claims nothing.
+    # Weak references: a claim ends with its call.
     _taken: ClassVar[weakref.WeakSet[_Claim]] = weakref.WeakSet()
 
     def __init__(self, optimizer: optim.Optimizer) -> None:
         self.thread = threading.get_ident()
-        self.parameters = optimizer.parameters.copy()  # which keeps their ids
+        self.parameters = optimizer.parameters.copy()  # keeps them alive, so that ids stay valid
         self.ids = frozenset(map(id, self.parameters))
 
     def take(self) -> None:
@@ -291,7 +300,7 @@ class _Claim:
             self._taken.discard(self)
 
     def lent_to(self, callback: Callable[[int, float], Any] | None) -> Any:
-        """The callback, which may do what it likes with them."""
+        """Wrap the callback: the claim is given up while it runs."""
         if callback is None:
             return None
 
@@ -311,11 +320,11 @@ def _forget_claims() -> None:
 
 
 class _Order:
-    """In which order the rows come, epoch after epoch."""
+    """The order of the rows in each epoch."""
 
     def __init__(self, rows: int, batch_size: int, shuffle: bool, seed: int | None) -> None:
         self.rows = rows
-        self.fixed = not shuffle or batch_size >= rows  # one batch: the order changes nothing
+        self.fixed = not shuffle or batch_size >= rows  # in one batch the order makes no difference
         try:
             self.random = np.random.default_rng(seed)
         except (TypeError, ValueError) as error:
@@ -328,7 +337,7 @@ class _Order:
             return self.random.permutation(self.rows)
         from concurrent.futures import ThreadPoolExecutor
 
-        pool = ThreadPoolExecutor(1)  # numpy looks for no signals; who waits for a thread does
+        pool = ThreadPoolExecutor(1)  # numpy doesn't check for signals; waiting for a thread does
         try:
             return pool.submit(self.random.permutation, self.rows).result()
         finally:
@@ -336,7 +345,7 @@ class _Order:
 
 
 class _Bar:
-    """A tqdm bar over rows, or nothing."""
+    """A tqdm bar over rows, or a no-op."""
 
     def __init__(self, wanted: bool, epochs: int, rows: int, done: int) -> None:
         self.bar: Any = None
@@ -369,7 +378,7 @@ def _run(
     history: list[float],
     saved: Checkpoint | None,
 ) -> list[float]:
-    """Epochs go to C one by one where somebody wants to hear of each, else many at once."""
+    """Run epochs in C, one a call if a callback or the order needs each, else several at once."""
     together = epochs if order.fixed and callback is None else 1
     if bar.bar is not None and together > 1:
         together = 1
@@ -408,7 +417,7 @@ def _is_true(answer: Any) -> bool:
 
 
 class _Loop:
-    """In C, or in Python for an optimizer that C doesn't know; a callback may change which."""
+    """The loop in C, or in Python for an optimizer without C code; a callback may switch it."""
 
     def __init__(
         self, program: Program, rows: Rows, optimizer: optim.Optimizer, batch_size: int
@@ -418,11 +427,11 @@ class _Loop:
         self.loop = self.kind(*self.what)
 
     def run(self, epochs: int, index: Any, done: int) -> list[float]:
-        """So many epochs after those that are done; their losses."""
+        """Run `epochs` more after `done` epochs; returns their losses."""
         return self.loop.run(epochs, index, done)
 
     def read(self) -> None:
-        """Go on from parameters, state and settings as they are now."""
+        """Continue with the current parameters, state and settings."""
         optimizer = self.what[2]
         kind = _InC if _is_known(optimizer) else _InPython
         if kind is self.kind and optimizer.parameters == self.loop.parameters:
@@ -433,12 +442,12 @@ class _Loop:
         self.kind, self.loop = kind, kind(*self.what)
 
     def write_back(self) -> None:
-        """Let the graph and the optimizer have what steps were taken since it was read."""
+        """Copy the results of the steps since `read` to the graph and the optimizer."""
         self.loop.write_back()
 
 
 def _is_known(optimizer: optim.Optimizer) -> bool:
-    """Does it step as C does: is neither its class another one, nor its step patched?"""
+    """Does C implement it: is it an SGD or Adam proper, with `step` and `zero_grad` unpatched?"""
     kind = type(optimizer)
     return (
         kind in _STEPS
@@ -449,7 +458,7 @@ def _is_known(optimizer: optim.Optimizer) -> bool:
 
 
 def _stop(epoch: int, batch: int, what: str, optimizer: Any, row: int | None = None) -> NoReturn:
-    """Raise before a step."""
+    """Raise FloatingPointError for a step that isn't taken."""
     remedy = f"A smaller learning rate usually helps (lr={getattr(optimizer, 'lr', None)!r})"
     if (epoch, batch) == (1, 1) and "the step would make" not in what:
         remedy = "No step was taken before: look at the parameters, the constants and the data"
@@ -463,14 +472,14 @@ def _stop(epoch: int, batch: int, what: str, optimizer: Any, row: int | None = N
 
 
 def _step_error(message: str, **places: int) -> FloatingPointError:
-    """Made apart: a frame that an error's traceback names must not hold it (a cycle)."""
+    """Make the error in a frame of its own: a frame in its traceback must not refer to it."""
     error = FloatingPointError(message)
     vars(error).update(places)
     return error
 
 
 def _loss_is(program: Program) -> str:
-    """With what is to blame, if that can be seen."""
+    """The subject of the message: a captured parameter that isn't finite, or the loss."""
     for i, p in enumerate(program._params):
         if not math.isfinite(p.data):
             return f"{_called(i, p)} that the function captured is {p.data}, and the loss is"
@@ -500,11 +509,11 @@ class _InC:
         training.data, training.gradients = pointer(self.data), pointer(self.gradients)
         training.params = pointer(self.params)
         training.places = ffi.from_buffer("uint32_t[]", self.places)
-        self.written = 0  # the steps that the graph knows of
+        self.written = 0  # the step count at the last read or write_back
         self.read()
 
     def read(self) -> None:
-        """Parameters, state and settings, as they are now."""
+        """Read the current parameters, state and settings."""
         optimizer, training = self.optimizer, self.training
         self.written = training.steps = optimizer.steps
         Scalar._read(self.parameters, self.data)
@@ -558,7 +567,7 @@ class _InC:
             _stop(epoch, batch, str(error), self.optimizer, error.row)  # type: ignore[attr-defined]
 
     def _lost(self) -> str:
-        """What left the finite numbers."""
+        """What became infinite or nan."""
         training = self.training
         i = training.which
         if training.part == lib.PG_TRAINING_LOSS:
@@ -572,7 +581,7 @@ class _InC:
 
     def write_back(self) -> None:
         if self.training.steps == self.written:
-            return  # also where the first step failed: gradients are those of a step
+            return  # also if the first step failed: gradients belong to a step that was taken
         Scalar._write(self.parameters, self.data)
         Scalar._write_grad(self.parameters, self.gradients)
         self.optimizer.steps = self.training.steps
@@ -580,7 +589,7 @@ class _InC:
 
 
 class _InPython:
-    """The same with an optimiser that only Python knows."""
+    """The loop in Python, for an optimiser without C code."""
 
     def __init__(
         self, program: Program, rows: Rows, optimizer: optim.Optimizer, batch_size: int
@@ -629,7 +638,7 @@ class _InPython:
 
 
 class _Before:
-    """What a step may change, as it is before it: parameters, gradients, the optimizer's state."""
+    """A snapshot of what a step may change: parameters, gradients, the optimizer's state."""
 
     def __init__(self, optimizer: optim.Optimizer) -> None:
         self.optimizer, self.parameters = optimizer, optimizer.parameters
@@ -642,7 +651,7 @@ class _Before:
         self.state = optimizer.state_dict() if keeps_more else None
 
     def lost(self) -> str | None:
-        """What has left the finite numbers since."""
+        """What has become infinite or nan since."""
         i, number = _lost(self.data, arrays.data(self.parameters))
         if i >= 0:
             return f"the step would make {_called(i, self.parameters[i])} {number}"
@@ -650,7 +659,7 @@ class _Before:
             after = getattr(self.optimizer, name)
             before = self.attributes.get(name, 0.0)
             if not isinstance(after, np.ndarray) or np.shape(before) not in (after.shape, ()):
-                continue  # of another kind than ours, or made anew
+                continue  # not an array, or replaced by one of another shape
             i, number = _lost(before, after)
             if i >= 0:
                 return f"the step would make the optimizer's {name} of parameter {i} {number}"
@@ -666,7 +675,7 @@ class _Before:
 
 
 def _lost(before: Any, after: Any) -> tuple[int, float]:
-    """The first number that the step made infinite or nan, and its place; or -1."""
+    """The index and value of the first number that became infinite or nan; index -1 if none."""
     if np.isfinite(after).all():
         return -1, 0.0
     lost = np.ravel(~np.isfinite(after) & ~np.isnan(before) & (after != before))
@@ -675,7 +684,7 @@ def _lost(before: Any, after: Any) -> tuple[int, float]:
 
 
 def _copied(value: Any) -> Any:
-    """A state that an optimizer keeps; what it is made of is copied, Values are not."""
+    """A copy of an optimizer's state: containers and arrays are copied, Values are shared."""
     if isinstance(value, np.ndarray):
         return value.copy()
     if type(value) is list:

@@ -1,8 +1,9 @@
-"""Programs: what one trace of a function gave, replayed in C over rows.
+"""Programs: the result of tracing a function once, replayed in C over rows.
 
-What the recording captured (Values that were there before) are the parameters: their data are read
-anew at each replay. A replay holds no GIL. Results don't depend on the executor: rows are cut into
-chunks by their number alone, and chunks are summed in a fixed tree.
+Captured Values (those that existed before the trace) are the parameters; their data are read
+afresh at each replay. A replay releases the GIL. Results don't depend on the executor: the
+partition of rows into chunks depends on the number of rows alone, and chunks are summed in a fixed
+tree.
 Source: csrc/record, csrc/program, csrc/replay.
 """
 
@@ -29,12 +30,14 @@ _ZIP = b"PK"  # how .npz files begin
 
 
 class _Stopped(Exception):
-    """A replay was told to stop by another one's failure."""
+    """A replay was stopped since another part of the same work failed."""
 
 
 def _row_error(message: str, row: int) -> FloatingPointError:
-    """Made apart: a frame that an error's traceback names must not hold it, or all that the frame
-    holds lives until the next garbage collection.
+    """Make the error in a frame of its own.
+
+    A frame in an error's traceback must not refer to the error: the cycle would keep all of the
+    frame's locals alive until the next garbage collection.
     """
     error = FloatingPointError(message)
     error.row = row  # type: ignore[attr-defined]
@@ -44,8 +47,8 @@ def _row_error(message: str, row: int) -> FloatingPointError:
 class Program:
     """Straight-line code for one structure of arguments.
 
-    Made by `compile`, or by `load`. Calling it, `map`, `sum`, `mean` and `gradients` are as those
-    of a compiled function, for arguments of this structure.
+    Made by `compile`, or by `load`. Calls, `map`, `sum`, `mean` and `gradients` work as those of a
+    compiled function, but for arguments of this structure only.
     """
 
     def __init__(
@@ -68,11 +71,11 @@ class Program:
         self._idle: list[Workspace] = []
         self._plans: dict[int, BackwardPlan] = {}
         self._fast_path: Any = None
-        self._used = 0  # when its compiled function last chose it
+        self._used = 0  # its compiled function's clock at the last use
         self._set_level(-1)
 
     def _set_level(self, level: int) -> None:
-        """Replay with this kind of vectors from now on; -1: the widest."""
+        """Set the vector level for all later replays; -1: the widest that the processor has."""
         self._level = level
         self._idle.clear()
         words = structures.words(self._inputs)
@@ -96,10 +99,10 @@ class Program:
         """Replay for one row.
 
         Args:
-            args: floats, Values and containers of them, as the function was recorded with.
+            args: floats, Values and containers of them, in the recorded structure.
         Returns:
-            What the function returns; its Values can be used in expressions, and `backward()`
-            reaches the parameters and the Values among args.
+            The function's result. Its Values can be used in expressions; `backward()` reaches the
+            parameters and the Values among args.
         Raises:
             ValueError, TypeError: arguments of another structure; says which was expected.
             FloatingPointError: an operand outside an op's domain.
@@ -113,13 +116,13 @@ class Program:
         return self._one_row(leaves)
 
     def _row_by_fast_path(self, args: tuple[Any, ...]) -> Any:
-        """As `__call__`, in one call to C; NotImplemented where that can't be."""
+        """`__call__` as one call to C; NotImplemented if the fast path doesn't apply."""
         if self._fast_path is None:
             return NotImplemented
         return self._put_together(Scalar._replay_row(self._fast_path, self._params, args), True)
 
     def _total_by_fast_path(self, arrays: tuple[Any, ...], mean: bool) -> Any:
-        """As `sum` or `mean`, likewise."""
+        """`sum` or `mean` as one call to C; NotImplemented if the fast path doesn't apply."""
         if self._fast_path is None:
             return NotImplemented
         return self._put_together(Scalar._replay_sum(self._fast_path, self._params, arrays, mean))
@@ -150,12 +153,12 @@ class Program:
         """The outputs of each row, without gradients.
 
         Args:
-            arrays: one an argument, shape (rows, *shape), float64 or convertible; or a number, the
-                same for all rows.
-            executor: of `concurrent.futures`; None: here.
+            arrays: one for each argument, shape (rows, *shape), float64 or convertible; or a
+                number, the same for all rows.
+            executor: of `concurrent.futures`; None: run in the calling thread.
         Returns:
             A number becomes an array (rows,), a regular list or array (rows, *shape), float64;
-            tuples and dicts stay what they are.
+            tuples and dicts keep their type.
         Raises:
             ValueError, TypeError: arrays of another shape; names both.
             FloatingPointError: a row leaves an op's domain; names row, op and operand.
@@ -171,10 +174,10 @@ class Program:
     def sum(self, *arrays: Any, executor: Executor | None = None) -> Any:
         """The outputs, each summed over the rows: one Value for each.
 
-        Gradients with respect to the parameters, and to Values among the arguments, are computed
-        with it: `backward()` only adds them.
+        Gradients with respect to the parameters, and to Values among the arguments, are computed at
+        the same time: `backward()` only adds them.
 
-        Args, Raises: as `map`. No rows give 0.
+        Args, Raises: as `map`. The sum of no rows is 0.
         """
         return self._sum_or_mean(arrays, executor, mean=False)
 
@@ -242,12 +245,12 @@ class Program:
         derivatives: Floats,
         of_one_row: bool = False,
     ) -> Any:
-        """The outputs' Values, put together."""
+        """The outputs as Values, in the structure of the function's result."""
         values = tuple(Scalar._result(x, children, d) for x, d in zip(data, derivatives))
         return self._put_together(values, of_one_row)
 
     def _put_together(self, values: Any, of_one_row: bool = False) -> Any:
-        """The outputs' Values as the function returns them; NotImplemented stays."""
+        """Rebuild the function's result from its flat outputs; NotImplemented is passed on."""
         if values is NotImplemented:
             return values
         if self._outputs is structures.LEAF:
@@ -258,7 +261,7 @@ class Program:
         self, rows: Rows, executor: Executor | None, scale: float
     ) -> tuple[list[float], Floats]:
         wrt = lib.PG_WRT_PARAMS | (lib.PG_WRT_INPUTS if rows.values else 0)
-        params = self._data()  # of the rows and of the sums: another thread may set them meanwhile
+        params = self._data()  # read once, for chunks and sums: another thread may set them
         done = run(Work(self, params, rows, wrt, bool(rows.values), True), executor)
         with Borrowed(self) as ws:
             ws.aim(rows.columns, rows.count, self._plan(wrt))
@@ -284,7 +287,7 @@ class Program:
         """The outputs of each row, and their derivatives along v in the parameters.
 
         Args:
-            v: a direction: as many numbers as `parameters()`, in that order.
+            v: the direction: as many numbers as `parameters()`, in that order.
             arrays: as `map`.
         Returns:
             (outputs, tangents), each as `map` gives it.
@@ -321,7 +324,7 @@ class Program:
         Args:
             v: as many numbers as `parameters()`, in that order.
             arrays: as `map`.
-            mean: of the mean over the rows instead.
+            mean: take the mean over the rows instead.
         Returns:
             Shape (parameters,), float64.
         Raises:
@@ -376,13 +379,13 @@ class Program:
     def _plan(self, wrt: int) -> BackwardPlan:
         plan = self._plans.get(wrt)
         if plan is None:
-            plan = self._plans.setdefault(wrt, BackwardPlan(self, wrt))  # or another thread's
+            plan = self._plans.setdefault(wrt, BackwardPlan(self, wrt))  # another thread's may win
             if self._fast_path is not None:
                 Scalar._replay_back(self._fast_path, wrt, plan.address)
         return plan
 
     def _sum(self, ws: Workspace, scale: float) -> None:
-        """Replay all, into ws.totals and ws.gradients."""
+        """Replay all rows, into ws.totals and ws.gradients."""
         Scalar._read(self._params, ws.params)
         status = lib.pg_replay_sum(
             self._handle,
@@ -406,11 +409,11 @@ class Program:
     def _run(
         self, rows: Rows, executor: Executor | None, wrt: int, gradients: bool, sums: bool
     ) -> Results:
-        """Replay all rows, with the parameters as they are now."""
+        """Replay all rows with the current data of the parameters."""
         return run(Work(self, self._data(), rows, wrt, gradients, sums), executor)
 
     def _data(self) -> Floats:
-        """The parameters' data, all at one time."""
+        """A snapshot of the parameters' data, shape (parameters,)."""
         params = np.empty(self._size.params)
         Scalar._read(self._params, params)
         return params
@@ -428,7 +431,11 @@ class Program:
         raise _row_error(f"{where}: {what}", at.row)
 
     def _check(self, given: structures.Structure) -> None:
-        """Is this the structure of arguments that was recorded, lists and arrays being alike?"""
+        """Require the recorded structure of arguments; lists and arrays of one shape are equal.
+
+        Raises:
+            ValueError: it is another one; names both.
+        """
         if given == self._inputs:
             return
         if _normal(given) == self._normal and _names_agree(given, self._inputs):
@@ -436,29 +443,29 @@ class Program:
         wanted, got = map(structures.describe_all, (self._inputs, given))
         raise ValueError(f"recorded for {wanted}; called with {got}")
 
-    # ---- what it is
+    # ---- introspection
 
     def parameters(self) -> list[Value]:
-        """The captured Values, in the order in which the function came to them."""
+        """The captured Values, in the order in which the trace reached them."""
         return list(self._params)
 
     def __len__(self) -> int:
-        """How many instructions."""
+        """The number of instructions."""
         return int(self._size.uniform_instrs + self._size.row_instrs)
 
     def __str__(self) -> str:
-        """The code, an instruction a line."""
+        """The code, one instruction a line."""
         labels = {
             f"p{i}": " ".join(str(p.label).split()) for i, p in enumerate(self._params) if p.label
         }
         return _code.listing(self._handle, self._name, labels, repr(self))
 
     def to_c(self, name: str = "program") -> str:
-        """A C file of its own: `name`_value and `name`_gradient, for one row.
+        """A standalone C file with `name`_value and `name`_gradient, for one row.
 
         It compiles with `cc -std=c11 -Wall -Werror` and gives the bits of exact mode.
         Raises:
-            ValueError: name is no identifier of C.
+            ValueError: name is not a C identifier.
         """
         return _codegen.translate(self, name)
 
@@ -467,18 +474,18 @@ class Program:
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write the program and its parameters' data to a file; `pygradc.load` reads it.
 
-        The file is written whole or not at all.
+        The write is atomic: the file is written whole or not at all.
 
         Raises:
-            OSError: the file can't be written; it is as it was.
-            ValueError: the result's structure can't be saved (dict keys that are no strings).
+            OSError: the file can't be written; it is unchanged.
+            ValueError: the result's structure can't be saved (dict keys that aren't strings).
         """
         _atomic.write(path, _files.to_bytes(self))
 
     def __reduce__(self) -> Any:
         try:
             return _from_bytes, (_files.to_bytes(self),)
-        except ValueError:  # a pickle can say what a file can't
+        except ValueError:  # structures that a file can't represent are pickled beside it
             content = _files.to_bytes(self, structured=False)
             return _from_bytes, (content, self._inputs, self._outputs)
 
@@ -502,7 +509,7 @@ class Program:
 
 
 def _normal(structure: structures.Structure) -> Any:
-    """What two structures have in common that one array could give."""
+    """Normal form: equal for structures that one array could fill, such as lists and arrays."""
     shape = structures.shape_of(structure)
     if shape is not None:
         return shape
@@ -515,7 +522,7 @@ def _normal(structure: structures.Structure) -> Any:
 
 
 def _names_agree(one: structures.Structure, other: structures.Structure) -> bool:
-    """Do two namedtuples name their items alike? Lists and tuples go by position."""
+    """Do namedtuples at the same place have the same fields? Lists and tuples go by position."""
     if not isinstance(one, structures.Sequence) or not isinstance(other, structures.Sequence):
         return True
     names = [getattr(x.kind, "_fields", None) for x in (one, other)]
@@ -529,7 +536,7 @@ def _from_bytes(
     inputs: structures.Structure | None = None,
     outputs: structures.Structure | None = None,
 ) -> Program:
-    """The program; its structures, if they aren't among the bytes."""
+    """The program; `inputs` and `outputs` are given if the bytes lack the structures."""
     contents = _files.from_bytes(content)
     params = tuple(map(Value, contents.data.tolist()))
     for i, label in contents.labels.items():
@@ -545,11 +552,11 @@ def _from_bytes(
 
 
 def load(path: str | os.PathLike[str]) -> Program:
-    """A program that `Program.save` wrote, with parameters of its own.
+    """Load a program that `Program.save` wrote; it has parameters of its own.
 
     Raises:
         OSError: the file can't be read.
-        ValueError: it is no program, of another version, or damaged, whatever the bytes.
+        ValueError: it isn't a program, has another version, or is damaged, whatever the bytes.
     """
     name = os.fspath(path)
     with open(name, "rb") as file:

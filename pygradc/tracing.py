@@ -1,11 +1,11 @@
 """Tracing: a function is run once on Values that stand for its inputs.
 
-While a trace is under way, a Value that depends on an input or on a parameter, which is what was
-there before, has no number: asking for it would freeze one answer into the program. Comparisons
-give a `Condition`, for `where` and for arithmetic; everything else that asks raises `TraceError`.
-Only constants that the function makes have their numbers.
-One trace runs at a time; the lock is held meanwhile. What other threads make in the meantime is as
-if it had been there before.
+During a trace, a Value that depends on an input or on a parameter (a Value that existed before the
+trace) has no number: reading it would freeze one answer into the program. Comparisons give a
+`Condition`, for `where` and for arithmetic; any other use of the number raises `TraceError`. Only
+constants that the function makes have numbers.
+One trace runs at a time, under a lock. Values that other threads make during the trace count as
+existing before it.
 """
 
 from __future__ import annotations
@@ -34,9 +34,9 @@ _lock = threading.RLock()
 
 
 class TraceError(TypeError):
-    """A traced function asked for a number that only a replay has.
+    """A traced function used a number that exists only in a replay.
 
-    The message names what was asked for, the op that made the Value, and the line.
+    The message names the operation, the op that made the Value, and the line.
     """
 
 
@@ -90,7 +90,7 @@ _REMEDIES = {
     "_backward()": _AFTER_BACKWARD,
     "draw_dot()": "call the plain function with Values, and draw what it returns",
 }
-# What a Value answers nowhere: a function that catches the error does the same in both worlds.
+# What no Value supports: a function that catches the error does the same in eager code.
 _NEVER_ANSWERED = frozenset(
     (
         *("float()", "int()", "round()", "math.trunc()", "math.floor()", "math.ceil()"),
@@ -103,14 +103,14 @@ _REMEDY = (
 )
 
 
-_caught: TraceError | None = None  # the first of this trace, until it arrives where the trace began
+_caught: TraceError | None = None  # the first error of this trace that may have been caught
 
 
 def _refuse(message: str, of_this_trace: bool = False) -> NoReturn:
-    """Raise a TraceError that the function may not answer itself.
+    """Raise a TraceError that the traced function must not handle.
 
-    Where it is caught, what is done then would be done for all rows. Another thread's errors are
-    none of this trace, unless it has from it what it asks.
+    If it is caught, what the handler does would be done for all rows. Errors of other threads don't
+    count, unless they come from objects of this trace.
     """
     global _caught
     error = TraceError(f"{users_line()}: {message}")
@@ -120,10 +120,10 @@ def _refuse(message: str, of_this_trace: bool = False) -> NoReturn:
 
 
 def require_none_caught() -> None:
-    """The function has returned: has it caught what refused it an answer?
+    """Called once the traced function has returned: require that it caught no TraceError.
 
     Raises:
-        TraceError: it has.
+        TraceError: it caught one.
     """
     if _caught is not None:
         raise TraceError(
@@ -134,7 +134,7 @@ def require_none_caught() -> None:
 
 @contextmanager
 def trying() -> Iterator[None]:
-    """Here what is refused may be caught, and not be asked again."""
+    """In this block a TraceError may be caught without failing the trace."""
     global _caught
     before = _caught
     try:
@@ -157,10 +157,10 @@ def fail(asked: str, made_by: str, remedy: str) -> NoReturn:
 
 
 def refuse(asked: str) -> None:
-    """Raise if a function is being recorded: what is `asked` is not for that time.
+    """Refuse the operation `asked` during a trace.
 
     Raises:
-        TraceError: one is.
+        TraceError: this thread is recording a function.
     """
     if tracing():
         _refuse(
@@ -169,11 +169,11 @@ def refuse(asked: str) -> None:
         )
 
 
-_untraceable: list[str] = []  # lines of this trace that made a node which no program has
+_untraceable: list[str] = []  # lines that made, in this trace, nodes that can't be recorded
 
 
 def _note_untraceable() -> None:
-    """The C type calls this; it is an error only if an output needs the node."""
+    """Called by the C type; an error only if an output depends on the node."""
     if len(_untraceable) < 10 and users_line() not in _untraceable:
         _untraceable.append(users_line())
 
@@ -188,7 +188,7 @@ def untraceable() -> NoReturn:
 
 
 def _frozen(value: Value, asked: str) -> NoReturn:
-    """The C type calls this when the number of a Value that has none is asked for."""
+    """Called by the C type when the number of a Value without one is read."""
     role = Scalar._role(value)
     if role == "leftover":
         _refuse(
@@ -205,14 +205,16 @@ def _frozen(value: Value, asked: str) -> NoReturn:
 
 
 def _made_by(value: Value) -> str:
-    """In a word what it is, or which op made it; '' for a constant."""
+    """Its role, or the op that made it; '' for a constant."""
     role = Scalar._role(value)
     return role if role in ("input", "parameter") else value._op or ("input" if role else "")
 
 
 def describe(value: Value) -> str:
-    """The repr of a Value without a number. While it may yet be part of the program, no other one
-    has the same: what a function keeps by its arguments' text is kept for these.
+    """The repr of a Value without a number.
+
+    It is unique as long as the Value may become part of the program, so that a cache keyed by the
+    text of its arguments doesn't confuse two of them.
     """
     label = f" {value.label!r}" if value.label else ""
     if Scalar._role(value) == "leftover":
@@ -222,7 +224,7 @@ def describe(value: Value) -> str:
 
 
 def value_again() -> NoReturn:
-    """The C type calls this for Value(v) during a trace."""
+    """Called by the C type for Value(v) during a trace."""
     raise TraceError(
         f"{users_line()}: Value() of a Value while a function is recorded: the arguments of a "
         "recorded function, and all that is computed from them, are Values already. Instead, use "
@@ -230,7 +232,7 @@ def value_again() -> NoReturn:
     )
 
 
-_COMPARISONS = {  # rich comparison's number: the core's
+_COMPARISONS = {  # Python's rich comparison opcode: the core's comparison
     0: lib.PG_LESS,
     1: lib.PG_LESS_EQUAL,
     2: lib.PG_EQUAL,
@@ -244,7 +246,7 @@ _SIGNS = {"<": operator.lt, "<=": operator.le, ">": operator.gt, ">=": operator.
 
 
 def _opposite(kind: int) -> int:
-    """What holds just where this comparison doesn't."""
+    """The negated comparison; nan included: `not <` is not `>=`."""
     if kind >= lib.PG_EQUAL:
         return int(_EQUALITIES - kind)
     return int((kind + _OPPOSITES) % (2 * _OPPOSITES))
@@ -266,16 +268,16 @@ def _called(value: Value) -> str:
     return _made_by(value) or "leaf"
 
 
-_Made = Union[tuple[str, "Condition", "Condition"], str, None]  # of what a combined one was made
+_Made = Union[tuple[str, "Condition", "Condition"], str, None]  # sign and parts, if combined
 
 
 class Condition(_bools.LikeBool):
-    """A comparison during a trace: a bool that each row has its own of.
+    """A comparison during a trace: a bool that may differ from row to row.
 
     `where` takes it, `&`, `|`, `^` and `~` combine it, and in arithmetic it is 1.0 or 0.0, without
-    gradient. Combined ones are comparisons too: of 1.0 or 0.0, which the first chose, with 0.5.
-    It means something in the recording that made it, and nowhere else. One that `~` made is for
-    `where` only: as a number, Python's is -2 or -1.
+    gradient. A combination is again a comparison: of 1.0 or 0.0, selected by the first operand,
+    with 0.5. A Condition is valid only in the recording that made it. The result of `~` is for
+    `where` only: as a number, Python's would be -2 or -1.
     """
 
     __slots__ = (
@@ -290,7 +292,7 @@ class Condition(_bools.LikeBool):
         self._inverted = False
 
     def _text(self) -> str:
-        """As the user wrote it; if there is no source, what was compared."""
+        """The source text; if there is no source, what was compared."""
         return _lines.quoted(self._place) or self._spelled(3)
 
     def _spelled(self, depth: int) -> str:
@@ -316,7 +318,7 @@ class Condition(_bools.LikeBool):
             )
 
     def _ask(self, asked: str) -> bool:
-        """The answer, known and then frozen only where no input decides."""
+        """The truth value, which becomes part of the program; only for constants is it known."""
         self._require_use()
         if Scalar._is_traced(self._left) or Scalar._is_traced(self._right):
             remedy = _REMEDIES.get(asked, _CONDITIONS_REMEDY)
@@ -328,7 +330,7 @@ class Condition(_bools.LikeBool):
         self._require_use()
         return Scalar._trace_select(self._kind, self._left, self._right, a, b)
 
-    # ---- as a number
+    # ---- arithmetic
 
     def _require_number(self) -> None:
         self._require_use()
@@ -339,12 +341,12 @@ class Condition(_bools.LikeBool):
             )
 
     def _number(self) -> Value:
-        """The C type calls this, too."""
+        """1.0 or 0.0, as a Value; also called by the C type."""
         self._require_number()
         return self._one_or_zero()
 
     def _one_or_zero(self) -> Value:
-        """The Condition keeps it alive."""
+        """The same Value each time; the Condition keeps it alive."""
         self._require_use()
         if self._as_number is None:
             self._as_number = self._choose(Value(1.0), Value(0.0))
@@ -356,7 +358,7 @@ class Condition(_bools.LikeBool):
     def _fails_where(self, flag: bool) -> Value:
         return (self._opposite() if flag else self)._one_or_zero() ** -1
 
-    # ---- combined
+    # ---- combinations
 
     def _combined(self, number: Value, sign: str, other: Condition) -> Condition:
         found = Condition(lib.PG_GREATER, number, Value(0.5), (sign, self, other))
@@ -383,7 +385,7 @@ class Condition(_bools.LikeBool):
         return self._combined(chosen, "^", second)
 
     def __rand__(self, other: Any) -> Any:
-        """The other one chooses: `False & x` is decided without x."""
+        """The left operand selects: `False & x` doesn't depend on x."""
         if not _is_condition(other):
             return super().__rand__(other)  # type: ignore[misc]
         return _condition(other) & self
@@ -407,7 +409,7 @@ class Condition(_bools.LikeBool):
         found._inverted = True
         return found
 
-    # ---- what asks which it is
+    # ---- conversions that need the truth value
 
     def _same(self, other: Any, comparison: str) -> Any:
         beside = (
@@ -454,7 +456,7 @@ class Condition(_bools.LikeBool):
         return getattr(self._ask(f".{name}"), name)
 
     def _refuse_number(self) -> None:
-        """The C type calls this where a plain number is needed."""
+        """Called by the C type where a plain number is required."""
         self._ask("a plain number")
         raise TypeError(f"expected a plain number, not {self!r}")
 
@@ -462,7 +464,7 @@ class Condition(_bools.LikeBool):
         return f"Condition({self._text()})"
 
 
-for _name in dir(_bools.LikeBool) + list(vars(Condition)):  # its errors end in the user's code
+for _name in dir(_bools.LikeBool) + list(vars(Condition)):  # tracebacks end in the user's code
     _function = getattr(Condition, _name)
     if isinstance(_function, FunctionType) and _name != "__init__":
         setattr(Condition, _name, Scalar._frameless(_function))
@@ -487,7 +489,7 @@ def _no_condition(what: str, x: Any) -> NoReturn:
 
 
 def _condition(condition: Any) -> Condition:
-    """A bool holds for all rows."""
+    """As a Condition; a bool is the same for all rows."""
     if isinstance(condition, Condition):
         return condition
     if not _is_condition(condition):
@@ -496,14 +498,14 @@ def _condition(condition: Any) -> Condition:
 
 
 def _compared(left: Value, comparison: int, right: Value | Number) -> Condition:
-    """The C type calls this for comparisons of Values during a trace."""
+    """Called by the C type for comparisons of Values during a trace."""
     return Condition(_COMPARISONS[comparison], _compared_as(left), _compared_as(right))
 
 
 def _compared_as(x: Value | Number) -> Value:
-    """A constant is compared as it is now: its data may be set before the condition is used.
+    """An operand of a comparison; a constant is copied, since its data may be set before use.
 
-    Those of nodes with operands can't be.
+    The data of nodes with operands can't be set.
     """
     if not isinstance(x, Value):
         return _as_value(x)
@@ -514,14 +516,14 @@ Scalar._adopt_trace(_frozen, _compared, Condition, value_again, _note_untraceabl
 
 
 def _as_value(x: Any) -> Value:
-    """A Condition's is its number."""
+    """As a Value; a Condition as 1.0 or 0.0."""
     if isinstance(x, Value):
         return x
     return x._number() if isinstance(x, Condition) else Value(x)
 
 
 def _beside(x: Value | Number, other: Value | Number) -> Value:
-    """x as a Value; a number beside what is detached counts as detached, as in an expression."""
+    """x as a Value; a number is detached if the other operand is, as in an expression."""
     if isinstance(x, (Value, Condition)):
         return _as_value(x)
     leaf = Value(x)
@@ -529,14 +531,14 @@ def _beside(x: Value | Number, other: Value | Number) -> Value:
     return Scalar._detach(leaf) if alone else leaf
 
 
-# ---- functions for both worlds ------------------------------------------------------------------
+# ---- functions for eager and recorded code ------------------------------------------------------
 
 
 def where(condition: Any, a: Value | Number, b: Value | Number) -> Value:
     """a where the condition holds, else b; both are computed, one gets the gradient.
 
-    In a recorded function the one that isn't chosen can't fail the row. In eager code an op that is
-    called raises before `where` is.
+    In a recorded function the branch that isn't selected can't fail the row. In eager code an op
+    raises when it is called, before `where` is.
 
     Args:
         condition: A bool; or, in a recorded function, a comparison of Values.
@@ -544,7 +546,7 @@ def where(condition: Any, a: Value | Number, b: Value | Number) -> Value:
     Returns:
         A node with the operands a and b.
     Raises:
-        TypeError: the condition is neither, or a or b isn't a number.
+        TypeError: the condition isn't one of these, or a or b isn't a number.
     """
     first, second = _beside(a, b), _beside(b, a)
     if tracing():
@@ -557,40 +559,40 @@ def where(condition: Any, a: Value | Number, b: Value | Number) -> Value:
 
 
 def logical_not(condition: Any) -> Any:
-    """`not`, which is right in recorded functions, too.
+    """`not`, for eager and recorded functions alike.
 
-    There a comparison has no answer yet, for `not` to ask; and `~`, which would do, is -2 for
-    Python's True.
+    In a recording a comparison has no truth value yet, which `not` would need; and `~`, which works
+    there, is -2 for Python's True.
 
         where(pygradc.logical_not(x > 0), -x, x)
 
     Args:
         condition: A bool; or, in a recorded function, a comparison of Values.
     Returns:
-        A bool; of a comparison of a recorded function, what `where` takes there.
+        A bool; for a comparison of a recorded function, a condition for `where`.
     Raises:
-        TypeError: the condition is neither.
+        TypeError: the condition isn't one of these.
     """
     _require_conditions("logical_not", (condition,))
     return condition._opposite() if isinstance(condition, Condition) else not condition
 
 
 def logical_and(*conditions: Any) -> Any:
-    """Do all hold? `and`, and `all`, which is right in recorded functions, too.
+    """Do all hold? `and`, or `all`, for eager and recorded functions alike.
 
         where(pygradc.logical_and(0 < x, x < 1), x, 0.0)
 
     Args:
-        conditions: Bools; in a recorded function also comparisons of Values. Of none it is True.
+        conditions: Bools; in a recorded function also comparisons of Values. None at all: True.
     Returns:
-        A bool; of comparisons of a recorded function, what `where` takes there. All of them are
-        computed; a row in which an earlier one doesn't hold chooses no later one.
+        A bool; for comparisons of a recorded function, a condition for `where`. All of them are
+        computed; a row in which an earlier one doesn't hold can't be failed by a later one.
     Raises:
-        TypeError: one is neither.
+        TypeError: one isn't a bool or a comparison.
     """
     _require_conditions("logical_and", conditions)
     found: Any = True
-    for condition in reversed(conditions):  # the first one chooses first
+    for condition in reversed(conditions):  # the first one is the outermost selection
         if not isinstance(condition, Condition):
             found = found if condition else False
         elif found is not False:
@@ -599,17 +601,17 @@ def logical_and(*conditions: Any) -> Any:
 
 
 def logical_or(*conditions: Any) -> Any:
-    """Does any hold? `or`, and `any`, which is right in recorded functions, too.
+    """Does any hold? `or`, or `any`, for eager and recorded functions alike.
 
         where(pygradc.logical_or(x < 0, x > 1), 0.0, x)
 
     Args:
-        conditions: Bools; in a recorded function also comparisons of Values. Of none it is False.
+        conditions: Bools; in a recorded function also comparisons of Values. None at all: False.
     Returns:
-        A bool; of comparisons of a recorded function, what `where` takes there. All of them are
-        computed; a row in which an earlier one holds chooses no later one.
+        A bool; for comparisons of a recorded function, a condition for `where`. All of them are
+        computed; a row in which an earlier one holds can't be failed by a later one.
     Raises:
-        TypeError: one is neither.
+        TypeError: one isn't a bool or a comparison.
     """
     _require_conditions("logical_or", conditions)
     found: Any = False
@@ -650,8 +652,8 @@ def minimum(a: Value | Number, b: Value | Number) -> Value:
 def detach(a: Value) -> Value:
     """The same number, through which no gradient flows.
 
-    Its own gradient stays 0, and neither it nor what is made of such and of numbers only is asked
-    for a derivative: `x / detach(m)` can't fail by the derivative by m.
+    Its own gradient stays 0. No derivative is computed with respect to it, or to what is computed
+    from detached Values and numbers only: the derivative of `x / detach(m)` by m can't fail.
 
     Raises:
         TypeError: a isn't a Value.
@@ -665,12 +667,12 @@ tracing = Scalar._tracing  # is a function being recorded, in this thread?
 
 
 _numbers = itertools.count(1)
-_recording = 0  # the number of the trace that is under way, or 0
-_answers_all = -1  # the number of the trace in which floats might stand where Values do
+_recording = 0  # the number of the current trace, or 0
+_answers_all = -1  # the number of the trace of a rule that may also run on floats
 
 
 def trace(body: Callable[[], T]) -> T:
-    """Call body as a trace, one at a time. A TraceError ends where the user's code asked."""
+    """Call body as a trace, one at a time; the traceback of a TraceError ends in user code."""
     return alone(lambda: _trace(body))
 
 
@@ -680,7 +682,7 @@ def _trace(body: Callable[[], T]) -> T:
     _recording = next(_numbers)
     _untraceable.clear()
     try:
-        with np.errstate(all="ignore"):  # inputs are nan, which numpy would warn of
+        with np.errstate(all="ignore"):  # inputs are nan, which numpy would warn about
             return cast(T, Scalar._trace(body))
     except TraceError as error:
         _lines.end_at_users_frame(error)
@@ -705,9 +707,9 @@ _MASKED = (
     "comparison, which is 1 or 0"
 )
 _NUMPYS_REFUSALS = (
-    ("ufunc '", _CONVERTED),  # of one without a loop for objects
-    ("loop of ufunc ", _CONVERTED),  # of one whose loop finds no method of its name
-    ("arrays used as indices must be of integer", _MASKED),  # of comparisons, instead of bools
+    ("ufunc '", _CONVERTED),  # a ufunc without a loop for objects
+    ("loop of ufunc ", _CONVERTED),  # the object loop finds no method of that name
+    ("arrays used as indices must be of integer", _MASKED),  # an array of Conditions as a mask
     ("invalid entry 0 in condlist", _MASKED),  # np.select's
     ("Cannot cast array data from dtype('O') to dtype('bool')", _MASKED),  # np.sum's where=
     ("Cannot cast array data from dtype('O')", _AN_INDEX),  # np.choose's
@@ -715,10 +717,10 @@ _NUMPYS_REFUSALS = (
 
 
 def _check_alone() -> None:
-    """Could this thread begin a trace?
+    """Require that this thread isn't in a trace.
 
     Raises:
-        TraceError: it is in one.
+        TraceError: it is.
     """
     if tracing():
         _refuse(
@@ -728,10 +730,11 @@ def _check_alone() -> None:
 
 
 def alone(body: Callable[[], T]) -> T:
-    """Call body, a trace or what adds a program to those that there are, in one thread at a time.
+    """Call body, a trace or an update of the cached programs, holding the tracing lock.
 
     Raises:
-        TraceError: whoever has the turn waits for other threads, and so maybe for this one.
+        TraceError: the thread that holds the lock waits for other threads, perhaps for this one: a
+            deadlock.
     """
     last: tuple[int, int] | None = None
 
@@ -754,11 +757,11 @@ def alone(body: Callable[[], T]) -> T:
 
 
 _PATIENCE = 1.0  # seconds
-_holder = 0  # the thread that had the turn last
+_holder = 0  # the thread that acquired the lock last
 
 
 def _waits_at(thread: int) -> tuple[int, int] | None:
-    """Where it waits for others; None if it doesn't."""
+    """The frame and instruction at which it waits in `threading`; None if it doesn't."""
     frame = sys._current_frames().get(thread)
     if frame is None or frame.f_code.co_filename != threading.__file__:
         return None

@@ -19,7 +19,7 @@ from typing import Any
 from pygradc.compat._grammar import BUILTINS, Names, parameters
 from pygradc.compat._source import Said
 
-MOST_ROUNDS = 100_000  # iterations of loops, in one trial
+MOST_ROUNDS = 100_000  # conditions and iterations, in all calls that one Watch sees
 
 Key = tuple[int, int]  # a function's line, and the index of a condition in it
 
@@ -97,7 +97,7 @@ class Watch:
             yield member
 
     def choice(self, key: Key, function: Any, *operands: Any) -> Any:
-        """Call max, min or abs, and record the choice, unless operands are equal or more than two."""
+        """Call max, min or abs; record the choice, except of equal or more than two operands."""
         result = function(*operands)
         is_number = len(operands) == 1 and isinstance(result, (int, float))
         if is_number or (len(operands) == 2 and operands[0] != operands[1]):

@@ -212,7 +212,7 @@ class _Caught:
 
 
 class _LeftBehind:
-    """Replaces such a closure in a deep copy, whose data and gradients remain readable.
+    """Replaces such a closure in a deep copy; the copy's data and gradients remain readable.
 
     deepcopy returns functions unchanged, so the copy's `backward()` would pass the original's
     gradient to the original's operands, and none to the copy's.

@@ -155,7 +155,7 @@ def _largest(logits: Sequence[Any]) -> Any:
 
 
 def _log_of_exps(shifted: Sequence[Any]) -> Any:
-    """log(sum of exp) of numbers whose maximum is 0, so that no exp overflows."""
+    """log(sum of exp) of numbers with maximum 0, so that no exp overflows."""
     total = shifted[0].exp()
     for x in shifted[1:]:
         total = total + x.exp()

@@ -4,7 +4,7 @@ A class without `<`, `__neg__`, `tanh` or a label raises when one is used, and a
 the type of an operand raises AssertionError. So while a class is replaced, Value has object's
 comparisons and text conversions where the class defines none, other missing names raise
 AttributeError, and the core's operators call `Guard` for operands of unusual types. The guard runs
-the program's own operator on a sterile leaf (`_sterile.py`), and raises what that raises.
+the program's own operator on a sterile leaf (`_sterile.py`), and re-raises its exception.
 CPython tests for `__index__` by the type's slot, which the core clears in the meantime.
 Cost: nothing for Values and plain numbers; see is_refused in csrc/python/scalar_operators.c.
 """
@@ -37,7 +37,7 @@ WELL_KNOWN = (Number, str, bytes, type(None), list, tuple, dict, set, np.generic
 
 
 class Foreign:
-    """Stands for an operand whose class the program defines."""
+    """Stands for an operand of a class that the program defines."""
 
 
 class _Bare:

@@ -414,7 +414,7 @@ class _Reader:
         return name in ITERATING and name not in self.defined
 
     def _is_named(self, target: ast.expr, node: ast.AST) -> bool:
-        """Does the target unpack it, or bind a name whose uses can be checked later?"""
+        """Does the target unpack it, or bind a name with uses that can be checked later?"""
         if isinstance(target, (ast.Tuple, ast.List)):
             return True
         scope = self._function_of(node)

@@ -115,7 +115,7 @@ def _comparison(name: str) -> Callable[[Any, Any], Any]:
     return answers
 
 
-# Methods whose result isn't a node; called on two Values.
+# Methods with a result that isn't a node; called on two Values.
 ANSWERS: dict[str, Callable[[Any, Any], Any]] = {
     "__repr__": lambda a, b: (repr(a), repr(b), repr(_swept(a * b)), repr(_swept(a + 1.5))),
     "__str__": lambda a, b: (str(a), str(_swept(a * b)), repr(a)),

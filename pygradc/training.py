@@ -256,7 +256,7 @@ def train(
 
 
 def first_model(sizes: Sequence[int], seed: int) -> nn.MLP:
-    """An untrained MLP with weights that depend on the seed only; the state of `random` is restored.
+    """An untrained MLP; its weights depend on the seed only, and the state of `random` is restored.
 
     Weights are divided by the square root of the fan-in, so that a sum over many inputs doesn't
     saturate tanh at the start. On digits that gains two to four points of accuracy.

@@ -98,8 +98,8 @@ class Value(Scalar):
 
 
 def _number(x: object) -> Any:
-    """Convert other numbers to int or float: numpy scalars, fractions, 0-d arrays and tensors of any
-    library. NotImplemented for anything else.
+    """Convert other numbers to int or float: numpy scalars, fractions, 0-d arrays and tensors of
+    any library. NotImplemented for anything else.
     """
     if isinstance(x, numbers.Integral):
         return int(x)

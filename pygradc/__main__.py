@@ -18,7 +18,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     given = sys.argv[1:] if arguments is None else arguments
     parser = argparse.ArgumentParser(prog="python -m pygradc", description="Scalar autograd in C.")
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
-    if given[:1] != ["run"]:  # which doesn't wait for what trains: 10 ms
+    if given[:1] != ["run"]:  # `run` skips importing the training code: 10 ms
         from . import _train_command
 
         _train_command.add_to(commands)

@@ -1,13 +1,14 @@
-"""Files that are written whole or not at all: the one place through which the library writes.
+"""Atomic file writes: whole or not at all. The library writes files only through this module.
 
-The content goes to a file beside the one that is meant, is flushed to the disk, and then takes its
-name in one step; the folder is flushed too, where that can be done. A kill, or a power cut, at any
-moment leaves the old file or the new one. An ordinary failure leaves nothing else behind; a kill
-may leave a file `.pygradc-*.part`, which nobody reads.
-A symbolic link stays one: the file it leads to is replaced. That file keeps its permissions and,
-where we may set them, its owner and group; a new one gets what `open` would give it. Other hard
-links to it keep the old content. What is no ordinary file, as a pipe or /dev/null, is written to.
-Cost: two writes to the disk are waited for, some milliseconds.
+The content is written to a temporary file in the same folder, flushed to disk, and renamed over the
+target in one step; the folder is flushed too, where the system allows it. A kill, or a power
+failure, at any moment leaves the old file or the new one. An ordinary failure leaves nothing else
+behind; a kill may leave a file `.pygradc-*.part`, which is never read.
+A symbolic link is preserved: its target is replaced. The target keeps its permissions and, if we
+may set them, its owner and group; a new file gets what `open` would give it. Other hard links to
+it keep the old content. Anything but a regular file, such as a pipe or /dev/null, is written to
+directly.
+Cost: two flushes to disk, some milliseconds.
 Source: Pillai et al., All file systems are not created equal, OSDI 2014 (what must be flushed).
 """
 
@@ -26,8 +27,8 @@ def write(path: str | os.PathLike[str], content: bytes) -> None:
     """Make the file at `path` hold `content`, in one step.
 
     Raises:
-        OSError: it can't be written, and is as it was; names `path`. What a signal's handler
-            raises comes out as it is.
+        OSError: it can't be written, and is unchanged; the message names `path`. An exception of a
+            signal handler propagates unchanged.
     """
     name = os.fsdecode(path)
     try:
@@ -45,8 +46,8 @@ def write(path: str | os.PathLike[str], content: bytes) -> None:
 
 
 def _is_of_the_system(error: OSError) -> bool:
-    """Or has a signal's handler raised it, as TimeoutError("too late"), which is an OSError? What
-    the system says has a number, and the type that goes with it.
+    """Does the error come from a system call: has it an errno, and the type that belongs to it? A
+    signal handler may raise an OSError too, such as TimeoutError("too late").
     """
     number = error.errno
     return number is not None and type(error) is type(OSError(number, error.strerror))
@@ -57,17 +58,17 @@ def _fail(number: int) -> NoReturn:
 
 
 def _target(name: str) -> str:
-    """Where the links of `name` lead."""
+    """Resolve symbolic links in `name`."""
     if not os.path.basename(name):
         _fail(errno.EISDIR if name else errno.ENOENT)
     target = os.path.realpath(name)
-    if os.path.islink(target):  # a circle
+    if os.path.islink(target):  # a cycle of links
         _fail(errno.ELOOP)
     return target
 
 
 def _status(target: str) -> os.stat_result | None:
-    """None if there is no file yet. What `open` would refuse to write to is refused."""
+    """The file's status; None if there is no file yet. OSError if it isn't writable."""
     try:
         before = os.stat(target)
     except FileNotFoundError:
@@ -97,7 +98,7 @@ def _replace(target: str, before: os.stat_result | None, content: bytes) -> None
 
 
 def _take_over(draft: str, before: os.stat_result) -> None:
-    """Owner, group and permissions; these last, since a new owner may take some away."""
+    """Copy owner, group and permissions; permissions last, since chown may clear some bits."""
     if hasattr(os, "chown"):
         for owner, group in ((before.st_uid, -1), (-1, before.st_gid)):
             with contextlib.suppress(PermissionError):
@@ -106,7 +107,7 @@ def _take_over(draft: str, before: os.stat_result) -> None:
 
 
 def _flush_folder(folder: str) -> None:
-    """So that the new name is on the disk, too. Windows, and some file systems, can't."""
+    """Flush the folder, so that the rename is on disk. Windows, and some file systems, can't."""
     if not hasattr(os, "O_DIRECTORY"):
         return
     try:

@@ -1,11 +1,11 @@
-"""What comes before all other modules, and after them: an import as a whole, or none.
+"""Make importing the package atomic: `begin` runs before all other modules, `end` after them.
 
-Python keeps the modules that were imported when another one failed, or was interrupted by Ctrl-C.
-The C core is there once a process, and modules that know it, and each other, by half would spoil
-every later import. So `begin` drops what an import that was broken off left behind, but for the
-extensions, which can't be had twice; and `end` says that nothing is to be dropped any more.
-An editable installation finds its extensions for every folder's package. Those of another folder
-may be of another version, and so are refused.
+When an import fails, or Ctrl-C interrupts it, Python keeps the submodules imported so far in
+`sys.modules`. The C core is initialised once per process, and half-initialised modules would break
+every later import. So `begin` removes the submodules that an aborted import left behind, except the
+extensions, which can't be loaded twice; `end` marks the import as complete.
+An editable installation's finder offers its extensions to a package in any folder. Extensions from
+another folder may have another version, and are refused.
 """
 
 from __future__ import annotations
@@ -22,10 +22,11 @@ _ROOT = Path(__file__).resolve().parent.parent
 
 
 def begin() -> None:
-    """Forget what an import that was broken off has left.
+    """Remove the submodules that an aborted import left in `sys.modules`.
 
     Raises:
-        ImportError: the extension isn't there, or is another Python's; says where, and what to do.
+        ImportError: the extension is missing, or built for another Python; the message says where
+            it was looked for, and what to do.
     """
     core = _core()
     scalar = getattr(core, "Scalar", None)
@@ -34,13 +35,13 @@ def begin() -> None:
             if name not in _STAY:
                 del sys.modules[name]
     package = sys.modules["pygradc"]
-    for name, module in list(sys.modules.items()):  # which a package that is made anew hasn't
+    for name, module in list(sys.modules.items()):  # attributes that a new package lacks
         if name.startswith("pygradc.") and name.count(".") == 1:
             setattr(package, name.partition(".")[2], module)
 
 
 def end() -> None:
-    """All modules are there."""
+    """Mark the import as complete."""
     core, gil = _core(), sys.modules.get("pygradc._gil")
     if gil is not None:
         _require_own(gil)
@@ -60,8 +61,8 @@ def _core() -> ModuleType:
 
 
 def _require_own(extension: ModuleType) -> None:
-    """Is it in this package's folder?"""
-    path = getattr(extension, "__file__", None) or __file__  # none if it is linked into Python
+    """Raise ImportError unless the extension is in this package's folder."""
+    path = getattr(extension, "__file__", None) or __file__  # none if linked into Python
     folder = os.path.dirname(path)
     if folder == _FOLDER or os.path.realpath(folder) == os.path.realpath(_FOLDER):
         return
@@ -79,13 +80,13 @@ def _is_source() -> bool:
 
 
 def _has_core() -> bool:
-    """One that this Python would load; then it has said why it couldn't."""
+    """Is there an extension that this Python would load? If so, loading it gave the reason."""
     return any((_ROOT / "pygradc" / f"_core{suffix}").exists() for suffix in EXTENSION_SUFFIXES)
 
 
 def _not_built(reason: str) -> str:
-    """For who starts Python in a clone, where this folder comes before what is installed."""
-    import sysconfig  # which takes time that an import without a fault hasn't
+    """The message for Python started in a clone, where this folder precedes the installed one."""
+    import sysconfig  # not at the top: a successful import needn't pay for it
 
     others = sorted(
         path.name for path in (_ROOT / "pygradc").glob("_core.*") if path.suffix != ".pyi"

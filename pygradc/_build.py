@@ -1,8 +1,8 @@
 """The cffi build: csrc/*/*.c become the extension pygradc._core.
 
-cffi reads csrc/pygradc.h itself, less the lines that are for the C compiler; there is no second
-copy of the declarations. The C type under `Value` is compiled into the same extension, which
-therefore uses CPython's full API.
+cffi reads csrc/pygradc.h itself, without its preprocessor lines; there is no second copy of the
+declarations. The C type under `Value` is compiled into the same extension, which therefore uses
+CPython's full API.
 """
 
 import os
@@ -13,20 +13,20 @@ from pathlib import Path
 from cffi import FFI
 
 ROOT = Path(__file__).resolve().parent.parent
-# cffi and setuptools want sources relative to the project's root, where every build runs.
+# cffi and setuptools need sources relative to the project's root, where every build runs.
 SOURCES = sorted(path.relative_to(ROOT).as_posix() for path in ROOT.glob("csrc/*/*.c"))
 
 
 def declarations(header: str) -> str:
-    """What cffi is to read of a header: everything but the preprocessor's lines."""
+    """The part of a header that cffi reads: everything but preprocessor lines."""
     return re.sub(r"^#.*\n", "", header, flags=re.MULTILINE)
 
 
 def compile_arguments() -> list[str]:
-    """No contraction of a*b + c: every operation rounds, as Python's do.
+    """No contraction of a*b + c into fma: every operation rounds, as Python's do.
 
-    errno and the floating-point exceptions' flags are not read by anybody; that they needn't be
-    kept lets loops become vectors, and changes no result.
+    errno and the floating-point exception flags are never read; not preserving them lets the
+    compiler vectorise loops, and changes no result.
     """
     if sys.platform == "win32":
         return ["/O2", "/fp:precise", "/std:c11"]

@@ -1,6 +1,6 @@
-"""graphviz's drawing of a graph, which a notebook can show without the program `dot`, too.
+"""A graphviz drawing that a notebook can display, as text if the program `dot` is missing.
 
-A module of its own, since it can't be imported without the graphviz package.
+A separate module, since it can't be imported without the graphviz package.
 """
 
 from __future__ import annotations

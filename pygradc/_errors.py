@@ -1,6 +1,6 @@
-"""The one place where a status of the core becomes an exception.
+"""Turn status codes of the core into exceptions: the one place that does so.
 
-The types are those that Python's own floats raise; the message names the op and its operands.
+The types are those that Python's float raises; the message names the op and its operands.
 Source of the statuses: csrc/pygradc.h.
 """
 
@@ -13,9 +13,9 @@ from pygradc._ops import OPS
 
 
 def _call(op: int, a: float, b: float) -> str:
-    """How the user wrote the op that failed."""
+    """The op that failed, in the user's notation."""
     row = OPS[op - 1]
-    if row.takes_number and b == -1.0:  # what a / b is made of
+    if row.takes_number and b == -1.0:  # a / b is a * b ** -1.0
         return f"division by {a!r}, {a!r} ** -1.0"
     if row.symbol.startswith("**"):
         return f"{a!r} ** {b!r}"
@@ -32,7 +32,7 @@ def _where(op: int, derivative: int, a: float, b: float) -> str:
 
 
 def describe(status: int, op: int, derivative: int, a: float, b: float) -> str:
-    """What went wrong with which op of which operands."""
+    """The error message: the op, its operands and the fault."""
     where = _where(op, derivative, a, b)
     if status == lib.PG_ERR_DOMAIN:
         return f"{where}: outside the real domain"
@@ -49,7 +49,7 @@ _TYPES = {
 
 
 def fail(status: int, op: int, derivative: int, a: float, b: float) -> NoReturn:
-    """Raise what this status of the core means."""
+    """Raise the exception for this status of the core."""
     if status == lib.PG_ERR_LIMIT:
         raise OverflowError("the graph is full: at most 2**31 - 1 nodes, 2**32 uses of each")
     if status == lib.PG_ERR_BAD_NODE:

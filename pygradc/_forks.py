@@ -1,4 +1,4 @@
-"""What must be made anew in a child process: locks whose holders aren't there, names of threads."""
+"""Reset state in a forked child: locks held by threads that don't exist there, thread ids."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ F = TypeVar("F", bound=Callable[[], None])
 
 
 def in_child(function: F) -> F:
-    """Call function in each process that a fork makes, where there are forks; a decorator."""
+    """Decorator: call function in each forked child, on systems with fork."""
     if hasattr(os, "register_at_fork"):
         os.register_at_fork(after_in_child=function)
     return function

@@ -1,10 +1,10 @@
-"""numpy's .npz archives as bytes, and back: whatever the bytes, a state or `Damaged`.
+"""Convert states to numpy's .npz archives and back; any bytes give a state or raise `Damaged`.
 
 A member of the zip file is one array, with a header of exactly the form that numpy writes; so
-nothing in a file is executed, and reading takes no more memory than twice what is in it.
-What is no array is one all the same, so that `numpy.load` reads every file: a short text of bytes,
-"pygradc:" and JSON. That is null for None, and for a dict its keys; a dict's values are members of
-their own, "name/key".
+nothing in a file is executed, and reading takes at most twice the memory of its content.
+None and dicts are encoded as arrays too, so that `numpy.load` reads every file: a 0-d byte string,
+"pygradc:" followed by JSON, which is null for None, and the list of keys for a dict. A dict's
+values are separate members, "name/key".
 Source: numpy/lib/format.py, NEP 1 (the header).
 """
 
@@ -28,11 +28,11 @@ Array = npt.NDArray[Any]
 
 _SUFFIX = ".npy"
 _LONGEST_NAME = 10_000
-_DEEPEST = 100  # dicts in dicts
+_DEEPEST = 100  # nested dicts
 _MOST_AXES = 32  # numpy's limit before 2.0
-_MOST_BYTES = 2**62  # that a shape may stand for
+_MOST_BYTES = 2**62  # that a shape may describe
 _MAGIC = b"\x93NUMPY"
-_LENGTH_BYTES = {1: 2, 2: 4, 3: 4}  # of the header, by version
+_LENGTH_BYTES = {1: 2, 2: 4, 3: 4}  # size of the header's length field, by version
 _KIND = r"[<>](?:f[248]|[iu][248]|U[1-9]\d{0,8})|\|(?:[iu]1|b1)"
 _TEXT = r"\|S[1-9]\d{0,8}"
 _HEADER = re.compile(
@@ -44,7 +44,7 @@ _MARK = b"pygradc:"
 
 
 class _Keys(list[str]):
-    """What stands for a dict."""
+    """The keys of a dict, which represent it in the archive."""
 
 
 # ---- writing ------------------------------------------------------------------------------------
@@ -65,7 +65,7 @@ def to_bytes(state: Mapping[str, Any]) -> bytes:
 
 
 def _entries(state: Mapping[str, Any], prefix: str, depth: int) -> Iterator[tuple[str, Array]]:
-    """A dict comes before its values."""
+    """The names and arrays of all entries; a dict comes before its values."""
     if depth > _DEEPEST:
         raise ValueError(f"state: {prefix[:60]!r}...: more than {_DEEPEST} dicts in each other")
     for key, value in state.items():
@@ -90,7 +90,7 @@ def _name(prefix: str, key: Any) -> str:
 
 
 def _is_text(name: str) -> bool:
-    """No half of a surrogate pair, which no encoding has."""
+    """Is it free of lone surrogates, which can't be encoded?"""
     return not any("\ud800" <= character <= "\udfff" for character in name)
 
 
@@ -114,7 +114,7 @@ def _array(name: str, value: Any) -> Array:
     _check_items(name, items, array.dtype.kind)
     if all(type(item) is str for item in items) or array.dtype.kind == "f":
         return array
-    # numpy asks str() of subclasses, as enums, whose str() is another string than they are
+    # numpy calls str() on subclasses of str; that of an enum differs from its content
     return np.array([str.__str__(item) for item in items]).reshape(array.shape)
 
 
@@ -122,7 +122,7 @@ def _as_array(name: str, value: Any) -> Array:
     try:
         return np.asarray(value)
     except ValueError as error:
-        if "inhomogeneous" not in str(error):  # as what a signal's handler raises
+        if "inhomogeneous" not in str(error):  # such as one from a signal handler
             raise
         raise ValueError(
             f"state: {name!r} has parts of different lengths, {repr(value)[:80]}: save each as an "
@@ -140,8 +140,8 @@ def _kind(value: Any, array: Array) -> str:
 
 
 def _check_items(name: str, items: list[Any], kind: str) -> None:
-    """numpy makes strings of the numbers beside a string, and floats of large and negative whole
-    numbers; and it forgets NULs at a string's end.
+    """Refuse items that numpy's conversion would alter: it turns numbers next to a string into
+    strings, and large next to negative integers into floats, and drops NULs at a string's end.
     """
     for item in items:
         if kind == "U" and not isinstance(item, str):
@@ -162,12 +162,12 @@ def _file(array: Array) -> bytes:
 
 
 def from_bytes(content: bytes, max_size: int = 0) -> dict[str, Any]:
-    """The inverse.
+    """The inverse of `to_bytes`.
 
     Args:
-        max_size: how many bytes compressed members may have, unpacked and together.
+        max_size: the largest total size of compressed members, unpacked, in bytes.
     Raises:
-        Damaged: no archive of arrays, or damaged, or compressed members are too large.
+        Damaged: not an archive of arrays, or damaged, or compressed members are too large.
     """
     members = _zip.unpack(content, max_size)
     if not all(name.endswith(_SUFFIX) for name in members):
@@ -181,7 +181,7 @@ def from_bytes(content: bytes, max_size: int = 0) -> dict[str, Any]:
 
 
 def _taken(found: dict[str, Any], name: str, depth: int) -> Any:
-    """This entry; if it is a dict, with those that belong to it."""
+    """Remove and return this entry; a dict together with its values."""
     if name not in found or depth > _DEEPEST + 1:
         raise Damaged(f"damaged: there is no {name[:100]!r}, or it is too deep")
     value = found.pop(name)
@@ -218,7 +218,9 @@ def _parse(name: str, entry: bytes) -> Any:
 
 def _check_size(name: str, kind: str, shape: tuple[int, ...], found: int) -> None:
     item = int(kind[2:]) * (4 if kind[1] == "U" else 1)
-    least = item * math.prod(max(axis, 1) for axis in shape)  # numpy asks this of empty ones, too
+    least = item * math.prod(
+        max(axis, 1) for axis in shape
+    )  # numpy checks this for empty arrays, too
     if item >= 2**31 or len(shape) > _MOST_AXES or least > _MOST_BYTES:
         raise Damaged(f"{name!r}: no array is {shape} of {kind}")
     if item * math.prod(shape) != found:
@@ -226,7 +228,7 @@ def _check_size(name: str, kind: str, shape: tuple[int, ...], found: int) -> Non
 
 
 def _plain(name: str, shape: tuple[int, ...], data: bytes) -> Any:
-    """What `_text` wrote."""
+    """Decode what `_text` wrote."""
     if shape or not data.startswith(_MARK):
         raise Damaged(f"{name!r}: no array of real numbers, bools or strings")
     try:

@@ -1,4 +1,4 @@
-"""The op table of csrc/ops/ops.def, as Python sees it. Nothing about an op is said here."""
+"""The op table of csrc/ops/ops.def, read from the core. No op is defined here."""
 
 from __future__ import annotations
 
@@ -65,13 +65,13 @@ def activation_number(name: Any) -> int:
 
 
 def _meant(name: Any, unary: list[str]) -> str:
-    """What to write instead, for a message."""
+    """A suggestion of what to write instead, for an error message."""
     if isinstance(name, (list, tuple)):
         return ": one name for all layers; MLP's output_activation= is for the last"
     spoken = name if isinstance(name, str) else getattr(name, "__name__", "")
     if not isinstance(spoken, str):
         return ""
-    import difflib  # 1 ms, for a message
+    import difflib  # imported here: 1 ms, needed for a message only
 
     near = difflib.get_close_matches(spoken.strip().lower(), [*unary, "linear"], 1, 0.75)
     return f": write {near[0]!r}" if near else ""

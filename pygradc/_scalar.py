@@ -1,4 +1,4 @@
-"""Installs the C type under Value into the extension, once, and gives it its name in Python.
+"""Install the C type under Value into the extension, once, and export it as `Scalar`.
 
 cffi compiles csrc/python/*.c into the same extension but can't declare a type; a function of the
 core creates it.
@@ -13,8 +13,8 @@ from pygradc._forks import in_child
 
 
 def _require_gil() -> None:
-    """The graph is protected by the GIL. A free-threaded Python turns it on, and says so in a
-    RuntimeWarning, if it may.
+    """Require the GIL, which protects the graph. A free-threaded Python enables it, with a
+    RuntimeWarning, unless told to run without.
     """
     is_enabled = getattr(sys, "_is_gil_enabled", lambda: True)
     if not is_enabled():
@@ -27,7 +27,7 @@ def _require_gil() -> None:
 
 
 _require_gil()
-if _core.lib.pg_python_install(b"pygradc._core") != 0:  # prints the reason itself
+if _core.lib.pg_python_install(b"pygradc._core") != 0:  # it prints the reason
     raise ImportError("pygradc: the type under Value could not be installed")
 
 Scalar = _core.Scalar
@@ -35,7 +35,7 @@ Scalar = _core.Scalar
 
 @in_child
 def _forget_other_threads() -> None:
-    """This thread is the only one, and the main one."""
+    """In the child this thread is the only one, and the main thread."""
     Scalar._main_thread(threading.get_ident())
     Scalar._forget_threads()
 

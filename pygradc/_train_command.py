@@ -1,8 +1,8 @@
-"""`python -m pygradc train`: from a table to a trained MLP, its weights and a picture.
+"""`python -m pygradc train`: from a data set to a trained MLP, its weights and a picture.
 
-This file reads the command's options, reports and writes files; `training.py` trains, `plots.py`
+This file parses the options, reports progress and writes files; `training.py` trains, `plots.py`
 draws. Files are written by `_atomic.py`, so none is ever half-written.
-tqdm (the bar) and matplotlib (the picture) are extras: without them, plain lines and no picture.
+tqdm (progress bar) and matplotlib (picture) are extras: without them, plain lines and no picture.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from .datasets import DataError, Dataset, held_out, load
 from .states import save_state
 
 OK, FAILED, BAD_INPUT, INTERRUPTED = 0, 1, 2, 130
-MOST_LINES = 20  # lines of progress, when there is no bar
+MOST_LINES = 20  # of progress, without a bar
 
 
 def run(options: argparse.Namespace) -> int:
@@ -44,7 +44,7 @@ def run(options: argparse.Namespace) -> int:
 def _train(options: argparse.Namespace) -> int:
     dataset = load(options.data, target=options.target, seed=options.seed)
     out: Path = options.out or Path("runs") / dataset.name
-    out.mkdir(parents=True, exist_ok=True)  # before the training: a bad --out is known at once
+    out.mkdir(parents=True, exist_ok=True)  # before training, so that a bad --out fails at once
     _say_data(dataset)
     progress = _progress(options.epochs, len(dataset.features))
     try:
@@ -72,7 +72,7 @@ def _train(options: argparse.Namespace) -> int:
 
 
 def add_to(commands: Any) -> None:
-    """The command and its options."""
+    """Add the command and its options to the parser."""
     train = commands.add_parser(
         "train",
         help="train an MLP on a table",
@@ -155,7 +155,7 @@ def _widths(text: str) -> tuple[int, ...]:
     return tuple(int(part) for part in parts)
 
 
-# ---- what is said -------------------------------------------------------------------------------
+# ---- reports ------------------------------------------------------------------------------------
 
 
 class _Lines:
@@ -182,7 +182,7 @@ class _Lines:
 
 
 class _Bar:
-    """Progress by tqdm, on stderr; its unit is an epoch, in steps of a minibatch."""
+    """Progress by tqdm, on stderr; counts training rows, shown as epochs."""
 
     def __init__(self, tqdm: Any, epochs: int, rows: int) -> None:
         shape = "{l_bar}{bar}| {elapsed}<{remaining}{postfix}"
@@ -236,7 +236,7 @@ def _say_error(message: str, code: int) -> int:
     return code
 
 
-# ---- what is written ----------------------------------------------------------------------------
+# ---- output files -------------------------------------------------------------------------------
 
 
 def _write_weights(result: training.Result, path: Path) -> None:

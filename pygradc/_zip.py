@@ -1,11 +1,11 @@
-"""Zip archives as bytes, and back, strictly: whatever the bytes, the members or `Damaged`.
+"""A strict codec for zip archives: any bytes give the members or raise `Damaged`.
 
-zipfile forgives much: an archive that lost an entry to one flipped bit is read without it. Here
-every length and offset must fit exactly, the directory and each member must agree on its name, and
-each member has its CRC-32. Archives that `pack` makes have a comment besides: the SHA-256 of all
-that comes before it.
-No exception is turned into another one but those of three single calls (zlib, a name's encoding),
-so that what a signal handler raises in between comes out as it is.
+zipfile is lenient: an archive that lost an entry to a flipped bit is read without it. Here every
+length and offset must fit exactly, the directory and each member must agree on its name, and each
+member's CRC-32 is checked. Archives made by `pack` also have a comment: the SHA-256 of all bytes
+before it.
+Exceptions are translated around three single calls only (zlib, a name's encoding), so that one
+raised by a signal handler elsewhere propagates unchanged.
 Cost: twice the members in memory.
 Source: PKWARE, APPNOTE.TXT (zip; 4.4.8 and 4.5.3 for sizes of 4 GiB and more).
 """
@@ -24,7 +24,7 @@ _END = struct.Struct("<4s4H2IH")
 _LONG_END = struct.Struct("<4sQ2H2I4Q")
 _LONG_END_AT = struct.Struct("<4sIQI")
 _EXTRA = struct.Struct("<2H")
-_LONG_EXTRA = 1  # the id of the extra field that holds what doesn't fit 32 bits
+_LONG_EXTRA = 1  # the id of the extra field with numbers that don't fit 32 bits
 
 _SHORT = 0xFFFFFFFF  # means: see the long field
 _SHORT_COUNT = 0xFFFF
@@ -32,7 +32,7 @@ _MOST_SHORT = _SHORT - 1
 _MOST_SHORT_COUNT = _SHORT_COUNT - 1
 _STORED, _DEFLATED = 0, 8
 _ENCRYPTED, _UTF8 = 1, 0x800
-_VERSION = 45  # of the format: long fields
+_VERSION = 45  # of the format: zip64
 _UNIX, _MODE = 3 << 8, 0o100644 << 16
 _DATE = 1 << 5 | 1  # 1980-01-01
 _LONGEST_COMMENT = 0xFFFF
@@ -40,14 +40,14 @@ _MARK = b"pygradc sha256 "
 
 
 class Damaged(ValueError):
-    """The bytes are no archive of this kind, or not as they were written; says how."""
+    """The bytes aren't an archive of this kind, or are damaged; the message says how."""
 
 
 # ---- writing ------------------------------------------------------------------------------------
 
 
 def pack(members: Iterable[tuple[str, bytes]]) -> bytes:
-    """An archive of these members, stored as they are; the same members give the same bytes."""
+    """An archive of these members, uncompressed; the same members give the same bytes."""
     parts: list[bytes] = []
     directory: list[bytes] = []
     at = 0
@@ -76,7 +76,7 @@ def _fields(*numbers: int) -> tuple[list[int], bytes]:
 
 
 def _sealed(parts: list[bytes], directory: list[bytes], at: int) -> bytes:
-    """All of it, with the end and the checksum."""
+    """The whole archive, with its end records and checksum."""
     count, size = len(directory), sum(map(len, directory))
     end_at = at + size
     parts = [*parts, *directory]
@@ -99,7 +99,7 @@ def _sealed(parts: list[bytes], directory: list[bytes], at: int) -> bytes:
 
 @dataclass(frozen=True)
 class _Member:
-    """What the directory says of one."""
+    """A member's entry in the directory."""
 
     name: str
     code: bytes  # the name, encoded
@@ -115,9 +115,9 @@ def unpack(content: bytes, max_size: int) -> dict[str, bytes]:
     """The members by name, in the directory's order.
 
     Args:
-        max_size: how many bytes the compressed ones may have together.
+        max_size: the largest total size of compressed members, unpacked, in bytes.
     Raises:
-        Damaged: no archive, not as it was written, encrypted, or compressed members are too large.
+        Damaged: not an archive, damaged, encrypted, or compressed members are too large.
     """
     members = _directory(content)
     if sum(member.packed for member in members) > len(content):
@@ -131,14 +131,14 @@ def unpack(content: bytes, max_size: int) -> dict[str, bytes]:
 
 
 def _take(layout: struct.Struct, content: bytes, at: int, signature: bytes) -> tuple[int, ...]:
-    """The numbers of a record behind its signature."""
+    """The numbers of a record after its signature."""
     if not 0 <= at <= len(content) - layout.size or content[at : at + 4] != signature:
         raise Damaged("no archive of arrays, or a damaged one: a record isn't where it should be")
     return layout.unpack_from(content, at)[1:]
 
 
 def _end(content: bytes) -> int:
-    """Where the last record is: what follows must be just its comment."""
+    """The offset of the end record; only its comment may follow it."""
     at = len(content)
     while True:
         at = content.rfind(b"PK\5\6", max(0, len(content) - _END.size - _LONGEST_COMMENT), at)
@@ -151,7 +151,7 @@ def _end(content: bytes) -> int:
 
 
 def _check_sum(content: bytes, comment: int) -> None:
-    """A comment is the mark and the checksum. An archive without one, as numpy's, has none."""
+    """Check the comment: a mark and the checksum, or nothing in archives such as numpy's."""
     if comment == len(content):
         return
     if content[comment : comment + len(_MARK)] != _MARK:
@@ -188,7 +188,7 @@ def _directory(content: bytes) -> list[_Member]:
 
 
 def _entry(content: bytes, at: int) -> tuple[_Member, int]:
-    """An entry of the directory, and where the next one is."""
+    """An entry of the directory, and the offset of the next one."""
     numbers = _take(_ENTRY, content, at, b"PK\1\2")
     _, _, flags, method, _, _, crc, packed, size, name_length, extra, comment, disk = numbers[:13]
     start = at + _ENTRY.size
@@ -201,7 +201,7 @@ def _entry(content: bytes, at: int) -> tuple[_Member, int]:
     short = (size, packed, numbers[-1])
     size, packed, where = (
         next(longs, _SHORT) if number == _SHORT else number for number in short
-    )  # in this order, if there
+    )  # those present come in this order
     return _Member(_name(code, flags), code, flags, method, crc, packed, size, where), following
 
 
@@ -239,7 +239,7 @@ def _content(content: bytes, member: _Member) -> bytes:
 
 
 def _inflated(packed: bytes, member: _Member) -> bytes:
-    """No more than the directory promises."""
+    """The unpacked bytes, never more than the size in the directory."""
     if member.method != _DEFLATED:
         raise Damaged(f"{member.name!r} is compressed by method {member.method}, not by deflate")
     stream = zlib.decompressobj(-zlib.MAX_WBITS)

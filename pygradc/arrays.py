@@ -1,4 +1,4 @@
-"""The numbers of many Values as arrays, in one call into C.
+"""Data and gradients of many Values as arrays, in one call into C.
 
 Source: csrc/python/scalar_arrays.c.
 """
@@ -22,11 +22,11 @@ def data(values: Any) -> Floats:
     Args:
         values: A Value; or nested lists, tuples and object arrays of Values and numbers.
     Returns:
-        Their shape, float64; a new array.
+        A new array of their shape, float64.
     Raises:
-        TypeError: something in them is neither.
-        ValueError: they are ragged.
-        TraceError: one depends on the inputs of a function being recorded.
+        TypeError: an item is neither a Value nor a number.
+        ValueError: the nesting is ragged.
+        TraceError: a Value depends on the inputs of a function being recorded.
     """
     if isinstance(values, np.ndarray):
         refuse_masked("data", values)
@@ -52,12 +52,13 @@ def set_data(values: Any, array: npt.ArrayLike) -> None:
     """Set the data of Values from an array of the same shape.
 
     Args:
-        values: As for `data`; all items are Values. One that occurs twice keeps the later number.
+        values: As for `data`; all items are Values. For one that occurs twice the later number
+            counts.
         array: Real numbers, float64 or convertible.
     Raises:
-        ValueError: the shapes differ; names both. Entries are masked; says how many.
-        TypeError: an item is no Value, or the array isn't of real numbers.
-        Nothing is changed then.
+        ValueError: the shapes differ; the message names both. Entries are masked; it says how many.
+        TypeError: an item isn't a Value, or the array isn't of real numbers.
+        On an error nothing is changed.
     """
     refuse_masked("set_data", array)
     given = np.asarray(array)

@@ -1,10 +1,10 @@
 """Copies and pickles of Values with the graphs below them.
 
-A leaf is pickled by itself: its number, its gradient, what hangs on it. Any other Value is a place
-in a `Part`: all that lies below it, as one string of bytes, less what another part that is still
-alive has and less the leaves that somebody holds; those are Values of their own beside the bytes.
-Pickle and deepcopy meet the same part again for the next Value, so that what nodes share stays
-shared, in one list, one model or one dict. Neither side has recursion over the graph.
+A leaf is pickled by itself: its data, gradient and attributes. Any other Value is an index into a
+`Part`: the subgraph below it serialised to one byte string, without the nodes of other live parts
+and without leaves that Python references; both are pickled as separate Values next to the bytes.
+Pickle and deepcopy memoise the part, so that Values in one list, model or dict keep sharing their
+common nodes. Neither direction recurses over the graph.
 Source: csrc/graph/graph_bytes.c, csrc/python/scalar_pack.c.
 """
 
@@ -24,7 +24,7 @@ from pygradc._scalar import Scalar
 from pygradc.value import Value
 
 _parts: weakref.WeakValueDictionary[int, Part] = weakref.WeakValueDictionary()
-_lock = threading.RLock()  # what the core says of parts, and who they are, must agree
+_lock = threading.RLock()  # keeps the core's part numbers and `_parts` consistent
 
 
 @in_child
@@ -34,7 +34,7 @@ def _renew_lock() -> None:
 
 
 class Part:
-    """A piece of the graph on its way; nodes live as long as it does."""
+    """A subgraph being copied; keeps its nodes alive."""
 
     def __init__(self, capsule: Any) -> None:
         self._capsule = capsule
@@ -50,7 +50,7 @@ class Part:
         return _read, (content, ends, names, classes), states or None
 
     def __deepcopy__(self, memo: Any) -> Part:
-        """As deepcopy would, but that an attribute of an end may lead here again meanwhile."""
+        """As deepcopy's default, but safe if an attribute of a node leads back to this part."""
         _, arguments, states = self.__reduce_ex__(None)
         arguments = copy.deepcopy(arguments, memo)
         if id(self) not in memo:
@@ -66,12 +66,12 @@ class Part:
 
 
 def _op_of(rule: Any) -> tuple[Any, int]:
-    """A custom op as it is pickled, with the number of operands."""
+    """A custom op in the form that is pickled: the op and its number of operands."""
     return rule[0], rule[0]._count(rule)
 
 
 def _read(content: bytes, ends: Any, names: Any, classes: Any) -> Part:
-    """The part that `Part.__reduce_ex__` took apart."""
+    """Rebuild a part from what `Part.__reduce_ex__` returned."""
     tags = tuple(name if isinstance(name, str) else name[0]._rule(name[1]) for name in names)
     part = Part(Scalar._unpack(content, ends, tags))
     for place, kind, *arguments in classes:
@@ -103,12 +103,12 @@ def _maker_of(value: Value) -> Callable[..., Value]:
 
 
 def _new(kind: Any, args: tuple[Any, ...] = (), kwargs: Any = None) -> Any:
-    """An instance on which __init__ isn't called, as pickle makes it."""
+    """Make an instance without calling __init__, as pickle does."""
     return kind.__new__(kind, *args, **(kwargs or {}))
 
 
 def _new_arguments(value: Value) -> tuple[Any, ...]:
-    """What a subclass wants its __new__ to be called with: (), (args,) or (args, kwargs)."""
+    """The arguments for a subclass's __new__: (), (args,) or (args, kwargs)."""
     if hasattr(value, "__getnewargs_ex__"):
         args, kwargs = value.__getnewargs_ex__()
         return tuple(args), dict(kwargs)
@@ -118,7 +118,7 @@ def _new_arguments(value: Value) -> tuple[Any, ...]:
 
 
 def reduce(value: Value) -> Any:
-    """What pickle and deepcopy make of a Value."""
+    """The result of `__reduce_ex__`, for pickle and deepcopy."""
     Scalar._ask(value, "a copy")
     found = _find(value)
     if found is None:
@@ -127,7 +127,7 @@ def reduce(value: Value) -> Any:
 
 
 def _find(value: Value) -> tuple[Part, int] | None:
-    """The living part that it is in, a new one if need be, and its place there; None for a leaf."""
+    """The live part that contains it, or a new one, and its index there; None for a leaf."""
     with _lock:
         number, place = Scalar._place(value)
         part = _parts.get(number)
@@ -147,11 +147,11 @@ def _arguments_of_leaf(value: Value) -> tuple[Any, ...]:
     return (value.data,) if grad == 0.0 < math.copysign(1.0, grad) else (value.data, grad)
 
 
-# ---- What hangs on a Value -----------------------------------------------------------------------
+# ---- Attributes of a Value -----------------------------------------------------------------------
 
 
 def state_of(value: Value) -> Any:
-    """Its attributes and its class's slots; None without any."""
+    """Its attributes and its class's slots; None if it has neither."""
     attributes = Scalar._dict(value)
     slots = dict(_slots(value)) if type(value) is not Value else None
     if attributes and _holds_values(attributes.get("_backward")):
@@ -172,28 +172,28 @@ _ATOMIC = frozenset((str, float, int, bool, type(None)))
 
 
 def _deep(state: Any, memo: Any) -> Any:
-    """A deep copy; a label, or a number, is its own."""
+    """A deep copy; a state of atomic values only is returned as it is."""
     if type(state) is dict and _ATOMIC.issuperset(map(type, state.values())):
         return state
     return copy.deepcopy(state, memo)
 
 
 def _slots(value: Value) -> Iterator[tuple[str, Any]]:
-    """What a subclass declared in __slots__, as far as it is set."""
+    """The slots that a subclass declared and that are set, with their values."""
     for name in copyreg._slotnames(type(value)) or ():  # type: ignore[attr-defined]
         if hasattr(value, name):
             yield name, getattr(value, name)
 
 
 def _holds_values(closure: Any) -> bool:
-    """A function that has caught Values would go on with those, in any copy."""
+    """May this function have captured Values? In a copy it would still refer to the originals."""
     return isinstance(closure, FunctionType) and bool(
         closure.__closure__ or closure.__defaults__ or closure.__kwdefaults__
     )
 
 
 class _Caught:
-    """A closure that holds Values, on its way: pickle refuses it, a deep copy leaves it behind."""
+    """Wraps a closure over Values in a state: pickle refuses it, a deep copy drops it."""
 
     __slots__ = ("_complaint",)
 
@@ -212,10 +212,10 @@ class _Caught:
 
 
 class _LeftBehind:
-    """Stands for such a closure in a deep copy, whose numbers are there to be read.
+    """Replaces such a closure in a deep copy; the copy's data and gradients remain readable.
 
-    Python copies a function as itself, so that the copy's `backward()` would push the original's
-    gradient to the original's operands, and give those of the copy none.
+    deepcopy returns functions unchanged, so the copy's `backward()` would pass the original's
+    gradient to the original's operands, and none to the copy's.
     """
 
     __slots__ = ("_complaint",)
@@ -227,13 +227,13 @@ class _LeftBehind:
         raise TypeError(f"{self._complaint}; or make this output again, from what was copied")
 
 
-# ---- A single one --------------------------------------------------------------------------------
+# ---- A shallow copy ------------------------------------------------------------------------------
 
 
 def leaf_of(value: Value) -> Value:
     """A new leaf with the same data, gradient, label, attributes and class.
 
-    A subclass that says how it is pickled is copied that way.
+    A subclass that defines its own reduction is copied through that.
     """
     Scalar._ask(value, "a copy")
     kind = type(value)
@@ -255,7 +255,7 @@ def _reduces_itself(kind: type[Value]) -> bool:
 
 
 def _without_graph(state: Any) -> Any:
-    """A leaf has no closure and no op; a state that a subclass made is its own."""
+    """Drop the closure and the op, which a leaf lacks; keep a subclass's own kind of state."""
     if isinstance(state, tuple) and len(state) == 2:
         return (_without_graph(state[0]), state[1])
     if isinstance(state, dict):

@@ -1,8 +1,8 @@
-"""Tables of numbers to train on: the two that are shipped, one that is drawn, and any CSV file.
+"""Data sets to train on: two that are shipped, one generated at random, and any CSV file.
 
-A `Dataset` is numbers only: features in a (rows, n) array, labels as class numbers or measurements.
-Everything that can be wrong with a file is found here, before training, and is a `DataError` that
-names the file, the line and the column; lines and columns count from 1, as editors do.
+A `Dataset` is numeric only: features in a (rows, n) array, labels as class indices or real numbers.
+Any fault in a file is detected here, before training, and raises a `DataError` that names the file,
+the line and the column; lines and columns count from 1, as in editors.
 The arrays belong to the `Dataset`; a `Split` holds standardised copies.
 Cost: one pass over the text, about a second for two million fields.
 Sources of the shipped data: `pygradc/data/README.md`.
@@ -27,7 +27,7 @@ import numpy.typing as npt
 Array = npt.NDArray[np.float64]
 Labels = Union[npt.NDArray[np.int64], npt.NDArray[np.float64]]
 
-LARGEST = 1e100  # a larger feature would overflow when its variance is taken
+LARGEST = 1e100  # the variance of larger features would overflow
 MOONS_ROWS, MOONS_NOISE = 500, 0.15
 
 SOURCES = {
@@ -49,11 +49,11 @@ class Dataset:
     Attributes:
         name: what was loaded: "digits", "iris", "moons" or the file's name without its ending.
         features: shape (rows, n), float64, in the units of the source.
-        labels: shape (rows,); class numbers (int64) or, for regression, measurements (float64).
-        class_names: one name a class number; None for regression.
+        labels: shape (rows,); class indices (int64) or, for regression, real numbers (float64).
+        class_names: one name per class index; None for regression.
         feature_names: n names.
-        target_name: what the labels say.
-        source: where the numbers come from; empty for a user's file.
+        target_name: the name of the labels' column.
+        source: the source of the data; empty for a user's file.
     """
 
     name: str
@@ -67,7 +67,7 @@ class Dataset:
 
 @dataclass(frozen=True, eq=False)
 class Split:
-    """A data set cut in two; features are standardised with the training part's mean and scale.
+    """A data set split in two; features are standardised by the training part's mean and scale.
 
     Attributes:
         train_features, test_features: shapes (train rows, n) and (test rows, n), no units.
@@ -86,14 +86,14 @@ class Split:
 def load(name_or_path: str | os.PathLike[str], target: str | None = None, seed: int = 0) -> Dataset:
     """Load a shipped data set by name, or a CSV file by path.
 
-    A file's columns are numbers, separated by commas; the last column, or the one called `target`,
-    is the label. The first line is a header unless a feature in it is a number. Text labels and few
-    integers are classes; other numbers are regression. `.csv.gz` is read too.
+    A file has numeric columns, separated by commas; the last column, or the one named `target`, is
+    the label. The first line is a header unless a feature in it is a number. Text labels, and few
+    distinct integers, are classes; other numbers mean regression. `.csv.gz` is read too.
 
     Args:
         name_or_path: "digits", "iris", "moons", or a path (`./iris` for a file with such a name).
-        target: the label's column, by name; None for the last column.
-        seed: draws "moons"; the others do not use it.
+        target: the name of the label's column; None for the last column.
+        seed: generates "moons"; the others ignore it.
     Returns:
         The data set, rows in the order of the file.
     Raises:
@@ -114,16 +114,16 @@ def load(name_or_path: str | os.PathLike[str], target: str | None = None, seed: 
 
 
 def train_test_split(dataset: Dataset, test: float = 0.2, seed: int = 0) -> Split:
-    """Deal the rows at random into a training and a test part, and standardise.
+    """Split the rows at random into a training and a test part, and standardise.
 
     A column that is constant in the training part is only shifted: its scale is 1.
 
     Args:
         dataset: at least two rows.
-        test: share of the rows to hold out, between 0 and 1; at least one row goes to each part.
-        seed: the same seed deals the same rows.
+        test: fraction of the rows to hold out, between 0 and 1; each part gets at least one row.
+        seed: the same seed gives the same split.
     Returns:
-        Both parts, and the mean and scale that standardised them.
+        Both parts, and the mean and scale used to standardise them.
     Raises:
         ValueError: `test` is not between 0 and 1.
         DataError: fewer than two rows.
@@ -166,7 +166,7 @@ def mean_and_scale(columns: Array) -> tuple[Array, Array]:
     return mean, np.where(flat, 1.0, scale)
 
 
-# ---- where the bytes come from ------------------------------------------------------------------
+# ---- reading bytes ------------------------------------------------------------------------------
 
 
 def _shipped(file: str) -> bytes:
@@ -183,7 +183,7 @@ def _read(path: str) -> bytes:
     except (OSError, EOFError, ValueError) as error:
         reason = getattr(error, "strerror", None) or str(error)
         raise DataError(f"{path}: cannot be read: {reason}") from None
-    except Exception as error:  # zlib.error is a bare Exception: a damaged .gz
+    except Exception as error:  # zlib.error, a direct subclass of Exception: a damaged .gz
         raise DataError(f"{path}: cannot be decompressed: {error}") from None
 
 
@@ -203,13 +203,13 @@ def _moons(seed: int) -> Dataset:
 
 
 class _Table:
-    """The fields of one CSV text, and what is needed to say where a bad one is."""
+    """The fields of one CSV text, with the positions that error messages need."""
 
     def __init__(self, file: str, raw: bytes, names: list[str] | None, target: str | None) -> None:
         """Split the bytes into rows of fields, all of one length; find names and target.
 
         Args:
-            file: what to call the text in messages.
+            file: the name of the text in messages.
             raw: UTF-8, with or without a byte order mark.
             names: the columns' names if the text has no header; None to look for one.
             target: the label's column; None for the last.
@@ -237,7 +237,7 @@ class _Table:
         self.target = self._find_target(target, first_line)
 
     def dataset(self, name: str) -> Dataset:
-        """Convert the fields to numbers; raises DataError at the first that is none."""
+        """Convert the fields to numbers; raise DataError at the first that isn't one."""
         others = [column for column in range(len(self.rows[0])) if column != self.target]
         features = np.array(
             [
@@ -364,7 +364,7 @@ class _Table:
         return values, None
 
     def _classes(self, labels: list[str] | list[int], most: int) -> tuple[Labels, tuple[str, ...]]:
-        """Number the different labels in sorted order."""
+        """Assign class indices to the distinct labels, in sorted order."""
         names, numbers = np.unique(np.array(labels), return_inverse=True)
         if len(names) < 2:
             self._fail(

@@ -1,6 +1,6 @@
-"""What concerns a whole graph: making none, and clearing the gradients of one.
+"""Operations on whole graphs: not recording one (`no_grad`), and clearing its gradients.
 
-A block without a graph is a state of its thread, kept in C, where the operators look at it.
+Whether ops build a graph is a per-thread flag, kept in C, where the operators read it.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ def _steps(function: Any) -> TypeError:
 
 
 class no_grad:
-    """A block, or a function, in which ops make values without a graph.
+    """A block, or a function, in which ops build no graph.
 
         with pygradc.no_grad():
             y = model(x)            # a leaf: y._children == ()
@@ -46,16 +46,17 @@ class no_grad:
         @pygradc.no_grad            # or @pygradc.no_grad()
         def predict(x): ...
 
-    What is made in it is a leaf that holds the result; children and `_backward` closures that are
-    given to a new Value are dropped. Existing graphs stay as they are, and `backward()` works.
-    Blocks nest. Each thread has a state of its own. A generator that yields in a block, or a
-    coroutine that waits in one, leaves its thread in it, and so the code that runs meanwhile: write
-    the block around what computes between two yields or awaits. In a recorded function such a value
-    is computed anew at each replay and passes no gradient on, as one of `detach`.
+    Each result is a leaf; children and `_backward` closures passed to a new Value are dropped.
+    Existing graphs are unchanged, and `backward()` works. Blocks nest. The state is per thread: a
+    generator that yields inside a block, or a coroutine that awaits inside one, leaves the thread
+    in the block while other code runs, so write the block around the computation between two yields
+    or awaits. In a recorded function such a value is recomputed at each replay and passes no
+    gradient, like the result of `detach`.
 
     Raises:
-        TypeError: decorates a generator function, a coroutine function or an asynchronous
-            generator, or a function that returns what one of these makes: its body runs elsewhere.
+        TypeError: it decorates a generator function, a coroutine function or an asynchronous
+            generator function, or a function that returns an object which one of these makes: the
+            body would run outside of the block.
     """
 
     __slots__ = ()
@@ -70,7 +71,7 @@ class no_grad:
         block = super().__new__(cls)
         return block if function is None else block(function)
 
-    if TYPE_CHECKING:  # of C, so that Ctrl-C can't leave a thread in a block that has ended
+    if TYPE_CHECKING:  # implemented in C, so that Ctrl-C can't leave a thread in an ended block
 
         def __enter__(self) -> None: ...
 
@@ -91,7 +92,7 @@ class no_grad:
                 result = function(*args, **kwargs)
             if isinstance(result, _STEPS):
                 if not isinstance(result, AsyncGeneratorType):
-                    result.close()  # or Python warns of a coroutine that nobody waited for
+                    result.close()  # or Python warns that the coroutine was never awaited
                 raise _steps(function)
             return result
 

@@ -1,6 +1,6 @@
-"""Losses, written in Values' own operators, so that they serve any engine with micrograd's Value.
+"""Losses, written with Value's operators, so that they work with any micrograd-like engine.
 
-Each takes one prediction or a batch and returns one Value, the mean over what it was given.
+Each takes one prediction or a batch and returns one Value, the mean over the batch.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ _ONE = _PLAIN | _NUMBERS
 
 
 def _is_batch(x: Any) -> bool:
-    """Several items, rather than one number or Value?"""
+    """Is it a sequence or an iterator, rather than one number or Value?"""
     if type(x) is list:
         return True
     if type(x) in _ONE or isinstance(x, (str, bytes)) or getattr(x, "ndim", None) == 0:
@@ -32,7 +32,7 @@ def _is_batch(x: Any) -> bool:
 
 
 def _items(name: str, x: Any) -> Any:
-    """What there are several of, or the only one, in a list."""
+    """The items of a batch; a single number or Value becomes a list of one."""
     if not _is_batch(x):
         if type(x) not in _ONE:
             refuse_masked(name, x)
@@ -48,7 +48,7 @@ def _items(name: str, x: Any) -> Any:
 
 
 def _floats(name: str, items: Any) -> Any:
-    """Numbers as floats, before integers of few bits overflow; Values, and rows, as they are."""
+    """Convert numbers to float, before narrow integers overflow; keep Values and rows."""
     kinds = set(map(type, items))
     if kinds <= _PLAIN:
         return items
@@ -56,13 +56,13 @@ def _floats(name: str, items: Any) -> Any:
 
 
 def _plain(name: str, x: Any) -> Any:
-    """One of these."""
+    """Convert one item as `_floats` does; TypeError unless it is a number, a Value or a row."""
     if type(x) in _PLAIN:
         return x
     number = x if type(x) in _NUMBERS else _number(x)
     if number is not NotImplemented:
         return float(number)
-    if isinstance(x, np.ndarray) and x.ndim == 0:  # of an object
+    if isinstance(x, np.ndarray) and x.ndim == 0:  # of dtype object
         x = x.item()
     if _is_batch(x) or hasattr(x, "backward") or isinstance(x, tracing.Condition):
         return x
@@ -73,7 +73,7 @@ def _plain(name: str, x: Any) -> Any:
 
 
 def _sides(name: str, predictions: Any, targets: Any) -> tuple[Any, Any]:
-    """What belongs together, one level down."""
+    """The items of predictions and of targets, one level down; their lengths agree."""
     left = _items(f"{name}: predictions", predictions)
     right = _items(f"{name}: targets", targets)
     _check_lengths(name, left, right)
@@ -88,7 +88,7 @@ def _check_lengths(name: str, left: Any, right: Any) -> None:
 
 
 def _pairs(name: str, predictions: Any, targets: Any) -> list[tuple[Any, Any]]:
-    """Each prediction with its target, through rows of several, too."""
+    """Pair each prediction with its target, also inside nested rows."""
     if type(predictions) in _PLAIN and type(targets) in _PLAIN:
         return [(predictions, targets)]
     if not _are_plain(predictions) or not _are_plain(targets):
@@ -130,11 +130,11 @@ def mse(predictions: Any, targets: Any) -> Any:
     """Mean of (prediction - target)**2.
 
     Args:
-        predictions: A Value, or n of them, or n rows of Values: the mean is over all.
+        predictions: A Value, n of them, or n rows of Values: the mean is over all.
         targets: As many numbers or Values, in the same shape.
     Raises:
-        ValueError: different lengths, none at all, or masked entries.
-        TypeError: one is neither a number nor a Value.
+        ValueError: the lengths differ, the batch is empty, or entries are masked.
+        TypeError: an item is neither a number nor a Value.
     """
     return _mean([(p - t) ** 2 for p, t in _pairs("mse", predictions, targets)])
 
@@ -148,14 +148,14 @@ def hinge(scores: Any, targets: Any) -> Any:
 
 
 def _largest(logits: Sequence[Any]) -> Any:
-    """A number; where a function is recorded, and there are none yet, a Value without gradient."""
+    """The largest logit, as a number; while a function is recorded, a Value without gradient."""
     if tracing.tracing():
         return tracing.detach(reduce(tracing.maximum, logits))
     return max(logit.data for logit in logits)
 
 
 def _log_of_exps(shifted: Sequence[Any]) -> Any:
-    """log(sum of exp), of numbers of which the largest is 0, so that no exp overflows."""
+    """log(sum of exp) of numbers with maximum 0, so that no exp overflows."""
     total = shifted[0].exp()
     for x in shifted[1:]:
         total = total + x.exp()
@@ -163,23 +163,23 @@ def _log_of_exps(shifted: Sequence[Any]) -> Any:
 
 
 def _shifted_logits(logits: Sequence[Any]) -> tuple[list[Any], Any]:
-    """The logits less the largest; and log(sum of exp) of those."""
+    """The logits minus their maximum, and log(sum of exp) of these."""
     shift = _largest(logits)
     shifted = [logit - shift for logit in logits]
     return shifted, _log_of_exps(shifted)
 
 
 def log_softmax(logits: Sequence[Any]) -> list[Any]:
-    """log(exp(logit) / sum of exp(logits)) for each of at least one Value."""
+    """log(exp(logit) / sum of exp(logits)) for each logit; at least one Value."""
     shifted, log_total = _shifted_logits(logits)
     return [x - log_total for x in shifted]
 
 
-_ROUNDING = 1e-6  # of a sum of probabilities, also of float32
+_ROUNDING = 1e-6  # tolerance for a sum of probabilities, also in float32
 
 
 def _weights(probabilities: Any) -> Any:
-    """Numbers and Values, one a class."""
+    """The weights of one row: numbers and Values, one per class."""
     if _are_plain(probabilities):
         return probabilities
     weights = _floats("soft_cross_entropy: probabilities", probabilities)
@@ -193,8 +193,8 @@ def _weights(probabilities: Any) -> Any:
 
 
 def _half_sum(weights: Sequence[Any]) -> Any:
-    """Half the sum, or exactly 0.5 if that is 1 but for rounding, here and in a recording; the
-    derivatives by the weights are the sum's in any case.
+    """Half the sum of the weights; exactly 0.5 if the sum is 1 up to rounding, also in a recording.
+    The derivatives with respect to the weights are those of the sum in either case.
     """
     if Scalar._all_exactly(weights, float) and abs(sum(weights) - 1.0) <= _ROUNDING:
         return 0.5
@@ -203,7 +203,7 @@ def _half_sum(weights: Sequence[Any]) -> Any:
 
 
 def _rounding(excess: Any) -> Any:
-    """A number, or a Value without gradient, as `_largest`: excess if it is small, else 0."""
+    """excess if it is rounding error, else 0; a number or a detached Value, as in `_largest`."""
     if tracing.tracing():
         return tracing.detach(tracing.where(abs(excess) <= _ROUNDING, excess, 0.0))
     number = getattr(excess, "data", excess)
@@ -211,27 +211,27 @@ def _rounding(excess: Any) -> Any:
 
 
 def soft_cross_entropy(logits: Sequence[Any], probabilities: Sequence[Any]) -> Any:
-    """-(sum of p * log of softmax(logits)), for one row; one-hot for a label.
+    """-sum(p * log(softmax(logits))), for one row; one-hot probabilities for a label.
 
-    Takes no decision, so it can be recorded, unlike `cross_entropy` with labels. Halves are
-    summed, which is exact: a difference of two logits may be too large for a float, and would be
-    an infinity that a probability of 0 makes a nan.
+    Has no data-dependent branch, so it can be recorded, unlike `cross_entropy` with labels. Halves
+    of the logits are summed, which is exact: the difference of two logits may overflow, and the
+    infinity times a probability of 0 would be nan.
 
     Args:
-        logits: One Value a class; or a batch, n such rows.
-        probabilities: As many numbers or Values; of any sum, as multi-hot rows or those of
-            weighted classes have: the sum weighs log(sum of exp). A sum within 1e-6 of 1 is 1.
+        logits: One Value per class; or a batch, n such rows.
+        probabilities: As many numbers or Values. Their sum is arbitrary (multi-hot rows, weighted
+            classes) and multiplies log(sum of exp). A sum within 1e-6 of 1 counts as 1.
     Returns:
         One Value, the mean over the batch.
     Raises:
-        ValueError: different lengths, none at all, or masked entries.
+        ValueError: the lengths differ, the batch is empty, or entries are masked.
         TypeError: a probability is neither a number nor a Value.
     """
     row, weights = _sides("soft_cross_entropy", logits, probabilities)
     if _is_batch(row[0]):
         return _mean(list(map(soft_cross_entropy, row, weights)))
     half_shift = _largest(row) * 0.5
-    halves = [logit * -0.5 + half_shift for logit in row]  # of the distances below the largest
+    halves = [logit * -0.5 + half_shift for logit in row]  # half of max - logit, at least 0
     weights = _weights(weights)
     total = _log_of_exps([x * -2.0 for x in halves]) * _half_sum(weights)
     for x, p in zip(halves, weights):
@@ -275,12 +275,12 @@ def cross_entropy(logits: Sequence[Any], labels: Any) -> Any:
     """Negative log-likelihood of the label under softmax(logits).
 
     Args:
-        logits: One Value a class; or a batch, n such rows.
-        labels: The class's number; or n of them.
+        logits: One Value per class; or a batch, n such rows.
+        labels: The class index; or n of them.
     Returns:
         One Value, the mean over the batch.
     Raises:
-        ValueError: a label that is no class's number, different lengths, or no rows.
+        ValueError: a label isn't a class index, the lengths differ, or there are no rows.
     """
     if _is_batch(labels):
         return _mean(list(map(_cross_entropy, *_sides("cross_entropy", logits, labels))))

@@ -1,8 +1,8 @@
-"""Neurons, layers, multilayer perceptrons: the lessons' classes, a layer in one C call.
+"""Neurons, layers, multilayer perceptrons: the lessons' classes, with one C call per layer.
 
 Weights are drawn with Python's `random.uniform(-1, 1)`, each neuron's weights and then its bias, so
-that a seed gives the lessons' network. The graph of a call is, node for node, that of
-`sum((wi*xi for wi, xi in zip(self.w, x)), self.b)` and the activation.
+that a seed reproduces the lessons' network. A call builds, node for node, the graph of
+`sum((wi*xi for wi, xi in zip(self.w, x)), self.b)` followed by the activation.
 """
 
 from __future__ import annotations
@@ -25,12 +25,12 @@ _Parts = tuple[list[Value], Value, int]  # weights, bias, the activation's numbe
 
 
 class Module:
-    """Something with parameters: its own Values, and those of its parts.
+    """The base class of models: holds parameters, its own Values and those of its submodules.
 
-    A class that defines no `parameters` has those that its attributes lead to: Values that are
-    leaves (a kept output isn't, nor what is detached), modules, other objects with a method
-    `parameters` but compiled functions and optimizers, and lists, tuples, dicts and object arrays
-    of these; in the order of assignment, each once.
+    If a class doesn't override `parameters`, they are found through its attributes: Values that are
+    leaves (not stored outputs, nor detached Values), modules, other objects with a `parameters`
+    method except compiled functions and optimizers, and lists, tuples, dicts and object arrays of
+    these; in the order of assignment, each once.
 
         class Line(nn.Module):
             def __init__(self):
@@ -55,9 +55,9 @@ class Module:
     def state_dict(self) -> dict[str, npt.NDArray[np.float64]]:
         """The parameters' data by name, float64.
 
-        Where the class defines `parameters`: "parameters", shape (parameters,). Else by attribute:
-        "w" of a Value, shape (), of a list of n Values, (n,), of lists alike, (n, m); with dots
-        down to the parts: "layers.0.w".
+        If the class overrides `parameters`: one array "parameters", shape (parameters,). Otherwise
+        one per attribute: for an attribute w the key "w", of shape () for a Value, (n,) for a list
+        of n Values, (n, m) for n lists of m; dotted paths reach into submodules: "layers.0.w".
         """
         tracing.refuse("state_dict()")
         if type(self).parameters is not Module.parameters:
@@ -72,10 +72,10 @@ class Module:
         return state
 
     def load_state_dict(self, state: Mapping[str, npt.ArrayLike]) -> None:
-        """Set the parameters' data from what `state_dict`, or `pygradc.load_state`, gave.
+        """Set the parameters' data from the result of `state_dict` or `pygradc.load_state`.
 
         Raises:
-            ValueError: a name or a shape differs; says which. Nothing is changed.
+            ValueError: a name or a shape differs; the message says which. Nothing is changed.
         """
         tracing.refuse("load_state_dict()")
         own = self.state_dict()
@@ -86,7 +86,7 @@ class Module:
         }
         try:
             self._load(arrays)
-        except BaseException:  # of a part that has more to say about its state
+        except BaseException:  # from a submodule that checks more of its state
             self._load(own)
             raise
 
@@ -100,7 +100,7 @@ class Module:
 
 
 def _has_own_parameters(part: Any) -> bool:
-    """Does this object say itself what it has?"""
+    """Does this object define its own `parameters`?"""
     return (
         not isinstance(part, Module)
         or type(part).parameters is not Module.parameters
@@ -168,7 +168,7 @@ def _row(module: Module, x: Any) -> Any:
     """One row as a sequence: a number is a row of one.
 
     Raises:
-        TypeError: going through x gives its names, or no order, instead of numbers.
+        TypeError: x iterates over names or characters, or has no order.
     """
     if type(x) is tuple or (type(x) is np.ndarray and x.ndim == 1):
         return x
@@ -182,16 +182,16 @@ def _row(module: Module, x: Any) -> Any:
             f"{type(module).__name__}: expected one row of numbers in order, not a "
             f"{type(x).__name__}: write {remedy}"
         )
-    if type(x) is not np.ndarray and getattr(x, "ndim", 1) > 1:  # of a table, names would come
+    if type(x) is not np.ndarray and getattr(x, "ndim", 1) > 1:  # a table iterates over its names
         _refuse_rows(module, x)
     return x
 
 
 def _refuse_rows(module: Module, x: Any) -> None:
-    """Raise what a call's error means, if it was given many rows at once.
+    """Raise a TypeError that explains a failed call, if x is a batch of rows.
 
-    The error itself is for the caller to raise again: a frame that its traceback names must not
-    hold it, or its Values live until the next garbage collection.
+    Otherwise the caller re-raises the original error. It isn't passed in: a frame in its traceback
+    that held it would form a cycle, and keep its Values alive until the next garbage collection.
     """
     try:
         axes = np.ndim(x)
@@ -213,18 +213,18 @@ class Neuron(Module):
         nin: Number of inputs.
         activation: A unary op of the table, or "linear".
     Raises:
-        ValueError: unknown activation; a call with another number of inputs than nin.
+        ValueError: unknown activation; a call with a number of inputs other than nin.
     """
 
     def __init__(self, nin: int, activation: str = "tanh") -> None:
         w = [Value(random.uniform(-1, 1)) for _ in range(_size("Neuron", nin))]
-        # One tuple, as the C call takes it: a layer collects these faster than three attributes.
+        # One tuple, as the C call takes it: a layer gathers these faster than three attributes.
         self._parts: _Parts = (w, Value(random.uniform(-1, 1)), activation_number(activation))
         self._name = activation
 
     @property
     def w(self) -> list[Value]:
-        """The weights, one an input: a list, whose items may be replaced; or set another."""
+        """The weights, one per input. The list, or its items, may be replaced."""
         return self._parts[0]
 
     @w.setter
@@ -260,7 +260,7 @@ class Neuron(Module):
         return cast(Value, self._expression(row) if outs is NotImplemented else outs[0])
 
     def _expression(self, x: Sequence[Input]) -> Any:
-        """The same in Python's operators, for a class of which somebody has patched some."""
+        """The same in Python's operators, for when some of them are patched."""
         out: Any = sum((wi * xi for wi, xi in zip(self.w, x)), self.b)
         return out if self.activation == "linear" else getattr(out, self.activation)()
 
@@ -294,7 +294,7 @@ class Layer(Module):
             except (TypeError, ValueError):
                 _refuse_rows(self, x)
                 raise
-        if outs is NotImplemented:  # somebody taught neurons, or Values, another trick
+        if outs is NotImplemented:  # Neuron.__call__, or a Value operator, is patched
             outs = [neuron(row) for neuron in neurons]
         return outs[0] if len(outs) == 1 else outs
 
@@ -324,14 +324,14 @@ class MLP(Module):
 
     Args:
         nin: Number of inputs.
-        nouts: Neurons of each layer, the last being the outputs.
+        nouts: Number of neurons of each layer; the last layer gives the outputs.
         activation: Of the hidden layers: a unary op of the table, or "linear".
-        output_activation: Of the last layer; None: the same.
-    A call takes one row, nin numbers or Values (or just the number, where nin is 1), and returns
-    one Value for one output, else a list.
+        output_activation: Of the last layer; None for the same.
+    A call takes one row, nin numbers or Values (or a single number if nin is 1), and returns one
+    Value for one output, else a list.
     Raises:
-        ValueError: unknown activation, no layers, or a call with another number of inputs.
-        TypeError: sizes that are no whole numbers; a call with many rows at once.
+        ValueError: unknown activation, no layers, or a call with the wrong number of inputs.
+        TypeError: a size isn't an integer; a call with a batch of rows.
     """
 
     def __init__(
@@ -362,7 +362,7 @@ class MLP(Module):
         return list(found.values())
 
     def _more(self) -> Iterator[tuple[str, _modules.Part]]:
-        """What a subclass, or somebody, added to the layers."""
+        """The attributes with parameters besides the layers, added by a subclass or the user."""
         with _modules.asking(self):
             known = (self.layers, *self.layers, *(p for n in self.layers for p in n.parameters()))
             yield from _modules.parts(self, _has_own_state, known)
@@ -370,7 +370,7 @@ class MLP(Module):
     def state_dict(self) -> dict[str, npt.NDArray[np.float64]]:
         """For each layer i: "layers.i.weight", shape (nout, nin), and "layers.i.bias", (nout,).
 
-        Other attributes with parameters follow, by their names.
+        Other attributes with parameters follow, under their names.
         """
         tracing.refuse("state_dict()")
         state = {}

@@ -1,4 +1,4 @@
-"""Optimisers: the parameters as a list, their state as numpy arrays, one C call a step.
+"""Optimisers: parameters in a list, state in numpy arrays, one C call per step.
 
 The formulas are PyTorch's. `lr` and the other settings may be changed between steps.
 Source: csrc/graph/optim.c.
@@ -17,7 +17,7 @@ from pygradc import states, tracing
 from pygradc._scalar import Scalar
 from pygradc.value import Value
 
-_MOST_STEPS = 2**53  # Adam takes powers of them, as doubles
+_MOST_STEPS = 2**53  # Adam raises the betas to the number of steps, as doubles
 
 
 def _check(name: str, value: Any, low: float = 0.0, high: float = float("inf")) -> float:
@@ -28,7 +28,7 @@ def _check(name: str, value: Any, low: float = 0.0, high: float = float("inf")) 
 
 
 def number(name: str, value: Any) -> float:
-    """A setting as a float; what only looks like a number, or holds several, is refused."""
+    """Convert a setting to float; refuse strings, bools, bytes, Values and non-scalar arrays."""
     hint = ""
     if isinstance(value, str):
         with contextlib.suppress(ValueError):
@@ -44,18 +44,18 @@ def number(name: str, value: Any) -> float:
 
 
 def _shown(value: Any) -> str:
-    """A wrong argument for a message: 'a str, "0.1"'."""
+    """Describe a wrong argument for an error message: its type and repr."""
     return f"{value!r:.80}" if value is None else f"{type(value).__name__} {value!r:.80}"
 
 
 def check_parameters(name: str, parameters: Sequence[Any]) -> None:
-    """Are these what an optimizer can train: Values, at least one, each once?
+    """Check that an optimizer can train these: Values, at least one, each once.
 
     Args:
-        name: who asks, for messages.
+        name: The caller's name, for messages.
     Raises:
-        TypeError: one is no Value.
-        ValueError: there is none, or one occurs twice.
+        TypeError: an item isn't a Value.
+        ValueError: the list is empty, or a Value occurs twice.
     """
     for i, p in enumerate(() if Scalar._all_exactly(parameters, Value) else parameters):
         if not isinstance(p, Value):
@@ -81,10 +81,10 @@ _CONTAINERS = (list, tuple, dict, np.ndarray)
 
 
 def _listed(name: str, parameters: Any) -> list[Value]:
-    """The parameters that a call was given.
+    """The parameters passed to a call, as a list.
 
     Raises:
-        TypeError, ValueError: it wasn't; says what to write.
+        TypeError, ValueError: not valid parameters; the message says what to write.
     """
     kind = type(parameters).__name__
     example = f"{name}(model.parameters(), lr=0.01)"
@@ -98,20 +98,20 @@ def _listed(name: str, parameters: Any) -> list[Value]:
         listed = list(parameters)
     except TypeError as error:
         if hasattr(type(parameters), "__iter__"):
-            raise  # it is iterable, and failed
+            raise  # it is iterable, and its iterator failed
         raise TypeError(f"{name}: expected parameters, not {kind}: {example}") from error
     check_parameters(name, listed)
     return listed
 
 
 class Optimizer:
-    """Holds the parameters. A subclass has `step`, and names its state in `_state`.
+    """Holds the parameters. A subclass defines `step`, and names its state arrays in `_state`.
 
     Args:
-        parameters: Values, at least one, each once: of any iterable.
+        parameters: An iterable of Values, at least one, each once.
     Raises:
-        TypeError: it isn't Values; says what to write.
-        ValueError: there is none, or one occurs twice.
+        TypeError: not an iterable of Values; the message says what to write.
+        ValueError: there are none, or one occurs twice.
     """
 
     _state: tuple[str, ...] = ()
@@ -132,16 +132,17 @@ class Optimizer:
         Scalar._zero_grad(self.parameters)
 
     def state_dict(self) -> dict[str, Any]:
-        """Steps taken and the state arrays, shape (parameters,), float64: copies."""
+        """The number of steps, and copies of the state arrays, shape (parameters,), float64."""
         tracing.refuse("state_dict()")
         arrays = {name: getattr(self, name).copy() for name in self._state}
         return {"steps": self.steps, **arrays}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Go on from what `state_dict`, or `pygradc.load_state`, gave.
+        """Restore the state from the result of `state_dict` or `pygradc.load_state`.
 
         Raises:
-            ValueError: a name is missing or a shape differs; says which. Nothing is changed.
+            ValueError: a name is missing or a shape differs; the message says which. Nothing is
+                changed.
         """
         tracing.refuse("load_state_dict()")
         name = type(self).__name__
@@ -172,7 +173,7 @@ class SGD(Optimizer):
         lr: The learning rate; must be given.
     Raises:
         ValueError: a setting is negative or nan; no parameters, or one twice.
-        TypeError: a parameter isn't a Value, a setting is no number.
+        TypeError: a parameter isn't a Value, or a setting isn't a number.
     """
 
     def __init__(
@@ -193,13 +194,13 @@ class SGD(Optimizer):
             self.velocity = self._zeros()
 
     def _velocity(self) -> np.ndarray[Any, np.dtype[np.float64]] | None:
-        """None as long as there was no momentum."""
+        """The velocities; None until momentum is first set."""
         if self.momentum and not self._state:
             self._state, self.velocity = ("velocity",), self._zeros()
         return self.velocity if self._state else None
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        if "velocity" in state:  # of one whose momentum came later, as may this one's
+        if "velocity" in state:  # saved with momentum, which may have been off here so far
             self._velocity()
         super().load_state_dict(state)
 
@@ -223,7 +224,7 @@ class Adam(Optimizer):
     Raises:
         ValueError: a setting is negative or nan, or a beta isn't below 1; no parameters, or one
             twice.
-        TypeError: a parameter isn't a Value, a setting is no number.
+        TypeError: a parameter isn't a Value, or a setting isn't a number.
     """
 
     _state = ("mean", "square")
@@ -249,7 +250,7 @@ class Adam(Optimizer):
         self.square = self._zeros()
 
     def step(self) -> None:
-        """Move every parameter against its averaged gradient."""
+        """Move every parameter against its exponentially averaged gradient."""
         Scalar._adam(
             self.parameters,
             self.mean,

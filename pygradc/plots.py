@@ -1,9 +1,9 @@
-"""Pictures, by matplotlib: how a training went, and a function with its tangent.
+"""Plots with matplotlib: the course of a training, and a function with its tangent.
 
-matplotlib is an extra, so it is imported inside the functions: importing this module is free.
-`save_training` draws on an Agg canvas of its own, without a display; pyplot is left as it was.
-`plot_tangent` draws where the caller draws, in a notebook or a window.
-Colours: Okabe & Ito (2008), which colour-blind readers can tell apart.
+matplotlib is an extra, imported inside the functions, so that importing this module is cheap.
+`save_training` draws on its own Agg canvas, without a display or pyplot. `plot_tangent` draws on
+the caller's axes or a new pyplot figure, in a notebook or a window.
+Colours: Okabe & Ito (2008), distinguishable by colour-blind readers.
 """
 
 from __future__ import annotations
@@ -22,18 +22,18 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 BLUE, ORANGE, GREY = "#0072B2", "#D55E00", "#777777"
-MOST_NUMBERED = 20  # classes; a larger confusion matrix gets no numbers or names
-MESH = 200  # points a side for a decision boundary
+MOST_NUMBERED = 20  # classes; a larger confusion matrix has no numbers or names
+MESH = 200  # points per side for a decision boundary
 
 
 def save_training(result: Result, file: str | os.PathLike[str] | IO[bytes]) -> None:
-    """Write a PNG: the loss curve, then what the test rows show.
+    """Write a PNG: the loss curve, then results on the test rows.
 
-    Classes get their confusion matrix and, with two inputs, the decision boundary; regression gets
-    predicted against true values.
+    For classification the confusion matrix and, with two inputs, the decision boundary; for
+    regression the predicted against the true values.
 
     Args:
-        result: what `training.train` returned.
+        result: the result of `training.train`.
         file: path or binary file to write to.
     Raises:
         ImportError: matplotlib is not installed.
@@ -60,7 +60,7 @@ def save_training(result: Result, file: str | os.PathLike[str] | IO[bytes]) -> N
 
 
 def draw_history(result: Result, axes: Axes) -> None:
-    """The training loss, and the test score on an axis of its own, over the epochs."""
+    """The training loss, and the test score on a second axis, over the epochs."""
     epochs = [record.number for record in result.history]
     mark = "o" if len(epochs) <= 30 else ""
     axes.plot(epochs, [r.loss for r in result.history], BLUE, marker=mark, markersize=4)
@@ -78,7 +78,7 @@ def draw_history(result: Result, axes: Axes) -> None:
 
 
 def draw_confusion(result: Result, axes: Axes) -> None:
-    """How many test rows of each true class were given each predicted class."""
+    """The confusion matrix: counts of test rows by true and predicted class."""
     names = result.dataset.class_names or ()
     counts = confusion(result.split.test_labels, result.predictions, len(names))
     axes.imshow(counts, cmap="Blues")
@@ -97,14 +97,14 @@ def draw_confusion(result: Result, axes: Axes) -> None:
 
 
 def confusion(true: Any, predicted: Any, classes: int) -> Any:
-    """Count pairs of class numbers: an int array, shape (classes, classes), rows are the truth."""
+    """Count pairs of class indices: int64, shape (classes, classes); rows are the true classes."""
     counts = np.zeros((classes, classes), dtype=np.int64)
     np.add.at(counts, (true, predicted), 1)
     return counts
 
 
 def draw_boundary(result: Result, axes: Axes) -> None:
-    """The plane of the two inputs, coloured by the class that the model gives each point."""
+    """The plane of the two inputs, coloured by the predicted class of each point."""
     features, names = result.dataset.features, result.dataset.class_names or ()
     margin = 0.1 * np.ptp(features, axis=0) + 1e-9
     low, high = features.min(axis=0) - margin, features.max(axis=0) + margin
@@ -126,7 +126,7 @@ def draw_boundary(result: Result, axes: Axes) -> None:
 
 
 def draw_regression(result: Result, axes: Axes) -> None:
-    """Predicted against true values of the test rows; on the dashed line a prediction is right."""
+    """Predicted against true values of the test rows; the dashed line marks correct predictions."""
     true, predicted = result.split.test_labels, result.predictions
     ends = [min(true.min(), predicted.min()), max(true.max(), predicted.max())]
     axes.plot(ends, ends, "--", color=GREY, lw=1)
@@ -144,13 +144,13 @@ def plot_tangent(
     hi: float = 5.0,
     ax: Axes | None = None,
 ) -> float:
-    """Plot f and, dashed, its tangent at x0, whose slope `backward()` finds.
+    """Plot f and, dashed, its tangent at x0, with the slope from `backward()`.
 
     Args:
-        f: takes a Value, gives a Value; where it has no value the curve has a gap.
-        x0: where the tangent touches.
+        f: maps a Value to a Value; the curve has a gap where it is undefined.
+        x0: the point of tangency.
         lo, hi: the curve is drawn over np.arange(lo, hi, 0.25).
-        ax: where to draw; None for a new figure.
+        ax: the axes to draw on; None for a new figure.
     Returns:
         df/dx at x0.
     Raises:

@@ -1,8 +1,8 @@
-"""States in files: what `state_dict` of modules and optimisers gives, as numpy's .npz archives.
+"""States in files: the `state_dict` of modules and optimisers as numpy's .npz archives.
 
 A state is a dict of names and arrays, numbers, bools, strings, None, or dicts of these.
-`numpy.load` reads the files, too, and `load_state` reads what `numpy.savez` wrote. A file of
-`save_state` has a checksum over all of it.
+`numpy.load` reads the files, too, and `load_state` reads what `numpy.savez` wrote. A file written
+by `save_state` has a checksum over its whole content.
 """
 
 from __future__ import annotations
@@ -29,16 +29,16 @@ def save_state(state: Mapping[str, Any], path: str | os.PathLike[str] | None = N
     """Write a state to a file, whole or not at all; `load_state` reads it.
 
     Args:
-        state: names and arrays, or what numpy makes one of: real numbers, bools or strings; or
-            None; or a dict of these again.
-        path: the file; by custom it ends in .npz.
+        state: Names and arrays, or what numpy converts to one: real numbers, bools or strings; or
+            None; or a nested dict of these.
+        path: The file; by convention it ends in .npz.
     Raises:
-        OSError: the file can't be written; it is as it was.
-        TypeError, ValueError: an entry can't be saved, or the state is no dict, as a model; says
-            which, and what to write.
+        OSError: the file can't be written; it is unchanged.
+        TypeError, ValueError: an entry can't be saved, or the state isn't a dict (a model, say);
+            the message says which, and what to write.
     """
     _check_state(state, path)
-    from pygradc import _npz  # with json it takes 2 ms to import
+    from pygradc import _npz  # importing it, with json, takes 2 ms
 
     _atomic.write(cast("str", path), _npz.to_bytes(state))
 
@@ -58,18 +58,18 @@ def _check_state(state: Any, path: Any) -> None:
 
 
 def load_state(path: str | os.PathLike[str], max_size: int = MAX_SIZE) -> dict[str, Any]:
-    """What is in a file that `save_state`, `numpy.savez` or `numpy.savez_compressed` wrote.
+    """Read a file that `save_state`, `numpy.savez` or `numpy.savez_compressed` wrote.
 
     Args:
-        max_size: how many bytes the arrays of a compressed file may have. (Those of another one
-            have no more than the file.)
+        max_size: The largest total size of compressed arrays, unpacked, in bytes. (Uncompressed
+            arrays are no larger than the file.)
     Returns:
-        Names and arrays, numbers being arrays of shape (); None and dicts as they were.
+        Names and arrays; numbers are arrays of shape (), None and dicts are restored.
     Raises:
         OSError: the file can't be read.
-        ValueError: it is no such file, or damaged, whatever the bytes, or its compressed arrays
-            are larger than max_size.
-        TypeError: max_size is no number of bytes.
+        ValueError: it isn't such a file, or is damaged, whatever the bytes; or its compressed
+            arrays are larger than max_size.
+        TypeError: max_size isn't a number of bytes.
     """
     from pygradc import _npz, _zip
 
@@ -95,17 +95,17 @@ def _check_size(max_size: Any) -> None:
 
 
 def numbers(what: str, value: Any, shape: tuple[int, ...]) -> npt.NDArray[np.float64]:
-    """An entry of a state as an array of its own, float64, of this shape.
+    """Convert an entry of a state to a new float64 array of this shape.
 
     Raises:
-        ValueError: it is something else; names it, and both shapes.
+        ValueError: it can't be; the message names the entry, and both shapes if they differ.
     """
     refuse_masked(what, value)
     try:
         array = np.asarray(value)
         if array.dtype.kind not in "fiubO":
             raise ValueError(f"an array of {array.dtype}")
-        if array.dtype == object:  # of which numpy makes nan of None, and parses strings
+        if array.dtype == object:  # astype would turn None into nan, and parse strings
             _check_objects(array)
         array = array.astype(np.float64)
     except (TypeError, ValueError, OverflowError) as error:
@@ -122,11 +122,11 @@ def _check_objects(array: Array) -> None:
 
 
 def check_names(what: str, names: Iterable[str], wanted: Iterable[str]) -> None:
-    """Are these the entries that a state should have?
+    """Check that a state has exactly the wanted entries.
 
     Raises:
-        ValueError: one is missing or one too many; names them.
-        TypeError: it is no state at all.
+        ValueError: entries are missing or unexpected; the message names them.
+        TypeError: it isn't a state at all.
     """
     if not isinstance(names, Iterable) or isinstance(names, (str, bytes)):
         kind = type(names).__name__

@@ -1,12 +1,12 @@
-"""Train an MLP on a table: a recorded loss, minibatches, Adam.
+"""Train an MLP on a data set: a recorded loss, minibatches, Adam.
 
-One row's loss, written in Values, is recorded; `fit` runs the lessons' loop on it in C. A `Task`
-says what differs between classes (one output each, cross-entropy, accuracy) and regression (one
-output, squared error, R^2). After each epoch the model is measured by a forward pass in numpy on
-the same weights, which needs no graph.
-Nothing is printed and no file is written here; everything random comes from the seed.
-Cost: rows * epochs replays of about two nodes a weight; digits, 64-32-10: some 4,900 nodes a row.
-Kingma & Ba (2015), Adam; LeCun et al. (1998), Efficient BackProp, 4.6: the first weights' scale.
+The loss of one row, written with Values, is recorded; `fit` runs the lessons' training loop on it
+in C. A `Task` holds what differs between classification (one output per class, cross-entropy,
+accuracy) and regression (one output, squared error, R^2). After each epoch the model is evaluated
+by a forward pass in numpy with the same weights, which needs no graph.
+Nothing is printed and no file but a checkpoint is written here; all randomness comes from the seed.
+Cost: rows * epochs replays of about two nodes per weight; digits, 64-32-10: some 4,900 nodes a row.
+Kingma & Ba (2015), Adam; LeCun et al. (1998), Efficient BackProp, 4.6: scale of initial weights.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ Layers = list[tuple[Array, Array]]
 
 
 class TrainingError(RuntimeError):
-    """The loss is no longer a finite number; the message names the epoch."""
+    """The loss is no longer finite; the message names the epoch."""
 
 
 @dataclass(frozen=True)
@@ -44,8 +44,8 @@ class Epoch:
     """One line of the history.
 
     Attributes:
-        number: 1 for the first.
-        loss: mean over the training rows, each taken when its minibatch came.
+        number: counts from 1.
+        loss: mean over the training rows, each evaluated when its minibatch is used.
         test_score: accuracy (0 to 1), or R^2 for regression, on the test rows after the epoch.
     """
 
@@ -55,26 +55,26 @@ class Epoch:
 
 
 class Progress(Protocol):
-    """Is told how far the training is."""
+    """Receives the progress of training."""
 
     def rows(self, count: int) -> None:
-        """`count` more rows have been trained on, an epoch's."""
+        """`count` more rows, those of an epoch, have been trained on."""
 
     def epoch(self, record: Epoch) -> None:
         """An epoch has ended."""
 
 
 class Task(Protocol):
-    """What depends on the kind of label. Outputs have shape (rows, width)."""
+    """The parts of training that depend on the kind of label. Outputs: shape (rows, width)."""
 
     metric: str
     width: int
 
     def targets(self, labels: Labels) -> Array:
-        """The labels as `loss` wants them, row by row."""
+        """The labels in the form that `loss` takes, row by row."""
 
     def loss(self, output: Any, target: Any) -> Any:
-        """The loss, a Value, of what the model gave for one row."""
+        """The loss of the model's output for one row, a Value."""
 
     def decode(self, outputs: Array) -> Labels:
         """Predictions, in the labels' units."""
@@ -84,7 +84,7 @@ class Task(Protocol):
 
 
 class Classes:
-    """One output a class; the largest wins."""
+    """Classification: one output per class; the largest wins."""
 
     metric = "accuracy"
 
@@ -133,16 +133,16 @@ class Regression:
 
 @dataclass(frozen=True, eq=False)
 class Result:
-    """A trained model and how it came about.
+    """A trained model, with its data and its scores.
 
     Attributes:
-        dataset, split: what it was trained and tested on.
+        dataset, split: the data that it was trained and tested on.
         task: `Classes` or `Regression`.
         model: the MLP; its inputs are standardised features.
         sizes: inputs, hidden layers, outputs.
-        history: one record an epoch.
+        history: one record per epoch.
         train_score, test_score: `task.metric` after the last epoch.
-        predictions: shape (test rows,): class numbers, or measurements in the target's units.
+        predictions: shape (test rows,): class indices, or numbers in the target's units.
         seconds: wall time of the epochs.
     """
 
@@ -163,13 +163,13 @@ class Result:
         Args:
             features: shape (rows, n), in the data set's units.
         Returns:
-            Class numbers or measurements, shape (rows,).
+            Class indices or numbers in the target's units, shape (rows,).
         """
         standard = (features - self.split.mean) / self.split.scale
         return self.task.decode(forward(layers(self.model.state_dict()), standard))
 
     def arrays(self) -> dict[str, Any]:
-        """All that a prediction needs, by name: what `weights.npz` holds.
+        """All arrays that a prediction needs, by name: the content of `weights.npz`.
 
         Returns:
             The model's `state_dict()`, and `sizes`, `mean`, `scale` (features), `target_mean`,
@@ -199,24 +199,24 @@ def train(
     checkpoint_every: int = 1,
     resume: bool = False,
 ) -> Result:
-    """Train a tanh MLP with Adam; a fifth of the rows is held out and only measured.
+    """Train a tanh MLP with Adam; a fifth of the rows is held out for testing.
 
     Args:
         dataset: at least two rows.
         hidden: widths of the hidden layers, first to last; () for a linear model.
-        epochs: how often each training row is used, at least 1.
-        lr: Adam's step.
-        seed: of the split, the first weights and the minibatches; the same seed, the same result.
-        batch_size: rows a step, at least 1.
-        progress: is told of each minibatch and epoch.
-        checkpoint, checkpoint_every, resume: as of `fit`.
+        epochs: number of passes over the training rows, at least 1.
+        lr: Adam's learning rate.
+        seed: for the split, the initial weights and the minibatches; it determines the result.
+        batch_size: rows per step, at least 1.
+        progress: receives each epoch.
+        checkpoint, checkpoint_every, resume: as in `fit`.
     Returns:
-        The model and what was measured.
+        The model and its scores.
     Raises:
         DataError: fewer than two rows.
         ValueError: epochs, lr, batch_size or a width is not positive.
-        CheckpointError, OSError: as of `fit`.
-        TrainingError: the loss stopped being finite; a smaller lr may help.
+        CheckpointError, OSError: as in `fit`.
+        TrainingError: the loss is no longer finite; a smaller lr may help.
     """
     _check_positive(epochs=epochs, lr=lr, batch_size=batch_size, **_widths(hidden))
     split = train_test_split(dataset, seed=seed)
@@ -256,10 +256,10 @@ def train(
 
 
 def first_model(sizes: Sequence[int], seed: int) -> nn.MLP:
-    """An untrained MLP whose weights depend on the seed only; Python's `random` is left as it was.
+    """An untrained MLP; its weights depend on the seed only, and the state of `random` is restored.
 
-    Weights are divided by the square root of the number of inputs, so that a sum over many inputs
-    starts where tanh still has a slope. On digits that is worth two to four points of accuracy.
+    Weights are divided by the square root of the fan-in, so that a sum over many inputs doesn't
+    saturate tanh at the start. On digits that gains two to four points of accuracy.
 
     Args:
         sizes: inputs, hidden widths, outputs.
@@ -300,7 +300,7 @@ def forward(network: Layers, inputs: Array) -> Array:
 
 
 class _Measuring:
-    """After each epoch: is the loss finite, and how good is the model on the test rows?"""
+    """The callback after each epoch: requires a finite loss, scores the model on the test rows."""
 
     def __init__(self, model: nn.MLP, task: Task, split: Split, progress: Progress | None) -> None:
         self.model, self.task, self.split, self.progress = model, task, split, progress
@@ -320,7 +320,7 @@ class _Measuring:
             self.progress.epoch(self.history[-1])
 
     def state_dict(self) -> dict[str, Any]:
-        """So that a checkpoint has the history."""
+        """The history, for a checkpoint."""
         return {
             "loss": np.array([epoch.loss for epoch in self.history]),
             "test_score": np.array([epoch.test_score for epoch in self.history]),
@@ -346,7 +346,7 @@ def _run_epochs(after: _Measuring, lr: float, **how: Any) -> None:
 
 
 def recorded_loss(model: nn.MLP, task: Task) -> Compiled:
-    """One row's loss, a function of its features and its target."""
+    """The loss of one row, compiled, as a function of its features and its target."""
 
     def loss(x: Any, y: Any) -> Any:
         return task.loss(model(x), y)

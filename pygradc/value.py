@@ -2,7 +2,7 @@
 
 The operators, `data`, `grad` and `backward` are number slots and attributes of the C type `Scalar`
 (csrc/python); this class adds what is not hot. It must not override an operator: a Python method
-costs ten times what a slot does.
+costs ten times as much as a slot.
 """
 
 from __future__ import annotations
@@ -27,28 +27,28 @@ Number = Union[int, float, np.floating, np.integer]
 
 
 class Value(Scalar):
-    """A number that remembers what it was made of.
+    """A scalar that records the op and the operands that produced it.
 
     Args:
         data: A real number; kept as a float.
-        _children: The Values that it was made of, for a custom op.
-        _op: The custom op's name, for drawings; or microgpt's local gradients, a tuple with
-            d(self)/d(child) for each child.
+        _children: The operands, for a custom op.
+        _op: The custom op's name, for drawings; or microgpt's local gradients, a tuple of
+            d(self)/d(child), one for each child.
         label: A name for drawings.
 
-    `children=` and `local_grads=` are microgpt's names for the second and third. None is as good as
-    not given; a string in second place is the label.
+    `children=` and `local_grads=` are microgpt's names for the second and third. None counts as not
+    given; a string as the second argument is the label.
 
     Raises:
-        TypeError: data, a child or a local gradient is of the wrong type; one is given twice.
-        ValueError: not as many local gradients as children.
+        TypeError: data, a child or a local gradient has the wrong type; an argument is given twice.
+        ValueError: the numbers of local gradients and of children differ.
     Source: csrc/python/scalar_init.c.
     """
 
     __slots__ = ()
 
     def __init_subclass__(cls, **options: Any) -> None:
-        """Refuse a class whose `data` or `grad` isn't the node's: ops would pass it by."""
+        """Refuse a subclass that redefines `data` or `grad`: ops would bypass its definition."""
         super().__init_subclass__(**options)
         for base in cls.__mro__[: cls.__mro__.index(Value)]:
             for name in ("data", "grad"):
@@ -66,15 +66,15 @@ class Value(Scalar):
         return draw_dot(self, format=format, rankdir=rankdir, **options)
 
     def conjugate(self) -> Value:
-        """This Value: it is real. numpy's `var`, `std` and `linalg.norm` ask for it."""
+        """Return self: a Value is real. numpy's `var`, `std` and `linalg.norm` call it."""
         return self
 
     def __copy__(self) -> Value:
-        """A new leaf: the same data, gradient, label and attributes, without the graph."""
+        """A new leaf with the same data, gradient, label and attributes, without the graph."""
         return copying.leaf_of(self)
 
     def __reduce_ex__(self, protocol: Any) -> Any:
-        """For pickle and deepcopy: the Value with all of the graph below it."""
+        """Reduce the Value and the whole graph below it, for pickle and deepcopy."""
         own = type(self).__reduce__
         return copying.reduce(self) if own is object.__reduce__ else own(self)
 
@@ -98,8 +98,8 @@ class Value(Scalar):
 
 
 def _number(x: object) -> Any:
-    """The plain number in what is neither float nor int: numpy's scalars, fractions, and arrays and
-    tensors of no dimension, whoever makes them.
+    """Convert other numbers to int or float: numpy scalars, fractions, 0-d arrays and tensors of
+    any library. NotImplemented for anything else.
     """
     if isinstance(x, numbers.Integral):
         return int(x)
@@ -109,8 +109,8 @@ def _number(x: object) -> Any:
 
 
 def _item(array: Any) -> Any:
-    """The number that an array of no dimension is. Dates have an `item` too, that may be an int,
-    and so has a masked entry, whose number is whatever lies below the mask.
+    """Convert a 0-d array to int or float. Dates are excluded: their `item()` may be an int; so are
+    masked entries: their `item()` is the number below the mask.
     """
     if tuple(array.shape) != () or getattr(array.dtype, "kind", "") in ("m", "M"):
         return NotImplemented
@@ -123,7 +123,7 @@ def _item(array: Any) -> Any:
             f"a {type(array).__name__} that requires grad is a number here, and its gradient would "
             "be lost: pass .item() for its number"
         )
-    if np.ma.is_masked(array):  # whose item() is the 0.0 that lies below the mask
+    if np.ma.is_masked(array):  # its item() would be the 0.0 below the mask
         return NotImplemented
     number = array.item()
     if isinstance(number, numbers.Integral):
@@ -138,21 +138,21 @@ gc.callbacks.append(Scalar._on_collection)
 def sum(values: Iterable[Value | Number], start: Value | Number = 0) -> Value:
     """Add up Values in one call, node for node as Python's `sum` does.
 
-    Numbers that come before the first Value are added as plain floats.
+    Numbers before the first Value are added as plain floats.
 
     Args:
         values: Values or numbers.
-        start: What the first is added to.
+        start: The initial value of the sum.
     Returns:
         start + values[0] + values[1] + ...; a new leaf if all are numbers.
     Raises:
-        TypeError: something is neither a Value nor a real number.
+        TypeError: an item is neither a Value nor a real number.
     Source: csrc/graph/layers.c.
     """
     if not isinstance(values, (list, tuple)):
         values = tuple(values)
     result: Any = Scalar._sum(values, start)
-    if result is NotImplemented:  # somebody has patched +, or overridden it
+    if result is NotImplemented:  # + is patched, or overridden
         result = builtins.sum(values, start)
     return cast(Value, result)
 
@@ -164,20 +164,20 @@ def dot(
 
     Raises:
         ValueError: ws and xs differ in length.
-        TypeError: something is neither a Value nor a real number.
+        TypeError: an item is neither a Value nor a real number.
     Source: csrc/graph/layers.c.
     """
     ws, xs = tuple(ws), tuple(xs)
     if len(ws) != len(xs):
         raise ValueError(f"dot: {len(ws)} weights for {len(xs)} inputs")
     result: Any = Scalar._layer([(ws, bias, 0)], xs)
-    if result is NotImplemented:  # somebody has patched + or *
+    if result is NotImplemented:  # + or * is patched
         result = [builtins.sum((w * x for w, x in zip(ws, xs)), bias)]
     return cast(Value, result[0])
 
 
 def live_nodes() -> int:
-    """How many nodes live: those that Python holds, and those that they are made of.
+    """Count the live nodes: those that Python references, and all nodes below them.
 
     The exponent of `a ** 2` is one of them, though `_children` doesn't show it.
     """
@@ -185,11 +185,13 @@ def live_nodes() -> int:
 
 
 class _Signature:
-    """`inspect.signature(Value)` for Python 3.9, which reads none from a type that C made."""
+    """`inspect.signature(Value)` for Python 3.9, which finds no signature on a type made in C."""
 
     def __get__(self, instance: object, owner: type) -> inspect.Signature:
         if instance is not None or owner.__init__ is not Scalar.__init__:  # type: ignore[misc]
-            raise AttributeError("__signature__")  # a subclass has that of its own __init__
+            raise AttributeError(
+                "__signature__"
+            )  # a subclass has the signature of its own __init__
         either, named = inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY
         defaults = {"_children": (), "_op": "", "label": ""}
         return inspect.Signature(
@@ -206,4 +208,4 @@ if sys.version_info < (3, 10):
     Value.__signature__ = _Signature()
 
 
-from pygradc import copying, tracing  # noqa: E402 - which need Value
+from pygradc import copying, tracing  # noqa: E402 - these need Value

@@ -1,8 +1,8 @@
 """Drawing a graph with graphviz.
 
 The picture is micrograd's: a record with label, data and gradient for each node, an oval for its
-op. Node names are numbers, so the same graph gives the same source. Walks without recursion;
-refuses what graphviz could not lay out in reasonable time.
+op. Nodes are named by number, so that equal graphs give equal source. Traversal is iterative;
+graphs too large for graphviz to lay out in reasonable time are refused.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ MAX_NODES = 2000
 
 
 def _near(root: Any, max_depth: int | None, most: int | None = None) -> set[Any]:
-    """Root and what is at most max_depth steps below it; stops once there are more than `most`."""
+    """Root and the nodes at most max_depth steps below it; stops at more than `most` nodes."""
     found, level, depth = {root}, [root], 0
     while level and (max_depth is None or depth < max_depth):
         below: set[Any] = set()
@@ -38,9 +38,9 @@ def trace(root: Any, max_depth: int | None = None) -> tuple[list[Any], list[tupl
 
     Args:
         root: Any Value with `_children`.
-        max_depth: Leave out what is further than this from root; None: nothing.
+        max_depth: Omit nodes further than this from root; None for no limit.
     Returns:
-        Nodes, each once, in the order of the sweep, and edges, each once.
+        Nodes, each once, in topological order, and edges, each once.
     """
     near = _near(root, max_depth)
     nodes: dict[Any, None] = {}
@@ -68,7 +68,7 @@ def _escape(label: object) -> str:
 
 def _check_root(root: Any) -> None:
     if hasattr(root, "_children") and not isinstance(root, type):
-        return  # also of other classes that have them
+        return  # also of other classes with children
     if hasattr(root, "__len__") and not isinstance(root, (str, bytes)):
         raise TypeError(
             f"draw_dot: expected one Value, the root of a graph, not a {type(root).__name__} of "
@@ -83,8 +83,8 @@ def _check_root(root: Any) -> None:
 
 
 def as_text(nodes: Iterable[Any]) -> str:
-    """A line for each node, children before parents: its number, what it is made of, and what the
-    drawing says.
+    """One line per node, children before parents: its number, op and children, then the text of its
+    record in the drawing.
     """
     number: dict[Any, int] = {}
     lines = []
@@ -115,15 +115,15 @@ def draw_dot(
         format: "svg", "png", or another format of graphviz.
         rankdir: "LR", left to right, or "TB", top to bottom.
         max_depth: Draw only nodes at most this far from root.
-        max_nodes: Refuse to draw more.
+        max_nodes: Refuse to draw more nodes than this.
     Returns:
-        A graphviz.Digraph: it shows itself in a notebook (without the `dot` program as text), has
+        A graphviz.Digraph: a notebook displays it (as text without the `dot` program); has
         `.source` and `.render(path)`.
     Raises:
-        ImportError: the graphviz package is missing; says how to install it.
-        TypeError: root is no Value. A TraceError is one: a function is being recorded.
-        ValueError: another rankdir, or more than max_nodes nodes.
-        graphviz.ExecutableNotFound: on rendering, without the `dot` program; says what to install.
+        ImportError: the graphviz package is missing; the message says how to install it.
+        TypeError: root isn't a Value; or, as TraceError, a function is being recorded.
+        ValueError: an unknown rankdir, or more than max_nodes nodes.
+        graphviz.ExecutableNotFound: on rendering without the `dot` program; says what to install.
     """
     tracing.refuse("draw_dot()")
     _check_root(root)

@@ -1,9 +1,9 @@
-"""For the programs that people already have: micrograd's and microgpt's names over pygradc's Value.
+"""Compatibility with existing programs: micrograd's and microgpt's names for pygradc's Value.
 
 - `pygradc.compat.micrograd` has micrograd's `engine` and `nn`; `pygradc.compat.microgpt` its Value.
-- `install()`: after it `import micrograd`, in unchanged programs, gets pygradc's.
-- `python -m pygradc run program.py` does that for a program, and replaces a `class Value` in it.
-docs/compat.md says what is the same and what isn't.
+- `install()` makes `import micrograd`, in unchanged programs, import pygradc's.
+- `python -m pygradc run program.py` does so for one program, and replaces its `class Value`.
+docs/compat.md lists what is the same and what differs.
 """
 
 from pygradc.compat._install import install, uninstall

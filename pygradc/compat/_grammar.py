@@ -1,9 +1,9 @@
-"""Does the syntax tree of a method say all that it does? A whitelist; what isn't on it is refused.
+"""Purity of a method, decided on its syntax tree: a whitelist; anything else is refused.
 
-A method that this grammar takes reads its arguments, the class and `math`, calls what is listed
-here, and writes to locals and to the known attributes of nodes. So running it on nodes of our own
-changes nothing else, and the same operands give the same result each time: it may be tried.
-Invariant: runs nothing. Cost: one walk over the tree.
+A method that this grammar accepts reads its arguments, the class and `math`, calls only what is
+listed here, and writes to locals and to the known attributes of nodes. Running it on nodes of our
+own therefore has no other side effects, and is deterministic: it may be tried.
+Invariant: executes no code of the program. Cost: one walk over the tree.
 """
 
 from __future__ import annotations
@@ -14,14 +14,14 @@ from typing import Any, Union
 
 Function = Union[ast.FunctionDef, ast.Lambda]
 
-# What a node of either protocol has, by any of its names.
+# The attributes of a node in either protocol, under all names in use.
 GRAPH = frozenset(
     ("_prev", "prev", "_children", "children", "_parents", "parents", "_local_grads")
     + ("local_grads", "_local_grad", "local_grad")
 )
 STATE = GRAPH | {"data", "grad", "label", "_op", "op", "_backward"}
 
-# Nodes that are as pure as their parts.
+# Syntax nodes that are pure if their parts are.
 PLAIN_EXPRESSIONS = (
     *(ast.BinOp, ast.UnaryOp, ast.BoolOp, ast.Compare, ast.IfExp, ast.Tuple, ast.List, ast.Set),
     *(ast.Dict, ast.Starred, ast.Constant, ast.JoinedStr, ast.FormattedValue, ast.ListComp),
@@ -41,7 +41,7 @@ BUILTINS = TYPES | {
     *("isinstance", "len", "reversed", "enumerate", "zip", "range", "max", "min", "abs", "sum"),
     *("any", "all", "frozenset", "id", "type", "repr", "NotImplemented"),
 }
-CALLED = BUILTINS - {"int", "bool", "complex", "type", "NotImplemented"}  # int drops digits
+CALLED = BUILTINS - {"int", "bool", "complex", "type", "NotImplemented"}  # int() truncates
 OF_CONTAINERS = frozenset(
     ("append", "add", "pop", "extend", "update", "reverse", "index", "count", "copy", "items")
     + ("keys", "values", "get", "discard", "remove", "insert")
@@ -49,7 +49,7 @@ OF_CONTAINERS = frozenset(
 
 
 class Impure(Exception):
-    """What a method does that the grammar doesn't take, and in which line."""
+    """Names a construct that the grammar doesn't accept, and its line."""
 
 
 def refuse(node: Any, what: str) -> None:
@@ -57,11 +57,11 @@ def refuse(node: Any, what: str) -> None:
 
 
 class Names:
-    """What the global names stand for that a method may read.
+    """The meanings of the global names that a method may read.
 
     Args:
-        own: The class's name, if it stands for the class and nothing else.
-        math: For each name its meaning: "" for the module math, else the function in it.
+        own: The class's name, if it is bound to the class and nothing else.
+        math: The meaning of each name: "" for the module math, else the function in it.
         bound: All names that the module binds in any other way.
     """
 
@@ -78,9 +78,9 @@ def check(
     """Raise Impure unless the method is pure.
 
     Args:
-        names: What its module's names mean.
-        methods: The class's methods that are pure if all of these are.
-        attributes: What the constructor sets.
+        names: The meanings of its module's global names.
+        methods: The class's methods assumed pure; calls of these are accepted.
+        attributes: The attributes that the constructor sets.
     """
     if any(getattr(d, "id", "") != "staticmethod" for d in function.decorator_list):
         refuse(function, "is decorated")
@@ -89,7 +89,7 @@ def check(
 
 
 class _Reader(ast.NodeVisitor):
-    """Walks one function; nested ones get a reader of their own, which knows the names of this."""
+    """Walks one function; a nested function gets its own reader, which inherits the known names."""
 
     def __init__(
         self,
@@ -132,7 +132,7 @@ class _Reader(ast.NodeVisitor):
         super().generic_visit(node)
 
     def visit_AnnAssign(self, node: ast.AnnAssign) -> None:
-        """The annotation of a local is never evaluated, that of an attribute is."""
+        """The annotation of a local is never evaluated; that of an attribute is."""
         if not isinstance(node.target, ast.Name) and not _is_annotation(node.annotation):
             refuse(node, "evaluates an annotation")
         for part in (node.target, node.value):
@@ -140,7 +140,7 @@ class _Reader(ast.NodeVisitor):
                 self.visit(part)
 
     def visit_Assert(self, node: ast.Assert) -> None:
-        """Of an operand's type: that is what the guard asks again."""
+        """Accept only assertions on an operand's type: the guard checks these again."""
         test = node.test
         if not (isinstance(test, ast.Call) and getattr(test.func, "id", "") == "isinstance"):
             refuse(node, "asserts something else than a type")
@@ -162,7 +162,7 @@ class _Reader(ast.NodeVisitor):
             refuse(node, f"reads the global {name}")
 
     def _visit_types(self, node: ast.expr) -> None:
-        """What a type is compared with: the class, and tuples of types, may stand there too."""
+        """Visit what a type is compared with; here the class and tuples of types are allowed."""
         for part in node.elts if isinstance(node, ast.Tuple) else [node]:
             if not self._is_class(part) and not _is_type_of_self(part):
                 self.visit(part)
@@ -212,7 +212,7 @@ class _Reader(ast.NodeVisitor):
                 refuse(node, "changes something by index")
         super().generic_visit(node)
 
-    visit_Index = ast.NodeVisitor.generic_visit  # Python 3.8's trees have it
+    visit_Index = ast.NodeVisitor.generic_visit  # in Python 3.8's trees
 
     def visit_Call(self, node: ast.Call) -> None:
         self._callee(node.func)
@@ -253,7 +253,7 @@ def _described(node: ast.AST) -> str:
 
 
 def _is_type_of_self(node: ast.expr) -> bool:
-    """type(self) or self.__class__, whose call makes a node."""
+    """Is it type(self) or self.__class__? Calling that makes a node."""
     if isinstance(node, ast.Attribute) and node.attr == "__class__":
         return isinstance(node.value, ast.Name)
     return (
@@ -272,13 +272,13 @@ def _is_constant(node: ast.expr) -> bool:
 
 
 def _is_annotation(node: ast.expr) -> bool:
-    """Only of types' names, so that evaluating it does nothing."""
+    """Does it consist of type expressions only, so that evaluating it has no side effects?"""
     kinds = (ast.Constant, ast.Name, ast.Attribute, ast.Subscript, ast.Tuple, ast.List, ast.BinOp)
     return all(isinstance(part, kinds) for part in ast.walk(node) if isinstance(part, ast.expr))
 
 
 def parameters(arguments: ast.arguments) -> list[ast.arg]:
-    """All of them, in the order of the signature."""
+    """All parameters, in the order of the signature."""
     extra = [a for a in (arguments.vararg, arguments.kwarg) if a is not None]
     return [*arguments.posonlyargs, *arguments.args, *arguments.kwonlyargs, *extra]
 

@@ -1,11 +1,11 @@
 """What a program's class lacks or asserts, and pygradc's Value must therefore refuse.
 
-A class without `<`, `__neg__`, `tanh` or a label raises where one asks; and one that asserts the
-type of an operand raises AssertionError. So while a class is replaced, Value has object's own
-comparisons and texts where the class has none, other names raise AttributeError, and the core's
-operators ask `Guard` about operands of unusual types. The guard runs the program's own operator on
-a sterile leaf (`_sterile.py`), and raises what that raises.
-Whether there is an `__index__` at all is asked of a class's slot, which the core empties meanwhile.
+A class without `<`, `__neg__`, `tanh` or a label raises when one is used, and a class that asserts
+the type of an operand raises AssertionError. So while a class is replaced, Value has object's
+comparisons and text conversions where the class defines none, other missing names raise
+AttributeError, and the core's operators call `Guard` for operands of unusual types. The guard runs
+the program's own operator on a sterile leaf (`_sterile.py`), and re-raises its exception.
+CPython tests for `__index__` by the type's slot, which the core clears in the meantime.
 Cost: nothing for Values and plain numbers; see is_refused in csrc/python/scalar_operators.c.
 """
 
@@ -25,30 +25,30 @@ from pygradc._scalar import Scalar
 from pygradc.compat._grammar import STATE
 from pygradc.value import Value
 
-# As csrc/python/scalar_operators.c numbers them.
+# In the numbering of csrc/python/scalar_operators.c.
 OPERATORS = ("add", "sub", "mul", "truediv", "pow", "neg", "pos", "abs")
 BINARY = OPERATORS[:5]
 
 OF_OBJECT = ("eq", "ne", "lt", "le", "gt", "ge", "repr", "format")
 METHODS = ("conjugate", "draw_dot", *(op.name for op in OPS))
 
-# Anything else may run code of the program's when it is asked something.
+# Using an instance of any other type may run code of the program.
 WELL_KNOWN = (Number, str, bytes, type(None), list, tuple, dict, set, np.generic, np.ndarray)
 
 
 class Foreign:
-    """Stands for an operand of a class of the program's."""
+    """Stands for an operand of a class that the program defines."""
 
 
 class _Bare:
-    """Has nothing but what every class has."""
+    """A class with the attributes of object only."""
 
 
 _Bare.__name__ = _Bare.__qualname__ = "Value"
 
 
 class Absent:
-    """In place of an attribute that Value has and the program's class has not."""
+    """A descriptor that hides an attribute of Value which the program's class lacks."""
 
     def __init__(self, name: str) -> None:
         self.name = name
@@ -67,7 +67,7 @@ class Absent:
 
 
 def _as_bare(convert: Callable[[Any], Any]) -> Callable[..., Any]:
-    """What a conversion says of a class that has no such method."""
+    """A method that fails as the conversion does for a class without such a method."""
 
     def refuse(self: Any, *digits: Any) -> Any:
         return convert(_Bare())
@@ -91,11 +91,11 @@ def _is_not_empty(self: Any) -> bool:
 
 
 def lacking(members: Collection[str], attributes: Collection[str]) -> dict[str, Any]:
-    """What Value must have in place of what the class lacks.
+    """The members that Value must have in place of those that the class lacks.
 
     Args:
-        members: The names of the class's own.
-        attributes: Those that its nodes have.
+        members: The names of the class's own members.
+        attributes: The names of its nodes' attributes.
     """
     missing = {f"__{name}__": getattr(object, f"__{name}__") for name in OF_OBJECT}
     missing.update(CONVERSIONS)
@@ -107,7 +107,7 @@ def lacking(members: Collection[str], attributes: Collection[str]) -> dict[str, 
 
 
 class Guard:
-    """Asked by operators; see is_refused."""
+    """Called by the core's operators; see is_refused."""
 
     def __init__(self, sterile: Any) -> None:
         self.sterile = sterile
@@ -132,10 +132,10 @@ class Guard:
         except TypeError as error:
             if known:
                 raise TypeError(*error.args) from None
-            if not reflected and _has(other, f"__r{name}__"):  # numbers would ask that
+            if not reflected and _has(other, f"__r{name}__"):  # a number would try this
                 raise refuses from None
         except Exception:
-            pass  # what numbers raise, the core raises
+            pass  # errors of the numbers themselves are raised by the core
         else:
             if answer is NotImplemented:
                 return
@@ -148,7 +148,7 @@ class Guard:
         return operand if isinstance(operand, WELL_KNOWN) else Foreign()
 
     def install(self, members: Collection[str]) -> None:
-        """Let the core ask from now on; `members` are the class's own."""
+        """Register with the core; `members` are the names of the class's own members."""
         bits = [sum(1 << i for i, name in enumerate(OPERATORS) if f"__{r}{name}__" not in members)
                 for r in ("", "r")]  # fmt: skip
         Scalar._guard(self, *bits)
@@ -159,7 +159,7 @@ def remove() -> None:
 
 
 def _not_a_number(other: Any) -> str:
-    """The program's own Value would have such data; it may be what is wanted, or a mistake."""
+    """The message for data that the program's own Value would keep, by intent or by mistake."""
     kind = f"{type(other).__module__}.{type(other).__qualname__}"
     return f"a Value's data are a float here, not a {kind}"
 

@@ -1,9 +1,9 @@
-"""`micrograd` by its own name: unchanged programs import pygradc's.
+"""Make `import micrograd`, in unchanged programs, import pygradc's.
 
 Invariant: while installed, `sys.modules` holds pygradc's modules under micrograd's names, so that
-no other micrograd, installed or beside the program, is found first; what was there before is put
-back by `uninstall`. A micrograd that has more modules than pygradc's (`micrograd.optim`, say) still
-gives those, and they get pygradc's `Value`.
+no other micrograd, installed or beside the program, is found first; `uninstall` restores the
+previous entries. If another micrograd has more modules than pygradc's (`micrograd.optim`, say),
+these are still found, and import pygradc's `Value`.
 """
 
 from __future__ import annotations
@@ -12,12 +12,14 @@ import sys
 from importlib.machinery import PathFinder
 from types import ModuleType
 
-_before: dict[str, ModuleType] | None = None  # what install() displaced; None: not installed
-elsewhere: list[str] = []  # the folders of the micrograd that is passed by
+_before: dict[str, ModuleType] | None = (
+    None  # the entries that install() displaced; None: not installed
+)
+elsewhere: list[str] = []  # the folders of the other micrograd, which is bypassed
 
 
 def install() -> None:
-    """Let `import micrograd` mean pygradc.compat.micrograd from now on. May be called again."""
+    """Make `import micrograd` import pygradc.compat.micrograd from now on. Idempotent."""
     global _before
     if _before is not None:
         return
@@ -33,14 +35,14 @@ def install() -> None:
 
 
 def uninstall() -> None:
-    """Undo `install`: later imports find the micrograd that would be found without it, if any."""
+    """Undo `install`: later imports find another micrograd again, if there is one."""
     global _before
     if _before is None:
         return
     from pygradc.compat import micrograd
 
     for name in _take_out().keys() - {"micrograd", "micrograd.engine", "micrograd.nn"}:
-        vars(micrograd).pop(name.partition(".")[2], None)  # a module that the other has
+        vars(micrograd).pop(name.partition(".")[2], None)  # a module of the other micrograd
     sys.modules.update(_before)
     _before = None
     for folder in elsewhere:
@@ -48,6 +50,6 @@ def uninstall() -> None:
 
 
 def _take_out() -> dict[str, ModuleType]:
-    """Remove micrograd and all its modules from those that were imported; returns them."""
+    """Remove micrograd and its modules from `sys.modules`, and return them."""
     names = [name for name in sys.modules if name.partition(".")[0] == "micrograd"]
     return {name: sys.modules.pop(name) for name in names}

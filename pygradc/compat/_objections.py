@@ -1,11 +1,12 @@
-"""What other parts of a program do that a replaced class could not know of.
+"""Objections: uses of the class, elsewhere in a program, that pygradc's Value can't reproduce.
 
-Its nodes' children are made anew each time that they are asked for, so a list or set of them may
-only be read: iterated, measured, compared, copied. pygradc's operators don't ask each other as the
-class's methods do, so nothing may patch these. It has no subclasses, its data aren't in a
-`__dict__`, and inner nodes have no object, and no address, while the program holds none.
-Invariant: runs nothing; a use that isn't known to be harmless is an objection.
-Cost: some walks over each tree.
+Value builds a node's children anew at each access, so a list or set of them may only be read:
+iterated, measured, compared, copied. pygradc's operators don't call each other as the class's
+methods do, so these must not be patched. The program can't derive from Value, its data aren't in a
+`__dict__`, and an inner node has no Python object, and no address, unless the program references
+it.
+Invariant: executes no code of the program; a use that isn't known to be harmless is an objection.
+Cost: a few walks over each tree.
 """
 
 from __future__ import annotations
@@ -23,13 +24,13 @@ from pygradc.compat._source import CLASS, Module, children, modules, read_ahead
 
 MADE_OF = STATE | {"backward", "__slots__"}
 NUMERIC = ("add", "sub", "mul", "truediv", "pow")
-PATCHED = {  # assigned to from outside: never, whatever the object
+PATCHED = {  # must not be assigned from outside, on any object
     *(f"__{r}{name}__" for name in NUMERIC for r in ("", "r")),
     *("__neg__", "__pos__", "__abs__", "__eq__", "__hash__", "__bool__", "__len__", "__init__"),
     *("__new__", "__class__", "__getattr__", "__getattribute__", "__setattr__"),
 }
 TEXT_OF_PATCHED = re.compile(rf"(?:.*\.)?(?:{'|'.join(sorted(PATCHED))})")
-UNFINISHED = re.compile(r"__(?!\w+__$)")  # the beginning of such a name
+UNFINISHED = re.compile(r"__(?!\w+__$)")  # the beginning of a dunder name
 CHANGERS = frozenset(
     ("add", "clear", "append", "pop", "remove", "discard", "update", "extend", "insert", "sort")
     + ("reverse", "difference_update", "intersection_update", "symmetric_difference_update")
@@ -37,15 +38,13 @@ CHANGERS = frozenset(
 )
 GETTERS = frozenset(("attrgetter", "getmembers", "getattr_static", "__getattribute__"))
 SETTERS = frozenset(("setattr", "delattr", "__setattr__", "__delattr__"))
-CENSUS = (
-    frozenset(  # what these say of a program's objects depends on there being one for each node
-        ("get_objects", "get_referrers", "get_referents", "is_tracked", "getsizeof", "getrefcount")
-        + ("getallocatedblocks", "tracemalloc", "get_count", "get_stats", "weakref")
-    )
+CENSUS = frozenset(  # their results depend on whether each node has a Python object
+    ("get_objects", "get_referrers", "get_referents", "is_tracked", "getsizeof", "getrefcount")
+    + ("getallocatedblocks", "tracemalloc", "get_count", "get_stats", "weakref")
 )
 NARROW = frozenset(("float16", "float32", "bfloat16", "longdouble", "float128"))
 NARROW_SHORT = frozenset(("f4", "<f4", "f2", "<f2", "f", "e", "single", "half"))
-# What takes a container and neither changes nor keeps it.
+# Callables that take a container and neither change nor keep it.
 READERS = frozenset(
     ("len", "list", "set", "frozenset", "tuple", "sorted", "reversed", "enumerate", "zip", "iter")
     + ("map", "filter", "sum", "min", "max", "any", "all", "print", "repr", "str", "bool")
@@ -62,10 +61,14 @@ READING = frozenset(
     + ("issuperset", "isdisjoint", "count", "__len__", "__iter__", "__contains__")
 )
 OF_DICTS = frozenset(("items", "keys", "values", "get", "copy"))
-MAKERS = frozenset(("namedtuple", "NamedTuple", "TypedDict", "with_metaclass"))  # of other classes
-HANDED_ON = frozenset(("id", "vars", "exec", "eval", "setattr", "delattr"))  # called by name only
+MAKERS = frozenset(
+    ("namedtuple", "NamedTuple", "TypedDict", "with_metaclass")
+)  # make classes other than Value
+HANDED_ON = frozenset(
+    ("id", "vars", "exec", "eval", "setattr", "delattr")
+)  # may only be called, not passed on
 SHARED = (ast.Global, ast.Nonlocal)
-REFLECTED = {  # of the program's own, they get the container as an operand
+REFLECTED = {  # defined by the program, these get the container as an operand
     *("__ror__", "__rand__", "__rxor__", "__contains__", "__iadd__", "__ior__", "__iand__"),
     *("__isub__", "__ixor__"),
 }
@@ -73,12 +76,12 @@ FUNCTIONS = (ast.FunctionDef, ast.AsyncFunctionDef, ast.Lambda)
 
 
 class Watched(NamedTuple):
-    """What of a class the rest of the program must not touch.
+    """The members of a class that the rest of the program must not touch.
 
     Args:
-        graph: The attributes for the graph that nodes have.
+        graph: The nodes' attributes that hold the graph.
         changeable: Those of them that are lists or sets.
-        called: Methods that others of the class call.
+        called: Methods that other methods of the class call.
     """
 
     graph: Collection[str] = GRAPH
@@ -87,10 +90,10 @@ class Watched(NamedTuple):
 
 
 def objections(watched: Watched, without: Collection[int]) -> Iterator[str]:
-    """What the program's modules do to nodes, or to the class from outside of it.
+    """The objections in the program's modules: uses of nodes, and of the class from outside.
 
     Args:
-        without: The ids of trees that don't count, since pygradc's methods take their place.
+        without: The ids of trees to skip, since pygradc's methods replace them.
     """
     read_ahead()
     names = aliases(modules)
@@ -100,7 +103,7 @@ def objections(watched: Watched, without: Collection[int]) -> Iterator[str]:
 
 
 def objections_of(module: Module, watched: Watched) -> Iterator[tuple[int, str]]:
-    """The same of one module that is about to run: lines, and what happens there."""
+    """The objections in one module that is about to run: lines and descriptions."""
     names = aliases([*modules, module])
     return _Reader(module, watched, names, ()).objections()
 
@@ -109,7 +112,7 @@ def objections_of(module: Module, watched: Watched) -> Iterator[tuple[int, str]]
 
 
 def aliases(among: Iterable[Module]) -> set[str]:
-    """Names, of variables or attributes, that may stand for the class."""
+    """Names of variables or attributes that may be bound to the class: a fixpoint of bindings."""
     pairs = [pair for module in among for node in module.nodes for pair in _named(node)]
     found = {CLASS}
     while True:
@@ -120,7 +123,7 @@ def aliases(among: Iterable[Module]) -> set[str]:
 
 
 def _named(node: ast.AST) -> Iterator[tuple[str, ast.expr]]:
-    """The names that a statement gives, each with what to."""
+    """The names that a statement binds, each with the expression bound to it."""
     if isinstance(node, ast.ImportFrom):
         for alias in node.names:
             yield alias.asname or alias.name, ast.Name(alias.name, ast.Load())
@@ -156,7 +159,7 @@ def _pairs(target: ast.expr, value: ast.expr) -> Iterator[tuple[str, ast.expr]]:
 
 
 def terminal(node: ast.AST | None) -> str:
-    """x of x and of any.thing.x, else ""."""
+    """x for x and for any.thing.x, else ""."""
     return str(getattr(node, "id", "") or getattr(node, "attr", ""))
 
 
@@ -187,15 +190,17 @@ class _Reader:
         self.is_main = not modules or module.path == modules[0].path
         self.parents: dict[ast.AST, ast.AST] = {}
         self.nodes: list[ast.AST] = [] if id(self.tree) in without else [self.tree]
-        for node in self.nodes:  # which grows meanwhile
+        for node in self.nodes:  # grows during the loop
             parts = [part for part in children(node) if id(part) not in without]
             self.parents.update(dict.fromkeys(parts, node))
             self.nodes += parts
         self._note_names(module.nodes)
-        self.kept: list[tuple[ast.AST, str]] = []  # scopes, and names of children in them
+        self.kept: list[
+            tuple[ast.AST, str]
+        ] = []  # scopes, and names in them that are bound to children
 
     def _note_names(self, every: list[ast.AST]) -> None:
-        """What the module does with its names, in whatever scope."""
+        """Collect how the module binds and uses its names, in any scope."""
         self.bound = {name for node in every for name in _bound_by(node)}
         self.shared = {name for node in every if isinstance(node, SHARED) for name in node.names}
         self.defined = {str(getattr(node, "name", "")) for node in every
@@ -216,7 +221,7 @@ class _Reader:
             for node in every
             if isinstance(node, (ast.Yield, ast.YieldFrom))
         }
-        self.given: dict[str, list[ast.expr]] = {}  # what each name is bound to
+        self.given: dict[str, list[ast.expr]] = {}  # the expressions bound to each name
         for node in every:
             for name, value in _named(node):
                 self.given.setdefault(name, []).append(value)
@@ -233,13 +238,13 @@ class _Reader:
             what = self._asks(node) or ways.get(type(node), _nothing)(node)
             if what:
                 yield node.lineno, what  # type: ignore[attr-defined]
-        for scope, name in self.kept:  # which grows meanwhile
+        for scope, name in self.kept:  # grows during the loop
             for node in self._uses(scope, name):
                 if not self._is_read(node):
                     yield node.lineno, f"changes {name}, a node's children, or hands it on"
 
     def _function_of(self, node: ast.AST) -> ast.AST:
-        """The function, or the module or class body, that the node is in."""
+        """The innermost function, class or module that contains the node."""
         while node in self.parents:
             node = self.parents[node]
             if isinstance(node, (*FUNCTIONS, ast.ClassDef)):
@@ -247,7 +252,7 @@ class _Reader:
         return node
 
     def _is_self(self, node: ast.expr, not_of: str = CLASS) -> bool:
-        """The first argument of a method, of another class than this."""
+        """Is it the first argument of a method, in a class other than `not_of`?"""
         function = self._function_of(node)
         while isinstance(function, ast.Lambda):
             function = self._function_of(function)
@@ -259,7 +264,7 @@ class _Reader:
         is_first = getattr(node, "id", "") == first
         return is_method and is_first and first not in _stored(function)
 
-    # What counts objects, and what the source doesn't show.
+    # Object censuses, and what the source doesn't show.
 
     def _asks(self, node: ast.AST) -> str:
         asked = {getattr(node, "attr", "")}
@@ -282,7 +287,7 @@ class _Reader:
         return ""
 
     def _is_ours(self, names: Collection[str]) -> bool:
-        """Do these name a micrograd that is pygradc's?"""
+        """Do these names include a micrograd that is pygradc's?"""
         found = sys.modules.get("micrograd")
         ours = getattr(found, "__name__", "").startswith("pygradc.")
         return ours and any(name.partition(".")[0] == "micrograd" for name in names)
@@ -320,7 +325,7 @@ class _Reader:
     def _store(self, node: ast.Attribute) -> str:
         does = "deletes" if isinstance(node.ctx, ast.Del) else "assigns to"
         own = self._is_self(node.value)
-        if node.attr in self.watched.graph:  # a constructor makes nodes of its own class
+        if node.attr in self.watched.graph:  # a constructor may set it on its own instance
             made = getattr(self._function_of(node), "name", "") == "__init__"
             return "" if made and self._is_self(node.value, "") else f"{does} .{node.attr}"
         if node.attr in PATCHED or (node.attr in self.watched.called and not own):
@@ -330,7 +335,7 @@ class _Reader:
         return ""
 
     def _is_dict_read(self, node: ast.expr, owner: ast.expr) -> bool:
-        """A `__dict__` that can't be a node's."""
+        """Is the owner of this `__dict__` certainly not a node?"""
         return self._is_self(owner) or self._is_class_or_module(owner)
 
     def _is_class_or_module(self, node: ast.expr) -> bool:
@@ -359,7 +364,9 @@ class _Reader:
         return not by_identity or all(isinstance(part, ast.Constant) for part in others)
 
     def _is_read(self, node: ast.expr) -> bool:
-        """Is a container in this place neither changed nor kept? A name for it is, for now."""
+        """Is a container at this place neither changed nor kept? Binding it to a name is accepted:
+        uses of that name are checked later.
+        """
         if not isinstance(getattr(node, "ctx", ast.Load()), ast.Load):
             return False
         parent = self.parents[node]
@@ -407,7 +414,7 @@ class _Reader:
         return name in ITERATING and name not in self.defined
 
     def _is_named(self, target: ast.expr, node: ast.AST) -> bool:
-        """Unpacks it, or gives it a name, whose uses are looked at later."""
+        """Does the target unpack it, or bind a name with uses that can be checked later?"""
         if isinstance(target, (ast.Tuple, ast.List)):
             return True
         scope = self._function_of(node)
@@ -415,14 +422,14 @@ class _Reader:
             return False
         if target.id in self.shared:
             scope = self.tree
-        if self.reflects or (scope is self.tree and not self.is_main):  # others may ask for it
+        if self.reflects or (scope is self.tree and not self.is_main):  # reachable from elsewhere
             return False
         if (scope, target.id) not in self.kept:
             self.kept.append((scope, target.id))
         return True
 
     def _uses(self, scope: ast.AST, name: str) -> Iterator[ast.Name]:
-        """Where the name is read there, or added to in place."""
+        """The places where the name is read in this scope, or augmented in place."""
         todo: list[ast.AST] = [*ast.iter_child_nodes(scope)]
         while todo:
             node = todo.pop()
@@ -497,7 +504,7 @@ class _Reader:
         return f"calls {name}" if possible else ""
 
     def _texts(self) -> Iterator[str]:
-        """What a computed name may be made of: texts, and names of functions outside of classes."""
+        """What a computed name may consist of: string constants, and names of plain functions."""
         for node in self.nodes:
             if isinstance(node, ast.Constant) and isinstance(node.value, str):
                 yield node.value
@@ -505,7 +512,7 @@ class _Reader:
                 yield "" if isinstance(self.parents[node], ast.ClassDef) else node.name
 
     def _is_arguments(self, node: ast.expr) -> bool:
-        """A command line's: parse_args(), or a name for that."""
+        """Is it a parsed command line: parse_args(), or a name bound to it?"""
         if isinstance(node, ast.Call):
             return terminal(node.func) in ("parse_args", "parse_known_args")
         given = self.given.get(terminal(node), [])
@@ -524,7 +531,7 @@ class _Reader:
         unequal = f"gives {CLASS} unequal numbers of children and derivatives"
         return unequal if len(counts) > 1 else ""
 
-    # Addresses. An inner node's is used again as soon as the program lets go of it.
+    # Addresses. That of an inner node may be reused once the program drops its reference.
 
     def _address(self, call: ast.Call, function: str, node: ast.expr) -> str:
         if function == "hash" and not isinstance(node, ast.Name):
@@ -534,7 +541,7 @@ class _Reader:
         return f"asks for the {'address' if function == 'id' else 'hash'} of {_shown(node)}"
 
     def _is_compared(self, call: ast.Call) -> bool:
-        """Of two variables, which hold both."""
+        """Are the ids of two variables compared? The variables keep both objects alive."""
         parent = self.parents[call]
         return isinstance(parent, ast.Compare) and all(
             isinstance(side, ast.Call) and all(isinstance(a, ast.Name) for a in side.args)
@@ -543,7 +550,7 @@ class _Reader:
         )  # fmt: skip
 
     def _is_held(self, node: ast.expr) -> bool:
-        """A member of a container that something else has a name for, while a loop goes over it."""
+        """Is it the variable of a loop over a container that stays alive under another name?"""
         if not isinstance(node, ast.Name):
             return isinstance(node, ast.Constant)
         scope = self._function_of(node)
@@ -557,7 +564,7 @@ class _Reader:
         return len(loops) == len(stored) > 0 and all(self._holds(loop.iter) for loop in loops)
 
     def _holds(self, node: ast.expr) -> bool:
-        """Is it a container that stays, with what is in it?"""
+        """Does this container outlive the loop, with its members?"""
         if isinstance(node, ast.Call):
             name = terminal(node.func)
             if name == "parameters":
@@ -573,7 +580,7 @@ class _Reader:
         return not any(map(self._passes_by, self.given.get(node.id, ())))
 
     def _passes_by(self, value: ast.expr) -> bool:
-        """An iterator, or a node's children."""
+        """Is it an iterator, or a node's children? Neither keeps its members alive."""
         if isinstance(value, ast.Call):
             return terminal(value.func) in {*self.iterators, "getattr", "map", "filter", "iter"}
         return isinstance(value, ast.GeneratorExp) or terminal(value) in self.watched.graph
@@ -589,7 +596,7 @@ class _Reader:
         return ""
 
     def _is_other(self, base: ast.expr) -> bool:
-        """Can a class not be the program's Value?"""
+        """Is this base certainly not the program's Value?"""
         if isinstance(base, ast.Subscript):
             return self._is_other(base.value)
         if isinstance(base, ast.Call):
@@ -612,7 +619,7 @@ def _nothing(node: ast.AST) -> str:
 
 
 def _binds(function: ast.AST, name: str) -> bool:
-    """Is the name another one in this function?"""
+    """Does this function bind the name locally, hiding the outer one?"""
     if any(a.arg == name for a in parameters(function.args)):  # type: ignore[attr-defined]
         return True
     inside = [part for child in ast.iter_child_nodes(function) for part in ast.walk(child)]

@@ -1,13 +1,13 @@
-"""A program's own `class Value`, and pygradc's in its place.
+"""Replace a program's own `class Value` by pygradc's.
 
-Invariant: no number of the program changes. What decides is the source: a method gives way if its
-syntax tree says all that it does (`_grammar.py`), and if it then does what pygradc's does, tried on
-a sterile copy of the class (`_sterile.py`, `_tries.py`). Nothing of the program runs for that. Any
-other method (a `tanh` made of `exp`, one that reads a global) stays the program's, set on pygradc's
-Value. A class whose constructor, sum, product or backward() doesn't give way is left as it is, and
-so is one whose program changes the graph behind its back (`_objections.py`), and any after the
-first that gave way. What the class lacks, Value lacks from then on (`_guard.py`).
-What differs for all programs is in docs/compat.md: data are floats, operands are read when
+Invariant: no number that the program computes changes. The decision rests on the source: a method
+is replaced if its syntax tree proves it pure (`_grammar.py`), and it then behaves as pygradc's does
+on a sterile copy of the class (`_sterile.py`, `_tries.py`). No code of the program runs for that.
+Any other method (a `tanh` made of `exp`, one that reads a global) is kept: it is set on pygradc's
+Value. A class is left as it is if its constructor, sum, product or backward() can't be replaced, if
+the program changes the graph from outside of it (`_objections.py`), or if another class has been
+replaced already. What the class lacks, Value lacks from then on (`_guard.py`).
+docs/compat.md lists the differences for all programs: data are floats, operands are read when
 backward() runs, inner gradients are fresh.
 Owns: the members that it set on Value.
 """
@@ -35,7 +35,7 @@ class Unfit(Exception):
 
 
 class Place(NamedTuple):
-    """Where the class statement is."""
+    """The position of the class statement."""
 
     path: str
     line: int
@@ -48,19 +48,19 @@ class Place(NamedTuple):
         print(f"pygradc: {self}: {told}", file=sys.stderr, flush=True)
 
 
-replacements: list[Place] = []  # one at most
-watched: list[_objections.Watched] = []  # what the rest of the program must not touch, of each
-_set: dict[str, Any] = {}  # the program's members, and what stands for missing ones, on Value
-_covered: dict[str, Any] = {}  # what Value itself has under these names
+replacements: list[Place] = []  # at most one
+watched: list[_objections.Watched] = []  # for each, what the rest of the program must not touch
+_set: dict[str, Any] = {}  # set on Value: the program's members, and substitutes for missing ones
+_covered: dict[str, Any] = {}  # Value's own members under these names
 _NOTHING = object()
 
 
 def replaced(cls: Any, path: str, line: int) -> Any:
-    """pygradc's Value for a program's class, or the class itself; says on stderr which.
+    """Decide on a program's class: return pygradc's Value or the class itself; stderr says which.
 
     Args:
-        cls: The class, which its module's global name stands for already.
-        path, line: Of the class statement, in a module that `_source` has read.
+        cls: The class, to which its module's global name is bound already.
+        path, line: The position of the class statement, in a module that `_source` has read.
     """
     place = Place(path, line)
     try:
@@ -79,10 +79,10 @@ def replaced(cls: Any, path: str, line: int) -> Any:
 
 
 class Decision(NamedTuple):
-    """What becomes of a class that gives way."""
+    """How a class is replaced."""
 
-    members: dict[str, Any]  # that are set on Value
-    kept: dict[str, str]  # those of the program, each with the reason
+    members: dict[str, Any]  # set on Value
+    kept: dict[str, str]  # the program's members among them, each with the reason
     own: set[str]  # the names of all of the class's members
     guard: _guard.Guard
     watched: _objections.Watched
@@ -104,7 +104,7 @@ def _report(place: Place, decision: Decision) -> None:
 
 
 def restore() -> None:
-    """Value as if nothing had ever been replaced."""
+    """Undo the replacement: Value gets its own members back."""
     _take_off()
     replacements.clear()
     watched.clear()
@@ -138,7 +138,7 @@ POSITIONS = (
 )
 CHILDREN = ("_prev", "prev", "_children", "children", "_parents", "parents")
 LOCAL_GRADS = ("_local_grads", "local_grads", "_local_grad", "local_grad")
-CUSTOM = {  # with one of these, a method's source doesn't tell what its statements do
+CUSTOM = {  # with one of these, the source of a method doesn't determine its effect
     *("__new__", "__getattr__", "__getattribute__", "__setattr__", "__delattr__", "__del__"),
     *("__init_subclass__", "__class_getitem__", "__instancecheck__", "__set_name__"),
 }
@@ -147,13 +147,13 @@ PLAIN = (int, float, str, bool, type(None))
 
 
 class _Empty:
-    """What is in every class is not the program's."""
+    """An empty class: members that it has, too, are not the program's."""
 
 
 NOT_TRIED = {*vars(_Empty), "__init__", "backward", "__slots__", "__annotations__"}
 HEART = ("__init__", "backward", "__add__", "__radd__", "__mul__", "__rmul__")
-COMPOSED = {  # pygradc's own uses these, and so may what the program has set in their place
-    "__pow__": ("__rpow__",),  # which Python asks for a float to the power of a Value
+COMPOSED = {  # pygradc's method calls these, or the program's if one of them is kept
+    "__pow__": ("__rpow__",),  # called by Python for float ** Value
     "__neg__": ("__mul__",),
     "__sub__": ("__add__", "__neg__"),
     "__rsub__": ("__add__", "__neg__"),
@@ -175,7 +175,7 @@ def _decide(cls: Any, path: str, line: int) -> Decision:
     for name in HEART:
         if name in impure:
             raise Unfit(f"its {name} isn't pygradc's: {impure[name]}")
-    for name in ("__eq__", "__hash__"):  # by which a sweep knows what it has visited
+    for name in ("__eq__", "__hash__"):  # which the sweep's set of visited nodes relies on
         follows = name == "__hash__" and own.get(name) is None and "__eq__" in functions
         if name in impure and not follows:
             raise Unfit(f"its {name} may do anything: {impure[name]}")
@@ -201,12 +201,14 @@ def _decide(cls: Any, path: str, line: int) -> Decision:
         **{name: vars(cls).get(name) for name in ("__module__", "__doc__")},
     }
     if "__eq__" in kept:
-        members["__hash__"] = vars(cls)["__hash__"]  # Python's None if the class has no own
+        members["__hash__"] = vars(cls)[
+            "__hash__"
+        ]  # None, by Python's rule, if the class defines none
     return Decision(members, kept, names, _guard.Guard(sterile.cls), watched)
 
 
 def _called(functions: Sequence[ast.FunctionDef], own: Collection[str]) -> set[str]:
-    """The members that these call, or may."""
+    """The members that these functions call, or may call."""
     attributes = {n.attr for f in functions for n in ast.walk(f) if isinstance(n, ast.Attribute)}
     return attributes & {*own}
 
@@ -249,15 +251,16 @@ def _is_known_constructor(arguments: Sequence[inspect.Parameter]) -> bool:
     )
 
 
-# ---- What does its source say? -------------------------------------------------------------------
+# ---- Which methods are pure? ---------------------------------------------------------------------
 
 
 def _pure(
     own: dict[str, Any], said: _source.Said
 ) -> tuple[dict[str, ast.FunctionDef], dict[str, str]]:
-    """The members that the grammar takes, and why it doesn't take the others.
+    """The members that the grammar accepts, and the reasons why it doesn't accept the others.
 
-    A method may call others of the class that are pure, so those that aren't go one by one.
+    A method may call others of the class if they are pure, so impure ones are removed until a
+    fixpoint is reached.
     """
     pure = {
         name: function
@@ -285,7 +288,7 @@ def _pure(
 
 
 def _is_written_there(member: Any, function: ast.FunctionDef) -> bool:
-    """Is it the function of that statement, and no other that the class body has put there?"""
+    """Is it the function of this statement, not another object that the class body bound?"""
     if isinstance(member, staticmethod):
         member = member.__func__
     first = min([function.lineno, *(d.lineno for d in function.decorator_list)])
@@ -304,16 +307,16 @@ def _slots(statement: ast.ClassDef) -> ast.stmt | None:
 
 
 def _constants(function: ast.FunctionDef) -> list[float]:
-    """The numbers that stand in it."""
+    """The numeric constants in a function, sorted."""
     constants = (node.value for node in ast.walk(function) if isinstance(node, ast.Constant))
     return sorted({x for x in constants if isinstance(x, (int, float))})
 
 
-# ---- Does it do what pygradc's does? -------------------------------------------------------------
+# ---- Does it behave as pygradc's? ----------------------------------------------------------------
 
 
 class _Trial:
-    """A sterile class beside pygradc's."""
+    """Compares a sterile copy of the class with pygradc's Value."""
 
     def __init__(
         self,
@@ -324,7 +327,7 @@ class _Trial:
     ) -> None:
         self.cls, self.watch = sterile.cls, sterile.watch
         self.own, self.functions, self.impure = own, functions, impure
-        self.called: dict[str, set[str]] = {}  # of the functions, by the one that calls
+        self.called: dict[str, set[str]] = {}  # the functions that each function calls
         leaf, inner = self.cls(2.5), self.cls(2.0) * self.cls(7.0)
         self.leaf, self.inner = leaf, inner
         self.names = {name for name in _names(leaf) if hasattr(leaf, name)}
@@ -336,10 +339,10 @@ class _Trial:
         label = "label" if "label" in self.names else ""
         self.view = View(children, op, label, kind in (set, frozenset))
 
-    # The attributes that a Value lacks, or has in another form.
+    # Attributes that Value lacks, or has in another form.
 
     def attributes(self) -> dict[str, Any]:
-        """What stands in, on Value, for attributes of the class's nodes."""
+        """The members to set on Value for attributes of the class's nodes."""
         self._check_constructor()
         try:
             ours, theirs = (_tries.sweeps(c, self.view) for c in (Value, self.cls))
@@ -355,7 +358,7 @@ class _Trial:
         return found
 
     def _check_constructor(self) -> None:
-        """Children, names and derivatives that are given come back; those that aren't are none."""
+        """Require that the constructor stores what it is given, and has empty defaults."""
         leaf, cls = self.leaf, self.cls
         for number in (2.5, -3, 0.0, *_constants(self.functions["__init__"])):
             made = cls(number)
@@ -393,7 +396,7 @@ class _Trial:
         self._check_same(node, self.names - {"data", *given})
 
     def _check_same(self, node: Any, names: Collection[str]) -> None:
-        """Are these attributes of a node those of any leaf?"""
+        """Require that these attributes of a node are those of a leaf."""
         for name in names:
             first, other = getattr(self.leaf, name), getattr(node, name, _NOTHING)
             functions = callable(first) and callable(other)
@@ -401,7 +404,7 @@ class _Trial:
                 raise Unfit(f"its {name} differs from node to node")
 
     def _stand_in(self, name: str) -> Any:
-        """What Value must have under this name; _NOTHING if that is what it has."""
+        """The member that Value needs under this name; _NOTHING if its own will do."""
         first, second = getattr(self.leaf, name), getattr(self.inner, name, _NOTHING)
         if name in CHILDREN:
             return self._children(name, first, second)
@@ -430,7 +433,7 @@ class _Trial:
         return _CHILDREN_AS[kind]
 
     def changeable(self) -> set[str]:
-        """The attributes for children that are lists or sets."""
+        """The attributes that hold children in a list or a set."""
         return {
             name
             for name in self.names & {*CHILDREN}
@@ -440,7 +443,7 @@ class _Trial:
     # The methods.
 
     def kept(self) -> dict[str, str]:
-        """The class's own members that stay, each with the reason."""
+        """The class's members that are kept, each with the reason."""
         kept = {
             name: why
             for name in self.own
@@ -475,7 +478,7 @@ class _Trial:
         return ""
 
     def _is_untried(self, name: str) -> bool:
-        """A part of it, or of one of the class's functions that it calls."""
+        """Did a branch of it, or of a function of the class that it calls, never run?"""
         todo, done = [name], set()
         while todo:
             name = todo.pop()
@@ -500,7 +503,7 @@ class _Trial:
 
 
 def _has(name: str) -> bool:
-    """Has Value such a member, of which pygradc asks Value?"""
+    """Does Value have a member of this name?"""
     return hasattr(Value, name)
 
 
@@ -517,7 +520,7 @@ def _names(value: Any) -> set[str]:
 
 
 def _same_names(argument: str) -> Sequence[str]:
-    """The attributes that may keep what is given under this name."""
+    """The attributes that may hold what this argument passes."""
     for names in (CHILDREN, LOCAL_GRADS, ("_op", "op")):
         if argument in names:
             return names

@@ -1,11 +1,11 @@
-"""Run a program as `python program.py` does, on pygradc: what `python -m pygradc run` is.
+"""Run a program as `python program.py` does, on pygradc: the implementation of `pygradc run`.
 
-Its source is compiled with one statement more: after a top-level `class Value`, that name is handed
-to `_replace.replaced`, which knows the source by then. So are those of the modules that it imports
-from its own folder; their compiled form is not cached, so that Python itself never meets it. Lines
-keep their numbers.
-`import micrograd` gets pygradc's (`install`), unless the program's folder has a micrograd with an
-engine of its own: its networks may be anything, and are run as they are, on pygradc's Value.
+The program is compiled with one statement inserted: after a top-level `class Value`, the class is
+passed to `_replace.replaced`, which has read the source by then. The modules that the program
+imports from its own folder are compiled likewise; their bytecode is not cached, so that Python
+itself never loads it. Line numbers are preserved.
+`import micrograd` imports pygradc's (`install`), unless the program's folder has a micrograd with
+its own engine: that one's networks may differ, and run unchanged, on pygradc's Value.
 """
 
 from __future__ import annotations
@@ -38,8 +38,8 @@ def run(program: str, arguments: Sequence[str], keep: bool = False) -> int:
         arguments: Its command line.
         keep: Leave its class Value alone.
     Returns:
-        An exit code. What the program raises comes through, SystemExit too; the interpreter prints
-        its traceback from the program's first frame on.
+        An exit code. Exceptions of the program propagate, SystemExit too; the interpreter prints
+        the traceback from the program's first frame on.
     """
     try:
         source = Path(program).read_bytes()
@@ -65,12 +65,12 @@ def run(program: str, arguments: Sequence[str], keep: bool = False) -> int:
 
 
 def _become_main(program: str, path: str, arguments: Sequence[str]) -> ModuleType:
-    """A fresh `__main__`, sys.argv and sys.path[0], as Python gives them to a program."""
+    """Set up a fresh `__main__`, sys.argv and sys.path[0], as Python does for a program."""
     main = ModuleType("__main__")
     main.__file__ = path
     main.__loader__ = SourceFileLoader("__main__", path)
     main.__dict__.update(__builtins__=builtins, __cached__=None)
-    if sys.version_info < (3, 14):  # from then on only where something is annotated
+    if sys.version_info < (3, 14):  # since 3.14 created only with an annotation
         main.__annotations__ = {}
     sys.modules["__main__"] = main
     sys.argv = [program, *arguments]
@@ -80,12 +80,12 @@ def _become_main(program: str, path: str, arguments: Sequence[str]) -> ModuleTyp
 
 
 def _before_path_finder() -> int:
-    """Where among the finders: what is built in comes first, as ever."""
+    """The position for our finder: just before PathFinder, so that built-in modules come first."""
     return sys.meta_path.index(PathFinder) if PathFinder in sys.meta_path else len(sys.meta_path)
 
 
 class _Finder(MetaPathFinder):
-    """Finds what Python would, and lends the program's own modules another loader."""
+    """Finds what PathFinder finds, and gives the program's own modules our loader."""
 
     def __init__(self, folder: str) -> None:
         self.folder = os.path.join(folder, "")
@@ -109,7 +109,7 @@ class _Finder(MetaPathFinder):
 
 
 def _say_what_is_passed_by(path: str) -> None:
-    """A class Value of a module elsewhere, such as in a folder beside the program's."""
+    """Report a class Value in a module outside the program's folder: it is not replaced."""
     try:
         source = Path(path).read_bytes()
     except OSError:
@@ -129,10 +129,10 @@ class _Loader(SourceFileLoader):
 
 
 def _object(source: bytes, path: str) -> None:
-    """Say what a module does that Values which are pygradc's already won't notice."""
+    """Report what a module does that Value, replaced already, can't reproduce."""
     with contextlib.suppress(SyntaxError, ValueError):
         if any(os.path.realpath(each.path) == os.path.realpath(path) for each in _source.modules):
-            return  # it was read ahead
+            return  # read ahead, and checked, already
         module = _source.read(path, source)
         for line, what in _objections.objections_of(module, _replace.watched[-1]):
             told = f"this {what}, which pygradc's Value does not follow; --keep leaves the class"
@@ -140,7 +140,7 @@ def _object(source: bytes, path: str) -> None:
 
 
 def compiled(source: bytes, path: str) -> CodeType:
-    """The code of a module, in which a top-level class Value is handed to `replaced`."""
+    """Compile a module so that its top-level class Value is passed to `replaced`."""
     module = _source.read(path, source)
     tree = ast.Module([], module.tree.type_ignores)
     for hidden in _source.hidden(module):
@@ -168,7 +168,7 @@ def _handing_over(node: ast.ClassDef, path: str) -> ast.stmt:
 
 
 def _has_micrograd(folder: str) -> bool:
-    """Does the program's folder have a micrograd of its own, with an engine?"""
+    """Does the program's folder contain a micrograd with its own engine?"""
     for name in ("micrograd.py", "micrograd/__init__.py", "micrograd/engine.py"):
         try:
             source = Path(folder, name).read_bytes()
@@ -184,7 +184,7 @@ def _has_micrograd(folder: str) -> bool:
 
 
 def _hide_frames(error: BaseException) -> None:
-    """Let the interpreter print this error as if Python itself had run the program."""
+    """Make the interpreter print this error as if Python itself had run the program."""
     show = sys.excepthook  # or the program's own
     traceback = _without_ours(error.__traceback__)
 
@@ -198,7 +198,7 @@ def _hide_frames(error: BaseException) -> None:
 
 
 def _without_ours(traceback: TracebackType | None) -> TracebackType | None:
-    """The traceback without the frames of this folder, and of the imports that it served."""
+    """The traceback without frames of this folder and of importlib."""
     entries = []
     while traceback is not None:
         entries.append(traceback)

@@ -1,9 +1,10 @@
 """What a program's modules say about their class Value, read from their syntax trees.
 
-Invariant: runs nothing. `read` is asked once a module, before that runs; `read_ahead` reads those
-that these import from the program's folder; `of` gives the class statement at a place. What the
-rest of the program does to the class is for `_objections.py` to say.
-Owns: the trees of the modules read so far. Cost: some walks over each tree.
+`read` parses a module, once, before it runs; `read_ahead` also parses what the modules import from
+the program's folder; `of` returns the class statement at a place. Uses of the class in the rest of
+the program are the concern of `_objections.py`.
+Invariant: executes no code of the program.
+Owns: the trees of the modules read so far. Cost: a few walks over each tree.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ class Module(NamedTuple):
     """A module of the program.
 
     Attributes:
-        nodes: all of the tree, as `ast.walk` gives them, but the signs of operators and contexts.
+        nodes: All nodes of the tree, in the order of `ast.walk`, except operators and contexts.
     """
 
     path: str
@@ -42,22 +43,22 @@ def children(node: ast.AST) -> list[ast.AST]:
 
 def _nodes(tree: ast.Module) -> list[ast.AST]:
     nodes: list[ast.AST] = [tree]
-    for node in nodes:  # which grows meanwhile
+    for node in nodes:  # grows during the loop
         nodes += children(node)
     return nodes
 
 
 class Said(NamedTuple):
-    """A class statement: its members' functions, and what its module's names mean."""
+    """A class statement: its methods, and the meanings of its module's names."""
 
     statement: ast.ClassDef
     functions: dict[str, ast.FunctionDef]
     names: Names
-    keywords: set[str]  # by which the module passes arguments to the constructor
+    keywords: set[str]  # the keywords that the module's calls of the constructor use
     module: Module
 
     def again(self) -> Said:
-        """The same from a tree of its own, which may be changed."""
+        """The same from a fresh tree, which may be changed."""
         tree = parse(self.module.source, self.module.path)
         (statement,) = (
             node
@@ -68,7 +69,7 @@ class Said(NamedTuple):
 
 
 def parse(source: bytes, path: str) -> ast.Module:
-    """The tree of a module, in whatever encoding it says; SyntaxError as Python raises it."""
+    """Parse a module, in the encoding it declares; SyntaxError as Python raises it."""
     tree = compile(source, path, "exec", ast.PyCF_ONLY_AST, dont_inherit=True)
     assert isinstance(tree, ast.Module)
     return tree
@@ -79,7 +80,7 @@ modules: list[Module] = []  # the program's own file comes first
 
 
 def read(path: str, source: bytes) -> Module:
-    """A module that is about to run. Its tree is shared, and not to be changed."""
+    """Parse a module that is about to run. The tree is shared and must not be changed."""
     for module in modules:
         if (module.path, module.source) == (path, source):
             return module
@@ -89,14 +90,14 @@ def read(path: str, source: bytes) -> Module:
 
 
 def forget() -> None:
-    """As if no module had been read."""
+    """Forget all modules read so far."""
     modules.clear()
 
 
 def read_ahead() -> None:
-    """Read what the modules so far, and those themselves, import from the program's folder."""
+    """Read the modules that those read so far import from the program's folder, transitively."""
     known = {os.path.realpath(module.path) for module in modules}
-    for module in modules:  # which grows meanwhile
+    for module in modules:  # grows during the loop
         for path in _imported_files(module):
             if path not in known and os.path.isfile(path):
                 known.add(path)
@@ -104,11 +105,11 @@ def read_ahead() -> None:
                     with open(path, "rb") as file:
                         read(path, file.read())
                 except (OSError, SyntaxError, ValueError):
-                    continue  # importing it will raise, if it ever is
+                    continue  # importing it, if that happens, will raise
 
 
 def _imported_files(module: Module) -> Iterator[str]:
-    """The files, in the program's folder, that its import statements may mean."""
+    """The files in the program's folder that its import statements may refer to."""
     top = os.path.dirname(os.path.realpath(modules[0].path))
     folders = {top, *filter(is_programs, sys.path)}
     here = os.path.dirname(os.path.realpath(module.path))
@@ -126,7 +127,7 @@ def _imported_files(module: Module) -> Iterator[str]:
 
 
 def is_programs(path: str) -> bool:
-    """Is it in the program's folder, and not among what is installed there?"""
+    """Is it in the program's folder, but not an installed package there?"""
     path = os.path.realpath(path)
     top = os.path.join(os.path.dirname(os.path.realpath(modules[0].path)), "")
     return path.startswith(top) and not ("site-packages" in path or path.startswith(LIBRARY))
@@ -148,7 +149,7 @@ def _above(folder: str, levels: int) -> str:
 
 
 def of(path: str, line: int) -> Said | None:
-    """What the class statement there says; None if it isn't known."""
+    """The class statement at this place; None if its module wasn't read."""
     for module in reversed(modules):
         for node in module.tree.body if module.path == path else ():
             if isinstance(node, ast.ClassDef) and (node.name, node.lineno) == (CLASS, line):
@@ -158,7 +159,7 @@ def of(path: str, line: int) -> Said | None:
 
 
 def hidden(module: Module) -> Iterator[ast.ClassDef]:
-    """Classes Value that are not statements of the module itself."""
+    """Classes Value that are not top-level statements of the module."""
     top = set(map(id, module.tree.body))
     for node in module.nodes:
         if isinstance(node, ast.ClassDef) and node.name == CLASS and id(node) not in top:
@@ -169,7 +170,7 @@ def hidden(module: Module) -> Iterator[ast.ClassDef]:
 
 
 def _functions(node: ast.ClassDef) -> dict[str, ast.FunctionDef]:
-    """The members that are functions written there, or other names for such."""
+    """The members that are functions defined in the class body, or aliases of these."""
     found: dict[str, ast.FunctionDef] = {}
     for statement in node.body:
         if isinstance(statement, ast.FunctionDef):
@@ -202,7 +203,7 @@ def _bind(found: dict[str, ast.FunctionDef], target: ast.expr, value: object) ->
 
 
 def _stored(node: ast.AST) -> Iterator[str]:
-    """All names that are bound below, however."""
+    """All names bound in this subtree, in any way."""
     for part in ast.walk(node):
         if isinstance(part, ast.Name) and not isinstance(part.ctx, ast.Load):
             yield part.id
@@ -211,7 +212,7 @@ def _stored(node: ast.AST) -> Iterator[str]:
 
 
 def attributes(functions: Mapping[str, ast.FunctionDef]) -> set[str]:
-    """What the constructor sets."""
+    """The attributes that the constructor sets."""
     own = functions.get("__init__")
     return _attributes_set(own) if own is not None else set()
 
@@ -225,7 +226,7 @@ def _attributes_set(tree: ast.AST) -> set[str]:
 
 
 def outside_of_slots(statement: ast.ClassDef, slots: Collection[str]) -> set[str]:
-    """The attributes that the class's methods set and its slots lack."""
+    """The attributes that the class's methods set and its `__slots__` lack."""
     return set() if "__dict__" in slots else _attributes_set(statement) - {*slots}
 
 
@@ -243,7 +244,7 @@ def _keywords(module: Module) -> set[str]:
 
 
 def _names(module: Module) -> Names:
-    """A name that is bound in two ways stands for neither."""
+    """The meanings of the module's names; a name bound in two ways has none."""
     meanings: dict[str, set[str]] = {}
     for name, meaning in _bindings(module.tree.body):
         meanings.setdefault(name, set()).add(meaning)
@@ -266,7 +267,7 @@ class _Everything(frozenset):  # type: ignore[type-arg]
 
 
 def _bindings(body: list[ast.stmt]) -> Iterator[tuple[str, str]]:
-    """Names bound in the module's own scope, each with what to; "?" is anything."""
+    """Names bound in the module's scope, each with its meaning; "?" is anything."""
     todo: list[ast.AST] = [*body]
     while todo:
         node = todo.pop()
@@ -280,7 +281,7 @@ def _bindings(body: list[ast.stmt]) -> Iterator[tuple[str, str]]:
         elif not isinstance(node, ast.Lambda):
             if isinstance(node, ast.Name) and not isinstance(node.ctx, ast.Load):
                 yield node.id, "?"
-            for field in ("name", "rest"):  # of except clauses and patterns
+            for field in ("name", "rest"):  # names in except clauses and patterns
                 if isinstance(getattr(node, field, None), str):
                     yield getattr(node, field), "?"
             todo.extend(ast.iter_child_nodes(node))

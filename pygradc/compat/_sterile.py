@@ -1,11 +1,11 @@
-"""A copy of a program's class that nobody else sees, made of its tree, to be tried.
+"""A sterile copy of a program's class: private, rebuilt from its syntax tree, safe to run.
 
-It has the class's pure methods only, in a namespace of its own that holds the class, `math`, and
-the builtins of the grammar: what runs here can change nothing of the program. Conditions, and the
-choices of max, min and abs, note how they came out, so that a method of which a part never ran
-counts as not tried. Sets keep their order, so that the same operands give the same sums each time.
-Invariant: any call ends; loops are counted.
-Cost: some times that of the class itself.
+It has only the class's pure methods, in its own namespace with the class, `math` and the builtins
+of the grammar: code that runs here can't change the program's state. The methods are instrumented:
+conditions, and the choices of max, min and abs, record their outcomes, so that a method with an
+unexecuted branch counts as not tried. Sets are ordered, so that sums are reproducible.
+Invariant: every call terminates; loop iterations are counted.
+Cost: several times that of the class itself.
 """
 
 from __future__ import annotations
@@ -19,17 +19,17 @@ from typing import Any
 from pygradc.compat._grammar import BUILTINS, Names, parameters
 from pygradc.compat._source import Said
 
-MOST_ROUNDS = 100_000  # of loops, in one call from outside
+MOST_ROUNDS = 100_000  # conditions and iterations, in all calls that one Watch sees
 
-Key = tuple[int, int]  # of a function's line, and how many conditions are before
+Key = tuple[int, int]  # a function's line, and the index of a condition in it
 
 
 class Endless(Exception):
-    """A loop that seems to have no end."""
+    """A loop that seems not to terminate."""
 
 
 class FrozenOrderedSet:
-    """A frozenset whose order is that in which its members came."""
+    """A frozenset that iterates in insertion order."""
 
     def __init__(self, members: Iterable[Any] = ()) -> None:
         self._members = dict.fromkeys(members)
@@ -52,7 +52,7 @@ class FrozenOrderedSet:
 
 
 class OrderedSet(FrozenOrderedSet):
-    """The same for a set."""
+    """A set that iterates in insertion order."""
 
     def add(self, member: Any) -> None:
         self._members[member] = None
@@ -75,11 +75,11 @@ SETS = {OrderedSet: set, FrozenOrderedSet: frozenset}
 
 
 class Watch:
-    """How the conditions of a class came out, and how often its loops went round."""
+    """Records the outcomes of a class's conditions, and counts the iterations of its loops."""
 
     def __init__(self) -> None:
         self.seen: dict[Key, set[object]] = {}
-        self.types: set[Key] = set()  # those that ask for an operand's type
+        self.types: set[Key] = set()  # conditions on an operand's type
         self.rounds = 0
 
     def condition(self, key: Key, outcome: Any) -> Any:
@@ -97,7 +97,7 @@ class Watch:
             yield member
 
     def choice(self, key: Key, function: Any, *operands: Any) -> Any:
-        """max, min or abs; of equal numbers either may have been chosen, and of many any."""
+        """Call max, min or abs; record the choice, except of equal or more than two operands."""
         result = function(*operands)
         is_number = len(operands) == 1 and isinstance(result, (int, float))
         if is_number or (len(operands) == 2 and operands[0] != operands[1]):
@@ -105,7 +105,7 @@ class Watch:
         return result
 
     def untried(self, function: ast.FunctionDef, but_types: bool) -> bool:
-        """Has one of its conditions always come out the same?"""
+        """Did one of its conditions have fewer than two outcomes?"""
         return any(
             len(outcomes) < 2
             for key, outcomes in self.seen.items()
@@ -114,10 +114,12 @@ class Watch:
 
 
 class Sterile:
-    """The copy: `cls` is the class, `watch` what was seen of it."""
+    """The copy: `cls` is the class, `watch` the record of its outcomes."""
 
     def __init__(self, said: Said, pure: Collection[str], slots: ast.stmt | None) -> None:
-        """With the members in `pure`. The class statement becomes its own: it changes the tree."""
+        """Build the class with the members in `pure`. Takes over the class statement: its tree
+        is changed.
+        """
         statement = said.statement
         self.watch = Watch()
         body: list[ast.stmt] = [] if slots is None else [slots]
@@ -157,11 +159,15 @@ def _namespace(names: Names, watch: Watch) -> dict[str, Any]:
     return {"__builtins__": known, "__name__": "sterile", **meanings, **tools}
 
 
-CONDITION, EACH, CHOICE = "?condition", "?each", "?choice"  # no program can have these names
+CONDITION, EACH, CHOICE = (
+    "?condition",
+    "?each",
+    "?choice",
+)  # not identifiers, so no program can use them
 
 
 class _Instrument(ast.NodeTransformer):
-    """Lets a method tell the watch of its conditions, choices and loops."""
+    """Instruments a method: its conditions, choices and loops report to the watch."""
 
     def __init__(self, watch: Watch, line: int) -> None:
         self.watch, self.line, self.count = watch, line, 0
@@ -197,7 +203,7 @@ class _Instrument(ast.NodeTransformer):
         return self._plain(ast.copy_location(ast.Assign([node.target], node.value), node))
 
     def visit_Assert(self, node: ast.Assert) -> ast.Assert:
-        return node  # the guard asks these again
+        return node  # the guard checks these again
 
     def with_test(self, node: Any) -> Any:
         node = self._plain(node)

@@ -1,11 +1,11 @@
-"""Is a method of a program's class pygradc's, to the last bit? Tried on some numbers.
+"""Does a method of a program's class agree with pygradc's bit for bit? Tried on sample numbers.
 
-Both classes get the same operands, with gradients that aren't zero: fresh ones, the same one twice,
-ones that are results. Compared are the whole graphs after a sweep: data, gradients, children in
-their order, names of ops, labels; where the program's class raises, pygradc's must raise the same.
-The program's class is a sterile copy (`_sterile.py`), so that nobody notices.
-Not tried, since pygradc differs from everybody there: a negative base to a fraction, infinite and
-undefined operands. Cost: some thousand small expressions, a tenth of a second.
+Both classes get the same operands, with nonzero gradients: fresh leaves, the same leaf twice,
+results of ops. The whole graphs are compared after a sweep: data, gradients, children in order,
+names of ops, labels. If the program's class raises, pygradc's must raise the same type.
+The program's class is a sterile copy (`_sterile.py`), so that trials have no side effects.
+Not tried, since pygradc differs from all such classes there: a negative base to a fraction, and
+infinite or nan operands. Cost: some thousand small expressions, a tenth of a second.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ Numbers = tuple[tuple[float, ...], ...]
 
 
 class Try(NamedTuple):
-    """An expression of as many Values as each row has data."""
+    """An expression, and rows of operands: one number for each of its arguments."""
 
     expression: Callable[..., Any]
     rows: Numbers
@@ -105,7 +105,7 @@ REFLECTED = frozenset(name for name in TRIES if name.startswith("__r"))
 
 
 def _comparison(name: str) -> Callable[[Any, Any], Any]:
-    """Asked of the method itself: Python would ask another one for 2 < a."""
+    """Call the method itself: for 2 < a Python would call another one."""
 
     def answers(a: Any, b: Any) -> list[Any]:
         compare = getattr(type(a), f"__{name}__")
@@ -115,7 +115,7 @@ def _comparison(name: str) -> Callable[[Any, Any], Any]:
     return answers
 
 
-# Methods that answer with something else than a node; asked of a Value and of another.
+# Methods with a result that isn't a node; called on two Values.
 ANSWERS: dict[str, Callable[[Any, Any], Any]] = {
     "__repr__": lambda a, b: (repr(a), repr(b), repr(_swept(a * b)), repr(_swept(a + 1.5))),
     "__str__": lambda a, b: (str(a), str(_swept(a * b)), repr(a)),
@@ -132,21 +132,21 @@ def _swept(node: Any) -> Any:
 
 
 class View(NamedTuple):
-    """How the program's class names what both have; "" for what it hasn't."""
+    """The program's names for attributes that both classes have; "" for one that it lacks."""
 
     children: str
     op: str
     label: str
-    is_set: bool  # children are kept once, in no order
+    is_set: bool  # children are stored once each, unordered
 
     def picture(self, roots: Iterable[Any]) -> Any:
-        """Everything that a program can see of these nodes and of those below them."""
+        """All that a program can observe of these nodes and of those below them."""
         ours = type(next(iter(roots), None)) is Value
         op = "_op" if ours and self.op else self.op
         name = "_children" if ours else self.children
         places: dict[int, int] = {}
         nodes: list[Any] = []
-        inner: list[tuple[int, tuple[Any, ...]]] = []  # places of those that have children
+        inner: list[tuple[int, tuple[Any, ...]]] = []  # places of nodes with children
         todo = list(roots)
         while todo:
             node = todo.pop()
@@ -168,11 +168,11 @@ class View(NamedTuple):
 
 
 def same(cls: Any, name: str, view: View, constants: Sequence[float]) -> bool:
-    """Does pygradc's method of this name do what the class's own does?
+    """Does pygradc's method of this name agree with the class's?
 
     Args:
         cls: The sterile class.
-        constants: Numbers in the method's source, next to which it may do something else.
+        constants: Numbers in the method's source; its behaviour may change next to them.
     """
     if name in ANSWERS:
         return bool(_answer(cls, name) == _answer(Value, name))
@@ -188,12 +188,12 @@ def same(cls: Any, name: str, view: View, constants: Sequence[float]) -> bool:
 
 
 def _powers_of_values_agree(cls: Any, view: View) -> bool:
-    """Where the class takes no Value for an exponent, the guard says so."""
+    """Do they agree for Value ** Value? If the class refuses it, the guard does so, too."""
     tries = [Try(operator.pow, ((2.5, 1.7), (0.3, 3.9)))]
     try:
         theirs = _outcome(cls, tries, view)
     except (TypeError, AssertionError):
-        return False  # its data are no numbers
+        return False  # its data aren't numbers
     refused = theirs in ([TypeError] * 2, [AssertionError] * 2)
     return refused or theirs == _outcome(Value, tries, view)
 
@@ -206,7 +206,7 @@ def _near(constants: Sequence[float], count: int) -> Numbers:
 
 
 def _takes_the_same(cls: type, name: str) -> bool:
-    """A named method with more parameters than pygradc's may be called with them."""
+    """Does a named method have as many parameters as pygradc's?"""
     if name.startswith("__"):
         return True
     count = 2 if any(op.name == name and op.arity == 2 for op in OPS) else 1
@@ -217,7 +217,7 @@ def _takes_the_same(cls: type, name: str) -> bool:
 
 
 def _leaves(cls: Any, numbers: Sequence[float]) -> list[Any]:
-    """Leaves with gradients from before."""
+    """Leaves with nonzero gradients."""
     values = [cls(number) for number in numbers]
     for i, value in enumerate(values):
         value.grad = 0.3 + 0.4 * i
@@ -225,7 +225,7 @@ def _leaves(cls: Any, numbers: Sequence[float]) -> list[Any]:
 
 
 def _changed(values: Sequence[Any], numbers: Sequence[float]) -> bool:
-    """Are these leaves not as they were made?"""
+    """Do these leaves differ from what `_leaves` made?"""
     return any(
         (value.data, value.grad) != (number, 0.3 + 0.4 * i)
         for i, (value, number) in enumerate(zip(values, numbers))
@@ -233,7 +233,9 @@ def _changed(values: Sequence[Any], numbers: Sequence[float]) -> bool:
 
 
 def _outcome(cls: Any, tries: Iterable[Try], view: View) -> Any:
-    """The types of exceptions and of results that are no nodes; one graph of the rest, swept."""
+    """For each row the type of its exception or non-node result; and the graph that joins the
+    other results, after a sweep.
+    """
     rows = [(each.expression, row) for each in tries for row in each.rows]
     told: list[Any] = [None] * len(rows)
     for attempt in ("all at once", "without those whose derivatives raise"):
@@ -290,10 +292,10 @@ def _answer(cls: Any, name: str) -> Any:
 
 
 def sweeps(cls: Any, view: View) -> list[Any]:
-    """What is seen of several sweeps, from results, leaves and once more from the same root.
+    """Observations of several sweeps: from results, from a leaf, and twice from the same root.
 
-    Not looked at: what a sweep adds to gradients of results that another has left, where pygradc
-    differs from everybody.
+    Not observed: gradients of inner nodes that an earlier sweep has reached, which pygradc, unlike
+    the other classes, doesn't accumulate.
     """
     a, b, c, twin = values = _leaves(cls, (0.7, -1.3, 2.9, 0.7))
     seen: list[Any] = []
@@ -308,5 +310,5 @@ def sweeps(cls: Any, view: View) -> list[Any]:
 
 
 def kind_of_children(kept: Any) -> Any:
-    """set, frozenset, list or tuple."""
+    """The type of a children container: set, frozenset, list or tuple."""
     return SETS.get(type(kept), type(kept))

@@ -2,8 +2,8 @@
 
 One thing differs. microgpt stores each derivative as a number when the op runs; pygradc's ops read
 their operands' data when `backward()` runs, as micrograd's do. Both give the same gradients unless
-data are assigned between the forward pass and `backward()`. A node that was made with `local_grads`
-has stored numbers in both.
+data are assigned between the forward pass and `backward()`. A node made with `local_grads` stores
+its derivatives as numbers in both.
 """
 
 from pygradc.value import Value

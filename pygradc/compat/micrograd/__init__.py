@@ -1,7 +1,7 @@
 """micrograd's modules, on pygradc: `import pygradc.compat.micrograd as micrograd`.
 
 `engine` has `Value`; `nn` has `Module`, `Neuron`, `Layer`, `MLP`, with micrograd's arguments, ReLU,
-zero biases and the linear last layer. All are also here.
+zero biases and the linear last layer. This package exports all of them, too.
 """
 
 from pygradc.compat.micrograd import engine, nn

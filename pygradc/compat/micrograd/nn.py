@@ -1,9 +1,9 @@
-"""micrograd's networks: ReLU, zero biases, a linear last layer; a layer in one call of the core.
+"""micrograd's networks: ReLU, zero biases, a linear last layer; one call into the core per layer.
 
-A seed gives micrograd's weights: `random.uniform(-1, 1)`, neuron by neuron, in its order. The graph
-of a call is, node for node, that of `sum((wi*xi for wi, xi in zip(w, x)), b)`. Neurons keep plain
-attributes, which may be set, and where a call can't go through the core (patched operators, another
-number of inputs, inputs that come from an iterator) that expression itself is run.
+A seed gives micrograd's weights: `random.uniform(-1, 1)`, neuron by neuron, in its order. A call
+builds, node for node, the graph of `sum((wi*xi for wi, xi in zip(w, x)), b)`. Neurons keep plain
+attributes, which may be set. If a call can't go through the core (patched operators, a different
+number of inputs, inputs from an iterator), that expression itself is evaluated.
 pygradc's own networks, in `pygradc.nn`, have more activations and named weights.
 """
 
@@ -26,7 +26,7 @@ _RELU, _LINEAR = activation_number("relu"), activation_number("linear")
 
 
 def _native(neurons: Sequence[Neuron], x: Any) -> Any:
-    """The outputs of these neurons from one call of the core; None where it can't give them."""
+    """The outputs of these neurons from one call into the core; None if it can't compute them."""
     if not (isinstance(x, (list, tuple)) or (isinstance(x, np.ndarray) and x.ndim == 1)):
         return None
     count = len(x)
@@ -38,18 +38,18 @@ def _native(neurons: Sequence[Neuron], x: Any) -> Any:
 
 
 class Module(nn.Module):
-    """micrograd's: what a class doesn't override has no parameters, not those of its attributes."""
+    """micrograd's: without an override `parameters()` is empty; attributes are not searched."""
 
     def parameters(self) -> list[Value]:
         return []
 
 
 class Neuron(Module):
-    """b + w[0]*x[0] + w[1]*x[1] + ..., cut at 0 if nonlin.
+    """b + w[0]*x[0] + w[1]*x[1] + ..., followed by ReLU if nonlin.
 
     Args:
-        nin: Number of inputs. A call with more, or fewer, drops the rest, as `zip` does.
-        nonlin: ReLU, or linear.
+        nin: Number of inputs. A call with more or fewer ignores the excess, as `zip` does.
+        nonlin: True for ReLU, False for linear.
     """
 
     def __init__(self, nin: int, nonlin: bool = True) -> None:
@@ -76,7 +76,7 @@ _neuron_call = Neuron.__call__
 
 
 class Layer(Module):
-    """Neurons side by side over the same inputs; keyword arguments are theirs.
+    """Neurons side by side over the same inputs; keyword arguments go to each Neuron.
 
     A call returns one Value for one neuron, else a list of them.
     """
@@ -104,7 +104,7 @@ class MLP(Module):
 
     Args:
         nin: Number of inputs.
-        nouts: Neurons of each layer, the last being the outputs.
+        nouts: Number of neurons of each layer; the last layer gives the outputs.
     """
 
     def __init__(self, nin: int, nouts: Iterable[int]) -> None:

@@ -58,6 +58,10 @@ def test_every_session_is_run() -> None:
     assert found == SESSIONS.keys() | elsewhere
 
 
+def test_the_readme_is_read_in_minutes() -> None:
+    assert len((ROOT / "README.md").read_text(encoding="utf-8").splitlines()) <= 130
+
+
 def test_the_tour_quotes_the_oracle() -> None:
     tour = (ROOT / "docs" / "tour.md").read_text(encoding="utf-8")
     oracle = (ROOT / "pygradc" / "reference.py").read_text(encoding="utf-8")

@@ -15,12 +15,21 @@ FILES = ""
 
 ROOT = Path(__file__).resolve().parent
 FENCE = "```"
-RELATIVE_LINK = re.compile(r"\[([^\]\n]*)\]\((?![a-z]+:|#)([^)\s]+)\)")
+RELATIVE_LINK = re.compile(r"(!?)\[([^\]\n]*)\]\((?![a-z]+:|#)([^)\s]+)\)")
 
 
 def description(readme: str, files: str) -> str:
-    """The README with addresses for its relative links; without `files` only their texts."""
-    replacement = rf"[\1]({files}\2)" if files else r"\1"
+    """The README with addresses for its relative links; without `files`, the links' texts only.
+
+    An image is addressed as a file, not as the page that shows it.
+    """
+
+    def replacement(link: "re.Match[str]") -> str:
+        image, text, path = link.groups()
+        if not files:
+            return text
+        return f"{image}[{text}]({files}{path}{'?raw=true' if image else ''})"
+
     parts = readme.split(FENCE)
     parts[::2] = [RELATIVE_LINK.sub(replacement, prose) for prose in parts[::2]]  # no code
     return FENCE.join(parts)

@@ -1,7 +1,7 @@
-"""Write what derives from the op table into the README and the type stub: `make docs`.
+"""Write what derives from the op table into docs/ops.md and the type stub: `make docs`.
 
-A generated part stands between two marker lines, which stay. `tests/test_docs.py` holds that what
-is there is what this would write.
+A generated part lies between two marker lines, which are kept. `tests/test_docs.py` checks that
+each part is up to date.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ def _call(op: Op) -> str:
     return f"a.{op.name}()" if op.arity == 1 else f"a.{op.name}(b)"
 
 
-def readme_table() -> list[str]:
+def ops_table() -> list[str]:
     """The op table in Markdown, a row an op."""
     rows = ["| op | | y | dy/da | dy/db |", "|---|---|---|---|---|"]
     for op in OPS:
@@ -44,7 +44,7 @@ def stub_methods() -> list[str]:
 
 
 PARTS = {
-    "README.md": ("<!-- ops: begin -->", "<!-- ops: end -->", readme_table),
+    "docs/ops.md": ("<!-- ops: begin -->", "<!-- ops: end -->", ops_table),
     "pygradc/_core.pyi": ("    # ops: begin", "    # ops: end", stub_methods),
 }
 

@@ -1,4 +1,4 @@
-"""Is what the documents say true: the README's session, and what derives from the op table?"""
+"""Is what the documents say true: their sessions, the files that they name, the op table?"""
 
 from __future__ import annotations
 
@@ -26,20 +26,49 @@ def load_generator() -> ModuleType:
 generate = load_generator()
 
 
-@pytest.mark.parametrize(
-    "document, least",
-    [
-        ("README.md", 10),
-        ("docs/compat.md", 10),
-        ("docs/drop-in.md", 30),
-        ("docs/saving.md", 10),
-        ("docs/accuracy.md", 4),
-    ],
-)
-def test_sessions_print_what_they_say(document: str, least: int) -> None:
+SESSIONS = {  # and the fewest examples that each should have
+    "README.md": 20,
+    "docs/tour.md": 30,
+    "docs/ops.md": 5,
+    "docs/compat.md": 10,
+    "docs/drop-in.md": 30,
+    "docs/saving.md": 10,
+    "docs/accuracy.md": 4,
+}
+
+
+@pytest.mark.parametrize("document, least", SESSIONS.items())
+def test_sessions_print_what_they_say(
+    document: str, least: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)  # sessions write files
     results = doctest.testfile(str(ROOT / document), module_relative=False)
     assert results.attempted > least
     assert results.failed == 0
+
+
+def test_every_session_is_run() -> None:
+    elsewhere = {"docs/recording.md"}  # test_recording_doc.py
+    documents = [ROOT / "README.md", *(ROOT / "docs").glob("*.md")]
+    found = {
+        path.relative_to(ROOT).as_posix()
+        for path in documents
+        if re.search(r"^>>> ", path.read_text(encoding="utf-8"), re.MULTILINE)
+    }
+    assert found == SESSIONS.keys() | elsewhere
+
+
+def test_the_readme_is_read_in_minutes() -> None:
+    assert len((ROOT / "README.md").read_text(encoding="utf-8").splitlines()) <= 130
+
+
+def test_the_tour_quotes_the_oracle() -> None:
+    tour = (ROOT / "docs" / "tour.md").read_text(encoding="utf-8")
+    oracle = (ROOT / "pygradc" / "reference.py").read_text(encoding="utf-8")
+    quoted = re.findall(r"^```python\n((?!>>>).*?)^```", tour, re.MULTILINE | re.DOTALL)
+    stripped = {line.strip() for line in oracle.splitlines()}
+    assert quoted
+    assert {line.strip() for line in quoted[0].splitlines()} <= stripped
 
 
 @pytest.mark.parametrize("name", generate.PARTS)
@@ -49,7 +78,7 @@ def test_generated_parts_are_up_to_date(name: str) -> None:
 
 def test_an_outdated_part_would_be_noticed() -> None:
     text = "<!-- ops: begin -->\nold\n<!-- ops: end -->\n"
-    begin, end, lines = generate.PARTS["README.md"]
+    begin, end, lines = generate.PARTS["docs/ops.md"]
     assert generate.replaced(text, begin, end, lines()) != text
 
 
@@ -59,7 +88,10 @@ def test_an_outdated_part_would_be_noticed() -> None:
         "README.md",
         *(
             f"docs/{name}.md"
-            for name in ("internals", "drop-in", "compat", "saving", "accuracy", "reliability")
+            for name in (
+                *("README", "tour", "performance", "ops", "internals", "drop-in"),
+                *("compat", "saving", "accuracy", "reliability"),
+            )
         ),
     ],
 )

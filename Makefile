@@ -14,7 +14,7 @@
 #   make lint     ruff, clang-format, mypy, the warnings of gcc and clang
 #   make analyze  cppcheck; .cppcheck says what it needn't
 #   make format   format Python and C
-#   make docs     write the generated parts of the README and of _core.pyi anew
+#   make docs     write the generated parts of docs/ops.md and of _core.pyi anew
 #   make clean    remove what was built
 
 PYTHON ?= python3

@@ -1,4 +1,4 @@
-"""Turn status codes of the core into exceptions: the one place that does so.
+"""Status codes of the core as exceptions, for eager code; replays have `Program._fail`.
 
 The types are those that Python's float raises; the message names the op and its operands.
 Source of the statuses: csrc/pygradc.h.

@@ -271,6 +271,15 @@ def test_no_table_misses_an_op() -> None:
     assert set(reference.OPS) == set(accuracy_ops.ENTRIES) == set(BY_NAME)
 
 
+def test_table_and_oracle_say_the_same_of_each_op() -> None:
+    table = [(op.name, op.symbol, op.arity) for op in OPS]
+    oracle = [
+        (name, op.symbol + "n" * (name == "pown"), len(op.derivatives))
+        for name, op in reference.OPS.items()
+    ]
+    assert table == oracle
+
+
 def written_in(path: str) -> set[str]:
     return set(re.findall(r"\w+", (ROOT / path).read_text(encoding="utf-8")))
 

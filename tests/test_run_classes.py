@@ -140,7 +140,7 @@ KEPT = {  # a method, and why it stays
         OTHER,
     ),
     "a name that pygradc lacks": (
-        "def softplus(self): return (self.exp() + 1).log()",
+        "def log_of_more(self): return (self.exp() + 1).log()",
         "pygradc has none",
     ),
     "text": ("def __repr__(self): return f'<{self.data}>'", OTHER),

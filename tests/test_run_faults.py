@@ -602,6 +602,24 @@ except TypeError as error:
 """
 
 
+OFTEN = """
+import numpy
+a, one = Value(2.0), numpy.int64(1)
+for _ in range(110_000):
+    a + one
+try:
+    a + "x"
+except TypeError as error:
+    print(error)
+"""
+
+
+def test_an_operand_is_refused_as_often_as_it_is_given(program: Program) -> None:
+    """Conditions of the class have a limit, and that is each call's."""
+    said = same(program, form("micrograd") + OFTEN).said
+    assert "pygradc's" in said[0]
+
+
 def test_a_vector_of_the_programs_own_is_not_silently_another(program: Program) -> None:
     program.write(program=form("micrograd") + VECTOR)
     assert program.by_python().out == "Vector\nValue\n"

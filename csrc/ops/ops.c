@@ -1,5 +1,5 @@
 /* ops.c - the tables of ops and instructions as data, for use at run time: by files, checks,
- * Python, tests and the README. */
+ * Python, tests and the docs. */
 #include "ops/ops.h"
 
 #include "pygradc.h"

@@ -23,6 +23,7 @@ import numpy as np
 from pygradc._ops import OPS
 from pygradc._scalar import Scalar
 from pygradc.compat._grammar import STATE
+from pygradc.compat._sterile import Sterile
 from pygradc.value import Value
 
 # In the numbering of csrc/python/scalar_operators.c.
@@ -109,10 +110,11 @@ def lacking(members: Collection[str], attributes: Collection[str]) -> dict[str, 
 class Guard:
     """Called by the core's operators; see is_refused."""
 
-    def __init__(self, sterile: Any) -> None:
-        self.sterile = sterile
+    def __init__(self, sterile: Sterile) -> None:
+        self.sterile, self.watch = sterile.cls, sterile.watch
 
     def __call__(self, which: int, left: Any, right: Any) -> None:
+        self.watch.rounds = 0  # the limit is that of one call
         name = OPERATORS[which]
         if name not in BINARY:
             getattr(operator, name)(_Bare())

@@ -204,7 +204,7 @@ def _decide(cls: Any, path: str, line: int) -> Decision:
         members["__hash__"] = vars(cls)[
             "__hash__"
         ]  # None, by Python's rule, if the class defines none
-    return Decision(members, kept, names, _guard.Guard(sterile.cls), watched)
+    return Decision(members, kept, names, _guard.Guard(sterile), watched)
 
 
 def _called(functions: Sequence[ast.FunctionDef], own: Collection[str]) -> set[str]:

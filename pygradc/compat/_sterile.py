@@ -19,7 +19,7 @@ from typing import Any
 from pygradc.compat._grammar import BUILTINS, Names, parameters
 from pygradc.compat._source import Said
 
-MOST_ROUNDS = 100_000  # conditions and iterations, in all calls that one Watch sees
+MOST_ROUNDS = 100_000  # conditions and iterations: in all trials of a class, or in a guard's call
 
 Key = tuple[int, int]  # a function's line, and the index of a condition in it
 

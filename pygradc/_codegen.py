@@ -117,8 +117,7 @@ def translate(program: Any, name: str) -> str:
     body = "\n".join([*helpers, body])
     used = sorted(set(_CALL.findall(body)))
     pointers = [
-        f"static double (*const volatile library_{f})({_FUNCTIONS[f]}) = {f};\n"
-        for f in used
+        f"static double (*const volatile library_{f})({_FUNCTIONS[f]}) = {f};\n" for f in used
     ]
     body = _CALL.sub(r"library_\1(", body)
     return (

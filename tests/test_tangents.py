@@ -178,7 +178,7 @@ def test_the_checker_notices_a_wrong_second_derivative(op: Op, mistake: str) -> 
 
 
 def true_second(op: Op, point: Point) -> list[float]:
-    """d2y/da2, of a binary op d2y/dadb and d2y/db2 too: of the derivatives that bench takes for true."""
+    """d2y/da2; of a binary op d2y/dadb and d2y/db2, too: of the true first derivatives."""
     _, by_a, *by_b = accuracy_ops.TRUTHS[op.name]
     with mp.workdps(40):
         at = tuple(map(mp.mpf, (*point, 0.0)[:2]))

@@ -35,16 +35,17 @@ static void adopt_node(pg_node_id id) {
             variadic != NULL && variadic->locals != NULL ? variadic->locals[i] : 0.0;
         t->plain.edges[t->plain.edge_count++] = (plain_edge){t->plain_of[children[i]], slope};
     }
-    t->plain.nodes[plain] = (plain_node){.op = ours->op,
-                                         .kind = variadic != NULL ? variadic->kind : PG_VARIADIC_PLAIN,
-                                         .tag = variadic != NULL ? twin_tag_number(variadic->tag) : 0,
-                                         .has_locals = variadic != NULL && variadic->locals != NULL,
-                                         .whole = ours->flags & PG_FLAG_INT,
-                                         .detached = ours->flags & PG_FLAG_DETACHED,
-                                         .data = ours->data,
-                                         .grad = ours->u.grad,
-                                         .first = first,
-                                         .count = (uint32_t)count};
+    t->plain.nodes[plain] =
+        (plain_node){.op = ours->op,
+                     .kind = variadic != NULL ? variadic->kind : PG_VARIADIC_PLAIN,
+                     .tag = variadic != NULL ? twin_tag_number(variadic->tag) : 0,
+                     .has_locals = variadic != NULL && variadic->locals != NULL,
+                     .whole = ours->flags & PG_FLAG_INT,
+                     .detached = ours->flags & PG_FLAG_DETACHED,
+                     .data = ours->data,
+                     .grad = ours->u.grad,
+                     .first = first,
+                     .count = (uint32_t)count};
     t->plain_of[id] = plain;
 }
 

@@ -29,8 +29,8 @@ def begin() -> None:
             it was looked for, and what to do.
     """
     core = _core()
-    scalar = getattr(core, "Scalar", None)
-    if scalar is None or not scalar._is_sealed():
+    is_sealed = getattr(core, "is_sealed", None)  # missing before the first import
+    if is_sealed is None or not is_sealed():
         for name in [name for name in sys.modules if name.startswith("pygradc.")]:
             if name not in _STAY:
                 del sys.modules[name]
@@ -45,7 +45,7 @@ def end() -> None:
     core, gil = _core(), sys.modules.get("pygradc._gil")
     if gil is not None:
         _require_own(gil)
-    core.Scalar._seal()
+    core.seal()
 
 
 def _core() -> ModuleType:

@@ -27,7 +27,7 @@ import numpy as np
 
 from pygradc import _files, arrays, optim, states
 from pygradc._rows import Rows
-from pygradc._scalar import Scalar
+from pygradc._scalar import core
 from pygradc.program import Program
 
 VERSION = 1
@@ -173,8 +173,8 @@ class Checkpoint:
             (optimizer.parameters, data, gradients),
             (captured, theirs, their_gradients),
         ):
-            Scalar._write(values, numbers)
-            Scalar._write_grad(values, slopes)
+            core.write(values, numbers)
+            core.write_grad(values, slopes)
         self.first, self.stopped = about["settings"]["first"], about.get("stopped") is True
         return list(map(float, history))
 

@@ -17,7 +17,7 @@ from typing import Any, NamedTuple, Union
 
 import numpy as np
 
-from pygradc._scalar import Scalar
+from pygradc._scalar import core
 from pygradc.compiled import Compiled
 from pygradc.optim import Optimizer
 from pygradc.value import Value
@@ -44,8 +44,8 @@ def is_leaf(value: Any) -> bool:
     return (
         isinstance(value, Value)
         and not value._children
-        and not Scalar._is_detached(value)
-        and Scalar._role(value) not in ("input", "leftover")
+        and not core.is_detached(value)
+        and core.role(value) not in ("input", "leftover")
     )
 
 

@@ -27,7 +27,7 @@ import numpy as np
 
 from pygradc import _lines, tracing
 from pygradc._reach import Reached, codes, names, reach
-from pygradc._scalar import Scalar
+from pygradc._scalar import core
 from pygradc.value import Value
 
 
@@ -316,7 +316,7 @@ _Symbol.__name__ = "Value"  # in messages
 def noting(count: int, note: bool) -> Iterator[tuple[tuple[Value, ...], list[str]]]:
     """Operands for a trial, and a list of questions: those noted, and refusals that were caught."""
     noted: list[str] = []
-    symbols = tuple(Scalar._trace_input() for _ in range(count))
+    symbols = tuple(core.trace_input() for _ in range(count))
     before = tracing._answers_all
     with tracing.trying():
         tracing._caught = None

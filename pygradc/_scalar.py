@@ -1,4 +1,5 @@
-"""Install the C type under Value into the extension, once, and export it as `Scalar`.
+"""Install the C type under Value into the extension, once, as `Scalar`, and the functions of
+csrc/python, which are `core`'s.
 
 cffi compiles csrc/python/*.c into the same extension but can't declare a type; a function of the
 core creates it.
@@ -31,15 +32,16 @@ if _core.lib.pg_python_install(b"pygradc._core") != 0:  # it prints the reason
     raise ImportError("pygradc: the type under Value could not be installed")
 
 Scalar = _core.Scalar
+core = _core
 
 
 @in_child
 def _forget_other_threads() -> None:
     """In the child this thread is the only one, and the main thread."""
-    Scalar._main_thread(threading.get_ident())
-    Scalar._forget_threads()
+    core.main_thread(threading.get_ident())
+    core.forget_threads()
 
 
-Scalar._main_thread(threading.main_thread().ident or 0)
+core.main_thread(threading.main_thread().ident or 0)
 
-__all__ = ["Scalar"]
+__all__ = ["Scalar", "core"]

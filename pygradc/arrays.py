@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from pygradc._rows import refuse_masked
-from pygradc._scalar import Scalar
+from pygradc._scalar import core
 
 Floats = npt.NDArray[np.float64]
 
@@ -30,7 +30,7 @@ def data(values: Any) -> Floats:
     """
     if isinstance(values, np.ndarray):
         refuse_masked("data", values)
-    return _as_array(*Scalar._fetch_data(values))
+    return _as_array(*core.fetch_data(values))
 
 
 def grads(values: Any) -> Floats:
@@ -40,7 +40,7 @@ def grads(values: Any) -> Floats:
     """
     if isinstance(values, np.ndarray):
         refuse_masked("grads", values)
-    return _as_array(*Scalar._fetch_grads(values))
+    return _as_array(*core.fetch_grads(values))
 
 
 def _as_array(numbers: bytearray, shape: tuple[int, ...]) -> Floats:
@@ -66,7 +66,7 @@ def set_data(values: Any, array: npt.ArrayLike) -> None:
         raise TypeError(f"set_data: expected real numbers, got an array of {given.dtype}")
     is_of_objects = given.dtype.kind == "O"
     numbers = data(given) if is_of_objects else np.asarray(given, dtype=np.float64, order="C")
-    Scalar._assign(values, numbers, numbers.shape)
+    core.assign(values, numbers, numbers.shape)
 
 
 __all__ = ["data", "grads", "set_data"]

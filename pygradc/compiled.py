@@ -30,7 +30,7 @@ from pygradc._exactly import exactly
 from pygradc._instances import Beside, is_method_of, name_in
 from pygradc._owner import new_owner
 from pygradc._rows import Floats, Rows
-from pygradc._scalar import Scalar
+from pygradc._scalar import core
 from pygradc.program import Program
 from pygradc.value import Value
 
@@ -342,7 +342,7 @@ class Compiled(Bindable):
 
         def body() -> tuple[tuple[Value, ...], structures.Structure, list[int]]:
             count = structures.count_leaves(structure)
-            inputs = [Scalar._trace_input() for _ in range(count)]
+            inputs = [core.trace_input() for _ in range(count)]
             args = structures.put_together(structure, iter(inputs))
             result = function(*args, **static)
             tracing.require_none_caught()
@@ -353,8 +353,8 @@ class Compiled(Bindable):
                 raise TypeError(f"a recorded function must return Values, got {result!r}")
             ends = [leaf if isinstance(leaf, Value) else Value(leaf) for leaf in leaves]
             at = int(ffi.cast("intptr_t", owner))
-            params = Scalar._record(inputs, ends, options.passes, options.fast, at)
-            return params, outputs, Scalar._unheld(params, (1,) * len(params))
+            params = core.record(inputs, ends, options.passes, options.fast, at)
+            return params, outputs, core.unheld(params, (1,) * len(params))
 
         before = _draws.begin(self._function, static)
         params, outputs, replaced = tracing.trace(body)

@@ -20,7 +20,7 @@ from types import FunctionType
 from typing import Any
 
 from pygradc._forks import in_child
-from pygradc._scalar import Scalar
+from pygradc._scalar import core
 from pygradc.value import Value
 
 _parts: weakref.WeakValueDictionary[int, Part] = weakref.WeakValueDictionary()
@@ -40,9 +40,9 @@ class Part:
         self._capsule = capsule
 
     def __reduce_ex__(self, protocol: Any) -> Any:
-        content, ends, tags = Scalar._pack(self._capsule)
+        content, ends, tags = core.pack(self._capsule)
         names = tuple(tag if isinstance(tag, str) else _op_of(tag) for tag in tags)
-        adorned = Scalar._adorned(self._capsule)
+        adorned = core.adorned(self._capsule)
         classes = tuple(
             (place, type(v), *_new_arguments(v)) for place, v in adorned if type(v) is not Value
         )
@@ -62,7 +62,7 @@ class Part:
     def __setstate__(self, states: Any) -> None:
         for place, state in states:
             if state is not None:
-                Scalar._value_at(self._capsule, place).__setstate__(state)
+                core.value_at(self._capsule, place).__setstate__(state)
 
 
 def _op_of(rule: Any) -> tuple[Any, int]:
@@ -73,17 +73,17 @@ def _op_of(rule: Any) -> tuple[Any, int]:
 def _read(content: bytes, ends: Any, names: Any, classes: Any) -> Part:
     """Rebuild a part from what `Part.__reduce_ex__` returned."""
     tags = tuple(name if isinstance(name, str) else name[0]._rule(name[1]) for name in names)
-    part = Part(Scalar._unpack(content, ends, tags))
+    part = Part(core.unpack(content, ends, tags))
     for place, kind, *arguments in classes:
         if arguments or kind.__new__ is not Value.__new__:
-            Scalar._stand_for(part._capsule, place, _new(kind, *arguments))
+            core.stand_for(part._capsule, place, _new(kind, *arguments))
         else:
-            Scalar._embody(part._capsule, place, kind)
+            core.embody(part._capsule, place, kind)
     return part
 
 
 def _at(part: Part, place: int) -> Value:
-    return Scalar._value_at(part._capsule, place)
+    return core.value_at(part._capsule, place)
 
 
 def _leaf(data: float, grad: float = 0.0, kind: Any = None, *arguments: Any) -> Value:
@@ -93,13 +93,13 @@ def _leaf(data: float, grad: float = 0.0, kind: Any = None, *arguments: Any) -> 
 
 
 def _detached_leaf(data: float, grad: float = 0.0) -> Value:
-    value: Value = Scalar._detach(Value(data))
+    value: Value = core.detach(Value(data))
     value.grad = grad
     return value
 
 
 def _maker_of(value: Value) -> Callable[..., Value]:
-    return _detached_leaf if type(value) is Value and Scalar._is_detached(value) else _leaf
+    return _detached_leaf if type(value) is Value and core.is_detached(value) else _leaf
 
 
 def _new(kind: Any, args: tuple[Any, ...] = (), kwargs: Any = None) -> Any:
@@ -119,7 +119,7 @@ def _new_arguments(value: Value) -> tuple[Any, ...]:
 
 def reduce(value: Value) -> Any:
     """The result of `__reduce_ex__`, for pickle and deepcopy."""
-    Scalar._ask(value, "a copy")
+    core.ask(value, "a copy")
     found = _find(value)
     if found is None:
         return (_maker_of(value), _arguments_of_leaf(value), value.__getstate__())
@@ -129,13 +129,13 @@ def reduce(value: Value) -> Any:
 def _find(value: Value) -> tuple[Part, int] | None:
     """The live part that contains it, or a new one, and its index there; None for a leaf."""
     with _lock:
-        number, place = Scalar._place(value)
+        number, place = core.place(value)
         part = _parts.get(number)
         if part is None:
             if not value._children:
                 return None
-            part = Part(Scalar._collect(value))
-            number, place = Scalar._place(value)
+            part = Part(core.collect(value))
+            number, place = core.place(value)
             _parts[number] = part
         return part, place
 
@@ -152,7 +152,7 @@ def _arguments_of_leaf(value: Value) -> tuple[Any, ...]:
 
 def state_of(value: Value) -> Any:
     """Its attributes and its class's slots; None if it has neither."""
-    attributes = Scalar._dict(value)
+    attributes = core.attributes(value)
     slots = dict(_slots(value)) if type(value) is not Value else None
     if attributes and _holds_values(attributes.get("_backward")):
         attributes = {**attributes, "_backward": _Caught(value, attributes["_backward"])}
@@ -235,7 +235,7 @@ def leaf_of(value: Value) -> Value:
 
     A subclass that defines its own reduction is copied through that.
     """
-    Scalar._ask(value, "a copy")
+    core.ask(value, "a copy")
     kind = type(value)
     if kind is not Value and _reduces_itself(kind):
         made = value.__reduce_ex__(4)

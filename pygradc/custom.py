@@ -27,7 +27,7 @@ import numpy as np
 from pygradc import tracing
 from pygradc._instances import Beside, name_in
 from pygradc._questions import Examined, askers, noting, only_chooses_formulas
-from pygradc._scalar import Scalar
+from pygradc._scalar import core
 from pygradc.graphs import no_grad
 from pygradc.value import Number, Value
 
@@ -64,7 +64,7 @@ class Op(Examined):
         rule = self._rules.get(len(operands))
         if tracing.tracing():
             return self._record(rule or self._examine_in_trace(len(operands)), operands)
-        return self._examine(operands) if rule is None else Scalar._apply(rule, operands)
+        return self._examine(operands) if rule is None else core.apply(rule, operands)
 
     def _rule(self, count: int) -> _Rule:
         """The tag of nodes with this number of operands."""
@@ -235,7 +235,7 @@ class Op(Examined):
         given = [i for i, operand in enumerate(operands) if isinstance(operand, Value)]
         if not given:
             return y
-        return Scalar._trace_custom(rule, y, [values[i] for i in given], [slopes[i] for i in given])
+        return core.trace_custom(rule, y, [values[i] for i in given], [slopes[i] for i in given])
 
     def __get__(self, instance: Any, owner: Any = None) -> Op:
         """Bind as a method: forward gets the instance first, as do derivatives that take it."""
@@ -331,7 +331,7 @@ class _Trial:
         self.slopes: tuple[float, ...] | None = None
         self.error: Exception | None = None
         try:
-            self.node = Scalar._apply(rule, operands)
+            self.node = core.apply(rule, operands)
             if with_derivatives:
                 self.slopes = self._ask_derivatives(rule, operands, self.node)
         except MemoryError:
@@ -423,11 +423,11 @@ def _as_value(x: Any) -> Value:
 
 @contextmanager
 def _strictly() -> Iterator[None]:
-    outer = Scalar._trace_strictly(True)
+    outer = core.trace_strictly(True)
     try:
         yield
     finally:
-        Scalar._trace_strictly(outer)
+        core.trace_strictly(outer)
 
 
 @overload

@@ -28,7 +28,7 @@ from pygradc._checkpoint import Checkpoint, describe
 from pygradc._core import ffi, lib
 from pygradc._forks import in_child
 from pygradc._rows import Floats, Rows
-from pygradc._scalar import Scalar
+from pygradc._scalar import core
 from pygradc._workspace import Borrowed, Workspace, pointer
 from pygradc.compiled import Compiled, _levels_to_user
 from pygradc.program import Program
@@ -219,7 +219,7 @@ def _check_replaced(
     programs = function.programs if isinstance(function, Compiled) else (program,)
     references = collections.Counter(id(p) for each in programs for p in each._params)
     counts = tuple(references[id(p)] or 1 for p in program._params)
-    gone = [i for i in Scalar._unheld(program._params, counts) if id(program._params[i]) not in ids]
+    gone = [i for i in core.unheld(program._params, counts) if id(program._params[i]) not in ids]
     others = sum(id(p) not in ids for p in program._params)
     known = set(map(id, program._params))
     place = next(i for i, p in enumerate(optimizer.parameters) if id(p) not in known)
@@ -516,8 +516,8 @@ class _InC:
         """Read the current parameters, state and settings."""
         optimizer, training = self.optimizer, self.training
         self.written = training.steps = optimizer.steps
-        Scalar._read(self.parameters, self.data)
-        Scalar._read(self.program._params, self.params)
+        core.read(self.parameters, self.data)
+        core.read(self.program._params, self.params)
         training.adam = isinstance(optimizer, optim.Adam)
         if training.adam:
             settings = training.adam_settings
@@ -582,8 +582,8 @@ class _InC:
     def write_back(self) -> None:
         if self.training.steps == self.written:
             return  # also if the first step failed: gradients belong to a step that was taken
-        Scalar._write(self.parameters, self.data)
-        Scalar._write_grad(self.parameters, self.gradients)
+        core.write(self.parameters, self.data)
+        core.write_grad(self.parameters, self.gradients)
         self.optimizer.steps = self.training.steps
         self.written = self.training.steps
 
@@ -666,8 +666,8 @@ class _Before:
         return None
 
     def restore(self) -> None:
-        Scalar._write(self.parameters, self.data)
-        Scalar._write_grad(self.parameters, self.gradients)
+        core.write(self.parameters, self.data)
+        core.write_grad(self.parameters, self.gradients)
         vars(self.optimizer).clear()
         vars(self.optimizer).update(self.attributes)
         if self.state is not None:

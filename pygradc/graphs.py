@@ -11,7 +11,7 @@ from collections.abc import Callable
 from types import AsyncGeneratorType, CoroutineType, GeneratorType
 from typing import TYPE_CHECKING, Any, TypeVar, overload
 
-from pygradc._scalar import Scalar
+from pygradc._scalar import core
 from pygradc.value import Value
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -99,7 +99,7 @@ class no_grad:
         return without_graph  # type: ignore[return-value]
 
 
-Scalar._adopt_no_grad(no_grad)
+core.adopt_no_grad(no_grad)
 
 
 def clear_grads(root: Value) -> None:
@@ -110,7 +110,7 @@ def clear_grads(root: Value) -> None:
     """
     if not isinstance(root, Value):
         raise TypeError(f"clear_grads: expected a Value, not {type(root).__name__}")
-    Scalar._clear_grads(root)
+    core.clear_grads(root)
 
 
 __all__ = ["clear_grads", "no_grad"]

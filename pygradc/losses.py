@@ -14,7 +14,7 @@ import numpy as np
 
 from pygradc import tracing
 from pygradc._rows import refuse_masked
-from pygradc._scalar import Scalar
+from pygradc._scalar import core
 from pygradc.value import Value, _number
 
 _PLAIN = frozenset((Value, float))
@@ -100,7 +100,7 @@ def _pairs(name: str, predictions: Any, targets: Any) -> list[tuple[Any, Any]]:
 def _are_plain(x: Any) -> bool:
     if type(x) is not list:
         return False
-    if Scalar._all_exactly(x, Value) or Scalar._all_exactly(x, float):
+    if core.all_exactly(x, Value) or core.all_exactly(x, float):
         return True
     return _PLAIN.issuperset(map(type, x))
 
@@ -196,7 +196,7 @@ def _half_sum(weights: Sequence[Any]) -> Any:
     """Half the sum of the weights; exactly 0.5 if the sum is 1 up to rounding, also in a recording.
     The derivatives with respect to the weights are those of the sum in either case.
     """
-    if Scalar._all_exactly(weights, float) and abs(sum(weights) - 1.0) <= _ROUNDING:
+    if core.all_exactly(weights, float) and abs(sum(weights) - 1.0) <= _ROUNDING:
         return 0.5
     whole = reduce(operator.add, weights)
     return whole * 0.5 + _rounding(whole - 1.0) * -0.5

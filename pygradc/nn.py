@@ -17,7 +17,7 @@ import numpy.typing as npt
 
 from pygradc import _modules, states, tracing
 from pygradc._ops import activation_number
-from pygradc._scalar import Scalar
+from pygradc._scalar import core
 from pygradc.value import Number, Value
 
 Input = Union[Value, Number]
@@ -50,7 +50,7 @@ class Module:
 
     def zero_grad(self) -> None:
         """Set the gradient of every parameter to 0."""
-        Scalar._zero_grad(self.parameters())
+        core.zero_grad(self.parameters())
 
     def state_dict(self) -> dict[str, npt.NDArray[np.float64]]:
         """The parameters' data by name, float64.
@@ -253,7 +253,7 @@ class Neuron(Module):
     def __call__(self, x: Any) -> Value:
         row = x if type(x) is list else _row(self, x)
         try:
-            outs = Scalar._layer([self._parts], row)
+            outs = core.layer([self._parts], row)
         except (TypeError, ValueError):
             _refuse_rows(self, x)
             raise
@@ -288,9 +288,9 @@ class Layer(Module):
         neurons = self.neurons
         outs: Any = NotImplemented
         row = x if type(x) is list else _row(self, x)
-        if Neuron.__call__ is _neuron_call and Scalar._all_exactly(neurons, Neuron):
+        if Neuron.__call__ is _neuron_call and core.all_exactly(neurons, Neuron):
             try:
-                outs = Scalar._layer([n._parts for n in neurons], row)
+                outs = core.layer([n._parts for n in neurons], row)
             except (TypeError, ValueError):
                 _refuse_rows(self, x)
                 raise

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from pygradc import states, tracing
-from pygradc._scalar import Scalar
+from pygradc._scalar import core
 from pygradc.value import Value
 
 _MOST_STEPS = 2**53  # Adam raises the betas to the number of steps, as doubles
@@ -57,7 +57,7 @@ def check_parameters(name: str, parameters: Sequence[Any]) -> None:
         TypeError: an item isn't a Value.
         ValueError: the list is empty, or a Value occurs twice.
     """
-    for i, p in enumerate(() if Scalar._all_exactly(parameters, Value) else parameters):
+    for i, p in enumerate(() if core.all_exactly(parameters, Value) else parameters):
         if not isinstance(p, Value):
             hint = "; they come in one flat list" if isinstance(p, _CONTAINERS) else ""
             raise TypeError(f"{name}: parameter {i} must be a Value, not {type(p).__name__}{hint}")
@@ -129,7 +129,7 @@ class Optimizer:
 
     def zero_grad(self) -> None:
         """Set the gradient of every parameter to 0."""
-        Scalar._zero_grad(self.parameters)
+        core.zero_grad(self.parameters)
 
     def state_dict(self) -> dict[str, Any]:
         """The number of steps, and copies of the state arrays, shape (parameters,), float64."""
@@ -207,7 +207,7 @@ class SGD(Optimizer):
     def step(self) -> None:
         """Move every parameter against its gradient."""
         velocity = self._velocity()
-        Scalar._sgd(self.parameters, velocity, self.lr, self.momentum, self.weight_decay)
+        core.sgd(self.parameters, velocity, self.lr, self.momentum, self.weight_decay)
         self.steps += 1
 
 
@@ -251,7 +251,7 @@ class Adam(Optimizer):
 
     def step(self) -> None:
         """Move every parameter against its exponentially averaged gradient."""
-        Scalar._adam(
+        core.adam(
             self.parameters,
             self.mean,
             self.square,

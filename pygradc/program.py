@@ -19,7 +19,7 @@ from pygradc import _structure as structures
 from pygradc._core import ffi, lib
 from pygradc._parallel import Results, Work, run
 from pygradc._rows import Floats, Rows, _floats
-from pygradc._scalar import Scalar
+from pygradc._scalar import core
 from pygradc._workspace import BackwardPlan, Borrowed, Workspace, pointer
 from pygradc.value import Value
 
@@ -82,7 +82,7 @@ class Program:
         if words is None:
             return
         assert isinstance(self._inputs, structures.Sequence)
-        self._fast_path = Scalar._replay(
+        self._fast_path = core.replay(
             int(ffi.cast("intptr_t", self._handle)),
             len(self._inputs.items),
             tuple(words[2:]),
@@ -91,7 +91,7 @@ class Program:
             level,
         )
         for wrt, plan in self._plans.items():
-            Scalar._replay_back(self._fast_path, wrt, plan.address)
+            core.replay_back(self._fast_path, wrt, plan.address)
 
     # ---- replaying
 
@@ -119,13 +119,13 @@ class Program:
         """`__call__` as one call to C; NotImplemented if the fast path doesn't apply."""
         if self._fast_path is None:
             return NotImplemented
-        return self._put_together(Scalar._replay_row(self._fast_path, self._params, args), True)
+        return self._put_together(core.replay_row(self._fast_path, self._params, args), True)
 
     def _total_by_fast_path(self, arrays: tuple[Any, ...], mean: bool) -> Any:
         """`sum` or `mean` as one call to C; NotImplemented if the fast path doesn't apply."""
         if self._fast_path is None:
             return NotImplemented
-        return self._put_together(Scalar._replay_sum(self._fast_path, self._params, arrays, mean))
+        return self._put_together(core.replay_sum(self._fast_path, self._params, arrays, mean))
 
     def _one_row(self, leaves: list[Any]) -> Any:
         values = {i: leaf for i, leaf in enumerate(leaves) if isinstance(leaf, Value)}
@@ -146,7 +146,7 @@ class Program:
             order = [i for i in plan.input_order(o, size.inputs) if i in values]
             children = (*self._params, *(values[i] for i in order))
             by_all = np.concatenate([derivatives[o], gradients[o, order]])
-            results.append(Scalar._result(data, children, by_all))
+            results.append(core.result(data, children, by_all))
         return self._put_together(tuple(results), True)
 
     def map(self, *arrays: Any, executor: Executor | None = None) -> Any:
@@ -246,7 +246,7 @@ class Program:
         of_one_row: bool = False,
     ) -> Any:
         """The outputs as Values, in the structure of the function's result."""
-        values = tuple(Scalar._result(x, children, d) for x, d in zip(data, derivatives))
+        values = tuple(core.result(x, children, d) for x, d in zip(data, derivatives))
         return self._put_together(values, of_one_row)
 
     def _put_together(self, values: Any, of_one_row: bool = False) -> Any:
@@ -305,7 +305,7 @@ class Program:
         with Borrowed(self) as ws:
             ws.aim(rows.columns, rows.count, None)
             ws.write_to(outputs=outputs)
-            Scalar._read(self._params, ws.params)
+            core.read(self._params, ws.params)
             status = lib.pg_jvp(
                 self._handle,
                 ws.handle,
@@ -347,7 +347,7 @@ class Program:
         product, gradient = np.empty(self._size.params), np.empty(self._size.params)
         with Borrowed(self) as ws:
             ws.aim(rows.columns, rows.count, self._plan(lib.PG_WRT_PARAMS))
-            Scalar._read(self._params, ws.params)
+            core.read(self._params, ws.params)
             status = lib.pg_hvp(
                 self._handle,
                 ws.handle,
@@ -381,12 +381,12 @@ class Program:
         if plan is None:
             plan = self._plans.setdefault(wrt, BackwardPlan(self, wrt))  # another thread's may win
             if self._fast_path is not None:
-                Scalar._replay_back(self._fast_path, wrt, plan.address)
+                core.replay_back(self._fast_path, wrt, plan.address)
         return plan
 
     def _sum(self, ws: Workspace, scale: float) -> None:
         """Replay all rows, into ws.totals and ws.gradients."""
-        Scalar._read(self._params, ws.params)
+        core.read(self._params, ws.params)
         status = lib.pg_replay_sum(
             self._handle,
             ws.handle,
@@ -415,12 +415,12 @@ class Program:
     def _data(self) -> Floats:
         """A snapshot of the parameters' data, shape (parameters,)."""
         params = np.empty(self._size.params)
-        Scalar._read(self._params, params)
+        core.read(self._params, params)
         return params
 
     def _fail(self, status: int, ws: Workspace) -> NoReturn:
         if status == lib.PG_ERR_STOPPED:
-            Scalar._raise_signal()
+            core.raise_signal()
             raise _Stopped
         if status == lib.PG_ERR_NOMEM:
             raise MemoryError

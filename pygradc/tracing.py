@@ -25,7 +25,7 @@ from pygradc import _bools, _lines
 from pygradc._core import lib
 from pygradc._forks import in_child
 from pygradc._lines import users_line
-from pygradc._scalar import Scalar
+from pygradc._scalar import core
 from pygradc.value import Number, Value
 
 T = TypeVar("T")
@@ -189,14 +189,14 @@ def untraceable() -> NoReturn:
 
 def _frozen(value: Value, asked: str) -> NoReturn:
     """Called by the C type when the number of a Value without one is read."""
-    role = Scalar._role(value)
+    role = core.role(value)
     if role == "leftover":
         _refuse(
             f"{asked} of a Value, {_made_by(value)!r}, that outlived the recording of a function "
             "from whose inputs it was computed: it never had a number. Instead, return it from the "
             "function, and keep what the call gives."
         )
-    if asked.startswith("assigning") and not Scalar._is_traced(value):
+    if asked.startswith("assigning") and not core.is_traced(value):
         refuse(f"{asked} of a constant that something was computed from")
     made_by = {"input": "an input", "parameter": "a parameter"}.get(role, repr(value._op))
     if not (role or value._op):
@@ -206,7 +206,7 @@ def _frozen(value: Value, asked: str) -> NoReturn:
 
 def _made_by(value: Value) -> str:
     """Its role, or the op that made it; '' for a constant."""
-    role = Scalar._role(value)
+    role = core.role(value)
     return role if role in ("input", "parameter") else value._op or ("input" if role else "")
 
 
@@ -217,9 +217,9 @@ def describe(value: Value) -> str:
     text of its arguments doesn't confuse two of them.
     """
     label = f" {value.label!r}" if value.label else ""
-    if Scalar._role(value) == "leftover":
+    if core.role(value) == "leftover":
         return f"Value({_made_by(value)}{label} of a function that was recorded)"
-    made = f"{_made_by(value)}{label}, node {Scalar._trace_number(value)}"
+    made = f"{_made_by(value)}{label}, node {core.trace_number(value)}"
     return f"Value({made} of a function being recorded)"
 
 
@@ -320,7 +320,7 @@ class Condition(_bools.LikeBool):
     def _ask(self, asked: str) -> bool:
         """The truth value, which becomes part of the program; only for constants is it known."""
         self._require_use()
-        if Scalar._is_traced(self._left) or Scalar._is_traced(self._right):
+        if core.is_traced(self._left) or core.is_traced(self._right):
             remedy = _REMEDIES.get(asked, _CONDITIONS_REMEDY)
             fail(asked, f"the comparison {self._text()!r}", remedy)
         self._require_number()
@@ -328,7 +328,7 @@ class Condition(_bools.LikeBool):
 
     def _choose(self, a: Value, b: Value) -> Value:
         self._require_use()
-        return Scalar._trace_select(self._kind, self._left, self._right, a, b)
+        return core.trace_select(self._kind, self._left, self._right, a, b)
 
     # ---- arithmetic
 
@@ -467,7 +467,7 @@ class Condition(_bools.LikeBool):
 for _name in dir(_bools.LikeBool) + list(vars(Condition)):  # tracebacks end in the user's code
     _function = getattr(Condition, _name)
     if isinstance(_function, FunctionType) and _name != "__init__":
-        setattr(Condition, _name, Scalar._frameless(_function))
+        setattr(Condition, _name, core.frameless(_function))
 
 _CONDITIONS_REMEDY = (
     "choose with pygradc.where(condition, a, b), or compute with it: in arithmetic it is 1.0 or 0.0"
@@ -509,10 +509,10 @@ def _compared_as(x: Value | Number) -> Value:
     """
     if not isinstance(x, Value):
         return _as_value(x)
-    return x if x._children or Scalar._is_traced(x) else Value(x.data)
+    return x if x._children or core.is_traced(x) else Value(x.data)
 
 
-Scalar._adopt_trace(_frozen, _compared, Condition, value_again, _note_untraceable)
+core.adopt_trace(_frozen, _compared, Condition, value_again, _note_untraceable)
 
 
 def _as_value(x: Any) -> Value:
@@ -527,8 +527,8 @@ def _beside(x: Value | Number, other: Value | Number) -> Value:
     if isinstance(x, (Value, Condition)):
         return _as_value(x)
     leaf = Value(x)
-    alone = isinstance(other, Value) and not tracing() and Scalar._is_detached(other)
-    return Scalar._detach(leaf) if alone else leaf
+    alone = isinstance(other, Value) and not tracing() and core.is_detached(other)
+    return core.detach(leaf) if alone else leaf
 
 
 # ---- functions for eager and recorded code ------------------------------------------------------
@@ -555,7 +555,7 @@ def where(condition: Any, a: Value | Number, b: Value | Number) -> Value:
         condition._require_use()
     if not _is_condition(condition):
         _no_condition("where: the condition", condition)
-    return Scalar._where(bool(condition), first, second)
+    return core.where(bool(condition), first, second)
 
 
 def logical_not(condition: Any) -> Any:
@@ -660,10 +660,10 @@ def detach(a: Value) -> Value:
     """
     if not isinstance(a, Value):
         raise TypeError(f"detach: expected a Value, not {type(a).__name__}")
-    return Scalar._trace_detach(a) if tracing() else Scalar._detach(a)
+    return core.trace_detach(a) if tracing() else core.detach(a)
 
 
-tracing = Scalar._tracing  # is a function being recorded, in this thread?
+tracing = core.tracing  # is a function being recorded, in this thread?
 
 
 _numbers = itertools.count(1)
@@ -683,7 +683,7 @@ def _trace(body: Callable[[], T]) -> T:
     _untraceable.clear()
     try:
         with np.errstate(all="ignore"):  # inputs are nan, which numpy would warn about
-            return cast(T, Scalar._trace(body))
+            return cast(T, core.trace(body))
     except TraceError as error:
         _lines.end_at_users_frame(error)
         raise
@@ -753,7 +753,7 @@ def alone(body: Callable[[], T]) -> T:
         _holder = threading.get_ident()
         return body()
 
-    return cast(T, Scalar._call_holding(_lock, _PATIENCE, complain, call))
+    return cast(T, core.call_holding(_lock, _PATIENCE, complain, call))
 
 
 _PATIENCE = 1.0  # seconds

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any, Union, cast
 import numpy as np
 
 from pygradc import _errors
-from pygradc._scalar import Scalar
+from pygradc._scalar import Scalar, core
 
 if TYPE_CHECKING:
     from pygradc._drawing import Digraph
@@ -85,15 +85,15 @@ class Value(Scalar):
         copying.set_state(self, state)
 
     def __repr__(self) -> str:
-        if Scalar._is_traced(self):
-            Scalar._may_show(self)
+        if core.is_traced(self):
+            core.may_show(self)
             return tracing.describe(self)
         return f"Value(data={self.data}, grad={self.grad})"
 
     def __format__(self, spec: str) -> str:
         if not spec:
             return repr(self)
-        Scalar._ask(self, "a format")
+        core.ask(self, "a format")
         return format(self.data, spec)
 
 
@@ -131,8 +131,8 @@ def _item(array: Any) -> Any:
     return float(number) if isinstance(number, numbers.Real) else NotImplemented
 
 
-Scalar._adopt(Value, _number, _errors.fail)
-gc.callbacks.append(Scalar._on_collection)
+core.adopt(Value, _number, _errors.fail)
+gc.callbacks.append(core.on_collection)
 
 
 def sum(values: Iterable[Value | Number], start: Value | Number = 0) -> Value:
@@ -151,7 +151,7 @@ def sum(values: Iterable[Value | Number], start: Value | Number = 0) -> Value:
     """
     if not isinstance(values, (list, tuple)):
         values = tuple(values)
-    result: Any = Scalar._sum(values, start)
+    result: Any = core.sum(values, start)
     if result is NotImplemented:  # + is patched, or overridden
         result = builtins.sum(values, start)
     return cast(Value, result)
@@ -170,7 +170,7 @@ def dot(
     ws, xs = tuple(ws), tuple(xs)
     if len(ws) != len(xs):
         raise ValueError(f"dot: {len(ws)} weights for {len(xs)} inputs")
-    result: Any = Scalar._layer([(ws, bias, 0)], xs)
+    result: Any = core.layer([(ws, bias, 0)], xs)
     if result is NotImplemented:  # + or * is patched
         result = [builtins.sum((w * x for w, x in zip(ws, xs)), bias)]
     return cast(Value, result[0])
@@ -181,7 +181,7 @@ def live_nodes() -> int:
 
     The exponent of `a ** 2` is one of them, though `_children` doesn't show it.
     """
-    return Scalar._live_nodes()
+    return core.live_nodes()
 
 
 class _Signature:

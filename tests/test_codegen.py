@@ -23,7 +23,7 @@ import pygradc
 from pygradc import Program, Value, detach, maximum, minimum, nn, where
 from pygradc._core import lib
 from pygradc._ops import OPS
-from pygradc._scalar import Scalar
+from pygradc._scalar import core
 
 Interval = tuple[float, float]
 
@@ -147,7 +147,7 @@ def choices_of_parameters(x: Value, y: Value) -> Any:
 
 @case(ANY, ANY)
 def every_comparison(x: Value, y: Value) -> Any:
-    return [Scalar._trace_select(i, x, y, x * W[0], y) for i in range(lib.PG_COMPARE_COUNT)]
+    return [core.trace_select(i, x, y, x * W[0], y) for i in range(lib.PG_COMPARE_COUNT)]
 
 
 @case(ANY, ANY)

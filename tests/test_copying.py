@@ -19,7 +19,7 @@ from graphs import written
 
 import pygradc
 from pygradc import Value, copying, live_nodes, nn, optim
-from pygradc._scalar import Scalar
+from pygradc._scalar import Scalar, core
 
 ROOT = Path(pygradc.__file__).resolve().parent.parent
 
@@ -740,14 +740,14 @@ def test_many_leaves_stay_cheap():
 def packed() -> tuple[bytes, tuple[Value, ...], list]:
     """Five nodes, the second of which is made of the end, in that place twice."""
     a = Value(2.0)
-    return Scalar._pack(Scalar._collect(Value(1.0, (a * 3 + a, a), "mine").tanh()))
+    return core.pack(core.collect(Value(1.0, (a * 3 + a, a), "mine").tanh()))
 
 
 def test_what_was_packed_can_be_unpacked():
     content, ends, tags = packed()
-    part = Scalar._unpack(content, ends, tuple(tags))
-    assert Scalar._value_at(part, 1)._children[0] is ends[0] and tags == ["mine"]
-    assert [Scalar._value_at(part, i)._op for i in range(5)] == ["", "*", "+", "mine", "tanh"]
+    part = core.unpack(content, ends, tuple(tags))
+    assert core.value_at(part, 1)._children[0] is ends[0] and tags == ["mine"]
+    assert [core.value_at(part, i)._op for i in range(5)] == ["", "*", "+", "mine", "tanh"]
 
 
 def test_any_bytes_give_an_error_or_a_graph(start):
@@ -760,8 +760,8 @@ def test_any_bytes_give_an_error_or_a_graph(start):
             if changed:
                 changed[dice.randrange(len(changed))] = dice.randrange(256)
         try:
-            part = Scalar._unpack(changed, ends, tuple(tags))
-            value = Scalar._value_at(part, 0)
+            part = core.unpack(changed, ends, tuple(tags))
+            value = core.value_at(part, 0)
             repr(value), value._op, value._local_grads, value._children
         except (ValueError, IndexError):
             refused += 1
@@ -789,7 +789,7 @@ def test_any_bytes_give_an_error_or_a_graph(start):
 def test_wrong_company_of_the_bytes_is_refused(start, arguments, error):
     content, ends, tags = packed()
     with pytest.raises(error):
-        Scalar._unpack(*arguments(content, ends, tuple(tags)))
+        core.unpack(*arguments(content, ends, tuple(tags)))
     del ends
     gc.collect()
     assert live_nodes() == start
@@ -797,25 +797,25 @@ def test_wrong_company_of_the_bytes_is_refused(start, arguments, error):
 
 def test_places_and_classes_are_checked():
     content, ends, tags = packed()
-    part = Scalar._unpack(content, ends, tuple(tags))
+    part = core.unpack(content, ends, tuple(tags))
     for place in (-1, 5, 10**9):
         with pytest.raises(IndexError, match="has no place"):
-            Scalar._value_at(part, place)
+            core.value_at(part, place)
     with pytest.raises(OverflowError):
-        Scalar._value_at(part, 10**30)
-    for call in (Scalar._value_at, Scalar._embody):
+        core.value_at(part, 10**30)
+    for call in (core.value_at, core.embody):
         with pytest.raises((TypeError, ValueError)):
-            call(object(), 0, *([Coloured] if call is Scalar._embody else []))
+            call(object(), 0, *([Coloured] if call is core.embody else []))
     for kind in (int, Value, Scalar):
         with pytest.raises(TypeError, match="no subclass of Value"):
-            Scalar._embody(part, 0, kind)
-    assert type(Scalar._embody(part, 0, Coloured)) is Coloured
-    holder = Scalar._value_at(part, 1)
+            core.embody(part, 0, kind)
+    assert type(core.embody(part, 0, Coloured)) is Coloured
+    holder = core.value_at(part, 1)
     with pytest.raises(ValueError, match="a node is a Value already"):
-        Scalar._embody(part, 1, Coloured)
-    assert holder is Scalar._value_at(part, 1)
+        core.embody(part, 1, Coloured)
+    assert holder is core.value_at(part, 1)
     for odd in (3, None, "x"):
-        for call in (Scalar._place, Scalar._collect, Scalar._dict):
+        for call in (core.place, core.collect, core.attributes):
             with pytest.raises(TypeError, match="expected a Value"):
                 call(odd)
 

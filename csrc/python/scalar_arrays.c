@@ -236,7 +236,7 @@ static int assign_all(reading *r, PyObject *values, PyObject *numbers) {
     return 0;
 }
 
-/* _assign(values, numbers, shape): numbers is a contiguous array of float64 of this shape. */
+/* assign(values, numbers, shape): numbers is a contiguous array of float64 of this shape. */
 static PyObject *assign(PyObject *module, PyObject *args) {
     (void)module;
     PyObject *values, *numbers, *shape;
@@ -248,9 +248,9 @@ static PyObject *assign(PyObject *module, PyObject *args) {
     Py_RETURN_NONE;
 }
 
-PyMethodDef scalar_array_methods[] = {
-    {"_fetch_data", fetch_data, METH_O, NULL},
-    {"_fetch_grads", fetch_grads, METH_O, NULL},
-    {"_assign", assign, METH_VARARGS, NULL},
+PyMethodDef scalar_array_functions[] = {
+    {"fetch_data", fetch_data, METH_O, NULL},
+    {"fetch_grads", fetch_grads, METH_O, NULL},
+    {"assign", assign, METH_VARARGS, NULL},
     {NULL, NULL, 0, NULL},
 };

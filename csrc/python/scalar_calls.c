@@ -30,7 +30,7 @@ static PyObject *call_backward(PyObject *self, PyObject *none) {
     return result;
 }
 
-/* _clear_grads(root); root is a Value. */
+/* clear_grads(root); root is a Value. */
 static PyObject *call_clear_grads(PyObject *type, PyObject *root) {
     (void)type;
     if (scalar_may_read(root, "clear_grads()") < 0) return NULL;
@@ -105,7 +105,7 @@ static PyObject *sum_of(PyObject *values, PyObject *start) {
     return result;
 }
 
-/* _sum(values, start) -> Value, or NotImplemented where the class was patched, or an operand's
+/* sum(values, start) -> Value, or NotImplemented where the class was patched, or an operand's
  * class overrides + or *. */
 static PyObject *call_sum(PyObject *type, PyObject *const *args, Py_ssize_t count) {
     (void)type;
@@ -291,7 +291,7 @@ static PyObject *layer_of(PyObject *neurons, PyObject *inputs) {
     return result;
 }
 
-/* _layer(neurons, inputs) -> list of Values, or NotImplemented where the class was patched. neurons
+/* layer(neurons, inputs) -> list of Values, or NotImplemented where the class was patched. neurons
  * is a sequence of (weights, bias, activation), activation an op's number or 0. */
 static PyObject *call_layer(PyObject *type, PyObject *const *args, Py_ssize_t count) {
     (void)type;
@@ -304,7 +304,7 @@ static PyObject *call_layer(PyObject *type, PyObject *const *args, Py_ssize_t co
     return result;
 }
 
-/* _all_exactly(list, class) -> bool: is the class of each item exactly this one, and no
+/* all_exactly(list, class) -> bool: is the class of each item exactly this one, and no
  * subclass? */
 static PyObject *call_all_exactly(PyObject *type, PyObject *const *args, Py_ssize_t count) {
     (void)type;
@@ -378,7 +378,7 @@ static PyObject *call_zero_grad(PyObject *type, PyObject *values) {
     return status == PG_OK ? Py_NewRef(Py_None) : scalar_raise(status);
 }
 
-/* _sgd(parameters, velocity or None, lr, momentum, weight_decay) */
+/* sgd(parameters, velocity or None, lr, momentum, weight_decay) */
 static PyObject *call_sgd(PyObject *type, PyObject *args) {
     (void)type;
     PyObject *values, *state;
@@ -401,7 +401,7 @@ static PyObject *call_sgd(PyObject *type, PyObject *args) {
     return result;
 }
 
-/* _adam(parameters, mean, square, lr, beta1, beta2, eps, weight_decay, decoupled, step) */
+/* adam(parameters, mean, square, lr, beta1, beta2, eps, weight_decay, decoupled, step) */
 static PyObject *call_adam(PyObject *type, PyObject *args) {
     (void)type;
     PyObject *values, *means, *squares, *result = NULL;
@@ -434,7 +434,7 @@ static PyObject *call_live_nodes(PyObject *type, PyObject *none) {
     return PyLong_FromSize_t(pg_graph_live(scalar_global.graph));
 }
 
-/* _adopt(Value, number, fail): set the class that operators return, and the functions that scalar.h
+/* adopt(Value, number, fail): set the class that operators return, and the functions that scalar.h
  * describes. Called again, with another class, if an import was interrupted, as by Ctrl-C, and is
  * repeated. */
 static PyObject *call_adopt(PyObject *type, PyObject *args) {
@@ -455,7 +455,7 @@ static PyObject *call_adopt(PyObject *type, PyObject *args) {
     Py_RETURN_NONE;
 }
 
-/* _guard(function or None, operators, reflected): set the guard that operators call from now on,
+/* guard(function or None, operators, reflected): set the guard that operators call from now on,
  * see is_refused. */
 static PyObject *call_guard(PyObject *type, PyObject *args) {
     (void)type;
@@ -472,7 +472,7 @@ static PyObject *call_guard(PyObject *type, PyObject *args) {
     Py_RETURN_NONE;
 }
 
-/* _seal(): make the class that operators return final. */
+/* seal(): make the class that operators return final. */
 static PyObject *call_seal(PyObject *type, PyObject *none) {
     (void)type, (void)none;
     scalar_global.sealed = 1;
@@ -493,17 +493,21 @@ PyMethodDef scalar_call_methods[] = {
      "value, and whatever a _backward closure or Ctrl-C raises; gradients are then as before."},
     {"_push", call_push, METH_NOARGS,
      "_push($self, /)\n--\n\nPush this node's gradient to its children."},
-    {"_clear_grads", call_clear_grads, METH_O | METH_STATIC, NULL},
-    {"_sum", PG_FAST(call_sum), METH_FASTCALL | METH_STATIC, NULL},
-    {"_layer", PG_FAST(call_layer), METH_FASTCALL | METH_STATIC, NULL},
-    {"_all_exactly", PG_FAST(call_all_exactly), METH_FASTCALL | METH_STATIC, NULL},
-    {"_zero_grad", call_zero_grad, METH_O | METH_STATIC, NULL},
-    {"_sgd", call_sgd, METH_VARARGS | METH_STATIC, NULL},
-    {"_adam", call_adam, METH_VARARGS | METH_STATIC, NULL},
-    {"_live_nodes", call_live_nodes, METH_NOARGS | METH_STATIC, NULL},
-    {"_adopt", call_adopt, METH_VARARGS | METH_STATIC, NULL},
-    {"_guard", call_guard, METH_VARARGS | METH_STATIC, NULL},
-    {"_seal", call_seal, METH_NOARGS | METH_STATIC, NULL},
-    {"_is_sealed", call_is_sealed, METH_NOARGS | METH_STATIC, NULL},
+    {NULL, NULL, 0, NULL},
+};
+
+PyMethodDef scalar_call_functions[] = {
+    {"clear_grads", call_clear_grads, METH_O, NULL},
+    {"sum", PG_FAST(call_sum), METH_FASTCALL, NULL},
+    {"layer", PG_FAST(call_layer), METH_FASTCALL, NULL},
+    {"all_exactly", PG_FAST(call_all_exactly), METH_FASTCALL, NULL},
+    {"zero_grad", call_zero_grad, METH_O, NULL},
+    {"sgd", call_sgd, METH_VARARGS, NULL},
+    {"adam", call_adam, METH_VARARGS, NULL},
+    {"live_nodes", call_live_nodes, METH_NOARGS, NULL},
+    {"adopt", call_adopt, METH_VARARGS, NULL},
+    {"guard", call_guard, METH_VARARGS, NULL},
+    {"seal", call_seal, METH_NOARGS, NULL},
+    {"is_sealed", call_is_sealed, METH_NOARGS, NULL},
     {NULL, NULL, 0, NULL},
 };

@@ -104,7 +104,7 @@ static PyObject *make_node(PyObject *rule, PyObject *operands, double y) {
     return scalar_result(status, id);
 }
 
-/* _apply(rule, arguments) -> Value */
+/* apply(rule, arguments) -> Value */
 static PyObject *apply(PyObject *module, PyObject *const *args, Py_ssize_t arg_count) {
     (void)module;
     if (arg_count != 2 || !scalar_is_rule(args[0]) || !PyTuple_Check(args[1]))
@@ -173,7 +173,7 @@ int scalar_custom_slopes(void *tag, pg_node_id id) {
 
 /* ---- In a recording -------------------------------------------------------------------------- */
 
-/* _trace_custom(rule, value, operands, slopes) -> Value: operands and slopes are sequences of
+/* trace_custom(rule, value, operands, slopes) -> Value: operands and slopes are sequences of
  * equally many Values. */
 static PyObject *trace_custom(PyObject *module, PyObject *args) {
     (void)module;
@@ -203,7 +203,7 @@ int scalar_check_strictly(PyObject *self, const char *what) {
     return scalar_tracing() ? scalar_check_traced(self, what) : 0;
 }
 
-/* _trace_strictly(on) -> was it on? While a rule is traced, whatever a float would answer otherwise
+/* trace_strictly(on) -> was it on? While a rule is traced, whatever a float would answer otherwise
  * is an error: ==, hash, repr. The end of the trace turns this off, too. */
 static PyObject *trace_strictly(PyObject *module, PyObject *on) {
     (void)module;
@@ -212,16 +212,16 @@ static PyObject *trace_strictly(PyObject *module, PyObject *on) {
     return PyBool_FromLong(before);
 }
 
-/* _may_show(value): raises TraceError while a rule is traced, if the Value has no number. */
+/* may_show(value): raises TraceError while a rule is traced, if the Value has no number. */
 static PyObject *may_show(PyObject *module, PyObject *value) {
     (void)module;
     return scalar_may_ask(value, "text") < 0 ? NULL : Py_NewRef(Py_None);
 }
 
-PyMethodDef scalar_custom_methods[] = {
-    {"_may_show", may_show, METH_O, NULL},
-    {"_apply", PG_FAST(apply), METH_FASTCALL, NULL},
-    {"_trace_custom", trace_custom, METH_VARARGS, NULL},
-    {"_trace_strictly", trace_strictly, METH_O, NULL},
+PyMethodDef scalar_custom_functions[] = {
+    {"may_show", may_show, METH_O, NULL},
+    {"apply", PG_FAST(apply), METH_FASTCALL, NULL},
+    {"trace_custom", trace_custom, METH_VARARGS, NULL},
+    {"trace_strictly", trace_strictly, METH_O, NULL},
     {NULL, NULL, 0, NULL},
 };

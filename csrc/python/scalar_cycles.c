@@ -447,7 +447,7 @@ enum { least_generation = 1 };
 enum { least_generation = 2 };
 #endif
 
-/* _on_collection(phase, info): the callback in gc.callbacks. */
+/* on_collection(phase, info): the callback in gc.callbacks. */
 static PyObject *on_collection(PyObject *module, PyObject *args) {
     (void)module;
     const char *phase;
@@ -467,7 +467,7 @@ static PyObject *on_collection(PyObject *module, PyObject *args) {
     Py_RETURN_NONE;
 }
 
-PyMethodDef scalar_cycle_methods[] = {
-    {"_on_collection", on_collection, METH_VARARGS, NULL},
+PyMethodDef scalar_cycle_functions[] = {
+    {"on_collection", on_collection, METH_VARARGS, NULL},
     {NULL, NULL, 0, NULL},
 };

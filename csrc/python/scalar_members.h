@@ -5,22 +5,20 @@
 #include "python/scalar.h"
 
 /* Tables of methods and attributes, for scalar_type.c. */
-extern PyMethodDef scalar_cycle_methods[];
-extern PyMethodDef scalar_trace_methods[];
-extern PyMethodDef scalar_replay_methods[];
-extern PyMethodDef scalar_no_grad_methods[];
-extern PyMethodDef scalar_pack_methods[];
-extern PyMethodDef scalar_custom_methods[];
-extern PyMethodDef scalar_array_methods[];
+extern PyMethodDef scalar_cycle_functions[];
+extern PyMethodDef scalar_trace_functions[];
+extern PyMethodDef scalar_replay_functions[];
+extern PyMethodDef scalar_no_grad_functions[];
+extern PyMethodDef scalar_pack_functions[];
+extern PyMethodDef scalar_custom_functions[];
+extern PyMethodDef scalar_array_functions[];
 extern PyGetSetDef scalar_getset[];
 extern PyMethodDef scalar_call_methods[];
+extern PyMethodDef scalar_call_functions[];
 enum { SCALAR_MOST_NUMBER_SLOTS = 24 };
 extern const PyType_Slot scalar_number_slots[]; /* ends with a slot 0 */
 /* Add the methods of the op table, and the conversions that a Value refuses. 0 or -1. */
 int scalar_add_operators(PyTypeObject *type);
-
-/* Add the methods of this table, which another file defines, to the type. 0 or -1. */
-int scalar_add_methods(PyTypeObject *type, PyMethodDef *methods);
 
 /* Is this a rule as pygradc/custom.py makes them? */
 int scalar_is_rule(PyObject *object);

@@ -123,7 +123,7 @@ static PyMethodDef block_methods[] = {
     {NULL, NULL, 0, NULL},
 };
 
-/* _adopt_no_grad(class): give the class an __enter__ and __exit__ that open and close blocks
+/* adopt_no_grad(class): give the class an __enter__ and __exit__ that open and close blocks
  * without a graph. */
 static PyObject *adopt_no_grad(PyObject *module, PyObject *class) {
     (void)module;
@@ -138,7 +138,7 @@ static PyObject *adopt_no_grad(PyObject *module, PyObject *class) {
     Py_RETURN_NONE;
 }
 
-PyMethodDef scalar_no_grad_methods[] = {
-    {"_adopt_no_grad", adopt_no_grad, METH_O, NULL},
+PyMethodDef scalar_no_grad_functions[] = {
+    {"adopt_no_grad", adopt_no_grad, METH_O, NULL},
     {NULL, NULL, 0, NULL},
 };

@@ -47,7 +47,7 @@ static int require_value(PyObject *object) {
 
 /* ---- Values to parts ------------------------------------------------------------------------- */
 
-/* _place(value) -> (number of the living part that contains its node, or 0; its place there) */
+/* place(value) -> (number of the living part that contains its node, or 0; its place there) */
 static PyObject *place_of(PyObject *module, PyObject *value) {
     (void)module;
     if (require_value(value) < 0 || scalar_may_read(value, "a copy") < 0) return NULL;
@@ -55,7 +55,7 @@ static PyObject *place_of(PyObject *module, PyObject *value) {
     return Py_BuildValue("II", (unsigned)place.part, (unsigned)place.index);
 }
 
-/* _collect(value) -> part */
+/* collect(value) -> part */
 static PyObject *collect(PyObject *module, PyObject *value) {
     (void)module;
     if (require_value(value) < 0 || scalar_may_read(value, "a copy") < 0) return NULL;
@@ -97,7 +97,7 @@ static PyObject *write_part(const pg_part *part, tag_table *table) {
     return scalar_raise(status);
 }
 
-/* _pack(part) -> (bytes, ends: a tuple of Values, tags: a list) */
+/* pack(part) -> (bytes, ends: a tuple of Values, tags: a list) */
 static PyObject *pack(PyObject *module, PyObject *capsule) {
     (void)module;
     const pg_part *part = part_in(capsule);
@@ -126,7 +126,7 @@ static int append_adorned(PyObject *list, pg_node_id id, size_t index) {
     return failed ? -1 : 0;
 }
 
-/* _adorned(part) -> [(place, value)]: the Values with attributes or a class of their own */
+/* adorned(part) -> [(place, value)]: the Values with attributes or a class of their own */
 static PyObject *adorned(PyObject *module, PyObject *capsule) {
     (void)module;
     const pg_part *part = part_in(capsule);
@@ -139,7 +139,7 @@ static PyObject *adorned(PyObject *module, PyObject *capsule) {
     return list;
 }
 
-/* _dict(value) -> its attributes, or None */
+/* attributes(value) -> its attributes, or None */
 static PyObject *dict_of(PyObject *module, PyObject *value) {
     (void)module;
     if (require_value(value) < 0) return NULL;
@@ -176,7 +176,7 @@ static PyObject *read_part(Py_buffer *bytes, PyObject *ends, PyObject *tags) {
     return NULL;
 }
 
-/* _unpack(bytes, ends, tags) -> part */
+/* unpack(bytes, ends, tags) -> part */
 static PyObject *unpack(PyObject *module, PyObject *args) {
     (void)module;
     Py_buffer bytes;
@@ -197,7 +197,7 @@ static pg_node_id node_at(PyObject *capsule, Py_ssize_t index) {
     return 0;
 }
 
-/* _value_at(part, place) -> Value */
+/* value_at(part, place) -> Value */
 static PyObject *value_at(PyObject *module, PyObject *args) {
     (void)module;
     PyObject *capsule;
@@ -207,7 +207,7 @@ static PyObject *value_at(PyObject *module, PyObject *args) {
     return id != 0 ? scalar_of_node(id) : NULL;
 }
 
-/* _embody(part, place, class) -> a new instance of this subclass for the node */
+/* embody(part, place, class) -> a new instance of this subclass for the node */
 static PyObject *embody(PyObject *module, PyObject *args) {
     (void)module;
     PyObject *capsule, *class;
@@ -218,7 +218,7 @@ static PyObject *embody(PyObject *module, PyObject *args) {
     return scalar_embody(id, (PyTypeObject *)class);
 }
 
-/* _stand_for(part, place, instance): make this new instance of a subclass represent the node. */
+/* stand_for(part, place, instance): make this new instance of a subclass represent the node. */
 static PyObject *stand_for(PyObject *module, PyObject *args) {
     (void)module;
     PyObject *capsule, *instance;
@@ -229,15 +229,15 @@ static PyObject *stand_for(PyObject *module, PyObject *args) {
     Py_RETURN_NONE;
 }
 
-PyMethodDef scalar_pack_methods[] = {
-    {"_place", place_of, METH_O, NULL},
-    {"_collect", collect, METH_O, NULL},
-    {"_pack", pack, METH_O, NULL},
-    {"_adorned", adorned, METH_O, NULL},
-    {"_dict", dict_of, METH_O, NULL},
-    {"_unpack", unpack, METH_VARARGS, NULL},
-    {"_value_at", value_at, METH_VARARGS, NULL},
-    {"_embody", embody, METH_VARARGS, NULL},
-    {"_stand_for", stand_for, METH_VARARGS, NULL},
+PyMethodDef scalar_pack_functions[] = {
+    {"place", place_of, METH_O, NULL},
+    {"collect", collect, METH_O, NULL},
+    {"pack", pack, METH_O, NULL},
+    {"adorned", adorned, METH_O, NULL},
+    {"attributes", dict_of, METH_O, NULL},
+    {"unpack", unpack, METH_VARARGS, NULL},
+    {"value_at", value_at, METH_VARARGS, NULL},
+    {"embody", embody, METH_VARARGS, NULL},
+    {"stand_for", stand_for, METH_VARARGS, NULL},
     {NULL, NULL, 0, NULL},
 };

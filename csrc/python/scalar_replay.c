@@ -117,7 +117,7 @@ static int read_shape(call *c, PyObject *shape) {
     return 0;
 }
 
-/* _replay(program's address, argument count, shape, numpy.ndarray, ignore, level) -> capsule */
+/* replay(program's address, argument count, shape, numpy.ndarray, ignore, level) -> capsule */
 static PyObject *replay_new(PyObject *module, PyObject *args) {
     (void)module;
     PyObject *address, *shape, *array;
@@ -148,7 +148,7 @@ static PyObject *replay_new(PyObject *module, PyObject *args) {
     return capsule;
 }
 
-/* _replay_back(capsule, wrt, address of an array of pg_backward_plan pointers, one for each
+/* replay_back(capsule, wrt, address of an array of pg_backward_plan pointers, one for each
  * output) */
 static PyObject *replay_back(PyObject *module, PyObject *args) {
     (void)module;
@@ -355,7 +355,7 @@ static call *call_of(PyObject *capsule, PyObject *params, PyObject *arguments) {
     return c;
 }
 
-/* _replay_row(capsule, parameters, arguments) -> a tuple of Values, or NotImplemented */
+/* replay_row(capsule, parameters, arguments) -> a tuple of Values, or NotImplemented */
 static PyObject *replay_row(PyObject *module, PyObject *const *args, Py_ssize_t count) {
     (void)module;
     if (count != 3) return PyErr_Format(PyExc_TypeError, "_replay_row takes 3 arguments");
@@ -400,7 +400,7 @@ static Py_ssize_t read_arrays(const call *c, room *r, Py_buffer *views, PyObject
     return c->argument_count;
 }
 
-/* _replay_sum(capsule, parameters, arrays, mean) -> a tuple of Values, or NotImplemented */
+/* replay_sum(capsule, parameters, arrays, mean) -> a tuple of Values, or NotImplemented */
 static PyObject *replay_sum(PyObject *module, PyObject *const *args, Py_ssize_t count) {
     (void)module;
     enum { most_arrays = 16 };
@@ -432,10 +432,10 @@ static PyObject *replay_sum(PyObject *module, PyObject *const *args, Py_ssize_t 
     return result;
 }
 
-PyMethodDef scalar_replay_methods[] = {
-    {"_replay", replay_new, METH_VARARGS, NULL},
-    {"_replay_back", replay_back, METH_VARARGS, NULL},
-    {"_replay_row", PG_FAST(replay_row), METH_FASTCALL, NULL},
-    {"_replay_sum", PG_FAST(replay_sum), METH_FASTCALL, NULL},
+PyMethodDef scalar_replay_functions[] = {
+    {"replay", replay_new, METH_VARARGS, NULL},
+    {"replay_back", replay_back, METH_VARARGS, NULL},
+    {"replay_row", PG_FAST(replay_row), METH_FASTCALL, NULL},
+    {"replay_sum", PG_FAST(replay_sum), METH_FASTCALL, NULL},
     {NULL, NULL, 0, NULL},
 };

@@ -102,7 +102,7 @@ static void end_trace(void) {
     scalar_settle();
 }
 
-/* _trace(function) -> its result: call the function as a trace; pygradc/tracing.py ensures that
+/* trace(function) -> its result: call the function as a trace; pygradc/tracing.py ensures that
  * there is one at a time. A block with a graph is entered, since a program has gradients even if it
  * is first called in no_grad(). In C, and not in Python, so that Ctrl-C can't leave a trace
  * open. */
@@ -118,7 +118,7 @@ static PyObject *trace(PyObject *module, PyObject *function) {
     return result;
 }
 
-/* _call_holding(lock, seconds, complain, function) -> the result of the function, called while this
+/* call_holding(lock, seconds, complain, function) -> the result of the function, called while this
  * thread holds the lock, a Python object. After each `seconds` of waiting for it, complain() is
  * called and may raise. In C, and not by `with`, so that an exception between two instructions
  * can't leave the lock held: other threads would wait for it forever. */
@@ -144,13 +144,13 @@ static PyObject *call_holding(PyObject *module, PyObject *args) {
     return result;
 }
 
-/* _tracing() -> bool: is a trace under way in this thread? */
+/* tracing() -> bool: is a trace under way in this thread? */
 static PyObject *is_tracing(PyObject *module, PyObject *none) {
     (void)module, (void)none;
     return PyBool_FromLong(scalar_tracing());
 }
 
-/* _forget_threads(): after a fork this is the only thread; end the trace of another one. */
+/* forget_threads(): after a fork this is the only thread; end the trace of another one. */
 static PyObject *forget_threads(PyObject *module, PyObject *none) {
     (void)module, (void)none;
     if (scalar_global.tracing != 0 && !scalar_tracing()) end_trace();
@@ -161,7 +161,7 @@ static PyObject *node_or_error(pg_status status, pg_node_id id) {
     return status == PG_OK ? scalar_adopt_node(id) : scalar_raise(status);
 }
 
-/* _trace_input() -> Value */
+/* trace_input() -> Value */
 static PyObject *trace_input(PyObject *module, PyObject *none) {
     (void)module, (void)none;
     if (scalar_make_room(1) < 0) return NULL;
@@ -170,14 +170,14 @@ static PyObject *trace_input(PyObject *module, PyObject *none) {
     return node_or_error(status, id);
 }
 
-/* _is_traced(object) -> bool */
+/* is_traced(object) -> bool */
 static PyObject *is_traced(PyObject *module, PyObject *object) {
     (void)module;
     int traced = scalar_watching() ? scalar_is_traced(object) : 0;
     return traced < 0 ? NULL : PyBool_FromLong(traced);
 }
 
-/* _role(value) -> the role of a Value without a number: "input", "parameter", "" (made of these),
+/* role(value) -> the role of a Value without a number: "input", "parameter", "" (made of these),
  * or "leftover" of a finished trace. */
 static PyObject *role_of(PyObject *module, PyObject *value) {
     (void)module;
@@ -189,14 +189,14 @@ static PyObject *role_of(PyObject *module, PyObject *value) {
                                                           : "");
 }
 
-/* _trace_number(value) -> the id of its node, unique among living nodes. */
+/* trace_number(value) -> the id of its node, unique among living nodes. */
 static PyObject *number_of(PyObject *module, PyObject *value) {
     (void)module;
     if (!scalar_check(value)) return PyErr_Format(PyExc_TypeError, "_trace_number takes a Value");
     return PyLong_FromUnsignedLong(((scalar *)value)->id);
 }
 
-/* _ask(value, what): raises TraceError if the Value has no number. */
+/* ask(value, what): raises TraceError if the Value has no number. */
 static PyObject *ask(PyObject *module, PyObject *const *args, Py_ssize_t count) {
     (void)module;
     const char *what = count == 2 ? PyUnicode_AsUTF8(args[1]) : NULL;
@@ -205,7 +205,7 @@ static PyObject *ask(PyObject *module, PyObject *const *args, Py_ssize_t count) 
     return scalar_may_read(args[0], what) < 0 ? NULL : Py_NewRef(Py_None);
 }
 
-/* _trace_select(comparison, left, right, a, b) -> Value; all four are Values */
+/* trace_select(comparison, left, right, a, b) -> Value; all four are Values */
 static PyObject *trace_select(PyObject *module, PyObject *args) {
     (void)module;
     PyTypeObject *base = scalar_global.base;
@@ -221,7 +221,7 @@ static PyObject *trace_select(PyObject *module, PyObject *args) {
     return scalar_result(status, id);
 }
 
-/* _where(condition, a, b) -> Value, outside of traces */
+/* where(condition, a, b) -> Value, outside of traces */
 static PyObject *choose(PyObject *module, PyObject *args) {
     (void)module;
     PyTypeObject *base = scalar_global.base;
@@ -235,7 +235,7 @@ static PyObject *choose(PyObject *module, PyObject *args) {
     return scalar_result(status, id);
 }
 
-/* _trace_detach(a) -> Value */
+/* trace_detach(a) -> Value */
 static PyObject *trace_detach(PyObject *module, PyObject *a) {
     (void)module;
     if (!PyObject_TypeCheck(a, scalar_global.base))
@@ -249,7 +249,7 @@ static PyObject *trace_detach(PyObject *module, PyObject *a) {
     return node_or_error(status, id);
 }
 
-/* _detach(a) -> Value, outside of traces */
+/* detach(a) -> Value, outside of traces */
 static PyObject *detach(PyObject *module, PyObject *a) {
     (void)module;
     if (!PyObject_TypeCheck(a, scalar_global.base))
@@ -261,14 +261,14 @@ static PyObject *detach(PyObject *module, PyObject *a) {
     return node_or_error(status, id);
 }
 
-/* _is_detached(value) -> bool: was it made by detach, or of such Values only? */
+/* is_detached(value) -> bool: was it made by detach, or of such Values only? */
 static PyObject *is_detached(PyObject *module, PyObject *value) {
     (void)module;
     if (!scalar_check(value)) return PyErr_Format(PyExc_TypeError, "_is_detached takes a Value");
     return PyBool_FromLong(scalar_node((scalar *)value)->flags & PG_FLAG_DETACHED);
 }
 
-/* _adopt_trace(frozen, condition, its class, again, untraceable): the functions of tracing.py that
+/* adopt_trace(frozen, condition, its class, again, untraceable): the functions of tracing.py that
  * scalar.h describes. */
 static PyObject *adopt_trace(PyObject *module, PyObject *args) {
     (void)module;
@@ -294,7 +294,7 @@ static PyObject *call_without_frames(PyObject *function, PyObject *args, PyObjec
 static PyMethodDef without_frames = {"method", (PyCFunction)(void (*)(void))call_without_frames,
                                      METH_VARARGS | METH_KEYWORDS, NULL};
 
-/* _frameless(function) -> the same function as a method, without its frames in tracebacks. */
+/* frameless(function) -> the same function as a method, without its frames in tracebacks. */
 static PyObject *frameless(PyObject *module, PyObject *function) {
     (void)module;
     PyObject *wrapped = PyCFunction_New(&without_frames, function);
@@ -323,7 +323,7 @@ static int check_outputs(const pg_node_id *ids, size_t count) {
     return 0;
 }
 
-/* _record(inputs, outputs, passes, fast, owner) -> the program's parameters. inputs and outputs are
+/* record(inputs, outputs, passes, fast, owner) -> the program's parameters. inputs and outputs are
  * sequences of Values; owner is the address of an empty `pg_program *`, which receives the
  * program. */
 static PyObject *record(PyObject *module, PyObject *args) {
@@ -388,7 +388,7 @@ static int are_values(PyObject *tuple) {
     return 1;
 }
 
-/* _unheld(values, references) -> [the places of the Values to which nothing else refers]:
+/* unheld(values, references) -> [the places of the Values to which nothing else refers]:
  * references[i] is the number of references to values[i] that the caller knows of, the tuple's
  * among them. */
 static PyObject *find_unheld(PyObject *module, PyObject *args) {
@@ -456,7 +456,7 @@ static PyObject *write_gradients(PyObject *module, PyObject *const *args, Py_ssi
     return copy_numbers(args, count, write_grad);
 }
 
-/* _result(data, children, derivatives) -> Value: derivatives an array of float64, one for each
+/* result(data, children, derivatives) -> Value: derivatives an array of float64, one for each
  * child. */
 static PyObject *make_result(PyObject *module, PyObject *const *args, Py_ssize_t arg_count) {
     (void)module;
@@ -490,7 +490,7 @@ static struct {
 
 static unsigned long main_thread = 0;
 
-/* _main_thread(ident): set the thread in which signal handlers run. */
+/* main_thread(ident): set the thread in which signal handlers run. */
 static PyObject *set_main_thread(PyObject *module, PyObject *ident) {
     (void)module;
     main_thread = PyLong_AsUnsignedLong(ident);
@@ -531,7 +531,7 @@ void pg_python_drop_program(pg_program **owner) { pg_program_free(*owner); }
 void pg_python_drop_backward_plan(pg_backward_plan **owner) { pg_backward_plan_free(*owner); }
 void pg_python_drop_workspace(pg_workspace **owner) { pg_workspace_free(*owner); }
 
-/* _raise_signal(): raise that exception, if there is one. */
+/* raise_signal(): raise that exception, if there is one. */
 static PyObject *raise_signal(PyObject *module, PyObject *none) {
     (void)module, (void)none;
     return scalar_raise_signal();
@@ -544,30 +544,30 @@ PyObject *scalar_raise_signal(void) {
     return NULL;
 }
 
-PyMethodDef scalar_trace_methods[] = {
-    {"_trace", trace, METH_O, NULL},
-    {"_call_holding", call_holding, METH_VARARGS, NULL},
-    {"_tracing", is_tracing, METH_NOARGS, NULL},
-    {"_forget_threads", forget_threads, METH_NOARGS, NULL},
-    {"_trace_input", trace_input, METH_NOARGS, NULL},
-    {"_is_traced", is_traced, METH_O, NULL},
-    {"_role", role_of, METH_O, NULL},
-    {"_trace_number", number_of, METH_O, NULL},
-    {"_ask", PG_FAST(ask), METH_FASTCALL, NULL},
-    {"_trace_select", trace_select, METH_VARARGS, NULL},
-    {"_where", choose, METH_VARARGS, NULL},
-    {"_trace_detach", trace_detach, METH_O, NULL},
-    {"_detach", detach, METH_O, NULL},
-    {"_is_detached", is_detached, METH_O, NULL},
-    {"_adopt_trace", adopt_trace, METH_VARARGS, NULL},
-    {"_frameless", frameless, METH_O, NULL},
-    {"_record", record, METH_VARARGS, NULL},
-    {"_unheld", find_unheld, METH_VARARGS, NULL},
-    {"_read", PG_FAST(read_numbers), METH_FASTCALL, NULL},
-    {"_write", PG_FAST(write_numbers), METH_FASTCALL, NULL},
-    {"_write_grad", PG_FAST(write_gradients), METH_FASTCALL, NULL},
-    {"_main_thread", set_main_thread, METH_O, NULL},
-    {"_raise_signal", raise_signal, METH_NOARGS, NULL},
-    {"_result", PG_FAST(make_result), METH_FASTCALL, NULL},
+PyMethodDef scalar_trace_functions[] = {
+    {"trace", trace, METH_O, NULL},
+    {"call_holding", call_holding, METH_VARARGS, NULL},
+    {"tracing", is_tracing, METH_NOARGS, NULL},
+    {"forget_threads", forget_threads, METH_NOARGS, NULL},
+    {"trace_input", trace_input, METH_NOARGS, NULL},
+    {"is_traced", is_traced, METH_O, NULL},
+    {"role", role_of, METH_O, NULL},
+    {"trace_number", number_of, METH_O, NULL},
+    {"ask", PG_FAST(ask), METH_FASTCALL, NULL},
+    {"trace_select", trace_select, METH_VARARGS, NULL},
+    {"where", choose, METH_VARARGS, NULL},
+    {"trace_detach", trace_detach, METH_O, NULL},
+    {"detach", detach, METH_O, NULL},
+    {"is_detached", is_detached, METH_O, NULL},
+    {"adopt_trace", adopt_trace, METH_VARARGS, NULL},
+    {"frameless", frameless, METH_O, NULL},
+    {"record", record, METH_VARARGS, NULL},
+    {"unheld", find_unheld, METH_VARARGS, NULL},
+    {"read", PG_FAST(read_numbers), METH_FASTCALL, NULL},
+    {"write", PG_FAST(write_numbers), METH_FASTCALL, NULL},
+    {"write_grad", PG_FAST(write_gradients), METH_FASTCALL, NULL},
+    {"main_thread", set_main_thread, METH_O, NULL},
+    {"raise_signal", raise_signal, METH_NOARGS, NULL},
+    {"result", PG_FAST(make_result), METH_FASTCALL, NULL},
     {NULL, NULL, 0, NULL},
 };

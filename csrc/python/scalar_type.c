@@ -64,17 +64,13 @@ static int describe(PyMethodDef *methods) {
     return 0;
 }
 
-int scalar_add_methods(PyTypeObject *type, PyMethodDef *methods) {
-    if (describe(methods) < 0) return -1;
-    for (PyMethodDef *method = methods; method->ml_name != NULL; method++) {
-        PyObject *function = PyCFunction_New(method, NULL);
-        PyObject *wrapped = function != NULL ? PyStaticMethod_New(function) : NULL;
-        int failed = wrapped == NULL ||
-                     PyObject_SetAttrString((PyObject *)type, method->ml_name, wrapped) < 0;
-        Py_XDECREF(wrapped);
-        Py_XDECREF(function);
-        if (failed) return -1;
-    }
+static int add_functions(PyObject *module) {
+    PyMethodDef *const tables[] = {scalar_call_functions,   scalar_trace_functions,
+                                   scalar_replay_functions, scalar_no_grad_functions,
+                                   scalar_custom_functions, scalar_array_functions,
+                                   scalar_pack_functions,   scalar_cycle_functions};
+    for (size_t i = 0; i < sizeof tables / sizeof tables[0]; i++)
+        if (describe(tables[i]) < 0 || PyModule_AddFunctions(module, tables[i]) < 0) return -1;
     return 0;
 }
 
@@ -91,15 +87,7 @@ static PyTypeObject *make_type(void) {
                         .slots = all};
     if (describe(scalar_call_methods) < 0) return NULL;
     PyTypeObject *type = (PyTypeObject *)PyType_FromSpec(&spec);
-    if (type != NULL &&
-        (scalar_add_operators(type) < 0 || scalar_add_methods(type, scalar_trace_methods) < 0 ||
-         scalar_add_methods(type, scalar_replay_methods) < 0 ||
-         scalar_add_methods(type, scalar_no_grad_methods) < 0 ||
-         scalar_add_methods(type, scalar_custom_methods) < 0 ||
-         scalar_add_methods(type, scalar_array_methods) < 0 ||
-         scalar_add_methods(type, scalar_pack_methods) < 0 ||
-         scalar_add_methods(type, scalar_cycle_methods) < 0))
-        Py_CLEAR(type);
+    if (type != NULL && scalar_add_operators(type) < 0) Py_CLEAR(type);
     return type;
 }
 
@@ -126,7 +114,7 @@ static int install(const char *module_name) {
     PyObject *bindable = scalar_global.base != NULL ? scalar_bindable() : NULL;
     failed = bindable == NULL ||
              PyObject_SetAttrString(module, "Scalar", (PyObject *)scalar_global.base) < 0 ||
-             PyObject_SetAttrString(module, "Bindable", bindable) < 0;
+             PyObject_SetAttrString(module, "Bindable", bindable) < 0 || add_functions(module) < 0;
     Py_XDECREF(bindable);
     Py_DECREF(module);
     return failed ? -1 : 0;

@@ -21,7 +21,7 @@ from typing import Any
 import numpy as np
 
 from pygradc._ops import OPS
-from pygradc._scalar import Scalar
+from pygradc._scalar import Scalar, core
 from pygradc.compat._grammar import STATE
 from pygradc.compat._sterile import Sterile
 from pygradc.value import Value
@@ -153,11 +153,11 @@ class Guard:
         """Register with the core; `members` are the names of the class's own members."""
         bits = [sum(1 << i for i, name in enumerate(OPERATORS) if f"__{r}{name}__" not in members)
                 for r in ("", "r")]  # fmt: skip
-        Scalar._guard(self, *bits)
+        core.guard(self, *bits)
 
 
 def remove() -> None:
-    Scalar._guard(None, 0, 0)
+    core.guard(None, 0, 0)
 
 
 def _not_a_number(other: Any) -> str:

@@ -18,7 +18,7 @@ from typing import Any
 import pygradc
 from pygradc import Value
 from pygradc._core import ffi, lib
-from pygradc._scalar import Scalar
+from pygradc._scalar import core
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
@@ -57,7 +57,7 @@ def all_parts() -> Iterator[bytes]:
         root = pygradc.sum(programs.as_list(case.function(*leaves)))
         root = Value(root.data, (root, leaves[0]), (0.5, dice.random())) * 2.0 ** root.tanh()
         root.backward()
-        yield Scalar._pack(Scalar._collect(root))[0]
+        yield core.pack(core.collect(root))[0]
 
 
 def all_graphs() -> Iterator[bytes]:

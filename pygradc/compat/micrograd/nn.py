@@ -17,7 +17,7 @@ import numpy as np
 
 from pygradc import nn
 from pygradc._ops import activation_number
-from pygradc._scalar import Scalar
+from pygradc._scalar import core
 from pygradc.value import Value
 
 __all__ = ["MLP", "Layer", "Module", "Neuron"]
@@ -33,7 +33,7 @@ def _native(neurons: Sequence[Neuron], x: Any) -> Any:
     parts = [(n.w, n.b, _RELU if n.nonlin else _LINEAR) for n in neurons]
     if any(len(part[0]) != count for part in parts):
         return None
-    outs = Scalar._layer(parts, x)
+    outs = core.layer(parts, x)
     return None if outs is NotImplemented else outs
 
 
@@ -86,7 +86,7 @@ class Layer(Module):
 
     def __call__(self, x: Iterable[Any]) -> Any:
         outs = None
-        if Neuron.__call__ is _neuron_call and Scalar._all_exactly(self.neurons, Neuron):
+        if Neuron.__call__ is _neuron_call and core.all_exactly(self.neurons, Neuron):
             outs = _native(self.neurons, x)
         if outs is None:
             outs = [neuron(x) for neuron in self.neurons]

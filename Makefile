@@ -29,7 +29,7 @@ CORE_HEADERS := csrc/pygradc.h $(wildcard $(PARTS:%=%/*.h) $(PARTS:%=%/*.def))
 GLUE_HEADERS := $(wildcard csrc/python/*.h)
 C_FILES := $(filter-out %.def,$(CORE) $(CORE_HEADERS) $(GLUE_FILES) $(GLUE_HEADERS)) \
 	csrc/python/gil/gil.c $(wildcard tests/c/*.[ch] tests/fuzz/*.[ch])
-SOURCES := pyproject.toml setup.py pygradc/_build.py $(CORE) $(CORE_HEADERS) $(GLUE_FILES) \
+SOURCES := pygradc/_build.py $(CORE) $(CORE_HEADERS) $(GLUE_FILES) \
 	$(GLUE_HEADERS) csrc/python/gil/gil.c
 WARNINGS := -std=c11 -Wall -Wextra -Wconversion -Werror
 SANITIZE := -g -O1 -fPIC -fsanitize=address,undefined -fno-sanitize-recover=all
@@ -49,15 +49,21 @@ export DECLARED
 PIP_INSTALL = $(BIN)/python -m pip install --quiet --disable-pip-version-check
 OLDEST ?=
 
-$(VENV)/ready: $(SOURCES)
+$(VENV)/installed: pyproject.toml setup.py
 	$(PYTHON) -m venv $(VENV)
 ifeq ($(OLDEST),)
+	$(PIP_INSTALL) --upgrade setuptools
 	$(PIP_INSTALL) -e '.[train,test]'
 else
 	$(BIN)/python -c "$$DECLARED" >$(VENV)/oldest
 	$(PIP_INSTALL) -r $(VENV)/oldest
 	$(PIP_INSTALL) --no-build-isolation -c $(VENV)/oldest -e '.[train,test]'
 endif
+	touch $@
+
+# What was installed just now has been built; after a change only the extension is built anew.
+$(VENV)/ready: $(VENV)/installed $(SOURCES)
+	$(if $(filter $(VENV)/installed,$?),,$(BIN)/python setup.py --quiet build_ext --inplace)
 	touch $@
 
 # What pyproject.toml names, without building the package anew.

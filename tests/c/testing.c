@@ -1,6 +1,7 @@
 /* testing.c - the tests' tools: checks, random graphs, the invariant, and the tiny recursive
  * version that the core is compared with. Slow and short, so that it can be believed. */
 #include "testing.h"
+#include "ops/kernels.h"
 
 #include <math.h>
 #include <stdlib.h>
@@ -352,8 +353,9 @@ static uint32_t add_custom(recipe *r) {
 static uint32_t add_safe_op(recipe *r, int op) {
     uint32_t value = add_any_op(r, op);
     line *it = &r->lines[r->count - 1];
-    if (op == PG_OP_POWN && it->number >= 0.0 && it->number == floor(it->number)) return value;
-    if (op != PG_OP_LOG && op != PG_OP_SQRT && op != PG_OP_POW && op != PG_OP_POWN) return value;
+    const bool whole = op == PG_OP_POWN && it->number >= 0.0 && it->number == floor(it->number);
+    const bool anywhere = op == PG_OP_EXP || op == PG_OP_SIN || op == PG_OP_COS;
+    if (whole || anywhere || !pg_can_fail(op)) return value;
     line again = *it;
     r->count--;
     again.a = add_positive(r);

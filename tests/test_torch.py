@@ -33,7 +33,8 @@ def points(op: Op) -> list[tuple[float, ...]]:
 
 @pytest.mark.parametrize("op", OPS, ids=lambda op: op.name)
 def test_every_op_and_its_derivatives(op: Op) -> None:
-    function = getattr(torch, NAMES.get(op.name, op.name))
+    name = NAMES.get(op.name, op.name)
+    function = getattr(torch, name, None) or getattr(torch.nn.functional, name)
     for point in points(op):
         ours, theirs = [Value(x) for x in point], [tensor(x) for x in point]
         y = ours[0] ** point[1] if op.takes_number else getattr(ours[0], op.name)(*ours[1:])

@@ -73,6 +73,13 @@ REFLECTED = {  # defined by the program, these get the container as an operand
     *("__isub__", "__ixor__"),
 }
 FUNCTIONS = (ast.FunctionDef, ast.AsyncFunctionDef, ast.Lambda)
+ASKING = (
+    ast.Attribute,
+    ast.Import,
+    ast.ImportFrom,
+    ast.keyword,
+    getattr(ast, "MatchClass", ast.keyword),
+)
 
 
 class Watched(NamedTuple):
@@ -267,6 +274,8 @@ class _Reader:
     # Object censuses, and what the source doesn't show.
 
     def _asks(self, node: ast.AST) -> str:
+        if not isinstance(node, ASKING):
+            return ""
         asked = {getattr(node, "attr", "")}
         if isinstance(node, (ast.Import, ast.ImportFrom)):
             asked = {getattr(node, "module", None) or "", *(alias.name for alias in node.names)}

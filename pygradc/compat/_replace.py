@@ -15,11 +15,13 @@ Owns: the members that it set on Value.
 from __future__ import annotations
 
 import ast
+import contextlib
+import gc
 import inspect
 import os
 import sys
 import types
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from typing import Any, NamedTuple
 
 from pygradc._scalar import Scalar
@@ -66,7 +68,8 @@ def replaced(cls: Any, path: str, line: int) -> Any:
     try:
         if replacements:
             raise Unfit(f"that of {replacements[0]} is pygradc's, and theirs would be one class")
-        decision = _decide(cls, path, line)
+        with _uncollected():
+            decision = _decide(cls, path, line)
     except Unfit as why:
         place.say(f"class Value is left as it is: {why}")
         return cls
@@ -76,6 +79,18 @@ def replaced(cls: Any, path: str, line: int) -> Any:
     decision.guard.install(decision.own)
     _report(place, decision)
     return Value
+
+
+@contextlib.contextmanager
+def _uncollected() -> Iterator[None]:
+    """Without the garbage collector: the trials make short-lived graphs only."""
+    was_enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was_enabled:
+            gc.enable()
 
 
 class Decision(NamedTuple):

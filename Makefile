@@ -29,7 +29,7 @@ CORE_HEADERS := csrc/pygradc.h $(wildcard $(PARTS:%=%/*.h) $(PARTS:%=%/*.def))
 GLUE_HEADERS := $(wildcard csrc/python/*.h)
 C_FILES := $(filter-out %.def,$(CORE) $(CORE_HEADERS) $(GLUE_FILES) $(GLUE_HEADERS)) \
 	csrc/python/gil/gil.c $(wildcard tests/c/*.[ch] tests/fuzz/*.[ch])
-SOURCES := pygradc/_build.py $(CORE) $(CORE_HEADERS) $(GLUE_FILES) \
+SOURCES := pygradc/core/build.py $(CORE) $(CORE_HEADERS) $(GLUE_FILES) \
 	$(GLUE_HEADERS) csrc/python/gil/gil.c
 WARNINGS := -std=c11 -Wall -Wextra -Wconversion -Werror
 SANITIZE := -g -O1 -fPIC -fsanitize=address,undefined -fno-sanitize-recover=all
@@ -150,9 +150,9 @@ PYTHON_HEADERS = $(call python_says,get_paths()["include"])
 runtime = $(shell $(CC) -print-file-name=lib$(1).so)
 python_says = $(shell $(BIN)/python -c 'import sysconfig as s; print(s.$(1))')
 
-build/$(BUILD)/_core.c: csrc/pygradc.h pygradc/_build.py $(VENV)/ready
+build/$(BUILD)/_core.c: csrc/pygradc.h pygradc/core/build.py $(VENV)/ready
 	@mkdir -p $(@D)
-	$(BIN)/python -c "import runpy; runpy.run_path('pygradc/_build.py')['ffi'].emit_c_code('$@')"
+	$(BIN)/python -c "import runpy; runpy.run_path('pygradc/core/build.py')['ffi'].emit_c_code('$@')"
 
 build/$(BUILD)/_core.o: build/$(BUILD)/_core.c
 	$(CC) $(INSTRUMENTS) -Icsrc -I$(PYTHON_HEADERS) -c $< -o $@

@@ -54,14 +54,14 @@ class BuildModules(build_py):
 
     def find_package_modules(self, package: str, package_dir: str) -> "list[tuple[str, str, str]]":
         modules = super().find_package_modules(package, package_dir)
-        return [module for module in modules if module[1] != "_build"]
+        return [module for module in modules if module[:2] != ("pygradc.core", "build")]
 
 
 if __name__ == "__main__":
     setup(
         long_description=description((ROOT / "README.md").read_text(encoding="utf-8"), FILES),
         long_description_content_type="text/markdown",
-        cffi_modules=["pygradc/_build.py:ffi"],
+        cffi_modules=["pygradc/core/build.py:ffi"],
         ext_modules=[Extension("pygradc._gil", ["csrc/python/gil/gil.c"])],
         cmdclass={"build_ext": BuildCore, "build_py": BuildModules},
     )

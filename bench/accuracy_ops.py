@@ -33,7 +33,7 @@ from mpmath import mp, mpf
 import pygradc
 from bench.accuracy import DIGITS, HUGE, PLACES, TINY, Doubles, Place, error_in_ulp
 from pygradc import Value, losses
-from pygradc._ops import OPS, Op
+from pygradc.core.ops import OPS, Op
 
 DOCUMENT = Path(__file__).resolve().parent.parent / "docs" / "accuracy.md"
 BEGIN, END = "<!-- tables: begin -->", "<!-- tables: end -->"

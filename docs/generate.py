@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from pathlib import Path
 
-from pygradc._ops import OPS, Op
+from pygradc.core.ops import OPS, Op
 
 ROOT = Path(__file__).resolve().parent.parent
 

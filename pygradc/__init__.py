@@ -7,21 +7,20 @@ L.backward()
 print(L, a.grad)        # Value(data=-8.0, grad=1.0) 6.0
 """
 
-from pygradc import _begin
+from pygradc.core import begin
 
-_begin.begin()
+begin.begin()
 
 from pygradc import compat, losses, nn, optim
-from pygradc._draws import RecordingWarning
-from pygradc.arrays import data, grads, set_data
-from pygradc.compiled import Compiled, compile
+from pygradc.core.arrays import data, grads, set_data
+from pygradc.core.graphs import clear_grads, no_grad
+from pygradc.core.refusals import TraceError
 from pygradc.custom import op
-from pygradc.fitting import fit
-from pygradc.graphs import clear_grads, no_grad
-from pygradc.program import Program, load
-from pygradc.states import load_state, save_state
-from pygradc.tracing import (
-    TraceError,
+from pygradc.recorded.compiled import Compiled, compile
+from pygradc.recorded.draws import RecordingWarning
+from pygradc.recorded.fitting import fit
+from pygradc.recorded.program import Program, load
+from pygradc.recorded.tracing import (
     detach,
     logical_and,
     logical_not,
@@ -30,10 +29,11 @@ from pygradc.tracing import (
     minimum,
     where,
 )
+from pygradc.states import load_state, save_state
 from pygradc.value import Value, dot, live_nodes, sum
 from pygradc.viz import draw_dot
 
-_begin.end()
+begin.end()
 
 __version__ = "0.1.0"
 

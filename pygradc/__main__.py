@@ -10,7 +10,7 @@ import sys
 from collections.abc import Sequence
 from typing import Any
 
-from .compat._run import run
+from pygradc.compat._run import run
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -19,9 +19,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m pygradc", description="Scalar autograd in C.")
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     if given[:1] != ["run"]:  # `run` skips importing the training code: 10 ms
-        from . import _train_command
+        from pygradc.command import train
 
-        _train_command.add_to(commands)
+        train.add_to(commands)
     _add_run(commands)
     options = parser.parse_args(given)
     return int(options.call(options))

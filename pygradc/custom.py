@@ -24,11 +24,12 @@ from typing import Any, NamedTuple, Union, overload
 
 import numpy as np
 
-from pygradc import tracing
-from pygradc._instances import Beside, name_in
-from pygradc._questions import Examined, askers, noting, only_chooses_formulas
-from pygradc._scalar import core
-from pygradc.graphs import no_grad
+from pygradc.core.graphs import no_grad
+from pygradc.core.refusals import TraceError, reject, trying
+from pygradc.core.scalar import core
+from pygradc.recorded import tracing
+from pygradc.recorded.instances import Beside, name_in
+from pygradc.recorded.questions import Examined, askers, noting, only_chooses_formulas
 from pygradc.value import Number, Value
 
 Derivatives = Union[Callable[..., Any], Sequence[Callable[..., Any]]]
@@ -62,14 +63,14 @@ class Op(Examined):
 
     def __call__(self, *operands: Value | Number) -> Value:
         rule = self._rules.get(len(operands))
-        if tracing.tracing():
+        if core.tracing():
             return self._record(rule or self._examine_in_trace(len(operands)), operands)
         return self._examine(operands) if rule is None else core.apply(rule, operands)
 
     def _rule(self, count: int) -> _Rule:
         """The tag of nodes with this number of operands."""
         known = self._rules.get(count) or self._open.get(count)
-        if known is not None or tracing.tracing():
+        if known is not None or core.tracing():
             return known or self._examine_in_trace(count)
         return tracing.trace(lambda: self._examine_in_trace(count))
 
@@ -159,7 +160,7 @@ class Op(Examined):
         """Can both functions be computed on floats at all?"""
         of_floats, _ = self._both_kinds(count)
         for sample in _WIDE_SAMPLES:
-            with tracing.trying():
+            with trying():
                 trial = _Trial(of_floats, _operands_at(sample, count), True)
             trial.error = None  # break the cycle through its traceback
             if trial.is_whole:
@@ -170,7 +171,7 @@ class Op(Examined):
         """How floats and Values differ, on samples where both can be computed; None if nowhere."""
         for sample in samples:
             operands = _operands_at(sample, count)
-            with tracing.trying():
+            with trying():
                 floats, values = (_Trial(kind, operands, True) for kind in self._both_kinds(count))
             computed = floats.node is not None and values.node is not None
             difference = floats.difference(values, operands) if computed else None
@@ -211,7 +212,7 @@ class Op(Examined):
             self._reasons.pop(count, None)
             return None
         self._reasons[count] = question
-        return _Refusal(tracing.TraceError(question), in_forward, is_question=True)
+        return _Refusal(TraceError(question), in_forward, is_question=True)
 
     def _slopes(self, operands: tuple[Value, ...], y: Value) -> tuple[Value, ...]:
         slopes = _as_tuple(self._derivatives(*operands, y))
@@ -224,7 +225,7 @@ class Op(Examined):
     def _record(self, rule: _Rule, operands: tuple[Value | Number, ...]) -> Value:
         if not rule[-1]:
             reason = self._reasons.get(len(operands), "it needs numbers")
-            tracing._refuse(
+            reject(
                 f"op {self.name!r} can't be recorded, since its rule is not written in Values' "
                 f"ops: {reason}"
             )
@@ -318,7 +319,7 @@ class _Refusal(NamedTuple):
     @property
     def may_be_an_error(self) -> bool:
         """Is it something that floats may fail at, too, and not a request for a number?"""
-        return not self.in_forward and not isinstance(self.error, tracing.TraceError)
+        return not self.in_forward and not isinstance(self.error, TraceError)
 
 
 class _Trial:
@@ -418,7 +419,7 @@ def _as_one(derivatives: Derivatives) -> Callable[..., Any]:
 
 
 def _as_value(x: Any) -> Value:
-    return x if isinstance(x, Value) else tracing._as_value(x)
+    return x if isinstance(x, Value) else tracing.as_value(x)
 
 
 @contextmanager

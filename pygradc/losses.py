@@ -12,10 +12,11 @@ from typing import Any
 
 import numpy as np
 
-from pygradc import tracing
-from pygradc._rows import refuse_masked
-from pygradc._scalar import core
-from pygradc.value import Value, _number
+from pygradc.core.masks import refuse_masked
+from pygradc.core.numbers import as_number
+from pygradc.core.scalar import core
+from pygradc.recorded import tracing
+from pygradc.value import Value
 
 _PLAIN = frozenset((Value, float))
 _NUMBERS = frozenset((float, int, bool))
@@ -59,7 +60,7 @@ def _plain(name: str, x: Any) -> Any:
     """Convert one item as `_floats` does; TypeError unless it is a number, a Value or a row."""
     if type(x) in _PLAIN:
         return x
-    number = x if type(x) in _NUMBERS else _number(x)
+    number = x if type(x) in _NUMBERS else as_number(x)
     if number is not NotImplemented:
         return float(number)
     if isinstance(x, np.ndarray) and x.ndim == 0:  # of dtype object
@@ -149,7 +150,7 @@ def hinge(scores: Any, targets: Any) -> Any:
 
 def _largest(logits: Sequence[Any]) -> Any:
     """The largest logit, as a number; while a function is recorded, a Value without gradient."""
-    if tracing.tracing():
+    if core.tracing():
         return tracing.detach(reduce(tracing.maximum, logits))
     return max(logit.data for logit in logits)
 
@@ -204,7 +205,7 @@ def _half_sum(weights: Sequence[Any]) -> Any:
 
 def _rounding(excess: Any) -> Any:
     """excess if it is rounding error, else 0; a number or a detached Value, as in `_largest`."""
-    if tracing.tracing():
+    if core.tracing():
         return tracing.detach(tracing.where(abs(excess) <= _ROUNDING, excess, 0.0))
     number = getattr(excess, "data", excess)
     return number if abs(number) <= _ROUNDING else 0.0

@@ -15,9 +15,11 @@ from typing import Any, Union, cast
 import numpy as np
 import numpy.typing as npt
 
-from pygradc import _modules, states, tracing
-from pygradc._ops import activation_number
-from pygradc._scalar import core
+from pygradc import states
+from pygradc.core.ops import activation_number
+from pygradc.core.refusals import refuse
+from pygradc.core.scalar import core
+from pygradc.recorded import modules
 from pygradc.value import Number, Value
 
 Input = Union[Value, Number]
@@ -43,8 +45,8 @@ class Module:
     def parameters(self) -> list[Value]:
         """All parameters, always in the same order."""
         found: dict[int, Value] = {}
-        with _modules.asking(self):
-            for _, part in _modules.parts(self, _has_own_parameters):
+        with modules.asking(self):
+            for _, part in modules.parts(self, _has_own_parameters):
                 found.update((id(p), p) for p in _values_of(part))
         return list(found.values())
 
@@ -59,12 +61,12 @@ class Module:
         one per attribute: for an attribute w the key "w", of shape () for a Value, (n,) for a list
         of n Values, (n, m) for n lists of m; dotted paths reach into submodules: "layers.0.w".
         """
-        tracing.refuse("state_dict()")
+        refuse("state_dict()")
         if type(self).parameters is not Module.parameters:
             return {"parameters": _data(self.parameters())}
         state: dict[str, npt.NDArray[np.float64]] = {}
-        with _modules.asking(self):
-            for name, part in _modules.parts(self, _has_own_state):
+        with modules.asking(self):
+            for name, part in modules.parts(self, _has_own_state):
                 for key, array in _state_of(name, part).items():
                     if key in state:
                         raise ValueError(f"state_dict: two parts are named {key!r}")
@@ -77,7 +79,7 @@ class Module:
         Raises:
             ValueError: a name or a shape differs; the message says which. Nothing is changed.
         """
-        tracing.refuse("load_state_dict()")
+        refuse("load_state_dict()")
         own = self.state_dict()
         states.check_names("state_dict", state, own)
         arrays = {
@@ -94,8 +96,8 @@ class Module:
         if type(self).parameters is not Module.parameters:
             _assign(self.parameters(), arrays["parameters"])
             return
-        with _modules.asking(self):
-            for name, part in _modules.parts(self, _has_own_state):
+        with modules.asking(self):
+            for name, part in modules.parts(self, _has_own_state):
                 _load_part(name, part, arrays)
 
 
@@ -115,28 +117,28 @@ def _has_own_state(part: Any) -> bool:
     )
 
 
-def _values_of(part: _modules.Part) -> list[Value]:
-    if isinstance(part, _modules.Leaves):
+def _values_of(part: modules.Part) -> list[Value]:
+    if isinstance(part, modules.Leaves):
         return part.values
-    with _modules.asking(part.object):
-        return list(filter(_modules.is_leaf, part.object.parameters()))
+    with modules.asking(part.object):
+        return list(filter(modules.is_leaf, part.object.parameters()))
 
 
-def _state_of(name: str, part: _modules.Part) -> dict[str, npt.NDArray[np.float64]]:
-    if isinstance(part, _modules.Leaves):
+def _state_of(name: str, part: modules.Part) -> dict[str, npt.NDArray[np.float64]]:
+    if isinstance(part, modules.Leaves):
         return {name: _data(part.values).reshape(part.shape)}
     if not isinstance(part.object, Module):
         values = _values_of(part)
         return {f"{name}.parameters": _data(values)} if values else {}
-    with _modules.asking(part.object):
+    with modules.asking(part.object):
         state = part.object.state_dict()
     return {f"{name}.{key}": array for key, array in state.items()}
 
 
 def _load_part(
-    name: str, part: _modules.Part, arrays: Mapping[str, npt.NDArray[np.float64]]
+    name: str, part: modules.Part, arrays: Mapping[str, npt.NDArray[np.float64]]
 ) -> None:
-    if isinstance(part, _modules.Leaves):
+    if isinstance(part, modules.Leaves):
         _assign(part.values, arrays[name])
     elif not isinstance(part.object, Module):
         if values := _values_of(part):
@@ -144,7 +146,7 @@ def _load_part(
     else:
         start = f"{name}."
         state = {key[len(start) :]: arrays[key] for key in arrays if key.startswith(start)}
-        with _modules.asking(part.object):
+        with modules.asking(part.object):
             part.object.load_state_dict(state)
 
 
@@ -361,18 +363,18 @@ class MLP(Module):
             found.update((id(p), p) for p in _values_of(part))
         return list(found.values())
 
-    def _more(self) -> Iterator[tuple[str, _modules.Part]]:
+    def _more(self) -> Iterator[tuple[str, modules.Part]]:
         """The attributes with parameters besides the layers, added by a subclass or the user."""
-        with _modules.asking(self):
+        with modules.asking(self):
             known = (self.layers, *self.layers, *(p for n in self.layers for p in n.parameters()))
-            yield from _modules.parts(self, _has_own_state, known)
+            yield from modules.parts(self, _has_own_state, known)
 
     def state_dict(self) -> dict[str, npt.NDArray[np.float64]]:
         """For each layer i: "layers.i.weight", shape (nout, nin), and "layers.i.bias", (nout,).
 
         Other attributes with parameters follow, under their names.
         """
-        tracing.refuse("state_dict()")
+        refuse("state_dict()")
         state = {}
         for i, layer in enumerate(self.layers):
             state[f"layers.{i}.weight"] = np.array([[w.data for w in n.w] for n in layer.neurons])

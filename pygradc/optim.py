@@ -13,8 +13,9 @@ from typing import Any
 
 import numpy as np
 
-from pygradc import states, tracing
-from pygradc._scalar import core
+from pygradc import states
+from pygradc.core.refusals import refuse
+from pygradc.core.scalar import core
 from pygradc.value import Value
 
 _MOST_STEPS = 2**53  # Adam raises the betas to the number of steps, as doubles
@@ -133,7 +134,7 @@ class Optimizer:
 
     def state_dict(self) -> dict[str, Any]:
         """The number of steps, and copies of the state arrays, shape (parameters,), float64."""
-        tracing.refuse("state_dict()")
+        refuse("state_dict()")
         arrays = {name: getattr(self, name).copy() for name in self._state}
         return {"steps": self.steps, **arrays}
 
@@ -144,7 +145,7 @@ class Optimizer:
             ValueError: a name is missing or a shape differs; the message says which. Nothing is
                 changed.
         """
-        tracing.refuse("load_state_dict()")
+        refuse("load_state_dict()")
         name = type(self).__name__
         needs = f"{name}: state_dict needs steps and {self._state}"
         states.check_names(needs, state, ("steps", *self._state))

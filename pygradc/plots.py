@@ -1,99 +1,95 @@
-"""Plots with matplotlib: the course of a training, and a function with its tangent.
+"""Plots with matplotlib: losses, predictions, a function with its tangent.
 
+Each function draws on the axes that it is given, or on those of a new pyplot figure, in a notebook
+or a window, and returns them: `plot_history(losses).figure.savefig("losses.png")`.
 matplotlib is an extra, imported inside the functions, so that importing this module is cheap.
-`save_training` draws on its own Agg canvas, without a display or pyplot. `plot_tangent` draws on
-the caller's axes or a new pyplot figure, in a notebook or a window.
 Colours: Okabe & Ito (2008), distinguishable by colour-blind readers.
 """
 
 from __future__ import annotations
 
-import os
-from collections.abc import Callable
-from typing import IO, TYPE_CHECKING, Any
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import numpy.typing as npt
 
-from . import Value
-from .datasets import Array
-from .training import Result
+from pygradc.value import Value
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
+
+Array = npt.NDArray[Any]
 
 BLUE, ORANGE, GREY = "#0072B2", "#D55E00", "#777777"
 MOST_NUMBERED = 20  # classes; a larger confusion matrix has no numbers or names
 MESH = 200  # points per side for a decision boundary
 
 
-def save_training(result: Result, file: str | os.PathLike[str] | IO[bytes]) -> None:
-    """Write a PNG: the loss curve, then results on the test rows.
-
-    For classification the confusion matrix and, with two inputs, the decision boundary; for
-    regression the predicted against the true values.
+def plot_history(
+    losses: Sequence[float],
+    scores: Sequence[float] | None = None,
+    ax: Axes | None = None,
+    metric: str = "score",
+) -> Axes:
+    """The loss over the epochs, as `fit` returns it, and a score on a second axis.
 
     Args:
-        result: the result of `training.train`.
-        file: path or binary file to write to.
+        losses: one an epoch.
+        scores: one an epoch, at most 1, as accuracy or R^2; None for none.
+        ax: the axes to draw on; None for a new figure.
+        metric: the name of the score.
+    Returns:
+        The axes of the loss.
     Raises:
         ImportError: matplotlib is not installed.
     """
-    _need_matplotlib()
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
-
-    panels: list[Callable[[Result, Any], None]] = [draw_history]
-    if result.dataset.class_names is None:
-        panels.append(draw_regression)
-    else:
-        panels.append(draw_confusion)
-        if result.dataset.features.shape[1] == 2:
-            panels.append(draw_boundary)
-    figure = Figure(figsize=(5.6 * len(panels), 4.8), layout="constrained")
-    FigureCanvasAgg(figure)
-    for place, draw in enumerate(panels, start=1):
-        draw(result, figure.add_subplot(1, len(panels), place))
-    layers = "-".join(str(size) for size in result.sizes)
-    score = f"{_metric(result)} {result.test_score:.3f}"
-    figure.suptitle(f"{result.dataset.name}: MLP {layers}, test {score}")
-    figure.savefig(file, format="png", dpi=120)
-
-
-def draw_history(result: Result, axes: Axes) -> None:
-    """The training loss, and the test score on a second axis, over the epochs."""
-    epochs = [record.number for record in result.history]
-    mark = "o" if len(epochs) <= 30 else ""
-    axes.plot(epochs, [r.loss for r in result.history], BLUE, marker=mark, markersize=4)
-    axes.set(xlabel="epoch", title="Loss and score", ylim=(0.0, None))
-    axes.set_ylabel("training loss", color=BLUE)
-    axes.locator_params(axis="x", integer=True)
-    scores = axes.twinx()
-    values = np.array([record.test_score for record in result.history])
-    scores.plot(epochs, values, ORANGE, marker=mark, markersize=4)
-    lowest = float(np.nanmin(values, initial=1.0))
-    scores.set_ylim(max(lowest - 0.05, -1.0), 1.02)
-    scores.set_ylabel(f"test {_metric(result)}", color=ORANGE)
-    for side in (axes, scores):
+    ax = _axes(ax)
+    epochs = range(1, len(losses) + 1)
+    style: dict[str, Any] = {"marker": "o" if len(losses) <= 30 else "", "markersize": 4}
+    ax.plot(epochs, losses, BLUE, **style)
+    ax.set(xlabel="epoch", ylim=(0.0, None))
+    ax.set_ylabel("training loss", color=BLUE)
+    ax.locator_params(axis="x", integer=True)
+    sides = [ax]
+    if scores is not None:
+        other = ax.twinx()
+        other.plot(epochs, scores, ORANGE, **style)
+        lowest = float(np.nanmin(np.asarray(scores), initial=1.0))
+        other.set_ylim(max(lowest - 0.05, -1.0), 1.02)
+        other.set_ylabel(metric, color=ORANGE)
+        sides.append(other)
+    for side in sides:
         side.spines["top"].set_visible(False)
+    return ax
 
 
-def draw_confusion(result: Result, axes: Axes) -> None:
-    """The confusion matrix: counts of test rows by true and predicted class."""
-    names = result.dataset.class_names or ()
-    counts = confusion(result.split.test_labels, result.predictions, len(names))
-    axes.imshow(counts, cmap="Blues")
-    axes.set(xlabel="predicted", ylabel="true", title="Confusion matrix, test rows")
+def plot_confusion(true: Any, predicted: Any, names: Sequence[str], ax: Axes | None = None) -> Axes:
+    """The confusion matrix: counts of rows by true and predicted class.
+
+    Args:
+        true, predicted: class indices, shape (rows,).
+        names: of the classes, in the order of their indices.
+        ax: the axes to draw on; None for a new figure.
+    Raises:
+        ImportError: matplotlib is not installed.
+    """
+    ax = _axes(ax)
+    counts = confusion(true, predicted, len(names))
+    ax.imshow(counts, cmap="Blues")
+    ax.set(xlabel="predicted", ylabel="true")
     if len(names) > MOST_NUMBERED:
-        return
+        return ax
     short = [name if len(name) <= 14 else name[:13] + "…" for name in names]
     slant: dict[str, Any] = {"rotation": 40, "ha": "right"} if max(map(len, short)) > 3 else {}
-    axes.set_xticks(range(len(short)), short, **slant)
-    axes.set_yticks(range(len(short)), short)
+    ax.set_xticks(range(len(short)), short, **slant)
+    ax.set_yticks(range(len(short)), short)
     middle = counts.max() / 2
     for (row, column), count in np.ndenumerate(counts):
         if count:
             ink = "white" if count > middle else "black"
-            axes.text(column, row, str(count), ha="center", va="center", color=ink)
+            ax.text(column, row, str(count), ha="center", va="center", color=ink)
+    return ax
 
 
 def confusion(true: Any, predicted: Any, classes: int) -> Any:
@@ -103,38 +99,58 @@ def confusion(true: Any, predicted: Any, classes: int) -> Any:
     return counts
 
 
-def draw_boundary(result: Result, axes: Axes) -> None:
-    """The plane of the two inputs, coloured by the predicted class of each point."""
-    features, names = result.dataset.features, result.dataset.class_names or ()
+def plot_boundary(
+    predict: Callable[[Array], Array],
+    features: Array,
+    labels: Array,
+    names: Sequence[str],
+    ax: Axes | None = None,
+) -> Axes:
+    """The plane of two inputs, coloured by the predicted class of each point, with the rows.
+
+    Args:
+        predict: maps rows of features, shape (n, 2), to class indices, shape (n,).
+        features: shape (rows, 2).
+        labels: class indices, shape (rows,).
+        names: of the classes, in the order of their indices.
+        ax: the axes to draw on; None for a new figure.
+    Raises:
+        ImportError: matplotlib is not installed.
+    """
+    ax = _axes(ax)
     margin = 0.1 * np.ptp(features, axis=0) + 1e-9
     low, high = features.min(axis=0) - margin, features.max(axis=0) + margin
     x, y = np.meshgrid(np.linspace(low[0], high[0], MESH), np.linspace(low[1], high[1], MESH))
-    classes = result.predict(np.column_stack([x.ravel(), y.ravel()])).reshape(x.shape)
+    classes = predict(np.column_stack([x.ravel(), y.ravel()])).reshape(x.shape)
     colours = _colours(len(names))
-    levels = np.arange(len(names) + 1) - 0.5
-    axes.contourf(x, y, classes, levels=levels, colors=colours, alpha=0.25)
-    rows = result.split.test_features * result.split.scale + result.split.mean
+    ax.contourf(x, y, classes, levels=np.arange(len(names) + 1) - 0.5, colors=colours, alpha=0.25)
     for number, name in enumerate(names):
-        points = rows[result.split.test_labels == number]
+        points = features[labels == number]
         label = name if len(names) <= MOST_NUMBERED else None
         style = {"color": colours[number], "edgecolors": "white", "lw": 0.5, "label": label}
-        axes.scatter(points[:, 0], points[:, 1], 18, **style)
+        ax.scatter(points[:, 0], points[:, 1], 18, **style)
     if len(names) <= MOST_NUMBERED:
-        axes.legend(fontsize="small")
-    x_name, y_name = result.dataset.feature_names
-    axes.set(xlabel=x_name, ylabel=y_name, title="Decision boundary, test rows")
+        ax.legend(fontsize="small")
+    return ax
 
 
-def draw_regression(result: Result, axes: Axes) -> None:
-    """Predicted against true values of the test rows; the dashed line marks correct predictions."""
-    true, predicted = result.split.test_labels, result.predictions
-    ends = [min(true.min(), predicted.min()), max(true.max(), predicted.max())]
-    axes.plot(ends, ends, "--", color=GREY, lw=1)
-    axes.scatter(true, predicted, 18, color=BLUE, edgecolors="white", lw=0.5)
-    name = result.dataset.target_name
-    axes.set(xlabel=f"true {name}", ylabel=f"predicted {name}", title="Test rows")
+def plot_predictions(true: Any, predicted: Any, ax: Axes | None = None) -> Axes:
+    """Predicted against true numbers; the dashed line marks correct predictions.
+
+    Args:
+        true, predicted: shape (rows,).
+        ax: the axes to draw on; None for a new figure.
+    Raises:
+        ImportError: matplotlib is not installed.
+    """
+    ax = _axes(ax)
+    ends = [min(np.min(true), np.min(predicted)), max(np.max(true), np.max(predicted))]
+    ax.plot(ends, ends, "--", color=GREY, lw=1)
+    ax.scatter(true, predicted, 18, color=BLUE, edgecolors="white", lw=0.5)
+    ax.set(xlabel="true", ylabel="predicted")
     for side in ("top", "right"):
-        axes.spines[side].set_visible(False)
+        ax.spines[side].set_visible(False)
+    return ax
 
 
 def plot_tangent(
@@ -161,11 +177,7 @@ def plot_tangent(
     y = f(x)
     y.backward()
     slope, height = float(x.grad), float(y.data)
-    if ax is None:
-        _need_matplotlib()
-        from matplotlib import pyplot
-
-        ax = pyplot.figure().add_subplot()
+    ax = _axes(ax)
     xs = np.arange(lo, hi, 0.25)
     ys = _curve(f, xs)
     ax.plot(xs, ys, color=BLUE, label="f(x)")
@@ -179,10 +191,6 @@ def plot_tangent(
     return slope
 
 
-def _metric(result: Result) -> str:
-    return result.task.metric.replace("^2", "²")
-
-
 def _curve(f: Callable[[Value], Any], xs: Array) -> Array:
     def at(x: float) -> float:
         try:
@@ -193,11 +201,15 @@ def _curve(f: Callable[[Value], Any], xs: Array) -> Array:
     return np.array([at(float(x)) for x in xs])
 
 
-def _need_matplotlib() -> None:
+def _axes(ax: Axes | None) -> Axes:
+    """The axes that were given, or those of a new figure."""
+    if ax is not None:
+        return ax
     try:
-        import matplotlib  # noqa: F401
+        from matplotlib import pyplot
     except ImportError:
         raise ImportError("plots need matplotlib: pip install matplotlib") from None
+    return pyplot.figure().add_subplot()
 
 
 def _colours(count: int) -> list[Any]:

@@ -14,9 +14,9 @@ from typing import Any, cast
 import numpy as np
 import numpy.typing as npt
 
-from pygradc import _atomic, _files
-from pygradc._rows import refuse_masked
-from pygradc.value import _number
+from pygradc.core.masks import refuse_masked
+from pygradc.core.numbers import as_number
+from pygradc.files import atomic, magic
 
 Array = npt.NDArray[Any]
 
@@ -38,9 +38,9 @@ def save_state(state: Mapping[str, Any], path: str | os.PathLike[str] | None = N
             the message says which, and what to write.
     """
     _check_state(state, path)
-    from pygradc import _npz  # importing it, with json, takes 2 ms
+    from pygradc.files import npz  # importing it, with json, takes 2 ms
 
-    _atomic.write(cast("str", path), _npz.to_bytes(state))
+    atomic.write(cast("str", path), npz.to_bytes(state))
 
 
 def _check_state(state: Any, path: Any) -> None:
@@ -71,22 +71,22 @@ def load_state(path: str | os.PathLike[str], max_size: int = MAX_SIZE) -> dict[s
             arrays are larger than max_size.
         TypeError: max_size isn't a number of bytes.
     """
-    from pygradc import _npz, _zip
+    from pygradc.files import archive, npz
 
     _check_size(max_size)
     name = os.fspath(path)
     with open(name, "rb") as file:
         content = file.read()
-    if content.startswith(_files.MAGIC):
+    if content.startswith(magic.PROGRAM):
         raise ValueError(f"{os.fsdecode(name)}: a program, which pygradc.load reads")
     try:
-        return _npz.from_bytes(content, max_size)
-    except _zip.Damaged as error:
+        return npz.from_bytes(content, max_size)
+    except archive.Damaged as error:
         raise ValueError(f"{os.fsdecode(name)}: {error}") from None
 
 
 def _check_size(max_size: Any) -> None:
-    number = _number(max_size)
+    number = as_number(max_size)
     if number is NotImplemented or not number >= 0:
         raise TypeError(
             f"load_state: max_size is a number of bytes, not {max_size!r}: write "
@@ -117,7 +117,7 @@ def numbers(what: str, value: Any, shape: tuple[int, ...]) -> npt.NDArray[np.flo
 
 def _check_objects(array: Array) -> None:
     for item in array.ravel().tolist():
-        if _number(item) is NotImplemented:
+        if as_number(item) is NotImplemented:
             raise ValueError(f"{item!r} is no number")
 
 

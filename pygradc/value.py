@@ -10,18 +10,19 @@ from __future__ import annotations
 import builtins
 import gc
 import inspect
-import numbers
 import sys
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any, Union, cast
 
 import numpy as np
 
-from pygradc import _errors
-from pygradc._scalar import Scalar, core
+from pygradc.core import copying, errors
+from pygradc.core.numbers import as_number
+from pygradc.core.refusals import describe
+from pygradc.core.scalar import Scalar, core
 
 if TYPE_CHECKING:
-    from pygradc._drawing import Digraph
+    from pygradc.core.drawing import Digraph
 
 Number = Union[int, float, np.floating, np.integer]
 
@@ -87,7 +88,7 @@ class Value(Scalar):
     def __repr__(self) -> str:
         if core.is_traced(self):
             core.may_show(self)
-            return tracing.describe(self)
+            return describe(self)
         return f"Value(data={self.data}, grad={self.grad})"
 
     def __format__(self, spec: str) -> str:
@@ -97,41 +98,7 @@ class Value(Scalar):
         return format(self.data, spec)
 
 
-def _number(x: object) -> Any:
-    """Convert other numbers to int or float: numpy scalars, fractions, 0-d arrays and tensors of
-    any library. NotImplemented for anything else.
-    """
-    if isinstance(x, numbers.Integral):
-        return int(x)
-    if isinstance(x, (numbers.Real, np.bool_)):
-        return float(x)
-    return _item(x) if hasattr(x, "shape") and hasattr(x, "item") else NotImplemented
-
-
-def _item(array: Any) -> Any:
-    """Convert a 0-d array to int or float. Dates are excluded: their `item()` may be an int; so are
-    masked entries: their `item()` is the number below the mask.
-    """
-    if tuple(array.shape) != () or getattr(array.dtype, "kind", "") in ("m", "M"):
-        return NotImplemented
-    if isinstance(array, np.ndarray) and np.any(getattr(array, "mask", False)):
-        raise TypeError(
-            "a masked entry has no number: leave it out, or fill it, as a.filled(0.0) does"
-        )
-    if getattr(array, "requires_grad", False):
-        raise TypeError(
-            f"a {type(array).__name__} that requires grad is a number here, and its gradient would "
-            "be lost: pass .item() for its number"
-        )
-    if np.ma.is_masked(array):  # its item() would be the 0.0 below the mask
-        return NotImplemented
-    number = array.item()
-    if isinstance(number, numbers.Integral):
-        return int(number)
-    return float(number) if isinstance(number, numbers.Real) else NotImplemented
-
-
-core.adopt(Value, _number, _errors.fail)
+core.adopt(Value, as_number, errors.fail)
 gc.callbacks.append(core.on_collection)
 
 
@@ -206,6 +173,3 @@ class _Signature:
 
 if sys.version_info < (3, 10):
     Value.__signature__ = _Signature()
-
-
-from pygradc import copying, tracing  # noqa: E402 - these need Value

@@ -10,10 +10,10 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
-from pygradc import tracing
+from pygradc.core.refusals import refuse
 
 if TYPE_CHECKING:
-    from pygradc._drawing import Digraph
+    from pygradc.core.drawing import Digraph
 
 MAX_NODES = 2000
 """Above this many nodes `draw_dot` refuses: dot's layout takes minutes from there on."""
@@ -125,12 +125,12 @@ def draw_dot(
         ValueError: an unknown rankdir, or more than max_nodes nodes.
         graphviz.ExecutableNotFound: on rendering without the `dot` program; says what to install.
     """
-    tracing.refuse("draw_dot()")
+    refuse("draw_dot()")
     _check_root(root)
     try:
         from graphviz import escape
 
-        from pygradc._drawing import Digraph
+        from pygradc.core.drawing import Digraph
     except ImportError:
         raise ImportError("drawing needs graphviz: pip install graphviz") from None
     if not isinstance(format, str):

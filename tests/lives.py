@@ -22,7 +22,8 @@ from typing import Any, NoReturn
 import numpy as np
 
 import pygradc
-from pygradc import Value, _atomic, load, load_state, losses, nn, optim, save_state
+from pygradc import Value, load, load_state, losses, nn, optim, save_state
+from pygradc.files import atomic
 
 # ---- Life and death ------------------------------------------------------------------------------
 
@@ -122,7 +123,7 @@ def save(folder: Path, most: int = 1000) -> dict[str, Any]:
 
 
 def save_plainly(folder: Path) -> dict[str, Any]:
-    _atomic.write = plain_write
+    atomic.write = plain_write
     return save(folder)
 
 

@@ -16,7 +16,7 @@ import numpy as np
 
 import pygradc
 from pygradc import Value, detach, maximum, minimum, where
-from pygradc._ops import OPS, Op
+from pygradc.core.ops import OPS, Op
 
 # ---- Comparing -----------------------------------------------------------------------------------
 

@@ -19,7 +19,7 @@ from mpmath import mp
 
 from bench import accuracy_ops
 from pygradc import Value, losses, reference
-from pygradc._ops import BY_NAME, OPS
+from pygradc.core.ops import BY_NAME, OPS
 
 pytestmark = pytest.mark.once
 POINTS = 300

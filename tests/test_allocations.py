@@ -30,7 +30,7 @@ from failures import below, deep_graph, ends_well, failure, small_graph, state
 import pygradc
 from pygradc import Value, nn, optim
 from pygradc._core import lib
-from pygradc.program import Program
+from pygradc.recorded.program import Program
 
 # ---- Letting allocations fail --------------------------------------------------------------------
 

@@ -28,7 +28,7 @@ import pytest
 
 import pygradc
 from pygradc import Value, detach, maximum, minimum, nn, optim, reference, where
-from pygradc._ops import OPS
+from pygradc.core.ops import OPS
 
 # ---- Random programs -----------------------------------------------------------------------------
 

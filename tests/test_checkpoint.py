@@ -26,8 +26,8 @@ from test_saving import files, lives, no_file_above, posix
 import pygradc
 from pygradc import Value, load_state, losses, nn, optim, save_state
 from pygradc.__main__ import main
+from pygradc.command.training import train
 from pygradc.datasets import load
-from pygradc.training import train
 
 each_optimizer = pytest.mark.parametrize("name", OPTIMIZERS)
 

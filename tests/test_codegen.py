@@ -22,8 +22,8 @@ import pytest
 import pygradc
 from pygradc import Program, Value, detach, maximum, minimum, nn, where
 from pygradc._core import lib
-from pygradc._ops import OPS
-from pygradc._scalar import core
+from pygradc.core.ops import OPS
+from pygradc.core.scalar import core
 
 Interval = tuple[float, float]
 

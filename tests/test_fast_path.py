@@ -1,7 +1,7 @@
 """Does the short way to a replay give what the long way gives, and is it taken where it can be?
 
 csrc/python/scalar_replay.c replays a program in one call where the arguments are plain; what isn't
-plain goes through pygradc/program.py. Each function is compiled twice here, and one of the two has
+plain goes through pygradc/recorded/program.py. Each function is compiled twice; one of the two has
 the short way closed. Which compiled program serves a call comes at the end.
 """
 

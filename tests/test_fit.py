@@ -15,8 +15,8 @@ from alarms import alarm, needs_alarm, slow
 
 import pygradc
 from pygradc import Value, losses, nn, optim
+from pygradc.command.training import train
 from pygradc.datasets import load
-from pygradc.training import train
 
 ROWS = 23
 XS = np.random.default_rng(1).normal(size=(ROWS, 2))

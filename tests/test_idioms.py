@@ -40,7 +40,7 @@ import pytest
 
 import pygradc
 from pygradc import TraceError, reference
-from pygradc.tracing import Condition
+from pygradc.recorded.tracing import Condition
 
 
 def plain_where(condition: Any, a: Any, b: Any) -> Any:

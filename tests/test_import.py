@@ -215,7 +215,7 @@ def test_what_takes_long_isnt_imported_before_it_is_used(wanted: str) -> None:
         "import sys, numpy\n"
         "before = set(sys.modules)\n"
         f"import {wanted}\n"
-        f"print(*(set(sys.modules) - before) & {{*{SLOW!r}, 'pygradc.training'}})"
+        f"print(*(set(sys.modules) - before) & {{*{SLOW!r}, 'pygradc.command.training'}})"
     )
     assert python("-c", code).stdout == "\n"
 

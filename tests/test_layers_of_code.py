@@ -1,7 +1,8 @@
-"""Is every stage of the core built only on those before it, and does its map say what is where?"""
+"""Is every part of core and package built only on those before it, and is the core's map true?"""
 
 from __future__ import annotations
 
+import ast
 import re
 from collections.abc import Iterable
 from pathlib import Path
@@ -9,7 +10,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
-CSRC = ROOT / "csrc"
+CSRC, PACKAGE = ROOT / "csrc", ROOT / "pygradc"
 STAGES = ("base", "ops", "graph", "record", "program", "replay", "python")
 
 pytestmark = pytest.mark.skipif(not CSRC.is_dir(), reason="no sources here")
@@ -125,3 +126,92 @@ def test_the_map_names_every_folder_and_only_files_that_exist() -> None:
     assert re.findall(r"^\| \[`(\w+)/`\]", text, re.MULTILINE) == [*STAGES]
     names = re.findall(r"`(\w+/[\w.]+\.\w+)`", text)
     assert len(names) > 30 and all((CSRC / n).is_file() or (ROOT / n).is_file() for n in names)
+
+
+# ---- The package ---------------------------------------------------------------------------------
+
+# Each uses only itself and those before it: folders, and the public modules beside them.
+FLOORS = (
+    ("core",),
+    ("files",),
+    ("viz", "value", "states", "optim"),
+    ("recorded",),
+    ("reference", "losses", "nn", "custom", "datasets", "plots"),
+    ("compat",),
+    ("command",),
+    ("__init__", "__main__"),
+)
+
+
+def modules() -> dict[str, ast.Module]:
+    """Every module by its path below the package, without the suffix: `core/ops`."""
+    found = {}
+    for path in sorted(PACKAGE.rglob("*.py")):
+        name = path.relative_to(PACKAGE).with_suffix("").as_posix()
+        found[name] = ast.parse(path.read_text(encoding="utf-8"))
+    assert len(found) > 60
+    return found
+
+
+def floor_of(module: str) -> int:
+    return next(i for i, floor in enumerate(FLOORS) if module.partition("/")[0] in floor)
+
+
+def imported(name: str, tree: ast.Module, known: Iterable[str]) -> set[str]:
+    """The modules of the package that it imports, in functions and for type checkers, too."""
+    wanted = []  # for each import the places where the module may be, the likeliest first
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            wanted += [(alias.name,) for alias in node.names]
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, (name, node.lineno)
+            wanted += [(f"{node.module}.{alias.name}", str(node.module)) for alias in node.names]
+    found = set()
+    for places in wanted:
+        paths = [place.partition("pygradc.")[2].replace(".", "/") for place in places]
+        paths = [file for path in paths for file in (path, f"{path}/__init__") if file in known]
+        found |= {*paths[:1]}
+    return found
+
+
+def test_the_package_imports_downwards_and_in_no_circle() -> None:
+    trees = modules()
+    uses = {name: imported(name, tree, trees) for name, tree in trees.items()}
+    assert "recorded/program" in uses["recorded/compiled"] and "core/scalar" in uses["value"]
+    upwards = [(a, b) for a, used in uses.items() for b in used if floor_of(b) > floor_of(a)]
+    assert not upwards
+    assert not circle({Path(a): map(Path, used - {a}) for a, used in uses.items()})
+
+
+def private_attributes(tree: ast.Module, classes: Iterable[str] = ()) -> set[str]:
+    """What methods of the classes, or of all, set, and the methods: names like `_x`."""
+    found = set()
+    for kind in ast.walk(tree):
+        if isinstance(kind, ast.ClassDef) and (kind.name in classes or not classes):
+            for node in ast.walk(kind):
+                if isinstance(node, ast.Attribute) and isinstance(node.ctx, ast.Store):
+                    found.add(node.attr)
+                elif isinstance(node, ast.FunctionDef):
+                    found.add(node.name)
+    return {name for name in found if name.startswith("_") and not name.startswith("__")}
+
+
+def test_programs_and_compiled_functions_are_private_to_their_folder() -> None:
+    trees = modules()
+    private: set[str] = set()
+    for name in ("recorded/workspace", "recorded/program", "recorded/compiled"):
+        private |= private_attributes(trees[name], ("Replayable", "Program", "Compiled"))
+    assert {"_handle", "_plan", "_kept", "_program"} <= private
+    touched = [
+        (name, node.attr, node.lineno)
+        for name, tree in trees.items()
+        if not name.startswith("recorded/")
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Attribute) and node.attr in private - private_attributes(tree)
+    ]
+    assert not touched
+
+
+def test_no_underscore_where_the_folder_says_it() -> None:
+    inner = [name for name in modules() if name.startswith(("core/", "recorded/", "files/"))]
+    assert not [name for name in inner if re.search(r"/_(?!_init__)", name)]

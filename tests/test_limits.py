@@ -22,7 +22,7 @@ from test_ops import apply, bits, each_op, outcome, special_points
 
 import pygradc
 from pygradc import Value, live_nodes, nn, optim
-from pygradc._ops import Op
+from pygradc.core.ops import Op
 
 FULL = bool(os.environ.get("PYGRADC_FULL"))
 MANY = 1_000_000 if FULL else 100_000

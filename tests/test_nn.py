@@ -12,7 +12,7 @@ from graphs import written
 
 import pygradc
 from pygradc import Value, losses, nn, optim, reference
-from pygradc._ops import OPS
+from pygradc.core.ops import OPS
 
 ACTIVATIONS = ["linear"] + [op.name for op in OPS if op.arity == 1 and not op.takes_number]
 X = [0.5, 1.5, 2.5]

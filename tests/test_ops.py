@@ -22,7 +22,7 @@ import pytest
 
 from bench import accuracy_ops
 from pygradc import Value, reference
-from pygradc._ops import BY_NAME, OPS, Op
+from pygradc.core.ops import BY_NAME, OPS, Op
 
 SAMPLES = 300
 # fmt: off

@@ -28,7 +28,7 @@ from hypothesis import strategies as st
 
 import pygradc
 from pygradc import losses, nn, optim, reference
-from pygradc._ops import OPS
+from pygradc.core.ops import OPS
 
 # ---- Two engines with one interface --------------------------------------------------------------
 

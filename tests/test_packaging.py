@@ -125,14 +125,16 @@ def test_a_wheel_holds_what_works_there_and_each_file_once(built: Path) -> None:
     with zipfile.ZipFile(wheel) as archive:
         names = archive.namelist()
         (metadata,) = (archive.read(n).decode() for n in names if n.endswith("/METADATA"))
-    assert not [name for name in names if "_build" in name or name.endswith((".c", ".h"))]
+    assert not [
+        name for name in names if name.endswith("core/build.py") or name.endswith((".c", ".h"))
+    ]
     assert len([name for name in names if name.endswith("data/README.md")]) == 1
     files = {name for name in names if name.startswith("pygradc/")}
     expected = {
         path.relative_to(ROOT).as_posix()
         for ending in ("*.py", "*.pyi", "py.typed", "data/*")
         for path in (ROOT / "pygradc").rglob(ending)
-    } - {"pygradc/_build.py", "pygradc/data/README.md"}
+    } - {"pygradc/core/build.py", "pygradc/data/README.md"}
     assert {name for name in files if not name.endswith((".so", ".pyd"))} == expected
     assert len(files - expected) == 2  # _core and _gil
     assert "Description-Content-Type: text/markdown" in metadata
@@ -144,7 +146,13 @@ def test_an_sdist_holds_what_the_build_needs(built: Path) -> None:
     (sdist,) = built.glob("*.tar.gz")
     with tarfile.open(sdist) as archive:
         names = {name.partition("/")[2] for name in archive.getnames()}
-    wanted = {"pygradc/_build.py", "csrc/pygradc.h", "setup.py", "README.md", "tests/conftest.py"}
+    wanted = {
+        "pygradc/core/build.py",
+        "csrc/pygradc.h",
+        "setup.py",
+        "README.md",
+        "tests/conftest.py",
+    }
     assert wanted <= names and not [name for name in names if name.endswith(".so")]
 
 

@@ -55,10 +55,11 @@ from programs import (
 )
 
 import pygradc
-from pygradc import Program, Value, compile, detach, live_nodes, maximum, minimum, tracing, where
+from pygradc import Program, Value, compile, detach, live_nodes, maximum, minimum, where
 from pygradc._core import lib
-from pygradc._ops import OPS
-from pygradc._parallel import Work
+from pygradc.core.ops import OPS
+from pygradc.recorded import tracing
+from pygradc.recorded.parallel import Work
 
 ROW_COUNTS = (1, 2, 7, 8, 9, 31, 32, 33, 40, 64, 100, 1023, 1024, 1025, 3000)
 LEVELS = range(lib.pg_vector_levels())

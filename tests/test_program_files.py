@@ -36,10 +36,11 @@ from hypothesis import strategies as st
 
 import pygradc
 from pygradc import Program, Value, detach, maximum, nn, where
-from pygradc import _structure as structures
 from pygradc._core import lib
-from pygradc._files import MAGIC, VERSION
-from pygradc._ops import OPS
+from pygradc.core.ops import OPS
+from pygradc.files.magic import PROGRAM as MAGIC
+from pygradc.recorded import structure as structures
+from pygradc.recorded.program_file import VERSION
 
 # ---- Programs to save ----------------------------------------------------------------------------
 

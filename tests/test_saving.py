@@ -27,7 +27,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import pygradc
-from pygradc import Value, _atomic, _npz, load_state, nn, optim, save_state
+from pygradc import Value, load_state, nn, optim, save_state
+from pygradc.files import atomic
+from pygradc.files import npz as npz_files
 
 HERE = Path(__file__).resolve().parent
 posix = pytest.mark.skipif(os.name != "posix", reason="as POSIX does it")
@@ -51,7 +53,7 @@ def program() -> pygradc.Program:
 
 # Whoever writes a file, and what the file is to hold.
 WRITERS: dict[str, Callable[[Any], None]] = {
-    "bytes": lambda path: _atomic.write(path, b"new" * 10_000),
+    "bytes": lambda path: atomic.write(path, b"new" * 10_000),
     "state": lambda path: save_state({"a": np.arange(4000.0)}, path),
     "program": lambda path: program().save(path),
 }
@@ -155,12 +157,12 @@ def test_a_full_device(write: Callable[[Any], None]) -> None:
 
 @posix
 def test_devices_and_pipes_are_written_to_and_stay(tmp_path: Path) -> None:
-    _atomic.write(os.devnull, b"gone")
+    atomic.write(os.devnull, b"gone")
     assert stat.S_ISCHR(os.stat(os.devnull).st_mode)
     pipe = tmp_path / "pipe"
     os.mkfifo(pipe)
     reader = subprocess.Popen(["cat", str(pipe)], stdout=subprocess.PIPE)
-    _atomic.write(pipe, b"through")
+    atomic.write(pipe, b"through")
     assert reader.communicate(timeout=60)[0] == b"through"
     assert stat.S_ISFIFO(os.stat(pipe).st_mode)
 
@@ -268,7 +270,7 @@ def test_the_content_is_never_open_to_more_than_the_file_was(
         return descriptor
 
     monkeypatch.setattr(os, "open", spy)
-    _atomic.write(path, b"new")
+    atomic.write(path, b"new")
     assert modes[0] == 0o600
 
 
@@ -279,7 +281,7 @@ def test_owner_and_group_are_kept(tmp_path: Path) -> None:
     path.write_bytes(b"old")
     os.chown(path, 1234, 4321)
     os.chmod(path, 0o2640)
-    _atomic.write(path, b"new")
+    atomic.write(path, b"new")
     after = path.stat()
     assert (after.st_uid, after.st_gid, stat.S_IMODE(after.st_mode)) == (1234, 4321, 0o2640)
 
@@ -307,7 +309,7 @@ def test_a_circle_of_links_is_refused(tmp_path: Path) -> None:
     (tmp_path / "a").symlink_to("b")
     (tmp_path / "b").symlink_to("a")
     with pytest.raises(OSError) as caught:
-        _atomic.write(tmp_path / "a", b"new")
+        atomic.write(tmp_path / "a", b"new")
     assert caught.value.errno == errno.ELOOP
     assert (tmp_path / "a").is_symlink() and (tmp_path / "b").is_symlink()
 
@@ -317,7 +319,7 @@ def test_another_hard_link_keeps_the_old_content(tmp_path: Path) -> None:
     path, other = tmp_path / "file", tmp_path / "other"
     path.write_bytes(b"old")
     os.link(path, other)
-    _atomic.write(path, b"new")
+    atomic.write(path, b"new")
     assert (path.read_bytes(), other.read_bytes()) == (b"new", b"old")
 
 
@@ -346,7 +348,7 @@ def test_the_content_is_on_the_disk_before_the_name_and_the_name_before_it_retur
 
     monkeypatch.setattr(os, "fsync", spy_sync)
     monkeypatch.setattr(os, "replace", spy_replace)
-    _atomic.write(tmp_path / "file", b"12345")
+    atomic.write(tmp_path / "file", b"12345")
     assert calls == ["5 bytes", "replace", "folder"]
 
 
@@ -365,9 +367,9 @@ def test_a_folder_that_can_not_be_flushed(
     monkeypatch.setattr(os, "fsync", fail)
     if number == errno.EIO:
         with pytest.raises(OSError, match="file"):
-            _atomic.write(tmp_path / "file", b"new")
+            atomic.write(tmp_path / "file", b"new")
     else:
-        _atomic.write(tmp_path / "file", b"new")
+        atomic.write(tmp_path / "file", b"new")
     assert files(tmp_path) == {"file": b"new"}
 
 
@@ -416,7 +418,7 @@ def test_numpy_reads_and_writes_the_same(name: str, tmp_path: Path) -> None:
 
 
 def test_the_same_state_gives_the_same_bytes() -> None:
-    assert len({_npz.to_bytes(STATES["arrays"]) for _ in range(3)}) == 1
+    assert len({npz_files.to_bytes(STATES["arrays"]) for _ in range(3)}) == 1
 
 
 @pytest.mark.parametrize(
@@ -571,7 +573,7 @@ def test_hostile_bytes_are_a_value_error_that_names_the_file(name: str, tmp_path
 
 def test_the_good_one_among_them_is_read() -> None:
     content = npz(a=npy(GOOD, np.array([1.0, 2.0]).tobytes()))
-    assert _npz.from_bytes(content)["a"].tolist() == [1.0, 2.0]
+    assert npz.from_bytes(content)["a"].tolist() == [1.0, 2.0]
 
 
 def damaged(content: bytes, rng: random.Random) -> bytes:
@@ -593,11 +595,11 @@ def damaged(content: bytes, rng: random.Random) -> bytes:
 def test_a_damaged_archive_is_refused_or_says_the_same() -> None:
     """A checksum stands over each array."""
     rng = random.Random(1)
-    content = _npz.to_bytes({"a": np.arange(9.0), "b": ["x", "yz"], "c": 7})
+    content = npz.to_bytes({"a": np.arange(9.0), "b": ["x", "yz"], "c": 7})
     read = 0
     for _ in range(3000):
         try:
-            state = _npz.from_bytes(damaged(content, rng))
+            state = npz.from_bytes(damaged(content, rng))
         except ValueError:
             continue
         read += 1
@@ -608,11 +610,11 @@ def test_a_damaged_archive_is_refused_or_says_the_same() -> None:
 
 def test_a_damaged_member_under_a_right_checksum_is_refused_or_an_array() -> None:
     rng = random.Random(2)
-    with zipfile.ZipFile(io.BytesIO(_npz.to_bytes({"a": np.arange(4.0), "b": "xyz"}))) as archive:
+    with zipfile.ZipFile(io.BytesIO(npz.to_bytes({"a": np.arange(4.0), "b": "xyz"}))) as archive:
         members = [archive.read(name) for name in archive.namelist()]
     for i in range(4000):
         try:
-            array = _npz.from_bytes(npz(a=damaged(members[i % 2], rng)))["a"]
+            array = npz.from_bytes(npz(a=damaged(members[i % 2], rng)))["a"]
         except ValueError:
             continue
         assert array.dtype.kind in "fiuU" and array.size < 100
@@ -622,7 +624,7 @@ def test_a_damaged_member_under_a_right_checksum_is_refused_or_an_array() -> Non
 @given(st.binary(max_size=200))
 def test_random_bytes(content: bytes) -> None:
     with pytest.raises(ValueError):
-        _npz.from_bytes(content)
+        npz.from_bytes(content)
 
 
 def test_a_missing_file_is_an_os_error(tmp_path: Path) -> None:

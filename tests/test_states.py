@@ -24,7 +24,9 @@ import numpy as np
 import pytest
 
 import pygradc
-from pygradc import Value, _npz, _zip, load_state, nn, optim, save_state
+from pygradc import Value, load_state, nn, optim, save_state
+from pygradc.files import archive as zips
+from pygradc.files import npz
 from pygradc.states import MAX_SIZE
 
 NESTED: dict[str, Any] = {
@@ -46,7 +48,7 @@ def plain(state: Any) -> Any:
 
 
 def round_trip(state: dict[str, Any]) -> dict[str, Any]:
-    return _npz.from_bytes(_npz.to_bytes(state))
+    return npz.from_bytes(npz.to_bytes(state))
 
 
 # ---- What a state holds --------------------------------------------------------------------------
@@ -136,9 +138,9 @@ def test_strings_of_subclasses_are_the_strings_they_are() -> None:
         "evaluation": {"train": 1}, "number": 0.5, "numbers": [0.5],
     }  # fmt: skip
     with pytest.raises(TypeError, match="'a' must not mix strings with int"):
-        _npz.to_bytes({"a": [Mode.TRAIN, 1]})
+        npz.to_bytes({"a": [Mode.TRAIN, 1]})
     with pytest.raises(ValueError, match="'a' has a string that ends in NUL"):
-        _npz.to_bytes({"a": Shown("a\0")})
+        npz.to_bytes({"a": Shown("a\0")})
 
 
 class Weights(nn.Module):
@@ -186,7 +188,7 @@ def test_a_none_of_a_file_becomes_no_parameter_and_no_mean(tmp_path: Path) -> No
 )
 def test_parts_of_different_lengths_are_named(value: Any) -> None:
     with pytest.raises(ValueError, match=r"'a' has parts of different lengths, .*: save each as"):
-        _npz.to_bytes({"a": value})
+        npz.to_bytes({"a": value})
 
 
 @pytest.mark.parametrize("size", ["x", None, math.nan, -1, [1]])
@@ -208,18 +210,18 @@ def deep(levels: int) -> dict[str, Any]:
 def test_dicts_in_dicts_have_a_limit() -> None:
     assert plain(round_trip(deep(100))) == deep(100)
     with pytest.raises(ValueError, match="more than 100 dicts in each other"):
-        _npz.to_bytes(deep(101))
+        npz.to_bytes(deep(101))
     circle: dict[str, Any] = {}
     circle["a"] = circle
     with pytest.raises(ValueError, match="more than 100 dicts in each other"):
-        _npz.to_bytes(circle)
+        npz.to_bytes(circle)
 
 
 def test_more_axes_than_every_numpy_has_are_refused() -> None:
     assert round_trip({"a": np.ones((1,) * 32)})["a"].ndim == 32
     if np.lib.NumpyVersion(np.__version__) >= "2.0.0":
         with pytest.raises(ValueError, match="'a' has 33 axes"):
-            _npz.to_bytes({"a": np.ones((1,) * 33)})
+            npz.to_bytes({"a": np.ones((1,) * 33)})
 
 
 # ---- Other archives ------------------------------------------------------------------------------
@@ -244,8 +246,8 @@ def by_zipfile(method: int, *entries: tuple[str, Any]) -> bytes:
 
 ARRAYS: dict[str, Any] = {"a": np.arange(3.0), "ü": np.array(["x", "yz"]), "c": np.int64(7)}
 FILES: dict[str, bytes] = {
-    "save_state": _npz.to_bytes(ARRAYS),
-    "save_state of nested ones": _npz.to_bytes({"n": None, "d": {"b": False, "x": 1.5}}),
+    "save_state": npz.to_bytes(ARRAYS),
+    "save_state of nested ones": npz.to_bytes({"n": None, "d": {"b": False, "x": 1.5}}),
     "save_state of before": by_zipfile(zipfile.ZIP_STORED, *ARRAYS.items()),
     "numpy.savez": saved(np.savez, **ARRAYS),
     "numpy.savez_compressed": saved(np.savez_compressed, **ARRAYS),
@@ -263,12 +265,12 @@ def test_files_with_and_without_a_checksum_are_read(name: str, tmp_path: Path) -
 @pytest.mark.parametrize("name", FILES)
 def test_each_flipped_bit_is_refused_or_changes_nothing(name: str) -> None:
     content, refused = FILES[name], 0
-    expected = plain(_npz.from_bytes(content, MAX_SIZE))
+    expected = plain(npz.from_bytes(content, MAX_SIZE))
     for bit in range(8 * len(content)):
         flipped = bytearray(content)
         flipped[bit // 8] ^= 1 << bit % 8
         try:
-            state = _npz.from_bytes(bytes(flipped), MAX_SIZE)
+            state = npz.from_bytes(bytes(flipped), MAX_SIZE)
         except ValueError:
             refused += 1
             continue
@@ -282,17 +284,17 @@ def test_each_cut_and_each_repetition_is_refused(name: str) -> None:
     content = FILES[name]
     for length in range(len(content)):
         with pytest.raises(ValueError):
-            _npz.from_bytes(content[:length], MAX_SIZE)
+            npz.from_bytes(content[:length], MAX_SIZE)
     for damaged in (content * 2, b"x" + content, content + b"x", content + FILES["numpy.savez"]):
         with pytest.raises(ValueError):
-            _npz.from_bytes(damaged, MAX_SIZE)
+            npz.from_bytes(damaged, MAX_SIZE)
 
 
 def test_what_was_changed_behind_a_right_crc_is_seen_by_the_checksum() -> None:
-    content = _npz.to_bytes({"first": 1.0, "second": 2.0})
+    content = npz.to_bytes({"first": 1.0, "second": 2.0})
     changed = content.replace(b"second.npy", b"sicond.npy")  # in both places
     with pytest.raises(ValueError, match="its checksum is wrong"):
-        _npz.from_bytes(changed)
+        npz.from_bytes(changed)
 
 
 @pytest.mark.parametrize("comment", [b"by hand, with PK\5\6 in it", b"pygradc sha255 ", b"p"])
@@ -302,7 +304,7 @@ def test_some_other_comment_is_refused(comment: bytes) -> None:
     with zipfile.ZipFile(archive, "a") as members:
         members.comment = comment
     with pytest.raises(ValueError, match=r"its comment isn't the checksum of save_state"):
-        _npz.from_bytes(archive.getvalue())
+        npz.from_bytes(archive.getvalue())
 
 
 def test_members_that_were_written_to_a_stream(tmp_path: Path) -> None:
@@ -325,17 +327,17 @@ def test_members_that_were_written_to_a_stream(tmp_path: Path) -> None:
         np.save(entry, np.arange(5.0))
         members.writestr("a.npy", entry.getvalue())
     content = b"".join(stream.parts)
-    assert plain(_npz.from_bytes(content, MAX_SIZE)) == {"a": [0.0, 1.0, 2.0, 3.0, 4.0]}
+    assert plain(npz.from_bytes(content, MAX_SIZE)) == {"a": [0.0, 1.0, 2.0, 3.0, 4.0]}
 
 
 def test_very_large_archives_have_long_fields(monkeypatch: pytest.MonkeyPatch) -> None:
     """As if sizes and offsets above 300 didn't fit 32 bits."""
     state = {"a": np.arange(64.0), "b": 1.0, "c": np.arange(64.0), "d": 2.0}
-    short = _npz.to_bytes(state)
-    monkeypatch.setattr(_zip, "_MOST_SHORT", 300)
-    content = _npz.to_bytes(state)
+    short = npz.to_bytes(state)
+    monkeypatch.setattr(zips, "_MOST_SHORT", 300)
+    content = npz.to_bytes(state)
     assert len(content) > len(short) + 76
-    assert plain(_npz.from_bytes(content)) == plain(state)
+    assert plain(npz.from_bytes(content)) == plain(state)
     with np.load(io.BytesIO(content)) as archive:
         assert plain(dict(archive)) == plain(state)
 
@@ -344,8 +346,8 @@ def test_very_large_archives_have_long_fields(monkeypatch: pytest.MonkeyPatch) -
 @pytest.mark.parametrize("count", [65_534, 65_535])
 def test_more_members_than_16_bits_count(count: int) -> None:
     members = {f"{i}": b"" for i in range(count)}
-    content = _zip.pack(members.items())
-    assert _zip.unpack(content, 0) == members
+    content = zips.pack(members.items())
+    assert zips.unpack(content, 0) == members
     with zipfile.ZipFile(io.BytesIO(content)) as archive:
         assert len(archive.namelist()) == count
 
@@ -382,14 +384,14 @@ def lying(size: int) -> bytes:
 @pytest.mark.parametrize("size", [0, 1, 200, 2**20, 2**20 + 129, 2**27])
 def test_a_directory_that_lies_about_a_size(size: int) -> None:
     with pytest.raises(ValueError, match="damaged"):
-        _npz.from_bytes(lying(size), MAX_SIZE)
-    assert _npz.from_bytes(lying(2**20 + 128), MAX_SIZE)["a"].shape == (2**17,)
+        npz.from_bytes(lying(size), MAX_SIZE)
+    assert npz.from_bytes(lying(2**20 + 128), MAX_SIZE)["a"].shape == (2**17,)
 
 
 @pytest.mark.parametrize("method", [zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA])
 def test_other_methods_are_refused(method: int) -> None:
     with pytest.raises(ValueError, match=f"compressed by method {method}, not by deflate"):
-        _npz.from_bytes(by_zipfile(method, ("a", 1.0)), MAX_SIZE)
+        npz.from_bytes(by_zipfile(method, ("a", 1.0)), MAX_SIZE)
 
 
 def test_random_damage_of_compressed_archives() -> None:
@@ -399,7 +401,7 @@ def test_random_damage_of_compressed_archives() -> None:
         for _ in range(rng.randint(2, 4)):
             changed[rng.randrange(len(changed))] = rng.randrange(256)
         try:
-            state = _npz.from_bytes(bytes(changed), MAX_SIZE)
+            state = npz.from_bytes(bytes(changed), MAX_SIZE)
         except ValueError:
             continue
         assert plain(state) == plain(ARRAYS)
@@ -422,7 +424,7 @@ RAISED: dict[str, Callable[[], BaseException]] = {
     "Handled": Handled,
 }
 
-OWN = {"_zip.py", "_npz.py", "_atomic.py", "states.py", "_files.py", "program.py"}
+OWN = {"archive.py", "npz.py", "atomic.py", "states.py", "program_file.py", "program.py"}
 
 
 @contextmanager

@@ -15,7 +15,7 @@ from mpmath import mp
 import pygradc
 from bench import accuracy_ops
 from pygradc import Value, detach, losses, maximum, minimum, nn, where
-from pygradc._ops import BY_NAME, OPS, Op
+from pygradc.core.ops import BY_NAME, OPS, Op
 
 Point = tuple[float, ...]
 Function = Callable[..., Value]

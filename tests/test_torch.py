@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from pygradc import Value, losses, nn, optim
-from pygradc._ops import OPS, Op
+from pygradc.core.ops import OPS, Op
 
 torch = pytest.importorskip("torch")
 

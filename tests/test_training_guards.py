@@ -140,8 +140,8 @@ def test_the_first_nan_is_found_wherever_it_is(place: int, monkeypatch: pytest.M
     xs = np.ones(10_000)
     xs[place] = xs[-1] = math.nan
     w = Value(1.0)
-    for step in (pygradc._fit_arguments._LOOKED_AT, 300):  # type: ignore[attr-defined]
-        monkeypatch.setattr("pygradc._fit_arguments._LOOKED_AT", step)
+    for step in (pygradc.recorded.fit_arguments._LOOKED_AT, 300):  # type: ignore[attr-defined]
+        monkeypatch.setattr("pygradc.recorded.fit_arguments._LOOKED_AT", step)
         with pytest.raises(ValueError, match=f"argument 0, row {place} "):
             pygradc.fit(pygradc.compile(lambda x: w * x), xs, optim.SGD([w], lr=0.1))
 
@@ -888,8 +888,8 @@ def test_integers_of_numpy_are_whole_numbers() -> None:
 
 def test_named_tuples_of_columns_have_names() -> None:
     """Where they are taken as columns, a nan in one is named by its field."""
-    from pygradc._fit_arguments import _leaves
-    from pygradc._structure import LEAF, Array, Sequence
+    from pygradc.recorded.fit_arguments import _leaves
+    from pygradc.recorded.structure import LEAF, Array, Sequence
 
     structure = Sequence(Row, (LEAF, Array((3,))))
     assert list(_leaves(structure, ())) == [(".a",), (".b",)]

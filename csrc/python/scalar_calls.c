@@ -434,11 +434,10 @@ static PyObject *call_live_nodes(PyObject *type, PyObject *none) {
     return PyLong_FromSize_t(pg_graph_live(scalar_global.graph));
 }
 
-/* adopt(Value, number, fail): set the class that operators return, and the functions that scalar.h
- * describes. Called again, with another class, if an import was interrupted, as by Ctrl-C, and is
+/* adopt(Value, number, fail): set the class that operators return, which becomes the module's
+ * attribute Value, and the functions that scalar.h describes. Called again, with another class, if an import was interrupted, as by Ctrl-C, and is
  * repeated. */
-static PyObject *call_adopt(PyObject *type, PyObject *args) {
-    (void)type;
+static PyObject *call_adopt(PyObject *module, PyObject *args) {
     PyObject *value, *number, *fail;
     if (!PyArg_ParseTuple(args, "O!OO", &PyType_Type, &value, &number, &fail)) return NULL;
     PyTypeObject *class = (PyTypeObject *)value;
@@ -447,6 +446,7 @@ static PyObject *call_adopt(PyObject *type, PyObject *args) {
         PyErr_SetString(PyExc_TypeError, "one subclass of Scalar without slots, once");
         return NULL;
     }
+    if (PyObject_SetAttrString(module, "Value", value) < 0) return NULL;
     scalar_drop_free_objects(); /* they are instances of the previous class */
     class->tp_dealloc = scalar_global.base->tp_dealloc; /* Python's own is five times slower */
     Py_XSETREF(scalar_global.value, (PyTypeObject *)Py_NewRef(value));

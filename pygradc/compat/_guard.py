@@ -20,10 +20,10 @@ from typing import Any
 
 import numpy as np
 
-from pygradc._ops import OPS
-from pygradc._scalar import Scalar, core
 from pygradc.compat._grammar import STATE
 from pygradc.compat._sterile import Sterile
+from pygradc.core.ops import OPS
+from pygradc.core.scalar import Scalar, core
 from pygradc.value import Value
 
 # In the numbering of csrc/python/scalar_operators.c.

@@ -24,11 +24,11 @@ import types
 from collections.abc import Callable, Collection, Iterator, Sequence
 from typing import Any, NamedTuple
 
-from pygradc._scalar import Scalar
 from pygradc.compat import _guard, _objections, _source, _tries
 from pygradc.compat._grammar import GRAPH, STATE, Impure, check, parameters
 from pygradc.compat._sterile import Sterile
 from pygradc.compat._tries import View
+from pygradc.core.scalar import Scalar
 from pygradc.value import Value
 
 

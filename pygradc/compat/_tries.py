@@ -17,8 +17,8 @@ from array import array
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any, NamedTuple
 
-from pygradc._ops import OPS
 from pygradc.compat._sterile import SETS
+from pygradc.core.ops import OPS
 from pygradc.value import Value
 
 Numbers = tuple[tuple[float, ...], ...]

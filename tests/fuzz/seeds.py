@@ -18,7 +18,7 @@ from typing import Any
 import pygradc
 from pygradc import Value
 from pygradc._core import ffi, lib
-from pygradc._scalar import core
+from pygradc.core.scalar import core
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 

@@ -16,8 +16,8 @@ from typing import Any
 import numpy as np
 
 from pygradc import nn
-from pygradc._ops import activation_number
-from pygradc._scalar import core
+from pygradc.core.ops import activation_number
+from pygradc.core.scalar import core
 from pygradc.value import Value
 
 __all__ = ["MLP", "Layer", "Module", "Neuron"]

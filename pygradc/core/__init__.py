@@ -1,0 +1,1 @@
+"""The border between Python and the C core: the extension, its ops, errors, ownership, copies."""

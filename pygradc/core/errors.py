@@ -1,0 +1,62 @@
+"""Status codes of the core as exceptions, for eager code; replays have `Program._fail`.
+
+The types are those that Python's float raises; the message names the op and its operands.
+Source of the statuses: csrc/pygradc.h.
+"""
+
+from __future__ import annotations
+
+from typing import NoReturn
+
+from pygradc._core import lib
+from pygradc.core.ops import OPS
+from pygradc.core.refusals import untraceable
+
+
+def _call(op: int, a: float, b: float) -> str:
+    """The op that failed, in the user's notation."""
+    row = OPS[op - 1]
+    if row.takes_number and b == -1.0:  # a / b is a * b ** -1.0
+        return f"division by {a!r}, {a!r} ** -1.0"
+    if row.symbol.startswith("**"):
+        return f"{a!r} ** {b!r}"
+    return f"{row.name}({a!r})" if row.arity == 1 else f"{row.name}({a!r}, {b!r})"
+
+
+def _where(op: int, derivative: int, a: float, b: float) -> str:
+    call = _call(op, a, b)
+    if not derivative:
+        return call
+    if OPS[op - 1].takes_number and b == -1.0:
+        return f"derivative of {call}, by its second operand, the divisor"
+    return f"derivative of {call} by its {'second' if derivative == 2 else 'first'} operand"
+
+
+def describe(status: int, op: int, derivative: int, a: float, b: float) -> str:
+    """The error message: the op, its operands and the fault."""
+    where = _where(op, derivative, a, b)
+    if status == lib.PG_ERR_DOMAIN:
+        return f"{where}: outside the real domain"
+    if status == lib.PG_ERR_ZERO_DIVISION:
+        return f"{where}: division by zero"
+    return f"{where}: result too large"
+
+
+_TYPES = {
+    lib.PG_ERR_DOMAIN: ValueError,
+    lib.PG_ERR_ZERO_DIVISION: ZeroDivisionError,
+    lib.PG_ERR_OVERFLOW: OverflowError,
+}
+
+
+def fail(status: int, op: int, derivative: int, a: float, b: float) -> NoReturn:
+    """Raise the exception for this status of the core."""
+    if status == lib.PG_ERR_LIMIT:
+        raise OverflowError("the graph is full: at most 2**31 - 1 nodes, 2**32 uses of each")
+    if status == lib.PG_ERR_BAD_NODE:
+        raise RuntimeError("a Value went away while its number was being read")
+    if status == lib.PG_ERR_UNTRACEABLE:
+        untraceable()
+    if status not in _TYPES:
+        raise SystemError(f"the core returned status {status}")
+    raise _TYPES[status](describe(status, op, derivative, a, b))

@@ -1,0 +1,1 @@
+"""Recorded functions: tracing, programs, rows, executors, training in C."""

@@ -1,0 +1,304 @@
+"""Translate a program to C: a standalone file with a value and a gradient function.
+
+The statements are those of the replay of one row, from the formulas of csrc/ops/ops.def, so that
+the bits are those of exact mode. A program of fast mode becomes C with libm's functions.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Iterator
+from typing import Any
+
+from pygradc._core import lib
+from pygradc.core.ops import BY_NAME, OPS
+from pygradc.recorded.code import Code, Instruction
+
+_HEAD = """\
+/* {name}.c - {title}
+ *
+ * Written by pygradc; needs nothing but this file and the C library's math:
+ *     cc -std=c11 -O2 -c {name}.c
+ * {inputs} inputs, {params} parameters, {outputs} outputs.
+ * A row outside an op's domain gives inf or nan.
+ */
+#include <math.h>
+
+#if defined(__clang__)
+#pragma STDC FP_CONTRACT OFF
+#endif
+"""
+
+_SIGMOID = """
+/* No overflow at either end. */
+static inline double sigmoid(double a) {
+    return a >= 0.0 ? 1.0 / (1.0 + exp(-a)) : exp(a) / (1.0 + exp(a));
+}
+"""
+
+_SATURATED = """
+/* Is y so near 1 or -1 that differences from these have lost digits? */
+static inline int saturated(double y) { return fabs(y) > 0.96875; }
+"""
+
+_SIGMOID_SLOPE = """
+/* sigmoid'(a), all digits of it. */
+static inline double sigmoid_slope(double a) {
+    const double e = exp(-fabs(a));
+    return e / ((1.0 + e) * (1.0 + e));
+}
+"""
+
+_SQUARE_ERROR = """
+/* a^2 - a * a, what the product's rounding takes away. */
+static inline double square_error(double a) {
+    const double shifted = 134217729.0 * a, upper = shifted - (shifted - a);
+    const double error = (upper * upper - a * a) + (a - upper) * (a + upper);
+    return fabs(a) < 28.0 ? error : 0.0;
+}
+"""
+
+_PRODUCT = """
+/* slope * g; 0 where g is 0, be the slope infinite or undefined. */
+static inline double product(double slope, double g) { return g != 0.0 ? slope * g : 0.0; }
+"""
+
+_HELPERS = {
+    "product": _PRODUCT,
+    "saturated": _SATURATED,
+    "sigmoid": _SIGMOID,
+    "sigmoid_slope": _SIGMOID_SLOPE,
+    "square_error": _SQUARE_ERROR,
+}
+
+_LIBRARY = """
+/* The library's functions, through pointers that the compiler must not look through: knowing an
+ * argument it would replace them by others, or by numbers, that round otherwise. */
+"""
+_EXACT = {"fabs", "sqrt", "isnan", "isfinite"}  # correctly rounded everywhere
+
+
+def _functions() -> dict[str, str]:
+    """Those of libm that the table's formulas call and that round, each with its parameters."""
+    texts = [text for op in OPS for text in (op.value, *op.derivatives)] + [*_HELPERS.values()]
+    calls = [call for text in texts for call in re.findall(r"\b([a-z]\w*)\(([^()]*)", text)]
+    known = {*_HELPERS, *_EXACT, "__attribute__"}
+    return {
+        name: "double, double" if "," in arguments else "double"
+        for name, arguments in calls
+        if name not in known and hasattr(math, name)
+    }
+
+
+_FUNCTIONS = _functions()
+_CALL = re.compile(rf"\b({'|'.join(_FUNCTIONS)})\(")
+
+
+def translate(program: Any, name: str) -> str:
+    """The C file as text.
+
+    Args:
+        program: a `Program`.
+        name: a C identifier, the prefix of both functions.
+    Raises:
+        ValueError: name isn't an identifier.
+    """
+    if not re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]*", name):
+        raise ValueError(f"to_c: {name!r} is no name for a C function")
+    code = Code(program._handle)
+    size = code.size
+    title = re.sub(r"[^\w<>. -]", "?", program._name) + ", recorded"
+    head = _HEAD.format(
+        name=name, title=title, inputs=size.inputs, params=size.params, outputs=size.outputs
+    )
+    body = "\n".join([*_value_function(code, name), *_gradient_function(code, program, name)])
+    helpers = [helper for name, helper in _HELPERS.items() if f"{name}(" in body]
+    body = "\n".join([*helpers, body])
+    used = sorted(set(_CALL.findall(body)))
+    pointers = [
+        f"static double (*const volatile library_{f})({_FUNCTIONS[f]}) = {f};\n" for f in used
+    ]
+    body = _CALL.sub(r"library_\1(", body)
+    return (
+        "\n".join([head, _LIBRARY.lstrip() + "".join(pointers), body] if used else [head, body])
+        + "\n"
+    )
+
+
+# ---- names --------------------------------------------------------------------------------------
+
+
+def _c(name: str) -> str:
+    """The C expression for a name of the listing."""
+    kind = re.fullmatch(r"(in|p)(\d+)", name)
+    if kind:
+        return f"{'inputs' if kind[1] == 'in' else 'params'}[{kind[2]}]"
+    if re.fullmatch(r"[uv]\d+", name):
+        return name
+    return {"inf": "INFINITY", "-inf": "-INFINITY", "nan": "NAN"}.get(name, name)
+
+
+def _expression(formula: str, **operands: str) -> str:
+    """A formula of the op table with a, b and y substituted."""
+
+    def replace(match: re.Match[str]) -> str:
+        text = operands[match[0]]
+        return f"({text})" if text.startswith("-") else text
+
+    return re.sub(rf"\b({'|'.join(operands)})\b", replace, formula)
+
+
+# ---- values -------------------------------------------------------------------------------------
+
+
+def _value(instruction: Instruction) -> str:
+    operands = [_c(operand) for operand in instruction.operands]
+    if instruction.name in ("detach", "custom"):
+        return operands[0]
+    if instruction.name == "select":
+        return f"{_condition(instruction)} ? {operands[0]} : {operands[1]}"
+    if instruction.name == "dot":
+        products = [f"{_c(left)} * {_c(right)}" for left, right in instruction.pairs]
+        return " + ".join([*operands[: instruction.starts], *products])
+    return _expression(instruction.value, a=operands[0], b=operands[-1])
+
+
+def _condition(instruction: Instruction) -> str:
+    left, right = map(_c, instruction.operands[2:])
+    condition = f"({left} {instruction.comparison} {right})"
+    return f"!{condition}" if instruction.opposite else condition
+
+
+def _values(code: Code) -> Iterator[str]:
+    for instruction in code.instructions():
+        yield f"    const double {instruction.result} = {_value(instruction)};"
+
+
+def _results(code: Code) -> Iterator[str]:
+    for i, output in enumerate(code.outputs()):
+        yield f"    outputs[{i}] = {_c(output)};"
+
+
+def _value_function(code: Code, name: str) -> Iterator[str]:
+    yield f"/* outputs: {code.size.outputs} doubles. */"
+    yield f"void {name}_value(const double *inputs, const double *params, double *outputs) {{"
+    yield "    (void)inputs, (void)params;"
+    yield from _values(code)
+    yield from _results(code)
+    yield "}"
+    yield ""
+
+
+# ---- gradients ----------------------------------------------------------------------------------
+
+
+def _gradient_function(code: Code, program: Any, name: str) -> Iterator[str]:
+    size = code.size
+    plan = program._plan(lib.PG_WRT_PARAMS | lib.PG_WRT_INPUTS)
+    yield f"/* outputs: {size.outputs}; input_gradients: {size.outputs} x {size.inputs};"
+    yield f" * param_gradients: {size.outputs} x {size.params}. */"
+    yield f"void {name}_gradient(const double *inputs, const double *params, double *outputs,"
+    yield "    double *input_gradients, double *param_gradients) {"
+    yield "    (void)inputs, (void)params, (void)input_gradients, (void)param_gradients;"
+    yield from _values(code)
+    yield from _results(code)
+    for output, each in enumerate(plan.array):
+        yield f"    {{ /* output {output} */"
+        yield from _Backward(code, lib.pg_backward_plan_steps(each), output).lines()
+        yield "    }"
+    yield "}"
+
+
+class _Backward:
+    """The backward plan of one output as C: gradients are g_<name>, accumulators a<number>."""
+
+    def __init__(self, code: Code, steps: Any, output: int) -> None:
+        self.code, self.steps, self.output = code, steps, output
+
+    def lines(self) -> Iterator[str]:
+        steps, code = self.steps, self.code
+        for i in range(steps.accumulators):
+            yield f"        double a{i} = 0.0;"
+        steps_back = list(self._steps())
+        seed = self._gradient_of(code.row(steps.output))
+        if not seed.startswith("g_"):
+            yield f"        {seed} = 1.0;"
+        elif any(re.search(rf"\b{seed}\b", line) for line in steps_back):
+            yield f"        double {seed} = 1.0;"
+        yield from steps_back
+        yield from self._unreached()
+
+    def _steps(self) -> Iterator[str]:
+        steps, code = self.steps, self.code
+        for i in range(steps.row_count):
+            yield from self._step(steps.rows[i], code.row)
+        for i in range(steps.uniform_count):
+            step = steps.uniform[i]
+            if step.instr == lib.PG_COLLECT:
+                yield self._give(step.a, code.uniform, f"a{step.b.at}")
+            else:
+                yield from self._step(step, code.uniform)
+
+    def _unreached(self) -> Iterator[str]:
+        size = self.code.size
+        for i in range(size.inputs):
+            if not self.steps.input_reached[i]:
+                yield f"        {self._gradient_of(f'in{i}')} = 0.0;"
+        for i in range(size.params):
+            if not self.steps.uniform_reached[size.constants + i]:
+                yield f"        {self._gradient_of(f'p{i}')} = 0.0;"
+
+    def _gradient_of(self, name: str) -> str:
+        kind = re.fullmatch(r"(in|p)(\d+)", name)
+        if not kind:
+            return f"g_{name}"
+        size = self.code.size
+        if kind[1] == "in":
+            return f"input_gradients[{self.output * size.inputs + int(kind[2])}]"
+        return f"param_gradients[{self.output * size.params + int(kind[2])}]"
+
+    def _give(self, target: Any, names: Any, amount: str) -> str:
+        """Add a contribution to its target, or store it there."""
+        if target.how == lib.PG_ACCUMULATE_FOLD:
+            return f"        a{target.at} += {amount};"
+        gradient = self._gradient_of(names(target.at))
+        if target.how == lib.PG_ACCUMULATE_ADD:
+            return f"        {gradient} += {amount};"
+        declare = "double " if gradient.startswith("g_") else ""
+        return f"        {declare}{gradient} = 0.0 + {amount};"
+
+    def _step(self, step: Any, names: Any) -> Iterator[str]:
+        instruction = self.code.instruction(step.instr)
+        g = self._gradient_of(instruction.result)
+        if instruction.name in ("dot", "custom"):
+            yield from self._dot(step, instruction, names, g)
+            return
+        for which, target in enumerate((step.a, step.b)):
+            if target.how != lib.PG_ACCUMULATE_NONE:
+                yield self._give(target, names, _product(_derivative(instruction, which), g))
+
+    def _dot(self, step: Any, dot: Instruction, names: Any, g: str) -> Iterator[str]:
+        for i in reversed(range(len(dot.pairs))):
+            if i == 0 and step.a.how != lib.PG_ACCUMULATE_NONE:
+                yield self._give(step.a, names, g)
+            left, right = map(_c, dot.pairs[i])
+            for target, other in (
+                (self.steps.targets[step.first + 2 * i], right),
+                (self.steps.targets[step.first + 2 * i + 1], left),
+            ):
+                if target.how != lib.PG_ACCUMULATE_NONE:
+                    yield self._give(target, names, _product(other, g))
+
+
+def _product(slope: str, g: str) -> str:
+    """slope * g; gradients start from 0.0, so the sign of a zero product makes no difference."""
+    return g if slope == "1.0" else f"product({slope}, {g})"
+
+
+def _derivative(instruction: Instruction, which: int) -> str:
+    operands = [_c(operand) for operand in instruction.operands]
+    if instruction.name == "select":
+        return f"{_condition(instruction)} ? {('1.0 : 0.0', '0.0 : 1.0')[which]}"
+    formula = BY_NAME[instruction.name].derivatives[1] if which else instruction.da
+    return _expression(formula, a=operands[0], b=operands[-1], y=instruction.result)

@@ -1,0 +1,700 @@
+"""`fit`: the whole training loop, minibatches and optimiser in C.
+
+The parameters are copied into arrays, trained there, and written back: before each callback, and
+at the end in any case, also after a failing row or Ctrl-C. Changes that a callback makes take
+effect: the arrays are read again after it, and written back only if steps were taken since.
+An optimiser of another class than SGD and Adam, or one with a patched `step`, steps in Python.
+A step with a result that isn't finite is not taken, unless the program ignores errors.
+Source: csrc/replay/fit.c, csrc/graph/optim.c.
+"""
+
+from __future__ import annotations
+
+import collections
+import math
+import operator
+import os
+import threading
+import time
+import warnings
+import weakref
+from collections.abc import Callable
+from typing import Any, ClassVar, NoReturn
+
+import numpy as np
+
+from pygradc import optim
+from pygradc._core import ffi, lib
+from pygradc.core import arrays
+from pygradc.core.forks import in_child
+from pygradc.core.refusals import refuse
+from pygradc.core.scalar import core
+from pygradc.recorded import fit_arguments
+from pygradc.recorded.checkpoint import Checkpoint, describe
+from pygradc.recorded.compiled import Compiled, _levels_to_user
+from pygradc.recorded.program import Program
+from pygradc.recorded.rows import Floats, Rows
+from pygradc.recorded.workspace import Borrowed, Workspace, pointer
+
+_NOWHERE = 0xFFFFFFFF
+_LONG_ORDER = 1_000_000  # rows, which numpy takes 50 ms to permute
+_SHOW_EVERY = 0.1  # seconds of training between two updates of the bar
+_STEPS = {kind: kind.step for kind in (optim.SGD, optim.Adam)}  # those implemented in C
+_CHILDREN = operator.attrgetter("_children")
+_ZERO_GRAD = optim.Optimizer.zero_grad
+
+
+def fit(
+    function: Compiled | Program,
+    *data: Any,
+    optimizer: optim.Optimizer | None = None,
+    epochs: int = 1,
+    batch_size: int | None = None,
+    shuffle: bool = True,
+    seed: int | None = None,
+    callback: Callable[[int, float], Any] | None = None,
+    progress: bool = False,
+    checkpoint: str | os.PathLike[str] | None = None,
+    checkpoint_every: int = 1,
+    resume: bool = False,
+    **static: Any,
+) -> list[float]:
+    """Train parameters on the mean of a compiled loss over minibatches of rows.
+
+    Args:
+        function: The loss of one row: a compiled function, or a program, that returns one Value.
+        data: Its arguments, arrays with the row as first axis; the optimiser may come last.
+        optimizer: The optimiser of the parameters to train.
+        epochs: Number of passes over the rows, at least 0; with resume, counted from the beginning
+            of the run.
+        batch_size: Rows a step; None: all.
+        shuffle: Permute the rows anew in each epoch.
+        seed: Seed of the permutations; None: a different one in each run.
+        callback: Called after each epoch as callback(epoch, loss), epochs counted from 1; training
+            ends when it returns True. If it sets parameters, or the optimiser's state or settings,
+            training continues with these, and they stay when it ends.
+        progress: Show a bar (needs tqdm).
+        checkpoint: Path of a file that holds the state of the run, written at the beginning, after
+            each checkpoint_every epochs, and at the end; each write is atomic. If the callback has
+            state_dict and load_state_dict, the file includes its state.
+        resume: Continue from that file, if it exists; the results have the bits of a run that was
+            never interrupted.
+        static: Keyword arguments of the function.
+    Returns:
+        For each epoch the mean loss over its rows, each row's loss taken before its batch's step.
+    Raises:
+        TypeError, ValueError: an argument isn't as above; says what was expected. The data contain
+            nan; names argument, row and column. The program has none of the optimizer's parameters,
+            or one of its parameters was computed from one of them before it was recorded. The
+            checkpoint is damaged, or belongs to another run; says what differs. Nothing is changed.
+        FloatingPointError: a row leaves an op's domain; or the loss isn't finite, or a step would
+            make a parameter or the optimizer's state infinite or nan: names epoch and batch,
+            counted from 1. Parameters and the optimizer's state are as after the last step. With a
+            program of errors="ignore", which also accepts nan in its data, training continues.
+        RuntimeError: another thread is fitting one of the parameters.
+        OSError: the checkpoint can't be written or read; the previous one is kept.
+    """
+    refuse("fit()")
+    fit_arguments.check_function(function)
+    data, optimizer = fit_arguments.split(data, optimizer)
+    fit_arguments.check_keywords(fit.__kwdefaults__ or (), function, static)
+    rows = Rows(data)
+    batch_size = max(rows.count, 1) if batch_size is None else _whole("batch_size", batch_size)
+    batch_size, epochs = min(batch_size, max(rows.count, 1)), _whole("epochs", epochs)
+    _check(rows, epochs, batch_size, callback)
+    for name, flag in (("shuffle", shuffle), ("progress", progress), ("resume", resume)):
+        if isinstance(flag, str):
+            raise TypeError(f"fit: {name} must be True or False, not {flag!r}")
+    order = _Order(rows.count, batch_size, shuffle, seed)
+    program = _program(function, data, rows, static)
+    if program._errors != "ignore":
+        fit_arguments.refuse_nan(rows, data)
+    if resume and checkpoint is None:
+        raise ValueError("fit: resume=True needs checkpoint=, the file to go on from")
+    if checkpoint_every != 1 and checkpoint is None:
+        raise ValueError("fit: checkpoint_every needs checkpoint=, the file to write")
+    if checkpoint is not None and not isinstance(checkpoint, (str, os.PathLike)):
+        kind = type(checkpoint).__name__
+        raise TypeError(
+            f"fit: checkpoint must be a file's path, not {checkpoint!r:.80} of type {kind}"
+        )
+    saved = None
+    if checkpoint is not None:
+        every = _whole("checkpoint_every", checkpoint_every)
+        run = describe(program, rows, optimizer, batch_size, bool(shuffle), seed)
+        saved = Checkpoint(checkpoint, every, run, program, optimizer, callback, order.random)
+    claim = _Claim(optimizer)
+    _check_parameters(function, program, optimizer, claim.ids)
+    try:
+        claim.take()
+        history = saved.begin(epochs, resume) if saved else []
+        loop = _Loop(program, rows, optimizer, batch_size)
+        with _Bar(progress, epochs, rows.count, len(history)) as bar:
+            return _run(loop, order, epochs, claim.lent_to(callback), bar, history, saved)
+    finally:
+        claim.give_up()
+
+
+_MOST_EPOCHS = 2**31  # each adds a loss to the history
+
+
+def _check(rows: Rows, epochs: int, batch_size: int, callback: Any) -> None:
+    if callback is not None and not callable(callback):
+        raise TypeError(f"fit: callback must be a function, not {type(callback).__name__}")
+    if epochs < 0:
+        raise ValueError(f"fit: epochs={epochs} must be at least 0")
+    if epochs > _MOST_EPOCHS:
+        raise ValueError(f"fit: epochs={epochs} is more than {_MOST_EPOCHS}")
+    if batch_size < 1:
+        raise ValueError(
+            f"fit: batch_size={batch_size} must be at least 1, or None: all rows in one step"
+        )
+    if rows.count == 0:
+        raise ValueError("fit: there are no rows")
+
+
+def _whole(name: str, value: Any) -> int:
+    try:
+        if not isinstance(value, bool):
+            return operator.index(value)
+    except TypeError:
+        pass
+    raise TypeError(f"fit: {name} must be a whole number, not {value!r}")
+
+
+def _program(function: Any, data: tuple[Any, ...], rows: Rows, static: dict[str, Any]) -> Program:
+    if isinstance(function, Compiled):
+        try:
+            program = function._program(rows.structure, static)
+        except TypeError:
+            fit_arguments.check_count(function, len(data), static)
+            raise
+    else:
+        program = function
+        program._check(rows.structure)
+    if program._size.outputs != 1:
+        raise ValueError(f"fit: the function must return one Value, not {program._size.outputs}")
+    if rows.values:
+        raise TypeError("fit: a Value among the arrays can't be trained; capture it instead")
+    return program
+
+
+def _check_parameters(
+    function: Any, program: Program, optimizer: optim.Optimizer, ids: frozenset[int]
+) -> None:
+    """Require an optimizer with parameters, each once, at least one of which the program has.
+
+    Raises:
+        TypeError, ValueError: it isn't so; says what to write.
+    """
+    if len(ids) != len(optimizer.parameters) or not ids:
+        optim.check_parameters("fit", optimizer.parameters)
+    _refuse_ancestors(program, optimizer.parameters)
+    if not ids.isdisjoint(map(id, program._params)):
+        if not ids.issubset(map(id, program._params)):
+            _check_replaced(function, program, optimizer, ids)
+        return
+    if not program._params:
+        raise ValueError("fit: there is nothing to train: the function uses no parameters")
+    count = len(ids)
+    what = f"the program has {len(program._params)} parameters, but none of the optimizer's {count}"
+    if function is program:
+        why = "give the optimizer the program's own: program.parameters()"
+    else:
+        why = (
+            "the function was recorded with others, as when the model was made anew afterwards; "
+            "compile the function again after the model, and make the optimizer of "
+            "model.parameters()"
+        )
+    raise ValueError(f"fit: {what}: {why}")
+
+
+def _check_replaced(
+    function: Any, program: Program, optimizer: optim.Optimizer, ids: frozenset[int]
+) -> None:
+    """Detect parameters that were replaced after the function was recorded with them.
+
+    Warns if the program has parameters that the optimizer doesn't.
+
+    Raises:
+        ValueError: the program holds the only references to such a parameter.
+    """
+    programs = function.programs if isinstance(function, Compiled) else (program,)
+    references = collections.Counter(id(p) for each in programs for p in each._params)
+    counts = tuple(references[id(p)] or 1 for p in program._params)
+    gone = [i for i in core.unheld(program._params, counts) if id(program._params[i]) not in ids]
+    others = sum(id(p) not in ids for p in program._params)
+    known = set(map(id, program._params))
+    place = next(i for i, p in enumerate(optimizer.parameters) if id(p) not in known)
+    what = (
+        f"fit: the program doesn't have the optimizer's "
+        f"{_called(place, optimizer.parameters[place])}, and the optimizer has not "
+    )
+    why = "compile the function again after the model was changed"
+    if gone:
+        raise ValueError(
+            f"{what}the program's {_called(gone[0], program._params[gone[0]])}, which nothing else "
+            f"has any more: it was replaced after the function was recorded. Instead, {why}"
+        )
+    if others:
+        warnings.warn(
+            f"{what}{others} of the program's. If they were replaced after the function was "
+            f"recorded, {why}",
+            RuntimeWarning,
+            stacklevel=_levels_to_user(),
+        )
+
+
+def _refuse_ancestors(program: Program, parameters: list[Any]) -> None:
+    """Refuse to train an ancestor of a parameter: gradients end at the program's parameters.
+
+    Raises:
+        ValueError: the optimizer has such a Value; names it, and says what to write.
+    """
+    if not any(map(_CHILDREN, program._params)):
+        return
+    places = {id(p): i for i, p in enumerate(parameters)}
+    seen: dict[int, Any] = {}
+    for i, parameter in enumerate(program._params):
+        stack = [parameter]
+        while stack:
+            new = {id(child): child for child in stack.pop()._children if id(child) not in seen}
+            seen.update(new)
+            stack += new.values()
+            if places.keys().isdisjoint(new):
+                continue
+            place = min(places[key] for key in new if key in places)
+            result = f", a result of {parameter._op!r}," if parameter._op else ""
+            raise ValueError(
+                f"fit: the optimizer's {_called(place, parameters[place])} would not be trained: "
+                f"the program's {_called(i, parameter)}{result} was made of it before the function "
+                "was recorded. Compute it inside the compiled function instead"
+            )
+
+
+class _Claim:
+    """An exclusive claim of a thread on the parameters that it is fitting.
+
+    They are trained as copies in arrays: of two threads, the last to write back would undo the
+    other's steps.
+    """
+
+    _lock = threading.RLock()
+    # Weak references: a claim ends with its call.
+    _taken: ClassVar[weakref.WeakSet[_Claim]] = weakref.WeakSet()
+
+    def __init__(self, optimizer: optim.Optimizer) -> None:
+        self.thread = threading.get_ident()
+        self.parameters = optimizer.parameters.copy()  # keeps them alive, so that ids stay valid
+        self.ids = frozenset(map(id, self.parameters))
+
+    def take(self) -> None:
+        with self._lock:
+            for other in self._taken:
+                if other.thread != self.thread and not self.ids.isdisjoint(other.ids):
+                    raise RuntimeError(
+                        "fit: another thread is fitting one of these parameters; each fit needs "
+                        "parameters of its own, as those of a deepcopy of the model"
+                    )
+            self._taken.add(self)
+
+    def give_up(self) -> None:
+        with self._lock:
+            self._taken.discard(self)
+
+    def lent_to(self, callback: Callable[[int, float], Any] | None) -> Any:
+        """Wrap the callback: the claim is given up while it runs."""
+        if callback is None:
+            return None
+
+        def call(epoch: int, loss: float) -> Any:
+            self.give_up()
+            try:
+                return callback(epoch, loss)
+            finally:
+                self.take()
+
+        return call
+
+
+@in_child
+def _forget_claims() -> None:
+    _Claim._lock, _Claim._taken = threading.RLock(), weakref.WeakSet()
+
+
+class _Order:
+    """The order of the rows in each epoch."""
+
+    def __init__(self, rows: int, batch_size: int, shuffle: bool, seed: int | None) -> None:
+        self.rows = rows
+        self.fixed = not shuffle or batch_size >= rows  # in one batch the order makes no difference
+        try:
+            self.random = np.random.default_rng(seed)
+        except (TypeError, ValueError) as error:
+            raise type(error)(f"fit: seed={seed!r}: {error}") from None
+
+    def next(self) -> Any:
+        if self.fixed:
+            return None
+        if self.rows < _LONG_ORDER:
+            return self.random.permutation(self.rows)
+        from concurrent.futures import ThreadPoolExecutor
+
+        pool = ThreadPoolExecutor(1)  # numpy doesn't check for signals; waiting for a thread does
+        try:
+            return pool.submit(self.random.permutation, self.rows).result()
+        finally:
+            pool.shutdown(wait=False)
+
+
+class _Bar:
+    """A tqdm bar over rows, or a no-op."""
+
+    def __init__(self, wanted: bool, epochs: int, rows: int, done: int) -> None:
+        self.bar: Any = None
+        if wanted:
+            try:
+                from tqdm import tqdm
+            except ImportError:
+                raise ImportError("fit(progress=True) needs tqdm: pip install tqdm") from None
+            self.bar = tqdm(total=epochs * rows, initial=done * rows, unit="row", unit_scale=True)
+
+    def __enter__(self) -> _Bar:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self.bar is not None:
+            self.bar.close()
+
+    def update(self, rows: int, loss: float) -> None:
+        if self.bar is not None:
+            self.bar.update(rows)
+            self.bar.set_postfix(loss=f"{loss:.4g}", refresh=False)
+
+
+def _run(
+    loop: _Loop,
+    order: _Order,
+    epochs: int,
+    callback: Callable[[int, float], Any] | None,
+    bar: _Bar,
+    history: list[float],
+    saved: Checkpoint | None,
+) -> list[float]:
+    """Run epochs in C, one a call if a callback or the order needs each, else several at once."""
+    together = epochs if order.fixed and callback is None else 1
+    if bar.bar is not None and together > 1:
+        together = 1
+    stopped = saved is not None and saved.stopped
+    try:
+        while len(history) < epochs and not stopped:
+            count = min(together, epochs - len(history))
+            if saved is not None:
+                count = min(count, saved.epochs_left(history))
+            started = time.perf_counter()
+            losses = loop.run(count, order.next(), len(history))
+            history += losses
+            bar.update(count * order.rows, losses[-1])
+            if callback is not None:
+                loop.write_back()
+                stopped = _is_true(callback(len(history), losses[-1]))
+            elif together < epochs and order.fixed:
+                spent = time.perf_counter() - started
+                if spent < _SHOW_EVERY:
+                    together = min(2 * together, epochs)
+            if saved is not None and saved.is_due(history, stopped):
+                loop.write_back()
+                saved.write(history, stopped)
+            if callback is not None and not stopped:
+                loop.read()
+    finally:
+        loop.write_back()
+    return history
+
+
+def _is_true(answer: Any) -> bool:
+    return answer is True or (isinstance(answer, np.bool_) and bool(answer))
+
+
+# ---- the loop -----------------------------------------------------------------------------------
+
+
+class _Loop:
+    """The loop in C, or in Python for an optimizer without C code; a callback may switch it."""
+
+    def __init__(
+        self, program: Program, rows: Rows, optimizer: optim.Optimizer, batch_size: int
+    ) -> None:
+        self.what = program, rows, optimizer, batch_size
+        self.kind: type[_InC] | type[_InPython] = _InC if _is_known(optimizer) else _InPython
+        self.loop = self.kind(*self.what)
+
+    def run(self, epochs: int, index: Any, done: int) -> list[float]:
+        """Run `epochs` more after `done` epochs; returns their losses."""
+        return self.loop.run(epochs, index, done)
+
+    def read(self) -> None:
+        """Continue with the current parameters, state and settings."""
+        optimizer = self.what[2]
+        kind = _InC if _is_known(optimizer) else _InPython
+        if kind is self.kind and optimizer.parameters == self.loop.parameters:
+            self.loop.read()
+            return
+        optim.check_parameters("fit", optimizer.parameters)
+        _refuse_ancestors(self.what[0], optimizer.parameters)
+        self.kind, self.loop = kind, kind(*self.what)
+
+    def write_back(self) -> None:
+        """Copy the results of the steps since `read` to the graph and the optimizer."""
+        self.loop.write_back()
+
+
+def _is_known(optimizer: optim.Optimizer) -> bool:
+    """Does C implement it: is it an SGD or Adam proper, with `step` and `zero_grad` unpatched?"""
+    kind = type(optimizer)
+    return (
+        kind in _STEPS
+        and kind.step is _STEPS[kind]
+        and kind.zero_grad is _ZERO_GRAD
+        and vars(optimizer).keys().isdisjoint(("step", "zero_grad"))
+    )
+
+
+def _stop(epoch: int, batch: int, what: str, optimizer: Any, row: int | None = None) -> NoReturn:
+    """Raise FloatingPointError for a step that isn't taken."""
+    remedy = f"A smaller learning rate usually helps (lr={getattr(optimizer, 'lr', None)!r})"
+    if (epoch, batch) == (1, 1) and "the step would make" not in what:
+        remedy = "No step was taken before: look at the parameters, the constants and the data"
+    raise _step_error(
+        f"fit: epoch {epoch}, batch {batch}: {what}; parameters and the optimizer's state are as "
+        f"before this step. {remedy}",
+        epoch=epoch,
+        batch=batch,
+        **({} if row is None else {"row": row}),
+    ) from None
+
+
+def _step_error(message: str, **places: int) -> FloatingPointError:
+    """Make the error in a frame of its own: a frame in its traceback must not refer to it."""
+    error = FloatingPointError(message)
+    vars(error).update(places)
+    return error
+
+
+def _loss_is(program: Program) -> str:
+    """The subject of the message: a captured parameter that isn't finite, or the loss."""
+    for i, p in enumerate(program._params):
+        if not math.isfinite(p.data):
+            return f"{_called(i, p)} that the function captured is {p.data}, and the loss is"
+    return "the loss is"
+
+
+def _called(i: int, parameter: Any) -> str:
+    label = f" ({parameter.label})" if parameter.label else ""
+    return f"parameter {i}{label}"
+
+
+class _InC:
+    """The loop in csrc/replay/fit.c."""
+
+    def __init__(self, program: Program, rows: Rows, optimizer: Any, batch_size: int) -> None:
+        self.program, self.rows, self.optimizer = program, rows, optimizer
+        self.batch_size = batch_size
+        self.plan = program._plan(lib.PG_WRT_PARAMS)
+        self.parameters = optimizer.parameters.copy()
+        place = {id(p): i for i, p in enumerate(program._params)}
+        places = [place.get(id(p), _NOWHERE) for p in self.parameters]
+        self.data, self.gradients = np.empty(len(places)), np.zeros(len(places))
+        self.params = np.empty(program._size.params)
+        self.places = np.array(places, dtype=np.uint32)
+        training = self.training = ffi.new("pg_training *")
+        training.count = len(places)
+        training.data, training.gradients = pointer(self.data), pointer(self.gradients)
+        training.params = pointer(self.params)
+        training.places = ffi.from_buffer("uint32_t[]", self.places)
+        self.written = 0  # the step count at the last read or write_back
+        self.read()
+
+    def read(self) -> None:
+        """Read the current parameters, state and settings."""
+        optimizer, training = self.optimizer, self.training
+        self.written = training.steps = optimizer.steps
+        core.read(self.parameters, self.data)
+        core.read(self.program._params, self.params)
+        training.adam = isinstance(optimizer, optim.Adam)
+        if training.adam:
+            settings = training.adam_settings
+            settings.lr, settings.eps = optim.number("lr", optimizer.lr), optimizer.eps
+            settings.beta1, settings.beta2 = optimizer.betas
+            settings.weight_decay, settings.decoupled = optimizer.weight_decay, optimizer.decoupled
+            training.mean, training.square = map(self._state, (optimizer.mean, optimizer.square))
+            return
+        sgd = training.sgd
+        sgd.lr, sgd.momentum = optim.number("lr", optimizer.lr), optimizer.momentum
+        sgd.weight_decay = optimizer.weight_decay
+        velocity = optimizer._velocity()
+        training.velocity = ffi.NULL if velocity is None else self._state(velocity)
+
+    def _state(self, array: Any) -> Any:
+        count = len(self.places)
+        if array.shape != (count,) or array.dtype != np.float64 or not array.flags.c_contiguous:
+            raise ValueError(f"fit: the optimizer's state must be {count} float64")
+        return pointer(array)
+
+    def run(self, epochs: int, index: Any, done: int) -> list[float]:
+        losses = np.empty(epochs)
+        with Borrowed(self.program) as ws:
+            ws.aim(self.rows.columns, self.rows.count, self.plan, index)
+            self._fit(ws, losses, epochs, done)
+        return list(map(float, losses))
+
+    def _fit(self, ws: Workspace, losses: Floats, epochs: int, done: int) -> None:
+        program = self.program
+        status = lib.pg_fit(
+            program._handle,
+            ws.handle,
+            ws.task,
+            self.training,
+            pointer(losses),
+            self.batch_size,
+            epochs,
+        )
+        if status == lib.PG_OK:
+            return
+        epoch, batch = done + self.training.epoch + 1, self.training.batch + 1
+        if status == lib.PG_ERR_NOT_FINITE:
+            _stop(epoch, batch, self._lost(), self.optimizer)
+        try:
+            program._fail(status, ws)
+        except FloatingPointError as error:
+            _stop(epoch, batch, str(error), self.optimizer, error.row)  # type: ignore[attr-defined]
+
+    def _lost(self) -> str:
+        """What became infinite or nan."""
+        training = self.training
+        i = training.which
+        if training.part == lib.PG_TRAINING_LOSS:
+            self.write_back()
+            what = _loss_is(self.program)
+        elif training.part == lib.PG_TRAINING_PARAMETER:
+            what = f"the step would make {_called(i, self.parameters[i])}"
+        else:
+            what = f"the step would make the optimizer's state of {_called(i, self.parameters[i])}"
+        return f"{what} {training.number}"
+
+    def write_back(self) -> None:
+        if self.training.steps == self.written:
+            return  # also if the first step failed: gradients belong to a step that was taken
+        core.write(self.parameters, self.data)
+        core.write_grad(self.parameters, self.gradients)
+        self.optimizer.steps = self.training.steps
+        self.written = self.training.steps
+
+
+class _InPython:
+    """The loop in Python, for an optimiser without C code."""
+
+    def __init__(
+        self, program: Program, rows: Rows, optimizer: optim.Optimizer, batch_size: int
+    ) -> None:
+        self.program, self.rows, self.optimizer = program, rows, optimizer
+        self.batch_size = batch_size
+        self.parameters = optimizer.parameters.copy()
+        self.is_guarded = program._errors != "ignore"
+
+    def read(self) -> None:
+        pass
+
+    def write_back(self) -> None:
+        pass
+
+    def run(self, epochs: int, index: Any, done: int) -> list[float]:
+        return [self._epoch(index, done + i + 1) for i in range(epochs)]
+
+    def _epoch(self, index: Any, epoch: int) -> float:
+        total = 0.0
+        numbers = np.arange(self.rows.count) if index is None else index
+        for first in range(0, self.rows.count, self.batch_size):
+            end = min(first + self.batch_size, self.rows.count)
+            batch = first // self.batch_size + 1
+            try:
+                loss = self.program._total(self.rows.part(numbers[first:end]), None, mean=True)
+            except FloatingPointError as error:
+                row = getattr(error, "row", None)
+                _stop(epoch, batch, str(error), self.optimizer, row)
+            total += loss.data * (end - first)
+            self._step(loss, math.isfinite(total), epoch, batch)
+        return total / self.rows.count
+
+    def _step(self, loss: Any, is_finite: bool, epoch: int, batch: int) -> None:
+        optimizer = self.optimizer
+        if self.is_guarded and not is_finite:
+            _stop(epoch, batch, f"{_loss_is(self.program)} {loss.data}", optimizer)
+        before = _Before(optimizer) if self.is_guarded else None
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        lost = before.lost() if before is not None else None
+        if before is not None and lost is not None:
+            before.restore()
+            _stop(epoch, batch, lost, optimizer)
+
+
+class _Before:
+    """A snapshot of what a step may change: parameters, gradients, the optimizer's state."""
+
+    def __init__(self, optimizer: optim.Optimizer) -> None:
+        self.optimizer, self.parameters = optimizer, optimizer.parameters
+        self.data, self.gradients = arrays.data(self.parameters), arrays.grads(self.parameters)
+        self.attributes = {
+            name: value if value is self.parameters else _copied(value)
+            for name, value in vars(optimizer).items()
+        }
+        keeps_more = type(optimizer).state_dict is not optim.Optimizer.state_dict
+        self.state = optimizer.state_dict() if keeps_more else None
+
+    def lost(self) -> str | None:
+        """What has become infinite or nan since."""
+        i, number = _lost(self.data, arrays.data(self.parameters))
+        if i >= 0:
+            return f"the step would make {_called(i, self.parameters[i])} {number}"
+        for name in self.optimizer._state:
+            after = getattr(self.optimizer, name)
+            before = self.attributes.get(name, 0.0)
+            if not isinstance(after, np.ndarray) or np.shape(before) not in (after.shape, ()):
+                continue  # not an array, or replaced by one of another shape
+            i, number = _lost(before, after)
+            if i >= 0:
+                return f"the step would make the optimizer's {name} of parameter {i} {number}"
+        return None
+
+    def restore(self) -> None:
+        core.write(self.parameters, self.data)
+        core.write_grad(self.parameters, self.gradients)
+        vars(self.optimizer).clear()
+        vars(self.optimizer).update(self.attributes)
+        if self.state is not None:
+            self.optimizer.load_state_dict(self.state)
+
+
+def _lost(before: Any, after: Any) -> tuple[int, float]:
+    """The index and value of the first number that became infinite or nan; index -1 if none."""
+    if np.isfinite(after).all():
+        return -1, 0.0
+    lost = np.ravel(~np.isfinite(after) & ~np.isnan(before) & (after != before))
+    i = int(lost.argmax())
+    return (i, float(after.flat[i])) if lost[i] else (-1, 0.0)
+
+
+def _copied(value: Any) -> Any:
+    """A copy of an optimizer's state: containers and arrays are copied, Values are shared."""
+    if isinstance(value, np.ndarray):
+        return value.copy()
+    if type(value) is list:
+        return list(value) if _PLAIN.issuperset(map(type, value)) else [*map(_copied, value)]
+    if type(value) is dict:
+        return {key: _copied(item) for key, item in value.items()}
+    return value
+
+
+_PLAIN = frozenset((float, int, bool, str, type(None)))

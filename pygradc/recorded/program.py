@@ -1,0 +1,532 @@
+"""Programs: the result of tracing a function once, replayed in C over rows.
+
+Captured Values (those that existed before the trace) are the parameters; their data are read
+afresh at each replay. A replay releases the GIL. Results don't depend on the executor: the
+partition of rows into chunks depends on the number of rows alone, and chunks are summed in a fixed
+tree.
+Source: csrc/record, csrc/program, csrc/replay.
+"""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from pygradc._core import ffi, lib
+from pygradc.core.scalar import core
+from pygradc.files import atomic, magic
+from pygradc.recorded import code, codegen, program_file
+from pygradc.recorded import structure as structures
+from pygradc.recorded.parallel import Results, Work, run_part
+from pygradc.recorded.rows import Floats, Rows, _floats
+from pygradc.recorded.workspace import Borrowed, Replayable, Workspace, pointer
+from pygradc.value import Value
+
+if TYPE_CHECKING:
+    from concurrent.futures import Executor
+
+
+class Program(Replayable):
+    """Straight-line code for one structure of arguments.
+
+    Made by `compile`, or by `load`. Calls, `map`, `sum`, `mean` and `gradients` work as those of a
+    compiled function, but for arguments of this structure only.
+    """
+
+    def __init__(
+        self,
+        owner: Any,
+        params: tuple[Value, ...],
+        inputs: structures.Structure,
+        outputs: structures.Structure,
+        errors: str,
+        name: str,
+    ) -> None:
+        super().__init__(owner, errors)
+        self._params = params
+        self._inputs = inputs
+        self._outputs = outputs
+        self._normal = _normal(inputs)
+        self._name = name
+        self._used = 0  # its compiled function's clock at the last use
+        self._set_level(-1)
+
+    def _set_level(self, level: int) -> None:
+        """Set the vector level for all later replays; -1: the widest that the processor has."""
+        self._level = level
+        self._idle.clear()
+        words = structures.words(self._inputs)
+        if words is None:
+            return
+        assert isinstance(self._inputs, structures.Sequence)
+        self._fast_path = core.replay(
+            int(ffi.cast("intptr_t", self._handle)),
+            len(self._inputs.items),
+            tuple(words[2:]),
+            np.ndarray,
+            self._errors == "ignore",
+            level,
+        )
+        for wrt, plan in self._plans.items():
+            core.replay_back(self._fast_path, wrt, plan.address)
+
+    # ---- replaying
+
+    def __call__(self, *args: Any) -> Any:
+        """Replay for one row.
+
+        Args:
+            args: floats, Values and containers of them, in the recorded structure.
+        Returns:
+            The function's result. Its Values can be used in expressions; `backward()` reaches the
+            parameters and the Values among args.
+        Raises:
+            ValueError, TypeError: arguments of another structure; says which was expected.
+            FloatingPointError: an operand outside an op's domain.
+        """
+        values = self._row_by_fast_path(args)
+        if values is not NotImplemented:
+            return values
+        leaves: list[Any] = []
+        given = structures.take_apart(args, leaves, "argument")
+        self._check(given)
+        return self._one_row(leaves)
+
+    def _row_by_fast_path(self, args: tuple[Any, ...]) -> Any:
+        """`__call__` as one call to C; NotImplemented if the fast path doesn't apply."""
+        if self._fast_path is None:
+            return NotImplemented
+        return self._put_together(core.replay_row(self._fast_path, self._params, args), True)
+
+    def _total_by_fast_path(self, arrays: tuple[Any, ...], mean: bool) -> Any:
+        """`sum` or `mean` as one call to C; NotImplemented if the fast path doesn't apply."""
+        if self._fast_path is None:
+            return NotImplemented
+        return self._put_together(core.replay_sum(self._fast_path, self._params, arrays, mean))
+
+    def _one_row(self, leaves: list[Any]) -> Any:
+        values = {i: leaf for i, leaf in enumerate(leaves) if isinstance(leaf, Value)}
+        plan = self._plan(lib.PG_WRT_PARAMS | (lib.PG_WRT_INPUTS if values else 0))
+        row = np.array([leaf.data if isinstance(leaf, Value) else leaf for leaf in leaves], float)
+        size = self._size
+        outputs = np.empty(size.outputs)
+        gradients = np.empty((size.outputs, size.inputs)) if values else None
+        with Borrowed(self) as ws:
+            ws.aim([(row, len(leaves), len(leaves))], 1, plan)
+            ws.write_to(outputs=outputs, gradients=gradients)
+            self._sum(ws, 1.0)
+            derivatives = ws.gradients.copy()
+        if gradients is None:
+            return self._results(outputs.tolist(), self._params, derivatives, True)
+        results = []
+        for o, data in enumerate(outputs.tolist()):
+            order = [i for i in plan.input_order(o, size.inputs) if i in values]
+            children = (*self._params, *(values[i] for i in order))
+            by_all = np.concatenate([derivatives[o], gradients[o, order]])
+            results.append(core.result(data, children, by_all))
+        return self._put_together(tuple(results), True)
+
+    def map(self, *arrays: Any, executor: Executor | None = None) -> Any:
+        """The outputs of each row, without gradients.
+
+        Args:
+            arrays: one for each argument, shape (rows, *shape), float64 or convertible; or a
+                number, the same for all rows.
+            executor: of `concurrent.futures`; None: run in the calling thread.
+        Returns:
+            A number becomes an array (rows,), a regular list or array (rows, *shape), float64;
+            tuples and dicts keep their type.
+        Raises:
+            ValueError, TypeError: arrays of another shape; names both.
+            FloatingPointError: a row leaves an op's domain; names row, op and operand.
+        Source: csrc/replay/replay.c; oracle: pygradc.reference.
+        """
+        return self._map(Rows(arrays), executor)
+
+    def _map(self, rows: Rows, executor: Executor | None) -> Any:
+        self._check(rows.structure)
+        done = self._run(rows, executor, 0, gradients=False, sums=False)
+        return structures.stack(self._outputs, done.outputs)
+
+    def sum(self, *arrays: Any, executor: Executor | None = None) -> Any:
+        """The outputs, each summed over the rows: one Value for each.
+
+        Gradients with respect to the parameters, and to Values among the arguments, are computed at
+        the same time: `backward()` only adds them.
+
+        Args, Raises: as `map`. The sum of no rows is 0.
+        """
+        return self._sum_or_mean(arrays, executor, mean=False)
+
+    def mean(self, *arrays: Any, executor: Executor | None = None) -> Any:
+        """The outputs, each averaged over the rows: one Value for each. See `sum`.
+
+        Raises:
+            ValueError: there are no rows; and as `map`.
+        """
+        return self._sum_or_mean(arrays, executor, mean=True)
+
+    def _sum_or_mean(self, arrays: tuple[Any, ...], executor: Executor | None, mean: bool) -> Any:
+        values = NotImplemented if executor is not None else self._total_by_fast_path(arrays, mean)
+        return self._total(Rows(arrays), executor, mean) if values is NotImplemented else values
+
+    def gradients(self, *arrays: Any, executor: Executor | None = None) -> tuple[Any, Any]:
+        """The outputs and their gradients with respect to the inputs, row by row.
+
+        Args, Raises: as `map`.
+        Returns:
+            (outputs, gradients): outputs as `map`; gradients a tuple with, for each argument, an
+            array (rows, *output shape, *argument shape). The output shape is () for one number, the
+            shape of a regular list or array, and otherwise (outputs,).
+        """
+        return self._gradients(Rows(arrays), executor)
+
+    def _gradients(self, rows: Rows, executor: Executor | None) -> tuple[Any, Any]:
+        self._check(rows.structure)
+        done = self._run(rows, executor, lib.PG_WRT_INPUTS, gradients=True, sums=False)
+        shape = structures.shape_of(self._outputs)
+        out_shape = (self._size.outputs,) if shape is None else shape
+        gradients = done.gradients.reshape(rows.count, *out_shape, self._size.inputs)
+        assert isinstance(self._inputs, structures.Sequence)
+        parts, start = [], 0
+        for item in self._inputs.items:
+            end = start + structures.count_leaves(item)
+            item_shape = structures.shape_of(item)
+            part = gradients[..., start:end]
+            if item_shape is not None:
+                part = part.reshape(rows.count, *out_shape, *item_shape)
+            parts.append(part)
+            start = end
+        return structures.stack(self._outputs, done.outputs), tuple(parts)
+
+    def _total(self, rows: Rows, executor: Executor | None, mean: bool) -> Any:
+        self._check(rows.structure)
+        if mean and rows.count == 0:
+            raise ValueError("mean: there are no rows")
+        scale = 1.0 / rows.count if mean else 1.0
+        children: tuple[Value, ...] = self._params
+        if rows.values or executor is not None:
+            totals, derivatives = self._total_of_chunks(rows, executor, scale)
+            children = (*children, *(value for _, value in rows.values))
+        else:
+            with Borrowed(self) as ws:
+                ws.aim(rows.columns, rows.count, self._plan(lib.PG_WRT_PARAMS), rows.index)
+                self._sum(ws, scale)
+                return self._results(ws.totals.tolist(), children, ws.gradients)
+        return self._results(totals, children, derivatives)
+
+    def _results(
+        self,
+        data: list[float],
+        children: tuple[Value, ...],
+        derivatives: Floats,
+        of_one_row: bool = False,
+    ) -> Any:
+        """The outputs as Values, in the structure of the function's result."""
+        values = tuple(core.result(x, children, d) for x, d in zip(data, derivatives))
+        return self._put_together(values, of_one_row)
+
+    def _put_together(self, values: Any, of_one_row: bool = False) -> Any:
+        """Rebuild the function's result from its flat outputs; NotImplemented is passed on."""
+        if values is NotImplemented:
+            return values
+        if self._outputs is structures.LEAF:
+            return values[0]
+        return structures.put_together(self._outputs, iter(values), of_one_row)
+
+    def _total_of_chunks(
+        self, rows: Rows, executor: Executor | None, scale: float
+    ) -> tuple[list[float], Floats]:
+        wrt = lib.PG_WRT_PARAMS | (lib.PG_WRT_INPUTS if rows.values else 0)
+        params = self._data()  # read once, for chunks and sums: another thread may set them
+        done = _run(Work(self, params, rows, wrt, bool(rows.values), True), executor)
+        with Borrowed(self) as ws:
+            ws.aim(rows.columns, rows.count, self._plan(wrt))
+            ws.write_to(partials=done.partials)
+            self._begin(ws, params)
+            status = lib.pg_replay_finish(
+                self._handle,
+                ws.handle,
+                ws.task,
+                ws.totals_at,
+                ws.gradients_at,
+                scale,
+            )
+            if status != lib.PG_OK:
+                self._fail(status, ws)
+            totals, derivatives = ws.totals.tolist(), ws.gradients.copy()
+        if rows.values:
+            wanted = done.gradients[:, :, [i for i, _ in rows.values]].sum(axis=0) * scale
+            derivatives = np.ascontiguousarray(np.concatenate([derivatives, wanted], axis=1))
+        return totals, derivatives
+
+    def jvp(self, v: Any, *arrays: Any) -> tuple[Any, Any]:
+        """The outputs of each row, and their derivatives along v in the parameters.
+
+        Args:
+            v: the direction: as many numbers as `parameters()`, in that order.
+            arrays: as `map`.
+        Returns:
+            (outputs, tangents), each as `map` gives it.
+        Raises:
+            ValueError: v is of another length; and as `map`.
+        Source: csrc/replay/tangent.c.
+        """
+        return self._jvp(v, Rows(arrays))
+
+    def _jvp(self, v: Any, rows: Rows) -> tuple[Any, Any]:
+        self._check(rows.structure)
+        direction = self._direction(v)
+        outputs = np.empty((rows.count, self._size.outputs))
+        tangents = np.empty_like(outputs)
+        with Borrowed(self) as ws:
+            ws.aim(rows.columns, rows.count, None)
+            ws.write_to(outputs=outputs)
+            core.read(self._params, ws.params)
+            status = lib.pg_jvp(
+                self._handle,
+                ws.handle,
+                ws.params_at,
+                pointer(direction),
+                ws.task,
+                pointer(tangents),
+            )
+            if status != lib.PG_OK:
+                self._fail(status, ws)
+        return structures.stack(self._outputs, outputs), structures.stack(self._outputs, tangents)
+
+    def hvp(self, v: Any, *arrays: Any, mean: bool = False) -> Floats:
+        """The Hessian of the sum over the rows, with respect to the parameters, times v.
+
+        Args:
+            v: as many numbers as `parameters()`, in that order.
+            arrays: as `map`.
+            mean: take the mean over the rows instead.
+        Returns:
+            Shape (parameters,), float64.
+        Raises:
+            ValueError: v is of another length, or the function returns more than one Value; and as
+                `map`.
+        Source: csrc/replay/tangent.c.
+        """
+        return self._hvp(v, Rows(arrays), mean)
+
+    def _hvp(self, v: Any, rows: Rows, mean: bool) -> Floats:
+        self._check(rows.structure)
+        direction = self._direction(v)
+        if self._size.outputs != 1:
+            raise ValueError(
+                f"hvp: the function returns {self._size.outputs} Values, not one: record one that "
+                "returns a single Value, as a sum of them"
+            )
+        if mean and rows.count == 0:
+            raise ValueError("hvp: there are no rows")
+        product, gradient = np.empty(self._size.params), np.empty(self._size.params)
+        with Borrowed(self) as ws:
+            ws.aim(rows.columns, rows.count, self._plan(lib.PG_WRT_PARAMS))
+            core.read(self._params, ws.params)
+            status = lib.pg_hvp(
+                self._handle,
+                ws.handle,
+                ws.params_at,
+                pointer(direction),
+                ws.task,
+                pointer(product),
+                pointer(gradient),
+                1.0 / rows.count if mean else 1.0,
+            )
+            if status != lib.PG_OK:
+                self._fail(status, ws)
+        return product
+
+    def _direction(self, v: Any) -> Floats:
+        given = () if v is None else v
+        direction = np.atleast_1d(_floats(given, ("argument", "v")))
+        if direction.shape != (self._size.params,):
+            count = self._size.params
+            raise ValueError(
+                f"v has shape {direction.shape}; there are {count} parameters, the captured Values "
+                f"of parameters(), and v has a number for each: shape ({count},). To differentiate "
+                "by an argument, capture it: x = Value(2.0), and compile(lambda: f(x)).hvp([1.0])"
+            )
+        return direction
+
+    # ---- the core's calls
+
+    def _sum(self, ws: Workspace, scale: float) -> None:
+        """Replay all rows, into ws.totals and ws.gradients."""
+        core.read(self._params, ws.params)
+        status = lib.pg_replay_sum(
+            self._handle,
+            ws.handle,
+            ws.params_at,
+            ws.task,
+            ws.totals_at,
+            ws.gradients_at,
+            scale,
+        )
+        if status != lib.PG_OK:
+            self._fail(status, ws)
+
+    def _run(
+        self, rows: Rows, executor: Executor | None, wrt: int, gradients: bool, sums: bool
+    ) -> Results:
+        """Replay all rows with the current data of the parameters."""
+        return _run(Work(self, self._data(), rows, wrt, gradients, sums), executor)
+
+    def _data(self) -> Floats:
+        """A snapshot of the parameters' data, shape (parameters,)."""
+        params = np.empty(self._size.params)
+        core.read(self._params, params)
+        return params
+
+    def _check(self, given: structures.Structure) -> None:
+        """Require the recorded structure of arguments; lists and arrays of one shape are equal.
+
+        Raises:
+            ValueError: it is another one; names both.
+        """
+        if given == self._inputs:
+            return
+        if _normal(given) == self._normal and _names_agree(given, self._inputs):
+            return
+        wanted, got = map(structures.describe_all, (self._inputs, given))
+        raise ValueError(f"recorded for {wanted}; called with {got}")
+
+    # ---- introspection
+
+    def parameters(self) -> list[Value]:
+        """The captured Values, in the order in which the trace reached them."""
+        return list(self._params)
+
+    def __len__(self) -> int:
+        """The number of instructions."""
+        return int(self._size.uniform_instrs + self._size.row_instrs)
+
+    def __str__(self) -> str:
+        """The code, one instruction a line."""
+        labels = {
+            f"p{i}": " ".join(str(p.label).split()) for i, p in enumerate(self._params) if p.label
+        }
+        return code.listing(self._handle, self._name, labels, repr(self))
+
+    def to_c(self, name: str = "program") -> str:
+        """A standalone C file with `name`_value and `name`_gradient, for one row.
+
+        It compiles with `cc -std=c11 -Wall -Werror` and gives the bits of exact mode.
+        Raises:
+            ValueError: name is not a C identifier.
+        """
+        return codegen.translate(self, name)
+
+    # ---- saving and copying
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Write the program and its parameters' data to a file; `pygradc.load` reads it.
+
+        The write is atomic: the file is written whole or not at all.
+
+        Raises:
+            OSError: the file can't be written; it is unchanged.
+            ValueError: the result's structure can't be saved (dict keys that aren't strings).
+        """
+        atomic.write(path, program_file.to_bytes(self))
+
+    def __reduce__(self) -> Any:
+        try:
+            return _from_bytes, (program_file.to_bytes(self),)
+        except ValueError:  # structures that a file can't represent are pickled beside it
+            content = program_file.to_bytes(self, structured=False)
+            return _from_bytes, (content, self._inputs, self._outputs)
+
+    def __copy__(self) -> Program:
+        """The same code with the same parameters."""
+        return Program(
+            self._owner, self._params, self._inputs, self._outputs, self._errors, self._name
+        )
+
+    def __deepcopy__(self, memo: Any) -> Program:
+        """The same code with parameters of its own."""
+        make, arguments = self.__reduce__()
+        return make(*arguments)  # type: ignore[no-any-return]
+
+    def __repr__(self) -> str:
+        size = self._size
+        return (
+            f"<Program {self._name}: {size.inputs} inputs, {size.params} parameters, "
+            f"{size.outputs} outputs, {len(self)} instructions>"
+        )
+
+
+def _run(work: Work, executor: Executor | None) -> Results:
+    """Replay all chunks, in this thread or by an executor."""
+    chunks = lib.pg_chunk_count(work.count)
+    if executor is None:
+        return run_part(work, 0, chunks)
+    from pygradc.recorded import executors  # takes 5 ms
+
+    return executors.run(work, executor, chunks)
+
+
+def _normal(structure: structures.Structure) -> Any:
+    """Normal form: equal for structures that one array could fill, such as lists and arrays."""
+    shape = structures.shape_of(structure)
+    if shape is not None:
+        return shape
+    if isinstance(structure, structures.Static):
+        return structure
+    if isinstance(structure, structures.Mapping):
+        return structure.keys, structure.kind, tuple(map(_normal, structure.items))
+    assert isinstance(structure, structures.Sequence)
+    return tuple(map(_normal, structure.items))
+
+
+def _names_agree(one: structures.Structure, other: structures.Structure) -> bool:
+    """Do namedtuples at the same place have the same fields? Lists and tuples go by position."""
+    if not isinstance(one, structures.Sequence) or not isinstance(other, structures.Sequence):
+        return True
+    names = [getattr(x.kind, "_fields", None) for x in (one, other)]
+    if None not in names and names[0] != names[1]:
+        return False
+    return all(map(_names_agree, one.items, other.items))
+
+
+def _from_bytes(
+    content: bytes,
+    inputs: structures.Structure | None = None,
+    outputs: structures.Structure | None = None,
+) -> Program:
+    """The program; `inputs` and `outputs` are given if the bytes lack the structures."""
+    contents = program_file.from_bytes(content)
+    params = tuple(map(Value, contents.data.tolist()))
+    for i, label in contents.labels.items():
+        params[i].label = label
+    return Program(
+        contents.owner,
+        params,
+        contents.inputs if inputs is None else inputs,
+        contents.outputs if outputs is None else outputs,
+        contents.errors,
+        contents.name,
+    )
+
+
+def load(path: str | os.PathLike[str]) -> Program:
+    """Load a program that `Program.save` wrote; it has parameters of its own.
+
+    Raises:
+        OSError: the file can't be read.
+        ValueError: it isn't a program, has another version, or is damaged, whatever the bytes.
+    """
+    name = os.fspath(path)
+    with open(name, "rb") as file:
+        content = file.read()
+    try:
+        return _from_bytes(content)
+    except program_file.Damaged as error:
+        text = f"{os.fsdecode(name)}: {error}"
+        if content.startswith(magic.ARCHIVE):
+            text += "; pygradc.load_state reads arrays, as of weights, from .npz files"
+        raise ValueError(text) from None

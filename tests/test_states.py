@@ -334,7 +334,7 @@ def test_very_large_archives_have_long_fields(monkeypatch: pytest.MonkeyPatch) -
     """As if sizes and offsets above 300 didn't fit 32 bits."""
     state = {"a": np.arange(64.0), "b": 1.0, "c": np.arange(64.0), "d": 2.0}
     short = npz.to_bytes(state)
-    monkeypatch.setattr(zips, "_MOST_SHORT", 300)
+    monkeypatch.setattr(zipfile, "ZIP64_LIMIT", 300)
     content = npz.to_bytes(state)
     assert len(content) > len(short) + 76
     assert plain(npz.from_bytes(content)) == plain(state)

@@ -13,7 +13,8 @@ from types import ModuleType
 import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
-PAGES = sorted((ROOT / "docs").glob("*.md"))
+PAGES = sorted(f"docs/{path.name}" for path in (ROOT / "docs").glob("*.md"))
+LINKED = ["README.md", "CHANGELOG.md", "bench/RELIABILITY.md", *PAGES]
 
 
 def load_generator() -> ModuleType:
@@ -50,11 +51,10 @@ def test_sessions_print_what_they_say(
 
 def test_every_session_is_run() -> None:
     elsewhere = {"docs/using-recordings.md", "docs/how-replay-works.md"}  # test_recording_doc.py
-    documents = [ROOT / "README.md", *(ROOT / "docs").glob("*.md")]
     found = {
-        path.relative_to(ROOT).as_posix()
-        for path in documents
-        if re.search(r"^>>> ", path.read_text(encoding="utf-8"), re.MULTILINE)
+        name
+        for name in ["README.md", *PAGES]
+        if re.search(r"^>>> ", (ROOT / name).read_text(encoding="utf-8"), re.MULTILINE)
     }
     assert found == SESSIONS.keys() | elsewhere
 
@@ -83,7 +83,7 @@ def test_an_outdated_part_would_be_noticed() -> None:
     assert generate.replaced(text, begin, end, lines()) != text
 
 
-@pytest.mark.parametrize("document", ["README.md", *(f"docs/{p.name}" for p in PAGES)])
+@pytest.mark.parametrize("document", LINKED)
 def test_files_that_documents_name_exist(document: str) -> None:
     text = (ROOT / document).read_text(encoding="utf-8")
     folder = (ROOT / document).parent
@@ -99,7 +99,7 @@ def slug(heading: str) -> str:
     return re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-")
 
 
-@pytest.mark.parametrize("document", ["README.md", *(f"docs/{p.name}" for p in PAGES)])
+@pytest.mark.parametrize("document", LINKED)
 def test_anchors_that_documents_link_to_exist(document: str) -> None:
     text = (ROOT / document).read_text(encoding="utf-8")
     missing = []

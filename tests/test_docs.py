@@ -13,6 +13,8 @@ from types import ModuleType
 import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
+PAGES = sorted(f"docs/{path.name}" for path in (ROOT / "docs").glob("*.md"))
+LINKED = ["README.md", "CHANGELOG.md", "bench/RELIABILITY.md", *PAGES]
 
 
 def load_generator() -> ModuleType:
@@ -48,12 +50,11 @@ def test_sessions_print_what_they_say(
 
 
 def test_every_session_is_run() -> None:
-    elsewhere = {"docs/recording.md"}  # test_recording_doc.py
-    documents = [ROOT / "README.md", *(ROOT / "docs").glob("*.md")]
+    elsewhere = {"docs/using-recordings.md", "docs/how-replay-works.md"}  # test_recording_doc.py
     found = {
-        path.relative_to(ROOT).as_posix()
-        for path in documents
-        if re.search(r"^>>> ", path.read_text(encoding="utf-8"), re.MULTILINE)
+        name
+        for name in ["README.md", *PAGES]
+        if re.search(r"^>>> ", (ROOT / name).read_text(encoding="utf-8"), re.MULTILINE)
     }
     assert found == SESSIONS.keys() | elsewhere
 
@@ -82,19 +83,7 @@ def test_an_outdated_part_would_be_noticed() -> None:
     assert generate.replaced(text, begin, end, lines()) != text
 
 
-@pytest.mark.parametrize(
-    "document",
-    [
-        "README.md",
-        *(
-            f"docs/{name}.md"
-            for name in (
-                *("README", "tour", "performance", "ops", "internals", "drop-in"),
-                *("compat", "saving", "accuracy", "reliability"),
-            )
-        ),
-    ],
-)
+@pytest.mark.parametrize("document", LINKED)
 def test_files_that_documents_name_exist(document: str) -> None:
     text = (ROOT / document).read_text(encoding="utf-8")
     folder = (ROOT / document).parent
@@ -102,6 +91,23 @@ def test_files_that_documents_name_exist(document: str) -> None:
     names = re.findall(r"`((?:csrc|pygradc|bench|docs|tests)/[\w./]+)`", text)
     missing = [name for name in names if not (ROOT / name).exists()]
     missing += [name for name in links if "://" not in name and not (folder / name).exists()]
+    assert not missing
+
+
+def slug(heading: str) -> str:
+    """The anchor that GitHub gives a heading."""
+    return re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-")
+
+
+@pytest.mark.parametrize("document", LINKED)
+def test_anchors_that_documents_link_to_exist(document: str) -> None:
+    text = (ROOT / document).read_text(encoding="utf-8")
+    missing = []
+    for link, anchor in re.findall(r"\]\(((?!https?:)[^)#]*)#([^)]+)\)", text):
+        path = (ROOT / document).parent / link if link else ROOT / document
+        headings = re.findall(r"^#+ (.*)$", path.read_text(encoding="utf-8"), re.MULTILINE)
+        if anchor not in map(slug, headings):
+            missing.append(f"{link}#{anchor}")
     assert not missing
 
 

@@ -88,9 +88,10 @@ pg_status pg_graph_detach(pg_graph *graph, pg_node_id *id_ret, pg_node_id a) {
     return status;
 }
 
-static pg_variadic *new_variadic(const pg_node_id *children, const double *locals, size_t count) {
+static pg_variadic *new_variadic(pg_children children) {
+    const size_t count = children.count;
     size_t ids = (count * sizeof(pg_node_id) + 7) & ~(size_t)7; /* keeps the doubles aligned */
-    size_t bytes = sizeof(pg_variadic) + ids + (locals != NULL ? count * sizeof(double) : 0);
+    size_t bytes = sizeof(pg_variadic) + ids + (children.locals ? count * sizeof(double) : 0);
     pg_variadic *variadic = pg_realloc(NULL, bytes, 1);
     if (variadic == NULL) return NULL;
     variadic->count = count;
@@ -98,74 +99,72 @@ static pg_variadic *new_variadic(const pg_node_id *children, const double *local
     variadic->kind = PG_VARIADIC_PLAIN;
     variadic->tag = NULL;
     variadic->locals = NULL;
-    if (count > 0) memcpy(variadic->ids, children, count * sizeof *children);
-    if (locals != NULL) {
+    if (count > 0) memcpy(variadic->ids, children.ids, count * sizeof *children.ids);
+    if (children.locals != NULL) {
         variadic->locals = (double *)((char *)variadic->ids + ids);
-        memcpy(variadic->locals, locals, count * sizeof *locals);
+        memcpy(variadic->locals, children.locals, count * sizeof *children.locals);
     }
     return variadic;
 }
 
 /* Can each of these take one more use, even if all are the same node? */
-static pg_status can_hold(const pg_graph *graph, const pg_node_id *children, size_t count) {
-    if (count > most_nodes) return PG_ERR_LIMIT;
-    for (size_t i = 0; i < count; i++) {
-        if (!pg_alive(graph, children[i])) return PG_ERR_BAD_NODE;
-        if (graph->nodes[children[i]].refs > UINT32_MAX - 4 - count) return PG_ERR_LIMIT;
+static pg_status can_hold(const pg_graph *graph, pg_children children) {
+    if (children.count > most_nodes) return PG_ERR_LIMIT;
+    for (size_t i = 0; i < children.count; i++) {
+        if (!pg_alive(graph, children.ids[i])) return PG_ERR_BAD_NODE;
+        if (graph->nodes[children.ids[i]].refs > UINT32_MAX - 4 - children.count)
+            return PG_ERR_LIMIT;
     }
     return PG_OK;
 }
 
-/* Reference each child. Returns the detached flag of a node with these children: set if all are
- * detached. Not without derivatives: then a closure does the backward step, and may do anything. */
-static uint8_t hold_all(pg_graph *graph, const pg_node_id *children, const double *locals,
-                        size_t count) {
-    uint8_t flags = count > 0 && locals != NULL ? PG_FLAG_DETACHED : 0;
-    for (size_t i = 0; i < count; i++) {
-        flags &= graph->nodes[children[i]].flags;
-        graph->nodes[children[i]].refs++;
+/* Turn a leaf into a variadic node, and reference each child. It is detached if all children are;
+ * but not without derivatives: then a closure does the backward step, and may do anything. */
+static void become_variadic(pg_graph *graph, pg_node_id id, pg_variadic *variadic) {
+    uint8_t flags = variadic->count > 0 && variadic->locals != NULL ? PG_FLAG_DETACHED : 0;
+    for (size_t i = 0; i < variadic->count; i++) {
+        flags &= graph->nodes[variadic->ids[i]].flags;
+        graph->nodes[variadic->ids[i]].refs++;
     }
-    return flags;
+    graph->nodes[id].op = PG_OP_VARIADIC;
+    graph->nodes[id].of.variadic = variadic;
+    graph->nodes[id].flags |= flags;
+    PG_CHECK_GRAPH(graph);
 }
 
 pg_status pg_graph_variadic(pg_graph *graph, pg_node_id *id_ret, double data,
-                            const pg_node_id *children, const double *locals, size_t count) {
-    pg_status status = can_hold(graph, children, count);
+                            pg_children children) {
+    pg_status status = can_hold(graph, children);
     if (status != PG_OK) return status;
     status = pg_graph_reserve(graph, 1);
     if (status != PG_OK) return status;
-    pg_variadic *variadic = new_variadic(children, locals, count);
+    pg_variadic *variadic = new_variadic(children);
     if (variadic == NULL) return PG_ERR_NOMEM;
-    const uint8_t flags = hold_all(graph, children, locals, count);
-    *id_ret = pg_take(graph, PG_OP_VARIADIC, data);
-    graph->nodes[*id_ret].of.variadic = variadic;
-    graph->nodes[*id_ret].flags = flags;
+    *id_ret = pg_take(graph, PG_OP_LEAF, data);
     pg_own_new(graph, *id_ret);
-    PG_CHECK_GRAPH(graph);
+    become_variadic(graph, *id_ret, variadic);
     return PG_OK;
 }
 
-pg_status pg_widen(pg_graph *graph, pg_node_id id, const pg_node_id *children, const double *locals,
-                   size_t count) {
+pg_status pg_widen(pg_graph *graph, pg_node_id id, pg_children children) {
     if (!pg_alive(graph, id) || graph->nodes[id].op != PG_OP_LEAF) return PG_ERR_BAD_NODE;
-    pg_status status = can_hold(graph, children, count);
+    pg_status status = can_hold(graph, children);
     if (status != PG_OK) return status;
-    pg_variadic *variadic = new_variadic(children, locals, count);
+    pg_variadic *variadic = new_variadic(children);
     if (variadic == NULL) return PG_ERR_NOMEM;
-    graph->nodes[id].flags |= hold_all(graph, children, locals, count);
-    graph->nodes[id].op = PG_OP_VARIADIC;
-    graph->nodes[id].of.variadic = variadic;
-    PG_CHECK_GRAPH(graph);
+    become_variadic(graph, id, variadic);
     return PG_OK;
 }
 
-pg_status pg_graph_custom(pg_graph *graph, pg_node_id *id_ret, double data,
-                          const pg_node_id *children, size_t count, void *tag) {
+pg_status pg_graph_custom(pg_graph *graph, pg_node_id *id_ret, double data, pg_children children,
+                          void *tag) {
+    const size_t count = children.count;
     double few[8] = {0}, *slopes = few; /* placeholders, which the hook overwrites */
     if (count > 8) slopes = pg_realloc(NULL, count, sizeof *slopes);
     if (slopes == NULL) return PG_ERR_NOMEM;
     if (count > 8) memset(slopes, 0, count * sizeof *slopes);
-    pg_status status = pg_graph_variadic(graph, id_ret, data, children, slopes, count);
+    children.locals = slopes;
+    pg_status status = pg_graph_variadic(graph, id_ret, data, children);
     if (status == PG_OK) {
         graph->nodes[*id_ret].of.variadic->kind = PG_VARIADIC_CUSTOM;
         graph->nodes[*id_ret].of.variadic->tag = tag;
@@ -289,14 +288,12 @@ void pg_cut(pg_graph *graph, pg_node_id id) {
     PG_CHECK_GRAPH(graph);
 }
 
-pg_status pg_become(pg_graph *graph, pg_node_id id, pg_variadic_kind kind,
-                    const pg_node_id *children, const double *locals, size_t count) {
-    pg_status status = can_hold(graph, children, count);
+pg_status pg_become(pg_graph *graph, pg_node_id id, pg_variadic_kind kind, pg_children children) {
+    pg_status status = can_hold(graph, children);
     if (status != PG_OK) return status;
-    pg_variadic *variadic = new_variadic(children, locals, count),
-                *before = graph->nodes[id].of.variadic;
+    pg_variadic *variadic = new_variadic(children), *before = graph->nodes[id].of.variadic;
     if (variadic == NULL) return PG_ERR_NOMEM;
-    for (size_t i = 0; i < count; i++) graph->nodes[children[i]].refs++;
+    for (size_t i = 0; i < children.count; i++) graph->nodes[children.ids[i]].refs++;
     variadic->kind = kind;
     variadic->tag = before->tag;
     graph->nodes[id].of.variadic = variadic;

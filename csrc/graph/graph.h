@@ -234,14 +234,12 @@ static inline const pg_node_id *pg_holds(const pg_node *node, size_t *count_ret)
 void pg_discard(pg_graph *graph, pg_node_id id);
 /* Turn a node into a leaf: it keeps its data and drops its children. */
 void pg_cut(pg_graph *graph, pg_node_id id);
-/* Give a variadic node, which keeps its tag, a new kind and `count` living children; with locals,
- * or NULL. PG_ERR_NOMEM, PG_ERR_LIMIT: it is unchanged. */
-pg_status pg_become(pg_graph *graph, pg_node_id id, pg_variadic_kind kind,
-                    const pg_node_id *children, const double *locals, size_t count);
+/* Give a variadic node, which keeps its tag, a new kind and children. PG_ERR_NOMEM, PG_ERR_LIMIT:
+ * it is unchanged. */
+pg_status pg_become(pg_graph *graph, pg_node_id id, pg_variadic_kind kind, pg_children children);
 /* Turn a leaf that no node uses into a variadic node; id must not be among the children. On failure
  * the leaf is unchanged. */
-pg_status pg_widen(pg_graph *graph, pg_node_id id, const pg_node_id *children, const double *locals,
-                   size_t count);
+pg_status pg_widen(pg_graph *graph, pg_node_id id, pg_children children);
 /* Move op and children of `from` to `id`, which drops its own; `from` becomes a leaf. Data,
  * gradients and references stay. None of the moved children may depend on `id`. */
 void pg_take_over(pg_graph *graph, pg_node_id id, pg_node_id from);

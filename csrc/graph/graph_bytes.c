@@ -250,9 +250,9 @@ static pg_status read_op(unpacking *u, pg_node_id *id_ret, int op, double data) 
 
 /* The children and derivatives of a variadic node; the caller frees them. */
 typedef struct wide_parts {
-    size_t count;
     pg_node_id *children;
     double *locals;
+    size_t count;
 } wide_parts;
 
 static pg_status read_wide_parts(unpacking *u, wide_parts *w, bool has_locals, bool needs_locals) {
@@ -290,7 +290,8 @@ static pg_status read_variadic(unpacking *u, pg_node_id *id_ret, uint8_t flags, 
     pg_status status = read_wide_parts(u, &w, flags & packed_locals, custom);
     if (status == PG_OK && !fits_kind(kind, &w, flags & packed_locals)) status = PG_ERR_BAD_FILE;
     if (status == PG_OK)
-        status = pg_graph_variadic(u->graph, id_ret, data, w.children, w.locals, w.count);
+        status =
+            pg_graph_variadic(u->graph, id_ret, data, (pg_children){w.children, w.locals, w.count});
     if (status == PG_OK) {
         u->graph->nodes[*id_ret].of.variadic->kind = kind;
         u->graph->nodes[*id_ret].of.variadic->tag = tag;
@@ -362,17 +363,16 @@ static pg_status read_head(unpacking *u, size_t end_count) {
     return pg_graph_reserve(u->graph, u->count);
 }
 
-pg_status pg_part_read(pg_graph *graph, pg_part *part_ret, const uint8_t *bytes, size_t byte_count,
-                       const pg_node_id *ends, size_t end_count, pg_find_tag *find_tag,
-                       void *context) {
+pg_status pg_part_read(pg_graph *graph, pg_part *part_ret, const pg_packed_part *packed,
+                       pg_find_tag *find_tag, void *context) {
     pg_part part = {0};
-    unpacking u = {.reader = {bytes, byte_count, false},
+    unpacking u = {.reader = {packed->bytes, packed->byte_count, false},
                    .graph = graph,
                    .part = &part,
-                   .ends = ends,
+                   .ends = packed->ends,
                    .find_tag = find_tag,
                    .context = context};
-    pg_status status = read_head(&u, end_count);
+    pg_status status = read_head(&u, packed->end_count);
     while (status == PG_OK && part.count < u.count) status = read_node(&u);
     if (status == PG_OK && u.reader.left != 0) status = PG_ERR_BAD_FILE;
     PG_CHECK_GRAPH(graph);

@@ -50,7 +50,8 @@ static state settle_select(pg_graph *graph, pg_node_id id) {
         pg_compares(compare, nodes[variadic->ids[2]].data, nodes[variadic->ids[3]].data);
     const double locals[] = {first ? 1.0 : 0.0, first ? 0.0 : 1.0};
     const double data = nodes[variadic->ids[first ? 0 : 1]].data;
-    if (pg_become(graph, id, PG_VARIADIC_CHOICE, variadic->ids, locals, 2) != PG_OK) return over;
+    const pg_children chosen = {variadic->ids, locals, 2};
+    if (pg_become(graph, id, PG_VARIADIC_CHOICE, chosen) != PG_OK) return over;
     return set_data(&graph->nodes[id], data);
 }
 
@@ -61,7 +62,8 @@ static state settle_rule(pg_graph *graph, pg_node_id id) {
     double *slopes = pg_realloc(NULL, count, sizeof *slopes); /* for the tag's rule to fill in */
     if (slopes == NULL) return over;
     memset(slopes, 0, count * sizeof *slopes);
-    pg_status status = pg_become(graph, id, PG_VARIADIC_CUSTOM, variadic->ids, slopes, count);
+    const pg_children operands = {variadic->ids, slopes, count};
+    pg_status status = pg_become(graph, id, PG_VARIADIC_CUSTOM, operands);
     pg_free(slopes);
     return status == PG_OK ? set_data(&graph->nodes[id], data) : over;
 }

@@ -204,15 +204,13 @@ pg_status pg_program_lower(pg_program **program_ret, const pg_tape *tape) {
 
 /* ---- Recording ------------------------------------------------------------------------------- */
 
-pg_status pg_record(pg_graph *graph, pg_program **program_ret, const pg_node_id *inputs,
-                    size_t input_count, const pg_node_id *outputs, size_t output_count,
-                    unsigned passes, int fast) {
+pg_status pg_record(pg_graph *graph, pg_program **program_ret, const pg_recording *recording) {
     pg_tape tape = {0};
-    pg_status status = pg_tape_record(graph, &tape, inputs, input_count, outputs, output_count);
+    pg_status status = pg_tape_record(graph, &tape, recording);
     if (status == PG_OK) PG_CHECK_TAPE(&tape, false);
-    if (status == PG_OK) status = pg_tape_run_passes(&tape, passes);
+    if (status == PG_OK) status = pg_tape_run_passes(&tape, recording->passes);
     if (status == PG_OK) status = pg_program_lower(program_ret, &tape);
-    if (status == PG_OK) (*program_ret)->fast = fast;
+    if (status == PG_OK) (*program_ret)->fast = recording->fast;
     if (status == PG_OK) PG_CHECK_PROGRAM(*program_ret);
     pg_tape_free(&tape);
     return status;

@@ -242,8 +242,8 @@ static int become_wide(scalar *self, double data, PyObject *children, const pg_n
         return -1;
     scalar_node(self)->data = data;
     if (scalar_without_graph()) return 0;
-    pg_status status =
-        pg_widen(scalar_global.graph, self->id, ids, locals, (size_t)PyTuple_GET_SIZE(children));
+    pg_status status = pg_widen(scalar_global.graph, self->id,
+                                (pg_children){ids, locals, (size_t)PyTuple_GET_SIZE(children)});
     if (status != PG_OK) {
         scalar_raise(status);
         return -1;

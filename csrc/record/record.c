@@ -139,8 +139,9 @@ static pg_status record_from(pg_tape *tape, walker *walk, pg_node_id root) {
     return status;
 }
 
-pg_status pg_tape_record(pg_graph *graph, pg_tape *tape, const pg_node_id *inputs,
-                         size_t input_count, const pg_node_id *outputs, size_t output_count) {
+pg_status pg_tape_record(pg_graph *graph, pg_tape *tape, const pg_recording *recording) {
+    const size_t input_count = recording->input_count, output_count = recording->output_count;
+    const pg_node_id *const inputs = recording->inputs, *const outputs = recording->outputs;
     walker walk;
     pg_status status = walker_begin(&walk, graph);
     for (size_t i = 0; status == PG_OK && i < input_count; i++) {

@@ -78,9 +78,8 @@ static inline bool pg_gradient_operand_of(const pg_tape *tape, const pg_value *v
     return index < 2;
 }
 
-/* record.c: append all values that the outputs depend on. */
-pg_status pg_tape_record(pg_graph *graph, pg_tape *tape, const pg_node_id *inputs,
-                         size_t input_count, const pg_node_id *outputs, size_t output_count);
+/* record.c: append the inputs, and all values that the outputs depend on. */
+pg_status pg_tape_record(pg_graph *graph, pg_tape *tape, const pg_recording *recording);
 
 /* passes.c, one function a pass. Each returns PG_OK or PG_ERR_NOMEM. */
 pg_status pg_pass_fold(pg_tape *tape);

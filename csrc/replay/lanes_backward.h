@@ -186,9 +186,11 @@ static void NAME(push_layer)(const pg_block *block, const pg_step *steps) {
         }                                                                                          \
         const double a = 1.0;                                                                      \
         (void)a;                                                                                   \
-        if ((fault) != PG_OK && block->judge && PG_UNLIKELY(!NAME(all_finite)(ds)) &&              \
-            pg_judge_lanes(block, op, which, ds, as, bs, g, &status))                              \
-            return status;                                                                         \
+        if ((fault) != PG_OK && block->judge && PG_UNLIKELY(!NAME(all_finite)(ds))) {              \
+            const pg_judged judged = {ds, as, bs, g};                                              \
+            const pg_status status = pg_judge_lanes(block, op, which, &judged);                    \
+            if (status != PG_OK) return status;                                                    \
+        }                                                                                          \
         for (int l = 0; l < LANES; l++) ds[l] *= g[l];                                             \
         NAME(give)(to, target, (VEC *)ds);                                                         \
     }
@@ -212,7 +214,6 @@ static void NAME(push_layer)(const pg_block *block, const pg_step *steps) {
 static pg_status NAME(backward)(pg_block *block) {
     const pg_place to = pg_place_of(block);
     const double *const values = block->values;
-    pg_status status = PG_OK;
     for (size_t i = 0; i < block->step_count;) {
         const pg_step *step = &block->steps[i];
         const size_t run = step->run;

@@ -70,15 +70,16 @@ static void NAME(careful_select)(const NAME(careful_step) * on, const pg_step *s
         }                                                                                          \
         const double a = 1.0;                                                                      \
         (void)a;                                                                                   \
-        if ((fault) != PG_OK && block->judge && PG_UNLIKELY(!NAME(all_finite)(ds)) &&              \
-            pg_judge_lanes(block, op, which, ds, as, bs, on.reached ? NULL : on.g, &status))       \
-            return status;                                                                         \
+        if ((fault) != PG_OK && block->judge && PG_UNLIKELY(!NAME(all_finite)(ds))) {              \
+            const pg_judged judged = {ds, as, bs, on.reached ? NULL : on.g};                       \
+            const pg_status status = pg_judge_lanes(block, op, which, &judged);                    \
+            if (status != PG_OK) return status;                                                    \
+        }                                                                                          \
         NAME(give_product)(&on, target, ds);                                                       \
     }
 
 static pg_status NAME(careful)(pg_block *block) {
     const double *const values = block->values;
-    pg_status status = PG_OK;
     for (size_t i = 0; i < block->step_count; i++) {
         const pg_step *step = &block->steps[i];
         const pg_instr *instr = &block->program->code[step->instr];

@@ -67,7 +67,7 @@ static pg_status grow(pg_graph *graph, size_t needed) {
 }
 
 pg_status pg_graph_reserve(pg_graph *graph, size_t count) {
-    if (PG_LIKELY(pg_room(graph) >= count)) return PG_OK;
+    if (PG_LIKELY(pg_capacity_left(graph) >= count)) return PG_OK;
     if (count > most_nodes) return PG_ERR_LIMIT;
     return grow(graph, graph->used + (count - graph->free_count));
 }
@@ -201,7 +201,8 @@ static inline void drop_reference(pg_graph *graph, pg_node_id id, pg_node_id *de
         if (PG_UNLIKELY(node->flags & PG_FLAG_KEPT) && !parts_from_owner(graph, id)) return;
         node->u.next = *dead;
         *dead = id;
-    } else if (PG_UNLIKELY(node->refs == 1 && (node->flags & (PG_FLAG_CLOSURE | PG_FLAG_HUNG)) &&
+    } else if (PG_UNLIKELY(node->refs == 1 &&
+                           (node->flags & (PG_FLAG_CLOSURE | PG_FLAG_ATTRIBUTES)) &&
                            graph->owners[id])) {
         graph->hooks.idle(graph->owners[id]);
     }

@@ -27,7 +27,7 @@
 #define PG_FLAG_INPUT 0x10u    /* an input of that trace */
 #define PG_FLAG_OVER 0x20u     /* depends on inputs of a finished trace: its data are meaningless */
 #define PG_FLAG_DETACHED 0x40u /* a detached leaf, or computed only from such: gets no gradient */
-#define PG_FLAG_HUNG 0x80u     /* the owner has attributes, which may refer back to the owner */
+#define PG_FLAG_ATTRIBUTES 0x80u /* the owner has attributes, which may refer back to the owner */
 
 /* The kind of a variadic node. Kinds from DETACH on exist in traces only, and only the recorder
  * reads them. */
@@ -133,7 +133,7 @@ static inline bool pg_all_alive(const pg_graph *graph, const pg_node_id *ids, si
 }
 
 /* The number of slots available without growing. */
-static inline size_t pg_room(const pg_graph *graph) {
+static inline size_t pg_capacity_left(const pg_graph *graph) {
     return graph->free_count + (graph->capacity - graph->used);
 }
 

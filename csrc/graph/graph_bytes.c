@@ -257,12 +257,12 @@ typedef struct wide_parts {
 
 static pg_status read_wide_parts(unpacking *u, wide_parts *w, bool has_locals, bool needs_locals) {
     w->count = pg_get_u32(&u->reader);
-    w->children = pg_room_for(&u->reader, w->count, 4, sizeof *w->children);
+    w->children = pg_alloc_read(&u->reader, w->count, 4, sizeof *w->children);
     for (size_t i = 0; w->children != NULL && i < w->count; i++) {
         w->children[i] = read_child(u);
         if (w->children[i] == 0) return PG_ERR_BAD_FILE;
     }
-    if (has_locals) w->locals = pg_room_for(&u->reader, w->count, 8, sizeof *w->locals);
+    if (has_locals) w->locals = pg_alloc_read(&u->reader, w->count, 8, sizeof *w->locals);
     if (u->reader.failed) return PG_ERR_BAD_FILE;
     if (!has_locals && needs_locals) w->locals = pg_realloc(NULL, w->count, sizeof *w->locals);
     if (w->children == NULL || ((has_locals || needs_locals) && w->locals == NULL))
@@ -356,7 +356,7 @@ static pg_status read_head(unpacking *u, size_t end_count) {
     u->count = pg_get_u32(r);
     u->end_count = pg_get_u32(r);
     if (r->failed || u->end_count != end_count) return PG_ERR_BAD_FILE;
-    u->part->ids = pg_room_for(r, u->count, least_node_bytes, sizeof *u->part->ids);
+    u->part->ids = pg_alloc_read(r, u->count, least_node_bytes, sizeof *u->part->ids);
     if (u->part->ids == NULL) return r->failed ? PG_ERR_BAD_FILE : PG_ERR_NOMEM;
     for (size_t i = 0; i < end_count; i++)
         if (!pg_alive(u->graph, u->ends[i])) return PG_ERR_BAD_NODE;

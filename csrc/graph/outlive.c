@@ -42,7 +42,7 @@ static state set_data(pg_node *node, double data) {
     return same ? as_it_was : renewed;
 }
 
-static state settle_select(pg_graph *graph, pg_node_id id) {
+static state resolve_select(pg_graph *graph, pg_node_id id) {
     const pg_variadic *variadic = graph->nodes[id].of.variadic;
     const pg_node *nodes = graph->nodes;
     const int compare = (int)(variadic->kind - PG_VARIADIC_SELECT);
@@ -55,7 +55,7 @@ static state settle_select(pg_graph *graph, pg_node_id id) {
     return set_data(&graph->nodes[id], data);
 }
 
-static state settle_rule(pg_graph *graph, pg_node_id id) {
+static state resolve_rule(pg_graph *graph, pg_node_id id) {
     const pg_variadic *variadic = graph->nodes[id].of.variadic;
     const size_t count = variadic->count / 2;
     const double data = graph->nodes[variadic->ids[count]].data;
@@ -69,7 +69,7 @@ static state settle_rule(pg_graph *graph, pg_node_id id) {
 }
 
 /* Of detach(): the leaf receives no gradient. Of no_grad(): an ordinary leaf. */
-static state settle_detach(pg_graph *graph, pg_node_id id) {
+static state resolve_detach(pg_graph *graph, pg_node_id id) {
     pg_node *node = &graph->nodes[id];
     const uint8_t detached = node->flags & PG_FLAG_DETACHED;
     const state result = set_data(node, graph->nodes[node->of.variadic->ids[0]].data);
@@ -79,7 +79,7 @@ static state settle_detach(pg_graph *graph, pg_node_id id) {
 }
 
 /* Resolve a table op. A value that was left for the replay to check is checked now. */
-static state settle_op(pg_graph *graph, pg_node *node, bool is_stale) {
+static state resolve_op(pg_graph *graph, pg_node *node, bool is_stale) {
     const double a = graph->nodes[node->of.child[0]].data;
     const double b = pg_op_slots[node->op] == 2 ? graph->nodes[node->of.child[1]].data : 0.0;
     const double y = is_stale ? pg_value_of(node->op, a, b) : node->data;
@@ -87,7 +87,7 @@ static state settle_op(pg_graph *graph, pg_node *node, bool is_stale) {
     return set_data(node, y);
 }
 
-static state settle_node(walker *walk, pg_node_id id) {
+static state resolve_node(walker *walk, pg_node_id id) {
     pg_graph *graph = walk->graph;
     pg_node *node = &graph->nodes[id];
     if (node->flags & PG_FLAG_OVER) return over;
@@ -99,14 +99,14 @@ static state settle_node(walker *walk, pg_node_id id) {
     for (size_t i = 0; i < count; i++)
         if (walk->states[held[i]] > worst) worst = (state)walk->states[held[i]];
     if (worst == over) return over;
-    if (node->op != PG_OP_VARIADIC) return settle_op(graph, node, worst == renewed);
+    if (node->op != PG_OP_VARIADIC) return resolve_op(graph, node, worst == renewed);
     switch (node->of.variadic->kind) {
     case PG_VARIADIC_PLAIN:
     case PG_VARIADIC_CHOICE:
     case PG_VARIADIC_CUSTOM: return as_it_was;
-    case PG_VARIADIC_DETACH: return settle_detach(graph, id);
-    case PG_VARIADIC_RULE: return settle_rule(graph, id);
-    default: return settle_select(graph, id);
+    case PG_VARIADIC_DETACH: return resolve_detach(graph, id);
+    case PG_VARIADIC_RULE: return resolve_rule(graph, id);
+    default: return resolve_select(graph, id);
     }
 }
 
@@ -126,7 +126,7 @@ static pg_node_id next_child(walker *walk) {
     return 0;
 }
 
-static int settle_from(walker *walk, pg_node_id root) {
+static int resolve_from(walker *walk, pg_node_id root) {
     if (walk->states[root] != unseen) return 0;
     if (pg_descend(&walk->path, root) != PG_OK) return -1;
     while (walk->path.depth > 0) {
@@ -137,13 +137,13 @@ static int settle_from(walker *walk, pg_node_id root) {
         }
         pg_ascend(&walk->path);
         if (walk->states[here] != unseen) continue;
-        walk->states[here] = (uint8_t)settle_node(walk, here);
+        walk->states[here] = (uint8_t)resolve_node(walk, here);
         if (walk->states[here] == over) walk->graph->nodes[here].flags |= PG_FLAG_OVER;
     }
     return 0;
 }
 
-static int settle_all(pg_graph *graph) {
+static int resolve_all(pg_graph *graph) {
     walker walk = {.graph = graph};
     const size_t slots = graph->used;
     walk.states = pg_realloc(NULL, slots, sizeof *walk.states);
@@ -151,7 +151,7 @@ static int settle_all(pg_graph *graph) {
     memset(walk.states, 0, slots * sizeof *walk.states);
     int failed = 0;
     for (size_t i = 1; i < slots && i < graph->used && !failed; i++)
-        if (graph->nodes[i].op != PG_OP_FREE) failed = settle_from(&walk, (pg_node_id)i);
+        if (graph->nodes[i].op != PG_OP_FREE) failed = resolve_from(&walk, (pg_node_id)i);
     pg_free(walk.states);
     pg_free(walk.path.frames);
     return failed;
@@ -176,7 +176,7 @@ size_t pg_trace_end(pg_graph *graph) {
     graph->tracing = false;
     bool any = false;
     for (size_t i = 1; i < graph->used && !any; i++) any = is_left_over(&graph->nodes[i]);
-    if (any && settle_all(graph) < 0) refuse_all(graph);
+    if (any && resolve_all(graph) < 0) refuse_all(graph);
     for (size_t i = 1; i < graph->used; i++)
         graph->nodes[i].flags &= (uint8_t)~(PG_FLAG_OLD | PG_FLAG_INPUT);
     return any ? pg_trace_left(graph) : 0;

@@ -184,13 +184,13 @@ static uint32_t result_slot(const pg_program *p, size_t i) {
 }
 
 static pg_status get_code(pg_reader *r, pg_program *p, const uint8_t numbers[256]) {
-    p->constants = pg_room_for(r, p->constant_count, 8, sizeof *p->constants);
+    p->constants = pg_alloc_read(r, p->constant_count, 8, sizeof *p->constants);
     for (size_t i = 0; p->constants != NULL && i < p->constant_count; i++)
         p->constants[i] = pg_get_double(r);
-    p->imports = pg_room_for(r, p->import_count, 4, sizeof *p->imports);
+    p->imports = pg_alloc_read(r, p->import_count, 4, sizeof *p->imports);
     for (size_t i = 0; p->imports != NULL && i < p->import_count; i++)
         p->imports[i] = pg_get_u32(r);
-    p->code = pg_room_for(r, p->length, instr_bytes, sizeof *p->code);
+    p->code = pg_alloc_read(r, p->length, instr_bytes, sizeof *p->code);
     for (size_t i = 0; p->code != NULL && i < p->length; i++) {
         pg_instr *instr = &p->code[i];
         instr->op = numbers[pg_get(r, 1)];
@@ -201,7 +201,7 @@ static pg_status get_code(pg_reader *r, pg_program *p, const uint8_t numbers[256
         instr->first = pg_get_u32(r);
         instr->count = pg_get_u32(r);
     }
-    p->pairs = pg_room_for(r, p->pair_count, 8, sizeof *p->pairs);
+    p->pairs = pg_alloc_read(r, p->pair_count, 8, sizeof *p->pairs);
     for (size_t i = 0; p->pairs != NULL && i < p->pair_count; i++) {
         p->pairs[i].left = pg_get_u32(r);
         p->pairs[i].right = pg_get_u32(r);
@@ -213,15 +213,15 @@ static pg_status get_code(pg_reader *r, pg_program *p, const uint8_t numbers[256
 static pg_status get_outputs(pg_reader *r, pg_program *p) {
     const size_t count = p->output_count;
     p->output_count = 0; /* for pg_program_free: the outputs that have an order so far */
-    p->outputs = pg_room_for(r, count, 4, sizeof *p->outputs);
-    p->orders = pg_room_for(r, count, 4, sizeof *p->orders);
-    p->order_counts = pg_room_for(r, count, 4, sizeof *p->order_counts);
+    p->outputs = pg_alloc_read(r, count, 4, sizeof *p->outputs);
+    p->orders = pg_alloc_read(r, count, 4, sizeof *p->orders);
+    p->order_counts = pg_alloc_read(r, count, 4, sizeof *p->order_counts);
     if (r->failed) return PG_ERR_BAD_FILE;
     if (!p->outputs || !p->orders || !p->order_counts) return PG_ERR_NOMEM;
     for (size_t i = 0; i < count; i++) p->outputs[i] = pg_get_u32(r);
     for (size_t i = 0; i < count; i++) {
         p->order_counts[i] = pg_get_u32(r);
-        p->orders[i] = pg_room_for(r, p->order_counts[i], 4, sizeof **p->orders);
+        p->orders[i] = pg_alloc_read(r, p->order_counts[i], 4, sizeof **p->orders);
         if (r->failed) return PG_ERR_BAD_FILE;
         if (p->orders[i] == NULL) return PG_ERR_NOMEM;
         p->output_count++;

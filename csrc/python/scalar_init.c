@@ -141,7 +141,7 @@ static int start_over(PyObject *object) {
 /* Fast path: what __new__ created is such a leaf already. */
 static inline int start_again(PyObject *object) {
     pg_node *node = scalar_node((scalar *)object);
-    if (PG_UNLIKELY(node->op != PG_OP_LEAF || (node->flags & ~PG_FLAG_HUNG) != 0 ||
+    if (PG_UNLIKELY(node->op != PG_OP_LEAF || (node->flags & ~PG_FLAG_ATTRIBUTES) != 0 ||
                     ((scalar *)object)->dict != NULL))
         return start_over(object);
     node->u.grad = 0.0;

@@ -167,7 +167,7 @@ static void give(const tangents *t, pg_target target, const double *amount) {
  * derivative by one factor is the other one. */
 static inline void push_product_tangent(const tangents *t, pg_target target, factor slope,
                                         factor g) {
-    double amount[PG_SUBLANES];
+    double amount[PG_SUBLANES] = {0};
     for (size_t l = 0; l < t->lanes; l++) amount[l] = product_tangent(slope, g, l);
     give(t, target, amount);
 }

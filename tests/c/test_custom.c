@@ -122,7 +122,8 @@ static void many_operands_survive_any_failing_allocation(void) {
     pg_node_id a = leaf(graph, 1.0), many[100], id = 0, filler[2000];
     for (size_t i = 0; i < LENGTH(many); i++) many[i] = a;
     size_t count = 0;
-    while (pg_room(graph) > 0 && count < LENGTH(filler)) filler[count++] = leaf(graph, 0.0);
+    while (pg_capacity_left(graph) > 0 && count < LENGTH(filler))
+        filler[count++] = leaf(graph, 0.0);
     pg_status status = PG_ERR_NOMEM;
     long n = 1;
     for (; status != PG_OK && CHECK(n < 10); n++) {

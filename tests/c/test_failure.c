@@ -136,7 +136,7 @@ static bool attempt_twice(scene *s, attempt *call) {
 /* Two nodes, and leaves until there is room for only that many more. */
 static void fill_up(scene *s, size_t room) {
     CHECK(try_leaf(s) == PG_OK && try_binary(s) == PG_OK);
-    while (pg_room(s->graph) > room) CHECK(try_leaf(s) == PG_OK);
+    while (pg_capacity_left(s->graph) > room) CHECK(try_leaf(s) == PG_OK);
 }
 
 static void each_call_survives_any_failure(void) {

@@ -380,7 +380,8 @@ static void tags_without_a_number_stop_the_writing(void) {
 
 /* Leaves until there is no room for another one. */
 static void fill_up(pg_graph *graph, pg_node_id *filler, size_t *count, size_t most) {
-    while (pg_room(graph) > 0 && CHECK(*count < most)) filler[(*count)++] = leaf(graph, 0.0);
+    while (pg_capacity_left(graph) > 0 && CHECK(*count < most))
+        filler[(*count)++] = leaf(graph, 0.0);
 }
 
 static void any_allocation_may_fail(void) {

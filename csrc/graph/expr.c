@@ -159,7 +159,5 @@ pg_status pg_graph_where(pg_graph *graph, pg_node_id *id_ret, int condition, pg_
     const double locals[] = {condition ? 1.0 : 0.0, condition ? 0.0 : 1.0};
     if (!pg_all_alive(graph, ids, 2)) return PG_ERR_BAD_NODE;
     const double data = graph->nodes[condition ? a : b].data;
-    pg_status status = pg_graph_variadic(graph, id_ret, data, (pg_children){ids, locals, 2});
-    if (status == PG_OK) graph->nodes[*id_ret].of.variadic->kind = PG_VARIADIC_CHOICE;
-    return status;
+    return pg_add_variadic(graph, id_ret, PG_VARIADIC_CHOICE, data, (pg_children){ids, locals, 2});
 }

@@ -16,9 +16,8 @@ static const size_t most_nodes = 0x7fffffff;
 static const size_t worth_tidying = 512; /* nodes freed at once */
 
 pg_graph *pg_graph_new(void) {
-    pg_graph *graph = pg_realloc(NULL, 1, sizeof *graph);
+    pg_graph *graph = pg_zeroed(1, sizeof *graph);
     if (graph == NULL) return NULL;
-    memset(graph, 0, sizeof *graph);
     graph->used = 1;
     graph->capacity = 1;
     return graph;
@@ -88,22 +87,22 @@ pg_status pg_graph_detach(pg_graph *graph, pg_node_id *id_ret, pg_node_id a) {
     return status;
 }
 
-static pg_variadic *new_variadic(pg_children children) {
+static pg_variadic *new_variadic(pg_variadic_kind kind, pg_children children) {
     const size_t count = children.count;
+    const bool has_locals = children.locals != NULL || kind == PG_VARIADIC_CUSTOM;
     size_t ids = (count * sizeof(pg_node_id) + 7) & ~(size_t)7; /* keeps the doubles aligned */
-    size_t bytes = sizeof(pg_variadic) + ids + (children.locals ? count * sizeof(double) : 0);
+    size_t bytes = sizeof(pg_variadic) + ids + (has_locals ? count * sizeof(double) : 0);
     pg_variadic *variadic = pg_realloc(NULL, bytes, 1);
     if (variadic == NULL) return NULL;
     variadic->count = count;
     variadic->cursor = 0;
-    variadic->kind = PG_VARIADIC_PLAIN;
+    variadic->kind = kind;
     variadic->tag = NULL;
-    variadic->locals = NULL;
+    variadic->locals = has_locals ? (double *)((char *)variadic->ids + ids) : NULL;
     if (count > 0) memcpy(variadic->ids, children.ids, count * sizeof *children.ids);
-    if (children.locals != NULL) {
-        variadic->locals = (double *)((char *)variadic->ids + ids);
+    if (children.locals != NULL)
         memcpy(variadic->locals, children.locals, count * sizeof *children.locals);
-    }
+    else if (has_locals) memset(variadic->locals, 0, count * sizeof *children.locals);
     return variadic;
 }
 
@@ -132,13 +131,13 @@ static void become_variadic(pg_graph *graph, pg_node_id id, pg_variadic *variadi
     PG_CHECK_GRAPH(graph);
 }
 
-pg_status pg_graph_variadic(pg_graph *graph, pg_node_id *id_ret, double data,
-                            pg_children children) {
+pg_status pg_add_variadic(pg_graph *graph, pg_node_id *id_ret, pg_variadic_kind kind, double data,
+                          pg_children children) {
     pg_status status = can_hold(graph, children);
     if (status != PG_OK) return status;
     status = pg_graph_reserve(graph, 1);
     if (status != PG_OK) return status;
-    pg_variadic *variadic = new_variadic(children);
+    pg_variadic *variadic = new_variadic(kind, children);
     if (variadic == NULL) return PG_ERR_NOMEM;
     *id_ret = pg_take(graph, PG_OP_LEAF, data);
     pg_own_new(graph, *id_ret);
@@ -150,26 +149,22 @@ pg_status pg_widen(pg_graph *graph, pg_node_id id, pg_children children) {
     if (!pg_alive(graph, id) || graph->nodes[id].op != PG_OP_LEAF) return PG_ERR_BAD_NODE;
     pg_status status = can_hold(graph, children);
     if (status != PG_OK) return status;
-    pg_variadic *variadic = new_variadic(children);
+    pg_variadic *variadic = new_variadic(PG_VARIADIC_PLAIN, children);
     if (variadic == NULL) return PG_ERR_NOMEM;
     become_variadic(graph, id, variadic);
     return PG_OK;
 }
 
+pg_status pg_graph_variadic(pg_graph *graph, pg_node_id *id_ret, double data,
+                            pg_children children) {
+    return pg_add_variadic(graph, id_ret, PG_VARIADIC_PLAIN, data, children);
+}
+
 pg_status pg_graph_custom(pg_graph *graph, pg_node_id *id_ret, double data, pg_children children,
                           void *tag) {
-    const size_t count = children.count;
-    double few[8] = {0}, *slopes = few; /* placeholders, which the hook overwrites */
-    if (count > 8) slopes = pg_realloc(NULL, count, sizeof *slopes);
-    if (slopes == NULL) return PG_ERR_NOMEM;
-    if (count > 8) memset(slopes, 0, count * sizeof *slopes);
-    children.locals = slopes;
-    pg_status status = pg_graph_variadic(graph, id_ret, data, children);
-    if (status == PG_OK) {
-        graph->nodes[*id_ret].of.variadic->kind = PG_VARIADIC_CUSTOM;
-        graph->nodes[*id_ret].of.variadic->tag = tag;
-    }
-    if (count > 8) pg_free(slopes);
+    children.locals = NULL;
+    pg_status status = pg_add_variadic(graph, id_ret, PG_VARIADIC_CUSTOM, data, children);
+    if (status == PG_OK) graph->nodes[*id_ret].of.variadic->tag = tag;
     return status;
 }
 
@@ -292,10 +287,9 @@ void pg_cut(pg_graph *graph, pg_node_id id) {
 pg_status pg_become(pg_graph *graph, pg_node_id id, pg_variadic_kind kind, pg_children children) {
     pg_status status = can_hold(graph, children);
     if (status != PG_OK) return status;
-    pg_variadic *variadic = new_variadic(children), *before = graph->nodes[id].of.variadic;
+    pg_variadic *variadic = new_variadic(kind, children), *before = graph->nodes[id].of.variadic;
     if (variadic == NULL) return PG_ERR_NOMEM;
     for (size_t i = 0; i < children.count; i++) graph->nodes[children.ids[i]].refs++;
-    variadic->kind = kind;
     variadic->tag = before->tag;
     graph->nodes[id].of.variadic = variadic;
     pg_node_id dead = 0;

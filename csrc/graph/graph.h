@@ -234,6 +234,10 @@ static inline const pg_node_id *pg_holds(const pg_node *node, size_t *count_ret)
 void pg_discard(pg_graph *graph, pg_node_id id);
 /* Turn a node into a leaf: it keeps its data and drops its children. */
 void pg_cut(pg_graph *graph, pg_node_id id);
+/* As pg_graph_variadic, of any kind. A custom op's derivatives are 0 until its rule computes
+ * them. */
+pg_status pg_add_variadic(pg_graph *graph, pg_node_id *id_ret, pg_variadic_kind kind, double data,
+                          pg_children children);
 /* Give a variadic node, which keeps its tag, a new kind and children. PG_ERR_NOMEM, PG_ERR_LIMIT:
  * it is unchanged. */
 pg_status pg_become(pg_graph *graph, pg_node_id id, pg_variadic_kind kind, pg_children children);

@@ -98,10 +98,8 @@ static pg_status collect(collector *c, pg_node_id root) {
     c->graph->nodes[root].mark = c->mark;
     pg_status status = pg_descend(&c->path, root);
     while (status == PG_OK && c->path.depth > 0) {
-        pg_frame *top = &c->path.frames[c->path.depth - 1];
-        size_t count;
-        const pg_node_id *held = pg_holds(&c->graph->nodes[top->id], &count);
-        status = top->next < count ? come_to(c, held[top->next++]) : finish_node(c);
+        const pg_node_id child = pg_next_child(&c->path, c->graph);
+        status = child != 0 ? come_to(c, child) : finish_node(c);
     }
     return status;
 }
@@ -255,7 +253,7 @@ typedef struct wide_parts {
     size_t count;
 } wide_parts;
 
-static pg_status read_wide_parts(unpacking *u, wide_parts *w, bool has_locals, bool needs_locals) {
+static pg_status read_wide_parts(unpacking *u, wide_parts *w, bool has_locals) {
     w->count = pg_get_u32(&u->reader);
     w->children = pg_alloc_read(&u->reader, w->count, 4, sizeof *w->children);
     for (size_t i = 0; w->children != NULL && i < w->count; i++) {
@@ -264,11 +262,8 @@ static pg_status read_wide_parts(unpacking *u, wide_parts *w, bool has_locals, b
     }
     if (has_locals) w->locals = pg_alloc_read(&u->reader, w->count, 8, sizeof *w->locals);
     if (u->reader.failed) return PG_ERR_BAD_FILE;
-    if (!has_locals && needs_locals) w->locals = pg_realloc(NULL, w->count, sizeof *w->locals);
-    if (w->children == NULL || ((has_locals || needs_locals) && w->locals == NULL))
-        return PG_ERR_NOMEM;
-    for (size_t i = 0; w->locals != NULL && i < w->count; i++)
-        w->locals[i] = has_locals ? pg_get_double(&u->reader) : 0.0;
+    if (w->children == NULL || (has_locals && w->locals == NULL)) return PG_ERR_NOMEM;
+    for (size_t i = 0; has_locals && i < w->count; i++) w->locals[i] = pg_get_double(&u->reader);
     return PG_OK;
 }
 
@@ -279,25 +274,21 @@ static bool fits_kind(pg_variadic_kind kind, const wide_parts *w, bool has_local
 
 static pg_status read_variadic(unpacking *u, pg_node_id *id_ret, uint8_t flags, double data) {
     const pg_variadic_kind kind = (pg_variadic_kind)((flags & ~packed_detached) >> packed_kind);
-    const bool custom = kind == PG_VARIADIC_CUSTOM;
-    if (kind > PG_VARIADIC_CUSTOM || (custom && !(flags & packed_tag))) return PG_ERR_BAD_FILE;
+    if (kind > PG_VARIADIC_CUSTOM) return PG_ERR_BAD_FILE;
+    if (kind == PG_VARIADIC_CUSTOM && !(flags & packed_tag)) return PG_ERR_BAD_FILE;
     void *tag = NULL;
     if (flags & packed_tag) {
         tag = u->find_tag(u->context, pg_get_u32(&u->reader), kind);
         if (tag == NULL) return PG_ERR_BAD_FILE;
     }
     wide_parts w = {0};
-    pg_status status = read_wide_parts(u, &w, flags & packed_locals, custom);
+    pg_status status = read_wide_parts(u, &w, flags & packed_locals);
     if (status == PG_OK && !fits_kind(kind, &w, flags & packed_locals)) status = PG_ERR_BAD_FILE;
     if (status == PG_OK)
-        status =
-            pg_graph_variadic(u->graph, id_ret, data, (pg_children){w.children, w.locals, w.count});
-    if (status == PG_OK) {
-        u->graph->nodes[*id_ret].of.variadic->kind = kind;
-        u->graph->nodes[*id_ret].of.variadic->tag = tag;
-    } else if (tag != NULL) {
-        u->graph->hooks.untag(tag);
-    }
+        status = pg_add_variadic(u->graph, id_ret, kind, data,
+                                 (pg_children){w.children, w.locals, w.count});
+    if (status == PG_OK) u->graph->nodes[*id_ret].of.variadic->tag = tag;
+    else if (tag != NULL) u->graph->hooks.untag(tag);
     pg_free(w.children);
     pg_free(w.locals);
     return status;

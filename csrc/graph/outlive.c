@@ -59,13 +59,9 @@ static state resolve_rule(pg_graph *graph, pg_node_id id) {
     const pg_variadic *variadic = graph->nodes[id].of.variadic;
     const size_t count = variadic->count / 2;
     const double data = graph->nodes[variadic->ids[count]].data;
-    double *slopes = pg_realloc(NULL, count, sizeof *slopes); /* for the tag's rule to fill in */
-    if (slopes == NULL) return over;
-    memset(slopes, 0, count * sizeof *slopes);
-    const pg_children operands = {variadic->ids, slopes, count};
-    pg_status status = pg_become(graph, id, PG_VARIADIC_CUSTOM, operands);
-    pg_free(slopes);
-    return status == PG_OK ? set_data(&graph->nodes[id], data) : over;
+    const pg_children operands = {variadic->ids, NULL, count};
+    if (pg_become(graph, id, PG_VARIADIC_CUSTOM, operands) != PG_OK) return over;
+    return set_data(&graph->nodes[id], data);
 }
 
 /* Of detach(): the leaf receives no gradient. Of no_grad(): an ordinary leaf. */
@@ -114,15 +110,10 @@ static state resolve_node(walker *walk, pg_node_id id) {
 
 /* The next unresolved child of the frame on top, or 0. */
 static pg_node_id next_child(walker *walk) {
-    pg_frame *top = &walk->path.frames[walk->path.depth - 1];
-    const pg_node *node = &walk->graph->nodes[top->id];
-    if (node->flags & PG_FLAG_OLD) return 0;
-    size_t count;
-    const pg_node_id *held = pg_holds(node, &count);
-    while (top->next < count) {
-        pg_node_id child = held[top->next++];
+    if (walk->graph->nodes[pg_top(&walk->path)].flags & PG_FLAG_OLD) return 0;
+    pg_node_id child;
+    while ((child = pg_next_child(&walk->path, walk->graph)) != 0)
         if (walk->states[child] == unseen) return child;
-    }
     return 0;
 }
 
@@ -146,9 +137,8 @@ static int resolve_from(walker *walk, pg_node_id root) {
 static int resolve_all(pg_graph *graph) {
     walker walk = {.graph = graph};
     const size_t slots = graph->used;
-    walk.states = pg_realloc(NULL, slots, sizeof *walk.states);
+    walk.states = pg_zeroed(slots, sizeof *walk.states);
     if (walk.states == NULL) return -1;
-    memset(walk.states, 0, slots * sizeof *walk.states);
     int failed = 0;
     for (size_t i = 1; i < slots && i < graph->used && !failed; i++)
         if (graph->nodes[i].op != PG_OP_FREE) failed = resolve_from(&walk, (pg_node_id)i);

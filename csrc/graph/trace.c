@@ -31,11 +31,9 @@ static pg_status add_symbol(pg_graph *graph, pg_node_id *id_ret, pg_variadic_kin
     for (size_t i = 0; i < receivers; i++) flags &= graph->nodes[operands.ids[i]].flags;
     for (size_t i = 0; i < operands.count; i++)
         if (isnan(graph->nodes[operands.ids[i]].data)) data = NAN;
-    pg_status status = pg_graph_variadic(graph, id_ret, data, operands);
-    if (status != PG_OK) return status;
-    graph->nodes[*id_ret].of.variadic->kind = kind;
-    graph->nodes[*id_ret].flags |= flags;
-    return PG_OK;
+    pg_status status = pg_add_variadic(graph, id_ret, kind, data, operands);
+    if (status == PG_OK) graph->nodes[*id_ret].flags |= flags;
+    return status;
 }
 
 pg_status pg_trace_select(pg_graph *graph, pg_node_id *id_ret, pg_condition condition, pg_node_id a,

@@ -206,23 +206,17 @@ static pg_status build(builder *b, size_t output, unsigned wrt) {
     return status;
 }
 
-static void *zeroed(size_t count) {
-    void *block = pg_realloc(NULL, count, 1);
-    if (block != NULL) memset(block, 0, count);
-    return block;
-}
-
 pg_status pg_backward_plan_new(pg_backward_plan **plan_ret, const pg_program *program,
                                size_t output, unsigned wrt) {
-    pg_backward_plan *r = zeroed(sizeof *r);
+    pg_backward_plan *r = pg_zeroed(1, sizeof *r);
     if (r == NULL) return PG_ERR_NOMEM;
-    r->input_reached = zeroed(program->input_count);
-    r->uniform_reached = zeroed(program->uniform_slots);
+    r->input_reached = pg_zeroed(1, program->input_count);
+    r->uniform_reached = pg_zeroed(1, program->uniform_slots);
     r->input_order = pg_realloc(NULL, program->input_count, sizeof *r->input_order);
     builder b = {.program = program, .plan = r};
-    b.row_wanted = zeroed(program->row_slots);
-    b.uniform_wanted = zeroed(program->uniform_slots);
-    b.row_reached = zeroed(program->row_slots);
+    b.row_wanted = pg_zeroed(1, program->row_slots);
+    b.uniform_wanted = pg_zeroed(1, program->uniform_slots);
+    b.row_reached = pg_zeroed(1, program->row_slots);
     b.holds = pg_realloc(NULL, program->uniform_slots, sizeof *b.holds);
     pg_status status = PG_ERR_NOMEM;
     if (r->input_reached && r->uniform_reached && r->input_order && b.row_wanted &&

@@ -134,7 +134,7 @@ static void many_operands_survive_any_failing_allocation(void) {
         if (status != PG_OK) CHECK(status == PG_ERR_NOMEM && snapshot_holds(&before, graph));
         snapshot_free(&before);
     }
-    CHECK(n == 6); /* numbers, nodes, owners, the wide block: four failed */
+    CHECK(n == 5); /* nodes, owners, the wide block: three failed */
     CHECK(pg_backward(graph, id) == PG_OK);
     pg_graph_free(graph);
 }

@@ -201,10 +201,10 @@ static pg_status layer_append(layer_call *layer) {
     size_t from = 0, to = 0;
     while (from < layer->rows) {
         while (to < layer->rows && layer->activations[to] == layer->activations[from]) to++;
-        pg_status status =
-            pg_graph_layer(graph, layer->ids + from, layer->activations[from],
-                           layer->weights + from * layer->columns, layer->biases + from,
-                           layer->inputs, to - from, layer->columns);
+        pg_status status = pg_graph_layer(
+            graph, layer->ids + from,
+            &(pg_layer){layer->activations[from], layer->weights + from * layer->columns,
+                        layer->biases + from, layer->inputs, to - from, layer->columns});
         if (status != PG_OK) {
             while (from > 0) scalar_release_node(layer->ids[--from]);
             return status;
@@ -406,10 +406,9 @@ static PyObject *call_adam(PyObject *type, PyObject *args) {
     (void)type;
     PyObject *values, *means, *squares, *result = NULL;
     pg_adam_settings settings;
-    double step;
     if (!PyArg_ParseTuple(args, "OOOdddddpd", &values, &means, &squares, &settings.lr,
                           &settings.beta1, &settings.beta2, &settings.eps, &settings.weight_decay,
-                          &settings.decoupled, &step))
+                          &settings.decoupled, &settings.step))
         return NULL;
     size_t count;
     pg_node_id *ids = scalar_gather_to_write(values, &count, "optimizer.step()");
@@ -418,7 +417,7 @@ static PyObject *call_adam(PyObject *type, PyObject *args) {
     double *mean = scalar_doubles_of(means, &mean_view, count, 1);
     double *square = mean != NULL ? scalar_doubles_of(squares, &square_view, count, 1) : NULL;
     if (square != NULL) {
-        pg_status status = pg_adam(scalar_global.graph, mean, square, ids, count, &settings, step);
+        pg_status status = pg_adam(scalar_global.graph, mean, square, ids, count, &settings);
         result = status == PG_OK ? Py_NewRef(Py_None) : scalar_raise(status);
         PyBuffer_Release(&square_view);
     }

@@ -98,7 +98,8 @@ static PyObject *make_node(PyObject *rule, PyObject *operands, double y) {
     if (scalar_make_room(1) < 0) return NULL;
     pg_node_id *ids = scalar_gather_ids(operands, &count), id = 0;
     if (ids == NULL) return NULL;
-    pg_status status = pg_graph_custom(scalar_global.graph, &id, y, ids, count, rule);
+    pg_status status =
+        pg_graph_custom(scalar_global.graph, &id, y, (pg_children){ids, NULL, count}, rule);
     if (status == PG_OK) Py_INCREF(rule);
     PyMem_Free(ids);
     return scalar_result(status, id);

@@ -141,7 +141,7 @@ static int start_over(PyObject *object) {
 /* Fast path: what __new__ created is such a leaf already. */
 static inline int start_again(PyObject *object) {
     pg_node *node = scalar_node((scalar *)object);
-    if (PG_UNLIKELY(node->op != PG_OP_LEAF || (node->flags & ~PG_FLAG_HUNG) != 0 ||
+    if (PG_UNLIKELY(node->op != PG_OP_LEAF || (node->flags & ~PG_FLAG_ATTRIBUTES) != 0 ||
                     ((scalar *)object)->dict != NULL))
         return start_over(object);
     node->u.grad = 0.0;
@@ -242,8 +242,8 @@ static int become_wide(scalar *self, double data, PyObject *children, const pg_n
         return -1;
     scalar_node(self)->data = data;
     if (scalar_without_graph()) return 0;
-    pg_status status =
-        pg_widen(scalar_global.graph, self->id, ids, locals, (size_t)PyTuple_GET_SIZE(children));
+    pg_status status = pg_widen(scalar_global.graph, self->id,
+                                (pg_children){ids, locals, (size_t)PyTuple_GET_SIZE(children)});
     if (status != PG_OK) {
         scalar_raise(status);
         return -1;

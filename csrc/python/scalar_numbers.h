@@ -8,7 +8,7 @@
  * before reading anything. 0, or -1 with an exception set. */
 int scalar_make_room_slowly(size_t count);
 static inline int scalar_make_room(size_t count) {
-    if (PG_LIKELY(pg_room(scalar_global.graph) >= count)) return 0;
+    if (PG_LIKELY(pg_capacity_left(scalar_global.graph) >= count)) return 0;
     return scalar_make_room_slowly(count);
 }
 /* Raise the exception for a status, without frames of pygradc in its traceback. Always NULL. */

@@ -170,7 +170,7 @@ int scalar_clear(PyObject *object) {
 static void track_if_adorned(scalar *self, int had_dict) {
     if (had_dict || self->dict == NULL) return;
     scalar_global.adorned++;
-    if (self->id != 0) scalar_node(self)->flags |= PG_FLAG_HUNG;
+    if (self->id != 0) scalar_node(self)->flags |= PG_FLAG_ATTRIBUTES;
     if (!PyObject_GC_IsTracked((PyObject *)self)) PyObject_GC_Track(self);
 }
 
@@ -211,7 +211,7 @@ static PyObject *new_instance(PyTypeObject *type, pg_node_id id) {
     }
     self->id = id;
     *scalar_owner(self) = self;
-    scalar_node(self)->flags |= PG_FLAG_HUNG; /* its class may declare slots */
+    scalar_node(self)->flags |= PG_FLAG_ATTRIBUTES; /* its class may declare slots */
     return (PyObject *)self;
 }
 
@@ -261,7 +261,7 @@ int scalar_stand_for(PyObject *object, pg_node_id id) {
     const pg_node_id leaf = self->id;
     *scalar_owner(self) = NULL;
     scalar_global.graph->nodes[id].flags |=
-        scalar_node(self)->flags & (PG_FLAG_CLOSURE | PG_FLAG_HUNG);
+        scalar_node(self)->flags & (PG_FLAG_CLOSURE | PG_FLAG_ATTRIBUTES);
     scalar_node(self)->flags &= (uint8_t)~PG_FLAG_CLOSURE;
     (void)scalar_take_node(self, id);
     scalar_release_node(leaf);

@@ -126,7 +126,7 @@ static PyObject *apply_slowly(expression *build, PyObject *left, PyObject *right
 static inline int are_plain(PyObject *left, PyObject *right, pg_operand *a, pg_operand *b,
                             int *is_int) {
     return scalar_as_made() &&
-           PG_LIKELY(pg_room(scalar_global.graph) >= most_nodes_an_expression) &&
+           PG_LIKELY(pg_capacity_left(scalar_global.graph) >= most_nodes_an_expression) &&
            plain_operand(left, a, is_int) && plain_operand(right, b, is_int);
 }
 

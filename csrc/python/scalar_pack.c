@@ -164,8 +164,9 @@ static PyObject *read_part(Py_buffer *bytes, PyObject *ends, PyObject *tags) {
     pg_node_id *ids = scalar_gather_ids(ends, &count);
     if (ids == NULL) return NULL;
     pg_part part;
-    pg_status status = pg_part_read(scalar_global.graph, &part, bytes->buf, (size_t)bytes->len, ids,
-                                    count, find_tag, tags);
+    pg_status status =
+        pg_part_read(scalar_global.graph, &part,
+                     &(pg_packed_part){bytes->buf, (size_t)bytes->len, ids, count}, find_tag, tags);
     PyMem_Free(ids);
     scalar_settle();
     for (size_t i = 0; status == PG_OK && scalar_global.tracing != 0 && i < part.count; i++)

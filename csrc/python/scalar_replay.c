@@ -276,7 +276,8 @@ static PyObject *make_value(const call *c, room *r, size_t output, double data, 
         }
     }
     pg_node_id id = 0;
-    pg_status status = pg_graph_variadic(scalar_global.graph, &id, data, r->ids, locals, count);
+    pg_status status =
+        pg_graph_variadic(scalar_global.graph, &id, data, (pg_children){r->ids, locals, count});
     return scalar_result(status, id);
 }
 
@@ -306,13 +307,11 @@ static void release_values(const room *r, size_t inputs) {
 }
 
 /* Replay, with the GIL released. A fault is left to program.py, which can describe it. */
-static PyObject *replay(call *c, room *r, const pg_task *task, const double *data, double scale,
-                        int values) {
+static PyObject *replay(call *c, room *r, const pg_task *task, const double *data, int values) {
     pg_status status;
     r->stop = 0;
     Py_BEGIN_ALLOW_THREADS;
-    status =
-        pg_replay_sum(c->program, r->workspace, r->params, task, r->totals, r->gradients, scale);
+    status = pg_replay_sum(r->workspace, r->params, task, r->totals, r->gradients);
     Py_END_ALLOW_THREADS;
     if (status == PG_OK) return make_values(c, r, data, values);
     if (status == PG_ERR_NOMEM) return PyErr_NoMemory();
@@ -327,13 +326,14 @@ static PyObject *replay_one(call *c, room *r, int values) {
                           .rows = 1,
                           .outputs = r->outputs,
                           .gradients = values ? r->input_gradients : NULL,
+                          .scale = 1.0,
                           .plan = c->plan[PG_WRT_PARAMS | (values ? PG_WRT_INPUTS : 0)],
                           .ignore = c->ignore};
     if (task.plan == NULL) Py_RETURN_NOTIMPLEMENTED;
-    if (!values) return replay(c, r, &task, r->outputs, 1.0, 0);
+    if (!values) return replay(c, r, &task, r->outputs, 0);
     PyObject *result = NULL;
     const size_t held = retain_values(c, r);
-    if (held == c->size.inputs) result = replay(c, r, &task, r->outputs, 1.0, 1);
+    if (held == c->size.inputs) result = replay(c, r, &task, r->outputs, 1);
     else scalar_raise(PG_ERR_LIMIT);
     release_values(r, held);
     return result;
@@ -422,10 +422,10 @@ static PyObject *replay_sum(PyObject *module, PyObject *const *args, Py_ssize_t 
         const pg_task task = {.arguments = r->arguments,
                               .argument_count = (size_t)c->argument_count,
                               .rows = rows,
+                              .scale = args[3] == Py_True ? 1.0 / (double)rows : 1.0,
                               .plan = c->plan[PG_WRT_PARAMS],
                               .ignore = c->ignore};
-        const double scale = args[3] == Py_True ? 1.0 / (double)rows : 1.0;
-        result = replay(c, r, &task, r->totals, scale, 0);
+        result = replay(c, r, &task, r->totals, 0);
     } else Py_INCREF(result);
     for (Py_ssize_t i = 0; i < good; i++) PyBuffer_Release(&views[i]);
     give_back(c, r);

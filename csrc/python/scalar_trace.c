@@ -216,8 +216,10 @@ static PyObject *trace_select(PyObject *module, PyObject *args) {
         scalar_make_room(1) < 0)
         return NULL;
     pg_node_id id = 0;
-    pg_status status = pg_trace_select(scalar_global.graph, &id, compare, ((scalar *)left)->id,
-                                       ((scalar *)right)->id, ((scalar *)a)->id, ((scalar *)b)->id);
+    pg_status status =
+        pg_trace_select(scalar_global.graph, &id,
+                        (pg_condition){compare, ((scalar *)left)->id, ((scalar *)right)->id},
+                        ((scalar *)a)->id, ((scalar *)b)->id);
     return scalar_result(status, id);
 }
 
@@ -339,8 +341,9 @@ static PyObject *record(PyObject *module, PyObject *args) {
     PyObject *result = NULL;
     if (output_ids != NULL && check_outputs(output_ids, output_count) == 0) {
         pg_program **program = (pg_program **)owner; /* NOLINT(performance-no-int-to-ptr) */
-        pg_status status = pg_record(scalar_global.graph, program, input_ids, input_count,
-                                     output_ids, output_count, passes, fast);
+        pg_status status = pg_record(
+            scalar_global.graph, program,
+            &(pg_recording){input_ids, output_ids, input_count, output_count, passes, fast});
         result = status != PG_OK ? scalar_raise(status)
                                  : scalar_values_of(pg_program_sources(*program),
                                                     pg_program_measure(*program).params);
@@ -471,7 +474,8 @@ static PyObject *make_result(PyObject *module, PyObject *const *args, Py_ssize_t
     double *locals = scalar_doubles_of(args[2], &view, count, 0);
     if (locals != NULL) {
         pg_node_id id = 0;
-        pg_status status = pg_graph_variadic(scalar_global.graph, &id, data, ids, locals, count);
+        pg_status status =
+            pg_graph_variadic(scalar_global.graph, &id, data, (pg_children){ids, locals, count});
         PyBuffer_Release(&view);
         result = scalar_result(status, id);
     }

@@ -171,9 +171,7 @@ class Replayable:
         return plan
 
     def _begin(self, ws: Workspace, params: Floats) -> None:
-        status = lib.pg_replay_begin(
-            self._handle, ws.handle, pointer(params), self._errors == "ignore"
-        )
+        status = lib.pg_replay_begin(ws.handle, pointer(params), self._errors == "ignore")
         if status != lib.PG_OK:
             self._fail(status, ws)
 

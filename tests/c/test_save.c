@@ -230,11 +230,12 @@ static pg_status replay(const pg_program *program, trial *t, int level, int igno
                           .rows = rows,
                           .outputs = t->outputs,
                           .gradients = t->gradients,
+                          .scale = 1.0,
                           .plan = (const pg_backward_plan *const *)t->plan,
                           .ignore = ignore};
     pg_workspace *ws = NULL;
     if (!CHECK(pg_workspace_new(&ws, program, level) == PG_OK)) abort();
-    pg_status status = pg_replay_sum(program, ws, t->params, &task, t->totals, t->sums, 1.0);
+    pg_status status = pg_replay_sum(ws, t->params, &task, t->totals, t->sums);
     pg_workspace_free(ws);
     return status;
 }

@@ -198,13 +198,11 @@ static PyObject *fetch(PyObject *values, wanted what, const char *named) {
     return result;
 }
 
-static PyObject *fetch_data(PyObject *module, PyObject *values) {
-    (void)module;
+static PyObject *fetch_data(PyObject *Py_UNUSED(module), PyObject *values) {
     return fetch(values, wanted_data, "data");
 }
 
-static PyObject *fetch_grads(PyObject *module, PyObject *values) {
-    (void)module;
+static PyObject *fetch_grads(PyObject *Py_UNUSED(module), PyObject *values) {
     return fetch(values, wanted_grad, "grads");
 }
 
@@ -237,8 +235,7 @@ static int assign_all(reading *r, PyObject *values, PyObject *numbers) {
 }
 
 /* assign(values, numbers, shape): numbers is a contiguous array of float64 of this shape. */
-static PyObject *assign(PyObject *module, PyObject *args) {
-    (void)module;
+static PyObject *assign(PyObject *Py_UNUSED(module), PyObject *args) {
     PyObject *values, *numbers, *shape;
     reading r = {.what = wanted_ids, .named = "set_data"};
     if (!PyArg_ParseTuple(args, "OOO!", &values, &numbers, &PyTuple_Type, &shape) ||

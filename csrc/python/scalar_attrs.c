@@ -84,8 +84,7 @@ PyObject *scalar_children(PyObject *self) {
     return children;
 }
 
-static PyObject *get_children(PyObject *self, void *unused) {
-    (void)unused;
+static PyObject *get_children(PyObject *self, void *Py_UNUSED(unused)) {
     PyObject *children = scalar_children(self);
     for (Py_ssize_t i = 0; children != NULL && i < PyTuple_GET_SIZE(children); i++)
         ((scalar *)PyTuple_GET_ITEM(children, i))->is_shown = 1;
@@ -127,8 +126,7 @@ static PyObject *tuple_of(const double *numbers, size_t count) {
 }
 
 /* A rule may run arbitrary code: the node is held meanwhile. */
-static PyObject *get_local_grads(PyObject *self, void *unused) {
-    (void)unused;
+static PyObject *get_local_grads(PyObject *self, void *Py_UNUSED(unused)) {
     if (scalar_may_read(self, "._local_grads") < 0) return NULL;
     const pg_node_id id = ((scalar *)self)->id;
     pg_status status = pg_graph_retain(scalar_global.graph, id);
@@ -159,8 +157,7 @@ static PyObject *name_of_wide(const pg_variadic *variadic) {
     return PyUnicode_FromString(variadic->kind == PG_VARIADIC_DETACH ? "detach" : "where");
 }
 
-static PyObject *get_op(PyObject *self, void *unused) {
-    (void)unused;
+static PyObject *get_op(PyObject *self, void *Py_UNUSED(unused)) {
     PyObject *set = hung((scalar *)self, names.op);
     if (set != NULL) return Py_NewRef(set);
     if (PyErr_Occurred()) return NULL;
@@ -172,36 +169,31 @@ static PyObject *get_op(PyObject *self, void *unused) {
                               : PyUnicode_FromString(info->symbol);
 }
 
-static int set_op(PyObject *self, PyObject *value, void *unused) {
-    (void)unused;
+static int set_op(PyObject *self, PyObject *value, void *Py_UNUSED(unused)) {
     return hang((scalar *)self, names.op, value);
 }
 
-static PyObject *get_label(PyObject *self, void *unused) {
-    (void)unused;
+static PyObject *get_label(PyObject *self, void *Py_UNUSED(unused)) {
     PyObject *label = hung((scalar *)self, names.label);
     if (label == NULL && PyErr_Occurred()) return NULL;
     return Py_NewRef(label != NULL ? label : names.empty);
 }
 
-static int set_label(PyObject *self, PyObject *value, void *unused) {
-    (void)unused;
+static int set_label(PyObject *self, PyObject *value, void *Py_UNUSED(unused)) {
     return hang((scalar *)self, names.label, value);
 }
 
 PyObject *scalar_closure(scalar *self) { return hung(self, names.backward); }
 
 /* The closure, or a bound method that pushes this node's gradient to its children. */
-static PyObject *get_backward(PyObject *self, void *unused) {
-    (void)unused;
+static PyObject *get_backward(PyObject *self, void *Py_UNUSED(unused)) {
     PyObject *closure = scalar_closure((scalar *)self);
     if (closure != NULL) return Py_NewRef(closure);
     if (PyErr_Occurred()) return NULL;
     return PyObject_GetAttr(self, names.push);
 }
 
-static int set_backward(PyObject *self, PyObject *value, void *unused) {
-    (void)unused;
+static int set_backward(PyObject *self, PyObject *value, void *Py_UNUSED(unused)) {
     if (value != NULL && !PyCallable_Check(value)) {
         PyErr_Format(PyExc_TypeError, "_backward must be callable, not %.100s",
                      Py_TYPE(value)->tp_name);
@@ -236,13 +228,11 @@ int scalar_call_closure(void *owner) {
     return failed;
 }
 
-static PyObject *get_id(PyObject *self, void *unused) {
-    (void)unused;
+static PyObject *get_id(PyObject *self, void *Py_UNUSED(unused)) {
     return PyLong_FromUnsignedLong(((scalar *)self)->id);
 }
 
-static PyObject *get_dict(PyObject *self, void *unused) {
-    (void)unused;
+static PyObject *get_dict(PyObject *self, void *Py_UNUSED(unused)) {
     return Py_XNewRef(scalar_attributes((scalar *)self));
 }
 

@@ -17,8 +17,7 @@ static int try_again(pg_status status) {
     return PyErr_CheckSignals() == 0;
 }
 
-static PyObject *call_backward(PyObject *self, PyObject *none) {
-    (void)none;
+static PyObject *call_backward(PyObject *self, PyObject *Py_UNUSED(none)) {
     if (scalar_may_read(self, "backward()") < 0) return NULL;
     Py_INCREF(self);
     pg_status status;
@@ -31,8 +30,7 @@ static PyObject *call_backward(PyObject *self, PyObject *none) {
 }
 
 /* clear_grads(root); root is a Value. */
-static PyObject *call_clear_grads(PyObject *type, PyObject *root) {
-    (void)type;
+static PyObject *call_clear_grads(PyObject *Py_UNUSED(type), PyObject *root) {
     if (scalar_may_read(root, "clear_grads()") < 0) return NULL;
     pg_status status;
     do status = pg_clear_grads(scalar_global.graph, ((scalar *)root)->id);
@@ -40,8 +38,7 @@ static PyObject *call_clear_grads(PyObject *type, PyObject *root) {
     return status == PG_OK ? Py_NewRef(Py_None) : scalar_raise(status);
 }
 
-static PyObject *call_push(PyObject *self, PyObject *none) {
-    (void)none;
+static PyObject *call_push(PyObject *self, PyObject *Py_UNUSED(none)) {
     if (scalar_may_read(self, "_backward()") < 0) return NULL;
     pg_status status = pg_push(scalar_global.graph, ((scalar *)self)->id);
     return status == PG_OK ? Py_NewRef(Py_None) : scalar_raise(status);
@@ -107,8 +104,7 @@ static PyObject *sum_of(PyObject *values, PyObject *start) {
 
 /* sum(values, start) -> Value, or NotImplemented where the class was patched, or an operand's
  * class overrides + or *. */
-static PyObject *call_sum(PyObject *type, PyObject *const *args, Py_ssize_t count) {
-    (void)type;
+static PyObject *call_sum(PyObject *Py_UNUSED(type), PyObject *const *args, Py_ssize_t count) {
     if (count != 2) return PyErr_Format(PyExc_TypeError, "_sum takes 2 arguments");
     const int native = scalar_is_native(0);
     if (native < 0) return NULL;
@@ -293,8 +289,7 @@ static PyObject *layer_of(PyObject *neurons, PyObject *inputs) {
 
 /* layer(neurons, inputs) -> list of Values, or NotImplemented where the class was patched. neurons
  * is a sequence of (weights, bias, activation), activation an op's number or 0. */
-static PyObject *call_layer(PyObject *type, PyObject *const *args, Py_ssize_t count) {
-    (void)type;
+static PyObject *call_layer(PyObject *Py_UNUSED(type), PyObject *const *args, Py_ssize_t count) {
     if (count != 2) return PyErr_Format(PyExc_TypeError, "_layer takes 2 arguments");
     PyObject *neurons = frozen(args[0]);
     PyObject *inputs = neurons != NULL ? frozen(args[1]) : NULL;
@@ -306,8 +301,8 @@ static PyObject *call_layer(PyObject *type, PyObject *const *args, Py_ssize_t co
 
 /* all_exactly(list, class) -> bool: is the class of each item exactly this one, and no
  * subclass? */
-static PyObject *call_all_exactly(PyObject *type, PyObject *const *args, Py_ssize_t count) {
-    (void)type;
+static PyObject *call_all_exactly(PyObject *Py_UNUSED(type), PyObject *const *args,
+                                  Py_ssize_t count) {
     if (count != 2 || !PyList_Check(args[0])) Py_RETURN_FALSE;
     for (Py_ssize_t i = 0; i < PyList_GET_SIZE(args[0]); i++)
         if ((PyObject *)Py_TYPE(PyList_GET_ITEM(args[0], i)) != args[1]) Py_RETURN_FALSE;
@@ -368,8 +363,7 @@ double *scalar_doubles_of(PyObject *array, Py_buffer *view, size_t count, int wr
     return NULL;
 }
 
-static PyObject *call_zero_grad(PyObject *type, PyObject *values) {
-    (void)type;
+static PyObject *call_zero_grad(PyObject *Py_UNUSED(type), PyObject *values) {
     size_t count;
     pg_node_id *ids = scalar_gather_to_read(values, &count, "zero_grad()");
     if (ids == NULL) return NULL;
@@ -379,8 +373,7 @@ static PyObject *call_zero_grad(PyObject *type, PyObject *values) {
 }
 
 /* sgd(parameters, velocity or None, lr, momentum, weight_decay) */
-static PyObject *call_sgd(PyObject *type, PyObject *args) {
-    (void)type;
+static PyObject *call_sgd(PyObject *Py_UNUSED(type), PyObject *args) {
     PyObject *values, *state;
     pg_sgd_settings settings;
     if (!PyArg_ParseTuple(args, "OOddd", &values, &state, &settings.lr, &settings.momentum,
@@ -402,8 +395,7 @@ static PyObject *call_sgd(PyObject *type, PyObject *args) {
 }
 
 /* adam(parameters, mean, square, lr, beta1, beta2, eps, weight_decay, decoupled, step) */
-static PyObject *call_adam(PyObject *type, PyObject *args) {
-    (void)type;
+static PyObject *call_adam(PyObject *Py_UNUSED(type), PyObject *args) {
     PyObject *values, *means, *squares, *result = NULL;
     pg_adam_settings settings;
     double step;
@@ -429,16 +421,14 @@ static PyObject *call_adam(PyObject *type, PyObject *args) {
 
 /* ---- The facade ------------------------------------------------------------------------------ */
 
-static PyObject *call_live_nodes(PyObject *type, PyObject *none) {
-    (void)type, (void)none;
+static PyObject *call_live_nodes(PyObject *Py_UNUSED(type), PyObject *Py_UNUSED(none)) {
     return PyLong_FromSize_t(pg_graph_live(scalar_global.graph));
 }
 
 /* adopt(Value, number, fail): set the class that operators return, and the functions that scalar.h
  * describes. Called again, with another class, if an import was interrupted, as by Ctrl-C, and is
  * repeated. */
-static PyObject *call_adopt(PyObject *type, PyObject *args) {
-    (void)type;
+static PyObject *call_adopt(PyObject *Py_UNUSED(type), PyObject *args) {
     PyObject *value, *number, *fail;
     if (!PyArg_ParseTuple(args, "O!OO", &PyType_Type, &value, &number, &fail)) return NULL;
     PyTypeObject *class = (PyTypeObject *)value;
@@ -457,8 +447,7 @@ static PyObject *call_adopt(PyObject *type, PyObject *args) {
 
 /* guard(function or None, operators, reflected): set the guard that operators call from now on,
  * see is_refused. */
-static PyObject *call_guard(PyObject *type, PyObject *args) {
-    (void)type;
+static PyObject *call_guard(PyObject *Py_UNUSED(type), PyObject *args) {
     PyObject *guard, *before = scalar_global.guard;
     unsigned operators, reflected;
     if (!PyArg_ParseTuple(args, "OII", &guard, &operators, &reflected)) return NULL;
@@ -473,14 +462,12 @@ static PyObject *call_guard(PyObject *type, PyObject *args) {
 }
 
 /* seal(): make the class that operators return final. */
-static PyObject *call_seal(PyObject *type, PyObject *none) {
-    (void)type, (void)none;
+static PyObject *call_seal(PyObject *Py_UNUSED(type), PyObject *Py_UNUSED(none)) {
     scalar_global.sealed = 1;
     Py_RETURN_NONE;
 }
 
-static PyObject *call_is_sealed(PyObject *type, PyObject *none) {
-    (void)type, (void)none;
+static PyObject *call_is_sealed(PyObject *Py_UNUSED(type), PyObject *Py_UNUSED(none)) {
     return PyBool_FromLong(scalar_global.sealed);
 }
 

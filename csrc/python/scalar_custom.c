@@ -105,8 +105,7 @@ static PyObject *make_node(PyObject *rule, PyObject *operands, double y) {
 }
 
 /* apply(rule, arguments) -> Value */
-static PyObject *apply(PyObject *module, PyObject *const *args, Py_ssize_t arg_count) {
-    (void)module;
+static PyObject *apply(PyObject *Py_UNUSED(module), PyObject *const *args, Py_ssize_t arg_count) {
     if (arg_count != 2 || !scalar_is_rule(args[0]) || !PyTuple_Check(args[1]))
         return PyErr_Format(PyExc_TypeError, "_apply takes a rule and a tuple");
     PyObject *rule = args[0], *operands = operands_of(rule, args[1]), *value = NULL;
@@ -175,8 +174,7 @@ int scalar_custom_slopes(void *tag, pg_node_id id) {
 
 /* trace_custom(rule, value, operands, slopes) -> Value: operands and slopes are sequences of
  * equally many Values. */
-static PyObject *trace_custom(PyObject *module, PyObject *args) {
-    (void)module;
+static PyObject *trace_custom(PyObject *Py_UNUSED(module), PyObject *args) {
     PyObject *rule, *value, *operands, *slopes;
     if (!PyArg_ParseTuple(args, "O!O!OO", &PyTuple_Type, &rule, scalar_global.base, &value,
                           &operands, &slopes) ||
@@ -205,16 +203,14 @@ int scalar_check_strictly(PyObject *self, const char *what) {
 
 /* trace_strictly(on) -> was it on? While a rule is traced, whatever a float would answer otherwise
  * is an error: ==, hash, repr. The end of the trace turns this off, too. */
-static PyObject *trace_strictly(PyObject *module, PyObject *on) {
-    (void)module;
+static PyObject *trace_strictly(PyObject *Py_UNUSED(module), PyObject *on) {
     const int before = scalar_global.strict;
     scalar_global.strict = on == Py_True;
     return PyBool_FromLong(before);
 }
 
 /* may_show(value): raises TraceError while a rule is traced, if the Value has no number. */
-static PyObject *may_show(PyObject *module, PyObject *value) {
-    (void)module;
+static PyObject *may_show(PyObject *Py_UNUSED(module), PyObject *value) {
     return scalar_may_ask(value, "text") < 0 ? NULL : Py_NewRef(Py_None);
 }
 

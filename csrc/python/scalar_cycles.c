@@ -448,8 +448,7 @@ enum { least_generation = 2 };
 #endif
 
 /* on_collection(phase, info): the callback in gc.callbacks. */
-static PyObject *on_collection(PyObject *module, PyObject *args) {
-    (void)module;
+static PyObject *on_collection(PyObject *Py_UNUSED(module), PyObject *args) {
     const char *phase;
     PyObject *info;
     if (!PyArg_ParseTuple(args, "sO!", &phase, &PyDict_Type, &info)) return NULL;

@@ -106,13 +106,12 @@ PyObject *scalar_ungraphed(pg_node_id id) {
     return status == PG_OK ? scalar_adopt_node(detached) : scalar_raise(status);
 }
 
-static PyObject *enter(PyObject *self, PyObject *none) {
-    (void)none;
+static PyObject *enter(PyObject *self, PyObject *Py_UNUSED(none)) {
     return scalar_enter_block(self, 0) == 0 ? Py_NewRef(Py_None) : NULL;
 }
 
-static PyObject *leave(PyObject *self, PyObject *const *error, Py_ssize_t count) {
-    (void)error, (void)count;
+static PyObject *leave(PyObject *self, PyObject *const *Py_UNUSED(error),
+                       Py_ssize_t Py_UNUSED(count)) {
     scalar_leave_block(self);
     Py_RETURN_NONE;
 }
@@ -125,8 +124,7 @@ static PyMethodDef block_methods[] = {
 
 /* adopt_no_grad(class): give the class an __enter__ and __exit__ that open and close blocks
  * without a graph. */
-static PyObject *adopt_no_grad(PyObject *module, PyObject *class) {
-    (void)module;
+static PyObject *adopt_no_grad(PyObject *Py_UNUSED(module), PyObject *class) {
     if (!PyType_Check(class)) return PyErr_Format(PyExc_TypeError, "_adopt_no_grad takes a class");
     for (PyMethodDef *method = block_methods; method->ml_name != NULL; method++) {
         PyObject *descriptor = PyDescr_NewMethod((PyTypeObject *)class, method);

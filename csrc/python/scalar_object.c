@@ -216,8 +216,7 @@ static PyObject *new_instance(PyTypeObject *type, pg_node_id id) {
 }
 
 /* tp_new: a new leaf of 0; scalar_init sets its number. */
-PyObject *scalar_new(PyTypeObject *type, PyObject *args, PyObject *kwargs) {
-    (void)args, (void)kwargs;
+PyObject *scalar_new(PyTypeObject *type, PyObject *Py_UNUSED(args), PyObject *Py_UNUSED(kwargs)) {
     if (scalar_global.value == NULL) {
         PyErr_SetString(PyExc_TypeError, "Scalar is made by Value only");
         return NULL;

@@ -205,28 +205,23 @@ static PyObject *slot_index(PyObject *self) {
     return NULL;
 }
 
-static PyObject *method_round(PyObject *self, PyObject *digits) {
-    (void)digits;
+static PyObject *method_round(PyObject *self, PyObject *Py_UNUSED(digits)) {
     return no_number(self, "round()");
 }
 
-static PyObject *method_trunc(PyObject *self, PyObject *none) {
-    (void)none;
+static PyObject *method_trunc(PyObject *self, PyObject *Py_UNUSED(none)) {
     return no_number(self, "math.trunc()");
 }
 
-static PyObject *method_floor(PyObject *self, PyObject *none) {
-    (void)none;
+static PyObject *method_floor(PyObject *self, PyObject *Py_UNUSED(none)) {
     return no_number(self, "math.floor()");
 }
 
-static PyObject *method_ceil(PyObject *self, PyObject *none) {
-    (void)none;
+static PyObject *method_ceil(PyObject *self, PyObject *Py_UNUSED(none)) {
     return no_number(self, "math.ceil()");
 }
 
-static PyObject *method_complex(PyObject *self, PyObject *none) {
-    (void)none;
+static PyObject *method_complex(PyObject *self, PyObject *Py_UNUSED(none)) {
     return no_number(self, "complex()");
 }
 

@@ -48,16 +48,14 @@ static int require_value(PyObject *object) {
 /* ---- Values to parts ------------------------------------------------------------------------- */
 
 /* place(value) -> (number of the living part that contains its node, or 0; its place there) */
-static PyObject *place_of(PyObject *module, PyObject *value) {
-    (void)module;
+static PyObject *place_of(PyObject *Py_UNUSED(module), PyObject *value) {
     if (require_value(value) < 0 || scalar_may_read(value, "a copy") < 0) return NULL;
     const pg_place place = pg_place_of(&packer, ((scalar *)value)->id);
     return Py_BuildValue("II", (unsigned)place.part, (unsigned)place.index);
 }
 
 /* collect(value) -> part */
-static PyObject *collect(PyObject *module, PyObject *value) {
-    (void)module;
+static PyObject *collect(PyObject *Py_UNUSED(module), PyObject *value) {
     if (require_value(value) < 0 || scalar_may_read(value, "a copy") < 0) return NULL;
     pg_part part;
     pg_status status = pg_part_collect(scalar_global.graph, &packer, &part, ((scalar *)value)->id);
@@ -98,8 +96,7 @@ static PyObject *write_part(const pg_part *part, tag_table *table) {
 }
 
 /* pack(part) -> (bytes, ends: a tuple of Values, tags: a list) */
-static PyObject *pack(PyObject *module, PyObject *capsule) {
-    (void)module;
+static PyObject *pack(PyObject *Py_UNUSED(module), PyObject *capsule) {
     const pg_part *part = part_in(capsule);
     if (part == NULL) return NULL;
     tag_table table = {PyDict_New(), PyList_New(0)};
@@ -127,8 +124,7 @@ static int append_adorned(PyObject *list, pg_node_id id, size_t index) {
 }
 
 /* adorned(part) -> [(place, value)]: the Values with attributes or a class of their own */
-static PyObject *adorned(PyObject *module, PyObject *capsule) {
-    (void)module;
+static PyObject *adorned(PyObject *Py_UNUSED(module), PyObject *capsule) {
     const pg_part *part = part_in(capsule);
     PyObject *list = part != NULL ? PyList_New(0) : NULL;
     for (size_t i = 0; list != NULL && i < part->count; i++) {
@@ -140,8 +136,7 @@ static PyObject *adorned(PyObject *module, PyObject *capsule) {
 }
 
 /* attributes(value) -> its attributes, or None */
-static PyObject *dict_of(PyObject *module, PyObject *value) {
-    (void)module;
+static PyObject *dict_of(PyObject *Py_UNUSED(module), PyObject *value) {
     if (require_value(value) < 0) return NULL;
     PyObject *dict = ((scalar *)value)->dict;
     return Py_NewRef(dict != NULL ? dict : Py_None);
@@ -177,8 +172,7 @@ static PyObject *read_part(Py_buffer *bytes, PyObject *ends, PyObject *tags) {
 }
 
 /* unpack(bytes, ends, tags) -> part */
-static PyObject *unpack(PyObject *module, PyObject *args) {
-    (void)module;
+static PyObject *unpack(PyObject *Py_UNUSED(module), PyObject *args) {
     Py_buffer bytes;
     PyObject *ends, *tags;
     if (!PyArg_ParseTuple(args, "y*O!O!", &bytes, &PyTuple_Type, &ends, &PyTuple_Type, &tags))
@@ -198,8 +192,7 @@ static pg_node_id node_at(PyObject *capsule, Py_ssize_t index) {
 }
 
 /* value_at(part, place) -> Value */
-static PyObject *value_at(PyObject *module, PyObject *args) {
-    (void)module;
+static PyObject *value_at(PyObject *Py_UNUSED(module), PyObject *args) {
     PyObject *capsule;
     Py_ssize_t index;
     if (!PyArg_ParseTuple(args, "On", &capsule, &index)) return NULL;
@@ -208,8 +201,7 @@ static PyObject *value_at(PyObject *module, PyObject *args) {
 }
 
 /* embody(part, place, class) -> a new instance of this subclass for the node */
-static PyObject *embody(PyObject *module, PyObject *args) {
-    (void)module;
+static PyObject *embody(PyObject *Py_UNUSED(module), PyObject *args) {
     PyObject *capsule, *class;
     Py_ssize_t index;
     if (!PyArg_ParseTuple(args, "OnO!", &capsule, &index, &PyType_Type, &class)) return NULL;
@@ -219,8 +211,7 @@ static PyObject *embody(PyObject *module, PyObject *args) {
 }
 
 /* stand_for(part, place, instance): make this new instance of a subclass represent the node. */
-static PyObject *stand_for(PyObject *module, PyObject *args) {
-    (void)module;
+static PyObject *stand_for(PyObject *Py_UNUSED(module), PyObject *args) {
     PyObject *capsule, *instance;
     Py_ssize_t index;
     if (!PyArg_ParseTuple(args, "OnO", &capsule, &index, &instance)) return NULL;

@@ -118,8 +118,7 @@ static int read_shape(call *c, PyObject *shape) {
 }
 
 /* replay(program's address, argument count, shape, numpy.ndarray, ignore, level) -> capsule */
-static PyObject *replay_new(PyObject *module, PyObject *args) {
-    (void)module;
+static PyObject *replay_new(PyObject *Py_UNUSED(module), PyObject *args) {
     PyObject *address, *shape, *array;
     Py_ssize_t arguments;
     int ignore, level;
@@ -150,8 +149,7 @@ static PyObject *replay_new(PyObject *module, PyObject *args) {
 
 /* replay_back(capsule, wrt, address of an array of pg_backward_plan pointers, one for each
  * output) */
-static PyObject *replay_back(PyObject *module, PyObject *args) {
-    (void)module;
+static PyObject *replay_back(PyObject *Py_UNUSED(module), PyObject *args) {
     PyObject *capsule, *address;
     int wrt;
     if (!PyArg_ParseTuple(args, "OiO", &capsule, &wrt, &address)) return NULL;
@@ -356,8 +354,7 @@ static call *call_of(PyObject *capsule, PyObject *params, PyObject *arguments) {
 }
 
 /* replay_row(capsule, parameters, arguments) -> a tuple of Values, or NotImplemented */
-static PyObject *replay_row(PyObject *module, PyObject *const *args, Py_ssize_t count) {
-    (void)module;
+static PyObject *replay_row(PyObject *Py_UNUSED(module), PyObject *const *args, Py_ssize_t count) {
     if (count != 3) return PyErr_Format(PyExc_TypeError, "_replay_row takes 3 arguments");
     call *c = call_of(args[0], args[1], args[2]);
     if (c == NULL) return NULL;
@@ -401,8 +398,7 @@ static Py_ssize_t read_arrays(const call *c, room *r, Py_buffer *views, PyObject
 }
 
 /* replay_sum(capsule, parameters, arrays, mean) -> a tuple of Values, or NotImplemented */
-static PyObject *replay_sum(PyObject *module, PyObject *const *args, Py_ssize_t count) {
-    (void)module;
+static PyObject *replay_sum(PyObject *Py_UNUSED(module), PyObject *const *args, Py_ssize_t count) {
     enum { most_arrays = 16 };
     Py_buffer views[most_arrays];
     if (count != 4) return PyErr_Format(PyExc_TypeError, "_replay_sum takes 4 arguments");

@@ -142,8 +142,7 @@ static void settle(int is_last_look) {
 }
 
 /* A pending call: between two instructions there are no temporary references. */
-static int settle_at_rest(void *unused) {
-    (void)unused;
+static int settle_at_rest(void *Py_UNUSED(unused)) {
     is_expected = 0;
     settle(1);
     return 0;

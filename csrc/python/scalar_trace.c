@@ -106,8 +106,7 @@ static void end_trace(void) {
  * there is one at a time. A block with a graph is entered, since a program has gradients even if it
  * is first called in no_grad(). In C, and not in Python, so that Ctrl-C can't leave a trace
  * open. */
-static PyObject *trace(PyObject *module, PyObject *function) {
-    (void)module;
+static PyObject *trace(PyObject *Py_UNUSED(module), PyObject *function) {
     if (scalar_global.tracing != 0 || scalar_enter_block(function, 1) < 0)
         return PyErr_Occurred() ? NULL : PyErr_Format(PyExc_SystemError, "traces don't nest");
     pg_trace_begin(scalar_global.graph);
@@ -122,8 +121,7 @@ static PyObject *trace(PyObject *module, PyObject *function) {
  * thread holds the lock, a Python object. After each `seconds` of waiting for it, complain() is
  * called and may raise. In C, and not by `with`, so that an exception between two instructions
  * can't leave the lock held: other threads would wait for it forever. */
-static PyObject *call_holding(PyObject *module, PyObject *args) {
-    (void)module;
+static PyObject *call_holding(PyObject *Py_UNUSED(module), PyObject *args) {
     PyObject *lock, *seconds, *complain, *function;
     if (!PyArg_ParseTuple(args, "OOOO", &lock, &seconds, &complain, &function)) return NULL;
     for (int is_held = 0; !is_held;) {
@@ -145,14 +143,12 @@ static PyObject *call_holding(PyObject *module, PyObject *args) {
 }
 
 /* tracing() -> bool: is a trace under way in this thread? */
-static PyObject *is_tracing(PyObject *module, PyObject *none) {
-    (void)module, (void)none;
+static PyObject *is_tracing(PyObject *Py_UNUSED(module), PyObject *Py_UNUSED(none)) {
     return PyBool_FromLong(scalar_tracing());
 }
 
 /* forget_threads(): after a fork this is the only thread; end the trace of another one. */
-static PyObject *forget_threads(PyObject *module, PyObject *none) {
-    (void)module, (void)none;
+static PyObject *forget_threads(PyObject *Py_UNUSED(module), PyObject *Py_UNUSED(none)) {
     if (scalar_global.tracing != 0 && !scalar_tracing()) end_trace();
     Py_RETURN_NONE;
 }
@@ -162,8 +158,7 @@ static PyObject *node_or_error(pg_status status, pg_node_id id) {
 }
 
 /* trace_input() -> Value */
-static PyObject *trace_input(PyObject *module, PyObject *none) {
-    (void)module, (void)none;
+static PyObject *trace_input(PyObject *Py_UNUSED(module), PyObject *Py_UNUSED(none)) {
     if (scalar_make_room(1) < 0) return NULL;
     pg_node_id id = 0;
     pg_status status = pg_trace_input(scalar_global.graph, &id);
@@ -171,16 +166,14 @@ static PyObject *trace_input(PyObject *module, PyObject *none) {
 }
 
 /* is_traced(object) -> bool */
-static PyObject *is_traced(PyObject *module, PyObject *object) {
-    (void)module;
+static PyObject *is_traced(PyObject *Py_UNUSED(module), PyObject *object) {
     int traced = scalar_watching() ? scalar_is_traced(object) : 0;
     return traced < 0 ? NULL : PyBool_FromLong(traced);
 }
 
 /* role(value) -> the role of a Value without a number: "input", "parameter", "" (made of these),
  * or "leftover" of a finished trace. */
-static PyObject *role_of(PyObject *module, PyObject *value) {
-    (void)module;
+static PyObject *role_of(PyObject *Py_UNUSED(module), PyObject *value) {
     if (!scalar_check(value)) return PyErr_Format(PyExc_TypeError, "_role takes a Value");
     const uint8_t flags = scalar_node((scalar *)value)->flags;
     return PyUnicode_FromString((flags & PG_FLAG_OVER)    ? "leftover"
@@ -190,15 +183,13 @@ static PyObject *role_of(PyObject *module, PyObject *value) {
 }
 
 /* trace_number(value) -> the id of its node, unique among living nodes. */
-static PyObject *number_of(PyObject *module, PyObject *value) {
-    (void)module;
+static PyObject *number_of(PyObject *Py_UNUSED(module), PyObject *value) {
     if (!scalar_check(value)) return PyErr_Format(PyExc_TypeError, "_trace_number takes a Value");
     return PyLong_FromUnsignedLong(((scalar *)value)->id);
 }
 
 /* ask(value, what): raises TraceError if the Value has no number. */
-static PyObject *ask(PyObject *module, PyObject *const *args, Py_ssize_t count) {
-    (void)module;
+static PyObject *ask(PyObject *Py_UNUSED(module), PyObject *const *args, Py_ssize_t count) {
     const char *what = count == 2 ? PyUnicode_AsUTF8(args[1]) : NULL;
     if (what == NULL || !scalar_check(args[0]))
         return PyErr_Format(PyExc_TypeError, "_ask takes a Value and a str");
@@ -206,8 +197,7 @@ static PyObject *ask(PyObject *module, PyObject *const *args, Py_ssize_t count) 
 }
 
 /* trace_select(comparison, left, right, a, b) -> Value; all four are Values */
-static PyObject *trace_select(PyObject *module, PyObject *args) {
-    (void)module;
+static PyObject *trace_select(PyObject *Py_UNUSED(module), PyObject *args) {
     PyTypeObject *base = scalar_global.base;
     PyObject *left, *right, *a, *b;
     int compare;
@@ -222,8 +212,7 @@ static PyObject *trace_select(PyObject *module, PyObject *args) {
 }
 
 /* where(condition, a, b) -> Value, outside of traces */
-static PyObject *choose(PyObject *module, PyObject *args) {
-    (void)module;
+static PyObject *choose(PyObject *Py_UNUSED(module), PyObject *args) {
     PyTypeObject *base = scalar_global.base;
     PyObject *a, *b;
     int condition;
@@ -236,8 +225,7 @@ static PyObject *choose(PyObject *module, PyObject *args) {
 }
 
 /* trace_detach(a) -> Value */
-static PyObject *trace_detach(PyObject *module, PyObject *a) {
-    (void)module;
+static PyObject *trace_detach(PyObject *Py_UNUSED(module), PyObject *a) {
     if (!PyObject_TypeCheck(a, scalar_global.base))
         return PyErr_Format(PyExc_TypeError, "detach: not a Value");
     if (scalar_make_room(1) < 0) return NULL;
@@ -250,8 +238,7 @@ static PyObject *trace_detach(PyObject *module, PyObject *a) {
 }
 
 /* detach(a) -> Value, outside of traces */
-static PyObject *detach(PyObject *module, PyObject *a) {
-    (void)module;
+static PyObject *detach(PyObject *Py_UNUSED(module), PyObject *a) {
     if (!PyObject_TypeCheck(a, scalar_global.base))
         return PyErr_Format(PyExc_TypeError, "detach: not a Value");
     if (scalar_may_read(a, "detach()") < 0 || scalar_make_room(1) < 0) return NULL;
@@ -262,16 +249,14 @@ static PyObject *detach(PyObject *module, PyObject *a) {
 }
 
 /* is_detached(value) -> bool: was it made by detach, or of such Values only? */
-static PyObject *is_detached(PyObject *module, PyObject *value) {
-    (void)module;
+static PyObject *is_detached(PyObject *Py_UNUSED(module), PyObject *value) {
     if (!scalar_check(value)) return PyErr_Format(PyExc_TypeError, "_is_detached takes a Value");
     return PyBool_FromLong(scalar_node((scalar *)value)->flags & PG_FLAG_DETACHED);
 }
 
 /* adopt_trace(frozen, condition, its class, again, untraceable): the functions of tracing.py that
  * scalar.h describes. */
-static PyObject *adopt_trace(PyObject *module, PyObject *args) {
-    (void)module;
+static PyObject *adopt_trace(PyObject *Py_UNUSED(module), PyObject *args) {
     PyObject *frozen, *condition, *compared, *again, *untraceable;
     if (!PyArg_ParseTuple(args, "OOO!OO", &frozen, &condition, &PyType_Type, &compared, &again,
                           &untraceable))
@@ -295,8 +280,7 @@ static PyMethodDef without_frames = {"method", (PyCFunction)(void (*)(void))call
                                      METH_VARARGS | METH_KEYWORDS, NULL};
 
 /* frameless(function) -> the same function as a method, without its frames in tracebacks. */
-static PyObject *frameless(PyObject *module, PyObject *function) {
-    (void)module;
+static PyObject *frameless(PyObject *Py_UNUSED(module), PyObject *function) {
     PyObject *wrapped = PyCFunction_New(&without_frames, function);
     PyObject *method = wrapped != NULL ? PyInstanceMethod_New(wrapped) : NULL;
     Py_XDECREF(wrapped);
@@ -326,8 +310,7 @@ static int check_outputs(const pg_node_id *ids, size_t count) {
 /* record(inputs, outputs, passes, fast, owner) -> the program's parameters. inputs and outputs are
  * sequences of Values; owner is the address of an empty `pg_program *`, which receives the
  * program. */
-static PyObject *record(PyObject *module, PyObject *args) {
-    (void)module;
+static PyObject *record(PyObject *Py_UNUSED(module), PyObject *args) {
     PyObject *inputs, *outputs;
     unsigned passes;
     int fast;
@@ -391,8 +374,7 @@ static int are_values(PyObject *tuple) {
 /* unheld(values, references) -> [the places of the Values to which nothing else refers]:
  * references[i] is the number of references to values[i] that the caller knows of, the tuple's
  * among them. */
-static PyObject *find_unheld(PyObject *module, PyObject *args) {
-    (void)module;
+static PyObject *find_unheld(PyObject *Py_UNUSED(module), PyObject *args) {
     PyObject *values, *references;
     if (!PyArg_ParseTuple(args, "O!O!", &PyTuple_Type, &values, &PyTuple_Type, &references))
         return NULL;
@@ -441,25 +423,25 @@ static PyObject *copy_numbers(PyObject *const *args, Py_ssize_t arg_count, int w
     Py_RETURN_NONE;
 }
 
-static PyObject *read_numbers(PyObject *module, PyObject *const *args, Py_ssize_t count) {
-    (void)module;
+static PyObject *read_numbers(PyObject *Py_UNUSED(module), PyObject *const *args,
+                              Py_ssize_t count) {
     return copy_numbers(args, count, read_data);
 }
 
-static PyObject *write_numbers(PyObject *module, PyObject *const *args, Py_ssize_t count) {
-    (void)module;
+static PyObject *write_numbers(PyObject *Py_UNUSED(module), PyObject *const *args,
+                               Py_ssize_t count) {
     return copy_numbers(args, count, write_data);
 }
 
-static PyObject *write_gradients(PyObject *module, PyObject *const *args, Py_ssize_t count) {
-    (void)module;
+static PyObject *write_gradients(PyObject *Py_UNUSED(module), PyObject *const *args,
+                                 Py_ssize_t count) {
     return copy_numbers(args, count, write_grad);
 }
 
 /* result(data, children, derivatives) -> Value: derivatives an array of float64, one for each
  * child. */
-static PyObject *make_result(PyObject *module, PyObject *const *args, Py_ssize_t arg_count) {
-    (void)module;
+static PyObject *make_result(PyObject *Py_UNUSED(module), PyObject *const *args,
+                             Py_ssize_t arg_count) {
     if (arg_count != 3) return PyErr_Format(PyExc_TypeError, "_result takes 3 arguments");
     double data = PyFloat_AsDouble(args[0]);
     if ((data == -1.0 && PyErr_Occurred()) || scalar_make_room(1) < 0) return NULL;
@@ -491,8 +473,7 @@ static struct {
 static unsigned long main_thread = 0;
 
 /* main_thread(ident): set the thread in which signal handlers run. */
-static PyObject *set_main_thread(PyObject *module, PyObject *ident) {
-    (void)module;
+static PyObject *set_main_thread(PyObject *Py_UNUSED(module), PyObject *ident) {
     main_thread = PyLong_AsUnsignedLong(ident);
     return PyErr_Occurred() ? NULL : Py_NewRef(Py_None);
 }
@@ -532,8 +513,7 @@ void pg_python_drop_backward_plan(pg_backward_plan **owner) { pg_backward_plan_f
 void pg_python_drop_workspace(pg_workspace **owner) { pg_workspace_free(*owner); }
 
 /* raise_signal(): raise that exception, if there is one. */
-static PyObject *raise_signal(PyObject *module, PyObject *none) {
-    (void)module, (void)none;
+static PyObject *raise_signal(PyObject *Py_UNUSED(module), PyObject *Py_UNUSED(none)) {
     return scalar_raise_signal();
 }
 

@@ -66,6 +66,14 @@ typedef struct scalar_state {
 
 extern scalar_state scalar_global;
 
+/* Objects that are looked up or compared often; interned by install. */
+typedef struct scalar_names {
+    PyObject *data, *grad, *label, *op, *backward, *push, *empty;
+    PyObject *minus_one; /* an int */
+} scalar_names;
+
+extern scalar_names scalar_name;
+
 /* A METH_FASTCALL function as an entry of a method table. */
 #define PG_FAST(function) (PyCFunction)(void (*)(void))(function)
 

@@ -55,10 +55,9 @@ static PyObject *call(PyObject *rule, PyObject *function, PyObject *operands, Py
     PyObject *arguments = PyTuple_New(count + (y != NULL)), *result = NULL;
     for (Py_ssize_t i = 0; arguments != NULL && i < PyTuple_GET_SIZE(arguments); i++) {
         PyObject *value = i < count ? PyTuple_GET_ITEM(operands, i) : y;
-        PyObject *argument =
-            symbolic ? Py_NewRef(value) : PyFloat_FromDouble(scalar_node((scalar *)value)->data);
-        if (argument == NULL) Py_CLEAR(arguments);
-        else PyTuple_SET_ITEM(arguments, i, argument);
+        scalar_put(&arguments, (size_t)i,
+                   symbolic ? Py_NewRef(value)
+                            : PyFloat_FromDouble(scalar_node((scalar *)value)->data));
     }
     if (arguments != NULL && (!symbolic || scalar_enter_block(arguments, 0) == 0)) {
         result = PyObject_CallObject(function, arguments);
@@ -86,8 +85,7 @@ static PyObject *operands_of(PyObject *rule, PyObject *arguments) {
                              part(rule, rule_name), i, Py_TYPE(value)->tp_name);
             value = found == 1 ? scalar_new_leaf(number.number) : NULL;
         }
-        if (value == NULL) Py_CLEAR(operands);
-        else PyTuple_SET_ITEM(operands, i, value);
+        scalar_put(&operands, (size_t)i, value);
     }
     return operands;
 }
@@ -145,10 +143,7 @@ static int read_slopes(PyObject *rule, PyObject *result, double *slopes_ret, Py_
 static int store_slopes(PyObject *rule, PyObject *result, pg_node_id id) {
     const size_t count = pg_node_arity(scalar_global.graph, id);
     double *slopes = PyMem_New(double, count);
-    if (slopes == NULL) {
-        PyErr_NoMemory();
-        return -1;
-    }
+    if (slopes == NULL) return scalar_fail(PG_ERR_NOMEM);
     int failed = read_slopes(rule, result, slopes, (Py_ssize_t)count);
     if (!failed)
         memcpy(scalar_global.graph->nodes[id].of.variadic->locals, slopes, count * sizeof *slopes);
@@ -195,10 +190,6 @@ static PyObject *trace_custom(PyObject *Py_UNUSED(module), PyObject *args) {
     PyMem_Free(ids);
     PyMem_Free(slope_ids);
     return result;
-}
-
-int scalar_check_strictly(PyObject *self, const char *what) {
-    return scalar_tracing() ? scalar_check_traced(self, what) : 0;
 }
 
 /* trace_strictly(on) -> was it on? While a rule is traced, whatever a float would answer otherwise

@@ -94,10 +94,8 @@ static int grow(search *s) {
         return -1;
     }
     memset(s->table, 0, s->room * sizeof *s->table);
-    for (size_t i = 0; i < before.met_count; i++) {
-        search old = before;
-        *slot_of(s, s->met[i]) = *slot_of(&old, s->met[i]);
-    }
+    for (size_t i = 0; i < before.met_count; i++)
+        *slot_of(s, s->met[i]) = *slot_of(&before, s->met[i]);
     pg_free(before.table);
     return 0;
 }
@@ -269,14 +267,8 @@ static struct {
 
 void scalar_note_hidden(const scalar *self) {
     if (!hidden.is_collecting || self->id == 0) return;
-    if (hidden.count == hidden.capacity) {
-        const size_t capacity = hidden.capacity != 0 ? 2 * hidden.capacity : 64;
-        pg_node_id *ids = pg_realloc(hidden.ids, capacity, sizeof *ids);
-        if (ids == NULL) return;
-        hidden.ids = ids;
-        hidden.capacity = capacity;
-    }
-    hidden.ids[hidden.count++] = self->id;
+    if (pg_grow((void **)&hidden.ids, &hidden.capacity, hidden.count, sizeof *hidden.ids) == 0)
+        hidden.ids[hidden.count++] = self->id;
 }
 
 /* The object of a node in that list, if it has attributes from which it may be reachable; borrowed,

@@ -22,13 +22,18 @@ void scalar_drop_free_objects(void) {
     }
 }
 
+/* Add a leaf to the graph. 0 or -1. */
+static inline int add_leaf(pg_node_id *id_ret, double data) {
+    if (scalar_make_room(1) < 0) return -1;
+    pg_status status = pg_graph_leaf(scalar_global.graph, id_ret, data);
+    if (PG_UNLIKELY(status != PG_OK)) return scalar_fail(status);
+    scalar_note_leaf(*id_ret);
+    return 0;
+}
+
 PyObject *scalar_new_leaf(double data) {
     pg_node_id id;
-    if (scalar_make_room(1) < 0) return NULL;
-    pg_status status = pg_graph_leaf(scalar_global.graph, &id, data);
-    if (status != PG_OK) return scalar_raise(status);
-    scalar_note_leaf(id);
-    return scalar_adopt_node(id);
+    return add_leaf(&id, data) == 0 ? scalar_adopt_node(id) : NULL;
 }
 
 /* The existing object of a node, as a new reference. */
@@ -217,16 +222,11 @@ static PyObject *new_instance(PyTypeObject *type, pg_node_id id) {
 
 /* tp_new: a new leaf of 0; scalar_init sets its number. */
 PyObject *scalar_new(PyTypeObject *type, PyObject *Py_UNUSED(args), PyObject *Py_UNUSED(kwargs)) {
-    if (scalar_global.value == NULL) {
-        PyErr_SetString(PyExc_TypeError, "Scalar is made by Value only");
-        return NULL;
-    }
+    if (scalar_global.value == NULL)
+        return PyErr_Format(PyExc_TypeError, "Scalar is made by Value only");
     if (type == scalar_global.value) return scalar_new_leaf(0.0);
-    if (scalar_make_room(1) < 0) return NULL;
     pg_node_id id;
-    pg_status status = pg_graph_leaf(scalar_global.graph, &id, 0.0);
-    if (status != PG_OK) return scalar_raise(status);
-    scalar_note_leaf(id);
+    if (add_leaf(&id, 0.0) < 0) return NULL;
     PyObject *self = new_instance(type, id);
     scalar_release_node(id);
     return self;
@@ -245,18 +245,13 @@ int scalar_stand_for(PyObject *object, pg_node_id id) {
     scalar *self = (scalar *)object;
     if (!scalar_check(object) || Py_TYPE(object) == scalar_global.value ||
         scalar_node(self)->op != PG_OP_LEAF || scalar_used_by_nodes(self) ||
-        scalar_global.graph->owners[id] != NULL) {
-        PyErr_Format(PyExc_ValueError,
-                     "a new instance of a subclass of Value, not %.100s, for a "
-                     "node that has none",
-                     Py_TYPE(object)->tp_name);
-        return -1;
-    }
+        scalar_global.graph->owners[id] != NULL)
+        return scalar_error(PyExc_ValueError,
+                            "a new instance of a subclass of Value, not %.100s, for a "
+                            "node that has none",
+                            Py_TYPE(object)->tp_name);
     pg_status status = pg_graph_retain(scalar_global.graph, id);
-    if (status != PG_OK) {
-        scalar_raise(status);
-        return -1;
-    }
+    if (status != PG_OK) return scalar_fail(status);
     const pg_node_id leaf = self->id;
     *scalar_owner(self) = NULL;
     scalar_global.graph->nodes[id].flags |=

@@ -18,10 +18,8 @@ enum { most_nodes_an_expression = 4 };
 enum { op_add, op_sub, op_mul, op_div, op_pow, op_neg, op_pos, op_abs };
 
 static int call_guard(int operator, PyObject *left, PyObject *right) {
-    PyObject *result = PyObject_CallFunction(scalar_global.guard, "iOO", operator, left, right);
-    if (result == NULL) scalar_hide_frames();
-    Py_XDECREF(result);
-    return result == NULL;
+    return scalar_drop_result(
+        PyObject_CallFunction(scalar_global.guard, "iOO", operator, left, right));
 }
 
 /* Under `pygradc run`: would the program's own class raise here? The guard is called where that
@@ -35,12 +33,12 @@ static int is_refused(int operator, PyObject *left, PyObject *right) {
             (scalar_global.guarded_reflected & bit) || !(PyFloat_Check(left) || PyLong_Check(left));
     if (!PyFloat_Check(right) && !PyLong_Check(right))
         asked |= operator == op_pow || !scalar_check(right);
-    return asked && call_guard(operator, left, right);
+    return asked && call_guard(operator, left, right) < 0;
 }
 
 static inline int is_refused_alone(int operator, PyObject *self) {
     return PG_UNLIKELY(scalar_global.guard != NULL) &&
-           (scalar_global.guarded & 1u << operator) != 0 && call_guard(operator, self, Py_None);
+           (scalar_global.guarded & 1u << operator) != 0 && call_guard(operator, self, Py_None) < 0;
 }
 
 /* Fast path: read an operand that is a Value of no subclass, a float, or an int. 0 for any other,
@@ -234,17 +232,6 @@ static PyMethodDef conversions[] = {
     {NULL, NULL, 0, NULL},
 };
 
-static int add_conversions(PyTypeObject *type) {
-    for (PyMethodDef *method = conversions; method->ml_name != NULL; method++) {
-        PyObject *descriptor = PyDescr_NewMethod(type, method);
-        int failed = descriptor == NULL ||
-                     PyObject_SetAttrString((PyObject *)type, method->ml_name, descriptor) < 0;
-        Py_XDECREF(descriptor);
-        if (failed) return -1;
-    }
-    return 0;
-}
-
 /* Every Value is true, as objects are by default; during a trace the answer would be frozen into
  * the program. */
 static int slot_bool(PyObject *self) { return scalar_may_read(self, "bool()") < 0 ? -1 : 1; }
@@ -261,11 +248,9 @@ static PyObject *traced_comparison(PyObject *left, PyObject *right, int op) {
 static PyObject *equality_of_values(PyObject *left, PyObject *right, int op) {
     if (scalar_may_ask(left, op == Py_EQ ? "==" : "!=") < 0) return NULL;
     if (PG_LIKELY(!scalar_tracing())) Py_RETURN_NOTIMPLEMENTED;
-    if (left != right) {
-        scalar_refuse(left, op == Py_EQ ? "==" : "!=");
-        return NULL;
-    }
-    return PyBool_FromLong(op == Py_EQ);
+    if (left == right) return PyBool_FromLong(op == Py_EQ);
+    scalar_refuse(left, op == Py_EQ ? "==" : "!=");
+    return NULL;
 }
 
 /* The float that equals a number exactly; nan, which equals nothing, if there is none. Returns 1,
@@ -305,11 +290,9 @@ static PyObject *equality_with_number(PyObject *left, PyObject *right, int op) {
     return PyBool_FromLong((a == b) == (op == Py_EQ));
 }
 
-static PyObject *scalar_richcompare(PyObject *left, PyObject *right, int op);
-
 /* Was == patched, or overridden in a subclass? 1, 0, or -1 with an exception set. */
 static int has_own_equality(PyTypeObject *type) {
-    if (PG_LIKELY(type->tp_richcompare == scalar_richcompare)) return 0;
+    if (PG_LIKELY(type->tp_richcompare == scalar_global.base->tp_richcompare)) return 0;
     PyObject *ours = PyObject_GetAttrString((PyObject *)scalar_global.base, "__eq__");
     PyObject *own = ours ? PyObject_GetAttrString((PyObject *)type, "__eq__") : NULL;
     int differs = own != NULL ? own != ours : -1;
@@ -362,26 +345,21 @@ static PyObject *scalar_richcompare(PyObject *left, PyObject *right, int op) {
 /* ---- Methods of the op table ----------------------------------------------------------------- */
 
 static PyObject *binary_method(PyObject *self, PyObject *other, int op) {
-    pg_operand b;
-    if (scalar_make_room(2) < 0 || scalar_require_operand(other, &b, pg_op_describe(op)->name) < 0)
-        return NULL;
-    PyObject *constructed = NULL;
-    if (PG_UNLIKELY(!scalar_as_made()) && b.id == 0) {
-        const int constructs = scalar_constructs();
-        if (constructs > 0) constructed = scalar_constructed_operand(other);
-        if (constructs < 0 || (constructs > 0 && constructed == NULL) || scalar_make_room(2) < 0 ||
-            (constructed != NULL &&
-             scalar_require_operand(constructed, &b, pg_op_describe(op)->name) < 0)) {
-            Py_XDECREF(constructed);
-            return NULL;
-        }
-    }
+    const char *name = pg_op_describe(op)->name;
     const pg_operand a = {((scalar *)self)->id, 0.0};
+    pg_operand b;
     pg_node_id id;
-    pg_status status = pg_expr_binary(scalar_global.graph, &id, op, a, b);
-    if (PG_UNLIKELY(constructed != NULL) && status == PG_OK)
-        scalar_global.graph->nodes[id].flags |= (uint8_t)detached_of(self, other, a, b);
-    PyObject *result = scalar_result(status, id);
+    PyObject *constructed = NULL, *result = NULL;
+    if (scalar_make_room(2) < 0 || scalar_require_operand(other, &b, name) < 0) return NULL;
+    const int constructs = b.id != 0 || PG_LIKELY(scalar_as_made()) ? 0 : scalar_constructs();
+    if (constructs > 0) constructed = scalar_constructed_operand(other);
+    if (constructs == 0 || (constructed != NULL && scalar_make_room(2) == 0 &&
+                            scalar_require_operand(constructed, &b, name) == 0)) {
+        pg_status status = pg_expr_binary(scalar_global.graph, &id, op, a, b);
+        if (PG_UNLIKELY(constructed != NULL) && status == PG_OK)
+            scalar_global.graph->nodes[id].flags |= (uint8_t)detached_of(self, other, a, b);
+        result = scalar_result(status, id);
+    }
     Py_XDECREF(constructed);
     return result;
 }
@@ -436,17 +414,15 @@ static struct {
     PyObject *name, *method;
 } natives[PG_OP_COUNT];
 
-static int add_op_methods(PyTypeObject *type) {
+int scalar_add_operators(PyTypeObject *type) {
+    if (scalar_add_methods(type, op_methods) < 0 || scalar_add_methods(type, conversions) < 0)
+        return -1;
     for (PyMethodDef *method = op_methods; method->ml_name != NULL; method++) {
-        PyObject *descriptor = PyDescr_NewMethod(type, method);
-        if (descriptor == NULL) return -1;
         int op = 1;
         while (strcmp(pg_op_describe(op)->name, method->ml_name) != 0) op++;
         natives[op].name = PyUnicode_InternFromString(method->ml_name);
-        natives[op].method = descriptor;
-        if (natives[op].name == NULL ||
-            PyObject_SetAttr((PyObject *)type, natives[op].name, descriptor) < 0)
-            return -1;
+        natives[op].method = PyObject_GetAttrString((PyObject *)type, method->ml_name);
+        if (natives[op].name == NULL || natives[op].method == NULL) return -1;
     }
     return 0;
 }
@@ -461,8 +437,4 @@ int scalar_is_native(int op) {
     if (method == NULL) return -1;
     Py_DECREF(method);
     return method == natives[op].method;
-}
-
-int scalar_add_operators(PyTypeObject *type) {
-    return add_op_methods(type) < 0 || add_conversions(type) < 0 ? -1 : 0;
 }

@@ -41,8 +41,7 @@ static pg_part *part_in(PyObject *capsule) { return PyCapsule_GetPointer(capsule
 
 static int require_value(PyObject *object) {
     if (scalar_check(object)) return 0;
-    PyErr_Format(PyExc_TypeError, "expected a Value, not %.100s", Py_TYPE(object)->tp_name);
-    return -1;
+    return scalar_error(PyExc_TypeError, "expected a Value, not %.100s", Py_TYPE(object)->tp_name);
 }
 
 /* ---- Values to parts ------------------------------------------------------------------------- */
@@ -206,8 +205,7 @@ static PyObject *embody(PyObject *Py_UNUSED(module), PyObject *args) {
     Py_ssize_t index;
     if (!PyArg_ParseTuple(args, "OnO!", &capsule, &index, &PyType_Type, &class)) return NULL;
     const pg_node_id id = node_at(capsule, index);
-    if (id == 0) return NULL;
-    return scalar_embody(id, (PyTypeObject *)class);
+    return id != 0 ? scalar_embody(id, (PyTypeObject *)class) : NULL;
 }
 
 /* stand_for(part, place, instance): make this new instance of a subclass represent the node. */

@@ -280,11 +280,8 @@ static PyObject *make_value(const call *c, room *r, size_t output, double data, 
 
 static PyObject *make_values(const call *c, room *r, const double *data, int values) {
     PyObject *tuple = PyTuple_New((Py_ssize_t)c->size.outputs);
-    for (size_t o = 0; tuple != NULL && o < c->size.outputs; o++) {
-        PyObject *value = make_value(c, r, o, data[o], values);
-        if (value == NULL) Py_CLEAR(tuple);
-        else PyTuple_SET_ITEM(tuple, (Py_ssize_t)o, value);
-    }
+    for (size_t o = 0; tuple != NULL && o < c->size.outputs; o++)
+        scalar_put(&tuple, o, make_value(c, r, o, data[o], values));
     return tuple;
 }
 

@@ -64,7 +64,6 @@ int scalar_overrides(PyObject *object);
 PyObject *scalar_constructed_operand(PyObject *object);
 /* As scalar_finished, but calls the class's constructor if it was replaced. */
 PyObject *scalar_construct(pg_node_id id);
-int scalar_patched_names(void);
 
 /* Are the constructor, + and *, and the method of this op (0: none) those that the type was created
  * with? 1; 0 if the class was patched; -1 with an exception set. */

@@ -26,13 +26,8 @@ static object_list noted, held;
 static int settling = 0;
 
 static int append(object_list *list, PyObject *object) {
-    if (list->count == list->capacity) {
-        size_t capacity = list->capacity ? 2 * list->capacity : 64;
-        PyObject **objects = pg_realloc(list->objects, capacity, sizeof *objects);
-        if (objects == NULL) return -1;
-        list->objects = objects;
-        list->capacity = capacity;
-    }
+    if (pg_grow((void **)&list->objects, &list->capacity, list->count, sizeof *list->objects) < 0)
+        return -1;
     list->objects[list->count++] = object;
     return 0;
 }
@@ -87,7 +82,7 @@ static Py_ssize_t references_in_cycle(PyObject *object, int *is_all_ret) {
     scalar *self = (scalar *)object;
     *is_all_ret = 1;
     if (!scalar_check(object) || scalar_used_by_nodes(self) || Py_REFCNT(object) == 1) return 0;
-    PyObject *closure = scalar_closure(self);
+    PyObject *closure = scalar_attribute(self, scalar_name.backward);
     if (closure != NULL && Py_REFCNT(self->dict) == 1) {
         const Py_ssize_t in_cells = private_cells(closure, object);
         if (Py_REFCNT(object) == 1 + in_cells) return in_cells;

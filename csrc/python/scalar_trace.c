@@ -38,10 +38,7 @@ int scalar_is_traced(PyObject *object) {
 }
 
 int scalar_refuse(PyObject *self, const char *what) {
-    PyObject *result = PyObject_CallFunction(scalar_global.frozen, "Os", self, what);
-    Py_XDECREF(result);
-    scalar_hide_frames();
-    return -1;
+    return scalar_drop_result(PyObject_CallFunction(scalar_global.frozen, "Os", self, what));
 }
 
 int scalar_check_traced(PyObject *self, const char *what) {
@@ -291,11 +288,8 @@ static PyObject *frameless(PyObject *Py_UNUSED(module), PyObject *function) {
 
 PyObject *scalar_values_of(const pg_node_id *ids, size_t count) {
     PyObject *tuple = PyTuple_New((Py_ssize_t)count);
-    for (size_t i = 0; tuple != NULL && i < count; i++) {
-        PyObject *value = scalar_of_node(ids[i]);
-        if (value == NULL) Py_CLEAR(tuple);
-        else PyTuple_SET_ITEM(tuple, (Py_ssize_t)i, value);
-    }
+    for (size_t i = 0; tuple != NULL && i < count; i++)
+        scalar_put(&tuple, i, scalar_of_node(ids[i]));
     return tuple;
 }
 
@@ -398,24 +392,20 @@ static PyObject *find_unheld(PyObject *Py_UNUSED(module), PyObject *args) {
 
 /* ---- Parameters and results ------------------------------------------------------------------ */
 
-enum { read_data, write_data, write_grad };
-
-/* Copy between a sequence of Values and an array of as many float64. */
-static PyObject *copy_numbers(PyObject *const *args, Py_ssize_t arg_count, int what) {
+/* Copy this field of the nodes of a sequence of Values from an array of as many float64, or to it.
+ */
+static PyObject *copy_numbers(PyObject *const *args, Py_ssize_t arg_count, size_t field,
+                              int is_read, scalar_access *check, const char *what) {
     if (arg_count != 2) return PyErr_Format(PyExc_TypeError, "two arguments: Values and an array");
     size_t count;
-    pg_node_id *ids = what == read_data ? scalar_gather_to_read(args[0], &count, "a replay")
-                      : what == write_data
-                          ? scalar_gather_to_write(args[0], &count, "assigning .data")
-                          : scalar_gather_to_read(args[0], &count, "assigning .grad");
+    pg_node_id *ids = scalar_gather_checked(args[0], &count, check, what);
     if (ids == NULL) return NULL;
     Py_buffer view;
-    double *numbers = scalar_doubles_of(args[1], &view, count, what == read_data);
-    pg_node *nodes = scalar_global.graph->nodes;
+    double *numbers = scalar_doubles_of(args[1], &view, count, is_read);
     for (size_t i = 0; numbers != NULL && i < count; i++) {
-        if (what == read_data) numbers[i] = nodes[ids[i]].data;
-        else if (what == write_data) nodes[ids[i]].data = numbers[i];
-        else nodes[ids[i]].u.grad = numbers[i];
+        double *number = (double *)((char *)&scalar_global.graph->nodes[ids[i]] + field);
+        if (is_read) numbers[i] = *number;
+        else *number = numbers[i];
     }
     PyMem_Free(ids);
     if (numbers == NULL) return NULL;
@@ -425,17 +415,19 @@ static PyObject *copy_numbers(PyObject *const *args, Py_ssize_t arg_count, int w
 
 static PyObject *read_numbers(PyObject *Py_UNUSED(module), PyObject *const *args,
                               Py_ssize_t count) {
-    return copy_numbers(args, count, read_data);
+    return copy_numbers(args, count, offsetof(pg_node, data), 1, scalar_check_traced, "a replay");
 }
 
 static PyObject *write_numbers(PyObject *Py_UNUSED(module), PyObject *const *args,
                                Py_ssize_t count) {
-    return copy_numbers(args, count, write_data);
+    return copy_numbers(args, count, offsetof(pg_node, data), 0, scalar_check_write,
+                        "assigning .data");
 }
 
 static PyObject *write_gradients(PyObject *Py_UNUSED(module), PyObject *const *args,
                                  Py_ssize_t count) {
-    return copy_numbers(args, count, write_grad);
+    return copy_numbers(args, count, offsetof(pg_node, u), 0, scalar_check_traced,
+                        "assigning .grad");
 }
 
 /* result(data, children, derivatives) -> Value: derivatives an array of float64, one for each

@@ -53,11 +53,10 @@ static inline void scalar_note_leaf(pg_node_id id) {
 }
 
 /* While a custom op's rule is traced: would a float give another answer than a Value? 0; or -1 with
- * TraceError set. Defined in scalar_custom.c. */
-int scalar_check_strictly(PyObject *self, const char *what);
-
+ * TraceError set. */
 static inline int scalar_may_ask(PyObject *self, const char *what) {
-    return PG_UNLIKELY(scalar_global.strict != 0) ? scalar_check_strictly(self, what) : 0;
+    const int asks = PG_UNLIKELY(scalar_global.strict != 0) && scalar_tracing();
+    return asks ? scalar_check_traced(self, what) : 0;
 }
 
 #endif

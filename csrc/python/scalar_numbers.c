@@ -1,6 +1,8 @@
 /* scalar_numbers.c - operands and numbers, reserving nodes, statuses as exceptions. */
 #include "python/scalar_numbers.h"
 
+#include <stdarg.h>
+
 /* Before the arena grows, run the collector if the graph may hold garbage that only the collector
  * can find: it counts Python objects, not the nodes that they keep alive. */
 int scalar_make_room_slowly(size_t count) {

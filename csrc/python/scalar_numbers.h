@@ -48,8 +48,7 @@ static inline void scalar_put(PyObject **tuple, size_t place, PyObject *item) {
 }
 /* The ids of a sequence of Values, to be freed with PyMem_Free. NULL with an exception set. */
 pg_node_id *scalar_gather_ids(PyObject *values, size_t *count_ret);
-/* Likewise, of Values that all pass a check for `what`: scalar_check_traced or scalar_check_write.
- */
+/* Likewise; each Value must pass a check for `what`: scalar_check_traced or _write. */
 typedef int scalar_access(PyObject *self, const char *what);
 pg_node_id *scalar_gather_checked(PyObject *values, size_t *count_ret, scalar_access *check,
                                   const char *what);

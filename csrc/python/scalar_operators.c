@@ -346,15 +346,15 @@ static PyObject *scalar_richcompare(PyObject *left, PyObject *right, int op) {
 
 static PyObject *binary_method(PyObject *self, PyObject *other, int op) {
     const char *name = pg_op_describe(op)->name;
-    const pg_operand a = {((scalar *)self)->id, 0.0};
-    pg_operand b;
-    pg_node_id id;
     PyObject *constructed = NULL, *result = NULL;
+    pg_operand b;
     if (scalar_make_room(2) < 0 || scalar_require_operand(other, &b, name) < 0) return NULL;
     const int constructs = b.id != 0 || PG_LIKELY(scalar_as_made()) ? 0 : scalar_constructs();
     if (constructs > 0) constructed = scalar_constructed_operand(other);
     if (constructs == 0 || (constructed != NULL && scalar_make_room(2) == 0 &&
                             scalar_require_operand(constructed, &b, name) == 0)) {
+        const pg_operand a = {((scalar *)self)->id, 0.0};
+        pg_node_id id;
         pg_status status = pg_expr_binary(scalar_global.graph, &id, op, a, b);
         if (PG_UNLIKELY(constructed != NULL) && status == PG_OK)
             scalar_global.graph->nodes[id].flags |= (uint8_t)detached_of(self, other, a, b);

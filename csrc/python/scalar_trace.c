@@ -392,8 +392,7 @@ static PyObject *find_unheld(PyObject *Py_UNUSED(module), PyObject *args) {
 
 /* ---- Parameters and results ------------------------------------------------------------------ */
 
-/* Copy this field of the nodes of a sequence of Values from an array of as many float64, or to it.
- */
+/* Copy a field of the nodes of these Values to an array of as many float64, or from it. */
 static PyObject *copy_numbers(PyObject *const *args, Py_ssize_t arg_count, size_t field,
                               int is_read, scalar_access *check, const char *what) {
     if (arg_count != 2) return PyErr_Format(PyExc_TypeError, "two arguments: Values and an array");

@@ -55,7 +55,7 @@ typedef struct scalar_state {
     PyTypeObject *compared; /* the class of the objects that `condition` returns */
     unsigned long tracing;  /* the thread of the trace under way, or 0 */
     size_t leftovers;       /* upper bound on the nodes that depend on inputs of a finished trace */
-    size_t adorned;         /* objects that the GC tracks because they have attributes */
+    size_t with_attributes; /* objects that the GC tracks because they have attributes */
     size_t blocks;          /* open no_grad() and trace blocks, of all threads */
     int strict;             /* a custom op's rule is being traced */
     int sealed;             /* the package is fully imported: `value` is final */

@@ -24,7 +24,7 @@ static PyObject *call_backward(PyObject *self, PyObject *Py_UNUSED(none)) {
     do status = pg_backward(scalar_global.graph, ((scalar *)self)->id);
     while (try_again(status));
     PyObject *result = scalar_none(status);
-    scalar_settle();
+    scalar_run_deferred();
     Py_DECREF(self);
     return result;
 }
@@ -80,7 +80,7 @@ static PyObject *sum_result(pg_node_id id) {
 
 static PyObject *sum_of(PyObject *values, PyObject *start) {
     size_t count = (size_t)PyTuple_GET_SIZE(values);
-    if (scalar_make_room(2 * count + 1) < 0) return NULL;
+    if (scalar_reserve(2 * count + 1) < 0) return NULL;
     pg_operand *operands = PyMem_New(pg_operand, count + 1);
     if (operands == NULL) return PyErr_NoMemory();
     PyObject *result = NULL;
@@ -255,8 +255,7 @@ static PyObject *layer_of(PyObject *neurons, PyObject *inputs) {
     layer.rows = (size_t)PyTuple_GET_SIZE(neurons);
     layer.columns = (size_t)PyTuple_GET_SIZE(inputs);
     PyObject *held = NULL, *result = NULL;
-    if (scalar_make_room(layer.rows * (4 * layer.columns + 3)) == 0 &&
-        layer_allocate(&layer) == 0 &&
+    if (scalar_reserve(layer.rows * (4 * layer.columns + 3)) == 0 && layer_allocate(&layer) == 0 &&
         gather(inputs, layer.inputs, "an input", &layer.overrides) == 0) {
         int failed = layer_gather(&layer, neurons) < 0;
         if (failed && !PyErr_Occurred()) {

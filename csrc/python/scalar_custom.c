@@ -93,7 +93,7 @@ static PyObject *operands_of(PyObject *rule, PyObject *arguments) {
 static PyObject *make_node(PyObject *rule, PyObject *operands, double y) {
     if (scalar_without_graph()) return scalar_new_leaf(y);
     size_t count;
-    if (scalar_make_room(1) < 0) return NULL;
+    if (scalar_reserve(1) < 0) return NULL;
     pg_node_id *ids = scalar_gather_ids(operands, &count), id = 0;
     if (ids == NULL) return NULL;
     pg_status status = pg_graph_custom(scalar_global.graph, &id, y, ids, count, rule);
@@ -173,7 +173,7 @@ static PyObject *trace_custom(PyObject *Py_UNUSED(module), PyObject *args) {
     PyObject *rule, *value, *operands, *slopes;
     if (!PyArg_ParseTuple(args, "O!O!OO", &PyTuple_Type, &rule, scalar_global.base, &value,
                           &operands, &slopes) ||
-        scalar_make_room(1) < 0)
+        scalar_reserve(1) < 0)
         return NULL;
     size_t count = 0, slope_count = 0;
     pg_node_id *ids = scalar_gather_ids(operands, &count), id = 0;

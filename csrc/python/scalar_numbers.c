@@ -5,10 +5,10 @@
 
 /* Before the arena grows, run the collector if the graph may hold garbage that only the collector
  * can find: it counts Python objects, not the nodes that they keep alive. */
-int scalar_make_room_slowly(size_t count) {
+int scalar_reserve_slowly(size_t count) {
     pg_graph *graph = scalar_global.graph;
     enum { worth_collecting = 1 << 16 };
-    if (scalar_global.adorned > 0 && graph->capacity >= worth_collecting) {
+    if (scalar_global.with_attributes > 0 && graph->capacity >= worth_collecting) {
         PyObject *type, *error, *traceback;
         PyErr_Fetch(&type, &error, &traceback);
         PyGC_Collect();

@@ -6,10 +6,10 @@
 
 /* Reserve this many nodes before the graph is touched. May run the garbage collector, so call it
  * before reading anything. 0, or -1 with an exception set. */
-int scalar_make_room_slowly(size_t count);
-static inline int scalar_make_room(size_t count) {
+int scalar_reserve_slowly(size_t count);
+static inline int scalar_reserve(size_t count) {
     if (PG_LIKELY(pg_room(scalar_global.graph) >= count)) return 0;
-    return scalar_make_room_slowly(count);
+    return scalar_reserve_slowly(count);
 }
 /* Raise the exception for a status, without frames of pygradc in its traceback. Always NULL. */
 PyObject *scalar_raise(pg_status status);

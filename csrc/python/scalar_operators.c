@@ -93,7 +93,7 @@ static PyObject *append_constructed(expression *build, PyObject *left, PyObject 
     pg_operand a, b;
     PyObject *one = scalar_constructed_operand(left), *result = NULL;
     PyObject *two = is_exponent ? Py_NewRef(right) : scalar_constructed_operand(right);
-    if (one != NULL && two != NULL && scalar_make_room(most_nodes_an_expression) == 0 &&
+    if (one != NULL && two != NULL && scalar_reserve(most_nodes_an_expression) == 0 &&
         scalar_require_operand(one, &a, "an operand") == 0 &&
         scalar_require_operand(two, &b, "an operand") == 0)
         result = append(build, a, b, (is_int ? PG_FLAG_INT : 0) | detached_of(left, right, a, b),
@@ -108,7 +108,7 @@ static PyObject *apply_slowly(expression *build, PyObject *left, PyObject *right
     pg_operand a, b;
     int is_int = 0, *is_int_ret = build == pg_expr_pow ? &is_int : NULL;
     const int constructs = scalar_constructs();
-    if (constructs < 0 || scalar_make_room(most_nodes_an_expression) < 0) return NULL;
+    if (constructs < 0 || scalar_reserve(most_nodes_an_expression) < 0) return NULL;
     int found = scalar_operand(left, &a, is_int_ret);
     if (found == 1) found = scalar_operand(right, &b, is_int_ret);
     if (found == 0) Py_RETURN_NOTIMPLEMENTED;
@@ -136,7 +136,7 @@ static inline int are_plain(PyObject *left, PyObject *right, pg_operand *a, pg_o
         if (PG_LIKELY(are_plain(left, right, &a, &b, NULL)))                                       \
             return append(build, a, b, 0, scalar_finished);                                        \
         PyObject *result;                                                                          \
-        if (scalar_detour(composition, left, right, &result)) return result;                       \
+        if (scalar_apply_overrides(composition, left, right, &result)) return result;              \
         return apply_slowly(build, left, right);                                                   \
     }
 PG_SLOT(slot_add, pg_expr_add, op_add, SCALAR_ADD)
@@ -155,7 +155,7 @@ static PyObject *slot_pow(PyObject *left, PyObject *right, PyObject *modulus) {
 }
 
 static PyObject *unary(PyObject *self, int op) {
-    if (scalar_make_room(1) < 0) return NULL;
+    if (scalar_reserve(1) < 0) return NULL;
     pg_node_id id;
     pg_status status = pg_graph_unary(scalar_global.graph, &id, op, ((scalar *)self)->id);
     return scalar_result(status, id);
@@ -165,9 +165,9 @@ static PyObject *slot_neg(PyObject *self) {
     if (is_refused_alone(op_neg, self)) return NULL;
     PyObject *result;
     if ((!scalar_as_made() || Py_TYPE(self) != scalar_global.value) &&
-        scalar_detour(SCALAR_NEGATE, self, NULL, &result))
+        scalar_apply_overrides(SCALAR_NEGATE, self, NULL, &result))
         return result;
-    if (scalar_make_room(2) < 0) return NULL;
+    if (scalar_reserve(2) < 0) return NULL;
     pg_node_id id;
     pg_status status = pg_expr_neg(scalar_global.graph, &id, ((scalar *)self)->id);
     return scalar_result(status, id);
@@ -348,10 +348,10 @@ static PyObject *binary_method(PyObject *self, PyObject *other, int op) {
     const char *name = pg_op_describe(op)->name;
     PyObject *constructed = NULL, *result = NULL;
     pg_operand b;
-    if (scalar_make_room(2) < 0 || scalar_require_operand(other, &b, name) < 0) return NULL;
+    if (scalar_reserve(2) < 0 || scalar_require_operand(other, &b, name) < 0) return NULL;
     const int constructs = b.id != 0 || PG_LIKELY(scalar_as_made()) ? 0 : scalar_constructs();
     if (constructs > 0) constructed = scalar_constructed_operand(other);
-    if (constructs == 0 || (constructed != NULL && scalar_make_room(2) == 0 &&
+    if (constructs == 0 || (constructed != NULL && scalar_reserve(2) == 0 &&
                             scalar_require_operand(constructed, &b, name) == 0)) {
         const pg_operand a = {((scalar *)self)->id, 0.0};
         pg_node_id id;

@@ -18,7 +18,7 @@ static void free_part(PyObject *capsule) {
     if (part == NULL) return;
     pg_part_free(scalar_global.graph, &packer, part);
     PyMem_Free(part);
-    scalar_settle();
+    scalar_run_deferred();
 }
 
 /* A capsule that takes over the part; if it can't be created, the part is freed. */
@@ -33,7 +33,7 @@ static PyObject *capsule_of(pg_part found) {
         PyErr_NoMemory();
     }
     pg_part_free(scalar_global.graph, &packer, &found);
-    scalar_settle();
+    scalar_run_deferred();
     return NULL;
 }
 
@@ -110,11 +110,11 @@ static PyObject *pack(PyObject *Py_UNUSED(module), PyObject *capsule) {
 }
 
 /* Does the object have attributes, or a class other than Value? */
-static int is_adorned(PyObject *object) {
+static int has_state(PyObject *object) {
     return Py_TYPE(object) != scalar_global.value || ((scalar *)object)->dict != NULL;
 }
 
-static int append_adorned(PyObject *list, pg_node_id id, size_t index) {
+static int append_with_place(PyObject *list, pg_node_id id, size_t index) {
     PyObject *value = scalar_of_node(id);
     PyObject *pair = value != NULL ? Py_BuildValue("nN", (Py_ssize_t)index, value) : NULL;
     int failed = pair == NULL || PyList_Append(list, pair) < 0;
@@ -123,12 +123,12 @@ static int append_adorned(PyObject *list, pg_node_id id, size_t index) {
 }
 
 /* adorned(part) -> [(place, value)]: the Values with attributes or a class of their own */
-static PyObject *adorned(PyObject *Py_UNUSED(module), PyObject *capsule) {
+static PyObject *with_state(PyObject *Py_UNUSED(module), PyObject *capsule) {
     const pg_part *part = part_in(capsule);
     PyObject *list = part != NULL ? PyList_New(0) : NULL;
     for (size_t i = 0; list != NULL && i < part->count; i++) {
         PyObject *owner = scalar_global.graph->owners[part->ids[i]];
-        if (owner != NULL && is_adorned(owner) && append_adorned(list, part->ids[i], i) < 0)
+        if (owner != NULL && has_state(owner) && append_with_place(list, part->ids[i], i) < 0)
             Py_CLEAR(list);
     }
     return list;
@@ -161,7 +161,7 @@ static PyObject *read_part(Py_buffer *bytes, PyObject *ends, PyObject *tags) {
     pg_status status = pg_part_read(scalar_global.graph, &part, bytes->buf, (size_t)bytes->len, ids,
                                     count, find_tag, tags);
     PyMem_Free(ids);
-    scalar_settle();
+    scalar_run_deferred();
     for (size_t i = 0; status == PG_OK && scalar_global.tracing != 0 && i < part.count; i++)
         if (pg_node_is_leaf(scalar_global.graph, part.ids[i])) scalar_note_leaf(part.ids[i]);
     if (status == PG_OK) return capsule_of(part);
@@ -222,7 +222,7 @@ PyMethodDef scalar_pack_functions[] = {
     {"place", place_of, METH_O, NULL},
     {"collect", collect, METH_O, NULL},
     {"pack", pack, METH_O, NULL},
-    {"adorned", adorned, METH_O, NULL},
+    {"adorned", with_state, METH_O, NULL},
     {"attributes", dict_of, METH_O, NULL},
     {"unpack", unpack, METH_VARARGS, NULL},
     {"value_at", value_at, METH_VARARGS, NULL},

@@ -17,7 +17,7 @@
 
 /* ---- The class ------------------------------------------------------------------------------- */
 
-/* What look_at_class found when the class had the version `seen`. */
+/* What examine_class found when the class had the version `seen`. */
 static struct {
     unsigned seen;
     int is_native, constructs;
@@ -42,7 +42,7 @@ static int require_attribute(PyObject *name) {
         name, name);
 }
 
-static int look_at_class(void) {
+static int examine_class(void) {
     PyTypeObject *value = scalar_global.value, *base = scalar_global.base;
     class.seen = scalar_global.version = SCALAR_NO_VERSION;
     if (require_attribute(scalar_name.data) < 0 || require_attribute(scalar_name.grad) < 0)
@@ -59,13 +59,13 @@ static int look_at_class(void) {
 }
 
 /* Bring `class` up to date. 0, or -1 with an exception set. */
-static int know_class(void) {
+static int update_class(void) {
     return class.seen != SCALAR_NO_VERSION && class.seen == scalar_class_version()
                ? 0
-               : look_at_class();
+               : examine_class();
 }
 
-int scalar_constructs(void) { return know_class() < 0 ? -1 : class.constructs; }
+int scalar_constructs(void) { return update_class() < 0 ? -1 : class.constructs; }
 
 int scalar_overrides(PyObject *object) {
     PyTypeObject *type = Py_TYPE(object);
@@ -129,9 +129,10 @@ static int divide(PyObject *a, PyObject *b, PyObject **result_ret) {
     return finish(a, inverse, PyNumber_Multiply, result_ret);
 }
 
-int scalar_detour(scalar_composition what, PyObject *a, PyObject *b, PyObject **result_ret) {
+int scalar_apply_overrides(scalar_composition what, PyObject *a, PyObject *b,
+                           PyObject **result_ret) {
     *result_ret = NULL;
-    if (know_class() < 0) return 1;
+    if (update_class() < 0) return 1;
     if (what == SCALAR_NEGATE) {
         if (!class.constructs && !OVERRIDES(Py_TYPE(a), nb_multiply)) return 0;
         *result_ret = PyNumber_Multiply(a, scalar_name.minus_one);
@@ -187,7 +188,7 @@ static int give_op(PyObject *object, PyObject *node, PyObject *children) {
         PyObject_SetAttr(object, scalar_name.backward, NULL) < 0)
         return -1;
     pg_take_over(scalar_global.graph, ((scalar *)object)->id, ((scalar *)node)->id);
-    scalar_settle();
+    scalar_run_deferred();
     return 0;
 }
 

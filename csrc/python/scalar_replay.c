@@ -407,7 +407,7 @@ static PyObject *replay_with_buffers(PyObject *const *args, replay_kind *kind) {
     if (c == NULL) return NULL;
     if (scalar_tracing() || PyTuple_GET_SIZE(args[2]) != c->argument_count)
         Py_RETURN_NOTIMPLEMENTED;
-    if (scalar_make_room(c->size.outputs) < 0) return NULL;
+    if (scalar_reserve(c->size.outputs) < 0) return NULL;
     buffers *b = borrow(c);
     if (b == NULL) return PyErr_NoMemory();
     PyObject *result = kind(c, b, args);

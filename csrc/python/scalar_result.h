@@ -53,7 +53,8 @@ static inline int scalar_as_made(void) { return scalar_class_version() == scalar
  * result by Python's own operators, as micrograd does; b is NULL for a unary operator. 0 if the
  * core may compute it; else 1, and *result_ret is a new reference, or NULL with an exception
  * set. */
-int scalar_detour(scalar_composition what, PyObject *a, PyObject *b, PyObject **result_ret);
+int scalar_apply_overrides(scalar_composition what, PyObject *a, PyObject *b,
+                           PyObject **result_ret);
 /* Must results be created by a constructor other than the core's? 1, 0, or -1 with an exception
  * set. */
 int scalar_constructs(void);

@@ -96,7 +96,7 @@ static void end_trace(void) {
     scalar_global.strict = 0;
     const size_t left = pg_trace_end(scalar_global.graph);
     if (left > scalar_global.leftovers) scalar_global.leftovers = left;
-    scalar_settle();
+    scalar_run_deferred();
 }
 
 /* trace(function) -> its result: call the function as a trace; pygradc/tracing.py ensures that
@@ -156,7 +156,7 @@ static PyObject *node_or_error(pg_status status, pg_node_id id) {
 
 /* trace_input() -> Value */
 static PyObject *trace_input(PyObject *Py_UNUSED(module), PyObject *Py_UNUSED(none)) {
-    if (scalar_make_room(1) < 0) return NULL;
+    if (scalar_reserve(1) < 0) return NULL;
     pg_node_id id = 0;
     pg_status status = pg_trace_input(scalar_global.graph, &id);
     return node_or_error(status, id);
@@ -200,7 +200,7 @@ static PyObject *trace_select(PyObject *Py_UNUSED(module), PyObject *args) {
     int compare;
     if (!PyArg_ParseTuple(args, "iO!O!O!O!", &compare, base, &left, base, &right, base, &a, base,
                           &b) ||
-        scalar_make_room(1) < 0)
+        scalar_reserve(1) < 0)
         return NULL;
     pg_node_id id = 0;
     pg_status status = pg_trace_select(scalar_global.graph, &id, compare, ((scalar *)left)->id,
@@ -213,7 +213,7 @@ static PyObject *choose(PyObject *Py_UNUSED(module), PyObject *args) {
     PyTypeObject *base = scalar_global.base;
     PyObject *a, *b;
     int condition;
-    if (!PyArg_ParseTuple(args, "pO!O!", &condition, base, &a, base, &b) || scalar_make_room(1) < 0)
+    if (!PyArg_ParseTuple(args, "pO!O!", &condition, base, &a, base, &b) || scalar_reserve(1) < 0)
         return NULL;
     pg_node_id id = 0;
     pg_status status =
@@ -225,7 +225,7 @@ static PyObject *choose(PyObject *Py_UNUSED(module), PyObject *args) {
 static PyObject *trace_detach(PyObject *Py_UNUSED(module), PyObject *a) {
     if (!PyObject_TypeCheck(a, scalar_global.base))
         return PyErr_Format(PyExc_TypeError, "detach: not a Value");
-    if (scalar_make_room(1) < 0) return NULL;
+    if (scalar_reserve(1) < 0) return NULL;
     pg_node_id id = 0;
     const pg_operand operand = {((scalar *)a)->id, 0.0};
     if (scalar_check_operands(&operand, 1) < 0) return NULL;
@@ -238,7 +238,7 @@ static PyObject *trace_detach(PyObject *Py_UNUSED(module), PyObject *a) {
 static PyObject *detach(PyObject *Py_UNUSED(module), PyObject *a) {
     if (!PyObject_TypeCheck(a, scalar_global.base))
         return PyErr_Format(PyExc_TypeError, "detach: not a Value");
-    if (scalar_may_read(a, "detach()") < 0 || scalar_make_room(1) < 0) return NULL;
+    if (scalar_may_read(a, "detach()") < 0 || scalar_reserve(1) < 0) return NULL;
     pg_node_id id = 0;
     pg_status status = pg_graph_detach(scalar_global.graph, &id, ((scalar *)a)->id);
     if (status == PG_OK) scalar_note_leaf(id);
@@ -435,7 +435,7 @@ static PyObject *make_result(PyObject *Py_UNUSED(module), PyObject *const *args,
                              Py_ssize_t arg_count) {
     if (arg_count != 3) return PyErr_Format(PyExc_TypeError, "_result takes 3 arguments");
     double data = PyFloat_AsDouble(args[0]);
-    if ((data == -1.0 && PyErr_Occurred()) || scalar_make_room(1) < 0) return NULL;
+    if ((data == -1.0 && PyErr_Occurred()) || scalar_reserve(1) < 0) return NULL;
     size_t count;
     pg_node_id *ids = scalar_gather_ids(args[1], &count);
     if (ids == NULL) return NULL;

@@ -118,7 +118,7 @@ static void release(PyObject *object, int is_last_look) {
 
 static void release_held(int is_last_look) {
     object_list now = held;
-    held = (object_list){NULL, 0, 0};
+    held = (object_list){0};
     while (now.count > 0) release(now.objects[--now.count], is_last_look);
     pg_free(now.objects);
 }

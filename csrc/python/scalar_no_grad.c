@@ -113,8 +113,8 @@ static PyMethodDef block_methods[] = {
  * without a graph. */
 static PyObject *adopt_no_grad(PyObject *Py_UNUSED(module), PyObject *class) {
     if (!PyType_Check(class)) return PyErr_Format(PyExc_TypeError, "_adopt_no_grad takes a class");
-    return scalar_add_methods((PyTypeObject *)class, block_methods) == 0 ? Py_NewRef(Py_None)
-                                                                         : NULL;
+    if (scalar_add_methods((PyTypeObject *)class, block_methods) < 0) return NULL;
+    Py_RETURN_NONE;
 }
 
 PyMethodDef scalar_no_grad_functions[] = {

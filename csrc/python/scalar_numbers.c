@@ -92,6 +92,10 @@ int scalar_as_number(PyObject *object, double *number_ret, int *is_int) {
     return foreign_number(object, number_ret, is_int);
 }
 
+/* Is this a comparison made by a trace? In arithmetic it counts as a number, which it caches as a
+ * Value. */
+static int is_condition(PyObject *object) { return Py_TYPE(object) == scalar_global.compared; }
+
 /* The number of a comparison is a node, which the comparison holds from now on. Not for an
  * exponent, the call that passes is_int: there it chooses between ** 1 and ** 0, see
  * pygradc/_bools.py. */
@@ -111,7 +115,7 @@ int scalar_operand(PyObject *object, pg_operand *operand_ret, int *is_int) {
     }
     operand_ret->id = 0;
     int found = scalar_as_number(object, &operand_ret->number, is_int ? is_int : &ignored);
-    if (PG_UNLIKELY(found == 0) && is_int == NULL && scalar_is_condition(object))
+    if (PG_UNLIKELY(found == 0) && is_int == NULL && is_condition(object))
         return condition_operand(object, operand_ret);
     return found;
 }
@@ -126,7 +130,7 @@ int scalar_require_operand(PyObject *object, pg_operand *operand_ret, const char
 
 int scalar_require_number(PyObject *object, double *number_ret, const char *what) {
     int ignored;
-    if (scalar_is_condition(object))
+    if (is_condition(object))
         return scalar_drop_result(PyObject_CallMethod(object, "_refuse_number", NULL));
     int found = scalar_check(object) ? 0 : scalar_as_number(object, number_ret, &ignored);
     if (found == 0)

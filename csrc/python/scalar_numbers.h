@@ -24,11 +24,6 @@ int scalar_error(PyObject *exception, const char *format, ...);
 int scalar_drop_result(PyObject *result);
 /* Read a Value or a number. 1; 0 if it is neither; -1 with an exception set. is_int may be NULL. */
 int scalar_operand(PyObject *object, pg_operand *operand_ret, int *is_int);
-/* Is this a comparison made by a trace? In arithmetic it counts as a number, which it caches as a
- * Value. */
-static inline int scalar_is_condition(PyObject *object) {
-    return Py_TYPE(object) == scalar_global.compared;
-}
 /* Read a number of Python or numpy; returns as scalar_operand. */
 int scalar_as_number(PyObject *object, double *number_ret, int *is_int);
 /* As scalar_operand, but anything else is a TypeError that names `what`. 0 or -1. */

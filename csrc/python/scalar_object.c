@@ -214,10 +214,9 @@ static PyObject *new_instance(PyTypeObject *type, pg_node_id id) {
         Py_DECREF(self);
         return scalar_raise(status);
     }
-    self->id = id;
-    *scalar_owner(self) = self;
+    PyObject *object = scalar_take_node(self, id);
     scalar_node(self)->flags |= PG_FLAG_HUNG; /* its class may declare slots */
-    return (PyObject *)self;
+    return object;
 }
 
 /* tp_new: a new leaf of 0; scalar_init sets its number. */

@@ -80,11 +80,12 @@ static int is_operand(PyObject *object) {
     return scalar_operand(object, &ignored, NULL);
 }
 
-/* a + b with a number on the left, which is b + a; a * b likewise. */
-static int swapped(PyObject *a, PyObject *b, int overrides, binaryfunc operator,
-                   PyObject **result_ret) {
-    if (scalar_check(a) || !overrides) return 0;
-    *result_ret = operator(b, a);
+/* a + b, or a * b, with a number on the left: b + a, or b * a. */
+static int swap(int adds, PyObject *a, PyObject *b, PyObject **result_ret) {
+    if (scalar_check(a) || !scalar_check(b)) return 0;
+    PyTypeObject *type = Py_TYPE(b);
+    if (adds ? !OVERRIDES(type, nb_add) : !OVERRIDES(type, nb_multiply)) return 0;
+    *result_ret = adds ? PyNumber_Add(b, a) : PyNumber_Multiply(b, a);
     return 1;
 }
 
@@ -138,13 +139,8 @@ int scalar_apply_overrides(scalar_composition what, PyObject *a, PyObject *b,
         *result_ret = PyNumber_Multiply(a, scalar_name.minus_one);
         return 1;
     }
-    if (what == SCALAR_ADD || what == SCALAR_MULTIPLY) {
-        if (!scalar_check(b)) return 0;
-        return what == SCALAR_ADD
-                   ? swapped(a, b, OVERRIDES(Py_TYPE(b), nb_add), PyNumber_Add, result_ret)
-                   : swapped(a, b, OVERRIDES(Py_TYPE(b), nb_multiply), PyNumber_Multiply,
-                             result_ret);
-    }
+    if (what == SCALAR_ADD || what == SCALAR_MULTIPLY)
+        return swap(what == SCALAR_ADD, a, b, result_ret);
     int left = is_operand(a), right = left > 0 ? is_operand(b) : left;
     if (right <= 0) return right < 0; /* the operators return NotImplemented */
     return what == SCALAR_SUBTRACT ? subtract(a, b, result_ret) : divide(a, b, result_ret);

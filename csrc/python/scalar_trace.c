@@ -25,7 +25,10 @@ static void count_leftovers(void) {
     scalar_global.leftovers = pg_trace_left(scalar_global.graph);
 }
 
-int scalar_is_traced(PyObject *object) {
+/* Is this a Value without a number? In the thread of the trace that is any Value that depends on an
+ * input or a parameter; in other threads, one that depends on an input; after the trace, one that
+ * was made of its inputs. 1, 0, or -1 with an exception set. */
+static int has_no_number(PyObject *object) {
     if (!scalar_check(object)) return 0;
     const pg_node_id id = ((scalar *)object)->id;
     count_leftovers();
@@ -42,12 +45,12 @@ int scalar_refuse(PyObject *self, const char *what) {
 }
 
 int scalar_check_traced(PyObject *self, const char *what) {
-    int traced = scalar_is_traced(self);
+    int traced = has_no_number(self);
     return traced > 0 ? scalar_refuse(self, what) : traced;
 }
 
 int scalar_check_write(PyObject *self, const char *what) {
-    int traced = scalar_is_traced(self);
+    int traced = has_no_number(self);
     if (traced == 0 && scalar_tracing())
         traced =
             scalar_node((scalar *)self)->op != PG_OP_LEAF || scalar_used_by_nodes((scalar *)self);
@@ -164,7 +167,7 @@ static PyObject *trace_input(PyObject *Py_UNUSED(module), PyObject *Py_UNUSED(no
 
 /* is_traced(object) -> bool */
 static PyObject *is_traced(PyObject *Py_UNUSED(module), PyObject *object) {
-    int traced = scalar_watching() ? scalar_is_traced(object) : 0;
+    int traced = scalar_watching() ? has_no_number(object) : 0;
     return traced < 0 ? NULL : PyBool_FromLong(traced);
 }
 

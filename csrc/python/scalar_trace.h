@@ -9,10 +9,6 @@
 int scalar_check_traced(PyObject *self, const char *what);
 /* Raise TraceError: `what` was asked of this Value. Always -1. */
 int scalar_refuse(PyObject *self, const char *what);
-/* Is this a Value without a number? In the thread of the trace that is any Value that depends on an
- * input or a parameter; in other threads, one that depends on an input; after the trace, one that
- * was made of its inputs. 1, 0, or -1 with an exception set. */
-int scalar_is_traced(PyObject *object);
 /* May the data of this Value be set? In the thread of a trace only if it is a constant that nothing
  * uses yet: the program would not repeat the assignment. 0, or -1 with TraceError set. */
 int scalar_check_write(PyObject *self, const char *what);

@@ -130,6 +130,10 @@ int scalar_require_operand(PyObject *object, pg_operand *operand_ret, const char
 
 int scalar_require_number(PyObject *object, double *number_ret, const char *what) {
     int ignored;
+    if (PG_LIKELY(PyFloat_CheckExact(object))) {
+        *number_ret = PyFloat_AS_DOUBLE(object);
+        return 0;
+    }
     if (is_condition(object))
         return scalar_drop_result(PyObject_CallMethod(object, "_refuse_number", NULL));
     int found = scalar_check(object) ? 0 : scalar_as_number(object, number_ret, &ignored);

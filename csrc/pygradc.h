@@ -149,6 +149,16 @@ typedef struct pg_layer {
  * Out: ids_ret  layer->rows nodes, owned by the caller */
 pg_status pg_graph_layer(pg_graph *graph, pg_node_id *ids_ret, const pg_layer *layer);
 
+/* The derivatives of y by each of count nodes, as nodes: they can be differentiated again.
+ * No gradient changes. In a trace the nodes are the trace's.
+ * Returns: PG_OK; PG_ERR_NOMEM, _LIMIT, _BAD_NODE; _DOMAIN, _ZERO_DIVISION, _OVERFLOW as
+ *          pg_backward; PG_ERR_STOPPED; PG_ERR_BAD_OP: y depends on one of xs through a node with a
+ *          closure or with numeric derivatives, which have no derivatives themselves.
+ * Out:     ids_ret     owned by the caller; 0 where y doesn't depend on the node
+ *          opaque_ret  the node that can't be differentiated; else 0 */
+pg_status pg_graph_derive(pg_graph *graph, pg_node_id *ids_ret, pg_node_id *opaque_ret,
+                          pg_node_id y, const pg_node_id *xs, size_t count);
+
 /* Add or drop an external reference. A node without external references and uses is freed, and so
  * are the nodes that only it used, without recursion.
  * Returns (retain): PG_OK; PG_ERR_BAD_NODE, PG_ERR_LIMIT. */

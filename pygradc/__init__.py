@@ -16,6 +16,7 @@ from pygradc.core.arrays import data, grads, set_data
 from pygradc.core.graphs import clear_grads, no_grad
 from pygradc.core.refusals import TraceError
 from pygradc.custom import op
+from pygradc.derivatives import grad, hessian, jacobian
 from pygradc.recorded.compiled import Compiled, compile
 from pygradc.recorded.draws import RecordingWarning
 from pygradc.recorded.fitting import fit
@@ -51,7 +52,10 @@ __all__ = [
     "dot",
     "draw_dot",
     "fit",
+    "grad",
     "grads",
+    "hessian",
+    "jacobian",
     "live_nodes",
     "load",
     "load_state",

@@ -66,16 +66,18 @@ typedef struct pg_node {
     uint8_t flags;
 } pg_node;
 
-/* Callbacks into the layer that sets the owners. Hooks other than `call` and `slopes` must not
- * modify the graph: they record what happened, and act after the core has returned. `poll` may run
- * arbitrary code, such as a signal handler; `stop` runs none, so that it can be called during a
- * walk. */
+/* Callbacks into the layer that sets the owners. Hooks other than `call`, `slopes` and `derive`
+ * must not modify the graph: they record what happened, and act after the core has returned. `poll`
+ * may run arbitrary code, such as a signal handler; `stop` runs none, so that it can be called
+ * during a walk. */
 typedef struct pg_hooks {
     int (*call)(void *owner); /* the sweep reached a node with PG_FLAG_CLOSURE; nonzero: stop */
     int (*poll)(void);        /* called periodically in a long sweep; nonzero: stop */
     int (*stop)(void);        /* called periodically in a long walk; nonzero: stop */
     int (*slopes)(void *tag, pg_node_id id); /* compute a custom op's derivatives into the node's
                                                 locals; nonzero: stop */
+    int (*derive)(void *tag, pg_node_id id, pg_node_id *ids_ret); /* build a custom op's derivatives
+                                as nodes, which the caller owns; nonzero: stop */
     void (*idle)(void *owner); /* no node uses this owner's node any more; the owner has a closure
                                   or attributes */
     int (*drop)(void *owner);  /* the last reference to this owner's KEPT node is gone. 1: free it;

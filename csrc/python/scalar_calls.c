@@ -399,6 +399,44 @@ static PyObject *call_adam(PyObject *Py_UNUSED(type), PyObject *args) {
     return result;
 }
 
+/* The nodes as a tuple of Values, None for 0. Takes over the references, also on failure. */
+static PyObject *values_of(const pg_node_id *ids, size_t count) {
+    PyObject *values = PyTuple_New((Py_ssize_t)count);
+    for (size_t i = 0; i < count; i++) {
+        if (values == NULL && ids[i] != 0) pg_graph_release(scalar_global.graph, ids[i]);
+        if (values == NULL) continue;
+        scalar_put(&values, i, ids[i] == 0 ? Py_NewRef(Py_None) : scalar_result(PG_OK, ids[i]));
+    }
+    return values;
+}
+
+/* derive(y, xs) -> for each of a tuple of Values the derivative, a Value, or None where y doesn't
+ * depend on it; or the Value in between that can't be differentiated. */
+static PyObject *call_derive(PyObject *Py_UNUSED(module), PyObject *const *args,
+                             Py_ssize_t arg_count) {
+    if (arg_count != 2 || !scalar_check(args[0]) || !PyTuple_Check(args[1]))
+        return PyErr_Format(PyExc_TypeError, "derive takes a Value and a tuple");
+    if (scalar_reserve(1) < 0) return NULL;
+    size_t count;
+    pg_node_id *ids = scalar_gather_ids(args[1], &count), opaque;
+    pg_node_id *found = ids != NULL ? PyMem_New(pg_node_id, count + 1) : NULL;
+    PyObject *result = NULL;
+    if (found != NULL) {
+        pg_status status;
+        do
+            status = pg_graph_derive(scalar_global.graph, found, &opaque, ((scalar *)args[0])->id,
+                                     ids, count);
+        while (try_again(status));
+        if (status == PG_OK) result = values_of(found, count);
+        else if (opaque != 0) result = scalar_of_node(opaque);
+        else scalar_raise(status);
+    }
+    PyMem_Free(found);
+    PyMem_Free(ids);
+    scalar_run_deferred();
+    return result;
+}
+
 /* ---- The facade ------------------------------------------------------------------------------ */
 
 static PyObject *call_live_nodes(PyObject *Py_UNUSED(type), PyObject *Py_UNUSED(none)) {
@@ -472,6 +510,7 @@ PyMethodDef scalar_call_functions[] = {
     {"zero_grad", call_zero_grad, METH_O, NULL},
     {"sgd", call_sgd, METH_VARARGS, NULL},
     {"adam", call_adam, METH_VARARGS, NULL},
+    {"derive", PG_FAST(call_derive), METH_FASTCALL, NULL},
     {"live_nodes", call_live_nodes, METH_NOARGS, NULL},
     {"adopt", call_adopt, METH_VARARGS, NULL},
     {"guard", call_guard, METH_VARARGS, NULL},

@@ -166,6 +166,65 @@ int scalar_custom_slopes(void *tag, pg_node_id id) {
     return failed ? -1 : 0;
 }
 
+/* A derivative that a rule returned as a node, which the caller owns; 0 with an exception set. */
+static pg_node_id node_of_slope(PyObject *rule, PyObject *slope, Py_ssize_t index) {
+    pg_operand operand;
+    int found = scalar_operand(slope, &operand, NULL);
+    if (found == 0) complain(rule, index, slope);
+    if (found != 1) return 0;
+    pg_node_id id = operand.id;
+    pg_status status = id != 0 ? pg_graph_retain(scalar_global.graph, id)
+                               : pg_graph_leaf(scalar_global.graph, &id, operand.number);
+    if (status == PG_OK) return id;
+    scalar_raise(status);
+    return 0;
+}
+
+/* Call the rule's derivatives with Values, the graph being built: a new tuple. */
+static PyObject *symbolic_slopes(PyObject *rule, pg_node_id id) {
+    if (!is_symbolic(rule))
+        return PyErr_Format(PyExc_TypeError,
+                            "grad: op %R computes its derivatives as numbers, which have no "
+                            "derivatives: write them in Values' operators",
+                            part(rule, rule_name));
+    PyObject *y = scalar_of_node(id), *children = y != NULL ? scalar_children(y) : NULL;
+    PyObject *last = children != NULL ? PyTuple_Pack(1, y) : NULL, *result = NULL;
+    PyObject *arguments = last != NULL ? PySequence_Concat(children, last) : NULL;
+    if (arguments != NULL) result = PyObject_CallObject(part(rule, rule_derivatives), arguments);
+    if (result != NULL && !PyTuple_Check(result) && !PyList_Check(result))
+        Py_SETREF(result, PyTuple_Pack(1, result));
+    else if (result != NULL) Py_SETREF(result, PySequence_Tuple(result));
+    Py_XDECREF(arguments);
+    Py_XDECREF(last);
+    Py_XDECREF(children);
+    Py_XDECREF(y);
+    return result;
+}
+
+int scalar_custom_derive(void *tag, pg_node_id id, pg_node_id *ids_ret) {
+    const size_t count = pg_node_arity(scalar_global.graph, id);
+    PyObject *rule = Py_NewRef((PyObject *)tag);
+    scalar_global.inside++;
+    PyObject *slopes = symbolic_slopes(rule, id);
+    scalar_global.inside--;
+    size_t done = 0;
+    if (slopes != NULL && (size_t)PyTuple_GET_SIZE(slopes) != count)
+        PyErr_Format(PyExc_ValueError,
+                     "op %R: derivatives must give one number for each of %zu operands, got %zd",
+                     part(rule, rule_name), count, PyTuple_GET_SIZE(slopes));
+    else
+        for (; slopes != NULL && done < count; done++) {
+            PyObject *slope = PyTuple_GET_ITEM(slopes, (Py_ssize_t)done);
+            ids_ret[done] = node_of_slope(rule, slope, (Py_ssize_t)done);
+            if (ids_ret[done] == 0) break;
+        }
+    const int failed = done != count || slopes == NULL;
+    while (failed && done > 0) pg_graph_release(scalar_global.graph, ids_ret[--done]);
+    Py_XDECREF(slopes);
+    Py_DECREF(rule);
+    return failed ? -1 : 0;
+}
+
 /* ---- In a recording -------------------------------------------------------------------------- */
 
 /* trace_custom(rule, value, operands, slopes) -> Value: operands and slopes are sequences of

@@ -27,6 +27,8 @@ int scalar_is_rule(PyObject *object);
 
 /* Write the derivatives of a custom op's node to its locals. 0, or -1 with an exception set. */
 int scalar_custom_slopes(void *tag, pg_node_id id);
+/* Build the derivatives of a custom op's node as nodes, which the caller owns. As above. */
+int scalar_custom_derive(void *tag, pg_node_id id, pg_node_id *ids_ret);
 
 /* Create the base type of pygradc.compiled.Compiled. A new reference, or NULL. */
 PyObject *scalar_bindable(void);

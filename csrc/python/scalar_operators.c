@@ -364,6 +364,8 @@ static PyObject *binary_method(PyObject *self, PyObject *other, int op) {
     return result;
 }
 
+#define PG_HIDDEN_UNARY(...)
+#define PG_HIDDEN_BINARY(...)
 #define PG_UNARY(NAME, ...)                                                                        \
     static PyObject *method_##NAME(PyObject *self, PyObject *none) {                               \
         (void)none;                                                                                \
@@ -376,6 +378,8 @@ static PyObject *binary_method(PyObject *self, PyObject *other, int op) {
 #include "ops/ops.def"
 
 static PyMethodDef op_methods[] = {
+#define PG_HIDDEN_UNARY(...)
+#define PG_HIDDEN_BINARY(...)
 #define PG_UNARY(NAME, python, symbol, y_, da_, fault, pole, lo, hi, doc, ...)                     \
     {python, method_##NAME, METH_NOARGS, python "($self, /)\n--\n\n" doc},
 #define PG_BINARY(NAME, python, symbol, y_, da_, db_, fault, pole, a_lo, a_hi, b_lo, b_hi, doc,    \

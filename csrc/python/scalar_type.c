@@ -128,6 +128,7 @@ static int install(const char *module_name) {
                                                     .poll = poll_signals,
                                                     .stop = told_to_stop,
                                                     .slopes = scalar_custom_slopes,
+                                                    .derive = scalar_custom_derive,
                                                     .idle = scalar_note_idle,
                                                     .drop = scalar_note_dropped,
                                                     .untag = scalar_note_untagged,

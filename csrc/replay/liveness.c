@@ -2,7 +2,8 @@
  *
  * The block was computed to its end without judging. A backward traversal of the code, from the
  * outputs, finds what each row's results depend on: a select depends on its comparison and on the
- * operand it chose, every other op on all its operands. A failed op that a row depends on is that
+ * operand it chose, a gate on its derivative only where the adjoint isn't 0, every other op on all
+ * its operands. A failed op that a row depends on is that
  * row's fault; one that no row depends on is ignored: its branch wasn't taken. Hoisted code fails
  * for all rows or for none, and counts for the rows that depend on it.
  * Invariant: lanes are bits of a word, so one traversal serves a block of up to 32.
@@ -28,10 +29,24 @@ typedef struct walk {
     bool choosing;            /* else a row's select depends on its comparison only */
 } walk;
 
+static bool is_choice(const pg_instr *instr) {
+    return instr->op == PG_OP_SELECT || instr->op == PG_OP_GATE || instr->op == PG_OP_GATE_EITHER;
+}
+
 static inline bool needs(uint32_t need, size_t lane) { return need >> lane & 1; }
 
-/* The lanes in which a select takes its first operand. */
+/* The lanes in which the operand in this slot isn't 0. */
+static uint32_t nonzero(const section *s, uint32_t slot) {
+    const double *values = s->values + slot * s->lanes;
+    uint32_t found = 0;
+    for (size_t l = 0; l < s->lanes; l++) found |= (uint32_t)(values[l] != 0.0) << l;
+    return found;
+}
+
+/* The lanes in which a select takes its first operand, and a product depends on its first. */
 static uint32_t chosen(const walk *w, const pg_instr *select, const section *s) {
+    if (select->op == PG_OP_GATE) return nonzero(s, select->b);
+    if (select->op == PG_OP_GATE_EITHER) return nonzero(s, select->b) | ~nonzero(s, select->a);
     const pg_pair pair = w->program->pairs[select->first];
     const double *left = s->values + pair.left * s->lanes;
     const double *right = s->values + pair.right * s->lanes;
@@ -39,6 +54,11 @@ static uint32_t chosen(const walk *w, const pg_instr *select, const section *s) 
     for (size_t l = 0; l < s->lanes; l++)
         first |= (uint32_t)pg_compares(select->shape, left[l], right[l]) << l;
     return first;
+}
+
+/* The lanes in which it depends on its second operand, given those in which it takes the first. */
+static uint32_t chosen_second(const pg_instr *instr, const section *s, uint32_t first) {
+    return instr->op == PG_OP_GATE_EITHER ? nonzero(s, instr->a) : ~first;
 }
 
 /* Propagate the lanes that depend on an instruction to its operands; of a select, to operand a
@@ -52,6 +72,14 @@ static void propagate(walk *w, const pg_instr *instr, const section *s, uint32_t
     case PG_OP_SELECT:
         slots[pairs->left] |= need;
         slots[pairs->right] |= need;
+        slots[instr->a] |= need & first;
+        slots[instr->b] |= need & second;
+        return;
+    case PG_OP_GATE:
+        slots[instr->a] |= need & first;
+        slots[instr->b] |= need;
+        return;
+    case PG_OP_GATE_EITHER:
         slots[instr->a] |= need & first;
         slots[instr->b] |= need & second;
         return;
@@ -120,9 +148,9 @@ static void walk_rows(walk *w) {
         for (size_t l = 0; w->choosing && l < w->block->active; l++)
             if (needs(need, l) && fails(w, instr, row, l)) w->failing[l] = instr;
         uint32_t first = 0, second = 0;
-        if (instr->op == PG_OP_SELECT && w->choosing) {
+        if (is_choice(instr) && w->choosing) {
             first = chosen(w, instr, row);
-            second = ~first;
+            second = chosen_second(instr, row, first);
         }
         propagate(w, instr, row, first, second);
     }
@@ -139,8 +167,9 @@ static void walk_uniform(walk *w) {
         const bool failed = w->choosing && fails(w, instr, &w->uniform, 0);
         for (size_t l = 0; failed && l < w->block->active; l++)
             if (needs(need, l)) w->failing[l] = instr;
-        const bool first = instr->op == PG_OP_SELECT && chosen(w, instr, &w->uniform) != 0;
-        propagate(w, instr, &w->uniform, first ? need : 0, first ? 0 : need);
+        const uint32_t first = is_choice(instr) ? chosen(w, instr, &w->uniform) & 1 : 0;
+        const uint32_t second = chosen_second(instr, &w->uniform, first) & 1;
+        propagate(w, instr, &w->uniform, first ? need : 0, second ? need : 0);
     }
 }
 

@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from pygradc._core import lib
-from pygradc.core.ops import BY_NAME, OPS
+from pygradc.core.ops import BY_NAME, ROWS
 from pygradc.recorded.code import Code, Instruction
 
 _HEAD = """\
@@ -81,7 +81,7 @@ _EXACT = {"fabs", "sqrt", "isnan", "isfinite"}  # correctly rounded everywhere
 
 def _functions() -> dict[str, str]:
     """Those of libm that the table's formulas call and that round, each with its parameters."""
-    texts = [text for op in OPS for text in (op.value, *op.derivatives)] + [*_HELPERS.values()]
+    texts = [text for op in ROWS for text in (op.value, *op.derivatives)] + [*_HELPERS.values()]
     calls = [call for text in texts for call in re.findall(r"\b([a-z]\w*)\(([^()]*)", text)]
     known = {*_HELPERS, *_EXACT, "__attribute__"}
     return {

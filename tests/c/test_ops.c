@@ -36,6 +36,19 @@ static const struct {
     {PG_OP_ERF, 0.5, 0.0, 0.5204998778130465},
     {PG_OP_MAXIMUM, -1.0, 2.0, 2.0},
     {PG_OP_MINIMUM, -1.0, 2.0, -1.0},
+    {PG_OP_GATE, 2.0, 3.0, 6.0},
+    {PG_OP_GATE, INFINITY, 0.0, 0.0},
+    {PG_OP_GATE_EITHER, 0.0, INFINITY, 0.0},
+    {PG_OP_TANH_SLOPE, 0.5, 0.46211715726000973, 0.78644773296592741},
+    {PG_OP_TANH_SLOPE, 20.0, 1.0, 1.6993417021166355e-17},
+    {PG_OP_SIGMOID_SLOPE, 1.0, 0.7310585786300049, 0.19661193324148185},
+    {PG_OP_ERF_SLOPE, 0.5, 0.0, 0.87878257893544476},
+    {PG_OP_STEP, -0.5, 0.0, 0.0},
+    {PG_OP_SIGN, -0.5, 0.0, -1.0},
+    {PG_OP_TAKES_LARGER, -1.0, 2.0, 0.0},
+    {PG_OP_TAKES_SMALLER, -1.0, 2.0, 1.0},
+    {PG_OP_POW_SLOPE, 2.0, 3.0, 12.0},
+    {PG_OP_POW_LOG, 2.0, 0.0, 0.6931471805599453},
 };
 
 /* op's value of numbers, by way of a graph. */

@@ -24,6 +24,26 @@ static void miss(int op) {
     abort();
 }
 
+static double power_by_base(double a, double b) { return b == 0.0 ? 0.0 : b * pow(a, b - 1.0); }
+
+/* exp(-a^2): a * a is rounded, by what an upper half's square lacks of it. */
+static double gauss(double a, double (*our_exp)(double)) {
+    const double upper = 134217729.0 * a - (134217729.0 * a - a);
+    const double lost = (upper * upper - a * a) + (a - upper) * (a + upper);
+    return our_exp(-(a * a)) * (1.0 - (fabs(a) < 28.0 ? lost : 0.0));
+}
+
+/* e / (1 + e)^2 with e = exp(-|a|) */
+static double logistic_slope(double a) {
+    const double e = exp(a < 0.0 ? a : -a), sum = 1.0 + e;
+    return e / (sum * sum);
+}
+
+/* Has a difference from 1 lost digits? Fast mode doesn't ask. */
+static bool near_one(double y, bool fast) { return fabs(y) > 0.96875 && !fast; }
+
+static double sign_of(double a) { return a > 0.0 ? 1.0 : a < 0.0 ? -1.0 : 0.0; }
+
 double plain_value(int op, double a, double b, bool fast) {
     double (*const our_exp)(double) = fast ? pg_fast_exp : exp;
     switch (op) {
@@ -45,6 +65,19 @@ double plain_value(int op, double a, double b, bool fast) {
     case PG_OP_ATAN2: return atan2(a, b);
     case PG_OP_MAXIMUM: return isnan(a) || a >= b ? a : b;
     case PG_OP_MINIMUM: return isnan(a) || a <= b ? a : b;
+    case PG_OP_GATE_EITHER:
+        if (a == 0.0 && !isfinite(b)) return 0.0;
+        return b == 0.0 && !isfinite(a) ? 0.0 : a * b;
+    case PG_OP_GATE: return b == 0.0 && !isfinite(a) ? 0.0 : a * b;
+    case PG_OP_TANH_SLOPE: return near_one(b, fast) ? 4.0 * logistic_slope(a + a) : 1.0 - b * b;
+    case PG_OP_SIGMOID_SLOPE: return near_one(b, fast) ? logistic_slope(a) : b * (1.0 - b);
+    case PG_OP_ERF_SLOPE: return 1.1283791670955126 * gauss(a, our_exp); /* 2 / sqrt(pi) */
+    case PG_OP_STEP: return a > 0.0 ? 1.0 : 0.0;
+    case PG_OP_SIGN: return sign_of(a);
+    case PG_OP_TAKES_LARGER: return isnan(a) || a >= b ? 1.0 : 0.0;
+    case PG_OP_TAKES_SMALLER: return isnan(a) || a <= b ? 1.0 : 0.0;
+    case PG_OP_POW_SLOPE: return power_by_base(a, b);
+    case PG_OP_POW_LOG: return a == 0.0 ? 0.0 : fast ? pg_fast_log(a) : log(a);
     case PG_OP_SQUARE: return a * a;
     case PG_OP_RECIP: return 1.0 / a;
     case PG_OP_DETACH:
@@ -54,36 +87,19 @@ double plain_value(int op, double a, double b, bool fast) {
     }
 }
 
-static double power_by_base(double a, double b) { return b == 0.0 ? 0.0 : b * pow(a, b - 1.0); }
-
-/* exp(-a^2): a * a is rounded, by what an upper half's square lacks of it. */
-static double gauss(double a, double (*our_exp)(double)) {
-    const double upper = 134217729.0 * a - (134217729.0 * a - a);
-    const double lost = (upper * upper - a * a) + (a - upper) * (a + upper);
-    return our_exp(-(a * a)) * (1.0 - (fabs(a) < 28.0 ? lost : 0.0));
-}
-
-/* e / (1 + e)^2 with e = exp(-|a|) */
-static double logistic_slope(double a) {
-    const double e = exp(a < 0.0 ? a : -a), sum = 1.0 + e;
-    return e / (sum * sum);
-}
-
-static double sign_of(double a) { return a > 0.0 ? 1.0 : a < 0.0 ? -1.0 : 0.0; }
-
 double plain_slope(int op, int by, double a, double b, double y, bool fast) {
     double (*const our_exp)(double) = fast ? pg_fast_exp : exp;
     double (*const our_log)(double) = fast ? pg_fast_log : log;
-    const bool first = by == 1, saturated = fabs(y) > 0.96875;
+    const bool first = by == 1;
     switch (op) {
     case PG_OP_MUL: return first ? b : a;
     case PG_OP_POWN: return power_by_base(a, b);
     case PG_OP_POW: return first ? power_by_base(a, b) : a == 0.0 ? 0.0 : y * our_log(a);
     case PG_OP_EXP: return y;
     case PG_OP_LOG: return 1.0 / a;
-    case PG_OP_TANH: return saturated && !fast ? 4.0 * logistic_slope(a + a) : 1.0 - y * y;
+    case PG_OP_TANH: return near_one(y, fast) ? 4.0 * logistic_slope(a + a) : 1.0 - y * y;
     case PG_OP_RELU: return y > 0.0 ? 1.0 : 0.0;
-    case PG_OP_SIGMOID: return saturated && !fast ? logistic_slope(a) : y * (1.0 - y);
+    case PG_OP_SIGMOID: return near_one(y, fast) ? logistic_slope(a) : y * (1.0 - y);
     case PG_OP_SQRT: return 0.5 / y;
     case PG_OP_ABS: return sign_of(a);
     case PG_OP_SIN: return cos(a);
@@ -93,6 +109,19 @@ double plain_slope(int op, int by, double a, double b, double y, bool fast) {
     case PG_OP_ATAN2: return (first ? b : -a) / (a * a + b * b);
     case PG_OP_MAXIMUM: return (isnan(a) || a >= b) == first ? 1.0 : 0.0;
     case PG_OP_MINIMUM: return (isnan(a) || a <= b) == first ? 1.0 : 0.0;
+    case PG_OP_GATE:
+    case PG_OP_GATE_EITHER: return first ? b : a;
+    case PG_OP_TANH_SLOPE: return first ? 0.0 : -2.0 * b;
+    case PG_OP_SIGMOID_SLOPE: return first ? 0.0 : 1.0 - 2.0 * b;
+    case PG_OP_ERF_SLOPE: return -2.0 * a * y;
+    case PG_OP_STEP:
+    case PG_OP_SIGN:
+    case PG_OP_TAKES_LARGER:
+    case PG_OP_TAKES_SMALLER: return 0.0;
+    case PG_OP_POW_SLOPE:
+        if (first) return b == 0.0 || b == 1.0 ? 0.0 : b * (b - 1.0) * pow(a, b - 2.0);
+        return a == 0.0 ? 0.0 : pow(a, b - 1.0) * (1.0 + b * our_log(a));
+    case PG_OP_POW_LOG: return a == 0.0 ? 0.0 : 1.0 / a;
     case PG_OP_SQUARE: return 2.0 * a;
     case PG_OP_RECIP: return -(y * y);
     case PG_OP_ADD:
@@ -112,6 +141,8 @@ static bool carries(int op) {
     case PG_OP_SIN:
     case PG_OP_COS:
     case PG_OP_ATAN2:
+    case PG_OP_POW_SLOPE:
+    case PG_OP_POW_LOG:
     case PG_OP_SQUARE:
     case PG_OP_RECIP: return false;
     case PG_OP_ADD:
@@ -124,6 +155,15 @@ static bool carries(int op) {
     case PG_OP_SOFTPLUS:
     case PG_OP_MAXIMUM:
     case PG_OP_MINIMUM:
+    case PG_OP_GATE:
+    case PG_OP_GATE_EITHER:
+    case PG_OP_TANH_SLOPE:
+    case PG_OP_SIGMOID_SLOPE:
+    case PG_OP_ERF_SLOPE:
+    case PG_OP_STEP:
+    case PG_OP_SIGN:
+    case PG_OP_TAKES_LARGER:
+    case PG_OP_TAKES_SMALLER:
     case PG_OP_DETACH:
     case PG_OP_CUSTOM:
     case PG_OP_COPY: return true;
@@ -138,20 +178,21 @@ static pg_status judge(double a, double b, double result, pg_status if_infinite)
 }
 
 static bool is_power(int op) {
-    return op == PG_OP_POWN || op == PG_OP_POW || op == PG_OP_SQUARE || op == PG_OP_RECIP;
+    return op == PG_OP_POWN || op == PG_OP_POW || op == PG_OP_POW_SLOPE || op == PG_OP_SQUARE ||
+           op == PG_OP_RECIP;
 }
 
 pg_status plain_judge_value(int op, double a, double b, double y) {
     if (carries(op)) return PG_OK;
-    if (op == PG_OP_LOG) return judge(a, b, y, PG_ERR_DOMAIN);
+    if (op == PG_OP_LOG || op == PG_OP_POW_LOG) return judge(a, b, y, PG_ERR_DOMAIN);
     return judge(a, b, y, is_power(op) && a == 0.0 ? PG_ERR_ZERO_DIVISION : PG_ERR_OVERFLOW);
 }
 
 pg_status plain_judge_slope(int op, double a, double b, double y, double slope) {
     if (carries(op)) return PG_OK;
-    const bool at_pole = (is_power(op) || op == PG_OP_LOG) ? a == 0.0
-                         : op == PG_OP_ATAN2               ? a * a + b * b == 0.0
-                                                           : op == PG_OP_SQRT && y == 0.0;
+    const bool at_pole = (is_power(op) || op == PG_OP_LOG || op == PG_OP_POW_LOG) ? a == 0.0
+                         : op == PG_OP_ATAN2 ? a * a + b * b == 0.0
+                                             : op == PG_OP_SQRT && y == 0.0;
     if (!isfinite(slope) && at_pole && isfinite(b)) return PG_ERR_ZERO_DIVISION;
     return judge(a, b, slope, PG_ERR_OVERFLOW);
 }

@@ -1,0 +1,309 @@
+"""Are derivatives that are Values right, at every order, eager and recorded; what can't be asked?"""
+
+from __future__ import annotations
+
+import math
+import random
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+
+import pygradc
+from pygradc import Value, compile, detach, grad, hessian, jacobian, live_nodes, maximum, minimum, where
+from pygradc.core.ops import OPS, Op
+
+each_op = pytest.mark.parametrize("op", OPS, ids=lambda op: op.name)
+
+
+def call(op: Op, a: Any, b: Any) -> Any:
+    if op.takes_number:
+        return a**b
+    return getattr(a, op.name)(b) if op.arity == 2 else getattr(a, op.name)()
+
+
+def points(op: Op, count: int = 20) -> list[tuple[float, ...]]:
+    draw = random.Random(op.name)
+    (low, high), *second = op.intervals
+    other = second[0] if second else (1.0, 1.0)
+    return [(draw.uniform(low, high), draw.uniform(*other)) for _ in range(count)]
+
+
+def operands(op: Op, point: tuple[float, ...]) -> list[Any]:
+    a, b = point
+    return [Value(a), Value(b) if op.arity == 2 else b]
+
+
+def near(found: float, wanted: float, tolerance: float = 1e-6) -> bool:
+    return abs(found - wanted) <= tolerance * (1.0 + abs(wanted))
+
+
+# ---- Values --------------------------------------------------------------------------------------
+
+
+@each_op
+def test_first_derivatives_are_those_of_backward(op: Op) -> None:
+    for point in points(op):
+        given = operands(op, point)
+        xs = [x for x in given if isinstance(x, Value)]
+        y = call(op, *given)
+        found = [d.data for d in grad(y, xs)]
+        assert all(x.grad == 0.0 for x in xs) and y.grad == 0.0
+        y.backward()
+        for ours, x in zip(found, xs):
+            assert abs(ours - x.grad) <= 2 * math.ulp(x.grad), (op.name, point)
+
+
+def nth(op: Op, point: tuple[float, ...], order: tuple[int, ...]) -> float:
+    """The derivative by these operands, one after another."""
+    given = operands(op, point)
+    y = call(op, *given)
+    for which in order:
+        y = grad(y, given[which])
+    return float(y.data)
+
+
+@each_op
+def test_higher_derivatives_agree_with_central_differences(op: Op) -> None:
+    h = 1e-5
+    orders = [(0,), (0, 0), (0, 0, 0)]
+    if op.arity == 2:
+        orders += [(1,), (0, 1), (1, 0), (1, 1), (0, 1, 1), (1, 0, 0)]
+    for a, b in points(op, 6):
+        if op.name in ("maximum", "minimum") and abs(a - b) < 0.01:
+            continue
+        for *before, last in orders:
+            up, down = ((a + h, b), (a - h, b)) if last == 0 else ((a, b + h), (a, b - h))
+            difference = (nth(op, up, tuple(before)) - nth(op, down, tuple(before))) / (2 * h)
+            assert near(nth(op, (a, b), (*before, last)), difference, 1e-5), (before, last, a, b)
+
+
+def test_a_wrong_derivative_would_be_noticed() -> None:
+    assert not near(nth(next(op for op in OPS if op.name == "sin"), (1.0, 1.0), (0,)), -math.cos(1))
+
+
+@pytest.mark.parametrize("a", [25.0, -25.0, 400.0])
+def test_saturated_slopes_keep_their_digits(a: float) -> None:
+    x = Value(a)
+    for y, slope in ((x.tanh(), 4 / (1 + math.exp(-2 * abs(a))) ** 2 * math.exp(-2 * abs(a))),
+                     (x.sigmoid(), math.exp(-abs(a)) / (1 + math.exp(-abs(a))) ** 2)):  # fmt: skip
+        first = grad(y, x)
+        assert first.data == pytest.approx(slope, rel=1e-13)
+        sign = -2.0 if y._op == "tanh" else -1.0
+        assert grad(first, x).data == pytest.approx(sign * math.copysign(slope, a), rel=1e-12)
+
+
+def test_derivatives_of_expressions() -> None:
+    x, y = Value(1.5), Value(-0.5)
+    f = (1 - x) ** 2 + 100 * (y - x * x) ** 2
+    second = [[d.data for d in row] for row in hessian(f, [x, y])]
+    assert second[0][0] == pytest.approx(2 - 400 * (-0.5 - 1.5**2) + 800 * 1.5**2)
+    assert second[0][1] == second[1][0] == pytest.approx(-400 * 1.5) and second[1][1] == 200.0
+    third = grad(grad(grad(x**5, x), x), x)
+    assert third.data == pytest.approx(60 * 1.5**2)
+    assert [[d.data for d in row] for row in jacobian([x * y, x + y], [x, y])] == [
+        [-0.5, 1.5],
+        [1.0, 1.0],
+    ]
+
+
+def test_a_zero_on_the_way_does_not_end_the_second_derivative() -> None:
+    """At a minimum with no residual the gradient is 0, and the curvature isn't."""
+    x = Value(0.0)
+    assert grad(grad(x.sin() ** 2, x), x).data == 2.0
+    f = compile(lambda x: grad(grad(x.sin() ** 2, x), x))
+    assert f.map([0.0, 1.0]).tolist() == pytest.approx([2.0, 2 * math.cos(2.0)])
+
+
+def test_inner_nodes_unused_ones_and_weights() -> None:
+    x, z = Value(2.0), Value(3.0)
+    u = x * x
+    y = u * 3 + u.exp() * 0
+    assert grad(y, u).data == 3.0 and grad(y, y).data == 1.0
+    assert [d.data for d in grad(y, [x, z])] == [12.0, 0.0]
+    with pytest.raises(ValueError, match=r"y doesn't depend on xs\[1\]"):
+        grad(y, [x, z], allow_unused=False)
+    assert [d.data for d in grad([x * z, x], (x, z), weights=[2.0, 10.0])] == [16.0, 4.0]
+    assert [d.data for d in grad([x * z, x], (x, z))] == [4.0, 2.0]
+    with pytest.raises(ValueError, match="1 weights for 2 ys"):
+        grad([x, z], x, weights=[1.0])
+
+
+# ---- Zero gradients ------------------------------------------------------------------------------
+
+
+def tail(x: Any) -> Any:
+    return where(x > 0, x.log() * x, x * 0.0)
+
+
+def test_a_branch_not_taken_contributes_nothing() -> None:
+    first = compile(lambda x: grad(tail(x), x))
+    second = compile(lambda x: grad(grad(tail(x), x), x))
+    xs = [-1.0, 2.0, 0.0]
+    assert first.map(xs).tolist() == pytest.approx([0.0, math.log(2.0) + 1.0, 0.0])
+    assert second.map(xs).tolist() == pytest.approx([0.0, 0.5, 0.0])
+
+
+def test_an_infinite_slope_under_a_zero_gradient_contributes_nothing() -> None:
+    def f(x: Any, w: Any) -> Any:
+        return x.sqrt() * w + x
+
+    x, w = Value(0.0), Value(0.0)
+    assert grad(f(x, w), x).data == 1.0
+    recorded = compile(lambda x, w: grad(f(x, w), x))
+    assert recorded.map([0.0, 4.0], [0.0, 1.0]).tolist() == [1.0, 1.25]
+    with pytest.raises(FloatingPointError, match=r"row 1: .*sqrt|row 1: .*division"):
+        recorded.map([0.0, 0.0], [0.0, 1.0])
+    zero = Value(0.0)
+    with pytest.raises(ZeroDivisionError, match=r"derivative of sqrt\(0.0\) by its first operand"):
+        grad(zero.sqrt(), zero)
+
+
+# ---- Recorded ------------------------------------------------------------------------------------
+
+FUNCTIONS: dict[str, Callable[[Any], Any]] = {
+    "polynomial": lambda x: x**3 - 2 * x,
+    "ops": lambda x: (x.sin() * x.exp() + x.sigmoid() * x.tanh()).softplus(),
+    "quotient": lambda x: x / (1 + x * x) + (x * x + 1).sqrt() + (x * x + 1).log(),
+    "kinks": lambda x: maximum(x, 0.5) * minimum(x, 2.0) + abs(x) * x.relu(),
+    "where": lambda x: where(x > 0.3, x * x * x, x.sin()),
+    "detached": lambda x: x * detach(x) * x,
+    "erf": lambda x: x.erf() * x.cos(),
+    "power": lambda x: (x * x + 1.0) ** (x * 0.5),
+    "angle": lambda x: x.atan2(x * x + 1.0),
+}
+
+
+@pytest.mark.parametrize("order", [1, 2, 3])
+@pytest.mark.parametrize("name", FUNCTIONS)
+def test_recorded_derivatives_have_the_bits_of_eager_ones(name: str, order: int) -> None:
+    def derivative(x: Any) -> Any:
+        y = FUNCTIONS[name](x)
+        for _ in range(order):
+            y = grad(y, x)
+        return y
+
+    xs = np.random.default_rng(order).uniform(-2, 2, 40)
+    eager = [float(derivative(Value(x)).data) for x in xs.tolist()]
+    assert compile(derivative).map(xs).tolist() == eager
+    fast = compile(derivative, math="fast").map(xs)
+    assert fast == pytest.approx(np.array(eager), rel=1e-9, abs=1e-9)
+
+
+def test_parameters_of_a_recording() -> None:
+    w, b = Value(0.5), Value(-0.25)
+
+    @compile
+    def residual(x: Any) -> Any:
+        u = (w * x + b).tanh()
+        return (grad(grad(u, x), x) + u) ** 2
+
+    xs = np.linspace(-1, 1, 9)
+    loss = residual.mean(xs)
+    loss.backward()
+    ours = (w.grad, b.grad)
+    h = 1e-6
+    for parameter, slope in zip((w, b), ours):
+        before = parameter.data
+        parameter.data = before + h
+        up = residual.mean(xs).data
+        parameter.data = before - h
+        down = residual.mean(xs).data
+        parameter.data = before
+        assert near(slope, (up - down) / (2 * h), 1e-7)
+    assert "gate" in str(residual.programs[0])
+
+
+# ---- What can't be asked -------------------------------------------------------------------------
+
+
+def test_numbers_for_derivatives_cannot_be_differentiated() -> None:
+    x = Value(2.0)
+    f = compile(lambda x: x * x)
+    by_hand = Value(4.0, (x,), (3.0,))
+    for y in (f(x), f.mean([1.0, 2.0]) + f(x), by_hand * x):
+        with pytest.raises(TypeError, match=r"whose derivatives are numbers.*f.gradients"):
+            grad(y, x)
+    closure = x * 1.0
+    closure._backward = lambda: None
+    with pytest.raises(TypeError, match="whose derivatives are numbers"):
+        grad(closure * 2, x)
+    assert grad(by_hand * x + x, x * 1.0).data == 0.0  # no path leads through it
+
+
+@pytest.mark.parametrize(
+    ("y", "xs", "message"),
+    [
+        (2.0, Value(1.0), "y\\[0\\] must be|'float' object is not iterable"),
+        (Value(1.0), [2.0], r"xs\[0\] must be a Value, not float"),
+        ([Value(1.0), 3.0], Value(1.0), r"y\[1\] must be a Value, not float"),
+    ],
+)
+def test_what_is_no_value_is_named(y: Any, xs: Any, message: str) -> None:
+    with pytest.raises(TypeError, match=message):
+        grad(y, xs)
+
+
+def test_detached_values_and_no_grad() -> None:
+    x = Value(3.0)
+    assert grad(detach(x) * 2, x).data == 0.0
+    y = x * x
+    with pygradc.no_grad():
+        d = grad(y, x)
+    assert d.data == 6.0 and d._children == ()
+
+
+# ---- Custom ops ----------------------------------------------------------------------------------
+
+
+def test_custom_ops_through_their_derivatives() -> None:
+    cube = pygradc.op(lambda a: a * a * a, lambda a, y: 3 * a * a)
+    x = Value(2.0)
+    assert grad(cube(x), x).data == 12.0 and grad(grad(cube(x), x), x).data == 12.0
+    f = compile(lambda x: grad(grad(cube(x), x), x))
+    assert f.map([2.0, 3.0]).tolist() == [12.0, 18.0]
+    numbers = pygradc.op(lambda a: math.cos(a), lambda a, y: -math.sin(a), name="numbers")
+    with pytest.raises(TypeError, match="op 'numbers' computes its derivatives as numbers"):
+        grad(numbers(x), x)
+
+
+# ---- Cost ----------------------------------------------------------------------------------------
+
+
+@pytest.mark.once
+def test_a_chain_of_a_million_nodes() -> None:
+    x = Value(1.0)
+    y = x
+    for _ in range(10**6):
+        y = y + 1.0
+    assert grad(y, x).data == 1.0
+
+
+@each_op
+def test_at_most_eight_nodes_for_each(op: Op) -> None:
+    """In a chain whose nodes all lead to x, constants not counted."""
+    x = Value(0.7)
+
+    def chain(length: int) -> int:
+        y = x
+        for _ in range(length):
+            y = (call(op, y, y * 1.0 if op.arity == 2 else 1.5) * 0.1).sin() + 0.7
+        before = live_nodes()
+        made = grad(y, x)
+        count = below(made) - below(y)
+        assert live_nodes() >= before
+        return count
+
+    each = 4 + (op.arity == 2)
+    assert (chain(12) - chain(4)) / 8 <= 8 * each
+
+
+def below(root: Value) -> int:
+    seen, stack = {root}, [root]
+    while stack:
+        for child in stack.pop()._children:
+            if child not in seen:
+                seen.add(child)
+                stack.append(child)
+    return sum(bool(node._children) for node in seen)

@@ -10,6 +10,7 @@
  *   test_runs.c     what runs as one: layers, neighbours; and that no bit comes of it
  *   test_save.c     programs to bytes and back, and bytes that are no program
  *   test_custom.c   custom ops, tags, local derivatives, nodes that are cut off, cleared gradients
+ *   test_derive.c   derivatives that are nodes
  *   test_pack.c     graphs to bytes and back, part by part, and bytes that are no graph
  *
  * Arguments are parts of tests' names, as in `test_core sweep/ failure`: those tests run whose name
@@ -29,6 +30,7 @@ static const struct {
     {"bulk", bulk_tests},     {"failure", failure_tests}, {"record", record_tests},
     {"replay", replay_tests}, {"runs", runs_tests},       {"save", save_tests},
     {"custom", custom_tests}, {"pack", pack_tests},       {"starved", starved_tests},
+    {"derive", derive_tests},
 };
 
 static int failures = 0; /* of the test that runs */

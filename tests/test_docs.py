@@ -33,6 +33,7 @@ SESSIONS = {  # and the fewest examples that each should have
     "docs/tour.md": 30,
     "docs/ops.md": 5,
     "docs/compat.md": 10,
+    "docs/derivatives.md": 15,
     "docs/drop-in.md": 30,
     "docs/saving.md": 10,
     "docs/accuracy.md": 4,

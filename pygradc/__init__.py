@@ -16,7 +16,7 @@ from pygradc.core.arrays import data, grads, set_data
 from pygradc.core.graphs import clear_grads, no_grad
 from pygradc.core.refusals import TraceError
 from pygradc.custom import op
-from pygradc.derivatives import grad, hessian, jacobian
+from pygradc.derivatives import check_grad, grad, hessian, jacobian, value_and_grad
 from pygradc.recorded.compiled import Compiled, compile
 from pygradc.recorded.draws import RecordingWarning
 from pygradc.recorded.fitting import fit
@@ -44,6 +44,7 @@ __all__ = [
     "RecordingWarning",
     "TraceError",
     "Value",
+    "check_grad",
     "clear_grads",
     "compat",
     "compile",
@@ -72,5 +73,6 @@ __all__ = [
     "save_state",
     "set_data",
     "sum",
+    "value_and_grad",
     "where",
 ]

@@ -13,17 +13,20 @@ Source: csrc/graph/derive.c; the rules, one line an op: csrc/ops/rules.def.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any, overload
+import contextlib
+import math
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any, NamedTuple, overload
 
+from pygradc.core.refusals import TraceError
 from pygradc.core.scalar import core
+from pygradc.recorded import structure as structures
+from pygradc.recorded.compiled import Compiled, compile
 from pygradc.value import Value, sum
 
 
 @overload
-def grad(
-    y: Any, xs: Value, *, weights: Any = None, allow_unused: bool = True
-) -> Value: ...
+def grad(y: Any, xs: Value, *, weights: Any = None, allow_unused: bool = True) -> Value: ...
 
 
 @overload
@@ -85,9 +88,9 @@ def _root(y: Any, weights: Any) -> Value:
 def _opaque(value: Value) -> str:
     made = f"made by {value._op!r}" if value._op else "the result of a replay, or made by hand"
     return (
-        f"grad: y depends on an x through a Value, {made}, whose derivatives are numbers: they have "
-        "no derivatives. Instead, call grad inside of the recorded function, or f.gradients for "
-        "numbers; and write a custom op's derivatives in Values' operators."
+        f"grad: y depends on an x through a Value, {made}, whose derivatives are numbers: they "
+        "have no derivatives. Instead, call grad inside of the recorded function, or f.gradients "
+        "for numbers; and write a custom op's derivatives in Values' operators."
     )
 
 
@@ -107,3 +110,123 @@ def hessian(y: Value, xs: Sequence[Value]) -> list[list[Value]]:
     Raises: as `grad`.
     """
     return jacobian(grad(y, tuple(xs)), xs)
+
+
+def value_and_grad(function: Callable[..., Value]) -> Callable[..., tuple[Value, Any]]:
+    """A function that returns what this one does, and its derivatives by the arguments.
+
+    Args:
+        function: Takes numbers, Values and containers of them, and returns one Value.
+    Returns:
+        A function of the same arguments; numbers become Values. It returns the Value and, for
+        each argument, its derivatives as Values in the structure of the argument: a tuple; with one
+        argument, these themselves.
+    """
+
+    def both(*args: Any) -> tuple[Value, Any]:
+        given = tuple(map(structures.as_values, args))
+        leaves: list[Any] = []
+        structure = structures.take_apart(given, leaves, "argument")
+        y = function(*given)
+        derivatives = structures.put_together(structure, iter(grad(y, leaves)))
+        return y, derivatives[0] if len(given) == 1 else derivatives
+
+    return both
+
+
+# ---- Checking derivatives ------------------------------------------------------------------------
+
+
+class Checked(NamedTuple):
+    """The largest errors, relative to 1 + |derivative|; None for what can't be asked."""
+
+    backward: float
+    grad: float | None
+    recorded: float | None
+
+
+_STEP = 7e-4  # about the fifth root of the rounding error: the stencil's error is of fourth order
+_STENCIL = ((-2, 1.0), (-1, -8.0), (1, 8.0), (2, -1.0))
+
+
+def check_grad(
+    function: Callable[..., Any], *args: Any, tolerance: float = 1e-6, step: float = _STEP
+) -> Checked:
+    """Compare derivatives with central differences: those of `backward()`, of `grad`, of a replay.
+
+        pygradc.check_grad(lambda x, y: x * y.exp(), 2.0, 0.5)
+
+    A function with a kink within two steps of an argument can't be checked there.
+
+    Args:
+        function: Returns one Value, or Values in any nesting: a function, a compiled one, an op of
+            `pygradc.op`.
+        args: Where to check: numbers and containers of them.
+        tolerance: The largest error that passes, relative to 1 + |derivative|.
+        step: The distance of the four points, relative to the argument, or to its square root
+            where it is larger than 1.
+    Returns:
+        The largest errors. `grad` is None for derivatives that are numbers, `recorded` for a
+        function that can't be recorded.
+    Raises:
+        ValueError: an error is larger; names kind, argument and output, and both derivatives.
+        TypeError: an argument isn't a number.
+    Source: Fornberg, Generation of finite difference formulas, Math. Comp. 51, 1988.
+    """
+    is_compiled = isinstance(function, Compiled)
+    plain = function.__wrapped__ if is_compiled else function  # type: ignore[attr-defined]
+    row: list[Any] = []
+    structure = structures.take_apart(args, row, "argument")
+    numbers = [float(x.data) if isinstance(x, Value) else float(x) for x in row]
+
+    def outputs(evaluated: Callable[..., Any], leaves: Iterator[Any]) -> list[Value]:
+        found: list[Any] = []
+        structures.take_apart(
+            evaluated(*structures.put_together(structure, leaves)), found, "result"
+        )
+        return [x if isinstance(x, Value) else Value(x) for x in found]
+
+    def at(i: int, number: float) -> list[float]:
+        moved = [*numbers[:i], number, *numbers[i + 1 :]]
+        return [y.data for y in outputs(plain, map(Value, moved))]
+
+    def differences(i: int) -> list[float]:
+        size = abs(numbers[i])
+        h = step * max(1e-3, min(size, math.sqrt(size)))
+        sums = zip(*([w * y for y in at(i, numbers[i] + k * h)] for k, w in _STENCIL))
+        return [math.fsum(terms) / (12.0 * h) for terms in sums]
+
+    wanted = [differences(i) for i in range(len(numbers))]
+
+    def by_backward(evaluated: Callable[..., Any], o: int) -> list[float]:
+        xs = list(map(Value, numbers))
+        outputs(evaluated, iter(xs))[o].backward()
+        return [x.grad for x in xs]
+
+    def by_grad(o: int) -> list[float]:
+        xs = list(map(Value, numbers))
+        return [d.data for d in grad(outputs(plain, iter(xs))[o], xs)]
+
+    def worst(kind: str, derivatives: Callable[[int], list[float]]) -> float:
+        largest = 0.0
+        for o in range(len(wanted[0]) if wanted else 0):
+            for i, found in enumerate(derivatives(o)):
+                error = abs(found - wanted[i][o]) / (1.0 + abs(wanted[i][o]))
+                largest = max(largest, error)
+                if not error <= tolerance:
+                    raise ValueError(
+                        f"check_grad: {kind}: the derivative of output {o} by number {i} of the "
+                        f"arguments, {numbers[i]!r}, is {found!r}; central differences give "
+                        f"{wanted[i][o]!r}"
+                    )
+        return largest
+
+    eager = worst("backward()", lambda o: by_backward(plain, o))
+    symbolic: float | None = None
+    replayed: float | None = None
+    with contextlib.suppress(TypeError):  # derivatives that are numbers
+        symbolic = worst("grad", by_grad)
+    recorded = function if is_compiled else compile(plain)
+    with contextlib.suppress(TraceError):
+        replayed = worst("recorded", lambda o: by_backward(recorded, o))
+    return Checked(eager, symbolic, replayed)

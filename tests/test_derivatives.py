@@ -1,4 +1,4 @@
-"""Are derivatives that are Values right, at every order, eager and recorded; what can't be asked?"""
+"""Are derivatives that are Values right, at every order, eager and recorded; what is refused?"""
 
 from __future__ import annotations
 
@@ -11,7 +11,18 @@ import numpy as np
 import pytest
 
 import pygradc
-from pygradc import Value, compile, detach, grad, hessian, jacobian, live_nodes, maximum, minimum, where
+from pygradc import (
+    Value,
+    compile,
+    detach,
+    grad,
+    hessian,
+    jacobian,
+    live_nodes,
+    maximum,
+    minimum,
+    where,
+)
 from pygradc.core.ops import OPS, Op
 
 each_op = pytest.mark.parametrize("op", OPS, ids=lambda op: op.name)
@@ -266,6 +277,38 @@ def test_custom_ops_through_their_derivatives() -> None:
     numbers = pygradc.op(lambda a: math.cos(a), lambda a, y: -math.sin(a), name="numbers")
     with pytest.raises(TypeError, match="op 'numbers' computes its derivatives as numbers"):
         grad(numbers(x), x)
+
+
+# ---- Functions, and checking ---------------------------------------------------------------------
+
+
+def test_value_and_grad() -> None:
+    both = pygradc.value_and_grad(lambda x, p: x * p["w"] + p["b"] ** 2)
+    y, (by_x, by_p) = both(2.0, {"w": 3.0, "b": 4.0})
+    assert (y.data, by_x.data) == (22.0, 3.0)
+    assert {name: d.data for name, d in by_p.items()} == {"w": 2.0, "b": 8.0}
+    square = pygradc.value_and_grad(lambda xs: pygradc.sum([x * x for x in xs]))
+    assert [d.data for d in square([1.0, 2.0])[1]] == [2.0, 4.0]
+    recorded = compile(lambda x: pygradc.value_and_grad(lambda x: x**3)(x)[1])
+    assert recorded.map([1.0, 2.0]).tolist() == [3.0, 12.0]
+
+
+def test_check_grad_passes_what_is_right() -> None:
+    checked = pygradc.check_grad(lambda x, ys: [x * ys[0].exp(), ys[1].tanh()], 2.0, [0.5, -1.0])
+    assert max(checked) < 1e-10
+    compiled = compile(lambda x: x.sin() * 1e6)
+    assert max(pygradc.check_grad(compiled, 100.0)) < 1e-8
+    numbers = pygradc.op(lambda a: math.cos(a), lambda a, y: -math.sin(a), name="numbers")
+    checked = pygradc.check_grad(numbers, 0.5)
+    assert checked.backward < 1e-10 and checked.grad is None and checked.recorded is None
+
+
+def test_check_grad_names_what_is_wrong() -> None:
+    wrong = pygradc.op(lambda a, b: a * b * b, lambda a, b, y: (b * b, 6 * a * b), name="wrong")
+    with pytest.raises(
+        ValueError, match=r"backward\(\): .* by number 1 .*, 1.0, is 18.0; .* 5.99999"
+    ):
+        pygradc.check_grad(wrong, 3.0, 1.0)
 
 
 # ---- Cost ----------------------------------------------------------------------------------------

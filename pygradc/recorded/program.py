@@ -347,9 +347,7 @@ class Program(Replayable):
         """Replay all rows, into ws.totals and ws.gradients."""
         core.read(self._params, ws.params)
         ws.task.scale = scale
-        status = lib.pg_replay_sum(
-            ws.handle, ws.params_at, ws.task, ws.totals_at, ws.gradients_at
-        )
+        status = lib.pg_replay_sum(ws.handle, ws.params_at, ws.task, ws.totals_at, ws.gradients_at)
         if status != lib.PG_OK:
             self._fail(status, ws)
 

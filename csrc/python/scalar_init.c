@@ -123,7 +123,7 @@ static int start_over(PyObject *object) {
     scalar *self = (scalar *)object;
     if (scalar_node(self)->op != PG_OP_LEAF && scalar_global.inside > 0) {
         PyErr_SetString(PyExc_RuntimeError,
-                        "Value.__init__ called again on an op's result while gradients are pushed: "
+                        "Value.__init__ called again on an op's result during a backward pass: "
                         "the sweep may still need its children; make a new Value");
         return -1;
     }
@@ -226,7 +226,7 @@ static int makings_of(makings *of, const arguments *given) {
 /* A node that others use keeps its place in their graphs, and no node is its own child. */
 static int can_have_children(scalar *self, PyObject *children) {
     const char *complaint = NULL;
-    if (scalar_used_by_nodes(self)) complaint = "a Value that others use can't get new children";
+    if (scalar_used_by_nodes(self)) complaint = "a Value that nodes use can't get new children";
     for (Py_ssize_t i = 0; complaint == NULL && i < PyTuple_GET_SIZE(children); i++)
         if (PyTuple_GET_ITEM(children, i) == (PyObject *)self)
             complaint = "a Value can't be its own child";

@@ -219,7 +219,7 @@ static PyObject *new_instance(PyTypeObject *type, pg_node_id id) {
 PyObject *scalar_new(PyTypeObject *type, PyObject *args, PyObject *kwargs) {
     (void)args, (void)kwargs;
     if (scalar_global.value == NULL) {
-        PyErr_SetString(PyExc_TypeError, "Scalar is made by Value only");
+        PyErr_SetString(PyExc_TypeError, "Scalar can't be created directly: use Value");
         return NULL;
     }
     if (type == scalar_global.value) return scalar_new_leaf(0.0);
@@ -235,7 +235,7 @@ PyObject *scalar_new(PyTypeObject *type, PyObject *args, PyObject *kwargs) {
 
 PyObject *scalar_embody(pg_node_id id, PyTypeObject *type) {
     if (!PyType_IsSubtype(type, scalar_global.value) || type == scalar_global.value)
-        return PyErr_Format(PyExc_TypeError, "%.100s is no subclass of Value", type->tp_name);
+        return PyErr_Format(PyExc_TypeError, "%.100s is not a subclass of Value", type->tp_name);
     if (scalar_global.graph->owners[id] != NULL)
         return PyErr_Format(PyExc_ValueError, "a node is a %.100s already",
                             Py_TYPE((PyObject *)scalar_global.graph->owners[id])->tp_name);

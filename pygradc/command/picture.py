@@ -6,7 +6,7 @@ import os
 from typing import IO
 
 from matplotlib.axes import Axes
-from matplotlib.backends.backend_agg import FigureCanvasAgg  # needs no display, nor pyplot
+from matplotlib.backends.backend_agg import FigureCanvasAgg  # needs neither a display nor pyplot
 from matplotlib.figure import Figure
 
 from pygradc.command.training import Result

@@ -210,7 +210,7 @@ class Replayable:
 
 
 class _Stopped(Exception):
-    """A replay was stopped since another part of the same work failed."""
+    """A replay was stopped because another part of the same work failed."""
 
 
 def _row_error(message: str, row: int) -> FloatingPointError:

@@ -349,12 +349,12 @@ REFUSED: dict[str, tuple[Callable[[], Any], str]] = {
     "strings": (lambda: ["1.5", "2"], "real numbers, got an array of <U3, as '1.5'"),
     "a string among numbers": (lambda: [[1.0, 2.0], [3.0, "x"]], "an array of <U32, as 'x'"),
     "dates": (lambda: np.array(["2020"], "M8[D]"), "real numbers, got an array of datetime64"),
-    "generator": (lambda: numbers(), r"a generator, which is no array: write list\(...\) of it"),
-    "map": (lambda: map(float, [1.0]), r"a map, which is no array: write list\(...\)"),
-    "set": (lambda: {1.0}, r"a set, which is no array: write list\(...\)"),
-    "a model": (lambda: nn.MLP(1, [1]), "of type MLP; what is the same .* goes by keyword"),
-    "Values": (lambda: [Value(1.0)], "Values go one row at a time"),
-    "ragged": (lambda: [[1.0], [1.0, 2.0]], "go as arguments of their own, or as a dict"),
+    "generator": (lambda: numbers(), r"a generator, which is not an array: convert it with list\(...\)"),
+    "map": (lambda: map(float, [1.0]), r"a map, which is not an array: convert it with list\(...\)"),
+    "set": (lambda: {1.0}, r"a set, which is not an array: convert it with list\(...\)"),
+    "a model": (lambda: nn.MLP(1, [1]), "of type MLP; pass a non-number that is the same .* by keyword"),
+    "Values": (lambda: [Value(1.0)], "pass Values one row at a time"),
+    "ragged": (lambda: [[1.0], [1.0, 2.0]], "as separate arguments, or as a dict"),
     "fields": (lambda: np.ones(2, dtype=[("a", float)]), r"real numbers, got an array of \[\('a'"),
 }
 
@@ -370,11 +370,11 @@ def test_what_is_no_array_of_numbers_is_named(what: str) -> None:
 
 
 ONE_ROW: dict[str, tuple[Any, str]] = {
-    "Decimal": (decimal.Decimal("1.5"), r"got Decimal\('1.5'\): write float\(...\)"),
-    "series": (FRAME["size"], r"write numpy.asarray\(...\) of it, for one row"),
-    "generator": (numbers(), r"write list\(...\) of it"),
+    "Decimal": (decimal.Decimal("1.5"), r"got Decimal\('1.5'\): convert it with float\(...\)"),
+    "series": (FRAME["size"], r"convert one row with numpy.asarray\(...\)"),
+    "generator": (numbers(), r"convert it with list\(...\)"),
     "complex": (1j, "got 1j"),
-    "a model": (nn.MLP(1, [1]), "what is no number goes by keyword"),
+    "a model": (nn.MLP(1, [1]), "pass a non-number by keyword"),
 }
 
 
@@ -411,7 +411,7 @@ def test_what_works_on_whole_arrays_as_numpy_does_still_does() -> None:
 @pytest.mark.parametrize(
     ("executor", "message"),
     [
-        (3, r"executor=3 has no submit\(\): expected an object with one, as .*ThreadPoolExecutor"),
+        (3, r"executor=3 has no submit\(\): expected an object with one, such as .*ThreadPoolExecutor"),
         (0, r"executor=0 has no submit\(\)"),
         ("threads", r"executor='threads' has no submit"),
         (ThreadPoolExecutor, r"ThreadPoolExecutor is a class: write ThreadPoolExecutor\(\)"),
@@ -770,9 +770,9 @@ async def waits(x: Any) -> Any:
 @pytest.mark.parametrize(
     ("function", "remedy"),
     [
-        (lambda x: (v * 2 for v in [x]), r"write list\(\.\.\.\) of it"),
-        (lambda x: map(abs, [x]), r"write list\(\.\.\.\) of it"),
-        (lambda x: {x}, r"write list\(\.\.\.\) of it"),
+        (lambda x: (v * 2 for v in [x]), r"convert it with list\(\.\.\.\)"),
+        (lambda x: map(abs, [x]), r"convert it with list\(\.\.\.\)"),
+        (lambda x: {x}, r"convert it with list\(\.\.\.\)"),
         (waits, "write the function without async"),
     ],
 )

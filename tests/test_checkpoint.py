@@ -403,7 +403,7 @@ def test_undamaged_it_is_taken(tmp_path: Path) -> None:
 @pytest.mark.parametrize("content", [b"", b"text", b"PK\x03\x04"])
 def test_what_is_no_archive(content: bytes, tmp_path: Path) -> None:
     (tmp_path / "run.npz").write_bytes(content)
-    with pytest.raises(ValueError, match=r"run\.npz: no archive of arrays"):
+    with pytest.raises(ValueError, match=r"run\.npz: not an archive of arrays"):
         resume(tmp_path)
     assert (tmp_path / "run.npz").read_bytes() == content
 

@@ -489,7 +489,7 @@ def test_the_file_says_what_it_is():
 )
 def test_a_name_that_is_none_in_c_is_refused(name):
     program = record(CASES["no_parameters"].function, 2)
-    with pytest.raises(ValueError, match="is no name for a C function"):
+    with pytest.raises(ValueError, match="is not a C identifier"):
         program.to_c(name)
 
 

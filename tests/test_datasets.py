@@ -172,7 +172,7 @@ BAD = {
     ),
     "texts, not labels": (
         numbered(f"name{n}" for n in range(41)),
-        r"line 2, column 2 \('y'\): 41 different texts in 41 rows",
+        r"line 2, column 2 \('y'\): 41 different strings in 41 rows",
     ),
     "undecodable": (b"a,b\n1,x\n2,\xff\n", r"line 3, column 2: byte 0xff is not UTF-8"),
     "after a quoted comma": (b'a,b\n"1,5",\xe9\n', r"line 2, column 2: byte 0xe9"),

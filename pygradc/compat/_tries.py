@@ -5,7 +5,8 @@ results of ops. The whole graphs are compared after a sweep: data, gradients, ch
 names of ops, labels. If the program's class raises, pygradc's must raise the same type.
 The program's class is a sterile copy (`_sterile.py`), so that trials have no side effects.
 Not tried, since pygradc differs from all such classes there: a negative base with a
-fractional exponent, and infinite or nan operands. Cost: some thousand small expressions, a tenth of a second.
+fractional exponent, and infinite or nan operands.
+Cost: some thousand small expressions, a tenth of a second.
 """
 
 from __future__ import annotations

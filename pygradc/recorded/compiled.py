@@ -309,8 +309,8 @@ class Compiled(Bindable):
         warnings.warn(
             f"{self._name} is recorded again and again: it is called with more structures of "
             f"arguments than the max_programs={most} that are cached, and a recording costs far "
-            "more than a replay. Pad the arguments to a few lengths, pass data that change from call to "
-            "call as an array, or raise compile(max_programs=)",
+            "more than a replay. Pad the arguments to a few lengths, pass data that change between "
+            "calls as an array, or raise compile(max_programs=)",
             RuntimeWarning,
             stacklevel=_levels_to_user(),
         )

@@ -1,8 +1,8 @@
 """Value: micrograd's class over the native graph.
 
 The operators, `data`, `grad` and `backward` are number slots and attributes of the C type `Scalar`
-(csrc/python); this class adds what is not hot. It must not override an operator: a Python method
-costs ten times as much as a slot.
+(csrc/python); this class adds the rest. It must not override an operator: a Python method costs
+ten times as much as a slot.
 """
 
 from __future__ import annotations

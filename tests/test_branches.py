@@ -798,7 +798,9 @@ def test_a_detached_exponent() -> None:
         (x ** detach(Value(2.0))).backward()
         assert x.grad == slope
     x = Value(-2.0)
-    with pytest.raises(ValueError, match=r"derivative of -2\.0 \*\* 2\.0 with respect to its second operand"):
+    with pytest.raises(
+        ValueError, match=r"derivative of -2\.0 \*\* 2\.0 with respect to its second operand"
+    ):
         (x ** Value(2.0)).backward()
 
 

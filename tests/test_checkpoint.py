@@ -310,7 +310,7 @@ DIFFERENT: dict[str, tuple[dict[str, Any], str]] = {
     "seed": ({"seed": 2}, "seed is 1 there, 2 here"),
     "no seed": ({"seed": None}, "seed is 1 there, None here"),
     "epochs": ({"epochs": 2}, "the run has had 3 epochs already, not 2"),
-    "optimiser": ({"make": optim.Adam}, "the optimiser is SGD there, Adam here"),
+    "optimiser": ({"make": optim.Adam}, "the optimizer is SGD there, Adam here"),
     "lr": ({"make": lambda ps: optim.SGD(ps, lr=0.2)}, "lr is 0.1 there, 0.2 here"),
     "momentum": (
         {"make": lambda ps: optim.SGD(ps, lr=0.1, momentum=0.5)},

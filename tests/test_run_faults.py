@@ -561,7 +561,9 @@ def test_a_second_class_is_left_alone(program: Program, case: str) -> None:
     program.write(program=TWO[case], e1=form("micrograd"), e2=form("micrograd"))
     first, second = program.same().said
     assert first.startswith("e1.py:4: class Value is pygradc's")
-    assert "left as is: the one at e1.py:4 is pygradc's already, and both would be one class" in second
+    assert (
+        "left as is: the one at e1.py:4 is pygradc's already, and both would be one class" in second
+    )
 
 
 def test_of_a_class_that_is_defined_again_the_last_gives_way() -> None:

@@ -194,7 +194,9 @@ def test_parts_of_different_lengths_are_named(value: Any) -> None:
 @pytest.mark.parametrize("size", ["x", None, math.nan, -1, [1]])
 def test_a_size_that_is_none_says_what_to_write(size: Any, tmp_path: Path) -> None:
     save_state({"a": 1.0}, tmp_path / "a.npz")
-    with pytest.raises(TypeError, match=r"max_size must be a number of bytes, not .*max_size=2\*\*30"):
+    with pytest.raises(
+        TypeError, match=r"max_size must be a number of bytes, not .*max_size=2\*\*30"
+    ):
         load_state(tmp_path / "a.npz", max_size=size)
     for fine in (0, 1e9, np.int64(5), math.inf):
         assert load_state(tmp_path / "a.npz", max_size=fine) == {"a": 1.0}  # type: ignore[arg-type]
@@ -537,7 +539,11 @@ def test_programs_and_states_name_each_others_function(tmp_path: Path) -> None:
     weights, recorded = tmp_path / "weights.npz", tmp_path / "loss.pygradc"
     save_state(nn.MLP(1, [1]).state_dict(), weights)
     program().save(recorded)
-    with pytest.raises(ValueError, match=r"weights\.npz: .*not a pygradc program.*load_state reads"):
+    with pytest.raises(
+        ValueError, match=r"weights\.npz: .*not a pygradc program.*load_state reads"
+    ):
         pygradc.load(weights)
-    with pytest.raises(ValueError, match=re.escape("loss.pygradc: this is a program: read it with pygradc.load")):
+    with pytest.raises(
+        ValueError, match=re.escape("loss.pygradc: this is a program: read it with pygradc.load")
+    ):
         load_state(recorded)

@@ -488,7 +488,7 @@ def test_the_parameters_of_another_model_are_refused(kind: str) -> None:
 
     cell(compiles=True)
     with pytest.raises(
-        ValueError, match=r"none of the optimizer's 17.*made anew.*compile the function again"
+        ValueError, match=r"none of the optimizer's 17.*made again.*compile the function again"
     ):
         cell(compiles=False)
     assert world["optimizer"].steps == 0
@@ -500,7 +500,9 @@ def test_a_programs_own_parameters_are_named(tmp_path: Path) -> None:
     loss.mean(XS, YS)
     loss.programs[0].save(tmp_path / "loss.pgp")
     program = pygradc.load(tmp_path / "loss.pgp")
-    with pytest.raises(ValueError, match=r"pass the program's own to the optimizer: program\.parameters\(\)"):
+    with pytest.raises(
+        ValueError, match=r"pass the program's own to the optimizer: program\.parameters\(\)"
+    ):
         pygradc.fit(program, XS, YS, optim.SGD(parameters, lr=0.1))
     pygradc.fit(program, XS, YS, optim.SGD(program.parameters(), lr=0.1))
 
@@ -614,7 +616,7 @@ def test_optimizers_refuse_what_they_cannot_train(make: Callable[[Any], Any]) ->
             make(twice)
     used = iter([a])
     assert make(used).parameters == [a]
-    with pytest.raises(ValueError, match="used up"):
+    with pytest.raises(ValueError, match="exhausted iterator"):
         make(used)
     model = nn.MLP(2, [1])
     for wrong, message in (
@@ -731,12 +733,12 @@ CALLS: dict[str, tuple[type[Exception], str, Callable[[Any], Any]]] = {
     ),
     "arrays by keyword": (
         TypeError,
-        r"x= holds a ndarray: .*arrays go by position.*fit\(loss, X, Y, optimizer\)",
+        r"x= holds a ndarray: .*pass arrays by position.*fit\(loss, X, Y, optimizer\)",
         lambda o: pygradc.fit(F, x=ONE, y=ONE, optimizer=o),
     ),
     "a list by keyword": (
         TypeError,
-        r"y= holds a list: .*arrays go by position",
+        r"y= holds a list: .*pass arrays by position",
         lambda o: pygradc.fit(F, ONE, y=[1.0] * 4, optimizer=o),
     ),
     "unknown arrays": (
@@ -962,7 +964,9 @@ def test_a_replaced_parameter_that_somebody_still_has_is_warned_of() -> None:
     loss.mean(XS, YS)
     old = table["w"]
     table["w"] = Value(2.0)
-    with pytest.warns(RuntimeWarning, match="the optimizer doesn't have 1 of the program's") as caught:
+    with pytest.warns(
+        RuntimeWarning, match="the optimizer doesn't have 1 of the program's"
+    ) as caught:
         pygradc.fit(loss, XS, YS, optim.SGD(list(table.values()), lr=0.01))
     assert caught[0].filename == __file__
     assert old.data == 1.0

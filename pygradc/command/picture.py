@@ -1,4 +1,4 @@
-"""The picture of a training: loss and score, then results on the test rows."""
+"""A picture of a training run: loss and score, then results on the test rows."""
 
 from __future__ import annotations
 

@@ -36,7 +36,7 @@ def _where(op: int, derivative: int, a: float, b: float) -> str:
 
 
 def describe(status: int, op: int, derivative: int, a: float, b: float) -> str:
-    """The error message: the op, its operands and the fault."""
+    """The error message: the op, its operands and what went wrong."""
     where = _where(op, derivative, a, b)
     if status == lib.PG_ERR_DOMAIN:
         return f"{where}: outside the real domain"

@@ -12,7 +12,7 @@ The file is a state, as states.py writes it:
 another run is refused, and the error says what differs. `settings` are the optimizer's, at the
 beginning of the run and now: a callback may have changed them. Everything is checked before
 anything is changed.
-Cost: the file's size, and two waits for the disk.
+Cost: writing the file, and two flushes to disk.
 """
 
 from __future__ import annotations

@@ -153,7 +153,7 @@ def require_plain(obj: Any, what: str) -> None:
         raise TypeError(
             f"{what}: a {kind.__name__} with its own {', '.join(own)}: a recording would "
             f"keep only the {'number' if isinstance(obj, Value) else 'items'}: write {instead}; or "
-            "refer to the object as a global or an attribute"
+            "refer to it as a global or an attribute"
         )
 
 

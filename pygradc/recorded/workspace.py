@@ -1,7 +1,7 @@
 """What a replay needs: the core's program, its backward plans, and the memory that it works in.
 
-A workspace belongs to one replay at a time. A program keeps a pool of them, as many as replays ever
-ran at the same time.
+A workspace belongs to one replay at a time. A program keeps a pool of them, as large as the
+largest number of concurrent replays.
 """
 
 from __future__ import annotations

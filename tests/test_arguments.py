@@ -424,7 +424,7 @@ def test_what_works_on_whole_arrays_as_numpy_does_still_does() -> None:
     [
         (
             3,
-            r"executor=3 has no submit\(\): expected an object with one, such as .*ThreadPoolExecutor",
+            r"executor=3 has no submit\(\): expected an object with one, such as .*ThreadPool",
         ),
         (0, r"executor=0 has no submit\(\)"),
         ("threads", r"executor='threads' has no submit"),

@@ -867,10 +867,10 @@ def test_a_recording_knows_what_was_detached_before() -> None:
 @pytest.mark.parametrize(
     ("body", "message"),
     [
-        (lambda x: 1 / x, r"derivative of division by 1e-200.* with respect to its second operand, the divisor"),
-        (lambda x: (x + 1) / x, r"division by 1e-200.* with respect to its second operand, the divisor"),
+        (lambda x: 1 / x, r"derivative of division by 1e-200.* its second operand, the divisor"),
+        (lambda x: (x + 1) / x, r"division by 1e-200.* its second operand, the divisor"),
         (lambda x: x.log() ** x, r"outside the real domain|with respect to its second operand"),
-        (lambda x: (x - x).sqrt(), r"derivative of sqrt\(0\.0\) by its first operand"),
+        (lambda x: (x - x).sqrt(), r"derivative of sqrt\(0\.0\) with respect to its first operand"),
         (lambda x: (2 * x * 0.5) ** -1, r"derivative of division by 1e-200, 1e-200 \*\* -1\.0"),
     ],
 )  # fmt: skip

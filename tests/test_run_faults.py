@@ -406,9 +406,12 @@ HIDDEN = {  # what the program does, and what is said of it
     "patches with a mock": (
         "from unittest import mock\n"
         f"with mock.patch.object(Value, '__neg__', {THREE}): print((1 - a).data)",
-        "names __neg__ in a string",
+        "has the name __neg__ in a string",
     ),
-    "patches by a text": (f"exec('Value.__neg__ = {THREE}')\nprint((1 - a).data)", "executes a string with"),
+    "patches by a text": (
+        f"exec('Value.__neg__ = {THREE}')\nprint((1 - a).data)",
+        "executes a string with exec",
+    ),
     "assigns to the class's data": ("W = Value\nW.data = 3.0\nprint(a.data)", "assigns to W.data"),
     "assigns to its type's gradient": ("type(a).grad = 3.0\nprint(a.grad)", "assigns to an exp"),
     "deletes a method": ("del Value.relu\nprint(hasattr(a, 'relu'))", "deletes Value.relu"),
@@ -432,7 +435,7 @@ HIDDEN = {  # what the program does, and what is said of it
     ),
     "writes to a dict": ("a.__dict__.update(data=6.0)\nprint(a.data)", "uses a __dict__"),
     "writes through vars()": ("vars(a)['data'] = 6.0\nprint(a.data)", "uses vars()"),
-    "counts what was collected": ("import gc\nprint(gc.collect() >= 0)", "counts objects with coll"),
+    "counts what was collected": ("import gc\nprint(gc.collect() >= 0)", "counts objects"),
     "counts by weak references": (
         "import weakref\nseen = weakref.WeakSet()\ndef count(v):\n    seen.add(v)\n"
         "    for k in v._prev: count(k)\ncount(d)" + WALK,

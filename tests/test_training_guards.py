@@ -560,8 +560,8 @@ def test_a_refused_ancestor_is_named_with_what_was_made_of_it() -> None:
         pygradc.fit(loss, [1.0], optim.SGD([u, a], lr=0.01))
     assert str(caught.value) == (
         "fit: the optimizer's parameter 1 would not be trained: the program's parameter 1 "
-        "(twice), a result of '*', was computed from it before the function was recorded. Compute it "
-        "inside the compiled function instead"
+        "(twice), a result of '*', was computed from it before the function was recorded. "
+        "Compute it inside the compiled function instead"
     )
 
 

@@ -450,7 +450,7 @@ class _Loop:
 
 
 def _is_known(optimizer: optim.Optimizer) -> bool:
-    """Does C implement it: an SGD or Adam, not a subclass, with `step` and `zero_grad` unpatched?"""
+    """Does C implement it: an SGD or Adam, no subclass, `step` and `zero_grad` unpatched?"""
     kind = type(optimizer)
     return (
         kind in _STEPS

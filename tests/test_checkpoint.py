@@ -309,7 +309,7 @@ DIFFERENT: dict[str, tuple[dict[str, Any], str]] = {
     "shuffle": ({"shuffle": False}, "shuffle is True there, False here"),
     "seed": ({"seed": 2}, "seed is 1 there, 2 here"),
     "no seed": ({"seed": None}, "seed is 1 there, None here"),
-    "epochs": ({"epochs": 2}, "the run has had 3 epochs already, not 2"),
+    "epochs": ({"epochs": 2}, "the run has 3 epochs already, more than 2"),
     "optimiser": ({"make": optim.Adam}, "the optimizer is SGD there, Adam here"),
     "lr": ({"make": lambda ps: optim.SGD(ps, lr=0.2)}, "lr is 0.1 there, 0.2 here"),
     "momentum": (
@@ -410,7 +410,7 @@ def test_what_is_no_archive(content: bytes, tmp_path: Path) -> None:
 
 def test_a_deep_description(tmp_path: Path) -> None:
     save_state({"about": "[" * 100_000}, tmp_path / "run.npz")
-    with pytest.raises(ValueError, match=r"run\.npz: no checkpoint"):
+    with pytest.raises(ValueError, match=r"run\.npz: not a checkpoint"):
         resume(tmp_path)
 
 
@@ -470,7 +470,7 @@ def test_an_optimiser_with_a_state_that_it_keeps_to_itself_is_refused(tmp_path: 
             super().load_state_dict({name: state[name] for name in ("steps", "sum")})
 
     parameters, loss = network()
-    with pytest.raises(TypeError, match="Secret would be without its 'seen'"):
+    with pytest.raises(TypeError, match="Secret would lack its 'seen'"):
         pygradc.fit(loss, XS, YS, Secret(parameters), checkpoint=tmp_path / "run.npz")
     assert files(tmp_path) == {}
     pygradc.fit(loss, XS, YS, Told(parameters), epochs=2, checkpoint=tmp_path / "run.npz")

@@ -283,7 +283,7 @@ static void counts_beyond_the_limits(void) {
     pg_graph_free(graph);
 }
 
-/* As if somebody had retained it so often. */
+/* As if it had been retained so often. */
 static void set_references(pg_graph *graph, pg_node_id id, uint32_t count) {
     graph->nodes[id].refs = count;
     PG_LEDGER(graph->ledger.outside[id] = count);

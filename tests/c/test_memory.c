@@ -1,5 +1,5 @@
 /* test_memory.c - are references counted right after any operation; does release free all that
- * nobody needs, without recursion, and hand the same slots out again. */
+ * have no references, without recursion, and hand the same slots out again. */
 #include "testing.h"
 
 #include <stdlib.h>
@@ -273,13 +273,13 @@ static void large_graphs_leave_their_slots_in_order(void) {
     pg_graph_free(graph);
 }
 
-static void reserved_room_is_enough(void) {
+static void reserved_capacity_is_enough(void) {
     pg_graph *graph = new_graph();
     pg_node_id ids[3000];
     CHECK(pg_graph_reserve(graph, 0) == PG_OK && pg_graph_bytes(graph) < 1000);
     CHECK(pg_graph_reserve(graph, LENGTH(ids)) == PG_OK);
     size_t bytes = pg_graph_bytes(graph);
-    pg_alloc_fail_at(1); /* nobody asks for memory now */
+    pg_alloc_fail_at(1); /* nothing is allocated now */
     for (size_t i = 0; i < LENGTH(ids); i++) ids[i] = leaf(graph, 1.0);
     release_all(graph, ids, LENGTH(ids));
     CHECK(pg_graph_reserve(graph, LENGTH(ids)) == PG_OK);
@@ -297,6 +297,6 @@ const test_case memory_tests[] = {
     TEST(wide_nodes_in_a_chain),
     TEST(a_thousand_rounds_find_the_same_slots),
     TEST(large_graphs_leave_their_slots_in_order),
-    TEST(reserved_room_is_enough),
+    TEST(reserved_capacity_is_enough),
     {0},
 };

@@ -218,7 +218,7 @@ static void derivatives_have_faults_of_their_own(void) {
         check_fault(graph, op, derivative_faults[i].derivative, derivative_faults[i].set,
                     derivative_faults[i].b);
         CHECK(snapshot_holds(&before, graph));
-        CHECK(pg_push(graph, ids[2]) == PG_OK); /* its gradient is 0: nobody is to get anything */
+        CHECK(pg_push(graph, ids[2]) == PG_OK); /* its gradient is 0: no operand gets anything */
         CHECK(snapshot_holds(&before, graph));
         pg_node_set_grad(graph, ids[2], 1.0);
         CHECK(pg_push(graph, ids[2]) == derivative_faults[i].status);

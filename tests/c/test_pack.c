@@ -104,7 +104,7 @@ static pg_part copied(pg_graph *graph, const pg_part *part, const pg_node_id *en
     return copy;
 }
 
-/* Everything that somebody outside owns: ids, and what the parts hold. */
+/* All external references: ids, and what the parts hold. */
 static bool all_accounted_for(const pg_graph *graph, const pg_node_id *ids, size_t count,
                               const pg_part *const *parts, size_t part_count) {
     size_t all = count;
@@ -235,7 +235,7 @@ static void owned_leaves_are_ends(void) {
     pg_packer packer = {0};
     pg_node_id a = leaf(graph, 1.0), b = leaf(graph, 2.0), other = leaf(graph, 7.0);
     pg_node_id y = binary(graph, PG_OP_MUL, a, b), owned[] = {a, b, y, other};
-    graph->owners[a] = graph; /* somebody */
+    graph->owners[a] = graph; /* any owner */
     graph->owners[y] = graph; /* an op's object changes nothing */
     pg_part part = collected(graph, &packer, y);
     CHECK(part.count == 2 && part.ids[0] == b && part.ids[1] == y);

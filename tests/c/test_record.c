@@ -441,7 +441,7 @@ static void fuse_leaves_what_others_use(void) {
 }
 
 /* (a + p) + tanh(a) * y: as one dot, a would get its gradient from the sum before the one from
- * tanh. Where a is a constant, nobody cares. */
+ * tanh. Where a is a constant, it makes no difference. */
 static void fuse_keeps_the_order_of_gradients(void) {
     trace t = trace_new();
     const pg_node_id a[] = {t.x, constant(&t, 0.5)};
@@ -680,7 +680,7 @@ static void closures_and_given_derivatives_are_untraceable(void) {
     CHECK(pg_graph_variadic(t.graph, &variadic, 0.5, (pg_children){t.inputs, locals, 2}) == PG_OK);
     CHECK(pg_graph_variadic(t.graph, &bare, 0.5, (pg_children){NULL, NULL, 0}) == PG_OK);
     t.graph->nodes[closed].flags |= PG_FLAG_CLOSURE;
-    t.graph->owners[closed] = &t; /* somebody */
+    t.graph->owners[closed] = &t; /* any owner */
     check_untraceable(&t, variadic, PG_OP_VARIADIC);
     check_untraceable(&t, bare, PG_OP_VARIADIC);
     check_untraceable(&t, closed, PG_OP_TANH);

@@ -313,7 +313,7 @@ static void gradients_by_parameters_or_inputs_only(void) {
     }
 }
 
-static void results_that_nobody_asks_for(void) {
+static void results_not_asked_for(void) {
     scene s = random_scene(40, 50, exact_passes);
     results all = results_new(&s, 50), some = results_new(&s, 50),
             none = {.totals = some.totals, .sums = some.sums};
@@ -581,7 +581,7 @@ static void a_failing_last_row_is_named_once(void) {
         for (size_t i = 0; i + 1 < rows; i++) s.inputs[i] = 1.0;
         CHECK(run(&s, ws, &r, rows) == PG_ERR_DOMAIN);
         CHECK(pg_workspace_fault(ws).row == (int64_t)rows - 1);
-        s.inputs[rows - 1] = 1.0; /* the rows behind are still errors, and nobody's */
+        s.inputs[rows - 1] = 1.0; /* the rows behind are still errors, but not replayed */
         CHECK(run(&s, ws, &r, rows) == PG_OK);
         pg_workspace_free(ws);
         results_free(&r);
@@ -628,7 +628,7 @@ static void rows_are_named_in_any_part(void) {
     scene s = scene_new(log_and_root(), rows, exact_passes, 0);
     results r = results_new(&s, rows);
     double *partials = must_alloc(64, sizeof *partials);
-    int64_t *index = must_alloc(2 * rows, sizeof *index); /* the second half is nobody's */
+    int64_t *index = must_alloc(2 * rows, sizeof *index); /* the second half is unused */
     for (size_t i = 0; i < 2 * rows; i++) s.inputs[i] = 1.0;
     for (int64_t i = 0; i < 2 * rows; i++) index[i] = i < rows ? (i + 9) % rows : -7;
     s.inputs[2 * bad] = 0.0;
@@ -846,7 +846,7 @@ static void a_poll_stops_a_replay(void) {
     pg_argument argument = {s.inputs, 1, 1};
     pg_task task = {.arguments = &argument, .argument_count = 1, .rows = 1, .last_chunk = 1};
     CHECK(pg_replay_begin(ws, NULL, 0) == PG_OK);
-    CHECK(pg_replay(ws, &task) == PG_OK && p.polls == 0); /* a short one asks nobody */
+    CHECK(pg_replay(ws, &task) == PG_OK && p.polls == 0); /* a short one does not poll */
     task.rows = rows;
     task.last_chunk = pg_chunk_count(rows);
     CHECK(pg_replay(ws, &task) == PG_OK && p.polls >= 2);
@@ -922,7 +922,7 @@ const test_case replay_tests[] = {
     TEST(zeros_keep_their_sign),
     TEST(big_programs),
     TEST(gradients_by_parameters_or_inputs_only),
-    TEST(results_that_nobody_asks_for),
+    TEST(results_not_asked_for),
     TEST(scales_multiply_sums),
     TEST(no_rows),
     TEST(workspaces_forget),

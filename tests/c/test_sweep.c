@@ -330,7 +330,7 @@ static void poll_can_stop_a_long_sweep(void) {
     polls_allowed = 1000;
     CHECK(pg_backward(graph, top) == PG_OK);
     CHECK(pg_node_grad(graph, x) == 1.5 && pg_node_grad(graph, one) == 300000.0);
-    polls = 0; /* a short sweep asks nobody */
+    polls = 0; /* a short sweep does not poll */
     CHECK(pg_backward(graph, x) == PG_OK && polls == 0);
     pg_graph_free(graph);
 }
@@ -373,7 +373,8 @@ static pg_node_id inverse(pg_graph *graph, pg_node_id a) {
     return id;
 }
 
-/* x / m and m ** p have derivatives by m and p that would fail; of detached ones nobody asks. */
+/* x / m and m ** p have derivatives by m and p that would fail; those of detached nodes are not
+ * evaluated. */
 static void what_is_detached_is_asked_for_no_derivative(void) {
     pg_graph *graph = new_graph();
     const pg_node_id x = leaf(graph, 3.0), tiny = leaf(graph, 4e-200), zero = leaf(graph, 0.0);

@@ -112,31 +112,42 @@ pg_status pg_expr_div(pg_graph *graph, pg_node_id *id_ret, pg_operand a, pg_oper
 pg_status pg_expr_pow(pg_graph *graph, pg_node_id *id_ret, pg_operand a, pg_operand b);
 pg_status pg_expr_neg(pg_graph *graph, pg_node_id *id_ret, pg_node_id a);
 
-/* Append a node of any arity, with its derivatives given as numbers.
- * In: children  count living nodes, repeats allowed
- *     locals    dy/dchild for each, or NULL: the node propagates no gradient by itself
- * Returns: PG_OK; PG_ERR_NOMEM, PG_ERR_LIMIT, PG_ERR_BAD_NODE. */
-pg_status pg_graph_variadic(pg_graph *graph, pg_node_id *id_ret, double data,
-                            const pg_node_id *children, const double *locals, size_t count);
+/* The children of a node of any arity: count living nodes, repeats allowed. */
+typedef struct pg_children {
+    const pg_node_id *ids;
+    const double
+        *locals; /* dy/dchild for each, or NULL: the node propagates no gradient by itself */
+    size_t count;
+} pg_children;
 
-/* Append a custom op's node: as pg_graph_variadic, but its derivatives are computed when a gradient
- * reaches it, by the hook that gets the tag. The last child receives its gradient first. */
-pg_status pg_graph_custom(pg_graph *graph, pg_node_id *id_ret, double data,
-                          const pg_node_id *children, size_t count, void *tag);
+/* Append a node of any arity, with its derivatives given as numbers.
+ * Returns: PG_OK; PG_ERR_NOMEM, PG_ERR_LIMIT, PG_ERR_BAD_NODE. */
+pg_status pg_graph_variadic(pg_graph *graph, pg_node_id *id_ret, double data, pg_children children);
+
+/* Append a custom op's node: as pg_graph_variadic, but without locals: its derivatives are computed
+ * when a gradient reaches it, by the hook that gets the tag. The last child receives its gradient
+ * first. */
+pg_status pg_graph_custom(pg_graph *graph, pg_node_id *id_ret, double data, pg_children children,
+                          void *tag);
 
 /* start + v[0] + v[1] ... from left to right, as sum(v, start). If all are numbers, the result is a
  * leaf. */
 pg_status pg_graph_sum(pg_graph *graph, pg_node_id *id_ret, pg_operand start,
                        const pg_operand *values, size_t count);
 
-/* For each of rows neurons: activation(bias + w[0]*x[0] + w[1]*x[1] ...), node for node as
+/* A layer of rows neurons, each of columns inputs. */
+typedef struct pg_layer {
+    int activation;            /* a unary op, or 0 for none */
+    const pg_operand *weights; /* rows x columns, row-major */
+    const pg_operand *biases;  /* rows */
+    const pg_operand *inputs;  /* columns */
+    size_t rows, columns;
+} pg_layer;
+
+/* For each neuron: activation(bias + w[0]*x[0] + w[1]*x[1] ...), node for node as
  * sum((wi*xi for wi, xi in zip(w, x)), bias) and one unary op. Adds all neurons or none.
- * Out: ids_ret     rows nodes, owned by the caller
- * In:  weights     rows x columns, row-major;  biases  rows;  inputs  columns
- *      activation  a unary op, or 0 for none */
-pg_status pg_graph_layer(pg_graph *graph, pg_node_id *ids_ret, int activation,
-                         const pg_operand *weights, const pg_operand *biases,
-                         const pg_operand *inputs, size_t rows, size_t columns);
+ * Out: ids_ret  layer->rows nodes, owned by the caller */
+pg_status pg_graph_layer(pg_graph *graph, pg_node_id *ids_ret, const pg_layer *layer);
 
 /* Add or drop an external reference. A node without external references and uses is freed, and so
  * are the nodes that only it used, without recursion.
@@ -188,7 +199,7 @@ pg_status pg_push(pg_graph *graph, pg_node_id id);
 /* Optimisers over count nodes; count may be 0. The caller owns their state: arrays of count.
  *   sgd   g += weight_decay * p;  velocity = momentum * velocity + g;  p -= lr * velocity
  *         (velocity NULL: p -= lr * g)
- *   adam  Kingma and Ba 2015, steps counted from 1; decoupled: Loshchilov and Hutter 2019
+ *   adam  Kingma and Ba 2015; decoupled: Loshchilov and Hutter 2019
  * Returns: PG_OK; PG_ERR_BAD_NODE, before anything is modified. */
 typedef struct pg_sgd_settings {
     double lr, momentum, weight_decay;
@@ -197,22 +208,28 @@ typedef struct pg_sgd_settings {
 typedef struct pg_adam_settings {
     double lr, beta1, beta2, eps, weight_decay;
     int decoupled;
+    double step; /* the step to take, counted from 1 */
 } pg_adam_settings;
+
+/* Parameters, their gradients, and an optimiser's state: arrays of equal length. */
+typedef struct pg_optimizer_arrays {
+    double *data, *gradients;
+    double *velocity;      /* sgd: NULL without momentum */
+    double *mean, *square; /* adam; else NULL */
+} pg_optimizer_arrays;
 
 pg_status pg_zero_grad(pg_graph *graph, const pg_node_id *nodes, size_t count);
 pg_status pg_sgd(pg_graph *graph, double *velocity, const pg_node_id *nodes, size_t count,
                  const pg_sgd_settings *settings);
 pg_status pg_adam(pg_graph *graph, double *mean, double *square, const pg_node_id *nodes,
-                  size_t count, const pg_adam_settings *settings, double step);
-/* The same over arrays: reads data and state, writes data_ret and state_ret, which must not overlap
- * them. Without momentum both velocities are NULL.
+                  size_t count, const pg_adam_settings *settings);
+/* The same over arrays of count: reads the data and state of `now` and the gradients of `next`,
+ * and writes the data and state of `next`, which must not overlap those of `now`.
  * Returns: 0 if all new numbers are finite. */
-uint64_t pg_sgd_array(double *data_ret, double *velocity_ret, const double *data,
-                      const double *gradients, const double *velocity, size_t count,
+uint64_t pg_sgd_array(const pg_optimizer_arrays *next, const pg_optimizer_arrays *now, size_t count,
                       const pg_sgd_settings *settings);
-uint64_t pg_adam_array(double *data_ret, double *mean_ret, double *square_ret, const double *data,
-                       const double *gradients, const double *mean, const double *square,
-                       size_t count, const pg_adam_settings *settings, double step);
+uint64_t pg_adam_array(const pg_optimizer_arrays *next, const pg_optimizer_arrays *now,
+                       size_t count, const pg_adam_settings *settings);
 
 /* ---- Recorded programs ---------------------------------------------------------------------- */
 
@@ -248,9 +265,15 @@ typedef enum pg_compare { /* the second four negate the first four, for nan too;
 /* condition ? a : b, an ordinary node of both; the gradient goes to the chosen one. */
 pg_status pg_graph_where(pg_graph *graph, pg_node_id *id_ret, int condition, pg_node_id a,
                          pg_node_id b);
-/* Nodes that only a recording can evaluate: left < right ? a : b; and a without its gradient. */
-pg_status pg_trace_select(pg_graph *graph, pg_node_id *id_ret, int compare, pg_node_id left,
-                          pg_node_id right, pg_node_id a, pg_node_id b);
+/* A condition that a recording evaluates for each row: left < right, or another comparison. */
+typedef struct pg_condition {
+    int compare; /* pg_compare */
+    pg_node_id left, right;
+} pg_condition;
+
+/* Nodes that only a recording can evaluate: condition ? a : b; and a without its gradient. */
+pg_status pg_trace_select(pg_graph *graph, pg_node_id *id_ret, pg_condition condition, pg_node_id a,
+                          pg_node_id b);
 pg_status pg_trace_detach(pg_graph *graph, pg_node_id *id_ret, pg_node_id a);
 /* A custom op of count operands in a trace: the result is value, and its derivative with respect to
  * operands[i] is slopes[i], no matter how value was computed. */
@@ -268,12 +291,17 @@ typedef enum pg_pass { /* csrc/record/passes.c; SHARE and POWERS change bits: fa
 
 typedef struct pg_program pg_program; /* straight-line code; immutable */
 
-/* Record the computation of the outputs, nodes of the active trace, as a program.
- * In: passes  flags of pg_pass;  fast  replay with the core's own vector functions, not libm's
+/* What to record: the computation of the outputs from the inputs, nodes of the active trace. */
+typedef struct pg_recording {
+    const pg_node_id *inputs, *outputs;
+    size_t input_count, output_count;
+    unsigned passes; /* flags of pg_pass */
+    int fast;        /* replay with the core's own vector functions, not libm's */
+} pg_recording;
+
+/* Record a computation as a program.
  * Returns: PG_OK; PG_ERR_NOMEM, PG_ERR_LIMIT; PG_ERR_UNTRACEABLE, with the op in pg_graph_fault. */
-pg_status pg_record(pg_graph *graph, pg_program **program_ret, const pg_node_id *inputs,
-                    size_t input_count, const pg_node_id *outputs, size_t output_count,
-                    unsigned passes, int fast);
+pg_status pg_record(pg_graph *graph, pg_program **program_ret, const pg_recording *recording);
 void pg_program_free(pg_program *program); /* NULL is allowed */
 /* The nodes recorded as the program's parameters; NULL for a loaded program. */
 const pg_node_id *pg_program_sources(const pg_program *program);
@@ -400,7 +428,7 @@ typedef struct pg_replay_fault {
  * x86-64 also 2, AVX2, and 3, AVX-512. */
 int pg_vector_levels(void);
 
-/* Working memory to replay one program in one thread.
+/* Working memory to replay one program, which must outlive it, in one thread.
  * In: level  0 .. pg_vector_levels() - 1, or -1: the widest. Returns: PG_OK; PG_ERR_NOMEM. */
 typedef struct pg_workspace pg_workspace;
 pg_status pg_workspace_new(pg_workspace **workspace_ret, const pg_program *program, int level);
@@ -422,6 +450,7 @@ typedef struct pg_task {
     double *outputs;                     /* rows x outputs, or NULL */
     double *gradients;                   /* rows x outputs x inputs, or NULL */
     double *partials;                    /* chunks x pg_partial_count, or NULL: no sums */
+    double scale;                        /* a factor of the sums: 1, or 1 / rows for means */
     const pg_backward_plan *const *plan; /* one per output; NULL: no gradients, no sums */
     int ignore;                          /* rows outside an op's domain yield inf and nan */
 } pg_task;
@@ -433,38 +462,35 @@ size_t pg_chunk_start(size_t rows,
 size_t pg_partial_count(const pg_program *program, const pg_backward_plan *const *plan);
 /* Execute the uniform section. Required in each workspace before its rows. A failure here is
  * reported only for rows that need the value. Returns: PG_OK; PG_ERR_STOPPED. */
-pg_status pg_replay_begin(const pg_program *program, pg_workspace *workspace, const double *params,
-                          int ignore);
+pg_status pg_replay_begin(pg_workspace *workspace, const double *params, int ignore);
 /* Replay the chunks first_chunk .. last_chunk - 1. Touches no graph: threads may share the program.
  * A row fails by an op that its outputs need, through the branches it selects, or by a derivative
  * that a nonzero gradient reaches.
  * Returns: PG_OK; PG_ERR_DOMAIN, _ZERO_DIVISION, _OVERFLOW (see pg_workspace_fault: the first row
  *          that fails); PG_ERR_STOPPED; PG_ERR_NOMEM. */
-pg_status pg_replay(const pg_program *program, pg_workspace *workspace, const pg_task *task);
-/* When all chunks are done: the sums, and their gradients with respect to the parameters. The
- * task's arguments are those of all rows, which are read again where a sum of 0 meets an infinite
- * derivative; without them (NULL) no such sum counts as 0.
- * In:  scale      a factor of both: 1, or 1 / rows for means
+pg_status pg_replay(pg_workspace *workspace, const pg_task *task);
+/* When all chunks are done: the sums, and their gradients with respect to the parameters, both
+ * times task->scale. The task's arguments are those of all rows, which are read again where a sum
+ * of 0 meets an infinite derivative; without them (NULL) no such sum counts as 0.
  * Out: totals     one per output
  *      gradients  outputs x params */
-pg_status pg_replay_finish(const pg_program *program, pg_workspace *workspace, const pg_task *task,
-                           double *totals, double *gradients, double scale);
+pg_status pg_replay_finish(pg_workspace *workspace, const pg_task *task, double *totals,
+                           double *gradients);
 /* The three in one, for all chunks. task->partials may be NULL if there is one chunk. */
-pg_status pg_replay_sum(const pg_program *program, pg_workspace *workspace, const double *params,
-                        const pg_task *task, double *totals, double *gradients, double scale);
+pg_status pg_replay_sum(pg_workspace *workspace, const double *params, const pg_task *task,
+                        double *totals, double *gradients);
 
 /* Derivatives along a direction in parameter space: as many doubles as parameters.
  *   jvp  for each row the outputs, and their derivatives along it (task->outputs, tangents:
  *        rows x outputs)
- *   hvp  for the only output, summed over all rows and times scale: the Hessian times the
+ *   hvp  for the only output, summed over all rows and times task->scale: the Hessian times the
  *        direction, and the gradient; task->plan is with respect to the parameters
  * Chunks are processed in sequence on the calling thread. A detached value has no derivative.
  * Returns: as pg_replay; PG_ERR_NOMEM. */
-pg_status pg_jvp(const pg_program *program, pg_workspace *workspace, const double *params,
-                 const double *direction, const pg_task *task, double *tangents);
-pg_status pg_hvp(const pg_program *program, pg_workspace *workspace, const double *params,
-                 const double *direction, const pg_task *task, double *product, double *gradient,
-                 double scale);
+pg_status pg_jvp(pg_workspace *workspace, const double *params, const double *direction,
+                 const pg_task *task, double *tangents);
+pg_status pg_hvp(pg_workspace *workspace, const double *params, const double *direction,
+                 const pg_task *task, double *product, double *gradient);
 
 /* ---- Training ------------------------------------------------------------------------------- */
 
@@ -476,16 +502,16 @@ typedef enum pg_training_part {
 } pg_training_part;
 
 typedef struct pg_training {
+    size_t epochs;     /* passes over all rows */
+    size_t batch_rows; /* rows in a step; the last one of an epoch takes those that are left */
     size_t count;
-    double *data, *gradients; /* count each; gradients: of the last step */
-    const uint32_t *places;   /* each one's index among the program's parameters, or 0xffffffff */
-    double *params;           /* the program's parameters, in the program's order */
-    int adam;                 /* else sgd */
+    pg_optimizer_arrays arrays; /* count each; gradients: of the last step */
+    const uint32_t *places;     /* each one's index among the program's parameters, or 0xffffffff */
+    double *params;             /* the program's parameters, in the program's order */
+    int adam;                   /* else sgd */
     pg_sgd_settings sgd;
     pg_adam_settings adam_settings;
-    double *velocity;      /* sgd: NULL without momentum */
-    double *mean, *square; /* adam */
-    size_t steps;          /* taken so far; adam counts from there */
+    size_t steps; /* taken so far; adam counts from there */
     /* Out, where pg_fit fails: the epoch and its batch, from 0. PG_ERR_NOT_FINITE: which quantity
      * stopped being finite, of which parameter, and the value it would have got. */
     size_t epoch, batch;
@@ -494,15 +520,15 @@ typedef struct pg_training {
     double number;
 } pg_training;
 
-/* Minimise the mean of the program's only output: epochs passes over all rows of task, in batches.
+/* Minimise the mean of the program's only output over the rows of task, in batches.
  * In:  task    arguments, index, rows, plan, ignore; index, if given, has rows row indices for
  *              each epoch, one epoch after the other
  * Out: losses  for each epoch the mean over its rows, each evaluated before its batch's step
  * Returns: as pg_replay; PG_ERR_NOT_FINITE, unless task->ignore: the loss isn't finite, or a step
  *          would make a parameter or the optimiser's state non-finite. Parameters, gradients and
  *          state are then those after the last complete step. */
-pg_status pg_fit(const pg_program *program, pg_workspace *workspace, const pg_task *task,
-                 pg_training *training, double *losses, size_t batch, size_t epochs);
+pg_status pg_fit(pg_workspace *workspace, const pg_task *task, pg_training *training,
+                 double *losses);
 
 /* The index of the first nan; count if there is none. */
 size_t pg_first_nan(const double *numbers, size_t count);

@@ -266,7 +266,7 @@ class _Method(Op):
         super().__init__(forward, derivatives, op.name)
         self._written = (forward, op._given)
         self._op, self._instance = op, instance
-        self._known, self._reasons = op._at.of(instance, _nothing_known)
+        self._known, self._reasons = op._at.of(instance, lambda: ({}, {}))
         for count, symbolic in self._known.items():
             self._rules[count] = self._both_kinds(count)[symbolic]
 
@@ -292,10 +292,6 @@ class _Method(Op):
         if name is not None:
             return getattr, (self._instance, name)
         return _Method, (self._op, self._instance)
-
-
-def _nothing_known() -> tuple[dict[int, bool], dict[int, str]]:
-    return {}, {}
 
 
 def _positional(function: Callable[..., Any]) -> float:
@@ -486,6 +482,3 @@ def op(
     if not callable(forward):
         raise TypeError(f"op: expected a function, not {type(forward).__name__}")
     return Op(forward, derivatives, name)
-
-
-__all__ = ["Op", "op"]

@@ -627,7 +627,7 @@ def widths(f: Any) -> list[int]:
 
 
 def recent(f: Any) -> list[int]:
-    return [program._size.inputs for program in f._recent]
+    return [program._size.inputs for program in f._kept.recent]
 
 
 def row(count: int) -> list[float]:

@@ -7,6 +7,7 @@
 
 #include <stdint.h>
 #include <stdlib.h>
+#include <string.h>
 
 static long countdown = 0;
 
@@ -16,6 +17,11 @@ void *pg_realloc(void *block, size_t count, size_t size) {
     if (countdown > 0 && --countdown == 0) return NULL;
     if (size != 0 && count > SIZE_MAX / size) return NULL;
     return realloc(block, count * size > 0 ? count * size : 1);
+}
+
+void *pg_zeroed(size_t count, size_t size) {
+    void *block = pg_realloc(NULL, count, size);
+    return block != NULL ? memset(block, 0, count * size) : NULL;
 }
 
 void pg_free(void *block) { free(block); }

@@ -59,7 +59,7 @@ static inline double pg_get_double(pg_reader *r) {
 
 /* Allocate an array for count elements of in_file bytes each in the file. Checks first that so many
  * bytes are left, so that a corrupt count can't cause a huge allocation. NULL on failure. */
-static inline void *pg_room_for(pg_reader *r, size_t count, size_t in_file, size_t size) {
+static inline void *pg_alloc_read(pg_reader *r, size_t count, size_t in_file, size_t size) {
     if (r->failed || count > r->left / in_file) {
         r->failed = true;
         return NULL;

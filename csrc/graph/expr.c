@@ -155,11 +155,9 @@ pg_status pg_expr_pow(pg_graph *graph, pg_node_id *id_ret, pg_operand a, pg_oper
 
 pg_status pg_graph_where(pg_graph *graph, pg_node_id *id_ret, int condition, pg_node_id a,
                          pg_node_id b) {
-    const pg_node_id children[] = {a, b};
+    const pg_node_id ids[] = {a, b};
     const double locals[] = {condition ? 1.0 : 0.0, condition ? 0.0 : 1.0};
-    if (!pg_all_alive(graph, children, 2)) return PG_ERR_BAD_NODE;
-    pg_status status =
-        pg_graph_variadic(graph, id_ret, graph->nodes[condition ? a : b].data, children, locals, 2);
-    if (status == PG_OK) graph->nodes[*id_ret].of.variadic->kind = PG_VARIADIC_CHOICE;
-    return status;
+    if (!pg_all_alive(graph, ids, 2)) return PG_ERR_BAD_NODE;
+    const double data = graph->nodes[condition ? a : b].data;
+    return pg_add_variadic(graph, id_ret, PG_VARIADIC_CHOICE, data, (pg_children){ids, locals, 2});
 }

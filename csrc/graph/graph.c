@@ -16,9 +16,8 @@ static const size_t most_nodes = 0x7fffffff;
 static const size_t worth_tidying = 512; /* nodes freed at once */
 
 pg_graph *pg_graph_new(void) {
-    pg_graph *graph = pg_realloc(NULL, 1, sizeof *graph);
+    pg_graph *graph = pg_zeroed(1, sizeof *graph);
     if (graph == NULL) return NULL;
-    memset(graph, 0, sizeof *graph);
     graph->used = 1;
     graph->capacity = 1;
     return graph;
@@ -67,7 +66,7 @@ static pg_status grow(pg_graph *graph, size_t needed) {
 }
 
 pg_status pg_graph_reserve(pg_graph *graph, size_t count) {
-    if (PG_LIKELY(pg_room(graph) >= count)) return PG_OK;
+    if (PG_LIKELY(pg_capacity_left(graph) >= count)) return PG_OK;
     if (count > most_nodes) return PG_ERR_LIMIT;
     return grow(graph, graph->used + (count - graph->free_count));
 }
@@ -88,89 +87,84 @@ pg_status pg_graph_detach(pg_graph *graph, pg_node_id *id_ret, pg_node_id a) {
     return status;
 }
 
-static pg_variadic *new_variadic(const pg_node_id *children, const double *locals, size_t count) {
+static pg_variadic *new_variadic(pg_variadic_kind kind, pg_children children) {
+    const size_t count = children.count;
+    const bool has_locals = children.locals != NULL || kind == PG_VARIADIC_CUSTOM;
     size_t ids = (count * sizeof(pg_node_id) + 7) & ~(size_t)7; /* keeps the doubles aligned */
-    size_t bytes = sizeof(pg_variadic) + ids + (locals != NULL ? count * sizeof(double) : 0);
+    size_t bytes = sizeof(pg_variadic) + ids + (has_locals ? count * sizeof(double) : 0);
     pg_variadic *variadic = pg_realloc(NULL, bytes, 1);
     if (variadic == NULL) return NULL;
     variadic->count = count;
     variadic->cursor = 0;
-    variadic->kind = PG_VARIADIC_PLAIN;
+    variadic->kind = kind;
     variadic->tag = NULL;
-    variadic->locals = NULL;
-    if (count > 0) memcpy(variadic->ids, children, count * sizeof *children);
-    if (locals != NULL) {
-        variadic->locals = (double *)((char *)variadic->ids + ids);
-        memcpy(variadic->locals, locals, count * sizeof *locals);
-    }
+    variadic->locals = has_locals ? (double *)((char *)variadic->ids + ids) : NULL;
+    if (count > 0) memcpy(variadic->ids, children.ids, count * sizeof *children.ids);
+    if (children.locals != NULL)
+        memcpy(variadic->locals, children.locals, count * sizeof *children.locals);
+    else if (has_locals) memset(variadic->locals, 0, count * sizeof *children.locals);
     return variadic;
 }
 
 /* Can each of these take one more use, even if all are the same node? */
-static pg_status can_hold(const pg_graph *graph, const pg_node_id *children, size_t count) {
-    if (count > most_nodes) return PG_ERR_LIMIT;
-    for (size_t i = 0; i < count; i++) {
-        if (!pg_alive(graph, children[i])) return PG_ERR_BAD_NODE;
-        if (graph->nodes[children[i]].refs > UINT32_MAX - 4 - count) return PG_ERR_LIMIT;
+static pg_status can_hold(const pg_graph *graph, pg_children children) {
+    if (children.count > most_nodes) return PG_ERR_LIMIT;
+    for (size_t i = 0; i < children.count; i++) {
+        if (!pg_alive(graph, children.ids[i])) return PG_ERR_BAD_NODE;
+        if (graph->nodes[children.ids[i]].refs > UINT32_MAX - 4 - children.count)
+            return PG_ERR_LIMIT;
     }
     return PG_OK;
 }
 
-/* Reference each child. Returns the detached flag of a node with these children: set if all are
- * detached. Not without derivatives: then a closure does the backward step, and may do anything. */
-static uint8_t hold_all(pg_graph *graph, const pg_node_id *children, const double *locals,
-                        size_t count) {
-    uint8_t flags = count > 0 && locals != NULL ? PG_FLAG_DETACHED : 0;
-    for (size_t i = 0; i < count; i++) {
-        flags &= graph->nodes[children[i]].flags;
-        graph->nodes[children[i]].refs++;
+/* Turn a leaf into a variadic node, and reference each child. It is detached if all children are;
+ * but not without derivatives: then a closure does the backward step, and may do anything. */
+static void become_variadic(pg_graph *graph, pg_node_id id, pg_variadic *variadic) {
+    uint8_t flags = variadic->count > 0 && variadic->locals != NULL ? PG_FLAG_DETACHED : 0;
+    for (size_t i = 0; i < variadic->count; i++) {
+        flags &= graph->nodes[variadic->ids[i]].flags;
+        graph->nodes[variadic->ids[i]].refs++;
     }
-    return flags;
+    graph->nodes[id].op = PG_OP_VARIADIC;
+    graph->nodes[id].of.variadic = variadic;
+    graph->nodes[id].flags |= flags;
+    PG_CHECK_GRAPH(graph);
 }
 
-pg_status pg_graph_variadic(pg_graph *graph, pg_node_id *id_ret, double data,
-                            const pg_node_id *children, const double *locals, size_t count) {
-    pg_status status = can_hold(graph, children, count);
+pg_status pg_add_variadic(pg_graph *graph, pg_node_id *id_ret, pg_variadic_kind kind, double data,
+                          pg_children children) {
+    pg_status status = can_hold(graph, children);
     if (status != PG_OK) return status;
     status = pg_graph_reserve(graph, 1);
     if (status != PG_OK) return status;
-    pg_variadic *variadic = new_variadic(children, locals, count);
+    pg_variadic *variadic = new_variadic(kind, children);
     if (variadic == NULL) return PG_ERR_NOMEM;
-    const uint8_t flags = hold_all(graph, children, locals, count);
-    *id_ret = pg_take(graph, PG_OP_VARIADIC, data);
-    graph->nodes[*id_ret].of.variadic = variadic;
-    graph->nodes[*id_ret].flags = flags;
+    *id_ret = pg_take(graph, PG_OP_LEAF, data);
     pg_own_new(graph, *id_ret);
-    PG_CHECK_GRAPH(graph);
+    become_variadic(graph, *id_ret, variadic);
     return PG_OK;
 }
 
-pg_status pg_widen(pg_graph *graph, pg_node_id id, const pg_node_id *children, const double *locals,
-                   size_t count) {
+pg_status pg_widen(pg_graph *graph, pg_node_id id, pg_children children) {
     if (!pg_alive(graph, id) || graph->nodes[id].op != PG_OP_LEAF) return PG_ERR_BAD_NODE;
-    pg_status status = can_hold(graph, children, count);
+    pg_status status = can_hold(graph, children);
     if (status != PG_OK) return status;
-    pg_variadic *variadic = new_variadic(children, locals, count);
+    pg_variadic *variadic = new_variadic(PG_VARIADIC_PLAIN, children);
     if (variadic == NULL) return PG_ERR_NOMEM;
-    graph->nodes[id].flags |= hold_all(graph, children, locals, count);
-    graph->nodes[id].op = PG_OP_VARIADIC;
-    graph->nodes[id].of.variadic = variadic;
-    PG_CHECK_GRAPH(graph);
+    become_variadic(graph, id, variadic);
     return PG_OK;
 }
 
-pg_status pg_graph_custom(pg_graph *graph, pg_node_id *id_ret, double data,
-                          const pg_node_id *children, size_t count, void *tag) {
-    double few[8] = {0}, *slopes = few; /* placeholders, which the hook overwrites */
-    if (count > 8) slopes = pg_realloc(NULL, count, sizeof *slopes);
-    if (slopes == NULL) return PG_ERR_NOMEM;
-    if (count > 8) memset(slopes, 0, count * sizeof *slopes);
-    pg_status status = pg_graph_variadic(graph, id_ret, data, children, slopes, count);
-    if (status == PG_OK) {
-        graph->nodes[*id_ret].of.variadic->kind = PG_VARIADIC_CUSTOM;
-        graph->nodes[*id_ret].of.variadic->tag = tag;
-    }
-    if (count > 8) pg_free(slopes);
+pg_status pg_graph_variadic(pg_graph *graph, pg_node_id *id_ret, double data,
+                            pg_children children) {
+    return pg_add_variadic(graph, id_ret, PG_VARIADIC_PLAIN, data, children);
+}
+
+pg_status pg_graph_custom(pg_graph *graph, pg_node_id *id_ret, double data, pg_children children,
+                          void *tag) {
+    children.locals = NULL;
+    pg_status status = pg_add_variadic(graph, id_ret, PG_VARIADIC_CUSTOM, data, children);
+    if (status == PG_OK) graph->nodes[*id_ret].of.variadic->tag = tag;
     return status;
 }
 
@@ -202,7 +196,8 @@ static inline void drop_reference(pg_graph *graph, pg_node_id id, pg_node_id *de
         if (PG_UNLIKELY(node->flags & PG_FLAG_KEPT) && !parts_from_owner(graph, id)) return;
         node->u.next = *dead;
         *dead = id;
-    } else if (PG_UNLIKELY(node->refs == 1 && (node->flags & (PG_FLAG_CLOSURE | PG_FLAG_HUNG)) &&
+    } else if (PG_UNLIKELY(node->refs == 1 &&
+                           (node->flags & (PG_FLAG_CLOSURE | PG_FLAG_ATTRIBUTES)) &&
                            graph->owners[id])) {
         graph->hooks.idle(graph->owners[id]);
     }
@@ -289,15 +284,12 @@ void pg_cut(pg_graph *graph, pg_node_id id) {
     PG_CHECK_GRAPH(graph);
 }
 
-pg_status pg_become(pg_graph *graph, pg_node_id id, pg_variadic_kind kind,
-                    const pg_node_id *children, const double *locals, size_t count) {
-    pg_status status = can_hold(graph, children, count);
+pg_status pg_become(pg_graph *graph, pg_node_id id, pg_variadic_kind kind, pg_children children) {
+    pg_status status = can_hold(graph, children);
     if (status != PG_OK) return status;
-    pg_variadic *variadic = new_variadic(children, locals, count),
-                *before = graph->nodes[id].of.variadic;
+    pg_variadic *variadic = new_variadic(kind, children), *before = graph->nodes[id].of.variadic;
     if (variadic == NULL) return PG_ERR_NOMEM;
-    for (size_t i = 0; i < count; i++) graph->nodes[children[i]].refs++;
-    variadic->kind = kind;
+    for (size_t i = 0; i < children.count; i++) graph->nodes[children.ids[i]].refs++;
     variadic->tag = before->tag;
     graph->nodes[id].of.variadic = variadic;
     pg_node_id dead = 0;

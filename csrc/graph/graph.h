@@ -27,7 +27,7 @@
 #define PG_FLAG_INPUT 0x10u    /* an input of that trace */
 #define PG_FLAG_OVER 0x20u     /* depends on inputs of a finished trace: its data are meaningless */
 #define PG_FLAG_DETACHED 0x40u /* a detached leaf, or computed only from such: gets no gradient */
-#define PG_FLAG_HUNG 0x80u     /* the owner has attributes, which may refer back to the owner */
+#define PG_FLAG_ATTRIBUTES 0x80u /* the owner has attributes, which may refer back to the owner */
 
 /* The kind of a variadic node. Kinds from DETACH on exist in traces only, and only the recorder
  * reads them. */
@@ -133,7 +133,7 @@ static inline bool pg_all_alive(const pg_graph *graph, const pg_node_id *ids, si
 }
 
 /* The number of slots available without growing. */
-static inline size_t pg_room(const pg_graph *graph) {
+static inline size_t pg_capacity_left(const pg_graph *graph) {
     return graph->free_count + (graph->capacity - graph->used);
 }
 
@@ -234,14 +234,16 @@ static inline const pg_node_id *pg_holds(const pg_node *node, size_t *count_ret)
 void pg_discard(pg_graph *graph, pg_node_id id);
 /* Turn a node into a leaf: it keeps its data and drops its children. */
 void pg_cut(pg_graph *graph, pg_node_id id);
-/* Give a variadic node, which keeps its tag, a new kind and `count` living children; with locals,
- * or NULL. PG_ERR_NOMEM, PG_ERR_LIMIT: it is unchanged. */
-pg_status pg_become(pg_graph *graph, pg_node_id id, pg_variadic_kind kind,
-                    const pg_node_id *children, const double *locals, size_t count);
+/* As pg_graph_variadic, of any kind. A custom op's derivatives are 0 until its rule computes
+ * them. */
+pg_status pg_add_variadic(pg_graph *graph, pg_node_id *id_ret, pg_variadic_kind kind, double data,
+                          pg_children children);
+/* Give a variadic node, which keeps its tag, a new kind and children. PG_ERR_NOMEM, PG_ERR_LIMIT:
+ * it is unchanged. */
+pg_status pg_become(pg_graph *graph, pg_node_id id, pg_variadic_kind kind, pg_children children);
 /* Turn a leaf that no node uses into a variadic node; id must not be among the children. On failure
  * the leaf is unchanged. */
-pg_status pg_widen(pg_graph *graph, pg_node_id id, const pg_node_id *children, const double *locals,
-                   size_t count);
+pg_status pg_widen(pg_graph *graph, pg_node_id id, pg_children children);
 /* Move op and children of `from` to `id`, which drops its own; `from` becomes a leaf. Data,
  * gradients and references stay. None of the moved children may depend on `id`. */
 void pg_take_over(pg_graph *graph, pg_node_id id, pg_node_id from);

@@ -98,10 +98,8 @@ static pg_status collect(collector *c, pg_node_id root) {
     c->graph->nodes[root].mark = c->mark;
     pg_status status = pg_descend(&c->path, root);
     while (status == PG_OK && c->path.depth > 0) {
-        pg_frame *top = &c->path.frames[c->path.depth - 1];
-        size_t count;
-        const pg_node_id *held = pg_holds(&c->graph->nodes[top->id], &count);
-        status = top->next < count ? come_to(c, held[top->next++]) : finish_node(c);
+        const pg_node_id child = pg_next_child(&c->path, c->graph);
+        status = child != 0 ? come_to(c, child) : finish_node(c);
     }
     return status;
 }
@@ -250,25 +248,22 @@ static pg_status read_op(unpacking *u, pg_node_id *id_ret, int op, double data) 
 
 /* The children and derivatives of a variadic node; the caller frees them. */
 typedef struct wide_parts {
-    size_t count;
     pg_node_id *children;
     double *locals;
+    size_t count;
 } wide_parts;
 
-static pg_status read_wide_parts(unpacking *u, wide_parts *w, bool has_locals, bool needs_locals) {
+static pg_status read_wide_parts(unpacking *u, wide_parts *w, bool has_locals) {
     w->count = pg_get_u32(&u->reader);
-    w->children = pg_room_for(&u->reader, w->count, 4, sizeof *w->children);
+    w->children = pg_alloc_read(&u->reader, w->count, 4, sizeof *w->children);
     for (size_t i = 0; w->children != NULL && i < w->count; i++) {
         w->children[i] = read_child(u);
         if (w->children[i] == 0) return PG_ERR_BAD_FILE;
     }
-    if (has_locals) w->locals = pg_room_for(&u->reader, w->count, 8, sizeof *w->locals);
+    if (has_locals) w->locals = pg_alloc_read(&u->reader, w->count, 8, sizeof *w->locals);
     if (u->reader.failed) return PG_ERR_BAD_FILE;
-    if (!has_locals && needs_locals) w->locals = pg_realloc(NULL, w->count, sizeof *w->locals);
-    if (w->children == NULL || ((has_locals || needs_locals) && w->locals == NULL))
-        return PG_ERR_NOMEM;
-    for (size_t i = 0; w->locals != NULL && i < w->count; i++)
-        w->locals[i] = has_locals ? pg_get_double(&u->reader) : 0.0;
+    if (w->children == NULL || (has_locals && w->locals == NULL)) return PG_ERR_NOMEM;
+    for (size_t i = 0; has_locals && i < w->count; i++) w->locals[i] = pg_get_double(&u->reader);
     return PG_OK;
 }
 
@@ -279,24 +274,21 @@ static bool fits_kind(pg_variadic_kind kind, const wide_parts *w, bool has_local
 
 static pg_status read_variadic(unpacking *u, pg_node_id *id_ret, uint8_t flags, double data) {
     const pg_variadic_kind kind = (pg_variadic_kind)((flags & ~packed_detached) >> packed_kind);
-    const bool custom = kind == PG_VARIADIC_CUSTOM;
-    if (kind > PG_VARIADIC_CUSTOM || (custom && !(flags & packed_tag))) return PG_ERR_BAD_FILE;
+    if (kind > PG_VARIADIC_CUSTOM) return PG_ERR_BAD_FILE;
+    if (kind == PG_VARIADIC_CUSTOM && !(flags & packed_tag)) return PG_ERR_BAD_FILE;
     void *tag = NULL;
     if (flags & packed_tag) {
         tag = u->find_tag(u->context, pg_get_u32(&u->reader), kind);
         if (tag == NULL) return PG_ERR_BAD_FILE;
     }
     wide_parts w = {0};
-    pg_status status = read_wide_parts(u, &w, flags & packed_locals, custom);
+    pg_status status = read_wide_parts(u, &w, flags & packed_locals);
     if (status == PG_OK && !fits_kind(kind, &w, flags & packed_locals)) status = PG_ERR_BAD_FILE;
     if (status == PG_OK)
-        status = pg_graph_variadic(u->graph, id_ret, data, w.children, w.locals, w.count);
-    if (status == PG_OK) {
-        u->graph->nodes[*id_ret].of.variadic->kind = kind;
-        u->graph->nodes[*id_ret].of.variadic->tag = tag;
-    } else if (tag != NULL) {
-        u->graph->hooks.untag(tag);
-    }
+        status = pg_add_variadic(u->graph, id_ret, kind, data,
+                                 (pg_children){w.children, w.locals, w.count});
+    if (status == PG_OK) u->graph->nodes[*id_ret].of.variadic->tag = tag;
+    else if (tag != NULL) u->graph->hooks.untag(tag);
     pg_free(w.children);
     pg_free(w.locals);
     return status;
@@ -355,24 +347,23 @@ static pg_status read_head(unpacking *u, size_t end_count) {
     u->count = pg_get_u32(r);
     u->end_count = pg_get_u32(r);
     if (r->failed || u->end_count != end_count) return PG_ERR_BAD_FILE;
-    u->part->ids = pg_room_for(r, u->count, least_node_bytes, sizeof *u->part->ids);
+    u->part->ids = pg_alloc_read(r, u->count, least_node_bytes, sizeof *u->part->ids);
     if (u->part->ids == NULL) return r->failed ? PG_ERR_BAD_FILE : PG_ERR_NOMEM;
     for (size_t i = 0; i < end_count; i++)
         if (!pg_alive(u->graph, u->ends[i])) return PG_ERR_BAD_NODE;
     return pg_graph_reserve(u->graph, u->count);
 }
 
-pg_status pg_part_read(pg_graph *graph, pg_part *part_ret, const uint8_t *bytes, size_t byte_count,
-                       const pg_node_id *ends, size_t end_count, pg_find_tag *find_tag,
-                       void *context) {
+pg_status pg_part_read(pg_graph *graph, pg_part *part_ret, const pg_packed_part *packed,
+                       pg_find_tag *find_tag, void *context) {
     pg_part part = {0};
-    unpacking u = {.reader = {bytes, byte_count, false},
+    unpacking u = {.reader = {packed->bytes, packed->byte_count, false},
                    .graph = graph,
                    .part = &part,
-                   .ends = ends,
+                   .ends = packed->ends,
                    .find_tag = find_tag,
                    .context = context};
-    pg_status status = read_head(&u, end_count);
+    pg_status status = read_head(&u, packed->end_count);
     while (status == PG_OK && part.count < u.count) status = read_node(&u);
     if (status == PG_OK && u.reader.left != 0) status = PG_ERR_BAD_FILE;
     PG_CHECK_GRAPH(graph);

@@ -44,16 +44,23 @@ typedef uint32_t pg_number_tag(void *context, void *tag);
  * that fits a node of this kind. */
 typedef void *pg_find_tag(void *context, uint32_t number, pg_variadic_kind kind);
 
+/* A part's bytes, and the living boundary nodes on which it is built. */
+typedef struct pg_packed_part {
+    const uint8_t *bytes;
+    size_t byte_count;
+    const pg_node_id *ends;
+    size_t end_count;
+} pg_packed_part;
+
 /* Serialize a part.
  * write: bytes_ret  pg_part_bytes of them. Returns: PG_OK; PG_ERR_NOMEM; PG_ERR_STOPPED: a tag has
  *                   no number
- * read:  builds the part on end_count living boundary nodes. Whatever the bytes, the result is a
- *        valid graph or none. Returns: PG_OK; PG_ERR_NOMEM, _LIMIT, _BAD_NODE; PG_ERR_BAD_FILE */
+ * read:  whatever the bytes, the result is a valid graph or none. Returns: PG_OK; PG_ERR_NOMEM,
+ *        _LIMIT, _BAD_NODE; PG_ERR_BAD_FILE */
 size_t pg_part_bytes(const pg_graph *graph, const pg_part *part);
 pg_status pg_part_write(const pg_graph *graph, const pg_part *part, uint8_t *bytes_ret,
                         pg_number_tag *number_tag, void *context);
-pg_status pg_part_read(pg_graph *graph, pg_part *part_ret, const uint8_t *bytes, size_t byte_count,
-                       const pg_node_id *ends, size_t end_count, pg_find_tag *find_tag,
-                       void *context);
+pg_status pg_part_read(pg_graph *graph, pg_part *part_ret, const pg_packed_part *packed,
+                       pg_find_tag *find_tag, void *context);
 
 #endif

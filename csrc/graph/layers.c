@@ -53,11 +53,13 @@ static inline pg_node_id multiply_add(pg_graph *graph, double *sum, pg_node_id t
 }
 
 /* bias + w[0]*x[0] + w[1]*x[1] ..., a number up to the first node. */
-static pg_operand weighted_sum(pg_graph *graph, pg_operand bias, const pg_operand *weights,
-                               const pg_operand *inputs, size_t count) {
-    pg_operand total = bias;
-    double sum = pg_operand_data(graph, bias);
-    for (size_t i = 0; i < count; i++) {
+static pg_operand weighted_sum(pg_graph *graph, const pg_layer *layer, size_t row) {
+    const pg_operand *const inputs = layer->inputs;
+    const pg_operand *const weights =
+        layer->columns != 0 ? layer->weights + row * layer->columns : NULL;
+    pg_operand total = layer->biases[row];
+    double sum = pg_operand_data(graph, total);
+    for (size_t i = 0; i < layer->columns; i++) {
         if (PG_LIKELY(total.id != 0 && weights[i].id != 0 && inputs[i].id != 0)) {
             total.id = multiply_add(graph, &sum, total.id, weights[i].id, inputs[i].id);
             continue;
@@ -70,32 +72,29 @@ static pg_operand weighted_sum(pg_graph *graph, pg_operand bias, const pg_operan
 }
 
 /* The neuron's node, with one reference, owned by the caller. */
-static pg_status neuron(pg_graph *graph, pg_node_id *id_ret, int activation, pg_operand bias,
-                        const pg_operand *weights, const pg_operand *inputs, size_t count) {
-    pg_node_id total = pg_operand_node(graph, weighted_sum(graph, bias, weights, inputs, count));
+static pg_status neuron(pg_graph *graph, pg_node_id *id_ret, const pg_layer *layer, size_t row) {
+    pg_node_id total = pg_operand_node(graph, weighted_sum(graph, layer, row));
     pg_own(graph, total);
     *id_ret = total;
-    if (activation == 0) return PG_OK;
-    pg_status status = pg_graph_unary(graph, id_ret, activation, total);
+    if (layer->activation == 0) return PG_OK;
+    pg_status status = pg_graph_unary(graph, id_ret, layer->activation, total);
     pg_graph_release(graph, total);
     return status;
 }
 
-pg_status pg_graph_layer(pg_graph *graph, pg_node_id *ids_ret, int activation,
-                         const pg_operand *weights, const pg_operand *biases,
-                         const pg_operand *inputs, size_t rows, size_t columns) {
-    const pg_op_info *info = pg_op_describe(activation);
-    if (activation != 0 && (info == NULL || info->arity != 1 || info->takes_number))
+pg_status pg_graph_layer(pg_graph *graph, pg_node_id *ids_ret, const pg_layer *layer) {
+    const size_t rows = layer->rows, columns = layer->columns;
+    const pg_op_info *info = pg_op_describe(layer->activation);
+    if (layer->activation != 0 && (info == NULL || info->arity != 1 || info->takes_number))
         return PG_ERR_BAD_OP;
     if (columns != 0 && rows > UINT32_MAX / 8 / columns) return PG_ERR_LIMIT;
     const size_t references = rows * columns + rows;
-    pg_status status = check(graph, weights, rows * columns, references);
-    if (status == PG_OK) status = check(graph, biases, rows, references);
-    if (status == PG_OK) status = check(graph, inputs, columns, references);
+    pg_status status = check(graph, layer->weights, rows * columns, references);
+    if (status == PG_OK) status = check(graph, layer->biases, rows, references);
+    if (status == PG_OK) status = check(graph, layer->inputs, columns, references);
     if (status == PG_OK) status = pg_graph_reserve(graph, rows * (4 * columns + 3));
     for (size_t row = 0; status == PG_OK && row < rows; row++) {
-        const pg_operand *own = columns != 0 ? weights + row * columns : NULL;
-        status = neuron(graph, &ids_ret[row], activation, biases[row], own, inputs, columns);
+        status = neuron(graph, &ids_ret[row], layer, row);
         if (status != PG_OK)
             while (row > 0) pg_graph_release(graph, ids_ret[--row]);
     }

@@ -42,7 +42,7 @@ static state set_data(pg_node *node, double data) {
     return same ? as_it_was : renewed;
 }
 
-static state settle_select(pg_graph *graph, pg_node_id id) {
+static state resolve_select(pg_graph *graph, pg_node_id id) {
     const pg_variadic *variadic = graph->nodes[id].of.variadic;
     const pg_node *nodes = graph->nodes;
     const int compare = (int)(variadic->kind - PG_VARIADIC_SELECT);
@@ -50,24 +50,22 @@ static state settle_select(pg_graph *graph, pg_node_id id) {
         pg_compares(compare, nodes[variadic->ids[2]].data, nodes[variadic->ids[3]].data);
     const double locals[] = {first ? 1.0 : 0.0, first ? 0.0 : 1.0};
     const double data = nodes[variadic->ids[first ? 0 : 1]].data;
-    if (pg_become(graph, id, PG_VARIADIC_CHOICE, variadic->ids, locals, 2) != PG_OK) return over;
+    const pg_children chosen = {variadic->ids, locals, 2};
+    if (pg_become(graph, id, PG_VARIADIC_CHOICE, chosen) != PG_OK) return over;
     return set_data(&graph->nodes[id], data);
 }
 
-static state settle_rule(pg_graph *graph, pg_node_id id) {
+static state resolve_rule(pg_graph *graph, pg_node_id id) {
     const pg_variadic *variadic = graph->nodes[id].of.variadic;
     const size_t count = variadic->count / 2;
     const double data = graph->nodes[variadic->ids[count]].data;
-    double *slopes = pg_realloc(NULL, count, sizeof *slopes); /* for the tag's rule to fill in */
-    if (slopes == NULL) return over;
-    memset(slopes, 0, count * sizeof *slopes);
-    pg_status status = pg_become(graph, id, PG_VARIADIC_CUSTOM, variadic->ids, slopes, count);
-    pg_free(slopes);
-    return status == PG_OK ? set_data(&graph->nodes[id], data) : over;
+    const pg_children operands = {variadic->ids, NULL, count};
+    if (pg_become(graph, id, PG_VARIADIC_CUSTOM, operands) != PG_OK) return over;
+    return set_data(&graph->nodes[id], data);
 }
 
 /* Of detach(): the leaf receives no gradient. Of no_grad(): an ordinary leaf. */
-static state settle_detach(pg_graph *graph, pg_node_id id) {
+static state resolve_detach(pg_graph *graph, pg_node_id id) {
     pg_node *node = &graph->nodes[id];
     const uint8_t detached = node->flags & PG_FLAG_DETACHED;
     const state result = set_data(node, graph->nodes[node->of.variadic->ids[0]].data);
@@ -77,7 +75,7 @@ static state settle_detach(pg_graph *graph, pg_node_id id) {
 }
 
 /* Resolve a table op. A value that was left for the replay to check is checked now. */
-static state settle_op(pg_graph *graph, pg_node *node, bool is_stale) {
+static state resolve_op(pg_graph *graph, pg_node *node, bool is_stale) {
     const double a = graph->nodes[node->of.child[0]].data;
     const double b = pg_op_slots[node->op] == 2 ? graph->nodes[node->of.child[1]].data : 0.0;
     const double y = is_stale ? pg_value_of(node->op, a, b) : node->data;
@@ -85,7 +83,7 @@ static state settle_op(pg_graph *graph, pg_node *node, bool is_stale) {
     return set_data(node, y);
 }
 
-static state settle_node(walker *walk, pg_node_id id) {
+static state resolve_node(walker *walk, pg_node_id id) {
     pg_graph *graph = walk->graph;
     pg_node *node = &graph->nodes[id];
     if (node->flags & PG_FLAG_OVER) return over;
@@ -97,14 +95,14 @@ static state settle_node(walker *walk, pg_node_id id) {
     for (size_t i = 0; i < count; i++)
         if (walk->states[held[i]] > worst) worst = (state)walk->states[held[i]];
     if (worst == over) return over;
-    if (node->op != PG_OP_VARIADIC) return settle_op(graph, node, worst == renewed);
+    if (node->op != PG_OP_VARIADIC) return resolve_op(graph, node, worst == renewed);
     switch (node->of.variadic->kind) {
     case PG_VARIADIC_PLAIN:
     case PG_VARIADIC_CHOICE:
     case PG_VARIADIC_CUSTOM: return as_it_was;
-    case PG_VARIADIC_DETACH: return settle_detach(graph, id);
-    case PG_VARIADIC_RULE: return settle_rule(graph, id);
-    default: return settle_select(graph, id);
+    case PG_VARIADIC_DETACH: return resolve_detach(graph, id);
+    case PG_VARIADIC_RULE: return resolve_rule(graph, id);
+    default: return resolve_select(graph, id);
     }
 }
 
@@ -112,19 +110,14 @@ static state settle_node(walker *walk, pg_node_id id) {
 
 /* The next unresolved child of the frame on top, or 0. */
 static pg_node_id next_child(walker *walk) {
-    pg_frame *top = &walk->path.frames[walk->path.depth - 1];
-    const pg_node *node = &walk->graph->nodes[top->id];
-    if (node->flags & PG_FLAG_OLD) return 0;
-    size_t count;
-    const pg_node_id *held = pg_holds(node, &count);
-    while (top->next < count) {
-        pg_node_id child = held[top->next++];
+    if (walk->graph->nodes[pg_top(&walk->path)].flags & PG_FLAG_OLD) return 0;
+    pg_node_id child;
+    while ((child = pg_next_child(&walk->path, walk->graph)) != 0)
         if (walk->states[child] == unseen) return child;
-    }
     return 0;
 }
 
-static int settle_from(walker *walk, pg_node_id root) {
+static int resolve_from(walker *walk, pg_node_id root) {
     if (walk->states[root] != unseen) return 0;
     if (pg_descend(&walk->path, root) != PG_OK) return -1;
     while (walk->path.depth > 0) {
@@ -135,21 +128,20 @@ static int settle_from(walker *walk, pg_node_id root) {
         }
         pg_ascend(&walk->path);
         if (walk->states[here] != unseen) continue;
-        walk->states[here] = (uint8_t)settle_node(walk, here);
+        walk->states[here] = (uint8_t)resolve_node(walk, here);
         if (walk->states[here] == over) walk->graph->nodes[here].flags |= PG_FLAG_OVER;
     }
     return 0;
 }
 
-static int settle_all(pg_graph *graph) {
+static int resolve_all(pg_graph *graph) {
     walker walk = {.graph = graph};
     const size_t slots = graph->used;
-    walk.states = pg_realloc(NULL, slots, sizeof *walk.states);
+    walk.states = pg_zeroed(slots, sizeof *walk.states);
     if (walk.states == NULL) return -1;
-    memset(walk.states, 0, slots * sizeof *walk.states);
     int failed = 0;
     for (size_t i = 1; i < slots && i < graph->used && !failed; i++)
-        if (graph->nodes[i].op != PG_OP_FREE) failed = settle_from(&walk, (pg_node_id)i);
+        if (graph->nodes[i].op != PG_OP_FREE) failed = resolve_from(&walk, (pg_node_id)i);
     pg_free(walk.states);
     pg_free(walk.path.frames);
     return failed;
@@ -174,7 +166,7 @@ size_t pg_trace_end(pg_graph *graph) {
     graph->tracing = false;
     bool any = false;
     for (size_t i = 1; i < graph->used && !any; i++) any = is_left_over(&graph->nodes[i]);
-    if (any && settle_all(graph) < 0) refuse_all(graph);
+    if (any && resolve_all(graph) < 0) refuse_all(graph);
     for (size_t i = 1; i < graph->used; i++)
         graph->nodes[i].flags &= (uint8_t)~(PG_FLAG_OLD | PG_FLAG_INPUT);
     return any ? pg_trace_left(graph) : 0;

@@ -14,8 +14,8 @@
 
 static const size_t ahead = 16; /* prefetch distance: about one memory latency, in nodes */
 
-static pg_status fault(pg_graph *graph, pg_status status, int op, int which, double a, double b) {
-    graph->fault = (pg_fault){op, which, a, b};
+static pg_status fail(pg_graph *graph, pg_status status, pg_fault fault) {
+    graph->fault = fault;
     return status;
 }
 
@@ -79,7 +79,7 @@ static inline PG_ALWAYS_INLINE pg_status push(pg_graph *graph, const pg_node *no
         if (PG_UNLIKELY(!isfinite(ga))) {                                                          \
             const pg_status status = pg_pole_of(ga, (fault_), (pole), a, b);                       \
             if (status != PG_OK && is_asked(left, g))                                              \
-                return fault(graph, status, PG_OP_##NAME, 1, a, b);                                \
+                return fail(graph, status, (pg_fault){PG_OP_##NAME, 1, a, b});                     \
             give(left, ga, g, detached);                                                           \
             return PG_OK;                                                                          \
         }                                                                                          \
@@ -97,10 +97,10 @@ static inline PG_ALWAYS_INLINE pg_status push(pg_graph *graph, const pg_node *no
         const double a = left->data, b = right->data, ga = (da_), gb = (db_);                      \
         pg_status status = pg_pole_of(ga, (fault_), (pole), a, b);                                 \
         if (PG_UNLIKELY(status != PG_OK) && is_asked(left, g))                                     \
-            return fault(graph, status, PG_OP_##NAME, 1, a, b);                                    \
+            return fail(graph, status, (pg_fault){PG_OP_##NAME, 1, a, b});                         \
         status = pg_pole_of(gb, (fault_), (pole), a, b);                                           \
         if (PG_UNLIKELY(status != PG_OK) && is_asked(right, g))                                    \
-            return fault(graph, status, PG_OP_##NAME, 2, a, b);                                    \
+            return fail(graph, status, (pg_fault){PG_OP_##NAME, 2, a, b});                         \
         const double to_left = ga * g, to_right = gb * g;                                          \
         if (PG_UNLIKELY((detached && ((left->flags | right->flags) & PG_FLAG_DETACHED) != 0) ||    \
                         isunordered(to_left, to_right)))                                           \
@@ -190,7 +190,7 @@ pg_status pg_node_slopes(pg_graph *graph, double slopes_ret[2], pg_node_id id) {
     slopes[k] = (slope);                                                                           \
     if (status == PG_OK) {                                                                         \
         status = pg_pole_of(slopes[k], (fault_), (pole), a, b);                                    \
-        if (status != PG_OK) fault(graph, status, PG_OP_##NAME, (k) + 1, a, b);                    \
+        if (status != PG_OK) fail(graph, status, (pg_fault){PG_OP_##NAME, (k) + 1, a, b});         \
     }
 #define PG_UNARY(NAME, python, symbol, y_, da_, fault, pole, ...)                                  \
     case PG_OP_##NAME: {                                                                           \

@@ -26,32 +26,32 @@ pg_status pg_trace_input(pg_graph *graph, pg_node_id *id_ret) {
 /* Append a node that only the recorder reads, on living operands; its data are known only if theirs
  * are. Gradients go to the first `receivers` operands. */
 static pg_status add_symbol(pg_graph *graph, pg_node_id *id_ret, pg_variadic_kind kind, double data,
-                            const pg_node_id *operands, size_t count, size_t receivers) {
+                            pg_children operands, size_t receivers) {
     uint8_t flags = receivers > 0 ? PG_FLAG_DETACHED : 0;
-    for (size_t i = 0; i < receivers; i++) flags &= graph->nodes[operands[i]].flags;
-    for (size_t i = 0; i < count; i++)
-        if (isnan(graph->nodes[operands[i]].data)) data = NAN;
-    pg_status status = pg_graph_variadic(graph, id_ret, data, operands, NULL, count);
-    if (status != PG_OK) return status;
-    graph->nodes[*id_ret].of.variadic->kind = kind;
-    graph->nodes[*id_ret].flags |= flags;
-    return PG_OK;
+    for (size_t i = 0; i < receivers; i++) flags &= graph->nodes[operands.ids[i]].flags;
+    for (size_t i = 0; i < operands.count; i++)
+        if (isnan(graph->nodes[operands.ids[i]].data)) data = NAN;
+    pg_status status = pg_add_variadic(graph, id_ret, kind, data, operands);
+    if (status == PG_OK) graph->nodes[*id_ret].flags |= flags;
+    return status;
 }
 
-pg_status pg_trace_select(pg_graph *graph, pg_node_id *id_ret, int compare, pg_node_id left,
-                          pg_node_id right, pg_node_id a, pg_node_id b) {
-    const pg_node_id operands[] = {a, b, left, right};
+pg_status pg_trace_select(pg_graph *graph, pg_node_id *id_ret, pg_condition condition, pg_node_id a,
+                          pg_node_id b) {
+    const pg_node_id operands[] = {a, b, condition.left, condition.right};
+    const int compare = condition.compare;
     if (compare < 0 || compare >= PG_COMPARE_COUNT) return PG_ERR_BAD_OP;
     if (!pg_all_alive(graph, operands, 4)) return PG_ERR_BAD_NODE;
     const pg_node *nodes = graph->nodes;
-    const bool holds = pg_compares(compare, nodes[left].data, nodes[right].data);
+    const bool holds = pg_compares(compare, nodes[operands[2]].data, nodes[operands[3]].data);
     return add_symbol(graph, id_ret, (pg_variadic_kind)(PG_VARIADIC_SELECT + compare),
-                      nodes[holds ? a : b].data, operands, 4, 2);
+                      nodes[holds ? a : b].data, (pg_children){operands, NULL, 4}, 2);
 }
 
 pg_status pg_trace_detach(pg_graph *graph, pg_node_id *id_ret, pg_node_id a) {
     if (!pg_alive(graph, a)) return PG_ERR_BAD_NODE;
-    return add_symbol(graph, id_ret, PG_VARIADIC_DETACH, graph->nodes[a].data, &a, 1, 0);
+    return add_symbol(graph, id_ret, PG_VARIADIC_DETACH, graph->nodes[a].data,
+                      (pg_children){&a, NULL, 1}, 0);
 }
 
 pg_status pg_trace_custom(pg_graph *graph, pg_node_id *id_ret, pg_node_id value,
@@ -64,8 +64,8 @@ pg_status pg_trace_custom(pg_graph *graph, pg_node_id *id_ret, pg_node_id value,
     memcpy(all, operands, count * sizeof *all);
     all[count] = value;
     memcpy(all + count + 1, slopes, count * sizeof *all);
-    pg_status status = add_symbol(graph, id_ret, PG_VARIADIC_RULE, graph->nodes[value].data, all,
-                                  2 * count + 1, count);
+    pg_status status = add_symbol(graph, id_ret, PG_VARIADIC_RULE, graph->nodes[value].data,
+                                  (pg_children){all, NULL, 2 * count + 1}, count);
     pg_free(all);
     return status;
 }

@@ -41,7 +41,7 @@ static const char *free_list_complaint(const pg_graph *graph, uint8_t *seen) {
         if (graph->nodes[i].op != PG_OP_FREE) continue;
         dead++;
         if (graph->owners[i] != NULL) return "a free slot has an owner";
-        if (graph->ledger.outside[i] != 0) return "somebody outside owns a free slot";
+        if (graph->ledger.outside[i] != 0) return "a free slot has external references";
     }
     if (dead != length) return "a free slot is not in the free list";
     return length != graph->free_count ? "free slots are counted wrong" : NULL;
@@ -57,7 +57,7 @@ static const char *variadic_complaint(const pg_graph *graph, const pg_variadic *
         return "locals are not behind the ids";
     if (variadic->cursor != 0) return "a walk left a variadic node half seen";
     if (variadic->tag != NULL && graph->hooks.untag == NULL)
-        return "a tag that nobody would take back";
+        return "a tag, and no hook to release it";
     if (variadic->kind == PG_VARIADIC_CUSTOM)
         return variadic->locals == NULL ? "a rule has no locals" : NULL;
     if (variadic->kind == PG_VARIADIC_CHOICE)
@@ -121,7 +121,7 @@ static const char *references_complaint(const pg_graph *graph, uint64_t *uses) {
     for (pg_node_id id = 1; id < graph->used; id++) {
         const pg_node *node = &graph->nodes[id];
         if (node->op == PG_OP_FREE) continue;
-        if (node->refs == 0) return "a node that nobody needs is alive";
+        if (node->refs == 0) return "a node without references is alive";
         if (node->refs != uses[id] + graph->ledger.outside[id])
             return "references are not uses and owners";
     }

@@ -28,6 +28,14 @@ static inline pg_status pg_descend(pg_path *path, pg_node_id id) {
 static inline pg_node_id pg_top(const pg_path *path) { return path->frames[path->depth - 1].id; }
 static inline pg_node_id pg_ascend(pg_path *path) { return path->frames[--path->depth].id; }
 
+/* The next child of the node on top of the stack, or 0 after its last. */
+static inline pg_node_id pg_next_child(pg_path *path, const pg_graph *graph) {
+    pg_frame *top = &path->frames[path->depth - 1];
+    size_t count;
+    const pg_node_id *held = pg_holds(&graph->nodes[top->id], &count);
+    return top->next < count ? held[top->next++] : 0;
+}
+
 /* Does a walk over a trace's nodes stop here: at a leaf, or a node that predates the trace? */
 static inline bool pg_is_trace_end(const pg_node *node) {
     return node->op == PG_OP_LEAF || (node->flags & PG_FLAG_OLD) != 0;

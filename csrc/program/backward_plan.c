@@ -12,7 +12,7 @@
  *      for, parameters or inputs (find_wanted). No other slot gets a gradient.
  *   2. Backwards over the output's order, each wanted instruction that a gradient reaches becomes a
  *      step of its section (add_instr). Targets are set up in the order in which the kernels give
- *      the contributions away (aim, aim_pairs).
+ *      the contributions away (set_target, set_pair_targets).
  *   3. A new accumulator appends a COLLECT to the uniform steps, which adds its total to the
  *      uniform slot (fold_into). Row steps run once a block, uniform steps once, after all rows.
  *   4. Row steps that execute as one are brought together (join_runs.c).
@@ -114,7 +114,7 @@ static pg_status fold_into(builder *b, pg_target *target_ret, uint32_t slot) {
 }
 
 /* Set up the target of a contribution to this slot, a row slot or a uniform one. */
-static pg_status aim(builder *b, pg_target *target_ret, bool row_slot, uint32_t slot) {
+static pg_status set_target(builder *b, pg_target *target_ret, bool row_slot, uint32_t slot) {
     const uint32_t uniform = !row_slot ? slot : pg_import_of(b->program, slot);
     *target_ret = (pg_target){PG_ACCUMULATE_NONE, 0};
     if (!is_wanted(b, row_slot, slot)) return PG_OK;
@@ -137,7 +137,7 @@ static pg_status add_target(builder *b, pg_target target) {
 
 /* Set up the targets of a dot's or custom op's pairs, in the order of the unfused chain: the last
  * pair first; the start of the chain just before pair 0. */
-static pg_status aim_pairs(builder *b, pg_step *step, const pg_instr *dot) {
+static pg_status set_pair_targets(builder *b, pg_step *step, const pg_instr *dot) {
     const pg_pair *pairs = b->program->pairs + dot->first;
     const bool left_in_rows = b->in_rows && !(dot->shape & PG_DOT_WEIGHTED);
     step->first = (uint32_t)b->plan->target_count;
@@ -146,11 +146,12 @@ static pg_status aim_pairs(builder *b, pg_step *step, const pg_instr *dot) {
         status = add_target(b, (pg_target){0});
     for (uint32_t i = dot->count; status == PG_OK && i-- > 0;) {
         if (i == 0 && (dot->shape & PG_DOT_STARTS))
-            status = aim(b, &step->a, b->in_rows && !(dot->shape & PG_DOT_UNIFORM_START), dot->a);
+            status =
+                set_target(b, &step->a, b->in_rows && !(dot->shape & PG_DOT_UNIFORM_START), dot->a);
         pg_target *targets = b->plan->targets + step->first + 2 * i;
-        if (status == PG_OK) status = aim(b, &targets[0], left_in_rows, pairs[i].left);
+        if (status == PG_OK) status = set_target(b, &targets[0], left_in_rows, pairs[i].left);
         if (status == PG_OK && dot->op == PG_OP_DOT)
-            status = aim(b, &targets[1], b->in_rows, pairs[i].right);
+            status = set_target(b, &targets[1], b->in_rows, pairs[i].right);
     }
     return status;
 }
@@ -171,14 +172,14 @@ static pg_status add_instr(builder *b, uint32_t number) {
     pg_step step = {.instr = number, .run = 1};
     pg_status status;
     if (pg_instr_describe(instr->op)->pairs_receive) {
-        status = aim_pairs(b, &step, instr);
+        status = set_pair_targets(b, &step, instr);
         if (status != PG_OK) return status;
         step.left = common_give(r->targets + step.first, instr->count);
         step.right = common_give(r->targets + step.first + 1, instr->count);
     } else {
         const int operands = pg_instr_describe(instr->op)->receivers;
-        status = operands > 0 ? aim(b, &step.a, b->in_rows, instr->a) : PG_OK;
-        if (status == PG_OK && operands > 1) status = aim(b, &step.b, b->in_rows, instr->b);
+        status = operands > 0 ? set_target(b, &step.a, b->in_rows, instr->a) : PG_OK;
+        if (status == PG_OK && operands > 1) status = set_target(b, &step.b, b->in_rows, instr->b);
     }
     if (status != PG_OK || !b->in_rows) return status == PG_OK ? add_uniform_step(r, step) : status;
     return add_step(&r->rows, &r->row_count, &r->row_capacity, step);
@@ -205,23 +206,17 @@ static pg_status build(builder *b, size_t output, unsigned wrt) {
     return status;
 }
 
-static void *zeroed(size_t count) {
-    void *block = pg_realloc(NULL, count, 1);
-    if (block != NULL) memset(block, 0, count);
-    return block;
-}
-
 pg_status pg_backward_plan_new(pg_backward_plan **plan_ret, const pg_program *program,
                                size_t output, unsigned wrt) {
-    pg_backward_plan *r = zeroed(sizeof *r);
+    pg_backward_plan *r = pg_zeroed(1, sizeof *r);
     if (r == NULL) return PG_ERR_NOMEM;
-    r->input_reached = zeroed(program->input_count);
-    r->uniform_reached = zeroed(program->uniform_slots);
+    r->input_reached = pg_zeroed(1, program->input_count);
+    r->uniform_reached = pg_zeroed(1, program->uniform_slots);
     r->input_order = pg_realloc(NULL, program->input_count, sizeof *r->input_order);
     builder b = {.program = program, .plan = r};
-    b.row_wanted = zeroed(program->row_slots);
-    b.uniform_wanted = zeroed(program->uniform_slots);
-    b.row_reached = zeroed(program->row_slots);
+    b.row_wanted = pg_zeroed(1, program->row_slots);
+    b.uniform_wanted = pg_zeroed(1, program->uniform_slots);
+    b.row_reached = pg_zeroed(1, program->row_slots);
     b.holds = pg_realloc(NULL, program->uniform_slots, sizeof *b.holds);
     pg_status status = PG_ERR_NOMEM;
     if (r->input_reached && r->uniform_reached && r->input_order && b.row_wanted &&

@@ -22,13 +22,13 @@
 
 #include <string.h>
 
-static const uint32_t nobody = 0xffffffff;
+static const uint32_t NO_LAYER = 0xffffffff;
 
 /* A layer is identified by the index of the instruction after its last dot. */
 typedef struct joiner {
     const pg_program *program;
     pg_backward_plan *plan;
-    uint32_t *first, *last; /* of each layer's list of waiting steps; nobody: empty */
+    uint32_t *first, *last; /* of each layer's list of waiting steps; NO_LAYER: empty */
     uint32_t *next;
     uint32_t *slot_of, *sum_of; /* the layer that last contributed to a row gradient, to a sum */
     pg_step *steps;
@@ -38,50 +38,50 @@ typedef struct joiner {
 static uint32_t layer_of(const pg_program *program, const pg_step *step) {
     const pg_instr *instr = &program->code[step->instr];
     const bool follows = step->instr > program->uniform_length && instr[-1].run > 1;
-    if (instr->op != PG_OP_DOT || (instr->run == 1 && !follows)) return nobody;
+    if (instr->op != PG_OP_DOT || (instr->run == 1 && !follows)) return NO_LAYER;
     return step->instr + instr->run;
 }
 
 /* Release a layer: emit its waiting steps, as one run. */
-static void let_go(joiner *j, uint32_t layer) {
-    if (layer == nobody || j->first[layer] == nobody) return;
+static void release_layer(joiner *j, uint32_t layer) {
+    if (layer == NO_LAYER || j->first[layer] == NO_LAYER) return;
     uint32_t waiting = 0;
-    for (uint32_t i = j->first[layer]; i != nobody; i = j->next[i]) waiting++;
-    for (uint32_t i = j->first[layer]; i != nobody; i = j->next[i]) {
+    for (uint32_t i = j->first[layer]; i != NO_LAYER; i = j->next[i]) waiting++;
+    for (uint32_t i = j->first[layer]; i != NO_LAYER; i = j->next[i]) {
         j->steps[j->count] = j->plan->rows[i];
         j->steps[j->count++].run = waiting--;
     }
-    j->first[layer] = nobody;
+    j->first[layer] = NO_LAYER;
 }
 
-/* Claim a target for the step's layer, or for none: a different layer that waits with a
- * contribution to it is released first. */
-static void claim(joiner *j, pg_target target, uint32_t layer) {
+/* Note that the step's layer, or none, is the last to contribute to a target. A different layer
+ * that waits with a contribution to it is released first. */
+static void note_contribution(joiner *j, pg_target target, uint32_t layer) {
     if (target.how == PG_ACCUMULATE_NONE) return;
-    uint32_t *holder = &(target.how == PG_ACCUMULATE_FOLD ? j->sum_of : j->slot_of)[target.at];
-    if (*holder != layer) let_go(j, *holder);
-    *holder = layer;
+    uint32_t *last = &(target.how == PG_ACCUMULATE_FOLD ? j->sum_of : j->slot_of)[target.at];
+    if (*last != layer) release_layer(j, *last);
+    *last = layer;
 }
 
-static void claim_all(joiner *j, const pg_step *step, uint32_t layer) {
+static void note_contributions(joiner *j, const pg_step *step, uint32_t layer) {
     const pg_instr *instr = &j->program->code[step->instr];
-    claim(j, step->a, layer);
-    claim(j, step->b, layer);
+    note_contribution(j, step->a, layer);
+    note_contribution(j, step->b, layer);
     for (uint32_t i = 0; pg_instr_describe(instr->op)->pairs_receive && i < 2 * instr->count; i++)
-        claim(j, j->plan->targets[step->first + i], layer);
+        note_contribution(j, j->plan->targets[step->first + i], layer);
 }
 
 static void add_step(joiner *j, uint32_t number) {
     const pg_step *step = &j->plan->rows[number];
     const uint32_t layer = layer_of(j->program, step);
-    let_go(j, j->slot_of[j->program->code[step->instr].dst]);
-    claim_all(j, step, layer);
-    if (layer == nobody) {
+    release_layer(j, j->slot_of[j->program->code[step->instr].dst]);
+    note_contributions(j, step, layer);
+    if (layer == NO_LAYER) {
         j->steps[j->count++] = *step;
         return;
     }
-    j->next[number] = nobody;
-    if (j->first[layer] == nobody) j->first[layer] = number;
+    j->next[number] = NO_LAYER;
+    if (j->first[layer] == NO_LAYER) j->first[layer] = number;
     else j->next[j->last[layer]] = number;
     j->last[layer] = number;
 }
@@ -130,7 +130,7 @@ pg_status pg_join_runs(const pg_program *program, pg_backward_plan *plan) {
         pg_free(steps);
         return PG_ERR_NOMEM;
     }
-    memset(scratch, 0xff, cells * sizeof *scratch); /* nobody */
+    memset(scratch, 0xff, cells * sizeof *scratch); /* NO_LAYER */
     joiner j = {.program = program, .plan = plan, .first = scratch, .steps = steps};
     j.last = j.first + layers;
     j.next = j.last + layers;
@@ -138,7 +138,7 @@ pg_status pg_join_runs(const pg_program *program, pg_backward_plan *plan) {
     j.sum_of = j.slot_of + slots;
     PG_ORDER_BEFORE(program, plan);
     for (uint32_t i = 0; i < plan->row_count; i++) add_step(&j, i);
-    for (uint32_t layer = 0; layer < layers; layer++) let_go(&j, layer);
+    for (uint32_t layer = 0; layer < layers; layer++) release_layer(&j, layer);
     pg_free(scratch);
     pg_free(plan->rows);
     plan->rows = steps;

@@ -4,8 +4,6 @@
 #include "program/verify_program.h"
 #include "record/verify_tape.h"
 
-#include <string.h>
-
 typedef struct lowering {
     const pg_tape *tape;
     pg_program *program;
@@ -15,18 +13,7 @@ typedef struct lowering {
 } lowering;
 
 static bool is_uniform(const lowering *l, uint32_t value) {
-    return l->tape->values[value].uniform || l->tape->values[value].op == PG_OP_PARAM ||
-           l->tape->values[value].op == PG_OP_CONST;
-}
-
-/* Does each pair have a uniform factor, the weight, and one of the row section? */
-static bool is_weighted(const lowering *l, const pg_value *dot) {
-    if (dot->uniform) return false;
-    for (uint32_t i = 0; i < dot->count; i++) {
-        const pg_pair *pair = &l->tape->pairs[dot->first + i];
-        if (is_uniform(l, pair->left) == is_uniform(l, pair->right)) return false;
-    }
-    return true;
+    return l->tape->values[value].uniform != 0;
 }
 
 static void want_import(lowering *l, uint32_t value) {
@@ -43,7 +30,7 @@ static void find_imports(lowering *l) {
         if (value->op != PG_OP_DOT) {
             want_import(l, value->a);
             want_import(l, value->b);
-        } else if (is_weighted(l, value)) continue;
+        } else if (pg_is_weighted(l->tape, value)) continue;
         for (uint32_t k = 0; k < value->count; k++) {
             want_import(l, l->tape->pairs[value->first + k].left);
             want_import(l, l->tape->pairs[value->first + k].right);
@@ -71,13 +58,11 @@ static pg_status allocate(lowering *l) {
     p->constants = pg_realloc(NULL, p->constant_count, sizeof *p->constants);
     p->imports = pg_realloc(NULL, p->import_count, sizeof *p->imports);
     p->code = pg_realloc(NULL, p->length, sizeof *p->code);
-    p->pairs = pg_realloc(NULL, l->tape->pair_count, sizeof *p->pairs);
+    p->pairs = pg_zeroed(l->tape->pair_count, sizeof *p->pairs);
     p->outputs = pg_realloc(NULL, l->tape->output_count, sizeof *p->outputs);
-    p->orders = pg_realloc(NULL, l->tape->output_count, sizeof *p->orders);
+    p->orders = pg_zeroed(l->tape->output_count, sizeof *p->orders);
     p->order_counts = pg_realloc(NULL, l->tape->output_count, sizeof *p->order_counts);
     p->sources = pg_realloc(NULL, p->param_count, sizeof *p->sources);
-    if (p->orders != NULL)
-        for (size_t i = 0; i < l->tape->output_count; i++) p->orders[i] = NULL;
     p->output_count = p->orders != NULL ? l->tape->output_count : 0;
     return p->constants && p->imports && p->code && p->pairs && p->outputs && p->orders &&
                    p->order_counts && p->sources
@@ -119,7 +104,7 @@ static uint32_t slot_for(const lowering *l, bool in_uniform, uint32_t value) {
 }
 
 static void lower_dot(lowering *l, pg_instr *instr, const pg_value *dot) {
-    const bool weighted = is_weighted(l, dot);
+    const bool weighted = pg_is_weighted(l->tape, dot);
     instr->shape = dot->compare; /* PG_DOT_SQUARES, or 0 */
     if (weighted) instr->shape |= PG_DOT_WEIGHTED;
     if (dot->a != PG_NO_VALUE) {
@@ -179,7 +164,6 @@ static pg_status lower_all(lowering *l) {
     pg_status status = allocate(l);
     if (status != PG_OK) return status;
     give_slots(l);
-    memset(p->pairs, 0, l->tape->pair_count * sizeof *p->pairs);
     p->pair_count = l->tape->pair_count;
     for (size_t i = 0; i < l->tape->count; i++)
         if (pg_is_op(&l->tape->values[i]) && !l->tape->values[i].dead) lower_value(l, (uint32_t)i);
@@ -190,7 +174,7 @@ static pg_status lower_all(lowering *l) {
 
 pg_status pg_program_lower(pg_program **program_ret, const pg_tape *tape) {
     uint32_t *scratch = pg_realloc(NULL, 3 * tape->count, sizeof *scratch);
-    pg_program *program = pg_program_new();
+    pg_program *program = pg_zeroed(1, sizeof *program);
     pg_status status = PG_ERR_NOMEM;
     if (scratch != NULL && program != NULL) {
         lowering l = {tape, program, scratch, scratch + tape->count, scratch + 2 * tape->count};
@@ -204,15 +188,13 @@ pg_status pg_program_lower(pg_program **program_ret, const pg_tape *tape) {
 
 /* ---- Recording ------------------------------------------------------------------------------- */
 
-pg_status pg_record(pg_graph *graph, pg_program **program_ret, const pg_node_id *inputs,
-                    size_t input_count, const pg_node_id *outputs, size_t output_count,
-                    unsigned passes, int fast) {
+pg_status pg_record(pg_graph *graph, pg_program **program_ret, const pg_recording *recording) {
     pg_tape tape = {0};
-    pg_status status = pg_tape_record(graph, &tape, inputs, input_count, outputs, output_count);
+    pg_status status = pg_tape_record(graph, &tape, recording);
     if (status == PG_OK) PG_CHECK_TAPE(&tape, false);
-    if (status == PG_OK) status = pg_tape_run_passes(&tape, passes);
+    if (status == PG_OK) status = pg_tape_run_passes(&tape, recording->passes);
     if (status == PG_OK) status = pg_program_lower(program_ret, &tape);
-    if (status == PG_OK) (*program_ret)->fast = fast;
+    if (status == PG_OK) (*program_ret)->fast = recording->fast;
     if (status == PG_OK) PG_CHECK_PROGRAM(*program_ret);
     pg_tape_free(&tape);
     return status;

@@ -1,12 +1,6 @@
 /* program.c - creating, freeing and inspecting a program. Owns what pg_program_free frees. */
 #include "program/program.h"
 
-pg_program *pg_program_new(void) {
-    pg_program *program = pg_realloc(NULL, 1, sizeof *program);
-    if (program != NULL) *program = (pg_program){0};
-    return program;
-}
-
 void pg_program_free(pg_program *program) {
     if (program == NULL) return;
     for (size_t i = 0; program->orders != NULL && i < program->output_count; i++)

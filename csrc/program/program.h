@@ -52,9 +52,6 @@ static inline uint32_t pg_import_of(const pg_program *program, uint32_t slot) {
                                                                          : PG_NO_VALUE;
 }
 
-/* An all-zero program, or NULL. */
-pg_program *pg_program_new(void);
-
 /* lower.c: lower a tape, after its passes, to a program. */
 pg_status pg_program_lower(pg_program **program_ret, const pg_tape *tape);
 

@@ -54,6 +54,15 @@ size_t pg_program_write(const pg_program *p, uint8_t *bytes_ret) {
 
 /* ---- Checking -------------------------------------------------------------------------------- */
 
+/* Are the pairs' right slots, and their left ones below `lefts`, written before they are read? */
+static bool pairs_are_sound(const pg_program *p, const pg_instr *instr, size_t lefts) {
+    for (uint32_t i = 0; i < instr->count; i++) {
+        const pg_pair pair = p->pairs[instr->first + i];
+        if (pair.left >= lefts || pair.right >= instr->dst) return false;
+    }
+    return true;
+}
+
 static bool dot_is_sound(const pg_program *p, const pg_instr *dot, bool in_rows) {
     const int known = PG_DOT_STARTS | PG_DOT_UNIFORM_START | PG_DOT_WEIGHTED | PG_DOT_SQUARES;
     const bool weighted = dot->shape & PG_DOT_WEIGHTED;
@@ -64,21 +73,7 @@ static bool dot_is_sound(const pg_program *p, const pg_instr *dot, bool in_rows)
     if (uniform_start && !(dot->shape & PG_DOT_STARTS)) return false;
     if ((dot->shape & PG_DOT_STARTS) && dot->a >= (uniform_start ? p->uniform_slots : dot->dst))
         return false;
-    for (uint32_t i = 0; i < dot->count; i++) {
-        const pg_pair pair = p->pairs[dot->first + i];
-        if (pair.left >= (weighted ? p->uniform_slots : dot->dst) || pair.right >= dot->dst)
-            return false;
-    }
-    return true;
-}
-
-static bool custom_is_sound(const pg_program *p, const pg_instr *custom) {
-    if (custom->shape != 0 || custom->count == 0) return false;
-    for (uint32_t i = 0; i < custom->count; i++) {
-        const pg_pair pair = p->pairs[custom->first + i];
-        if (pair.left >= custom->dst || pair.right >= custom->dst) return false;
-    }
-    return true;
+    return pairs_are_sound(p, dot, weighted ? p->uniform_slots : dot->dst);
 }
 
 static bool instr_is_sound(const pg_program *p, const pg_instr *instr, bool in_rows) {
@@ -87,11 +82,10 @@ static bool instr_is_sound(const pg_program *p, const pg_instr *instr, bool in_r
     if (instr->first > p->pair_count || instr->count > p->pair_count - instr->first) return false;
     if (instr->op == PG_OP_DOT) return dot_is_sound(p, instr, in_rows);
     if (instr->a >= instr->dst || instr->b >= instr->dst) return false;
-    if (instr->op == PG_OP_CUSTOM) return custom_is_sound(p, instr);
+    if (!pairs_are_sound(p, instr, instr->dst)) return false;
+    if (instr->op == PG_OP_CUSTOM) return instr->shape == 0 && instr->count > 0;
     if (info->pairs == PG_PAIRS_NONE) return instr->count == 0;
-    if (instr->count != 1 || instr->shape >= PG_COMPARE_COUNT) return false;
-    const pg_pair pair = p->pairs[instr->first];
-    return pair.left < instr->dst && pair.right < instr->dst;
+    return instr->count == 1 && instr->shape < PG_COMPARE_COUNT;
 }
 
 /* Does this slot, an operand that receives a gradient, come before its user in the order? `seen`
@@ -184,13 +178,13 @@ static uint32_t result_slot(const pg_program *p, size_t i) {
 }
 
 static pg_status get_code(pg_reader *r, pg_program *p, const uint8_t numbers[256]) {
-    p->constants = pg_room_for(r, p->constant_count, 8, sizeof *p->constants);
+    p->constants = pg_alloc_read(r, p->constant_count, 8, sizeof *p->constants);
     for (size_t i = 0; p->constants != NULL && i < p->constant_count; i++)
         p->constants[i] = pg_get_double(r);
-    p->imports = pg_room_for(r, p->import_count, 4, sizeof *p->imports);
+    p->imports = pg_alloc_read(r, p->import_count, 4, sizeof *p->imports);
     for (size_t i = 0; p->imports != NULL && i < p->import_count; i++)
         p->imports[i] = pg_get_u32(r);
-    p->code = pg_room_for(r, p->length, instr_bytes, sizeof *p->code);
+    p->code = pg_alloc_read(r, p->length, instr_bytes, sizeof *p->code);
     for (size_t i = 0; p->code != NULL && i < p->length; i++) {
         pg_instr *instr = &p->code[i];
         instr->op = numbers[pg_get(r, 1)];
@@ -201,7 +195,7 @@ static pg_status get_code(pg_reader *r, pg_program *p, const uint8_t numbers[256
         instr->first = pg_get_u32(r);
         instr->count = pg_get_u32(r);
     }
-    p->pairs = pg_room_for(r, p->pair_count, 8, sizeof *p->pairs);
+    p->pairs = pg_alloc_read(r, p->pair_count, 8, sizeof *p->pairs);
     for (size_t i = 0; p->pairs != NULL && i < p->pair_count; i++) {
         p->pairs[i].left = pg_get_u32(r);
         p->pairs[i].right = pg_get_u32(r);
@@ -213,15 +207,15 @@ static pg_status get_code(pg_reader *r, pg_program *p, const uint8_t numbers[256
 static pg_status get_outputs(pg_reader *r, pg_program *p) {
     const size_t count = p->output_count;
     p->output_count = 0; /* for pg_program_free: the outputs that have an order so far */
-    p->outputs = pg_room_for(r, count, 4, sizeof *p->outputs);
-    p->orders = pg_room_for(r, count, 4, sizeof *p->orders);
-    p->order_counts = pg_room_for(r, count, 4, sizeof *p->order_counts);
+    p->outputs = pg_alloc_read(r, count, 4, sizeof *p->outputs);
+    p->orders = pg_alloc_read(r, count, 4, sizeof *p->orders);
+    p->order_counts = pg_alloc_read(r, count, 4, sizeof *p->order_counts);
     if (r->failed) return PG_ERR_BAD_FILE;
     if (!p->outputs || !p->orders || !p->order_counts) return PG_ERR_NOMEM;
     for (size_t i = 0; i < count; i++) p->outputs[i] = pg_get_u32(r);
     for (size_t i = 0; i < count; i++) {
         p->order_counts[i] = pg_get_u32(r);
-        p->orders[i] = pg_room_for(r, p->order_counts[i], 4, sizeof **p->orders);
+        p->orders[i] = pg_alloc_read(r, p->order_counts[i], 4, sizeof **p->orders);
         if (r->failed) return PG_ERR_BAD_FILE;
         if (p->orders[i] == NULL) return PG_ERR_NOMEM;
         p->output_count++;
@@ -246,7 +240,7 @@ static pg_status read_all(pg_reader *r, pg_program *p) {
 }
 
 pg_status pg_program_read(pg_program **program_ret, const uint8_t *bytes, size_t count) {
-    pg_program *program = pg_program_new();
+    pg_program *program = pg_zeroed(1, sizeof *program);
     if (program == NULL) return PG_ERR_NOMEM;
     pg_reader r = {bytes, count, false};
     pg_status status = read_all(&r, program);

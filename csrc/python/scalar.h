@@ -55,7 +55,7 @@ typedef struct scalar_state {
     PyTypeObject *compared; /* the class of the objects that `condition` returns */
     unsigned long tracing;  /* the thread of the trace under way, or 0 */
     size_t leftovers;       /* upper bound on the nodes that depend on inputs of a finished trace */
-    size_t adorned;         /* objects that the GC tracks because they have attributes */
+    size_t with_attributes; /* objects that the GC tracks because they have attributes */
     size_t blocks;          /* open no_grad() and trace blocks, of all threads */
     int strict;             /* a custom op's rule is being traced */
     int sealed;             /* the package is fully imported: `value` is final */
@@ -65,6 +65,14 @@ typedef struct scalar_state {
 } scalar_state;
 
 extern scalar_state scalar_global;
+
+/* Objects that are looked up or compared often; interned by install. */
+typedef struct scalar_names {
+    PyObject *data, *grad, *label, *op, *backward, *push, *empty;
+    PyObject *minus_one; /* an int */
+} scalar_names;
+
+extern scalar_names scalar_name;
 
 /* A METH_FASTCALL function as an entry of a method table. */
 #define PG_FAST(function) (PyCFunction)(void (*)(void))(function)

@@ -41,10 +41,9 @@ static int open_array(PyObject *object, Py_buffer *view) {
 /* ---- Shape ----------------------------------------------------------------------------------- */
 
 static int add_axis(reading *r, Py_ssize_t length) {
-    if (r->axes == most_axes) {
-        PyErr_Format(PyExc_ValueError, "%s: nested deeper than %d lists", r->named, most_axes);
-        return -1;
-    }
+    if (r->axes == most_axes)
+        return scalar_error(PyExc_ValueError, "%s: nested deeper than %d lists", r->named,
+                            most_axes);
     r->shape[r->axes++] = length;
     return 0;
 }
@@ -75,10 +74,8 @@ static int count_items(reading *r) {
     r->count = 1;
     for (int i = 0; i < r->axes; i++) {
         const size_t length = (size_t)r->shape[i];
-        if (length != 0 && r->count > PY_SSIZE_T_MAX / sizeof(double) / length) {
-            PyErr_NoMemory();
-            return -1;
-        }
+        if (length != 0 && r->count > PY_SSIZE_T_MAX / sizeof(double) / length)
+            return scalar_fail(PG_ERR_NOMEM);
         r->count *= length;
     }
     return 0;
@@ -86,33 +83,27 @@ static int count_items(reading *r) {
 
 static PyObject *shape_of(const reading *r) {
     PyObject *shape = PyTuple_New(r->axes);
-    for (int i = 0; shape != NULL && i < r->axes; i++) {
-        PyObject *length = PyLong_FromSsize_t(r->shape[i]);
-        if (length == NULL) Py_CLEAR(shape);
-        else PyTuple_SET_ITEM(shape, i, length);
-    }
+    for (int i = 0; shape != NULL && i < r->axes; i++)
+        scalar_put(&shape, (size_t)i, PyLong_FromSsize_t(r->shape[i]));
     return shape;
 }
 
 /* ---- Items ----------------------------------------------------------------------------------- */
 
 static int refuse(const reading *r, PyObject *item) {
-    PyErr_Format(PyExc_TypeError,
-                 "%s: expected Values in lists, tuples and object arrays, got %.100s", r->named,
-                 Py_TYPE(item)->tp_name);
-    return -1;
+    return scalar_error(PyExc_TypeError,
+                        "%s: expected Values in lists, tuples and object arrays, got %.100s",
+                        r->named, Py_TYPE(item)->tp_name);
 }
 
 /* Raise ValueError: this item differs in length or depth from the first along this axis. */
 static int ragged(const reading *r, int axis, PyObject *item) {
     if (is_sequence(item))
-        PyErr_Format(PyExc_ValueError,
-                     "%s: ragged: %zd items along axis %d, where the first has %zd", r->named,
-                     Py_SIZE(item), axis, axis < r->axes ? r->shape[axis] : 0);
-    else
-        PyErr_Format(PyExc_ValueError, "%s: ragged: %.100s along axis %d, unlike the first",
-                     r->named, Py_TYPE(item)->tp_name, axis);
-    return -1;
+        return scalar_error(PyExc_ValueError,
+                            "%s: ragged: %zd items along axis %d, where the first has %zd",
+                            r->named, Py_SIZE(item), axis, axis < r->axes ? r->shape[axis] : 0);
+    return scalar_error(PyExc_ValueError, "%s: ragged: %.100s along axis %d, unlike the first",
+                        r->named, Py_TYPE(item)->tp_name, axis);
 }
 
 /* Read one item; a number is its own data. */
@@ -198,13 +189,11 @@ static PyObject *fetch(PyObject *values, wanted what, const char *named) {
     return result;
 }
 
-static PyObject *fetch_data(PyObject *module, PyObject *values) {
-    (void)module;
+static PyObject *fetch_data(PyObject *Py_UNUSED(module), PyObject *values) {
     return fetch(values, wanted_data, "data");
 }
 
-static PyObject *fetch_grads(PyObject *module, PyObject *values) {
-    (void)module;
+static PyObject *fetch_grads(PyObject *Py_UNUSED(module), PyObject *values) {
     return fetch(values, wanted_grad, "grads");
 }
 
@@ -221,10 +210,7 @@ static int same_shape(const reading *r, PyObject *given) {
 /* All Values are found before the first is written to. */
 static int assign_all(reading *r, PyObject *values, PyObject *numbers) {
     r->ids = PyMem_New(pg_node_id, r->count + 1);
-    if (r->ids == NULL) {
-        PyErr_NoMemory();
-        return -1;
-    }
+    if (r->ids == NULL) return scalar_fail(PG_ERR_NOMEM);
     Py_buffer view;
     const double *from = NULL;
     if (read_items(r, values, 0) == 0) from = scalar_doubles_of(numbers, &view, r->count, 0);
@@ -237,8 +223,7 @@ static int assign_all(reading *r, PyObject *values, PyObject *numbers) {
 }
 
 /* assign(values, numbers, shape): numbers is a contiguous array of float64 of this shape. */
-static PyObject *assign(PyObject *module, PyObject *args) {
-    (void)module;
+static PyObject *assign(PyObject *Py_UNUSED(module), PyObject *args) {
     PyObject *values, *numbers, *shape;
     reading r = {.what = wanted_ids, .named = "set_data"};
     if (!PyArg_ParseTuple(args, "OOO!", &values, &numbers, &PyTuple_Type, &shape) ||

@@ -8,27 +8,13 @@
 #include "python/scalar_result.h"
 #include "python/scalar_trace.h"
 
-static struct {
-    PyObject *label, *op, *backward, *push, *empty;
-} names;
-
-int scalar_intern_names(void) {
-    names.label = PyUnicode_InternFromString("label");
-    names.op = PyUnicode_InternFromString("_op");
-    names.backward = PyUnicode_InternFromString("_backward");
-    names.push = PyUnicode_InternFromString("_push");
-    names.empty = PyUnicode_InternFromString("");
-    return names.label && names.op && names.backward && names.push && names.empty ? 0 : -1;
-}
-
-/* The attribute of this name in the object's dict; borrowed, NULL if there is none. */
-static PyObject *hung(scalar *self, PyObject *name) {
+PyObject *scalar_attribute(const scalar *self, PyObject *name) {
     return self->dict != NULL ? PyDict_GetItemWithError(self->dict, name) : NULL;
 }
 
-static int hang(scalar *self, PyObject *name, PyObject *value) {
+static int set_attribute(scalar *self, PyObject *name, PyObject *value) {
     if (value == NULL) {
-        if (hung(self, name) != NULL) return PyDict_DelItem(self->dict, name);
+        if (scalar_attribute(self, name) != NULL) return PyDict_DelItem(self->dict, name);
         return PyErr_Occurred() ? -1 : 0;
     }
     PyObject *dict = scalar_attributes(self);
@@ -56,10 +42,8 @@ static PyObject *get_number(PyObject *self, void *field) {
 static int set_number(PyObject *self, PyObject *value, void *field) {
     const char *name = ((number_field *)field)->name;
     double number;
-    if (value == NULL) {
-        PyErr_Format(PyExc_AttributeError, "%s can't be deleted; set it to a number", name);
-        return -1;
-    }
+    if (value == NULL)
+        return scalar_error(PyExc_AttributeError, "%s can't be deleted; set it to a number", name);
     if (scalar_require_number(value, &number, name) < 0) return -1;
     if ((field == &data_field ? scalar_may_write(self, "assigning .data")
                               : scalar_may_read(self, "assigning .grad")) < 0)
@@ -72,20 +56,12 @@ PyObject *scalar_children(PyObject *self) {
     pg_node_id id = ((scalar *)self)->id;
     size_t count = pg_node_arity(scalar_global.graph, id);
     PyObject *children = PyTuple_New((Py_ssize_t)count);
-    if (children == NULL) return NULL;
-    for (size_t i = 0; i < count; i++) {
-        PyObject *child = scalar_of_node(pg_node_child(scalar_global.graph, id, i));
-        if (child == NULL) {
-            Py_DECREF(children);
-            return NULL;
-        }
-        PyTuple_SET_ITEM(children, (Py_ssize_t)i, child);
-    }
+    for (size_t i = 0; children != NULL && i < count; i++)
+        scalar_put(&children, i, scalar_of_node(pg_node_child(scalar_global.graph, id, i)));
     return children;
 }
 
-static PyObject *get_children(PyObject *self, void *unused) {
-    (void)unused;
+static PyObject *get_children(PyObject *self, void *Py_UNUSED(unused)) {
     PyObject *children = scalar_children(self);
     for (Py_ssize_t i = 0; children != NULL && i < PyTuple_GET_SIZE(children); i++)
         ((scalar *)PyTuple_GET_ITEM(children, i))->is_shown = 1;
@@ -118,17 +94,13 @@ static const double *slopes_of(pg_node_id id, double slopes[2]) {
 
 static PyObject *tuple_of(const double *numbers, size_t count) {
     PyObject *result = PyTuple_New((Py_ssize_t)count);
-    for (size_t i = 0; result != NULL && i < count; i++) {
-        PyObject *number = PyFloat_FromDouble(numbers[i]);
-        if (number == NULL) Py_CLEAR(result);
-        else PyTuple_SET_ITEM(result, (Py_ssize_t)i, number);
-    }
+    for (size_t i = 0; result != NULL && i < count; i++)
+        scalar_put(&result, i, PyFloat_FromDouble(numbers[i]));
     return result;
 }
 
 /* A rule may run arbitrary code: the node is held meanwhile. */
-static PyObject *get_local_grads(PyObject *self, void *unused) {
-    (void)unused;
+static PyObject *get_local_grads(PyObject *self, void *Py_UNUSED(unused)) {
     if (scalar_may_read(self, "._local_grads") < 0) return NULL;
     const pg_node_id id = ((scalar *)self)->id;
     pg_status status = pg_graph_retain(scalar_global.graph, id);
@@ -155,62 +127,48 @@ static PyObject *name_with_number(const char *symbol, pg_node_id id) {
 static PyObject *name_of_wide(const pg_variadic *variadic) {
     PyObject *tag = variadic->tag; /* a name, or a custom op's rule, which contains one */
     if (tag != NULL) return Py_NewRef(PyTuple_Check(tag) ? PyTuple_GET_ITEM(tag, 1) : tag);
-    if (variadic->kind == PG_VARIADIC_PLAIN) return Py_NewRef(names.empty);
+    if (variadic->kind == PG_VARIADIC_PLAIN) return Py_NewRef(scalar_name.empty);
     return PyUnicode_FromString(variadic->kind == PG_VARIADIC_DETACH ? "detach" : "where");
 }
 
-static PyObject *get_op(PyObject *self, void *unused) {
-    (void)unused;
-    PyObject *set = hung((scalar *)self, names.op);
+static PyObject *get_op(PyObject *self, void *Py_UNUSED(unused)) {
+    PyObject *set = scalar_attribute((scalar *)self, scalar_name.op);
     if (set != NULL) return Py_NewRef(set);
     if (PyErr_Occurred()) return NULL;
     const pg_node *node = scalar_node((scalar *)self);
     const pg_op_info *info = pg_op_describe(node->op);
     if (node->op == PG_OP_VARIADIC) return name_of_wide(node->of.variadic);
-    if (info == NULL) return Py_NewRef(names.empty);
+    if (info == NULL) return Py_NewRef(scalar_name.empty);
     return info->takes_number ? name_with_number("**", ((scalar *)self)->id)
                               : PyUnicode_FromString(info->symbol);
 }
 
-static int set_op(PyObject *self, PyObject *value, void *unused) {
-    (void)unused;
-    return hang((scalar *)self, names.op, value);
-}
-
-static PyObject *get_label(PyObject *self, void *unused) {
-    (void)unused;
-    PyObject *label = hung((scalar *)self, names.label);
+static PyObject *get_label(PyObject *self, void *Py_UNUSED(unused)) {
+    PyObject *label = scalar_attribute((scalar *)self, scalar_name.label);
     if (label == NULL && PyErr_Occurred()) return NULL;
-    return Py_NewRef(label != NULL ? label : names.empty);
+    return Py_NewRef(label != NULL ? label : scalar_name.empty);
 }
 
-static int set_label(PyObject *self, PyObject *value, void *unused) {
-    (void)unused;
-    return hang((scalar *)self, names.label, value);
+static int set_text(PyObject *self, PyObject *value, void *name) {
+    return set_attribute((scalar *)self, *(PyObject **)name, value);
 }
-
-PyObject *scalar_closure(scalar *self) { return hung(self, names.backward); }
 
 /* The closure, or a bound method that pushes this node's gradient to its children. */
-static PyObject *get_backward(PyObject *self, void *unused) {
-    (void)unused;
-    PyObject *closure = scalar_closure((scalar *)self);
+static PyObject *get_backward(PyObject *self, void *Py_UNUSED(unused)) {
+    PyObject *closure = scalar_attribute((scalar *)self, scalar_name.backward);
     if (closure != NULL) return Py_NewRef(closure);
     if (PyErr_Occurred()) return NULL;
-    return PyObject_GetAttr(self, names.push);
+    return PyObject_GetAttr(self, scalar_name.push);
 }
 
-static int set_backward(PyObject *self, PyObject *value, void *unused) {
-    (void)unused;
-    if (value != NULL && !PyCallable_Check(value)) {
-        PyErr_Format(PyExc_TypeError, "_backward must be callable, not %.100s",
-                     Py_TYPE(value)->tp_name);
-        return -1;
-    }
+static int set_backward(PyObject *self, PyObject *value, void *Py_UNUSED(unused)) {
+    if (value != NULL && !PyCallable_Check(value))
+        return scalar_error(PyExc_TypeError, "_backward must be callable, not %.100s",
+                            Py_TYPE(value)->tp_name);
     if (scalar_tracing() && (scalar_node((scalar *)self)->flags & PG_FLAG_OLD))
         return scalar_refuse(self, "assigning ._backward");
     if (scalar_node((scalar *)self)->op == PG_OP_LEAF && scalar_without_graph()) return 0;
-    if (hang((scalar *)self, names.backward, value) < 0) return -1;
+    if (set_attribute((scalar *)self, scalar_name.backward, value) < 0) return -1;
     pg_node *node = scalar_node((scalar *)self);
     if (value != NULL) node->flags |= PG_FLAG_CLOSURE;
     else node->flags &= (uint8_t)~PG_FLAG_CLOSURE;
@@ -219,41 +177,33 @@ static int set_backward(PyObject *self, PyObject *value, void *unused) {
 
 int scalar_call_closure(void *owner) {
     PyObject *self = Py_NewRef((PyObject *)owner);
-    PyObject *closure = scalar_closure((scalar *)self);
-    int failed = 0;
-    if (closure != NULL) {
-        Py_INCREF(closure);
-        scalar_global.inside++;
-        PyObject *result = PyObject_CallNoArgs(closure);
-        scalar_global.inside--;
-        failed = result == NULL;
-        Py_XDECREF(result);
-        Py_DECREF(closure);
-    } else {
-        failed = PyErr_Occurred() != NULL;
-    }
+    PyObject *closure = Py_XNewRef(scalar_attribute((scalar *)self, scalar_name.backward));
+    scalar_global.inside++;
+    PyObject *result = closure != NULL ? PyObject_CallNoArgs(closure) : NULL;
+    scalar_global.inside--;
+    const int failed = PyErr_Occurred() != NULL;
+    Py_XDECREF(result);
+    Py_XDECREF(closure);
     Py_DECREF(self);
     return failed;
 }
 
-static PyObject *get_id(PyObject *self, void *unused) {
-    (void)unused;
+static PyObject *get_id(PyObject *self, void *Py_UNUSED(unused)) {
     return PyLong_FromUnsignedLong(((scalar *)self)->id);
 }
 
-static PyObject *get_dict(PyObject *self, void *unused) {
-    (void)unused;
+static PyObject *get_dict(PyObject *self, void *Py_UNUSED(unused)) {
     return Py_XNewRef(scalar_attributes((scalar *)self));
 }
 
 PyGetSetDef scalar_getset[] = {
     {"data", get_number, set_number, "The number, a float.", &data_field},
     {"grad", get_number, set_number, "The gradient, a float.", &grad_field},
-    {"label", get_label, set_label, "A name for drawings; '' by default.", NULL},
+    {"label", get_label, set_text, "A name for drawings; '' by default.", &scalar_name.label},
     {"_children", get_children, NULL, "The operands, in order: a tuple.", NULL},
     {"_prev", get_prev, NULL, "The operands: a set, as in micrograd.", NULL},
     {"_local_grads", get_local_grads, NULL, "d(self)/d(operand), a tuple.", NULL},
-    {"_op", get_op, set_op, "The op's symbol; '' for a leaf.", NULL},
+    {"_op", get_op, set_text, "The op's symbol; '' for a leaf.", &scalar_name.op},
     {"_backward", get_backward, set_backward,
      "Push this node's gradient to its children; assign a callable to do it another way.", NULL},
     {"_id", get_id, NULL, "The node's id in the graph.", NULL},

@@ -17,40 +17,33 @@ static int try_again(pg_status status) {
     return PyErr_CheckSignals() == 0;
 }
 
-static PyObject *call_backward(PyObject *self, PyObject *none) {
-    (void)none;
+static PyObject *call_backward(PyObject *self, PyObject *Py_UNUSED(none)) {
     if (scalar_may_read(self, "backward()") < 0) return NULL;
     Py_INCREF(self);
     pg_status status;
     do status = pg_backward(scalar_global.graph, ((scalar *)self)->id);
     while (try_again(status));
-    PyObject *result = status == PG_OK ? Py_NewRef(Py_None) : scalar_raise(status);
-    scalar_settle();
+    PyObject *result = scalar_none(status);
+    scalar_run_deferred();
     Py_DECREF(self);
     return result;
 }
 
 /* clear_grads(root); root is a Value. */
-static PyObject *call_clear_grads(PyObject *type, PyObject *root) {
-    (void)type;
+static PyObject *call_clear_grads(PyObject *Py_UNUSED(type), PyObject *root) {
     if (scalar_may_read(root, "clear_grads()") < 0) return NULL;
     pg_status status;
     do status = pg_clear_grads(scalar_global.graph, ((scalar *)root)->id);
     while (try_again(status));
-    return status == PG_OK ? Py_NewRef(Py_None) : scalar_raise(status);
+    return scalar_none(status);
 }
 
-static PyObject *call_push(PyObject *self, PyObject *none) {
-    (void)none;
+static PyObject *call_push(PyObject *self, PyObject *Py_UNUSED(none)) {
     if (scalar_may_read(self, "_backward()") < 0) return NULL;
-    pg_status status = pg_push(scalar_global.graph, ((scalar *)self)->id);
-    return status == PG_OK ? Py_NewRef(Py_None) : scalar_raise(status);
+    return scalar_none(pg_push(scalar_global.graph, ((scalar *)self)->id));
 }
 
 /* ---- Sums and layers ------------------------------------------------------------------------- */
-
-/* The sequence as a tuple, which other code can't shorten. */
-static PyObject *frozen(PyObject *sequence) { return PySequence_Tuple(sequence); }
 
 /* Is this a number of a type that only Python code can read? Such code may do anything, such as
  * drop a Value after its id was read. */
@@ -87,7 +80,7 @@ static PyObject *sum_result(pg_node_id id) {
 
 static PyObject *sum_of(PyObject *values, PyObject *start) {
     size_t count = (size_t)PyTuple_GET_SIZE(values);
-    if (scalar_make_room(2 * count + 1) < 0) return NULL;
+    if (scalar_reserve(2 * count + 1) < 0) return NULL;
     pg_operand *operands = PyMem_New(pg_operand, count + 1);
     if (operands == NULL) return PyErr_NoMemory();
     PyObject *result = NULL;
@@ -107,13 +100,12 @@ static PyObject *sum_of(PyObject *values, PyObject *start) {
 
 /* sum(values, start) -> Value, or NotImplemented where the class was patched, or an operand's
  * class overrides + or *. */
-static PyObject *call_sum(PyObject *type, PyObject *const *args, Py_ssize_t count) {
-    (void)type;
+static PyObject *call_sum(PyObject *Py_UNUSED(type), PyObject *const *args, Py_ssize_t count) {
     if (count != 2) return PyErr_Format(PyExc_TypeError, "_sum takes 2 arguments");
     const int native = scalar_is_native(0);
     if (native < 0) return NULL;
     if (native == 0) Py_RETURN_NOTIMPLEMENTED;
-    PyObject *values = frozen(args[0]);
+    PyObject *values = PySequence_Tuple(args[0]); /* which other code can't shorten */
     if (values == NULL) return NULL;
     PyObject *result = sum_of(values, args[1]);
     Py_DECREF(values);
@@ -135,10 +127,8 @@ static int layer_allocate(layer_call *layer) {
     layer->weights = PyMem_New(pg_operand, operands + 1);
     layer->ids = PyMem_New(pg_node_id, layer->rows + 1);
     layer->activations = PyMem_New(int, layer->rows + 1);
-    if (layer->weights == NULL || layer->ids == NULL || layer->activations == NULL) {
-        PyErr_NoMemory();
-        return -1;
-    }
+    if (layer->weights == NULL || layer->ids == NULL || layer->activations == NULL)
+        return scalar_fail(PG_ERR_NOMEM);
     layer->biases = layer->weights + layer->rows * layer->columns;
     layer->inputs = layer->biases + layer->rows;
     return 0;
@@ -201,10 +191,10 @@ static pg_status layer_append(layer_call *layer) {
     size_t from = 0, to = 0;
     while (from < layer->rows) {
         while (to < layer->rows && layer->activations[to] == layer->activations[from]) to++;
-        pg_status status =
-            pg_graph_layer(graph, layer->ids + from, layer->activations[from],
-                           layer->weights + from * layer->columns, layer->biases + from,
-                           layer->inputs, to - from, layer->columns);
+        pg_status status = pg_graph_layer(
+            graph, layer->ids + from,
+            &(pg_layer){layer->activations[from], layer->weights + from * layer->columns,
+                        layer->biases + from, layer->inputs, to - from, layer->columns});
         if (status != PG_OK) {
             while (from > 0) scalar_release_node(layer->ids[--from]);
             return status;
@@ -218,10 +208,8 @@ static pg_status layer_append(layer_call *layer) {
 static int layer_gather(layer_call *layer, PyObject *neurons) {
     for (size_t row = 0; row < layer->rows; row++) {
         PyObject *neuron = PyTuple_GET_ITEM(neurons, (Py_ssize_t)row);
-        if (!PyTuple_Check(neuron) || PyTuple_GET_SIZE(neuron) != 3) {
-            PyErr_SetString(PyExc_TypeError, "a neuron must be (weights, bias, activation)");
-            return -1;
-        }
+        if (!PyTuple_Check(neuron) || PyTuple_GET_SIZE(neuron) != 3)
+            return scalar_error(PyExc_TypeError, "a neuron must be (weights, bias, activation)");
         long activation = PyLong_AsLong(PyTuple_GET_ITEM(neuron, 2));
         if (activation == -1 && PyErr_Occurred()) return -1;
         layer->activations[row] = (int)activation;
@@ -238,14 +226,13 @@ static PyObject *hold_weights(PyObject *neurons) {
     for (Py_ssize_t i = 0; held != NULL && i < PyTuple_GET_SIZE(neurons); i++) {
         PyObject *neuron = PyTuple_GET_ITEM(neurons, i);
         PyObject *fast = PySequence_Fast(PyTuple_GET_ITEM(neuron, 0), no_weights);
-        PyObject *weights = fast != NULL ? PySequence_Tuple(fast) : NULL;
-        PyObject *copy = weights != NULL ? PyTuple_Pack(3, weights, PyTuple_GET_ITEM(neuron, 1),
-                                                        PyTuple_GET_ITEM(neuron, 2))
-                                         : NULL;
+        PyObject *weights = fast != NULL ? PySequence_Tuple(fast) : NULL, *copy = NULL;
+        if (weights != NULL)
+            copy =
+                PyTuple_Pack(3, weights, PyTuple_GET_ITEM(neuron, 1), PyTuple_GET_ITEM(neuron, 2));
         Py_XDECREF(weights);
         Py_XDECREF(fast);
-        if (copy == NULL) Py_CLEAR(held);
-        else PyTuple_SET_ITEM(held, i, copy);
+        scalar_put(&held, (size_t)i, copy);
     }
     return held;
 }
@@ -268,8 +255,7 @@ static PyObject *layer_of(PyObject *neurons, PyObject *inputs) {
     layer.rows = (size_t)PyTuple_GET_SIZE(neurons);
     layer.columns = (size_t)PyTuple_GET_SIZE(inputs);
     PyObject *held = NULL, *result = NULL;
-    if (scalar_make_room(layer.rows * (4 * layer.columns + 3)) == 0 &&
-        layer_allocate(&layer) == 0 &&
+    if (scalar_reserve(layer.rows * (4 * layer.columns + 3)) == 0 && layer_allocate(&layer) == 0 &&
         gather(inputs, layer.inputs, "an input", &layer.overrides) == 0) {
         int failed = layer_gather(&layer, neurons) < 0;
         if (failed && !PyErr_Occurred()) {
@@ -293,11 +279,10 @@ static PyObject *layer_of(PyObject *neurons, PyObject *inputs) {
 
 /* layer(neurons, inputs) -> list of Values, or NotImplemented where the class was patched. neurons
  * is a sequence of (weights, bias, activation), activation an op's number or 0. */
-static PyObject *call_layer(PyObject *type, PyObject *const *args, Py_ssize_t count) {
-    (void)type;
+static PyObject *call_layer(PyObject *Py_UNUSED(type), PyObject *const *args, Py_ssize_t count) {
     if (count != 2) return PyErr_Format(PyExc_TypeError, "_layer takes 2 arguments");
-    PyObject *neurons = frozen(args[0]);
-    PyObject *inputs = neurons != NULL ? frozen(args[1]) : NULL;
+    PyObject *neurons = PySequence_Tuple(args[0]);
+    PyObject *inputs = neurons != NULL ? PySequence_Tuple(args[1]) : NULL;
     PyObject *result = inputs != NULL ? layer_of(neurons, inputs) : NULL;
     Py_XDECREF(inputs);
     Py_XDECREF(neurons);
@@ -306,8 +291,8 @@ static PyObject *call_layer(PyObject *type, PyObject *const *args, Py_ssize_t co
 
 /* all_exactly(list, class) -> bool: is the class of each item exactly this one, and no
  * subclass? */
-static PyObject *call_all_exactly(PyObject *type, PyObject *const *args, Py_ssize_t count) {
-    (void)type;
+static PyObject *call_all_exactly(PyObject *Py_UNUSED(type), PyObject *const *args,
+                                  Py_ssize_t count) {
     if (count != 2 || !PyList_Check(args[0])) Py_RETURN_FALSE;
     for (Py_ssize_t i = 0; i < PyList_GET_SIZE(args[0]); i++)
         if ((PyObject *)Py_TYPE(PyList_GET_ITEM(args[0], i)) != args[1]) Py_RETURN_FALSE;
@@ -316,21 +301,17 @@ static PyObject *call_all_exactly(PyObject *type, PyObject *const *args, Py_ssiz
 
 /* ---- Optimisers ------------------------------------------------------------------------------ */
 
-static int may(PyObject *value, const char *what, int writes) {
-    return writes ? scalar_may_write(value, what) : scalar_may_read(value, what);
-}
-
-/* The ids of a sequence of Values, if each may be read, or written, for `what`; NULL: no check. */
-static pg_node_id *gather_ids(PyObject *values, size_t *count_ret, const char *what, int writes) {
+pg_node_id *scalar_gather_checked(PyObject *values, size_t *count_ret, scalar_access *check,
+                                  const char *what) {
     PyObject *fast = PySequence_Fast(values, "parameters must be a sequence of Values");
     if (fast == NULL) return NULL;
     Py_ssize_t count = PySequence_Fast_GET_SIZE(fast);
     pg_node_id *ids = PyMem_New(pg_node_id, (size_t)count + 1);
     if (ids == NULL) PyErr_NoMemory();
-    const int asks = what != NULL && scalar_watching();
+    const int checks = check != NULL && scalar_watching();
     for (Py_ssize_t i = 0; ids != NULL && i < count; i++) {
         PyObject *value = PySequence_Fast_GET_ITEM(fast, i);
-        if (scalar_check(value) && (!asks || may(value, what, writes) == 0)) {
+        if (scalar_check(value) && (!checks || check(value, what) == 0)) {
             ids[i] = ((scalar *)value)->id;
             continue;
         }
@@ -346,15 +327,7 @@ static pg_node_id *gather_ids(PyObject *values, size_t *count_ret, const char *w
 }
 
 pg_node_id *scalar_gather_ids(PyObject *values, size_t *count_ret) {
-    return gather_ids(values, count_ret, NULL, 0);
-}
-
-pg_node_id *scalar_gather_to_read(PyObject *values, size_t *count_ret, const char *what) {
-    return gather_ids(values, count_ret, what, 0);
-}
-
-pg_node_id *scalar_gather_to_write(PyObject *values, size_t *count_ret, const char *what) {
-    return gather_ids(values, count_ret, what, 1);
+    return scalar_gather_checked(values, count_ret, NULL, NULL);
 }
 
 double *scalar_doubles_of(PyObject *array, Py_buffer *view, size_t count, int writable) {
@@ -368,58 +341,57 @@ double *scalar_doubles_of(PyObject *array, Py_buffer *view, size_t count, int wr
     return NULL;
 }
 
-static PyObject *call_zero_grad(PyObject *type, PyObject *values) {
-    (void)type;
+/* The ids of the parameters that an optimiser is about to write. */
+static pg_node_id *gather_to_step(PyObject *values, size_t *count_ret) {
+    return scalar_gather_checked(values, count_ret, scalar_check_write, "optimizer.step()");
+}
+
+static PyObject *call_zero_grad(PyObject *Py_UNUSED(type), PyObject *values) {
     size_t count;
-    pg_node_id *ids = scalar_gather_to_read(values, &count, "zero_grad()");
+    pg_node_id *ids = scalar_gather_checked(values, &count, scalar_check_traced, "zero_grad()");
     if (ids == NULL) return NULL;
     pg_status status = pg_zero_grad(scalar_global.graph, ids, count);
     PyMem_Free(ids);
-    return status == PG_OK ? Py_NewRef(Py_None) : scalar_raise(status);
+    return scalar_none(status);
 }
 
 /* sgd(parameters, velocity or None, lr, momentum, weight_decay) */
-static PyObject *call_sgd(PyObject *type, PyObject *args) {
-    (void)type;
+static PyObject *call_sgd(PyObject *Py_UNUSED(type), PyObject *args) {
     PyObject *values, *state;
     pg_sgd_settings settings;
     if (!PyArg_ParseTuple(args, "OOddd", &values, &state, &settings.lr, &settings.momentum,
                           &settings.weight_decay))
         return NULL;
     size_t count;
-    pg_node_id *ids = scalar_gather_to_write(values, &count, "optimizer.step()");
+    pg_node_id *ids = gather_to_step(values, &count);
     if (ids == NULL) return NULL;
     Py_buffer view = {0};
     double *velocity = state != Py_None ? scalar_doubles_of(state, &view, count, 1) : NULL;
     PyObject *result = NULL;
-    if (velocity != NULL || state == Py_None) {
-        pg_status status = pg_sgd(scalar_global.graph, velocity, ids, count, &settings);
-        result = status == PG_OK ? Py_NewRef(Py_None) : scalar_raise(status);
-    }
+    if (velocity != NULL || state == Py_None)
+        result = scalar_none(pg_sgd(scalar_global.graph, velocity, ids, count, &settings));
     if (velocity != NULL) PyBuffer_Release(&view);
     PyMem_Free(ids);
     return result;
 }
 
 /* adam(parameters, mean, square, lr, beta1, beta2, eps, weight_decay, decoupled, step) */
-static PyObject *call_adam(PyObject *type, PyObject *args) {
-    (void)type;
+static PyObject *call_adam(PyObject *Py_UNUSED(type), PyObject *args) {
     PyObject *values, *means, *squares, *result = NULL;
     pg_adam_settings settings;
-    double step;
     if (!PyArg_ParseTuple(args, "OOOdddddpd", &values, &means, &squares, &settings.lr,
                           &settings.beta1, &settings.beta2, &settings.eps, &settings.weight_decay,
-                          &settings.decoupled, &step))
+                          &settings.decoupled, &settings.step))
         return NULL;
     size_t count;
-    pg_node_id *ids = scalar_gather_to_write(values, &count, "optimizer.step()");
+    pg_node_id *ids = gather_to_step(values, &count);
     if (ids == NULL) return NULL;
     Py_buffer mean_view = {0}, square_view = {0};
     double *mean = scalar_doubles_of(means, &mean_view, count, 1);
     double *square = mean != NULL ? scalar_doubles_of(squares, &square_view, count, 1) : NULL;
     if (square != NULL) {
-        pg_status status = pg_adam(scalar_global.graph, mean, square, ids, count, &settings, step);
-        result = status == PG_OK ? Py_NewRef(Py_None) : scalar_raise(status);
+        pg_status status = pg_adam(scalar_global.graph, mean, square, ids, count, &settings);
+        result = scalar_none(status);
         PyBuffer_Release(&square_view);
     }
     if (mean != NULL) PyBuffer_Release(&mean_view);
@@ -429,14 +401,13 @@ static PyObject *call_adam(PyObject *type, PyObject *args) {
 
 /* ---- The facade ------------------------------------------------------------------------------ */
 
-static PyObject *call_live_nodes(PyObject *type, PyObject *none) {
-    (void)type, (void)none;
+static PyObject *call_live_nodes(PyObject *Py_UNUSED(type), PyObject *Py_UNUSED(none)) {
     return PyLong_FromSize_t(pg_graph_live(scalar_global.graph));
 }
 
 /* adopt(Value, number, fail): set the class that operators return, which becomes the module's
- * attribute Value, and the functions that scalar.h describes. Called again, with another class, if an import was interrupted, as by Ctrl-C, and is
- * repeated. */
+ * attribute Value, and the functions that scalar.h describes. Called again, with another class, if
+ * an import was interrupted, as by Ctrl-C, and is repeated. */
 static PyObject *call_adopt(PyObject *module, PyObject *args) {
     PyObject *value, *number, *fail;
     if (!PyArg_ParseTuple(args, "O!OO", &PyType_Type, &value, &number, &fail)) return NULL;
@@ -457,8 +428,7 @@ static PyObject *call_adopt(PyObject *module, PyObject *args) {
 
 /* guard(function or None, operators, reflected): set the guard that operators call from now on,
  * see is_refused. */
-static PyObject *call_guard(PyObject *type, PyObject *args) {
-    (void)type;
+static PyObject *call_guard(PyObject *Py_UNUSED(type), PyObject *args) {
     PyObject *guard, *before = scalar_global.guard;
     unsigned operators, reflected;
     if (!PyArg_ParseTuple(args, "OII", &guard, &operators, &reflected)) return NULL;
@@ -473,14 +443,12 @@ static PyObject *call_guard(PyObject *type, PyObject *args) {
 }
 
 /* seal(): make the class that operators return final. */
-static PyObject *call_seal(PyObject *type, PyObject *none) {
-    (void)type, (void)none;
+static PyObject *call_seal(PyObject *Py_UNUSED(type), PyObject *Py_UNUSED(none)) {
     scalar_global.sealed = 1;
     Py_RETURN_NONE;
 }
 
-static PyObject *call_is_sealed(PyObject *type, PyObject *none) {
-    (void)type, (void)none;
+static PyObject *call_is_sealed(PyObject *Py_UNUSED(type), PyObject *Py_UNUSED(none)) {
     return PyBool_FromLong(scalar_global.sealed);
 }
 

@@ -55,10 +55,9 @@ static PyObject *call(PyObject *rule, PyObject *function, PyObject *operands, Py
     PyObject *arguments = PyTuple_New(count + (y != NULL)), *result = NULL;
     for (Py_ssize_t i = 0; arguments != NULL && i < PyTuple_GET_SIZE(arguments); i++) {
         PyObject *value = i < count ? PyTuple_GET_ITEM(operands, i) : y;
-        PyObject *argument =
-            symbolic ? Py_NewRef(value) : PyFloat_FromDouble(scalar_node((scalar *)value)->data);
-        if (argument == NULL) Py_CLEAR(arguments);
-        else PyTuple_SET_ITEM(arguments, i, argument);
+        scalar_put(&arguments, (size_t)i,
+                   symbolic ? Py_NewRef(value)
+                            : PyFloat_FromDouble(scalar_node((scalar *)value)->data));
     }
     if (arguments != NULL && (!symbolic || scalar_enter_block(arguments, 0) == 0)) {
         result = PyObject_CallObject(function, arguments);
@@ -86,8 +85,7 @@ static PyObject *operands_of(PyObject *rule, PyObject *arguments) {
                              part(rule, rule_name), i, Py_TYPE(value)->tp_name);
             value = found == 1 ? scalar_new_leaf(number.number) : NULL;
         }
-        if (value == NULL) Py_CLEAR(operands);
-        else PyTuple_SET_ITEM(operands, i, value);
+        scalar_put(&operands, (size_t)i, value);
     }
     return operands;
 }
@@ -95,18 +93,18 @@ static PyObject *operands_of(PyObject *rule, PyObject *arguments) {
 static PyObject *make_node(PyObject *rule, PyObject *operands, double y) {
     if (scalar_without_graph()) return scalar_new_leaf(y);
     size_t count;
-    if (scalar_make_room(1) < 0) return NULL;
+    if (scalar_reserve(1) < 0) return NULL;
     pg_node_id *ids = scalar_gather_ids(operands, &count), id = 0;
     if (ids == NULL) return NULL;
-    pg_status status = pg_graph_custom(scalar_global.graph, &id, y, ids, count, rule);
+    pg_status status =
+        pg_graph_custom(scalar_global.graph, &id, y, (pg_children){ids, NULL, count}, rule);
     if (status == PG_OK) Py_INCREF(rule);
     PyMem_Free(ids);
     return scalar_result(status, id);
 }
 
 /* apply(rule, arguments) -> Value */
-static PyObject *apply(PyObject *module, PyObject *const *args, Py_ssize_t arg_count) {
-    (void)module;
+static PyObject *apply(PyObject *Py_UNUSED(module), PyObject *const *args, Py_ssize_t arg_count) {
     if (arg_count != 2 || !scalar_is_rule(args[0]) || !PyTuple_Check(args[1]))
         return PyErr_Format(PyExc_TypeError, "_apply takes a rule and a tuple");
     PyObject *rule = args[0], *operands = operands_of(rule, args[1]), *value = NULL;
@@ -146,10 +144,7 @@ static int read_slopes(PyObject *rule, PyObject *result, double *slopes_ret, Py_
 static int store_slopes(PyObject *rule, PyObject *result, pg_node_id id) {
     const size_t count = pg_node_arity(scalar_global.graph, id);
     double *slopes = PyMem_New(double, count);
-    if (slopes == NULL) {
-        PyErr_NoMemory();
-        return -1;
-    }
+    if (slopes == NULL) return scalar_fail(PG_ERR_NOMEM);
     int failed = read_slopes(rule, result, slopes, (Py_ssize_t)count);
     if (!failed)
         memcpy(scalar_global.graph->nodes[id].of.variadic->locals, slopes, count * sizeof *slopes);
@@ -175,12 +170,11 @@ int scalar_custom_slopes(void *tag, pg_node_id id) {
 
 /* trace_custom(rule, value, operands, slopes) -> Value: operands and slopes are sequences of
  * equally many Values. */
-static PyObject *trace_custom(PyObject *module, PyObject *args) {
-    (void)module;
+static PyObject *trace_custom(PyObject *Py_UNUSED(module), PyObject *args) {
     PyObject *rule, *value, *operands, *slopes;
     if (!PyArg_ParseTuple(args, "O!O!OO", &PyTuple_Type, &rule, scalar_global.base, &value,
                           &operands, &slopes) ||
-        scalar_make_room(1) < 0)
+        scalar_reserve(1) < 0)
         return NULL;
     size_t count = 0, slope_count = 0;
     pg_node_id *ids = scalar_gather_ids(operands, &count), id = 0;
@@ -199,22 +193,16 @@ static PyObject *trace_custom(PyObject *module, PyObject *args) {
     return result;
 }
 
-int scalar_check_strictly(PyObject *self, const char *what) {
-    return scalar_tracing() ? scalar_check_traced(self, what) : 0;
-}
-
 /* trace_strictly(on) -> was it on? While a rule is traced, whatever a float would answer otherwise
  * is an error: ==, hash, repr. The end of the trace turns this off, too. */
-static PyObject *trace_strictly(PyObject *module, PyObject *on) {
-    (void)module;
+static PyObject *trace_strictly(PyObject *Py_UNUSED(module), PyObject *on) {
     const int before = scalar_global.strict;
     scalar_global.strict = on == Py_True;
     return PyBool_FromLong(before);
 }
 
 /* may_show(value): raises TraceError while a rule is traced, if the Value has no number. */
-static PyObject *may_show(PyObject *module, PyObject *value) {
-    (void)module;
+static PyObject *may_show(PyObject *Py_UNUSED(module), PyObject *value) {
     return scalar_may_ask(value, "text") < 0 ? NULL : Py_NewRef(Py_None);
 }
 

@@ -28,7 +28,7 @@
 
 #include <frameobject.h>
 
-enum { most_met_quickly = 256, most_met = 1 << 17, first_room = 256, room_kept = 1 << 14 };
+enum { most_met_quickly = 256, most_met = 1 << 17, first_capacity = 256, capacity_kept = 1 << 14 };
 
 enum { is_queued = 1, is_alive = 2, is_running = 4 };
 
@@ -41,7 +41,7 @@ typedef struct entity {
 
 typedef struct search {
     entity *table; /* open addressing, at most half full */
-    size_t room;
+    size_t capacity;
     uintptr_t *met; /* all keys, in the order in which they were met */
     uintptr_t *queue;
     size_t met_count, queue_count, most;
@@ -66,8 +66,8 @@ static size_t references_to(uintptr_t key) {
 
 /* The key's slot, or the empty slot where it belongs. */
 static entity *slot_of(const search *s, uintptr_t key) {
-    size_t i = (size_t)((uint64_t)key * UINT64_C(0x9e3779b97f4a7c15) >> 32) & (s->room - 1);
-    while (s->table[i].key != 0 && s->table[i].key != key) i = (i + 1) & (s->room - 1);
+    size_t i = (size_t)((uint64_t)key * UINT64_C(0x9e3779b97f4a7c15) >> 32) & (s->capacity - 1);
+    while (s->table[i].key != 0 && s->table[i].key != key) i = (i + 1) & (s->capacity - 1);
     return &s->table[i];
 }
 
@@ -81,34 +81,32 @@ static void search_free(search *s) {
 /* Double the table. 0, or -1: the contents are unchanged. */
 static int grow(search *s) {
     const search before = *s;
-    s->room = before.room != 0 ? 2 * before.room : first_room;
-    s->table = pg_realloc(NULL, s->room, sizeof *s->table);
-    uintptr_t *met = pg_realloc(s->met, s->room / 2, sizeof *met);
+    s->capacity = before.capacity != 0 ? 2 * before.capacity : first_capacity;
+    s->table = pg_realloc(NULL, s->capacity, sizeof *s->table);
+    uintptr_t *met = pg_realloc(s->met, s->capacity / 2, sizeof *met);
     if (met != NULL) s->met = met;
-    uintptr_t *queue = pg_realloc(s->queue, s->room / 2, sizeof *queue);
+    uintptr_t *queue = pg_realloc(s->queue, s->capacity / 2, sizeof *queue);
     if (queue != NULL) s->queue = queue;
     if (s->table == NULL || met == NULL || queue == NULL) {
         pg_free(s->table);
         s->table = before.table;
-        s->room = before.room;
+        s->capacity = before.capacity;
         return -1;
     }
-    memset(s->table, 0, s->room * sizeof *s->table);
-    for (size_t i = 0; i < before.met_count; i++) {
-        search old = before;
-        *slot_of(s, s->met[i]) = *slot_of(&old, s->met[i]);
-    }
+    memset(s->table, 0, s->capacity * sizeof *s->table);
+    for (size_t i = 0; i < before.met_count; i++)
+        *slot_of(s, s->met[i]) = *slot_of(&before, s->met[i]);
     pg_free(before.table);
     return 0;
 }
 
 /* An entity's slot, added if necessary; NULL at the limit, or without memory. */
 static entity *entity_of(search *s, uintptr_t key) {
-    if (s->room == 0 && grow(s) < 0) return NULL;
+    if (s->capacity == 0 && grow(s) < 0) return NULL;
     entity *at = slot_of(s, key);
     if (at->key != 0) return at;
     if (s->met_count == s->most) return NULL;
-    if (s->met_count == s->room / 2) {
+    if (s->met_count == s->capacity / 2) {
         if (grow(s) < 0) return NULL;
         at = slot_of(s, key);
     }
@@ -118,8 +116,8 @@ static entity *entity_of(search *s, uintptr_t key) {
 }
 
 static void search_begin(search *s, int is_thorough) {
-    if (s->room > room_kept) search_free(s);
-    else if (s->met_count > 0) memset(s->table, 0, s->room * sizeof *s->table);
+    if (s->capacity > capacity_kept) search_free(s);
+    else if (s->met_count > 0) memset(s->table, 0, s->capacity * sizeof *s->table);
     s->met_count = s->queue_count = 0;
     s->is_thorough = is_thorough;
     s->is_far = 0;
@@ -269,14 +267,8 @@ static struct {
 
 void scalar_note_hidden(const scalar *self) {
     if (!hidden.is_collecting || self->id == 0) return;
-    if (hidden.count == hidden.capacity) {
-        const size_t capacity = hidden.capacity != 0 ? 2 * hidden.capacity : 64;
-        pg_node_id *ids = pg_realloc(hidden.ids, capacity, sizeof *ids);
-        if (ids == NULL) return;
-        hidden.ids = ids;
-        hidden.capacity = capacity;
-    }
-    hidden.ids[hidden.count++] = self->id;
+    if (pg_grow((void **)&hidden.ids, &hidden.capacity, hidden.count, sizeof *hidden.ids) == 0)
+        hidden.ids[hidden.count++] = self->id;
 }
 
 /* The object of a node in that list, if it has attributes from which it may be reachable; borrowed,
@@ -327,20 +319,20 @@ static void list_garbage(const search *s, PyObject *list) {
 }
 
 /* Does it have a finalizer that hasn't run, such as __del__ or a generator's? */
-static int has_last_words(PyObject *object) {
+static int awaits_finalizer(PyObject *object) {
     return Py_TYPE(object)->tp_finalize != NULL && !PyObject_GC_IsFinalized(object);
 }
 
 /* Run the pending finalizers; was there one? As in Python's collector, all objects are still intact
  * then. */
-static int let_speak(PyObject *list) {
-    int spoken = 0;
+static int run_finalizers(PyObject *list) {
+    int ran = 0;
     for (Py_ssize_t i = 0; i < PyList_GET_SIZE(list); i++) {
-        if (!has_last_words(PyList_GET_ITEM(list, i))) continue;
+        if (!awaits_finalizer(PyList_GET_ITEM(list, i))) continue;
         PyObject_CallFinalizer(PyList_GET_ITEM(list, i));
-        spoken = 1;
+        ran = 1;
     }
-    return spoken;
+    return ran;
 }
 
 /* Must the collector clear this object itself? It notifies the weak references first; and a frame
@@ -355,7 +347,7 @@ static int is_collectors(PyObject *object) {
 static void clear_garbage(PyObject *list) {
     for (Py_ssize_t i = 0; i < PyList_GET_SIZE(list); i++) {
         PyObject *object = PyList_GET_ITEM(list, i);
-        if (scalar_check(object)) scalar_strip((scalar *)object);
+        if (scalar_check(object)) scalar_clear_attributes((scalar *)object);
         else if (Py_TYPE(object)->tp_clear != NULL && !is_collectors(object))
             (void)Py_TYPE(object)->tp_clear(object);
     }
@@ -370,7 +362,7 @@ static PyObject *list_to_fill(void) {
     return list;
 }
 
-void scalar_strip_garbage(PyObject *object) {
+void scalar_clear_if_garbage(PyObject *object) {
     PyObject *list = list_to_fill();
     if (list == NULL) return;
     search *s = &scratch;
@@ -384,10 +376,10 @@ void scalar_strip_garbage(PyObject *object) {
         mark_all_alive(s);
         if (!(slot_of(s, (uintptr_t)object)->state & is_alive)) list_garbage(s, list);
     }
-    int speaks = 0;
-    for (Py_ssize_t i = 0; i < PyList_GET_SIZE(list) && !speaks; i++)
-        speaks = has_last_words(PyList_GET_ITEM(list, i));
-    if (!speaks) clear_garbage(list); /* else left to the next collection */
+    int awaits = 0;
+    for (Py_ssize_t i = 0; i < PyList_GET_SIZE(list) && !awaits; i++)
+        awaits = awaits_finalizer(PyList_GET_ITEM(list, i));
+    if (!awaits) clear_garbage(list); /* else left to the next collection */
     Py_DECREF(list);
 }
 
@@ -426,17 +418,17 @@ static void find_hidden_garbage(PyObject *list) {
     list_garbage(s, list);
 }
 
-static void look_at_hidden(void) {
+static void clear_hidden_garbage(void) {
     PyObject *list = list_to_fill();
     if (list == NULL) return;
     find_hidden_garbage(list);
-    if (let_speak(list)) { /* the finalizers may have changed references */
+    if (run_finalizers(list)) { /* the finalizers may have changed references */
         (void)PyList_SetSlice(list, 0, PyList_GET_SIZE(list), NULL);
         find_hidden_garbage(list);
     }
     clear_garbage(list);
     Py_DECREF(list);
-    scalar_settle();
+    scalar_run_deferred();
 }
 
 /* A search follows the collection of this generation and older ones: Python 3.14 collects the
@@ -448,8 +440,7 @@ enum { least_generation = 2 };
 #endif
 
 /* on_collection(phase, info): the callback in gc.callbacks. */
-static PyObject *on_collection(PyObject *module, PyObject *args) {
-    (void)module;
+static PyObject *on_collection(PyObject *Py_UNUSED(module), PyObject *args) {
     const char *phase;
     PyObject *info;
     if (!PyArg_ParseTuple(args, "sO!", &phase, &PyDict_Type, &info)) return NULL;
@@ -461,7 +452,7 @@ static PyObject *on_collection(PyObject *module, PyObject *args) {
         hidden.is_collecting = number >= least_generation;
     } else if (hidden.is_collecting) {
         hidden.is_collecting = 0;
-        look_at_hidden();
+        clear_hidden_garbage();
         hidden.count = 0;
     }
     Py_RETURN_NONE;

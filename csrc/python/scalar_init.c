@@ -12,17 +12,6 @@
 #include "python/scalar_result.h"
 #include "python/scalar_trace.h"
 
-static struct {
-    PyObject *label, *op, *backward;
-} names;
-
-int scalar_init_names(void) {
-    names.label = PyUnicode_InternFromString("label");
-    names.op = PyUnicode_InternFromString("_op");
-    names.backward = PyUnicode_InternFromString("_backward");
-    return names.label && names.op && names.backward ? 0 : -1;
-}
-
 /* ---- Arguments ------------------------------------------------------------------------------- */
 
 /* The arguments as passed; borrowed, NULL where not given. */
@@ -49,44 +38,36 @@ static PyObject **field(arguments *given, size_t i) {
     return (PyObject **)((char *)given + fields[i].offset);
 }
 
+static int given_twice(const char *what) {
+    return scalar_error(PyExc_TypeError, "Value: %s given twice", what);
+}
+
 static int take_keyword(arguments *given, PyObject *name, PyObject *value) {
     for (size_t i = 0; i < sizeof fields / sizeof fields[0]; i++) {
         if (PyUnicode_CompareWithASCIIString(name, fields[i].name) != 0) continue;
-        if (*field(given, i) != NULL) {
-            PyErr_Format(PyExc_TypeError, "Value: %s given twice", fields[i].name);
-            return -1;
-        }
+        if (*field(given, i) != NULL) return given_twice(fields[i].name);
         *field(given, i) = value;
         return 0;
     }
-    PyErr_Format(PyExc_TypeError, "Value() got an unexpected keyword argument %R", name);
-    return -1;
+    return scalar_error(PyExc_TypeError, "Value() got an unexpected keyword argument %R", name);
 }
 
 static int parse(arguments *given, PyObject *args, PyObject *kwargs) {
     const Py_ssize_t count = PyTuple_GET_SIZE(args);
-    if (count > most_positional) {
-        PyErr_Format(PyExc_TypeError, "Value() takes at most %d arguments by position, got %zd",
-                     most_positional, count);
-        return -1;
-    }
+    if (count > most_positional)
+        return scalar_error(PyExc_TypeError,
+                            "Value() takes at most %d arguments by position, got %zd",
+                            most_positional, count);
     for (Py_ssize_t i = 0; i < count; i++) *field(given, (size_t)i) = PyTuple_GET_ITEM(args, i);
     PyObject *name, *value;
     Py_ssize_t place = 0;
     while (kwargs != NULL && PyDict_Next(kwargs, &place, &name, &value))
         if (take_keyword(given, name, value) < 0) return -1;
-    if (given->data == NULL) {
-        PyErr_SetString(PyExc_TypeError, "Value() needs data, a real number");
-        return -1;
-    }
+    if (given->data == NULL)
+        return scalar_error(PyExc_TypeError, "Value() needs data, a real number");
     for (size_t i = 1; i < sizeof fields / sizeof fields[0]; i++)
         if (*field(given, i) == Py_None) *field(given, i) = NULL;
     return 0;
-}
-
-static int given_twice(const char *what) {
-    PyErr_Format(PyExc_TypeError, "Value: %s given twice", what);
-    return -1;
 }
 
 /* Merge micrograd's and microgpt's names for the same argument. */
@@ -111,8 +92,7 @@ static int unify(arguments *given) {
 /* Remove an attribute from the object and return it; the caller releases it later, as that may run
  * code. */
 static PyObject *take_attribute(scalar *self, PyObject *name) {
-    PyObject *value = self->dict != NULL ? PyDict_GetItemWithError(self->dict, name) : NULL;
-    Py_XINCREF(value);
+    PyObject *value = Py_XNewRef(scalar_attribute(self, name));
     if (value != NULL && PyDict_DelItem(self->dict, name) < 0) Py_CLEAR(value);
     return value;
 }
@@ -121,15 +101,14 @@ static PyObject *take_attribute(scalar *self, PyObject *name) {
  * gradient, name and closure. Other attributes stay. */
 static int start_over(PyObject *object) {
     scalar *self = (scalar *)object;
-    if (scalar_node(self)->op != PG_OP_LEAF && scalar_global.inside > 0) {
-        PyErr_SetString(PyExc_RuntimeError,
-                        "Value.__init__ called again on an op's result during a backward pass: "
-                        "the sweep may still need its children; make a new Value");
-        return -1;
-    }
+    if (scalar_node(self)->op != PG_OP_LEAF && scalar_global.inside > 0)
+        return scalar_error(PyExc_RuntimeError,
+                            "Value.__init__ called again on an op's result during a backward pass: "
+                            "the sweep may still need its children; make a new Value");
     if (scalar_may_read(object, "calling __init__ again") < 0) return -1;
-    PyObject *taken[] = {take_attribute(self, names.backward), take_attribute(self, names.label),
-                         take_attribute(self, names.op)};
+    PyObject *taken[] = {take_attribute(self, scalar_name.backward),
+                         take_attribute(self, scalar_name.label),
+                         take_attribute(self, scalar_name.op)};
     pg_node *node = scalar_node(self);
     node->flags &= (uint8_t)~(PG_FLAG_CLOSURE | PG_FLAG_INT | PG_FLAG_DETACHED);
     node->u.grad = 0.0;
@@ -141,7 +120,7 @@ static int start_over(PyObject *object) {
 /* Fast path: what __new__ created is such a leaf already. */
 static inline int start_again(PyObject *object) {
     pg_node *node = scalar_node((scalar *)object);
-    if (PG_UNLIKELY(node->op != PG_OP_LEAF || (node->flags & ~PG_FLAG_HUNG) != 0 ||
+    if (PG_UNLIKELY(node->op != PG_OP_LEAF || (node->flags & ~PG_FLAG_ATTRIBUTES) != 0 ||
                     ((scalar *)object)->dict != NULL))
         return start_over(object);
     node->u.grad = 0.0;
@@ -165,11 +144,9 @@ static int read_children(PyObject *children, PyObject *locals, pg_node_id *ids, 
             return -1;
     for (Py_ssize_t i = 0; i < count; i++) {
         PyObject *child = PyTuple_GET_ITEM(children, i);
-        if (!scalar_check(child)) {
-            PyErr_Format(PyExc_TypeError, "child %zd must be a Value, not %.100s", i,
-                         Py_TYPE(child)->tp_name);
-            return -1;
-        }
+        if (!scalar_check(child))
+            return scalar_error(PyExc_TypeError, "child %zd must be a Value, not %.100s", i,
+                                Py_TYPE(child)->tp_name);
         const pg_operand operand = {((scalar *)child)->id, 0.0};
         if (scalar_check_operands(&operand, 1) < 0) return -1;
         ids[i] = operand.id;
@@ -177,22 +154,16 @@ static int read_children(PyObject *children, PyObject *locals, pg_node_id *ids, 
     return 0;
 }
 
-/* A program can't contain this node; if an output needs it, the error names the line. */
-static int note_untraceable(void) {
-    PyObject *none = PyObject_CallNoArgs(scalar_global.untraceable);
-    Py_XDECREF(none);
-    return none == NULL ? -1 : 0;
-}
-
-/* As scalar_note_leaf, unless the trace's own values are among the children. */
+/* As scalar_note_leaf, unless the trace's own values are among the children. A program can't
+ * contain this node; if an output needs it, the error names the line. */
 static int note_wide(pg_node_id id) {
-    if (scalar_tracing()) return note_untraceable();
+    if (scalar_tracing()) return scalar_drop_result(PyObject_CallNoArgs(scalar_global.untraceable));
     if (scalar_global.tracing == 0) return 0;
     scalar_global.graph->nodes[id].flags &= (uint8_t)~PG_FLAG_OLD;
     int depends = pg_trace_depends(scalar_global.graph, id);
+    if (depends < 0) return scalar_fail(PG_ERR_NOMEM);
     if (depends == 0) scalar_note_leaf(id);
-    if (depends < 0) PyErr_NoMemory();
-    return depends < 0 ? -1 : 0;
+    return 0;
 }
 
 /* The children and local gradients for the node: owned tuples, or NULL. */
@@ -200,38 +171,28 @@ typedef struct makings {
     PyObject *children, *locals;
 } makings;
 
-static void makings_free(makings *of) {
-    Py_CLEAR(of->children);
-    Py_CLEAR(of->locals);
-}
-
 static int makings_of(makings *of, const arguments *given) {
     of->children = given->children != NULL
                        ? as_tuple(given->children, "children: an iterable of Values")
                        : PyTuple_New(0);
     if (of->children == NULL) return -1;
-    if (given->local_grads != NULL) {
-        of->locals =
-            as_tuple(given->local_grads, "a name for the op, or a sequence of local gradients");
-        if (of->locals == NULL) return -1;
-        if (PyTuple_GET_SIZE(of->locals) != PyTuple_GET_SIZE(of->children)) {
-            PyErr_Format(PyExc_ValueError, "%zd children need as many local gradients, got %zd",
-                         PyTuple_GET_SIZE(of->children), PyTuple_GET_SIZE(of->locals));
-            return -1;
-        }
-    }
-    return 0;
+    if (given->local_grads == NULL) return 0;
+    of->locals =
+        as_tuple(given->local_grads, "a name for the op, or a sequence of local gradients");
+    if (of->locals == NULL) return -1;
+    if (PyTuple_GET_SIZE(of->locals) == PyTuple_GET_SIZE(of->children)) return 0;
+    return scalar_error(PyExc_ValueError, "%zd children need as many local gradients, got %zd",
+                        PyTuple_GET_SIZE(of->children), PyTuple_GET_SIZE(of->locals));
 }
 
 /* A node that others use keeps its place in their graphs, and no node is its own child. */
 static int can_have_children(scalar *self, PyObject *children) {
-    const char *complaint = NULL;
-    if (scalar_used_by_nodes(self)) complaint = "a Value that nodes use can't get new children";
-    for (Py_ssize_t i = 0; complaint == NULL && i < PyTuple_GET_SIZE(children); i++)
+    if (scalar_used_by_nodes(self))
+        return scalar_error(PyExc_TypeError, "a Value that nodes use can't get new children");
+    for (Py_ssize_t i = 0; i < PyTuple_GET_SIZE(children); i++)
         if (PyTuple_GET_ITEM(children, i) == (PyObject *)self)
-            complaint = "a Value can't be its own child";
-    if (complaint != NULL) PyErr_SetString(PyExc_TypeError, complaint);
-    return complaint != NULL ? -1 : 0;
+            return scalar_error(PyExc_TypeError, "a Value can't be its own child");
+    return 0;
 }
 
 /* Turn the object's node, whatever it was, into a variadic node of these children. */
@@ -242,13 +203,9 @@ static int become_wide(scalar *self, double data, PyObject *children, const pg_n
         return -1;
     scalar_node(self)->data = data;
     if (scalar_without_graph()) return 0;
-    pg_status status =
-        pg_widen(scalar_global.graph, self->id, ids, locals, (size_t)PyTuple_GET_SIZE(children));
-    if (status != PG_OK) {
-        scalar_raise(status);
-        return -1;
-    }
-    return note_wide(self->id);
+    pg_status status = pg_widen(scalar_global.graph, self->id,
+                                (pg_children){ids, locals, (size_t)PyTuple_GET_SIZE(children)});
+    return status == PG_OK ? note_wide(self->id) : scalar_fail(status);
 }
 
 static int adopt_children(scalar *self, double data, const makings *of) {
@@ -274,25 +231,21 @@ static int name_op(scalar *self, PyObject *name) {
     pg_node *node = scalar_node(self);
     if (scalar_without_graph()) return 0;
     if (node->op != PG_OP_VARIADIC || !PyUnicode_CheckExact(name))
-        return PyObject_SetAttr((PyObject *)self, names.op, name);
+        return PyObject_SetAttr((PyObject *)self, scalar_name.op, name);
     node->of.variadic->tag = Py_NewRef(name);
     return 0;
 }
 
 static int set_label(scalar *self, PyObject *label) {
     if (label == NULL || (PyUnicode_Check(label) && PyUnicode_GET_LENGTH(label) == 0)) return 0;
-    return PyObject_SetAttr((PyObject *)self, names.label, label);
+    return PyObject_SetAttr((PyObject *)self, scalar_name.label, label);
 }
 
 /* Value(v) of a Value during a trace is refused: it most often comes from converting a row to
  * Values. */
 static int require_data(PyObject *number, double *data_ret) {
-    if (scalar_tracing() && scalar_check(number)) {
-        PyObject *none = PyObject_CallNoArgs(scalar_global.again);
-        Py_XDECREF(none);
-        scalar_hide_frames();
-        return -1;
-    }
+    if (scalar_tracing() && scalar_check(number))
+        return scalar_drop_result(PyObject_CallNoArgs(scalar_global.again));
     return scalar_require_number(number, data_ret, "Value(data): data");
 }
 
@@ -306,7 +259,8 @@ static int init(scalar *self, const arguments *given, double data) {
         failed = start_again((PyObject *)self) < 0;
         if (!failed) scalar_node(self)->data = data;
     }
-    makings_free(&of);
+    Py_XDECREF(of.children);
+    Py_XDECREF(of.locals);
     return failed || name_op(self, given->third) < 0 || set_label(self, given->label) < 0 ? -1 : 0;
 }
 

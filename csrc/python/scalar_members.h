@@ -17,6 +17,8 @@ extern PyMethodDef scalar_call_methods[];
 extern PyMethodDef scalar_call_functions[];
 enum { SCALAR_MOST_NUMBER_SLOTS = 24 };
 extern const PyType_Slot scalar_number_slots[]; /* ends with a slot 0 */
+/* Add the methods of a table to a class. 0 or -1. */
+int scalar_add_methods(PyTypeObject *type, PyMethodDef *methods);
 /* Add the methods of the op table, and the conversions that a Value refuses. 0 or -1. */
 int scalar_add_operators(PyTypeObject *type);
 
@@ -30,11 +32,10 @@ int scalar_custom_slopes(void *tag, pg_node_id id);
 PyObject *scalar_bindable(void);
 
 int scalar_init(PyObject *self, PyObject *args, PyObject *kwargs);
-int scalar_init_names(void);
 
-PyObject *scalar_closure(scalar *self);    /* borrowed, or NULL */
+/* The attribute of this name in the object's dict; borrowed, NULL if there is none. */
+PyObject *scalar_attribute(const scalar *self, PyObject *name);
 PyObject *scalar_children(PyObject *self); /* a tuple, or NULL */
 int scalar_call_closure(void *owner);
-int scalar_intern_names(void);
 
 #endif

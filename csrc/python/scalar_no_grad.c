@@ -46,16 +46,8 @@ int scalar_no_grad_here(void) {
 }
 
 int scalar_enter_block(const void *what, int with_graph) {
-    if (scalar_global.blocks == blocks.capacity) {
-        const size_t capacity = blocks.capacity != 0 ? 2 * blocks.capacity : 16;
-        block *at = pg_realloc(blocks.at, capacity, sizeof *at);
-        if (at == NULL) {
-            PyErr_NoMemory();
-            return -1;
-        }
-        blocks.at = at;
-        blocks.capacity = capacity;
-    }
+    if (pg_grow((void **)&blocks.at, &blocks.capacity, scalar_global.blocks, sizeof *blocks.at) < 0)
+        return scalar_fail(PG_ERR_NOMEM);
     blocks.at[scalar_global.blocks++] = (block){what, this_thread(), with_graph};
     return 0;
 }
@@ -75,13 +67,11 @@ void scalar_leave_block(const void *what) {
             (scalar_global.blocks - found) * sizeof *blocks.at);
 }
 
-/* Is this a value that a replay must compute? 1, 0, or -1 with an exception set. */
+/* Is this a value that a replay must compute? 1, 0, or -1: out of memory. */
 static int is_computed_anew(pg_node_id id) {
     if (scalar_global.tracing == 0) return 0;
     if (scalar_tracing()) return 1;
-    int depends = pg_trace_depends(scalar_global.graph, id);
-    if (depends < 0) PyErr_NoMemory();
-    return depends;
+    return pg_trace_depends(scalar_global.graph, id);
 }
 
 PyObject *scalar_ungraphed(pg_node_id id) {
@@ -91,28 +81,24 @@ PyObject *scalar_ungraphed(pg_node_id id) {
     }
     if (!scalar_no_grad_here()) return scalar_adopt_node(id);
     const int anew = is_computed_anew(id);
-    if (anew < 0) {
-        scalar_release_node(id);
-        return NULL;
-    }
-    if (!anew) {
+    if (anew == 0) {
         scalar_cut_node(id);
         scalar_note_leaf(id);
         return scalar_adopt_node(id);
     }
     pg_node_id detached = 0;
-    pg_status status = pg_trace_detach(scalar_global.graph, &detached, id);
+    pg_status status =
+        anew > 0 ? pg_trace_detach(scalar_global.graph, &detached, id) : PG_ERR_NOMEM;
     scalar_release_node(id);
     return status == PG_OK ? scalar_adopt_node(detached) : scalar_raise(status);
 }
 
-static PyObject *enter(PyObject *self, PyObject *none) {
-    (void)none;
+static PyObject *enter(PyObject *self, PyObject *Py_UNUSED(none)) {
     return scalar_enter_block(self, 0) == 0 ? Py_NewRef(Py_None) : NULL;
 }
 
-static PyObject *leave(PyObject *self, PyObject *const *error, Py_ssize_t count) {
-    (void)error, (void)count;
+static PyObject *leave(PyObject *self, PyObject *const *Py_UNUSED(error),
+                       Py_ssize_t Py_UNUSED(count)) {
     scalar_leave_block(self);
     Py_RETURN_NONE;
 }
@@ -125,16 +111,9 @@ static PyMethodDef block_methods[] = {
 
 /* adopt_no_grad(class): give the class an __enter__ and __exit__ that open and close blocks
  * without a graph. */
-static PyObject *adopt_no_grad(PyObject *module, PyObject *class) {
-    (void)module;
+static PyObject *adopt_no_grad(PyObject *Py_UNUSED(module), PyObject *class) {
     if (!PyType_Check(class)) return PyErr_Format(PyExc_TypeError, "_adopt_no_grad takes a class");
-    for (PyMethodDef *method = block_methods; method->ml_name != NULL; method++) {
-        PyObject *descriptor = PyDescr_NewMethod((PyTypeObject *)class, method);
-        int failed =
-            descriptor == NULL || PyObject_SetAttrString(class, method->ml_name, descriptor) < 0;
-        Py_XDECREF(descriptor);
-        if (failed) return NULL;
-    }
+    if (scalar_add_methods((PyTypeObject *)class, block_methods) < 0) return NULL;
     Py_RETURN_NONE;
 }
 

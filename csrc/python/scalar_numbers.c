@@ -1,12 +1,14 @@
 /* scalar_numbers.c - operands and numbers, reserving nodes, statuses as exceptions. */
 #include "python/scalar_numbers.h"
 
+#include <stdarg.h>
+
 /* Before the arena grows, run the collector if the graph may hold garbage that only the collector
  * can find: it counts Python objects, not the nodes that they keep alive. */
-int scalar_make_room_slowly(size_t count) {
+int scalar_reserve_slowly(size_t count) {
     pg_graph *graph = scalar_global.graph;
     enum { worth_collecting = 1 << 16 };
-    if (scalar_global.adorned > 0 && graph->capacity >= worth_collecting) {
+    if (scalar_global.with_attributes > 0 && graph->capacity >= worth_collecting) {
         PyObject *type, *error, *traceback;
         PyErr_Fetch(&type, &error, &traceback);
         PyGC_Collect();
@@ -14,9 +16,7 @@ int scalar_make_room_slowly(size_t count) {
         if (graph->free_count < graph->capacity / 4) count += graph->capacity / 2;
     }
     pg_status status = pg_graph_reserve(graph, count);
-    if (status == PG_OK) return 0;
-    scalar_raise(status);
-    return -1;
+    return status == PG_OK ? 0 : scalar_fail(status);
 }
 
 void scalar_hide_frames(void) {
@@ -25,6 +25,20 @@ void scalar_hide_frames(void) {
     Py_XDECREF(traceback);
     if (error != NULL && PyExceptionInstance_Check(error)) PyException_SetTraceback(error, Py_None);
     PyErr_Restore(type, error, NULL);
+}
+
+int scalar_drop_result(PyObject *result) {
+    if (result == NULL) scalar_hide_frames();
+    Py_XDECREF(result);
+    return result != NULL ? 0 : -1;
+}
+
+int scalar_error(PyObject *exception, const char *format, ...) {
+    va_list arguments;
+    va_start(arguments, format);
+    PyErr_FormatV(exception, format, arguments);
+    va_end(arguments);
+    return -1;
 }
 
 PyObject *scalar_raise(pg_status status) {
@@ -39,6 +53,15 @@ PyObject *scalar_raise(pg_status status) {
     }
     scalar_hide_frames();
     return NULL;
+}
+
+int scalar_fail(pg_status status) {
+    scalar_raise(status);
+    return -1;
+}
+
+PyObject *scalar_none(pg_status status) {
+    return status == PG_OK ? Py_NewRef(Py_None) : scalar_raise(status);
 }
 
 /* Read a number that is neither float nor int by scalar_global.number. */
@@ -69,16 +92,17 @@ int scalar_as_number(PyObject *object, double *number_ret, int *is_int) {
     return foreign_number(object, number_ret, is_int);
 }
 
+/* Is this a comparison made by a trace? In arithmetic it counts as a number, which it caches as a
+ * Value. */
+static int is_condition(PyObject *object) { return Py_TYPE(object) == scalar_global.compared; }
+
 /* The number of a comparison is a node, which the comparison holds from now on. Not for an
  * exponent, the call that passes is_int: there it chooses between ** 1 and ** 0, see
  * pygradc/_bools.py. */
 static int condition_operand(PyObject *object, pg_operand *operand_ret) {
     PyObject *number = PyObject_CallMethod(object, "_number", NULL);
-    if (number == NULL) scalar_hide_frames();
-    if (number == NULL) return -1;
-    *operand_ret = (pg_operand){((scalar *)number)->id, 0.0};
-    Py_DECREF(number);
-    return 1;
+    if (number != NULL) *operand_ret = (pg_operand){((scalar *)number)->id, 0.0};
+    return scalar_drop_result(number) < 0 ? -1 : 1;
 }
 
 int scalar_operand(PyObject *object, pg_operand *operand_ret, int *is_int) {
@@ -91,7 +115,7 @@ int scalar_operand(PyObject *object, pg_operand *operand_ret, int *is_int) {
     }
     operand_ret->id = 0;
     int found = scalar_as_number(object, &operand_ret->number, is_int ? is_int : &ignored);
-    if (PG_UNLIKELY(found == 0) && is_int == NULL && scalar_is_condition(object))
+    if (PG_UNLIKELY(found == 0) && is_int == NULL && is_condition(object))
         return condition_operand(object, operand_ret);
     return found;
 }
@@ -104,16 +128,14 @@ int scalar_require_operand(PyObject *object, pg_operand *operand_ret, const char
     return found == 1 ? 0 : -1;
 }
 
-static int refuse_condition(PyObject *object) {
-    PyObject *none = PyObject_CallMethod(object, "_refuse_number", NULL);
-    Py_XDECREF(none);
-    scalar_hide_frames();
-    return -1;
-}
-
 int scalar_require_number(PyObject *object, double *number_ret, const char *what) {
     int ignored;
-    if (scalar_is_condition(object)) return refuse_condition(object);
+    if (PG_LIKELY(PyFloat_CheckExact(object))) {
+        *number_ret = PyFloat_AS_DOUBLE(object);
+        return 0;
+    }
+    if (is_condition(object))
+        return scalar_drop_result(PyObject_CallMethod(object, "_refuse_number", NULL));
     int found = scalar_check(object) ? 0 : scalar_as_number(object, number_ret, &ignored);
     if (found == 0)
         PyErr_Format(PyExc_TypeError, "%s must be a real number, not %.100s", what,

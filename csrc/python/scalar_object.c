@@ -22,17 +22,22 @@ void scalar_drop_free_objects(void) {
     }
 }
 
+/* Add a leaf to the graph. 0 or -1. */
+static inline int add_leaf(pg_node_id *id_ret, double data) {
+    if (scalar_reserve(1) < 0) return -1;
+    pg_status status = pg_graph_leaf(scalar_global.graph, id_ret, data);
+    if (PG_UNLIKELY(status != PG_OK)) return scalar_fail(status);
+    scalar_note_leaf(*id_ret);
+    return 0;
+}
+
 PyObject *scalar_new_leaf(double data) {
     pg_node_id id;
-    if (scalar_make_room(1) < 0) return NULL;
-    pg_status status = pg_graph_leaf(scalar_global.graph, &id, data);
-    if (status != PG_OK) return scalar_raise(status);
-    scalar_note_leaf(id);
-    return scalar_adopt_node(id);
+    return add_leaf(&id, data) == 0 ? scalar_adopt_node(id) : NULL;
 }
 
 /* The existing object of a node, as a new reference. */
-static PyObject *standing_for(pg_node_id id) {
+static PyObject *existing_object(pg_node_id id) {
     pg_node *node = &scalar_global.graph->nodes[id];
     PyObject *owner = scalar_global.graph->owners[id];
     if (!(node->flags & PG_FLAG_KEPT)) return Py_NewRef(owner);
@@ -42,12 +47,12 @@ static PyObject *standing_for(pg_node_id id) {
 }
 
 PyObject *scalar_of_node(pg_node_id id) {
-    if (scalar_global.graph->owners[id] != NULL) return standing_for(id);
+    if (scalar_global.graph->owners[id] != NULL) return existing_object(id);
     scalar *self = scalar_blank();
     if (self == NULL) return NULL;
     if (scalar_global.graph->owners[id] != NULL) { /* created meanwhile */
         scalar_give_back(self);
-        return standing_for(id);
+        return existing_object(id);
     }
     pg_own(scalar_global.graph, id);
     return scalar_take_node(self, id);
@@ -87,7 +92,7 @@ int scalar_visit_slots(scalar *self, visitproc visit, void *arg) {
     return 0;
 }
 
-void scalar_strip(scalar *self) {
+void scalar_clear_attributes(scalar *self) {
     if (self->id != 0) scalar_node(self)->flags &= (uint8_t)~PG_FLAG_CLOSURE;
     if (self->dict != NULL) PyDict_Clear(self->dict);
     clear_declared_slots((PyObject *)self);
@@ -101,7 +106,7 @@ static void keep_by_node(scalar *self) {
     pg_disown(scalar_global.graph, self->id);
 }
 
-static void dealloc_adorned(scalar *self) {
+static void dealloc_slowly(scalar *self) {
     PyObject *object = (PyObject *)self;
     PyTypeObject *type = Py_TYPE(object);
     if (type->tp_finalize != NULL && PyObject_CallFinalizerFromDealloc(object) < 0) return;
@@ -118,7 +123,7 @@ static void dealloc_adorned(scalar *self) {
     if (self->weakrefs != NULL) PyObject_ClearWeakRefs(object);
     if (type != scalar_global.value) clear_declared_slots(object);
     if (self->dict != NULL) {
-        scalar_global.adorned--;
+        scalar_global.with_attributes--;
         Py_CLEAR(self->dict);
     }
     pg_node_id id = self->id;
@@ -133,7 +138,7 @@ void scalar_dealloc(PyObject *object) {
     if (PG_UNLIKELY(self->dict != NULL || self->weakrefs != NULL ||
                     Py_TYPE(object) != scalar_global.value ||
                     Py_TYPE(object)->tp_finalize != NULL)) {
-        dealloc_adorned(self);
+        dealloc_slowly(self);
         return;
     }
     if (PG_UNLIKELY(self->is_shown) && scalar_used_by_nodes(self)) {
@@ -162,22 +167,22 @@ int scalar_traverse(PyObject *object, visitproc visit, void *arg) {
 
 int scalar_clear(PyObject *object) {
     scalar *self = (scalar *)object;
-    if (!scalar_used_by_nodes(self)) scalar_strip(self);
+    if (!scalar_used_by_nodes(self)) scalar_clear_attributes(self);
     return 0;
 }
 
 /* The collector tracks an object from its first attribute on. */
-static void track_if_adorned(scalar *self, int had_dict) {
+static void track_new_dict(scalar *self, int had_dict) {
     if (had_dict || self->dict == NULL) return;
-    scalar_global.adorned++;
-    if (self->id != 0) scalar_node(self)->flags |= PG_FLAG_HUNG;
+    scalar_global.with_attributes++;
+    if (self->id != 0) scalar_node(self)->flags |= PG_FLAG_ATTRIBUTES;
     if (!PyObject_GC_IsTracked((PyObject *)self)) PyObject_GC_Track(self);
 }
 
 PyObject *scalar_attributes(scalar *self) {
     if (self->dict == NULL) {
         self->dict = PyDict_New();
-        track_if_adorned(self, 0);
+        track_new_dict(self, 0);
     }
     return self->dict;
 }
@@ -186,7 +191,7 @@ int scalar_setattro(PyObject *object, PyObject *name, PyObject *value) {
     scalar *self = (scalar *)object;
     int had_dict = self->dict != NULL;
     int result = PyObject_GenericSetAttr(object, name, value);
-    track_if_adorned(self, had_dict);
+    track_new_dict(self, had_dict);
     return result;
 }
 
@@ -209,25 +214,18 @@ static PyObject *new_instance(PyTypeObject *type, pg_node_id id) {
         Py_DECREF(self);
         return scalar_raise(status);
     }
-    self->id = id;
-    *scalar_owner(self) = self;
-    scalar_node(self)->flags |= PG_FLAG_HUNG; /* its class may declare slots */
-    return (PyObject *)self;
+    PyObject *object = scalar_take_node(self, id);
+    scalar_node(self)->flags |= PG_FLAG_ATTRIBUTES; /* its class may declare slots */
+    return object;
 }
 
 /* tp_new: a new leaf of 0; scalar_init sets its number. */
-PyObject *scalar_new(PyTypeObject *type, PyObject *args, PyObject *kwargs) {
-    (void)args, (void)kwargs;
-    if (scalar_global.value == NULL) {
-        PyErr_SetString(PyExc_TypeError, "Scalar can't be created directly: use Value");
-        return NULL;
-    }
+PyObject *scalar_new(PyTypeObject *type, PyObject *Py_UNUSED(args), PyObject *Py_UNUSED(kwargs)) {
+    if (scalar_global.value == NULL)
+        return PyErr_Format(PyExc_TypeError, "Scalar can't be created directly: use Value");
     if (type == scalar_global.value) return scalar_new_leaf(0.0);
-    if (scalar_make_room(1) < 0) return NULL;
     pg_node_id id;
-    pg_status status = pg_graph_leaf(scalar_global.graph, &id, 0.0);
-    if (status != PG_OK) return scalar_raise(status);
-    scalar_note_leaf(id);
+    if (add_leaf(&id, 0.0) < 0) return NULL;
     PyObject *self = new_instance(type, id);
     scalar_release_node(id);
     return self;
@@ -246,22 +244,17 @@ int scalar_stand_for(PyObject *object, pg_node_id id) {
     scalar *self = (scalar *)object;
     if (!scalar_check(object) || Py_TYPE(object) == scalar_global.value ||
         scalar_node(self)->op != PG_OP_LEAF || scalar_used_by_nodes(self) ||
-        scalar_global.graph->owners[id] != NULL) {
-        PyErr_Format(PyExc_ValueError,
-                     "a new instance of a subclass of Value, not %.100s, for a "
-                     "node that has none",
-                     Py_TYPE(object)->tp_name);
-        return -1;
-    }
+        scalar_global.graph->owners[id] != NULL)
+        return scalar_error(PyExc_ValueError,
+                            "a new instance of a subclass of Value, not %.100s, for a "
+                            "node that has none",
+                            Py_TYPE(object)->tp_name);
     pg_status status = pg_graph_retain(scalar_global.graph, id);
-    if (status != PG_OK) {
-        scalar_raise(status);
-        return -1;
-    }
+    if (status != PG_OK) return scalar_fail(status);
     const pg_node_id leaf = self->id;
     *scalar_owner(self) = NULL;
     scalar_global.graph->nodes[id].flags |=
-        scalar_node(self)->flags & (PG_FLAG_CLOSURE | PG_FLAG_HUNG);
+        scalar_node(self)->flags & (PG_FLAG_CLOSURE | PG_FLAG_ATTRIBUTES);
     scalar_node(self)->flags &= (uint8_t)~PG_FLAG_CLOSURE;
     (void)scalar_take_node(self, id);
     scalar_release_node(leaf);

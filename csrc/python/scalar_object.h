@@ -26,16 +26,16 @@ PyObject *scalar_attributes(scalar *self);
 /* Visit each object in a slot that a subclass declared, as tp_traverse does. */
 int scalar_visit_slots(scalar *self, visitproc visit, void *arg);
 /* Clear all attributes, the closure and declared slots among them; runs the user's code. */
-void scalar_strip(scalar *self);
+void scalar_clear_attributes(scalar *self);
 
-/* ---- scalar_settle.c ---- */
+/* ---- scalar_deferred.c ---- */
 
 /* Release a reference to a node, or the references of a node to its children; then process the
  * deferred deallocations. */
 void scalar_release_node(pg_node_id id);
 void scalar_cut_node(pg_node_id id);
 /* Process the deallocations that the graph's hooks have deferred. */
-void scalar_settle(void);
+void scalar_run_deferred(void);
 /* The hooks: no other node uses the node of this object any more; a node that owns its object is
  * freed; a variadic node drops its tag. */
 void scalar_note_idle(void *owner);
@@ -50,7 +50,7 @@ Py_ssize_t scalar_references_to_itself(PyObject *object, int *is_all_ret);
 /* Clear an object, if only garbage and one reference of the caller hold it, and no other node uses
  * its node. Decides more cases than the function above, and searches only the neighbourhood of the
  * object. */
-void scalar_strip_garbage(PyObject *object);
+void scalar_clear_if_garbage(PyObject *object);
 /* The collector traversed an object while other nodes use its node: its attributes were hidden. */
 void scalar_note_hidden(const scalar *self);
 

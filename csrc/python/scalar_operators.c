@@ -18,10 +18,8 @@ enum { most_nodes_an_expression = 4 };
 enum { op_add, op_sub, op_mul, op_div, op_pow, op_neg, op_pos, op_abs };
 
 static int call_guard(int operator, PyObject *left, PyObject *right) {
-    PyObject *result = PyObject_CallFunction(scalar_global.guard, "iOO", operator, left, right);
-    if (result == NULL) scalar_hide_frames();
-    Py_XDECREF(result);
-    return result == NULL;
+    return scalar_drop_result(
+        PyObject_CallFunction(scalar_global.guard, "iOO", operator, left, right));
 }
 
 /* Under `pygradc run`: would the program's own class raise here? The guard is called where that
@@ -35,12 +33,12 @@ static int is_refused(int operator, PyObject *left, PyObject *right) {
             (scalar_global.guarded_reflected & bit) || !(PyFloat_Check(left) || PyLong_Check(left));
     if (!PyFloat_Check(right) && !PyLong_Check(right))
         asked |= operator == op_pow || !scalar_check(right);
-    return asked && call_guard(operator, left, right);
+    return asked && call_guard(operator, left, right) < 0;
 }
 
 static inline int is_refused_alone(int operator, PyObject *self) {
     return PG_UNLIKELY(scalar_global.guard != NULL) &&
-           (scalar_global.guarded & 1u << operator) != 0 && call_guard(operator, self, Py_None);
+           (scalar_global.guarded & 1u << operator) != 0 && call_guard(operator, self, Py_None) < 0;
 }
 
 /* Fast path: read an operand that is a Value of no subclass, a float, or an int. 0 for any other,
@@ -95,7 +93,7 @@ static PyObject *append_constructed(expression *build, PyObject *left, PyObject 
     pg_operand a, b;
     PyObject *one = scalar_constructed_operand(left), *result = NULL;
     PyObject *two = is_exponent ? Py_NewRef(right) : scalar_constructed_operand(right);
-    if (one != NULL && two != NULL && scalar_make_room(most_nodes_an_expression) == 0 &&
+    if (one != NULL && two != NULL && scalar_reserve(most_nodes_an_expression) == 0 &&
         scalar_require_operand(one, &a, "an operand") == 0 &&
         scalar_require_operand(two, &b, "an operand") == 0)
         result = append(build, a, b, (is_int ? PG_FLAG_INT : 0) | detached_of(left, right, a, b),
@@ -110,7 +108,7 @@ static PyObject *apply_slowly(expression *build, PyObject *left, PyObject *right
     pg_operand a, b;
     int is_int = 0, *is_int_ret = build == pg_expr_pow ? &is_int : NULL;
     const int constructs = scalar_constructs();
-    if (constructs < 0 || scalar_make_room(most_nodes_an_expression) < 0) return NULL;
+    if (constructs < 0 || scalar_reserve(most_nodes_an_expression) < 0) return NULL;
     int found = scalar_operand(left, &a, is_int_ret);
     if (found == 1) found = scalar_operand(right, &b, is_int_ret);
     if (found == 0) Py_RETURN_NOTIMPLEMENTED;
@@ -126,7 +124,7 @@ static PyObject *apply_slowly(expression *build, PyObject *left, PyObject *right
 static inline int are_plain(PyObject *left, PyObject *right, pg_operand *a, pg_operand *b,
                             int *is_int) {
     return scalar_as_made() &&
-           PG_LIKELY(pg_room(scalar_global.graph) >= most_nodes_an_expression) &&
+           PG_LIKELY(pg_capacity_left(scalar_global.graph) >= most_nodes_an_expression) &&
            plain_operand(left, a, is_int) && plain_operand(right, b, is_int);
 }
 
@@ -138,7 +136,7 @@ static inline int are_plain(PyObject *left, PyObject *right, pg_operand *a, pg_o
         if (PG_LIKELY(are_plain(left, right, &a, &b, NULL)))                                       \
             return append(build, a, b, 0, scalar_finished);                                        \
         PyObject *result;                                                                          \
-        if (scalar_detour(composition, left, right, &result)) return result;                       \
+        if (scalar_apply_overrides(composition, left, right, &result)) return result;              \
         return apply_slowly(build, left, right);                                                   \
     }
 PG_SLOT(slot_add, pg_expr_add, op_add, SCALAR_ADD)
@@ -157,7 +155,7 @@ static PyObject *slot_pow(PyObject *left, PyObject *right, PyObject *modulus) {
 }
 
 static PyObject *unary(PyObject *self, int op) {
-    if (scalar_make_room(1) < 0) return NULL;
+    if (scalar_reserve(1) < 0) return NULL;
     pg_node_id id;
     pg_status status = pg_graph_unary(scalar_global.graph, &id, op, ((scalar *)self)->id);
     return scalar_result(status, id);
@@ -167,9 +165,9 @@ static PyObject *slot_neg(PyObject *self) {
     if (is_refused_alone(op_neg, self)) return NULL;
     PyObject *result;
     if ((!scalar_as_made() || Py_TYPE(self) != scalar_global.value) &&
-        scalar_detour(SCALAR_NEGATE, self, NULL, &result))
+        scalar_apply_overrides(SCALAR_NEGATE, self, NULL, &result))
         return result;
-    if (scalar_make_room(2) < 0) return NULL;
+    if (scalar_reserve(2) < 0) return NULL;
     pg_node_id id;
     pg_status status = pg_expr_neg(scalar_global.graph, &id, ((scalar *)self)->id);
     return scalar_result(status, id);
@@ -205,28 +203,23 @@ static PyObject *slot_index(PyObject *self) {
     return NULL;
 }
 
-static PyObject *method_round(PyObject *self, PyObject *digits) {
-    (void)digits;
+static PyObject *method_round(PyObject *self, PyObject *Py_UNUSED(digits)) {
     return no_number(self, "round()");
 }
 
-static PyObject *method_trunc(PyObject *self, PyObject *none) {
-    (void)none;
+static PyObject *method_trunc(PyObject *self, PyObject *Py_UNUSED(none)) {
     return no_number(self, "math.trunc()");
 }
 
-static PyObject *method_floor(PyObject *self, PyObject *none) {
-    (void)none;
+static PyObject *method_floor(PyObject *self, PyObject *Py_UNUSED(none)) {
     return no_number(self, "math.floor()");
 }
 
-static PyObject *method_ceil(PyObject *self, PyObject *none) {
-    (void)none;
+static PyObject *method_ceil(PyObject *self, PyObject *Py_UNUSED(none)) {
     return no_number(self, "math.ceil()");
 }
 
-static PyObject *method_complex(PyObject *self, PyObject *none) {
-    (void)none;
+static PyObject *method_complex(PyObject *self, PyObject *Py_UNUSED(none)) {
     return no_number(self, "complex()");
 }
 
@@ -238,17 +231,6 @@ static PyMethodDef conversions[] = {
     {"__complex__", method_complex, METH_NOARGS, "__complex__($self, /)\n--\n\n"},
     {NULL, NULL, 0, NULL},
 };
-
-static int add_conversions(PyTypeObject *type) {
-    for (PyMethodDef *method = conversions; method->ml_name != NULL; method++) {
-        PyObject *descriptor = PyDescr_NewMethod(type, method);
-        int failed = descriptor == NULL ||
-                     PyObject_SetAttrString((PyObject *)type, method->ml_name, descriptor) < 0;
-        Py_XDECREF(descriptor);
-        if (failed) return -1;
-    }
-    return 0;
-}
 
 /* Every Value is true, as objects are by default; during a trace the answer would be frozen into
  * the program. */
@@ -266,11 +248,9 @@ static PyObject *traced_comparison(PyObject *left, PyObject *right, int op) {
 static PyObject *equality_of_values(PyObject *left, PyObject *right, int op) {
     if (scalar_may_ask(left, op == Py_EQ ? "==" : "!=") < 0) return NULL;
     if (PG_LIKELY(!scalar_tracing())) Py_RETURN_NOTIMPLEMENTED;
-    if (left != right) {
-        scalar_refuse(left, op == Py_EQ ? "==" : "!=");
-        return NULL;
-    }
-    return PyBool_FromLong(op == Py_EQ);
+    if (left == right) return PyBool_FromLong(op == Py_EQ);
+    scalar_refuse(left, op == Py_EQ ? "==" : "!=");
+    return NULL;
 }
 
 /* The float that equals a number exactly; nan, which equals nothing, if there is none. Returns 1,
@@ -310,11 +290,9 @@ static PyObject *equality_with_number(PyObject *left, PyObject *right, int op) {
     return PyBool_FromLong((a == b) == (op == Py_EQ));
 }
 
-static PyObject *scalar_richcompare(PyObject *left, PyObject *right, int op);
-
 /* Was == patched, or overridden in a subclass? 1, 0, or -1 with an exception set. */
 static int has_own_equality(PyTypeObject *type) {
-    if (PG_LIKELY(type->tp_richcompare == scalar_richcompare)) return 0;
+    if (PG_LIKELY(type->tp_richcompare == scalar_global.base->tp_richcompare)) return 0;
     PyObject *ours = PyObject_GetAttrString((PyObject *)scalar_global.base, "__eq__");
     PyObject *own = ours ? PyObject_GetAttrString((PyObject *)type, "__eq__") : NULL;
     int differs = own != NULL ? own != ours : -1;
@@ -367,26 +345,21 @@ static PyObject *scalar_richcompare(PyObject *left, PyObject *right, int op) {
 /* ---- Methods of the op table ----------------------------------------------------------------- */
 
 static PyObject *binary_method(PyObject *self, PyObject *other, int op) {
+    const char *name = pg_op_describe(op)->name;
+    PyObject *constructed = NULL, *result = NULL;
     pg_operand b;
-    if (scalar_make_room(2) < 0 || scalar_require_operand(other, &b, pg_op_describe(op)->name) < 0)
-        return NULL;
-    PyObject *constructed = NULL;
-    if (PG_UNLIKELY(!scalar_as_made()) && b.id == 0) {
-        const int constructs = scalar_constructs();
-        if (constructs > 0) constructed = scalar_constructed_operand(other);
-        if (constructs < 0 || (constructs > 0 && constructed == NULL) || scalar_make_room(2) < 0 ||
-            (constructed != NULL &&
-             scalar_require_operand(constructed, &b, pg_op_describe(op)->name) < 0)) {
-            Py_XDECREF(constructed);
-            return NULL;
-        }
+    if (scalar_reserve(2) < 0 || scalar_require_operand(other, &b, name) < 0) return NULL;
+    const int constructs = b.id != 0 || PG_LIKELY(scalar_as_made()) ? 0 : scalar_constructs();
+    if (constructs > 0) constructed = scalar_constructed_operand(other);
+    if (constructs == 0 || (constructed != NULL && scalar_reserve(2) == 0 &&
+                            scalar_require_operand(constructed, &b, name) == 0)) {
+        const pg_operand a = {((scalar *)self)->id, 0.0};
+        pg_node_id id;
+        pg_status status = pg_expr_binary(scalar_global.graph, &id, op, a, b);
+        if (PG_UNLIKELY(constructed != NULL) && status == PG_OK)
+            scalar_global.graph->nodes[id].flags |= (uint8_t)detached_of(self, other, a, b);
+        result = scalar_result(status, id);
     }
-    const pg_operand a = {((scalar *)self)->id, 0.0};
-    pg_node_id id;
-    pg_status status = pg_expr_binary(scalar_global.graph, &id, op, a, b);
-    if (PG_UNLIKELY(constructed != NULL) && status == PG_OK)
-        scalar_global.graph->nodes[id].flags |= (uint8_t)detached_of(self, other, a, b);
-    PyObject *result = scalar_result(status, id);
     Py_XDECREF(constructed);
     return result;
 }
@@ -441,17 +414,15 @@ static struct {
     PyObject *name, *method;
 } natives[PG_OP_COUNT];
 
-static int add_op_methods(PyTypeObject *type) {
+int scalar_add_operators(PyTypeObject *type) {
+    if (scalar_add_methods(type, op_methods) < 0 || scalar_add_methods(type, conversions) < 0)
+        return -1;
     for (PyMethodDef *method = op_methods; method->ml_name != NULL; method++) {
-        PyObject *descriptor = PyDescr_NewMethod(type, method);
-        if (descriptor == NULL) return -1;
         int op = 1;
         while (strcmp(pg_op_describe(op)->name, method->ml_name) != 0) op++;
         natives[op].name = PyUnicode_InternFromString(method->ml_name);
-        natives[op].method = descriptor;
-        if (natives[op].name == NULL ||
-            PyObject_SetAttr((PyObject *)type, natives[op].name, descriptor) < 0)
-            return -1;
+        natives[op].method = PyObject_GetAttrString((PyObject *)type, method->ml_name);
+        if (natives[op].name == NULL || natives[op].method == NULL) return -1;
     }
     return 0;
 }
@@ -466,8 +437,4 @@ int scalar_is_native(int op) {
     if (method == NULL) return -1;
     Py_DECREF(method);
     return method == natives[op].method;
-}
-
-int scalar_add_operators(PyTypeObject *type) {
-    return add_op_methods(type) < 0 || add_conversions(type) < 0 ? -1 : 0;
 }

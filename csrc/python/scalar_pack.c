@@ -18,7 +18,7 @@ static void free_part(PyObject *capsule) {
     if (part == NULL) return;
     pg_part_free(scalar_global.graph, &packer, part);
     PyMem_Free(part);
-    scalar_settle();
+    scalar_run_deferred();
 }
 
 /* A capsule that takes over the part; if it can't be created, the part is freed. */
@@ -33,7 +33,7 @@ static PyObject *capsule_of(pg_part found) {
         PyErr_NoMemory();
     }
     pg_part_free(scalar_global.graph, &packer, &found);
-    scalar_settle();
+    scalar_run_deferred();
     return NULL;
 }
 
@@ -41,23 +41,20 @@ static pg_part *part_in(PyObject *capsule) { return PyCapsule_GetPointer(capsule
 
 static int require_value(PyObject *object) {
     if (scalar_check(object)) return 0;
-    PyErr_Format(PyExc_TypeError, "expected a Value, not %.100s", Py_TYPE(object)->tp_name);
-    return -1;
+    return scalar_error(PyExc_TypeError, "expected a Value, not %.100s", Py_TYPE(object)->tp_name);
 }
 
 /* ---- Values to parts ------------------------------------------------------------------------- */
 
 /* place(value) -> (number of the living part that contains its node, or 0; its place there) */
-static PyObject *place_of(PyObject *module, PyObject *value) {
-    (void)module;
+static PyObject *place_of(PyObject *Py_UNUSED(module), PyObject *value) {
     if (require_value(value) < 0 || scalar_may_read(value, "a copy") < 0) return NULL;
     const pg_place place = pg_place_of(&packer, ((scalar *)value)->id);
     return Py_BuildValue("II", (unsigned)place.part, (unsigned)place.index);
 }
 
 /* collect(value) -> part */
-static PyObject *collect(PyObject *module, PyObject *value) {
-    (void)module;
+static PyObject *collect(PyObject *Py_UNUSED(module), PyObject *value) {
     if (require_value(value) < 0 || scalar_may_read(value, "a copy") < 0) return NULL;
     pg_part part;
     pg_status status = pg_part_collect(scalar_global.graph, &packer, &part, ((scalar *)value)->id);
@@ -98,8 +95,7 @@ static PyObject *write_part(const pg_part *part, tag_table *table) {
 }
 
 /* pack(part) -> (bytes, ends: a tuple of Values, tags: a list) */
-static PyObject *pack(PyObject *module, PyObject *capsule) {
-    (void)module;
+static PyObject *pack(PyObject *Py_UNUSED(module), PyObject *capsule) {
     const pg_part *part = part_in(capsule);
     if (part == NULL) return NULL;
     tag_table table = {PyDict_New(), PyList_New(0)};
@@ -114,11 +110,11 @@ static PyObject *pack(PyObject *module, PyObject *capsule) {
 }
 
 /* Does the object have attributes, or a class other than Value? */
-static int is_adorned(PyObject *object) {
+static int has_state(PyObject *object) {
     return Py_TYPE(object) != scalar_global.value || ((scalar *)object)->dict != NULL;
 }
 
-static int append_adorned(PyObject *list, pg_node_id id, size_t index) {
+static int append_with_place(PyObject *list, pg_node_id id, size_t index) {
     PyObject *value = scalar_of_node(id);
     PyObject *pair = value != NULL ? Py_BuildValue("nN", (Py_ssize_t)index, value) : NULL;
     int failed = pair == NULL || PyList_Append(list, pair) < 0;
@@ -126,22 +122,20 @@ static int append_adorned(PyObject *list, pg_node_id id, size_t index) {
     return failed ? -1 : 0;
 }
 
-/* adorned(part) -> [(place, value)]: the Values with attributes or a class of their own */
-static PyObject *adorned(PyObject *module, PyObject *capsule) {
-    (void)module;
+/* with_state(part) -> [(place, value)]: the Values with attributes or a class of their own */
+static PyObject *with_state(PyObject *Py_UNUSED(module), PyObject *capsule) {
     const pg_part *part = part_in(capsule);
     PyObject *list = part != NULL ? PyList_New(0) : NULL;
     for (size_t i = 0; list != NULL && i < part->count; i++) {
         PyObject *owner = scalar_global.graph->owners[part->ids[i]];
-        if (owner != NULL && is_adorned(owner) && append_adorned(list, part->ids[i], i) < 0)
+        if (owner != NULL && has_state(owner) && append_with_place(list, part->ids[i], i) < 0)
             Py_CLEAR(list);
     }
     return list;
 }
 
 /* attributes(value) -> its attributes, or None */
-static PyObject *dict_of(PyObject *module, PyObject *value) {
-    (void)module;
+static PyObject *dict_of(PyObject *Py_UNUSED(module), PyObject *value) {
     if (require_value(value) < 0) return NULL;
     PyObject *dict = ((scalar *)value)->dict;
     return Py_NewRef(dict != NULL ? dict : Py_None);
@@ -164,10 +158,11 @@ static PyObject *read_part(Py_buffer *bytes, PyObject *ends, PyObject *tags) {
     pg_node_id *ids = scalar_gather_ids(ends, &count);
     if (ids == NULL) return NULL;
     pg_part part;
-    pg_status status = pg_part_read(scalar_global.graph, &part, bytes->buf, (size_t)bytes->len, ids,
-                                    count, find_tag, tags);
+    pg_status status =
+        pg_part_read(scalar_global.graph, &part,
+                     &(pg_packed_part){bytes->buf, (size_t)bytes->len, ids, count}, find_tag, tags);
     PyMem_Free(ids);
-    scalar_settle();
+    scalar_run_deferred();
     for (size_t i = 0; status == PG_OK && scalar_global.tracing != 0 && i < part.count; i++)
         if (pg_node_is_leaf(scalar_global.graph, part.ids[i])) scalar_note_leaf(part.ids[i]);
     if (status == PG_OK) return capsule_of(part);
@@ -177,8 +172,7 @@ static PyObject *read_part(Py_buffer *bytes, PyObject *ends, PyObject *tags) {
 }
 
 /* unpack(bytes, ends, tags) -> part */
-static PyObject *unpack(PyObject *module, PyObject *args) {
-    (void)module;
+static PyObject *unpack(PyObject *Py_UNUSED(module), PyObject *args) {
     Py_buffer bytes;
     PyObject *ends, *tags;
     if (!PyArg_ParseTuple(args, "y*O!O!", &bytes, &PyTuple_Type, &ends, &PyTuple_Type, &tags))
@@ -198,8 +192,7 @@ static pg_node_id node_at(PyObject *capsule, Py_ssize_t index) {
 }
 
 /* value_at(part, place) -> Value */
-static PyObject *value_at(PyObject *module, PyObject *args) {
-    (void)module;
+static PyObject *value_at(PyObject *Py_UNUSED(module), PyObject *args) {
     PyObject *capsule;
     Py_ssize_t index;
     if (!PyArg_ParseTuple(args, "On", &capsule, &index)) return NULL;
@@ -208,19 +201,16 @@ static PyObject *value_at(PyObject *module, PyObject *args) {
 }
 
 /* embody(part, place, class) -> a new instance of this subclass for the node */
-static PyObject *embody(PyObject *module, PyObject *args) {
-    (void)module;
+static PyObject *embody(PyObject *Py_UNUSED(module), PyObject *args) {
     PyObject *capsule, *class;
     Py_ssize_t index;
     if (!PyArg_ParseTuple(args, "OnO!", &capsule, &index, &PyType_Type, &class)) return NULL;
     const pg_node_id id = node_at(capsule, index);
-    if (id == 0) return NULL;
-    return scalar_embody(id, (PyTypeObject *)class);
+    return id != 0 ? scalar_embody(id, (PyTypeObject *)class) : NULL;
 }
 
 /* stand_for(part, place, instance): make this new instance of a subclass represent the node. */
-static PyObject *stand_for(PyObject *module, PyObject *args) {
-    (void)module;
+static PyObject *stand_for(PyObject *Py_UNUSED(module), PyObject *args) {
     PyObject *capsule, *instance;
     Py_ssize_t index;
     if (!PyArg_ParseTuple(args, "OnO", &capsule, &index, &instance)) return NULL;
@@ -233,7 +223,7 @@ PyMethodDef scalar_pack_functions[] = {
     {"place", place_of, METH_O, NULL},
     {"collect", collect, METH_O, NULL},
     {"pack", pack, METH_O, NULL},
-    {"adorned", adorned, METH_O, NULL},
+    {"with_state", with_state, METH_O, NULL},
     {"attributes", dict_of, METH_O, NULL},
     {"unpack", unpack, METH_VARARGS, NULL},
     {"value_at", value_at, METH_VARARGS, NULL},

@@ -15,22 +15,9 @@
 #include "python/scalar_result.h"
 #include "python/scalar_trace.h"
 
-static struct {
-    PyObject *data, *grad, *op, *backward, *minus_one;
-} names;
-
-int scalar_patched_names(void) {
-    names.data = PyUnicode_InternFromString("data");
-    names.grad = PyUnicode_InternFromString("grad");
-    names.op = PyUnicode_InternFromString("_op");
-    names.backward = PyUnicode_InternFromString("_backward");
-    names.minus_one = PyLong_FromLong(-1);
-    return names.data && names.grad && names.op && names.backward && names.minus_one ? 0 : -1;
-}
-
 /* ---- The class ------------------------------------------------------------------------------- */
 
-/* What look_at_class found when the class had the version `seen`. */
+/* What examine_class found when the class had the version `seen`. */
 static struct {
     unsigned seen;
     int is_native, constructs;
@@ -48,17 +35,18 @@ static int require_attribute(PyObject *name) {
     Py_XDECREF(made);
     if (made == NULL) return -1;
     if (now == made) return 0;
-    PyErr_Format(PyExc_TypeError,
-                 "Value.%U was replaced: ops read and write the node's own number and would "
-                 "bypass the replacement; use another attribute name, and `del Value.%U`",
-                 name, name);
-    return -1;
+    return scalar_error(
+        PyExc_TypeError,
+        "Value.%U was replaced: ops read and write the node's own number and would "
+        "bypass the replacement; use another attribute name, and `del Value.%U`",
+        name, name);
 }
 
-static int look_at_class(void) {
+static int examine_class(void) {
     PyTypeObject *value = scalar_global.value, *base = scalar_global.base;
     class.seen = scalar_global.version = SCALAR_NO_VERSION;
-    if (require_attribute(names.data) < 0 || require_attribute(names.grad) < 0) return -1;
+    if (require_attribute(scalar_name.data) < 0 || require_attribute(scalar_name.grad) < 0)
+        return -1;
     class.constructs = value->tp_init != base->tp_init || value->tp_new != base->tp_new;
     class.is_native = !class.constructs && !OVERRIDES(value, nb_add) &&
                       !OVERRIDES(value, nb_multiply) && !OVERRIDES(value, nb_negative) &&
@@ -71,13 +59,13 @@ static int look_at_class(void) {
 }
 
 /* Bring `class` up to date. 0, or -1 with an exception set. */
-static int know_class(void) {
+static int update_class(void) {
     return class.seen != SCALAR_NO_VERSION && class.seen == scalar_class_version()
                ? 0
-               : look_at_class();
+               : examine_class();
 }
 
-int scalar_constructs(void) { return know_class() < 0 ? -1 : class.constructs; }
+int scalar_constructs(void) { return update_class() < 0 ? -1 : class.constructs; }
 
 int scalar_overrides(PyObject *object) {
     PyTypeObject *type = Py_TYPE(object);
@@ -92,11 +80,12 @@ static int is_operand(PyObject *object) {
     return scalar_operand(object, &ignored, NULL);
 }
 
-/* a + b with a number on the left, which is b + a; a * b likewise. */
-static int swapped(PyObject *a, PyObject *b, int overrides, binaryfunc operator,
-                   PyObject **result_ret) {
-    if (scalar_check(a) || !overrides) return 0;
-    *result_ret = operator(b, a);
+/* a + b, or a * b, with a number on the left: b + a, or b * a. */
+static int swap(int adds, PyObject *a, PyObject *b, PyObject **result_ret) {
+    if (scalar_check(a) || !scalar_check(b)) return 0;
+    PyTypeObject *type = Py_TYPE(b);
+    if (adds ? !OVERRIDES(type, nb_add) : !OVERRIDES(type, nb_multiply)) return 0;
+    *result_ret = adds ? PyNumber_Add(b, a) : PyNumber_Multiply(b, a);
     return 1;
 }
 
@@ -107,10 +96,14 @@ static int finish(PyObject *a, PyObject *step, binaryfunc operator, PyObject **r
     return 1;
 }
 
+/* The class whose operators count for this operand; a number has Value's. */
+static PyTypeObject *class_of(PyObject *operand) {
+    return scalar_check(operand) ? Py_TYPE(operand) : scalar_global.value;
+}
+
 /* a + (-b) */
 static int subtract(PyObject *a, PyObject *b, PyObject **result_ret) {
-    PyTypeObject *adds = scalar_check(a) ? Py_TYPE(a) : scalar_global.value;
-    PyTypeObject *negates = scalar_check(b) ? Py_TYPE(b) : scalar_global.value;
+    PyTypeObject *adds = class_of(a), *negates = class_of(b);
     if (!class.constructs && !OVERRIDES(adds, nb_add) && !OVERRIDES(negates, nb_negative) &&
         !OVERRIDES(negates, nb_multiply))
         return 0;
@@ -122,37 +115,32 @@ static PyObject *invert_number(PyObject *b) {
     pg_operand operand;
     if (scalar_operand(b, &operand, NULL) < 0) return NULL;
     PyObject *number = PyFloat_FromDouble(operand.number), *inverse = NULL;
-    if (number != NULL) inverse = PyNumber_Power(number, names.minus_one, Py_None);
+    if (number != NULL) inverse = PyNumber_Power(number, scalar_name.minus_one, Py_None);
     Py_XDECREF(number);
     return inverse;
 }
 
 /* a * b**-1 */
 static int divide(PyObject *a, PyObject *b, PyObject **result_ret) {
-    PyTypeObject *multiplies = scalar_check(a) ? Py_TYPE(a) : scalar_global.value;
-    PyTypeObject *inverts = scalar_check(b) ? Py_TYPE(b) : scalar_global.value;
+    PyTypeObject *multiplies = class_of(a), *inverts = class_of(b);
     if (!class.constructs && !OVERRIDES(multiplies, nb_multiply) && !OVERRIDES(inverts, nb_power))
         return 0;
     PyObject *inverse =
-        scalar_check(b) ? PyNumber_Power(b, names.minus_one, Py_None) : invert_number(b);
+        scalar_check(b) ? PyNumber_Power(b, scalar_name.minus_one, Py_None) : invert_number(b);
     return finish(a, inverse, PyNumber_Multiply, result_ret);
 }
 
-int scalar_detour(scalar_composition what, PyObject *a, PyObject *b, PyObject **result_ret) {
+int scalar_apply_overrides(scalar_composition what, PyObject *a, PyObject *b,
+                           PyObject **result_ret) {
     *result_ret = NULL;
-    if (know_class() < 0) return 1;
+    if (update_class() < 0) return 1;
     if (what == SCALAR_NEGATE) {
         if (!class.constructs && !OVERRIDES(Py_TYPE(a), nb_multiply)) return 0;
-        *result_ret = PyNumber_Multiply(a, names.minus_one);
+        *result_ret = PyNumber_Multiply(a, scalar_name.minus_one);
         return 1;
     }
-    if (what == SCALAR_ADD || what == SCALAR_MULTIPLY) {
-        if (!scalar_check(b)) return 0;
-        return what == SCALAR_ADD
-                   ? swapped(a, b, OVERRIDES(Py_TYPE(b), nb_add), PyNumber_Add, result_ret)
-                   : swapped(a, b, OVERRIDES(Py_TYPE(b), nb_multiply), PyNumber_Multiply,
-                             result_ret);
-    }
+    if (what == SCALAR_ADD || what == SCALAR_MULTIPLY)
+        return swap(what == SCALAR_ADD, a, b, result_ret);
     int left = is_operand(a), right = left > 0 ? is_operand(b) : left;
     if (right <= 0) return right < 0; /* the operators return NotImplemented */
     return what == SCALAR_SUBTRACT ? subtract(a, b, result_ret) : divide(a, b, result_ret);
@@ -180,10 +168,10 @@ static int has_children(PyObject *object, PyObject *expected) {
     Py_DECREF(children);
     if (same) return 1;
     if (none) return 0;
-    PyErr_SetString(PyExc_TypeError,
-                    "Value.__init__ was patched and gives an op's result children other than the "
-                    "op's operands: pass _children on unchanged, or pass none");
-    return -1;
+    return scalar_error(
+        PyExc_TypeError,
+        "Value.__init__ was patched and gives an op's result children other than the "
+        "op's operands: pass _children on unchanged, or pass none");
 }
 
 /* Move the op, and so its derivatives, to the object that the constructor returned. Without
@@ -192,18 +180,18 @@ static int give_op(PyObject *object, PyObject *node, PyObject *children) {
     if (!scalar_check(object)) return 0;
     const int same = has_children(object, children);
     if (same <= 0) return same;
-    if (scalar_closure((scalar *)object) != NULL &&
-        PyObject_SetAttr(object, names.backward, NULL) < 0)
+    if (scalar_attribute((scalar *)object, scalar_name.backward) != NULL &&
+        PyObject_SetAttr(object, scalar_name.backward, NULL) < 0)
         return -1;
     pg_take_over(scalar_global.graph, ((scalar *)object)->id, ((scalar *)node)->id);
-    scalar_settle();
+    scalar_run_deferred();
     return 0;
 }
 
 /* Value(data, children, op), as micrograd's operators call it. */
 static PyObject *construct(PyObject *node) {
     PyObject *children = scalar_children(node);
-    PyObject *op = children != NULL ? PyObject_GetAttr(node, names.op) : NULL;
+    PyObject *op = children != NULL ? PyObject_GetAttr(node, scalar_name.op) : NULL;
     PyObject *data = op != NULL ? PyFloat_FromDouble(scalar_node((scalar *)node)->data) : NULL;
     PyObject *object = NULL;
     if (data != NULL)

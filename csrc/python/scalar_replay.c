@@ -7,9 +7,8 @@
  * is wrong.
  *
  * A capsule holds a `call`: a program and its backward plans, which the Program that owns the
- * capsule keeps alive, and rooms, the buffers of one replay: as many as there were replays at the
- * same time. A replay does not hold the GIL; access to the graph and to the list of idle rooms
- * does. */
+ * capsule keeps alive, and a list of idle buffers: as many as there were replays at the same time.
+ * A replay does not hold the GIL; access to the graph and to that list does. */
 #include "python/scalar_members.h"
 #include "python/scalar_numbers.h"
 #include "python/scalar_object.h"
@@ -20,8 +19,9 @@
  * list or tuple, and by the rank and shape of an array. */
 enum { a_number, a_list, a_tuple, an_array };
 
-typedef struct room {
-    struct room *next;
+/* What one replay needs. */
+typedef struct buffers {
+    struct buffers *next;
     pg_workspace *workspace;
     pg_node_id *ids;       /* of the parameters, then of the inputs that are Values */
     pg_node_id *value_ids; /* for each input the id of its Value, or 0 */
@@ -30,68 +30,64 @@ typedef struct room {
     double *row, *outputs, *input_gradients; /* of one row: inputs, outputs, outputs x inputs */
     double *derivatives;                     /* of one output with respect to all ids */
     pg_argument arguments[];                 /* one for each argument */
-} room;
+} buffers;
 
 typedef struct call {
     const pg_program *program;
     pg_program_size size;
     const pg_backward_plan *const *plan[4]; /* indexed by PG_WRT_ flags; NULL: not made yet */
     PyTypeObject *array;                    /* numpy.ndarray */
-    room *idle;
+    buffers *idle;                          /* a list */
     int ignore, level;
     Py_ssize_t argument_count;
     Py_ssize_t shape_length;
     int64_t shape[];
 } call;
 
-/* ---- Rooms ----------------------------------------------------------------------------------- */
+/* ---- Buffers --------------------------------------------------------------------------------- */
 
-static void room_free(room *r) {
-    if (r == NULL) return;
-    pg_workspace_free(r->workspace);
-    pg_free(r->params);
-    pg_free(r->ids);
-    pg_free(r);
+static void buffers_free(buffers *b) {
+    if (b == NULL) return;
+    pg_workspace_free(b->workspace);
+    pg_free(b->params);
+    pg_free(b->ids);
+    pg_free(b);
 }
 
-static room *room_new(const call *c) {
+static buffers *buffers_new(const call *c) {
     const size_t in = c->size.inputs, out = c->size.outputs, params = c->size.params;
     const size_t doubles = params + out + out * params + in + out + out * in + params + in;
-    room *r = pg_realloc(NULL, sizeof *r + (size_t)c->argument_count * sizeof *r->arguments, 1);
-    if (r == NULL) return NULL;
-    *r = (room){0};
-    const pg_status status = pg_workspace_new(&r->workspace, c->program, c->level);
-    r->params = pg_realloc(NULL, doubles, sizeof *r->params);
-    r->ids = pg_realloc(NULL, params + 2 * in, sizeof *r->ids);
-    if (status != PG_OK || r->params == NULL || r->ids == NULL) {
-        room_free(r);
+    buffers *b = pg_realloc(NULL, sizeof *b + (size_t)c->argument_count * sizeof *b->arguments, 1);
+    if (b == NULL) return NULL;
+    *b = (buffers){0};
+    const pg_status status = pg_workspace_new(&b->workspace, c->program, c->level);
+    b->params = pg_realloc(NULL, doubles, sizeof *b->params);
+    b->ids = pg_realloc(NULL, params + 2 * in, sizeof *b->ids);
+    if (status != PG_OK || b->params == NULL || b->ids == NULL) {
+        buffers_free(b);
         return NULL;
     }
-    r->totals = r->params + params;
-    r->gradients = r->totals + out;
-    r->row = r->gradients + out * params;
-    r->outputs = r->row + in;
-    r->input_gradients = r->outputs + out;
-    r->derivatives = r->input_gradients + out * in;
-    r->value_ids = r->ids + params + in;
-    pg_workspace_poll(r->workspace, pg_python_poll, &r->stop);
-    return r;
+    b->totals = b->params + params;
+    b->gradients = b->totals + out;
+    b->row = b->gradients + out * params;
+    b->outputs = b->row + in;
+    b->input_gradients = b->outputs + out;
+    b->derivatives = b->input_gradients + out * in;
+    b->value_ids = b->ids + params + in;
+    pg_workspace_poll(b->workspace, pg_python_poll, &b->stop);
+    return b;
 }
 
-static room *borrow(call *c) {
-    room *r = c->idle;
-    if (r == NULL) {
-        r = room_new(c);
-        if (r == NULL) PyErr_NoMemory();
-        return r;
-    }
-    c->idle = r->next;
-    return r;
+static buffers *borrow(call *c) {
+    buffers *b = c->idle;
+    if (b == NULL) return buffers_new(c);
+    c->idle = b->next;
+    return b;
 }
 
-static void give_back(call *c, room *r) {
-    r->next = c->idle;
-    c->idle = r;
+static void give_back(call *c, buffers *b) {
+    b->next = c->idle;
+    c->idle = b;
 }
 
 /* ---- The capsule ----------------------------------------------------------------------------- */
@@ -101,9 +97,9 @@ static const char capsule_name[] = "pygradc.replay";
 static void call_free(PyObject *capsule) {
     call *c = PyCapsule_GetPointer(capsule, capsule_name);
     while (c->idle != NULL) {
-        room *r = c->idle;
-        c->idle = r->next;
-        room_free(r);
+        buffers *b = c->idle;
+        c->idle = b->next;
+        buffers_free(b);
     }
     Py_DECREF(c->array);
     pg_free(c);
@@ -118,8 +114,7 @@ static int read_shape(call *c, PyObject *shape) {
 }
 
 /* replay(program's address, argument count, shape, numpy.ndarray, ignore, level) -> capsule */
-static PyObject *replay_new(PyObject *module, PyObject *args) {
-    (void)module;
+static PyObject *replay_new(PyObject *Py_UNUSED(module), PyObject *args) {
     PyObject *address, *shape, *array;
     Py_ssize_t arguments;
     int ignore, level;
@@ -150,8 +145,7 @@ static PyObject *replay_new(PyObject *module, PyObject *args) {
 
 /* replay_back(capsule, wrt, address of an array of pg_backward_plan pointers, one for each
  * output) */
-static PyObject *replay_back(PyObject *module, PyObject *args) {
-    (void)module;
+static PyObject *replay_back(PyObject *Py_UNUSED(module), PyObject *args) {
     PyObject *capsule, *address;
     int wrt;
     if (!PyArg_ParseTuple(args, "OiO", &capsule, &wrt, &address)) return NULL;
@@ -168,7 +162,7 @@ static PyObject *replay_back(PyObject *module, PyObject *args) {
 typedef struct walk {
     const call *call;
     const int64_t *shape; /* the next word */
-    room *room;
+    buffers *buffers;
     size_t inputs; /* read so far */
     int values;    /* are there Values among them? */
 } walk;
@@ -191,8 +185,8 @@ static int holds_doubles(const call *c, PyObject *object, Py_buffer *view, const
 }
 
 static int read_number(walk *w, PyObject *object) {
-    double *to = &w->room->row[w->inputs];
-    pg_node_id *id = &w->room->value_ids[w->inputs];
+    double *to = &w->buffers->row[w->inputs];
+    pg_node_id *id = &w->buffers->value_ids[w->inputs];
     *id = 0;
     if (PyFloat_Check(object)) *to = PyFloat_AS_DOUBLE(object);
     else if (scalar_check(object)) {
@@ -219,8 +213,8 @@ static int read_array(walk *w, PyObject *object) {
     w->shape += 1 + shape[0];
     if (!holds_doubles(w->call, object, &view, shape, 0)) return 0;
     const size_t count = (size_t)view.len / sizeof(double);
-    memcpy(w->room->row + w->inputs, view.buf, (size_t)view.len);
-    memset(w->room->value_ids + w->inputs, 0, count * sizeof *w->room->value_ids);
+    memcpy(w->buffers->row + w->inputs, view.buf, (size_t)view.len);
+    memset(w->buffers->value_ids + w->inputs, 0, count * sizeof *w->buffers->value_ids);
     w->inputs += count;
     PyBuffer_Release(&view);
     return 1;
@@ -251,91 +245,88 @@ static int read_items(walk *w, PyObject *const *items, Py_ssize_t count) {
 
 /* ---- Results --------------------------------------------------------------------------------- */
 
-static void read_params(const call *c, room *r, PyObject *params) {
+static void read_params(const call *c, buffers *b, PyObject *params) {
     const pg_node *nodes = scalar_global.graph->nodes;
     for (size_t i = 0; i < c->size.params; i++) {
-        r->ids[i] = ((scalar *)PyTuple_GET_ITEM(params, (Py_ssize_t)i))->id;
-        r->params[i] = nodes[r->ids[i]].data;
+        b->ids[i] = ((scalar *)PyTuple_GET_ITEM(params, (Py_ssize_t)i))->id;
+        b->params[i] = nodes[b->ids[i]].data;
     }
 }
 
 /* A node of the parameters, and of the inputs that are Values. These are in the order in which the
  * traced function would pass gradients to them, since one Value may be several inputs. */
-static PyObject *make_value(const call *c, room *r, size_t output, double data, int values) {
+static PyObject *make_value(const call *c, buffers *b, size_t output, double data, int values) {
     size_t count = c->size.params;
-    const double *locals = r->gradients + output * count;
+    const double *locals = b->gradients + output * count;
     if (values) {
         const uint32_t *order =
             pg_backward_plan_steps(c->plan[PG_WRT_PARAMS | PG_WRT_INPUTS][output]).input_order;
-        memcpy(r->derivatives, locals, count * sizeof *locals);
-        locals = r->derivatives;
+        memcpy(b->derivatives, locals, count * sizeof *locals);
+        locals = b->derivatives;
         for (size_t i = 0; i < c->size.inputs; i++) {
-            if (r->value_ids[order[i]] == 0) continue;
-            r->ids[count] = r->value_ids[order[i]];
-            r->derivatives[count++] = r->input_gradients[output * c->size.inputs + order[i]];
+            if (b->value_ids[order[i]] == 0) continue;
+            b->ids[count] = b->value_ids[order[i]];
+            b->derivatives[count++] = b->input_gradients[output * c->size.inputs + order[i]];
         }
     }
     pg_node_id id = 0;
-    pg_status status = pg_graph_variadic(scalar_global.graph, &id, data, r->ids, locals, count);
+    pg_status status =
+        pg_graph_variadic(scalar_global.graph, &id, data, (pg_children){b->ids, locals, count});
     return scalar_result(status, id);
 }
 
-static PyObject *make_values(const call *c, room *r, const double *data, int values) {
+static PyObject *make_values(const call *c, buffers *b, const double *data, int values) {
     PyObject *tuple = PyTuple_New((Py_ssize_t)c->size.outputs);
-    for (size_t o = 0; tuple != NULL && o < c->size.outputs; o++) {
-        PyObject *value = make_value(c, r, o, data[o], values);
-        if (value == NULL) Py_CLEAR(tuple);
-        else PyTuple_SET_ITEM(tuple, (Py_ssize_t)o, value);
-    }
+    for (size_t o = 0; tuple != NULL && o < c->size.outputs; o++)
+        scalar_put(&tuple, o, make_value(c, b, o, data[o], values));
     return tuple;
 }
 
 /* Retain the inputs that are Values: they must outlive the replay, even if other code drops them
  * meanwhile. Returns how many inputs were processed before a node had too many references. */
-static size_t retain_values(const call *c, const room *r) {
+static size_t retain_values(const call *c, const buffers *b) {
     size_t i = 0;
     for (; i < c->size.inputs; i++)
-        if (r->value_ids[i] != 0 && pg_graph_retain(scalar_global.graph, r->value_ids[i]) != PG_OK)
+        if (b->value_ids[i] != 0 && pg_graph_retain(scalar_global.graph, b->value_ids[i]) != PG_OK)
             break;
     return i;
 }
 
-static void release_values(const room *r, size_t inputs) {
+static void release_values(const buffers *b, size_t inputs) {
     for (size_t i = 0; i < inputs; i++)
-        if (r->value_ids[i] != 0) scalar_release_node(r->value_ids[i]);
+        if (b->value_ids[i] != 0) scalar_release_node(b->value_ids[i]);
 }
 
 /* Replay, with the GIL released. A fault is left to program.py, which can describe it. */
-static PyObject *replay(call *c, room *r, const pg_task *task, const double *data, double scale,
-                        int values) {
+static PyObject *replay(call *c, buffers *b, const pg_task *task, const double *data, int values) {
     pg_status status;
-    r->stop = 0;
+    b->stop = 0;
     Py_BEGIN_ALLOW_THREADS;
-    status =
-        pg_replay_sum(c->program, r->workspace, r->params, task, r->totals, r->gradients, scale);
+    status = pg_replay_sum(b->workspace, b->params, task, b->totals, b->gradients);
     Py_END_ALLOW_THREADS;
-    if (status == PG_OK) return make_values(c, r, data, values);
+    if (status == PG_OK) return make_values(c, b, data, values);
     if (status == PG_ERR_NOMEM) return PyErr_NoMemory();
     if (status == PG_ERR_STOPPED) return scalar_raise_signal();
     Py_RETURN_NOTIMPLEMENTED;
 }
 
-static PyObject *replay_one(call *c, room *r, int values) {
-    const pg_argument argument = {r->row, c->size.inputs, c->size.inputs};
+static PyObject *replay_one(call *c, buffers *b, int values) {
+    const pg_argument argument = {b->row, c->size.inputs, c->size.inputs};
     const pg_task task = {.arguments = &argument,
                           .argument_count = 1,
                           .rows = 1,
-                          .outputs = r->outputs,
-                          .gradients = values ? r->input_gradients : NULL,
+                          .outputs = b->outputs,
+                          .gradients = values ? b->input_gradients : NULL,
+                          .scale = 1.0,
                           .plan = c->plan[PG_WRT_PARAMS | (values ? PG_WRT_INPUTS : 0)],
                           .ignore = c->ignore};
     if (task.plan == NULL) Py_RETURN_NOTIMPLEMENTED;
-    if (!values) return replay(c, r, &task, r->outputs, 1.0, 0);
+    if (!values) return replay(c, b, &task, b->outputs, 0);
     PyObject *result = NULL;
-    const size_t held = retain_values(c, r);
-    if (held == c->size.inputs) result = replay(c, r, &task, r->outputs, 1.0, 1);
+    const size_t held = retain_values(c, b);
+    if (held == c->size.inputs) result = replay(c, b, &task, b->outputs, 1);
     else scalar_raise(PG_ERR_LIMIT);
-    release_values(r, held);
+    release_values(b, held);
     return result;
 }
 
@@ -355,30 +346,9 @@ static call *call_of(PyObject *capsule, PyObject *params, PyObject *arguments) {
     return c;
 }
 
-/* replay_row(capsule, parameters, arguments) -> a tuple of Values, or NotImplemented */
-static PyObject *replay_row(PyObject *module, PyObject *const *args, Py_ssize_t count) {
-    (void)module;
-    if (count != 3) return PyErr_Format(PyExc_TypeError, "_replay_row takes 3 arguments");
-    call *c = call_of(args[0], args[1], args[2]);
-    if (c == NULL) return NULL;
-    if (scalar_tracing() || PyTuple_GET_SIZE(args[2]) != c->argument_count)
-        Py_RETURN_NOTIMPLEMENTED;
-    if (scalar_make_room(c->size.outputs) < 0) return NULL;
-    room *r = borrow(c);
-    if (r == NULL) return NULL;
-    walk w = {.call = c, .shape = c->shape, .room = r};
-    PyObject *result = Py_NotImplemented;
-    if (read_items(&w, &PyTuple_GET_ITEM(args[2], 0), c->argument_count)) {
-        read_params(c, r, args[1]);
-        result = replay_one(c, r, w.values);
-    } else Py_INCREF(result);
-    give_back(c, r);
-    return result;
-}
-
 /* Read the arrays of a sum as arguments of a task. The views are held until the sum is done.
  * Returns how many arrays fit before the first that doesn't. */
-static Py_ssize_t read_arrays(const call *c, room *r, Py_buffer *views, PyObject *arrays,
+static Py_ssize_t read_arrays(const call *c, buffers *b, Py_buffer *views, PyObject *arrays,
                               size_t *rows_ret) {
     const int64_t *shape = c->shape;
     static const int64_t number[] = {0};
@@ -393,43 +363,68 @@ static Py_ssize_t read_arrays(const call *c, room *r, Py_buffer *views, PyObject
             return i;
         }
         const size_t stride = (size_t)views[i].len / sizeof(double) / rows;
-        r->arguments[i] = (pg_argument){views[i].buf, stride, stride};
+        b->arguments[i] = (pg_argument){views[i].buf, stride, stride};
         *rows_ret = rows;
         shape += is_array ? 2 + shape[1] : 1;
     }
     return c->argument_count;
 }
 
-/* replay_sum(capsule, parameters, arrays, mean) -> a tuple of Values, or NotImplemented */
-static PyObject *replay_sum(PyObject *module, PyObject *const *args, Py_ssize_t count) {
-    (void)module;
+/* A replay of one row, or of the sum over rows, with the arguments of the functions below. */
+typedef PyObject *replay_kind(call *c, buffers *b, PyObject *const *args);
+
+static PyObject *row(call *c, buffers *b, PyObject *const *args) {
+    walk w = {.call = c, .shape = c->shape, .buffers = b};
+    if (!read_items(&w, &PyTuple_GET_ITEM(args[2], 0), c->argument_count)) Py_RETURN_NOTIMPLEMENTED;
+    read_params(c, b, args[1]);
+    return replay_one(c, b, w.values);
+}
+
+static PyObject *sum(call *c, buffers *b, PyObject *const *args) {
     enum { most_arrays = 16 };
     Py_buffer views[most_arrays];
-    if (count != 4) return PyErr_Format(PyExc_TypeError, "_replay_sum takes 4 arguments");
-    call *c = call_of(args[0], args[1], args[2]);
-    if (c == NULL) return NULL;
-    if (scalar_tracing() || PyTuple_GET_SIZE(args[2]) != c->argument_count ||
-        c->argument_count > most_arrays || c->plan[PG_WRT_PARAMS] == NULL)
-        Py_RETURN_NOTIMPLEMENTED;
-    if (scalar_make_room(c->size.outputs) < 0) return NULL;
-    room *r = borrow(c);
-    if (r == NULL) return NULL;
+    if (c->argument_count > most_arrays || c->plan[PG_WRT_PARAMS] == NULL) Py_RETURN_NOTIMPLEMENTED;
     size_t rows = c->argument_count == 0; /* without arguments there is one row */
-    PyObject *result = Py_NotImplemented;
-    const Py_ssize_t good = read_arrays(c, r, views, args[2], &rows);
+    PyObject *result = NULL;
+    const Py_ssize_t good = read_arrays(c, b, views, args[2], &rows);
     if (good == c->argument_count && rows > 0) {
-        read_params(c, r, args[1]);
-        const pg_task task = {.arguments = r->arguments,
+        read_params(c, b, args[1]);
+        const pg_task task = {.arguments = b->arguments,
                               .argument_count = (size_t)c->argument_count,
                               .rows = rows,
+                              .scale = args[3] == Py_True ? 1.0 / (double)rows : 1.0,
                               .plan = c->plan[PG_WRT_PARAMS],
                               .ignore = c->ignore};
-        const double scale = args[3] == Py_True ? 1.0 / (double)rows : 1.0;
-        result = replay(c, r, &task, r->totals, scale, 0);
-    } else Py_INCREF(result);
+        result = replay(c, b, &task, b->totals, 0);
+    } else result = Py_NewRef(Py_NotImplemented);
     for (Py_ssize_t i = 0; i < good; i++) PyBuffer_Release(&views[i]);
-    give_back(c, r);
     return result;
+}
+
+/* Check the arguments, and replay with idle buffers. */
+static PyObject *replay_with_buffers(PyObject *const *args, replay_kind *kind) {
+    call *c = call_of(args[0], args[1], args[2]);
+    if (c == NULL) return NULL;
+    if (scalar_tracing() || PyTuple_GET_SIZE(args[2]) != c->argument_count)
+        Py_RETURN_NOTIMPLEMENTED;
+    if (scalar_reserve(c->size.outputs) < 0) return NULL;
+    buffers *b = borrow(c);
+    if (b == NULL) return PyErr_NoMemory();
+    PyObject *result = kind(c, b, args);
+    give_back(c, b);
+    return result;
+}
+
+/* replay_row(capsule, parameters, arguments) -> a tuple of Values, or NotImplemented */
+static PyObject *replay_row(PyObject *Py_UNUSED(module), PyObject *const *args, Py_ssize_t count) {
+    if (count != 3) return PyErr_Format(PyExc_TypeError, "_replay_row takes 3 arguments");
+    return replay_with_buffers(args, row);
+}
+
+/* replay_sum(capsule, parameters, arrays, mean) -> a tuple of Values, or NotImplemented */
+static PyObject *replay_sum(PyObject *Py_UNUSED(module), PyObject *const *args, Py_ssize_t count) {
+    if (count != 4) return PyErr_Format(PyExc_TypeError, "_replay_sum takes 4 arguments");
+    return replay_with_buffers(args, sum);
 }
 
 PyMethodDef scalar_replay_functions[] = {

@@ -53,7 +53,8 @@ static inline int scalar_as_made(void) { return scalar_class_version() == scalar
  * result by Python's own operators, as micrograd does; b is NULL for a unary operator. 0 if the
  * core may compute it; else 1, and *result_ret is a new reference, or NULL with an exception
  * set. */
-int scalar_detour(scalar_composition what, PyObject *a, PyObject *b, PyObject **result_ret);
+int scalar_apply_overrides(scalar_composition what, PyObject *a, PyObject *b,
+                           PyObject **result_ret);
 /* Must results be created by a constructor other than the core's? 1, 0, or -1 with an exception
  * set. */
 int scalar_constructs(void);
@@ -64,7 +65,6 @@ int scalar_overrides(PyObject *object);
 PyObject *scalar_constructed_operand(PyObject *object);
 /* As scalar_finished, but calls the class's constructor if it was replaced. */
 PyObject *scalar_construct(pg_node_id id);
-int scalar_patched_names(void);
 
 /* Are the constructor, + and *, and the method of this op (0: none) those that the type was created
  * with? 1; 0 if the class was patched; -1 with an exception set. */

@@ -25,7 +25,10 @@ static void count_leftovers(void) {
     scalar_global.leftovers = pg_trace_left(scalar_global.graph);
 }
 
-int scalar_is_traced(PyObject *object) {
+/* Is this a Value without a number? In the thread of the trace that is any Value that depends on an
+ * input or a parameter; in other threads, one that depends on an input; after the trace, one that
+ * was made of its inputs. 1, 0, or -1 with an exception set. */
+static int has_no_number(PyObject *object) {
     if (!scalar_check(object)) return 0;
     const pg_node_id id = ((scalar *)object)->id;
     count_leftovers();
@@ -38,19 +41,16 @@ int scalar_is_traced(PyObject *object) {
 }
 
 int scalar_refuse(PyObject *self, const char *what) {
-    PyObject *result = PyObject_CallFunction(scalar_global.frozen, "Os", self, what);
-    Py_XDECREF(result);
-    scalar_hide_frames();
-    return -1;
+    return scalar_drop_result(PyObject_CallFunction(scalar_global.frozen, "Os", self, what));
 }
 
 int scalar_check_traced(PyObject *self, const char *what) {
-    int traced = scalar_is_traced(self);
+    int traced = has_no_number(self);
     return traced > 0 ? scalar_refuse(self, what) : traced;
 }
 
 int scalar_check_write(PyObject *self, const char *what) {
-    int traced = scalar_is_traced(self);
+    int traced = has_no_number(self);
     if (traced == 0 && scalar_tracing())
         traced =
             scalar_node((scalar *)self)->op != PG_OP_LEAF || scalar_used_by_nodes((scalar *)self);
@@ -99,15 +99,14 @@ static void end_trace(void) {
     scalar_global.strict = 0;
     const size_t left = pg_trace_end(scalar_global.graph);
     if (left > scalar_global.leftovers) scalar_global.leftovers = left;
-    scalar_settle();
+    scalar_run_deferred();
 }
 
 /* trace(function) -> its result: call the function as a trace; pygradc/tracing.py ensures that
  * there is one at a time. A block with a graph is entered, since a program has gradients even if it
  * is first called in no_grad(). In C, and not in Python, so that Ctrl-C can't leave a trace
  * open. */
-static PyObject *trace(PyObject *module, PyObject *function) {
-    (void)module;
+static PyObject *trace(PyObject *Py_UNUSED(module), PyObject *function) {
     if (scalar_global.tracing != 0 || scalar_enter_block(function, 1) < 0)
         return PyErr_Occurred() ? NULL : PyErr_Format(PyExc_SystemError, "traces don't nest");
     pg_trace_begin(scalar_global.graph);
@@ -122,8 +121,7 @@ static PyObject *trace(PyObject *module, PyObject *function) {
  * thread holds the lock, a Python object. After each `seconds` of waiting for it, complain() is
  * called and may raise. In C, and not by `with`, so that an exception between two instructions
  * can't leave the lock held: other threads would wait for it forever. */
-static PyObject *call_holding(PyObject *module, PyObject *args) {
-    (void)module;
+static PyObject *call_holding(PyObject *Py_UNUSED(module), PyObject *args) {
     PyObject *lock, *seconds, *complain, *function;
     if (!PyArg_ParseTuple(args, "OOOO", &lock, &seconds, &complain, &function)) return NULL;
     for (int is_held = 0; !is_held;) {
@@ -145,14 +143,12 @@ static PyObject *call_holding(PyObject *module, PyObject *args) {
 }
 
 /* tracing() -> bool: is a trace under way in this thread? */
-static PyObject *is_tracing(PyObject *module, PyObject *none) {
-    (void)module, (void)none;
+static PyObject *is_tracing(PyObject *Py_UNUSED(module), PyObject *Py_UNUSED(none)) {
     return PyBool_FromLong(scalar_tracing());
 }
 
 /* forget_threads(): after a fork this is the only thread; end the trace of another one. */
-static PyObject *forget_threads(PyObject *module, PyObject *none) {
-    (void)module, (void)none;
+static PyObject *forget_threads(PyObject *Py_UNUSED(module), PyObject *Py_UNUSED(none)) {
     if (scalar_global.tracing != 0 && !scalar_tracing()) end_trace();
     Py_RETURN_NONE;
 }
@@ -162,25 +158,22 @@ static PyObject *node_or_error(pg_status status, pg_node_id id) {
 }
 
 /* trace_input() -> Value */
-static PyObject *trace_input(PyObject *module, PyObject *none) {
-    (void)module, (void)none;
-    if (scalar_make_room(1) < 0) return NULL;
+static PyObject *trace_input(PyObject *Py_UNUSED(module), PyObject *Py_UNUSED(none)) {
+    if (scalar_reserve(1) < 0) return NULL;
     pg_node_id id = 0;
     pg_status status = pg_trace_input(scalar_global.graph, &id);
     return node_or_error(status, id);
 }
 
 /* is_traced(object) -> bool */
-static PyObject *is_traced(PyObject *module, PyObject *object) {
-    (void)module;
-    int traced = scalar_watching() ? scalar_is_traced(object) : 0;
+static PyObject *is_traced(PyObject *Py_UNUSED(module), PyObject *object) {
+    int traced = scalar_watching() ? has_no_number(object) : 0;
     return traced < 0 ? NULL : PyBool_FromLong(traced);
 }
 
 /* role(value) -> the role of a Value without a number: "input", "parameter", "" (made of these),
  * or "leftover" of a finished trace. */
-static PyObject *role_of(PyObject *module, PyObject *value) {
-    (void)module;
+static PyObject *role_of(PyObject *Py_UNUSED(module), PyObject *value) {
     if (!scalar_check(value)) return PyErr_Format(PyExc_TypeError, "_role takes a Value");
     const uint8_t flags = scalar_node((scalar *)value)->flags;
     return PyUnicode_FromString((flags & PG_FLAG_OVER)    ? "leftover"
@@ -190,15 +183,13 @@ static PyObject *role_of(PyObject *module, PyObject *value) {
 }
 
 /* trace_number(value) -> the id of its node, unique among living nodes. */
-static PyObject *number_of(PyObject *module, PyObject *value) {
-    (void)module;
+static PyObject *number_of(PyObject *Py_UNUSED(module), PyObject *value) {
     if (!scalar_check(value)) return PyErr_Format(PyExc_TypeError, "_trace_number takes a Value");
     return PyLong_FromUnsignedLong(((scalar *)value)->id);
 }
 
 /* ask(value, what): raises TraceError if the Value has no number. */
-static PyObject *ask(PyObject *module, PyObject *const *args, Py_ssize_t count) {
-    (void)module;
+static PyObject *ask(PyObject *Py_UNUSED(module), PyObject *const *args, Py_ssize_t count) {
     const char *what = count == 2 ? PyUnicode_AsUTF8(args[1]) : NULL;
     if (what == NULL || !scalar_check(args[0]))
         return PyErr_Format(PyExc_TypeError, "_ask takes a Value and a str");
@@ -206,28 +197,28 @@ static PyObject *ask(PyObject *module, PyObject *const *args, Py_ssize_t count) 
 }
 
 /* trace_select(comparison, left, right, a, b) -> Value; all four are Values */
-static PyObject *trace_select(PyObject *module, PyObject *args) {
-    (void)module;
+static PyObject *trace_select(PyObject *Py_UNUSED(module), PyObject *args) {
     PyTypeObject *base = scalar_global.base;
     PyObject *left, *right, *a, *b;
     int compare;
     if (!PyArg_ParseTuple(args, "iO!O!O!O!", &compare, base, &left, base, &right, base, &a, base,
                           &b) ||
-        scalar_make_room(1) < 0)
+        scalar_reserve(1) < 0)
         return NULL;
     pg_node_id id = 0;
-    pg_status status = pg_trace_select(scalar_global.graph, &id, compare, ((scalar *)left)->id,
-                                       ((scalar *)right)->id, ((scalar *)a)->id, ((scalar *)b)->id);
+    pg_status status =
+        pg_trace_select(scalar_global.graph, &id,
+                        (pg_condition){compare, ((scalar *)left)->id, ((scalar *)right)->id},
+                        ((scalar *)a)->id, ((scalar *)b)->id);
     return scalar_result(status, id);
 }
 
 /* where(condition, a, b) -> Value, outside of traces */
-static PyObject *choose(PyObject *module, PyObject *args) {
-    (void)module;
+static PyObject *choose(PyObject *Py_UNUSED(module), PyObject *args) {
     PyTypeObject *base = scalar_global.base;
     PyObject *a, *b;
     int condition;
-    if (!PyArg_ParseTuple(args, "pO!O!", &condition, base, &a, base, &b) || scalar_make_room(1) < 0)
+    if (!PyArg_ParseTuple(args, "pO!O!", &condition, base, &a, base, &b) || scalar_reserve(1) < 0)
         return NULL;
     pg_node_id id = 0;
     pg_status status =
@@ -236,11 +227,10 @@ static PyObject *choose(PyObject *module, PyObject *args) {
 }
 
 /* trace_detach(a) -> Value */
-static PyObject *trace_detach(PyObject *module, PyObject *a) {
-    (void)module;
+static PyObject *trace_detach(PyObject *Py_UNUSED(module), PyObject *a) {
     if (!PyObject_TypeCheck(a, scalar_global.base))
         return PyErr_Format(PyExc_TypeError, "detach: not a Value");
-    if (scalar_make_room(1) < 0) return NULL;
+    if (scalar_reserve(1) < 0) return NULL;
     pg_node_id id = 0;
     const pg_operand operand = {((scalar *)a)->id, 0.0};
     if (scalar_check_operands(&operand, 1) < 0) return NULL;
@@ -250,11 +240,10 @@ static PyObject *trace_detach(PyObject *module, PyObject *a) {
 }
 
 /* detach(a) -> Value, outside of traces */
-static PyObject *detach(PyObject *module, PyObject *a) {
-    (void)module;
+static PyObject *detach(PyObject *Py_UNUSED(module), PyObject *a) {
     if (!PyObject_TypeCheck(a, scalar_global.base))
         return PyErr_Format(PyExc_TypeError, "detach: not a Value");
-    if (scalar_may_read(a, "detach()") < 0 || scalar_make_room(1) < 0) return NULL;
+    if (scalar_may_read(a, "detach()") < 0 || scalar_reserve(1) < 0) return NULL;
     pg_node_id id = 0;
     pg_status status = pg_graph_detach(scalar_global.graph, &id, ((scalar *)a)->id);
     if (status == PG_OK) scalar_note_leaf(id);
@@ -262,16 +251,14 @@ static PyObject *detach(PyObject *module, PyObject *a) {
 }
 
 /* is_detached(value) -> bool: was it made by detach, or of such Values only? */
-static PyObject *is_detached(PyObject *module, PyObject *value) {
-    (void)module;
+static PyObject *is_detached(PyObject *Py_UNUSED(module), PyObject *value) {
     if (!scalar_check(value)) return PyErr_Format(PyExc_TypeError, "_is_detached takes a Value");
     return PyBool_FromLong(scalar_node((scalar *)value)->flags & PG_FLAG_DETACHED);
 }
 
 /* adopt_trace(frozen, condition, its class, again, untraceable): the functions of tracing.py that
  * scalar.h describes. */
-static PyObject *adopt_trace(PyObject *module, PyObject *args) {
-    (void)module;
+static PyObject *adopt_trace(PyObject *Py_UNUSED(module), PyObject *args) {
     PyObject *frozen, *condition, *compared, *again, *untraceable;
     if (!PyArg_ParseTuple(args, "OOO!OO", &frozen, &condition, &PyType_Type, &compared, &again,
                           &untraceable))
@@ -295,8 +282,7 @@ static PyMethodDef without_frames = {"method", (PyCFunction)(void (*)(void))call
                                      METH_VARARGS | METH_KEYWORDS, NULL};
 
 /* frameless(function) -> the same function as a method, without its frames in tracebacks. */
-static PyObject *frameless(PyObject *module, PyObject *function) {
-    (void)module;
+static PyObject *frameless(PyObject *Py_UNUSED(module), PyObject *function) {
     PyObject *wrapped = PyCFunction_New(&without_frames, function);
     PyObject *method = wrapped != NULL ? PyInstanceMethod_New(wrapped) : NULL;
     Py_XDECREF(wrapped);
@@ -307,11 +293,8 @@ static PyObject *frameless(PyObject *module, PyObject *function) {
 
 PyObject *scalar_values_of(const pg_node_id *ids, size_t count) {
     PyObject *tuple = PyTuple_New((Py_ssize_t)count);
-    for (size_t i = 0; tuple != NULL && i < count; i++) {
-        PyObject *value = scalar_of_node(ids[i]);
-        if (value == NULL) Py_CLEAR(tuple);
-        else PyTuple_SET_ITEM(tuple, (Py_ssize_t)i, value);
-    }
+    for (size_t i = 0; tuple != NULL && i < count; i++)
+        scalar_put(&tuple, i, scalar_of_node(ids[i]));
     return tuple;
 }
 
@@ -326,8 +309,7 @@ static int check_outputs(const pg_node_id *ids, size_t count) {
 /* record(inputs, outputs, passes, fast, owner) -> the program's parameters. inputs and outputs are
  * sequences of Values; owner is the address of an empty `pg_program *`, which receives the
  * program. */
-static PyObject *record(PyObject *module, PyObject *args) {
-    (void)module;
+static PyObject *record(PyObject *Py_UNUSED(module), PyObject *args) {
     PyObject *inputs, *outputs;
     unsigned passes;
     int fast;
@@ -339,8 +321,9 @@ static PyObject *record(PyObject *module, PyObject *args) {
     PyObject *result = NULL;
     if (output_ids != NULL && check_outputs(output_ids, output_count) == 0) {
         pg_program **program = (pg_program **)owner; /* NOLINT(performance-no-int-to-ptr) */
-        pg_status status = pg_record(scalar_global.graph, program, input_ids, input_count,
-                                     output_ids, output_count, passes, fast);
+        pg_status status = pg_record(
+            scalar_global.graph, program,
+            &(pg_recording){input_ids, output_ids, input_count, output_count, passes, fast});
         result = status != PG_OK ? scalar_raise(status)
                                  : scalar_values_of(pg_program_sources(*program),
                                                     pg_program_measure(*program).params);
@@ -391,8 +374,7 @@ static int are_values(PyObject *tuple) {
 /* unheld(values, references) -> [the places of the Values to which nothing else refers]:
  * references[i] is the number of references to values[i] that the caller knows of, the tuple's
  * among them. */
-static PyObject *find_unheld(PyObject *module, PyObject *args) {
-    (void)module;
+static PyObject *find_unheld(PyObject *Py_UNUSED(module), PyObject *args) {
     PyObject *values, *references;
     if (!PyArg_ParseTuple(args, "O!O!", &PyTuple_Type, &values, &PyTuple_Type, &references))
         return NULL;
@@ -416,24 +398,19 @@ static PyObject *find_unheld(PyObject *module, PyObject *args) {
 
 /* ---- Parameters and results ------------------------------------------------------------------ */
 
-enum { read_data, write_data, write_grad };
-
-/* Copy between a sequence of Values and an array of as many float64. */
-static PyObject *copy_numbers(PyObject *const *args, Py_ssize_t arg_count, int what) {
+/* Copy a field of the nodes of these Values to an array of as many float64, or from it. */
+static PyObject *copy_numbers(PyObject *const *args, Py_ssize_t arg_count, size_t field,
+                              int is_read, scalar_access *check, const char *what) {
     if (arg_count != 2) return PyErr_Format(PyExc_TypeError, "two arguments: Values and an array");
     size_t count;
-    pg_node_id *ids = what == read_data ? scalar_gather_to_read(args[0], &count, "a replay")
-                      : what == write_data
-                          ? scalar_gather_to_write(args[0], &count, "assigning .data")
-                          : scalar_gather_to_read(args[0], &count, "assigning .grad");
+    pg_node_id *ids = scalar_gather_checked(args[0], &count, check, what);
     if (ids == NULL) return NULL;
     Py_buffer view;
-    double *numbers = scalar_doubles_of(args[1], &view, count, what == read_data);
-    pg_node *nodes = scalar_global.graph->nodes;
+    double *numbers = scalar_doubles_of(args[1], &view, count, is_read);
     for (size_t i = 0; numbers != NULL && i < count; i++) {
-        if (what == read_data) numbers[i] = nodes[ids[i]].data;
-        else if (what == write_data) nodes[ids[i]].data = numbers[i];
-        else nodes[ids[i]].u.grad = numbers[i];
+        double *number = (double *)((char *)&scalar_global.graph->nodes[ids[i]] + field);
+        if (is_read) numbers[i] = *number;
+        else *number = numbers[i];
     }
     PyMem_Free(ids);
     if (numbers == NULL) return NULL;
@@ -441,28 +418,30 @@ static PyObject *copy_numbers(PyObject *const *args, Py_ssize_t arg_count, int w
     Py_RETURN_NONE;
 }
 
-static PyObject *read_numbers(PyObject *module, PyObject *const *args, Py_ssize_t count) {
-    (void)module;
-    return copy_numbers(args, count, read_data);
+static PyObject *read_numbers(PyObject *Py_UNUSED(module), PyObject *const *args,
+                              Py_ssize_t count) {
+    return copy_numbers(args, count, offsetof(pg_node, data), 1, scalar_check_traced, "a replay");
 }
 
-static PyObject *write_numbers(PyObject *module, PyObject *const *args, Py_ssize_t count) {
-    (void)module;
-    return copy_numbers(args, count, write_data);
+static PyObject *write_numbers(PyObject *Py_UNUSED(module), PyObject *const *args,
+                               Py_ssize_t count) {
+    return copy_numbers(args, count, offsetof(pg_node, data), 0, scalar_check_write,
+                        "assigning .data");
 }
 
-static PyObject *write_gradients(PyObject *module, PyObject *const *args, Py_ssize_t count) {
-    (void)module;
-    return copy_numbers(args, count, write_grad);
+static PyObject *write_gradients(PyObject *Py_UNUSED(module), PyObject *const *args,
+                                 Py_ssize_t count) {
+    return copy_numbers(args, count, offsetof(pg_node, u), 0, scalar_check_traced,
+                        "assigning .grad");
 }
 
 /* result(data, children, derivatives) -> Value: derivatives an array of float64, one for each
  * child. */
-static PyObject *make_result(PyObject *module, PyObject *const *args, Py_ssize_t arg_count) {
-    (void)module;
+static PyObject *make_result(PyObject *Py_UNUSED(module), PyObject *const *args,
+                             Py_ssize_t arg_count) {
     if (arg_count != 3) return PyErr_Format(PyExc_TypeError, "_result takes 3 arguments");
     double data = PyFloat_AsDouble(args[0]);
-    if ((data == -1.0 && PyErr_Occurred()) || scalar_make_room(1) < 0) return NULL;
+    if ((data == -1.0 && PyErr_Occurred()) || scalar_reserve(1) < 0) return NULL;
     size_t count;
     pg_node_id *ids = scalar_gather_ids(args[1], &count);
     if (ids == NULL) return NULL;
@@ -471,7 +450,8 @@ static PyObject *make_result(PyObject *module, PyObject *const *args, Py_ssize_t
     double *locals = scalar_doubles_of(args[2], &view, count, 0);
     if (locals != NULL) {
         pg_node_id id = 0;
-        pg_status status = pg_graph_variadic(scalar_global.graph, &id, data, ids, locals, count);
+        pg_status status =
+            pg_graph_variadic(scalar_global.graph, &id, data, (pg_children){ids, locals, count});
         PyBuffer_Release(&view);
         result = scalar_result(status, id);
     }
@@ -491,8 +471,7 @@ static struct {
 static unsigned long main_thread = 0;
 
 /* main_thread(ident): set the thread in which signal handlers run. */
-static PyObject *set_main_thread(PyObject *module, PyObject *ident) {
-    (void)module;
+static PyObject *set_main_thread(PyObject *Py_UNUSED(module), PyObject *ident) {
     main_thread = PyLong_AsUnsignedLong(ident);
     return PyErr_Occurred() ? NULL : Py_NewRef(Py_None);
 }
@@ -532,8 +511,7 @@ void pg_python_drop_backward_plan(pg_backward_plan **owner) { pg_backward_plan_f
 void pg_python_drop_workspace(pg_workspace **owner) { pg_workspace_free(*owner); }
 
 /* raise_signal(): raise that exception, if there is one. */
-static PyObject *raise_signal(PyObject *module, PyObject *none) {
-    (void)module, (void)none;
+static PyObject *raise_signal(PyObject *Py_UNUSED(module), PyObject *Py_UNUSED(none)) {
     return scalar_raise_signal();
 }
 

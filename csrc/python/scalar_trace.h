@@ -9,10 +9,6 @@
 int scalar_check_traced(PyObject *self, const char *what);
 /* Raise TraceError: `what` was asked of this Value. Always -1. */
 int scalar_refuse(PyObject *self, const char *what);
-/* Is this a Value without a number? In the thread of the trace that is any Value that depends on an
- * input or a parameter; in other threads, one that depends on an input; after the trace, one that
- * was made of its inputs. 1, 0, or -1 with an exception set. */
-int scalar_is_traced(PyObject *object);
 /* May the data of this Value be set? In the thread of a trace only if it is a constant that nothing
  * uses yet: the program would not repeat the assignment. 0, or -1 with TraceError set. */
 int scalar_check_write(PyObject *self, const char *what);
@@ -53,11 +49,10 @@ static inline void scalar_note_leaf(pg_node_id id) {
 }
 
 /* While a custom op's rule is traced: would a float give another answer than a Value? 0; or -1 with
- * TraceError set. Defined in scalar_custom.c. */
-int scalar_check_strictly(PyObject *self, const char *what);
-
+ * TraceError set. */
 static inline int scalar_may_ask(PyObject *self, const char *what) {
-    return PG_UNLIKELY(scalar_global.strict != 0) ? scalar_check_strictly(self, what) : 0;
+    const int asks = PG_UNLIKELY(scalar_global.strict != 0) && scalar_tracing();
+    return asks ? scalar_check_traced(self, what) : 0;
 }
 
 #endif

@@ -8,6 +8,23 @@
 #include <structmember.h>
 
 scalar_state scalar_global = {.version = SCALAR_NO_VERSION};
+scalar_names scalar_name;
+
+static int intern_names(void) {
+    const struct {
+        PyObject **name_ret;
+        const char *text;
+    } all[] = {{&scalar_name.data, "data"},   {&scalar_name.grad, "grad"},
+               {&scalar_name.label, "label"}, {&scalar_name.backward, "_backward"},
+               {&scalar_name.op, "_op"},      {&scalar_name.push, "_push"},
+               {&scalar_name.empty, ""}};
+    for (size_t i = 0; i < sizeof all / sizeof all[0]; i++) {
+        *all[i].name_ret = PyUnicode_InternFromString(all[i].text);
+        if (*all[i].name_ret == NULL) return -1;
+    }
+    scalar_name.minus_one = PyLong_FromLong(-1);
+    return scalar_name.minus_one != NULL ? 0 : -1;
+}
 
 static PyMemberDef members[] = {
     {"__dictoffset__", T_PYSSIZET, offsetof(scalar, dict), READONLY, NULL},
@@ -54,12 +71,20 @@ static int describe(PyMethodDef *methods) {
                                                                : "*arguments";
         const size_t size = strlen(method->ml_name) + strlen(arguments) + sizeof "()\n--\n\n";
         char *doc = PyMem_Malloc(size);
-        if (doc == NULL) {
-            PyErr_NoMemory();
-            return -1;
-        }
+        if (doc == NULL) return scalar_fail(PG_ERR_NOMEM);
         (void)snprintf(doc, size, "%s(%s)\n--\n\n", method->ml_name, arguments);
         method->ml_doc = doc;
+    }
+    return 0;
+}
+
+int scalar_add_methods(PyTypeObject *type, PyMethodDef *methods) {
+    for (PyMethodDef *method = methods; method->ml_name != NULL; method++) {
+        PyObject *descriptor = PyDescr_NewMethod(type, method);
+        int failed = descriptor == NULL ||
+                     PyObject_SetAttrString((PyObject *)type, method->ml_name, descriptor) < 0;
+        Py_XDECREF(descriptor);
+        if (failed) return -1;
     }
     return 0;
 }
@@ -94,13 +119,10 @@ static PyTypeObject *make_type(void) {
 static int install(const char *module_name) {
     PyObject *module = PyImport_ImportModule(module_name);
     if (module == NULL) return -1;
-    int failed = 0;
     if (scalar_global.base == NULL) {
         scalar_global.graph = pg_graph_new();
         if (scalar_global.graph == NULL) PyErr_NoMemory();
-        else if (scalar_intern_names() == 0 && scalar_init_names() == 0 &&
-                 scalar_patched_names() == 0)
-            scalar_global.base = make_type();
+        else if (intern_names() == 0) scalar_global.base = make_type();
         if (scalar_global.base != NULL)
             scalar_global.graph->hooks = (pg_hooks){.call = scalar_call_closure,
                                                     .poll = poll_signals,
@@ -112,9 +134,10 @@ static int install(const char *module_name) {
                                                     .recording = is_recording};
     }
     PyObject *bindable = scalar_global.base != NULL ? scalar_bindable() : NULL;
-    failed = bindable == NULL ||
-             PyObject_SetAttrString(module, "Scalar", (PyObject *)scalar_global.base) < 0 ||
-             PyObject_SetAttrString(module, "Bindable", bindable) < 0 || add_functions(module) < 0;
+    int failed = bindable == NULL ||
+                 PyObject_SetAttrString(module, "Scalar", (PyObject *)scalar_global.base) < 0 ||
+                 PyObject_SetAttrString(module, "Bindable", bindable) < 0 ||
+                 add_functions(module) < 0;
     Py_XDECREF(bindable);
     Py_DECREF(module);
     return failed ? -1 : 0;

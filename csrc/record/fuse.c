@@ -55,13 +55,13 @@ static bool is_product(const pg_value *value) {
 }
 
 /* May the chain that ends in `root` absorb this value? */
-static bool can_swallow(const fuser *f, uint32_t root, uint32_t value) {
+static bool can_absorb(const fuser *f, uint32_t root, uint32_t value) {
     return f->uses[value] == 1 && f->tape->values[value].uniform == f->tape->values[root].uniform;
 }
 
-static bool can_swallow_product(const fuser *f, uint32_t root, uint32_t value) {
+static bool can_absorb_product(const fuser *f, uint32_t root, uint32_t value) {
     return value != PG_NO_VALUE && is_product(&f->tape->values[value]) &&
-           can_swallow(f, root, value);
+           can_absorb(f, root, value);
 }
 
 /* One link of a chain, seen from its end: the product that a sum adds, and its other operand. */
@@ -71,26 +71,26 @@ typedef struct link {
 
 static bool is_link(const fuser *f, uint32_t root, uint32_t sum, link *link_ret) {
     const pg_value *value = &f->tape->values[sum];
-    if (value->op != PG_OP_ADD || (sum != root && !can_swallow(f, root, sum))) return false;
-    if (can_swallow_product(f, root, value->b)) *link_ret = (link){value->b, value->a};
-    else if (can_swallow_product(f, root, value->a)) *link_ret = (link){value->a, value->b};
+    if (value->op != PG_OP_ADD || (sum != root && !can_absorb(f, root, sum))) return false;
+    if (can_absorb_product(f, root, value->b)) *link_ret = (link){value->b, value->a};
+    else if (can_absorb_product(f, root, value->a)) *link_ret = (link){value->a, value->b};
     else return false;
     return true;
 }
 
 /* Absorb the chain that ends in `root`, or release it. */
-static void set_chain(fuser *f, uint32_t root, bool swallow) {
+static void set_chain(fuser *f, uint32_t root, bool absorb) {
     link link;
     uint32_t sum = root;
     bool at_base = false; /* product + rest, not rest + product: the chain starts from the rest */
     while (!at_base && is_link(f, root, sum, &link)) {
         at_base = link.product == f->tape->values[sum].a;
-        f->root[sum] = swallow ? root : sum;
-        f->root[link.product] = swallow ? root : link.product;
+        f->root[sum] = absorb ? root : sum;
+        f->root[link.product] = absorb ? root : link.product;
         sum = link.rest;
     }
-    if (!at_base && sum != root && can_swallow_product(f, root, sum))
-        f->root[sum] = swallow ? root : sum;
+    if (!at_base && sum != root && can_absorb_product(f, root, sum))
+        f->root[sum] = absorb ? root : sum;
 }
 
 /* Would this contribution reach the operand before an earlier one does? Times only decrease in a

@@ -25,13 +25,8 @@ static uint32_t row_factor(const pg_tape *tape, const pg_value *dot, uint32_t in
 
 /* Is it a dot of uniform weights and row factors that starts from nothing or a uniform value? */
 static bool is_neuron(const pg_tape *tape, const pg_value *dot) {
-    if (dot->op != PG_OP_DOT || dot->dead || dot->uniform) return false;
-    if (dot->a != PG_NO_VALUE && !tape->values[dot->a].uniform) return false;
-    for (uint32_t i = 0; i < dot->count; i++) {
-        const pg_pair pair = tape->pairs[dot->first + i];
-        if (tape->values[pair.left].uniform == tape->values[pair.right].uniform) return false;
-    }
-    return true;
+    return dot->op == PG_OP_DOT && !dot->dead && pg_is_weighted(tape, dot) &&
+           (dot->a == PG_NO_VALUE || tape->values[dot->a].uniform);
 }
 
 static bool same_factors(const pg_tape *tape, const pg_value *x, const pg_value *y) {

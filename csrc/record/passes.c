@@ -143,7 +143,7 @@ pg_status pg_pass_hoist(pg_tape *tape) {
 static pg_status copy_uniform_outputs(pg_tape *tape) {
     for (size_t i = 0; i < tape->output_count; i++) {
         const pg_value *value = &tape->values[tape->outputs[i]];
-        if (value->op != PG_OP_CONST && value->op != PG_OP_PARAM && !value->uniform) continue;
+        if (!value->uniform) continue;
         pg_status status =
             pg_tape_add(tape, &tape->outputs[i],
                         (pg_value){.op = PG_OP_COPY, .a = tape->outputs[i], .b = PG_NO_VALUE});

@@ -9,7 +9,6 @@
 #include "record/tape.h"
 
 #include <math.h>
-#include <string.h>
 
 enum { no_node_yet = 0 };
 
@@ -19,28 +18,11 @@ typedef struct walker {
     pg_path path;
 } walker;
 
-static pg_status walker_begin(walker *walk, pg_graph *graph) {
-    *walk = (walker){.graph = graph};
-    walk->value_of = pg_realloc(NULL, graph->used, sizeof *walk->value_of);
-    if (walk->value_of == NULL) return PG_ERR_NOMEM;
-    memset(walk->value_of, 0, graph->used * sizeof *walk->value_of);
-    return PG_OK;
-}
-
-static void walker_end(walker *walk) {
-    pg_free(walk->value_of);
-    pg_free(walk->path.frames);
-}
-
 /* The next unvisited child of the frame on top, or 0. */
 static pg_node_id next_child(walker *walk) {
-    pg_frame *top = &walk->path.frames[walk->path.depth - 1];
-    size_t count;
-    const pg_node_id *held = pg_holds(&walk->graph->nodes[top->id], &count);
-    while (top->next < count) {
-        pg_node_id child = held[top->next++];
+    pg_node_id child;
+    while ((child = pg_next_child(&walk->path, walk->graph)) != 0)
         if (walk->value_of[child] == no_node_yet) return child;
-    }
     return 0;
 }
 
@@ -139,10 +121,11 @@ static pg_status record_from(pg_tape *tape, walker *walk, pg_node_id root) {
     return status;
 }
 
-pg_status pg_tape_record(pg_graph *graph, pg_tape *tape, const pg_node_id *inputs,
-                         size_t input_count, const pg_node_id *outputs, size_t output_count) {
-    walker walk;
-    pg_status status = walker_begin(&walk, graph);
+pg_status pg_tape_record(pg_graph *graph, pg_tape *tape, const pg_recording *recording) {
+    const size_t input_count = recording->input_count, output_count = recording->output_count;
+    const pg_node_id *const inputs = recording->inputs, *const outputs = recording->outputs;
+    walker walk = {.graph = graph, .value_of = pg_zeroed(graph->used, sizeof *walk.value_of)};
+    pg_status status = walk.value_of != NULL ? PG_OK : PG_ERR_NOMEM;
     for (size_t i = 0; status == PG_OK && i < input_count; i++) {
         uint32_t number;
         status = pg_tape_add(tape, &number, (pg_value){.op = PG_OP_INPUT, .number = NAN});
@@ -156,7 +139,8 @@ pg_status pg_tape_record(pg_graph *graph, pg_tape *tape, const pg_node_id *input
         if (status == PG_OK) tape->outputs[i] = walk.value_of[outputs[i]] - 1;
     }
     if (status == PG_OK) tape->output_count = output_count;
-    walker_end(&walk);
+    pg_free(walk.value_of);
+    pg_free(walk.path.frames);
     PG_CHECK_GRAPH(graph);
     return status;
 }

@@ -39,6 +39,15 @@ pg_status pg_tape_add_pair(pg_tape *tape, uint32_t left, uint32_t right) {
     return PG_OK;
 }
 
+bool pg_is_weighted(const pg_tape *tape, const pg_value *dot) {
+    if (dot->uniform) return false;
+    for (uint32_t i = 0; i < dot->count; i++) {
+        const pg_pair pair = tape->pairs[dot->first + i];
+        if (tape->values[pair.left].uniform == tape->values[pair.right].uniform) return false;
+    }
+    return true;
+}
+
 void pg_tape_mark_dead(pg_tape *tape) {
     for (size_t i = 0; i < tape->count; i++)
         tape->values[i].dead = pg_is_op(&tape->values[i]) || tape->values[i].op == PG_OP_CONST;
@@ -107,18 +116,14 @@ static pg_status find_order(pg_tape *tape, order_walk *walk, size_t output) {
 
 pg_status pg_tape_find_orders(pg_tape *tape) {
     order_walk walk = {.stack = pg_realloc(NULL, tape->count, sizeof *walk.stack),
-                       .seen = pg_realloc(NULL, tape->count, 1),
-                       .next = pg_realloc(NULL, tape->count, sizeof *walk.next),
+                       .seen = pg_zeroed(tape->count, 1),
+                       .next = pg_zeroed(tape->count, sizeof *walk.next),
                        .order = pg_realloc(NULL, tape->count, sizeof *walk.order)};
-    tape->orders = pg_realloc(NULL, tape->output_count, sizeof *tape->orders);
+    tape->orders = pg_zeroed(tape->output_count, sizeof *tape->orders);
     tape->order_counts = pg_realloc(NULL, tape->output_count, sizeof *tape->order_counts);
     pg_status status = PG_ERR_NOMEM;
-    if (tape->orders != NULL)
-        for (size_t i = 0; i < tape->output_count; i++) tape->orders[i] = NULL;
     if (walk.stack && walk.seen && walk.next && walk.order && tape->orders && tape->order_counts) {
         status = PG_OK;
-        memset(walk.seen, 0, tape->count);
-        memset(walk.next, 0, tape->count * sizeof *walk.next);
         for (size_t i = 0; status == PG_OK && i < tape->output_count; i++)
             status = find_order(tape, &walk, i);
     }

@@ -22,7 +22,7 @@ typedef struct pg_value {
     uint32_t count; /* of pairs */
     uint8_t op;
     uint8_t compare; /* SELECT: the comparison; DOT: PG_DOT_SQUARES, or 0 */
-    uint8_t uniform; /* the same for all rows: computed once a replay */
+    uint8_t uniform; /* the same for all rows: given, or computed once a replay */
     uint8_t dead;    /* no output depends on it */
 } pg_value;
 
@@ -78,9 +78,8 @@ static inline bool pg_gradient_operand_of(const pg_tape *tape, const pg_value *v
     return index < 2;
 }
 
-/* record.c: append all values that the outputs depend on. */
-pg_status pg_tape_record(pg_graph *graph, pg_tape *tape, const pg_node_id *inputs,
-                         size_t input_count, const pg_node_id *outputs, size_t output_count);
+/* record.c: append the inputs, and all values that the outputs depend on. */
+pg_status pg_tape_record(pg_graph *graph, pg_tape *tape, const pg_recording *recording);
 
 /* passes.c, one function a pass. Each returns PG_OK or PG_ERR_NOMEM. */
 pg_status pg_pass_fold(pg_tape *tape);
@@ -92,6 +91,8 @@ pg_status pg_pass_layers(pg_tape *tape); /* layers_pass.c */
 /* passes.c: run those in `passes` (PG_PASS_... of pygradc.h), in the order that is fixed there. */
 pg_status pg_tape_run_passes(pg_tape *tape, unsigned passes);
 
+/* tape.c: does each pair of a row's dot have a uniform factor, the weight, and one that isn't? */
+bool pg_is_weighted(const pg_tape *tape, const pg_value *dot);
 /* tape.c: mark the values that no output depends on as dead; find the order of each output. */
 void pg_tape_mark_dead(pg_tape *tape);
 pg_status pg_tape_find_orders(pg_tape *tape);

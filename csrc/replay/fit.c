@@ -10,41 +10,32 @@
 #include <math.h>
 #include <string.h>
 
-/* The state that a step changes. NULL: velocity without momentum; mean and square without Adam. */
-typedef struct arrays {
-    double *data, *gradients, *velocity, *mean, *square;
-} arrays;
-
 typedef struct trainer {
-    const pg_program *program;
     pg_workspace *ws;
     const pg_task *task;
     pg_training *t;
-    size_t batch;            /* rows in a step */
-    pg_argument *arguments;  /* of a batch, if there is no index */
-    double *by_param, *room; /* the gradient of each of the program's parameters; the allocation of
-                                all these doubles */
-    arrays now, next;
+    pg_argument *arguments; /* of a batch, if there is no index */
+    double *by_param;       /* the gradient of each of the program's parameters, and, in the same
+                               allocation, the second set of arrays */
+    pg_optimizer_arrays now, next;
 } trainer;
 
 static pg_status open_trainer(trainer *r) {
     const pg_training *t = r->t;
-    const size_t count = t->count, params = r->program->param_count;
+    const size_t count = t->count, params = r->ws->program->param_count;
     r->arguments = pg_realloc(NULL, r->task->argument_count, sizeof *r->arguments);
-    r->room = pg_realloc(NULL, params + 4 * count, sizeof *r->room);
-    if (r->arguments == NULL || r->room == NULL) return PG_ERR_NOMEM;
-    r->by_param = r->room;
-    r->now = (arrays){.data = t->data, .gradients = t->gradients};
-    r->next = (arrays){.data = r->room + params, .gradients = r->room + params + count};
-    double *const state = r->next.gradients + count;
+    r->by_param = pg_realloc(NULL, params + 4 * count, sizeof *r->by_param);
+    if (r->arguments == NULL || r->by_param == NULL) return PG_ERR_NOMEM;
+    double *const data = r->by_param + params, *const state = data + 2 * count;
+    r->now = t->arrays;
+    r->next = (pg_optimizer_arrays){.data = data, .gradients = data + count};
     if (t->adam) {
-        r->now.mean = t->mean;
-        r->now.square = t->square;
+        r->now.velocity = NULL;
         r->next.mean = state;
         r->next.square = state + count;
-    } else if (t->velocity != NULL) {
-        r->now.velocity = t->velocity;
-        r->next.velocity = state;
+    } else {
+        r->now.mean = r->now.square = NULL;
+        if (r->now.velocity != NULL) r->next.velocity = state;
     }
     return PG_OK;
 }
@@ -56,15 +47,15 @@ static void copy(double *to, const double *from, size_t count) {
 /* Copy the final state to the caller's arrays, and free the second set. */
 static void close_trainer(trainer *r) {
     const size_t count = r->t->count;
-    if (r->now.data != NULL && r->now.data != r->t->data) {
-        copy(r->t->data, r->now.data, count);
-        copy(r->t->gradients, r->now.gradients, count);
+    if (r->now.data != NULL && r->now.data != r->t->arrays.data) {
+        copy(r->next.data, r->now.data, count);
+        copy(r->next.gradients, r->now.gradients, count);
         copy(r->next.velocity, r->now.velocity, count);
         copy(r->next.mean, r->now.mean, count);
         copy(r->next.square, r->now.square, count);
     }
     pg_free(r->arguments);
-    pg_free(r->room);
+    pg_free(r->by_param);
 }
 
 /* ---- A step ---------------------------------------------------------------------------------- */
@@ -84,7 +75,7 @@ static bool got_lost(double before, double after) {
 
 /* Something in `next` isn't finite: did this step cause it, and where? */
 static pg_status judge(trainer *r) {
-    const arrays *now = &r->now, *next = &r->next;
+    const pg_optimizer_arrays *now = &r->now, *next = &r->next;
     const double *before[] = {now->velocity, now->mean, now->square};
     const double *after[] = {next->velocity, next->mean, next->square};
     for (size_t i = 0; i < r->t->count; i++)
@@ -99,14 +90,12 @@ static pg_status judge(trainer *r) {
 
 static pg_status step(trainer *r) {
     pg_training *t = r->t;
-    const arrays now = r->now, next = r->next;
+    const pg_optimizer_arrays now = r->now, next = r->next;
     for (size_t i = 0; i < t->count; i++)
         next.gradients[i] = t->places[i] != PG_NO_VALUE ? r->by_param[t->places[i]] : 0.0;
-    const uint64_t odd = t->adam ? pg_adam_array(next.data, next.mean, next.square, now.data,
-                                                 next.gradients, now.mean, now.square, t->count,
-                                                 &t->adam_settings, (double)(t->steps + 1))
-                                 : pg_sgd_array(next.data, next.velocity, now.data, next.gradients,
-                                                now.velocity, t->count, &t->sgd);
+    t->adam_settings.step = (double)(t->steps + 1);
+    const uint64_t odd = t->adam ? pg_adam_array(&next, &now, t->count, &t->adam_settings)
+                                 : pg_sgd_array(&next, &now, t->count, &t->sgd);
     if (odd != 0 && !r->task->ignore) {
         pg_status status = judge(r);
         if (status != PG_OK) return status;
@@ -125,6 +114,7 @@ static pg_status step(trainer *r) {
 static pg_task batch_of(const trainer *r, const int64_t *index, size_t first, size_t count) {
     pg_task batch = *r->task;
     batch.rows = count;
+    batch.scale = 1.0 / (double)count;
     batch.index = index != NULL ? index + first : NULL;
     for (size_t i = 0; index == NULL && i < batch.argument_count; i++) {
         r->arguments[i] = r->task->arguments[i];
@@ -137,8 +127,7 @@ static pg_task batch_of(const trainer *r, const int64_t *index, size_t first, si
 /* Run one batch and step. Adds the batch's loss, times its rows, to the epoch's total. */
 static pg_status fit_batch(trainer *r, double *total, const pg_task *batch) {
     double loss;
-    pg_status status = pg_replay_sum(r->program, r->ws, r->t->params, batch, &loss, r->by_param,
-                                     1.0 / (double)batch->rows);
+    pg_status status = pg_replay_sum(r->ws, r->t->params, batch, &loss, r->by_param);
     if (status != PG_OK) return status;
     *total += loss * (double)batch->rows;
     if (!isfinite(*total) && !r->task->ignore) return refuse(r, PG_TRAINING_LOSS, 0, loss);
@@ -146,26 +135,25 @@ static pg_status fit_batch(trainer *r, double *total, const pg_task *batch) {
 }
 
 static pg_status fit_epoch(trainer *r, double *loss_ret, const int64_t *index) {
-    const size_t rows = r->task->rows;
+    const size_t rows = r->task->rows, most = r->t->batch_rows;
     double total = 0.0;
     r->t->batch = 0;
-    for (size_t first = 0; first < rows; first += r->batch, r->t->batch++) {
+    for (size_t first = 0; first < rows; first += most, r->t->batch++) {
         const size_t left = rows - first;
-        const pg_task part = batch_of(r, index, first, left < r->batch ? left : r->batch);
-        pg_status status = fit_batch(r, &total, &part);
-        if (status == PG_ERR_DOMAIN || status == PG_ERR_ZERO_DIVISION || status == PG_ERR_OVERFLOW)
-            pg_workspace_shift_fault(r->ws, index == NULL ? first : 0);
+        const pg_task batch = batch_of(r, index, first, left < most ? left : most);
+        pg_status status = fit_batch(r, &total, &batch);
+        if (pg_is_fault(status) && index == NULL && r->ws->fault.row >= 0)
+            r->ws->fault.row += (int64_t)first; /* it was relative to the batch */
         if (status != PG_OK) return status;
     }
     *loss_ret = total / (double)rows;
     return PG_OK;
 }
 
-pg_status pg_fit(const pg_program *program, pg_workspace *ws, const pg_task *task, pg_training *t,
-                 double *losses, size_t batch, size_t epochs) {
-    trainer r = {.program = program, .ws = ws, .task = task, .t = t, .batch = batch};
+pg_status pg_fit(pg_workspace *ws, const pg_task *task, pg_training *t, double *losses) {
+    trainer r = {.ws = ws, .task = task, .t = t};
     pg_status status = open_trainer(&r);
-    for (t->epoch = 0; status == PG_OK && t->epoch < epochs; t->epoch += status == PG_OK) {
+    for (t->epoch = 0; status == PG_OK && t->epoch < t->epochs; t->epoch += status == PG_OK) {
         const int64_t *index = task->index != NULL ? task->index + t->epoch * task->rows : NULL;
         status = fit_epoch(&r, &losses[t->epoch], index);
     }

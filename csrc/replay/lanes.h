@@ -60,10 +60,15 @@ extern pg_lane_table pg_lanes_base;
 extern pg_lane_table pg_lanes_avx2, pg_lanes_avx512;
 #endif
 
+/* An op's results, or those of its derivative, its operands, and the gradients that the derivative
+ * meets, or NULL: a double for each lane. */
+typedef struct pg_judged {
+    const double *results, *a, *b, *g;
+} pg_judged;
+
 /* Is a result of op (derivative 0), or of its derivative by operand 1 or 2, an error in an active
- * lane? Stores the first fault in the block. A derivative that meets a gradient g of 0 is no error;
- * g may be NULL. */
-bool pg_judge_lanes(pg_block *block, int op, int derivative, const double *results, const double *a,
-                    const double *b, const double *g, pg_status *status_ret);
+ * lane? Stores the first fault in the block. A derivative that meets a gradient of 0 is no error.
+ * Returns: PG_OK; PG_ERR_DOMAIN, _ZERO_DIVISION, _OVERFLOW. */
+pg_status pg_judge_lanes(pg_block *block, int op, int derivative, const pg_judged *judged);
 
 #endif

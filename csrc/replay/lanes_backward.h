@@ -175,20 +175,26 @@ static void NAME(push_layer)(const pg_block *block, const pg_step *steps) {
 
 /* ---- The steps ------------------------------------------------------------------------------- */
 
-/* Give the derivative `d_` by one operand, judged, times g to its target. */
+/* ds: the derivative `d_` by one operand, judged where g_ isn't 0. */
+#define PG_SLOPES(op, which, d_, fault, g_)                                                        \
+    _Alignas(64) double ds[LANES];                                                                 \
+    for (int l = 0; l < LANES; l++) {                                                              \
+        const double a = as[l], b = bs[l], y = ys[l];                                              \
+        (void)a, (void)b, (void)y;                                                                 \
+        ds[l] = (d_);                                                                              \
+    }                                                                                              \
+    const double a = 1.0;                                                                          \
+    (void)a;                                                                                       \
+    if ((fault) != PG_OK && block->judge && PG_UNLIKELY(!NAME(all_finite)(ds))) {                  \
+        const pg_judged judged = {ds, as, bs, g_};                                                 \
+        const pg_status status = pg_judge_lanes(block, op, which, &judged);                        \
+        if (status != PG_OK) return status;                                                        \
+    }
+
+/* Give that derivative, times g, to its target. */
 #define PG_PUSH_ONE(op, which, d_, fault, target)                                                  \
     {                                                                                              \
-        _Alignas(64) double ds[LANES];                                                             \
-        for (int l = 0; l < LANES; l++) {                                                          \
-            const double a = as[l], b = bs[l], y = ys[l];                                          \
-            (void)a, (void)b, (void)y;                                                             \
-            ds[l] = (d_);                                                                          \
-        }                                                                                          \
-        const double a = 1.0;                                                                      \
-        (void)a;                                                                                   \
-        if ((fault) != PG_OK && block->judge && PG_UNLIKELY(!NAME(all_finite)(ds)) &&              \
-            pg_judge_lanes(block, op, which, ds, as, bs, g, &status))                              \
-            return status;                                                                         \
+        PG_SLOPES(op, which, d_, fault, g)                                                         \
         for (int l = 0; l < LANES; l++) ds[l] *= g[l];                                             \
         NAME(give)(to, target, (VEC *)ds);                                                         \
     }
@@ -212,7 +218,6 @@ static void NAME(push_layer)(const pg_block *block, const pg_step *steps) {
 static pg_status NAME(backward)(pg_block *block) {
     const pg_place to = pg_place_of(block);
     const double *const values = block->values;
-    pg_status status = PG_OK;
     for (size_t i = 0; i < block->step_count;) {
         const pg_step *step = &block->steps[i];
         const size_t run = step->run;

@@ -62,23 +62,12 @@ static void NAME(careful_select)(const NAME(careful_step) * on, const pg_step *s
 
 #define PG_CAREFUL(op, which, d_, fault, target)                                                   \
     if ((target).how != PG_ACCUMULATE_NONE) {                                                      \
-        _Alignas(64) double ds[LANES];                                                             \
-        for (int l = 0; l < LANES; l++) {                                                          \
-            const double a = as[l], b = bs[l], y = ys[l];                                          \
-            (void)a, (void)b, (void)y;                                                             \
-            ds[l] = (d_);                                                                          \
-        }                                                                                          \
-        const double a = 1.0;                                                                      \
-        (void)a;                                                                                   \
-        if ((fault) != PG_OK && block->judge && PG_UNLIKELY(!NAME(all_finite)(ds)) &&              \
-            pg_judge_lanes(block, op, which, ds, as, bs, on.reached ? NULL : on.g, &status))       \
-            return status;                                                                         \
+        PG_SLOPES(op, which, d_, fault, on.reached ? NULL : on.g)                                  \
         NAME(give_product)(&on, target, ds);                                                       \
     }
 
 static pg_status NAME(careful)(pg_block *block) {
     const double *const values = block->values;
-    pg_status status = PG_OK;
     for (size_t i = 0; i < block->step_count; i++) {
         const pg_step *step = &block->steps[i];
         const pg_instr *instr = &block->program->code[step->instr];
@@ -111,3 +100,4 @@ static pg_status NAME(careful)(pg_block *block) {
 }
 
 #undef PG_CAREFUL
+#undef PG_SLOPES

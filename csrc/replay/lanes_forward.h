@@ -71,16 +71,17 @@ static void NAME(layer)(const pg_block *block, const pg_instr *dots) {
         }                                                                                          \
         const double a = 1.0;                                                                      \
         (void)a;                                                                                   \
-        for (size_t l = 0; (fault) != PG_OK && block->judge && l < LANES * run; l += LANES)        \
-            if (PG_UNLIKELY(!NAME(all_finite)(ys + l)) &&                                          \
-                pg_judge_lanes(block, op, 0, ys + l, as + l, bs + l, NULL, &status))               \
-                return status;                                                                     \
+        for (size_t l = 0; (fault) != PG_OK && block->judge && l < LANES * run; l += LANES) {      \
+            if (PG_LIKELY(NAME(all_finite)(ys + l))) continue;                                     \
+            const pg_judged judged = {ys + l, as + l, bs + l, NULL};                               \
+            const pg_status status = pg_judge_lanes(block, op, 0, &judged);                        \
+            if (status != PG_OK) return status;                                                    \
+        }                                                                                          \
         break;                                                                                     \
     }
 
 static pg_status NAME(forward)(pg_block *block) {
     double *const values = block->values;
-    pg_status status = PG_OK;
     for (const pg_instr *instr = block->code, *end = instr + block->length; instr < end;
          instr += instr->run) {
         const size_t run = instr->run;

@@ -13,12 +13,17 @@
 
 #include <string.h>
 
+/* Slots of one section: slot s has its values at values + s * lanes. */
+typedef struct section {
+    const double *values;
+    size_t lanes;
+    uint32_t *need; /* for each slot: the rows, by their lanes in the block, that depend on it */
+} section;
+
 typedef struct walk {
     const pg_program *program;
     const pg_block *block;
-    const double *uniform;
-    size_t lanes;
-    uint32_t *row, *shared; /* for each row slot, each uniform slot: the lanes that depend on it */
+    section row, uniform;
     const pg_instr **failing; /* for each lane: the first failed op that it depends on */
     bool choosing;            /* else a row's select depends on its comparison only */
 } walk;
@@ -26,21 +31,23 @@ typedef struct walk {
 static inline bool needs(uint32_t need, size_t lane) { return need >> lane & 1; }
 
 /* The lanes in which a select takes its first operand. */
-static uint32_t chosen(const walk *w, const pg_instr *select, const double *values, size_t lanes) {
+static uint32_t chosen(const walk *w, const pg_instr *select, const section *s) {
     const pg_pair pair = w->program->pairs[select->first];
-    const double *left = values + pair.left * lanes, *right = values + pair.right * lanes;
+    const double *left = s->values + pair.left * s->lanes;
+    const double *right = s->values + pair.right * s->lanes;
     uint32_t first = 0;
-    for (size_t l = 0; l < lanes; l++)
+    for (size_t l = 0; l < s->lanes; l++)
         first |= (uint32_t)pg_compares(select->shape, left[l], right[l]) << l;
     return first;
 }
 
 /* Propagate the lanes that depend on an instruction to its operands; of a select, to operand a
  * those of `first`, to operand b those of `second`. */
-static void pass_on(walk *w, const pg_instr *instr, uint32_t *slots, uint32_t need, uint32_t first,
-                    uint32_t second) {
+static void propagate(walk *w, const pg_instr *instr, const section *s, uint32_t first,
+                      uint32_t second) {
     const pg_pair *pairs = w->program->pairs + instr->first;
-    uint32_t *const lefts = instr->shape & PG_DOT_WEIGHTED ? w->shared : slots;
+    uint32_t *const slots = s->need, need = slots[instr->dst];
+    uint32_t *const lefts = instr->shape & PG_DOT_WEIGHTED ? w->uniform.need : slots;
     switch (instr->op) {
     case PG_OP_SELECT:
         slots[pairs->left] |= need;
@@ -49,7 +56,7 @@ static void pass_on(walk *w, const pg_instr *instr, uint32_t *slots, uint32_t ne
         slots[instr->b] |= need & second;
         return;
     case PG_OP_DOT:
-        if (instr->shape & PG_DOT_UNIFORM_START) w->shared[instr->a] |= need;
+        if (instr->shape & PG_DOT_UNIFORM_START) w->uniform.need[instr->a] |= need;
         else if (instr->shape & PG_DOT_STARTS) slots[instr->a] |= need;
         for (uint32_t i = 0; i < instr->count; i++) {
             lefts[pairs[i].left] |= need;
@@ -68,12 +75,12 @@ static void pass_on(walk *w, const pg_instr *instr, uint32_t *slots, uint32_t ne
 }
 
 /* Has one of a dot's squares overflowed? */
-static pg_status judge_squares(const walk *w, const pg_instr *dot, const double *values,
-                               size_t lanes, size_t lane, pg_fault *fault_ret) {
+static pg_status judge_squares(const walk *w, const pg_instr *dot, const section *s, size_t lane,
+                               pg_fault *fault_ret) {
     const bool judged = dot->op == PG_OP_DOT && (dot->shape & PG_DOT_SQUARES);
     for (uint32_t i = 0; judged && i < dot->count; i++) {
         const pg_pair pair = w->program->pairs[dot->first + i];
-        const double x = values[pair.left * lanes + lane];
+        const double x = s->values[pair.left * s->lanes + lane];
         if (pair.left != pair.right) continue;
         *fault_ret = (pg_fault){PG_OP_POWN, 0, x, 2.0};
         const pg_status status = pg_fault_of(PG_OP_POWN, x * x, x, 2.0);
@@ -84,64 +91,64 @@ static pg_status judge_squares(const walk *w, const pg_instr *dot, const double 
 
 /* Judge an instruction's result in one lane. Beyond the ops of the table only squares can fail; a
  * dot's `a` may be a slot of the other section, so it is not read. */
-static pg_status judge(const walk *w, const pg_instr *instr, const double *values, size_t lanes,
-                       size_t lane, pg_fault *fault_ret) {
+static pg_status judge(const walk *w, const pg_instr *instr, const section *s, size_t lane,
+                       pg_fault *fault_ret) {
     const double exponent = pg_instr_describe(instr->op)->power;
     const int op = exponent != 0.0 ? PG_OP_POWN : instr->op;
-    if (op >= PG_OP_COUNT) return judge_squares(w, instr, values, lanes, lane, fault_ret);
-    const double y = values[instr->dst * lanes + lane], a = values[instr->a * lanes + lane];
+    if (op >= PG_OP_COUNT) return judge_squares(w, instr, s, lane, fault_ret);
+    const double *const values = s->values + lane;
+    const double y = values[instr->dst * s->lanes], a = values[instr->a * s->lanes];
     double b = exponent;
-    if (op == instr->op && pg_op_slots[op] == 2) b = values[instr->b * lanes + lane];
+    if (op == instr->op && pg_op_slots[op] == 2) b = values[instr->b * s->lanes];
     *fault_ret = (pg_fault){op, 0, a, b};
     return pg_fault_of(op, y, a, b);
 }
 
-static bool fails(const walk *w, const pg_instr *instr, const double *values, size_t lanes,
-                  size_t lane) {
+static bool fails(const walk *w, const pg_instr *instr, const section *s, size_t lane) {
     pg_fault fault;
-    return !isfinite(values[instr->dst * lanes + lane]) &&
-           judge(w, instr, values, lanes, lane, &fault) != PG_OK;
+    return !isfinite(s->values[instr->dst * s->lanes + lane]) &&
+           judge(w, instr, s, lane, &fault) != PG_OK;
 }
 
 static void walk_rows(walk *w) {
     const pg_program *p = w->program;
-    const double *const values = w->block->values;
+    const section *const row = &w->row;
     for (size_t i = p->length; i-- > p->uniform_length;) {
         const pg_instr *instr = &p->code[i];
-        const uint32_t need = w->row[instr->dst];
+        const uint32_t need = row->need[instr->dst];
         if (need == 0) continue;
         for (size_t l = 0; w->choosing && l < w->block->active; l++)
-            if (needs(need, l) && fails(w, instr, values, w->lanes, l)) w->failing[l] = instr;
+            if (needs(need, l) && fails(w, instr, row, l)) w->failing[l] = instr;
         uint32_t first = 0, second = 0;
         if (instr->op == PG_OP_SELECT && w->choosing) {
-            first = chosen(w, instr, values, w->lanes);
+            first = chosen(w, instr, row);
             second = ~first;
         }
-        pass_on(w, instr, w->row, need, first, second);
+        propagate(w, instr, row, first, second);
     }
     for (size_t i = 0; i < p->import_count; i++)
-        w->shared[p->imports[i]] |= w->row[p->input_count + i];
+        w->uniform.need[p->imports[i]] |= row->need[p->input_count + i];
 }
 
 static void walk_uniform(walk *w) {
     const pg_program *p = w->program;
     for (size_t i = p->uniform_length; i-- > 0;) {
         const pg_instr *instr = &p->code[i];
-        const uint32_t need = w->shared[instr->dst];
+        const uint32_t need = w->uniform.need[instr->dst];
         if (need == 0) continue;
-        const bool failed = w->choosing && fails(w, instr, w->uniform, 1, 0);
+        const bool failed = w->choosing && fails(w, instr, &w->uniform, 0);
         for (size_t l = 0; failed && l < w->block->active; l++)
             if (needs(need, l)) w->failing[l] = instr;
-        const bool first = instr->op == PG_OP_SELECT && chosen(w, instr, w->uniform, 1) != 0;
-        pass_on(w, instr, w->shared, need, first ? need : 0, first ? 0 : need);
+        const bool first = instr->op == PG_OP_SELECT && chosen(w, instr, &w->uniform) != 0;
+        propagate(w, instr, &w->uniform, first ? need : 0, first ? 0 : need);
     }
 }
 
 static void walk_back(walk *w) {
     const pg_program *p = w->program;
     const uint32_t all = w->block->active < 32 ? ((uint32_t)1 << w->block->active) - 1 : UINT32_MAX;
-    memset(w->row, 0, (p->row_slots + p->uniform_slots) * sizeof *w->row);
-    for (size_t o = 0; o < p->output_count; o++) w->row[p->outputs[o]] = all;
+    memset(w->row.need, 0, (p->row_slots + p->uniform_slots) * sizeof *w->row.need);
+    for (size_t o = 0; o < p->output_count; o++) w->row.need[p->outputs[o]] = all;
     walk_rows(w);
     walk_uniform(w);
 }
@@ -150,30 +157,29 @@ static void walk_back(walk *w) {
 static bool is_needed_by_all(walk *w, const pg_instr *instr) {
     w->choosing = false;
     walk_back(w);
-    return w->shared[instr->dst] != 0;
+    return w->uniform.need[instr->dst] != 0;
 }
 
-pg_status pg_find_fault(const pg_program *program, pg_workspace *ws, pg_block *block,
-                        size_t lanes) {
+pg_status pg_find_fault(pg_workspace *ws, pg_block *block, size_t lanes) {
+    const pg_program *program = ws->program;
     const pg_instr *failing[32] = {NULL};
     const size_t words = program->row_slots + program->uniform_slots;
-    if (pg_make_room(&ws->needs, words / 2 + 1) != PG_OK) return PG_ERR_NOMEM;
+    if (pg_reserve_numbers(&ws->needs, words / 2 + 1) != PG_OK) return PG_ERR_NOMEM;
+    uint32_t *const need = (uint32_t *)(void *)ws->needs.at;
     walk w = {.program = program,
               .block = block,
-              .uniform = ws->uniform.at,
-              .lanes = lanes,
-              .row = (uint32_t *)(void *)ws->needs.at,
+              .row = {block->values, lanes, need},
+              .uniform = {ws->uniform.at, 1, need + program->row_slots},
               .failing = failing,
               .choosing = true};
-    w.shared = w.row + program->row_slots;
     walk_back(&w);
     for (size_t l = 0; l < block->active; l++) {
         if (failing[l] == NULL) continue;
         const bool uniform = failing[l] < program->code + program->uniform_length;
         block->fault_lane = l;
         block->fault_of_all = uniform && is_needed_by_all(&w, failing[l]);
-        return uniform ? judge(&w, failing[l], ws->uniform.at, 1, 0, &block->fault)
-                       : judge(&w, failing[l], block->values, lanes, l, &block->fault);
+        return uniform ? judge(&w, failing[l], &w.uniform, 0, &block->fault)
+                       : judge(&w, failing[l], &w.row, l, &block->fault);
     }
     return PG_OK;
 }

@@ -26,7 +26,7 @@ static const size_t least_chunk = 1024, most_chunks = 64;
 static const size_t poll_after = 1 << 20; /* values computed: about a millisecond */
 const size_t pg_lanes_of[PG_WIDTHS] = {[PG_ONE] = 1, [PG_EIGHT] = 8, [PG_THIRTY_TWO] = 32};
 
-pg_status pg_make_room(pg_numbers *array, size_t count) {
+pg_status pg_reserve_numbers(pg_numbers *array, size_t count) {
     enum { alignment = 64 };
     if (array->capacity >= count && array->block != NULL) return PG_OK;
     char *block = pg_realloc(NULL, count * sizeof(double) + alignment, 1);
@@ -52,15 +52,16 @@ pg_status pg_workspace_new(pg_workspace **workspace_ret, const pg_program *progr
     pg_workspace *ws = pg_realloc(NULL, 1, sizeof *ws);
     if (ws == NULL) return PG_ERR_NOMEM;
     const int widest_vectors = pg_vector_levels() - 1;
-    *ws = (pg_workspace){.width = -1};
+    *ws = (pg_workspace){.program = program, .width = -1};
     ws->lanes =
         lanes_for(level < 0 || level > widest_vectors ? widest_vectors : level, program->fast != 0);
     ws->widest = program->row_slots <= fits_the_cache ? PG_THIRTY_TWO : PG_EIGHT;
     const size_t cells = program->row_slots * pg_lanes_of[ws->widest];
-    if (pg_make_room(&ws->uniform, program->uniform_slots) == PG_OK &&
-        pg_make_room(&ws->uniform_grads, program->uniform_slots) == PG_OK &&
-        pg_make_room(&ws->mask, 32) == PG_OK && pg_make_room(&ws->values, cells) == PG_OK &&
-        pg_make_room(&ws->grads, cells) == PG_OK) {
+    if (pg_reserve_numbers(&ws->uniform, program->uniform_slots) == PG_OK &&
+        pg_reserve_numbers(&ws->uniform_grads, program->uniform_slots) == PG_OK &&
+        pg_reserve_numbers(&ws->mask, 32) == PG_OK &&
+        pg_reserve_numbers(&ws->values, cells) == PG_OK &&
+        pg_reserve_numbers(&ws->grads, cells) == PG_OK) {
         *workspace_ret = ws;
         return PG_OK;
     }
@@ -84,10 +85,6 @@ void pg_workspace_free(pg_workspace *ws) {
 
 pg_replay_fault pg_workspace_fault(const pg_workspace *ws) { return ws->fault; }
 
-void pg_workspace_shift_fault(pg_workspace *ws, size_t first) {
-    if (ws->fault.row >= 0) ws->fault.row += (int64_t)first;
-}
-
 void pg_workspace_poll(pg_workspace *ws, int (*poll)(void *), void *context) {
     ws->poll = poll;
     ws->context = context;
@@ -102,10 +99,10 @@ bool pg_must_stop(pg_workspace *ws, size_t work) {
 
 /* ---- The uniform section --------------------------------------------------------------------- */
 
-static pg_block uniform_block(const pg_program *program, pg_workspace *ws, bool judge) {
-    return (pg_block){.program = program,
-                      .code = program->code,
-                      .length = program->uniform_length,
+static pg_block uniform_block(pg_workspace *ws, bool judge) {
+    return (pg_block){.program = ws->program,
+                      .code = ws->program->code,
+                      .length = ws->program->uniform_length,
                       .uniform = ws->uniform.at,
                       .values = ws->uniform.at,
                       .grads = ws->uniform_grads.at,
@@ -117,8 +114,8 @@ static pg_block uniform_block(const pg_program *program, pg_workspace *ws, bool 
 static inline uint64_t if_nan(double x) { return isnan(x) ? UINT64_MAX : 0; }
 
 /* A failure here is a fault only if a row depends on it. */
-pg_status pg_replay_begin(const pg_program *program, pg_workspace *ws, const double *params,
-                          int ignore) {
+pg_status pg_replay_begin(pg_workspace *ws, const double *params, int ignore) {
+    const pg_program *program = ws->program;
     if (program->constant_count > 0)
         memcpy(ws->uniform.at, program->constants,
                program->constant_count * sizeof *ws->uniform.at);
@@ -128,7 +125,7 @@ pg_status pg_replay_begin(const pg_program *program, pg_workspace *ws, const dou
     ws->width = -1;
     ws->failed = ws->careful = false;
     if (pg_must_stop(ws, program->uniform_slots + program->pair_count)) return PG_ERR_STOPPED;
-    pg_block block = uniform_block(program, ws, !ignore);
+    pg_block block = uniform_block(ws, !ignore);
     if (ws->lanes[PG_ONE].forward(&block) != PG_OK) {
         ws->failed = true;
         block.judge = false;
@@ -159,36 +156,38 @@ static pg_status run_uniform_steps(pg_block *block, pg_run *run, const double *s
 }
 
 /* Mark the uniform slots that receive a nonzero gradient from any of these rows alone. */
-static pg_status reach_from_rows(const pg_program *program, pg_workspace *ws, const pg_task *task,
-                                 pg_block *uniform, uint8_t *reached, size_t first, size_t active) {
+static pg_status reach_from_rows(pg_workspace *ws, const pg_task *task, pg_block *uniform,
+                                 uint8_t *reached, pg_rows rows) {
     const size_t count = uniform->plan->accumulators;
     double *const sums = ws->sums.at, *const own = sums + count * PG_SUBLANES;
     pg_block block;
-    pg_status status = pg_forward_block(program, ws, task, &block, first, active, PG_EIGHT);
+    pg_status status = pg_forward_block(ws, task, &block, rows);
     if (status != PG_OK) return status;
     memset(sums, 0, count * PG_SUBLANES * sizeof *sums);
     block.accumulators = sums;
-    status = pg_backward_block(ws, &block, uniform->plan, PG_EIGHT);
-    for (size_t l = 0; status == PG_OK && l < active; l++) {
+    status = pg_backward_block(ws, &block, uniform->plan, rows.width);
+    for (size_t l = 0; status == PG_OK && l < rows.active; l++) {
         for (size_t i = 0; i < count; i++) own[i] = sums[i * PG_SUBLANES + l];
         status = run_uniform_steps(uniform, ws->lanes[PG_ONE].careful, own);
-        for (size_t i = 0; i < program->uniform_slots; i++) reached[i] |= uniform->grads[i] != 0.0;
+        for (size_t i = 0; i < ws->program->uniform_slots; i++)
+            reached[i] |= uniform->grads[i] != 0.0;
     }
     return status;
 }
 
 /* Mark the uniform slots that receive a nonzero gradient from any row, even if those of the rows
  * sum to 0. Without the rows' data: all of them. */
-static pg_status find_reached(const pg_program *program, pg_workspace *ws, const pg_task *task,
-                              const pg_backward_plan *plan, uint8_t *reached) {
+static pg_status find_reached(pg_workspace *ws, const pg_task *task, const pg_backward_plan *plan,
+                              uint8_t *reached) {
+    const pg_program *program = ws->program;
     const bool unknown = task->arguments == NULL && program->input_count > 0;
     memset(reached, unknown, program->uniform_slots);
-    pg_block uniform = uniform_block(program, ws, false);
+    pg_block uniform = uniform_block(ws, false);
     uniform.plan = plan;
-    pg_status status = pg_make_room(&ws->sums, plan->accumulators * (PG_SUBLANES + 1));
+    pg_status status = pg_reserve_numbers(&ws->sums, plan->accumulators * (PG_SUBLANES + 1));
     for (size_t row = 0; !unknown && status == PG_OK && row < task->rows; row += PG_SUBLANES) {
-        const size_t left = task->rows - row, active = left < PG_SUBLANES ? left : PG_SUBLANES;
-        status = reach_from_rows(program, ws, task, &uniform, reached, row, active);
+        const pg_rows rows = pg_rows_from(row, task->rows - row, PG_EIGHT);
+        status = reach_from_rows(ws, task, &uniform, reached, rows);
         if (pg_must_stop(ws, (program->row_slots + program->uniform_slots) * PG_SUBLANES))
             return PG_ERR_STOPPED;
     }
@@ -196,8 +195,9 @@ static pg_status find_reached(const pg_program *program, pg_workspace *ws, const
 }
 
 /* Store the parameters' gradients. Returns: is any of them nan? */
-static bool store_params(const pg_program *program, const pg_workspace *ws,
-                         const pg_backward_plan *plan, double *gradients, double scale) {
+static bool store_params(const pg_workspace *ws, const pg_backward_plan *plan, double *gradients,
+                         double scale) {
+    const pg_program *program = ws->program;
     const uint8_t *const reached = plan->uniform_reached + program->constant_count;
     const double *const grads = ws->uniform_grads.at + program->constant_count;
     uint64_t odd = 0;
@@ -210,31 +210,29 @@ static bool store_params(const pg_program *program, const pg_workspace *ws,
 
 /* Redo the uniform steps, with 0 for undefined products with a gradient of 0; except where that 0
  * is a sum of rows that cancel, each of which would have formed the product. */
-static pg_status backward_uniform_carefully(const pg_program *program, pg_workspace *ws,
-                                            const pg_task *task, pg_block *block,
+static pg_status backward_uniform_carefully(pg_workspace *ws, const pg_task *task, pg_block *block,
                                             const double *sums) {
     ws->careful = true;
     block->spared = false;
     pg_status status = run_uniform_steps(block, ws->lanes[PG_ONE].careful, sums);
     if (!block->spared) return status;
-    if (pg_make_room(&ws->reached, program->uniform_slots / sizeof(double) + 1) != PG_OK)
+    if (pg_reserve_numbers(&ws->reached, ws->program->uniform_slots / sizeof(double) + 1) != PG_OK)
         return PG_ERR_NOMEM;
     uint8_t *const reached = (uint8_t *)ws->reached.at;
-    status = find_reached(program, ws, task, block->plan, reached);
+    status = find_reached(ws, task, block->plan, reached);
     if (status != PG_OK) return status;
     block->reached = reached;
     return run_uniform_steps(block, ws->lanes[PG_ONE].careful, sums);
 }
 
-pg_status pg_backward_uniform(const pg_program *program, pg_workspace *ws, const pg_task *task,
-                              const pg_backward_plan *plan, const double *sums, double *gradients,
-                              double scale) {
-    pg_block block = uniform_block(program, ws, !task->ignore);
+pg_status pg_backward_uniform(pg_workspace *ws, const pg_task *task, const pg_backward_plan *plan,
+                              const double *sums, double *gradients) {
+    pg_block block = uniform_block(ws, !task->ignore);
     block.plan = plan;
     pg_status status = run_uniform_steps(&block, ws->lanes[PG_ONE].backward, sums);
-    if (status == PG_OK && !store_params(program, ws, plan, gradients, scale)) return PG_OK;
-    status = backward_uniform_carefully(program, ws, task, &block, sums);
-    if (status == PG_OK) store_params(program, ws, plan, gradients, scale);
+    if (status == PG_OK && !store_params(ws, plan, gradients, task->scale)) return PG_OK;
+    status = backward_uniform_carefully(ws, task, &block, sums);
+    if (status == PG_OK) store_params(ws, plan, gradients, task->scale);
     if (pg_is_fault(status)) ws->fault = (pg_replay_fault){-1, block.fault};
     return status;
 }
@@ -246,32 +244,35 @@ static size_t first_row(const pg_task *task) {
     return pg_chunk_start(task->rows, task->base_chunk);
 }
 
-/* One number of each of rows first .. first + active - 1. */
-static void load_lanes(double *lanes, const double *data, size_t stride, const int64_t *index,
-                       size_t first, size_t active) {
+/* Load one column of the rows: the first of this argument. */
+static void load_column(double *lanes, pg_argument column, const int64_t *index, pg_rows rows) {
+    const size_t stride = column.stride;
+    const double *data = column.data;
     if (index != NULL) {
-        for (size_t l = 0; l < active; l++) lanes[l] = data[(size_t)index[first + l] * stride];
+        index += rows.first;
+        for (size_t l = 0; l < rows.active; l++) lanes[l] = data[(size_t)index[l] * stride];
         return;
     }
-    data += first * stride;
-    for (size_t l = 0; l < active; l++, data += stride) lanes[l] = *data;
+    data += rows.first * stride;
+    for (size_t l = 0; l < rows.active; l++, data += stride) lanes[l] = *data;
 }
 
-/* Load rows first .. first + active - 1 into the input slots; padding lanes repeat the last row. */
-static void load_inputs(double *values, const pg_task *task, size_t first, size_t active,
-                        size_t lanes) {
+/* Load the rows into the input slots; padding lanes repeat the last row. */
+static void load_inputs(double *values, const pg_task *task, pg_rows rows) {
+    const size_t lanes = pg_lanes_of[rows.width];
     for (size_t i = 0; i < task->argument_count; i++) {
-        const pg_argument argument = task->arguments[i];
-        for (size_t k = 0; k < argument.count; k++, values += lanes) {
-            load_lanes(values, argument.data + k, argument.stride, task->index, first, active);
-            for (size_t l = active; l < lanes; l++) values[l] = values[active - 1];
+        pg_argument argument = task->arguments[i];
+        for (size_t k = 0; k < argument.count; k++, argument.data++, values += lanes) {
+            load_column(values, argument, task->index, rows);
+            for (size_t l = rows.active; l < lanes; l++) values[l] = values[rows.active - 1];
         }
     }
 }
 
 /* Broadcast the imports, uniform slots, to all lanes; once for each change of width. */
-static void spread_imports(const pg_program *program, pg_workspace *ws, int width) {
+static void broadcast_imports(pg_workspace *ws, int width) {
     if (ws->width == width) return;
+    const pg_program *program = ws->program;
     const size_t lanes = pg_lanes_of[width];
     double *values = ws->values.at + program->input_count * lanes;
     for (size_t i = 0; i < program->import_count; i++, values += lanes)
@@ -279,18 +280,18 @@ static void spread_imports(const pg_program *program, pg_workspace *ws, int widt
     ws->width = width;
 }
 
-static void store_outputs(const pg_program *program, const double *values, double *outputs,
-                          size_t active, size_t lanes) {
+static void store_outputs(const pg_block *block, double *outputs, size_t lanes) {
+    const pg_program *program = block->program;
     for (size_t o = 0; o < program->output_count; o++)
-        for (size_t l = 0; l < active; l++)
-            outputs[l * program->output_count + o] = values[program->outputs[o] * lanes + l];
+        for (size_t l = 0; l < block->active; l++)
+            outputs[l * program->output_count + o] = block->values[program->outputs[o] * lanes + l];
 }
 
 /* Store gradients with respect to the inputs: row after row, outputs x inputs each. */
-static void store_gradients(const pg_program *program, pg_workspace *ws, const pg_block *block,
-                            double *gradients, size_t output, size_t lanes) {
-    const size_t inputs = program->input_count, stride = program->output_count * inputs;
-    gradients += output * inputs;
+static void store_gradients(pg_workspace *ws, const pg_block *block, double *gradients,
+                            size_t lanes) {
+    const size_t inputs = block->program->input_count;
+    const size_t stride = block->program->output_count * inputs;
     uint64_t odd = 0;
     for (size_t k = 0; k < inputs; k++) {
         const double *const grads = block->grads + k * lanes;
@@ -322,9 +323,11 @@ void pg_note_fault(pg_workspace *ws, const pg_task *task, const pg_block *block,
     ws->fault = (pg_replay_fault){block->fault_of_all ? -1 : row, block->fault};
 }
 
-pg_status pg_forward_block(const pg_program *program, pg_workspace *ws, const pg_task *task,
-                           pg_block *block_ret, size_t first, size_t active, int width) {
-    const size_t lanes = pg_lanes_of[width];
+pg_status pg_forward_block(pg_workspace *ws, const pg_task *task, pg_block *block_ret,
+                           pg_rows rows) {
+    const pg_program *program = ws->program;
+    const size_t active = rows.active, lanes = pg_lanes_of[rows.width];
+    pg_run *const forward = ws->lanes[rows.width].forward;
     int64_t *const mask = (int64_t *)ws->mask.at;
     for (size_t l = 0; active < lanes && l < lanes; l++) mask[l] = l < active ? -1 : 0;
     *block_ret = (pg_block){.program = program,
@@ -336,64 +339,55 @@ pg_status pg_forward_block(const pg_program *program, pg_workspace *ws, const pg
                             .active = active,
                             .mask = active < lanes ? mask : NULL,
                             .judge = !task->ignore && !ws->doubtful};
-    spread_imports(program, ws, width);
-    load_inputs(ws->values.at, task, first, active, lanes);
-    if (ws->lanes[width].forward(block_ret) != PG_OK) {
+    broadcast_imports(ws, rows.width);
+    load_inputs(ws->values.at, task, rows);
+    if (forward(block_ret) != PG_OK) {
         ws->doubtful = true;
         block_ret->judge = false;
-        ws->lanes[width].forward(block_ret);
+        forward(block_ret);
     }
     block_ret->judge = !task->ignore;
-    return PG_UNLIKELY(ws->doubtful) && !task->ignore ? pg_find_fault(program, ws, block_ret, lanes)
-                                                      : PG_OK;
+    return PG_UNLIKELY(ws->doubtful) && !task->ignore ? pg_find_fault(ws, block_ret, lanes) : PG_OK;
 }
 
 /* Each output's gradient in turn: sums over the rows, and the gradients of the rows' inputs. */
-static pg_status backward_outputs(const pg_program *program, pg_workspace *ws, const pg_task *task,
-                                  pg_block *block, size_t first, int width, double *sums) {
-    const size_t lanes = pg_lanes_of[width];
+static pg_status backward_outputs(pg_workspace *ws, const pg_task *task, pg_block *block,
+                                  pg_rows rows, double *sums) {
+    const pg_program *program = ws->program;
+    const size_t lanes = pg_lanes_of[rows.width];
     pg_status status = PG_OK;
     for (size_t o = 0; status == PG_OK && o < program->output_count; o++) {
         if (sums != NULL) {
-            ws->lanes[width].fold(block, sums, ws->values.at + (size_t)program->outputs[o] * lanes);
+            ws->lanes[rows.width].fold(block, sums,
+                                       ws->values.at + (size_t)program->outputs[o] * lanes);
             block->accumulators = sums + PG_SUBLANES;
             sums += (1 + task->plan[o]->accumulators) * PG_SUBLANES;
         }
-        status = pg_backward_block(ws, block, task->plan[o], width);
+        status = pg_backward_block(ws, block, task->plan[o], rows.width);
+        const size_t first_of_output = rows.first * program->output_count + o;
         if (status == PG_OK && task->gradients != NULL)
-            store_gradients(program, ws, block,
-                            task->gradients + first * program->output_count * program->input_count,
-                            o, lanes);
+            store_gradients(ws, block, task->gradients + first_of_output * program->input_count,
+                            lanes);
     }
     return status;
 }
 
-static pg_status run_block(const pg_program *program, pg_workspace *ws, const pg_task *task,
-                           size_t first, size_t active, int width, double *sums) {
+static pg_status run_block(pg_workspace *ws, const pg_task *task, pg_rows rows, double *sums) {
     pg_block block;
-    pg_status status = pg_forward_block(program, ws, task, &block, first, active, width);
+    pg_status status = pg_forward_block(ws, task, &block, rows);
     if (status == PG_OK && task->outputs != NULL)
-        store_outputs(program, ws->values.at, task->outputs + first * program->output_count, active,
-                      pg_lanes_of[width]);
+        store_outputs(&block, task->outputs + rows.first * ws->program->output_count,
+                      pg_lanes_of[rows.width]);
     if (status == PG_OK && task->plan != NULL)
-        status = backward_outputs(program, ws, task, &block, first, width, sums);
-    if (pg_is_fault(status)) pg_note_fault(ws, task, &block, first);
+        status = backward_outputs(ws, task, &block, rows, sums);
+    if (pg_is_fault(status)) pg_note_fault(ws, task, &block, rows.first);
     return status;
 }
 
-/* Re-run the block row by row to find the first failing row and its fault. */
-static pg_status first_fault(const pg_program *program, pg_workspace *ws, const pg_task *task,
-                             size_t first, size_t active, double *sums) {
-    pg_status status = PG_OK;
-    for (size_t i = 0; status == PG_OK && i < active; i++)
-        status = run_block(program, ws, task, first + i, 1, PG_ONE, sums);
-    return status;
-}
-
-/* The width of the next block, with this many rows left. */
-static int width_for(const pg_workspace *ws, size_t left) {
-    if (left == 1) return PG_ONE;
-    return left >= pg_lanes_of[ws->widest] ? ws->widest : PG_EIGHT;
+/* The next block, with this many rows left from `first` on. */
+static pg_rows next_rows(size_t first, size_t left, int widest) {
+    if (left == 1) return pg_rows_from(first, left, PG_ONE);
+    return pg_rows_from(first, left, left >= pg_lanes_of[widest] ? widest : PG_EIGHT);
 }
 
 /* ---- Chunks ---------------------------------------------------------------------------------- */
@@ -420,34 +414,34 @@ size_t pg_partial_count(const pg_program *program, const pg_backward_plan *const
     return count;
 }
 
-/* Run all rows of a chunk and add to the accumulators. A fault of the fast kernels may be spurious,
- * so the failing row is looked for only in careful mode. */
-static pg_status run_blocks(const pg_program *program, pg_workspace *ws, const pg_task *task,
-                            size_t chunk, double *accumulators) {
-    const size_t base = first_row(task);
+/* Run all rows of a chunk and add to the accumulators. A block that fails is re-run row by row, to
+ * find the first failing row; but only in careful mode: a fault of the fast kernels may be
+ * spurious. */
+static pg_status run_blocks(pg_workspace *ws, const pg_task *task, size_t chunk,
+                            double *accumulators) {
+    const size_t base = first_row(task), work = ws->program->row_slots + ws->program->pair_count;
     const size_t end = pg_chunk_start(task->rows, chunk + 1) - base;
+    bool singly = false;
     for (size_t row = pg_chunk_start(task->rows, chunk) - base; row < end;) {
-        const int width = width_for(ws, end - row);
-        const size_t left = end - row, lanes = pg_lanes_of[width];
-        const size_t active = left < lanes ? left : lanes;
-        pg_status status = run_block(program, ws, task, row, active, width, accumulators);
-        if (pg_is_fault(status) && ws->careful && active > 1)
-            status = first_fault(program, ws, task, row, active, accumulators);
+        const pg_rows rows = next_rows(row, singly ? 1 : end - row, ws->widest);
+        const pg_status status = run_block(ws, task, rows, accumulators);
+        if (pg_is_fault(status) && ws->careful && rows.active > 1) {
+            singly = true;
+            continue;
+        }
         if (status != PG_OK) return status;
-        if (pg_must_stop(ws, (program->row_slots + program->pair_count) * lanes))
-            return PG_ERR_STOPPED;
-        row += active;
+        if (pg_must_stop(ws, work * pg_lanes_of[rows.width])) return PG_ERR_STOPPED;
+        row += rows.active;
     }
     return PG_OK;
 }
 
 /* Run a chunk and form its sums, from zero. */
-static pg_status sum_blocks(const pg_program *program, pg_workspace *ws, const pg_task *task,
-                            size_t chunk, size_t sums) {
+static pg_status sum_blocks(pg_workspace *ws, const pg_task *task, size_t chunk, size_t sums) {
     double *accumulators = task->partials != NULL ? ws->sums.at : NULL;
     if (accumulators != NULL) memset(accumulators, 0, sums * PG_SUBLANES * sizeof *accumulators);
     pg_begin_chunk(ws);
-    pg_status status = run_blocks(program, ws, task, chunk, accumulators);
+    pg_status status = run_blocks(ws, task, chunk, accumulators);
     if (status != PG_OK || accumulators == NULL) return status;
     double *const partials = task->partials + (chunk - task->base_chunk) * sums;
     uint64_t odd = 0;
@@ -459,23 +453,22 @@ static pg_status sum_blocks(const pg_program *program, pg_workspace *ws, const p
     return PG_OK;
 }
 
-static pg_status run_chunk(const pg_program *program, pg_workspace *ws, const pg_task *task,
-                           size_t chunk, size_t sums) {
-    pg_status status = sum_blocks(program, ws, task, chunk, sums);
+static pg_status run_chunk(pg_workspace *ws, const pg_task *task, size_t chunk, size_t sums) {
+    pg_status status = sum_blocks(ws, task, chunk, sums);
     if (ws->careful || (!pg_is_fault(status) && !ws->undefined)) return status;
     ws->careful = true;
-    return sum_blocks(program, ws, task, chunk, sums);
+    return sum_blocks(ws, task, chunk, sums);
 }
 
-pg_status pg_replay(const pg_program *program, pg_workspace *ws, const pg_task *task) {
+pg_status pg_replay(pg_workspace *ws, const pg_task *task) {
     size_t sums = 0;
     if (task->partials != NULL) {
-        sums = pg_partial_count(program, task->plan);
-        pg_status status = pg_make_room(&ws->sums, sums * PG_SUBLANES);
+        sums = pg_partial_count(ws->program, task->plan);
+        pg_status status = pg_reserve_numbers(&ws->sums, sums * PG_SUBLANES);
         if (status != PG_OK) return status;
     }
     for (size_t chunk = task->first_chunk; chunk < task->last_chunk; chunk++) {
-        pg_status status = run_chunk(program, ws, task, chunk, sums);
+        pg_status status = run_chunk(ws, task, chunk, sums);
         if (status != PG_OK) return status;
     }
     return PG_OK;
@@ -489,8 +482,9 @@ static void sum_chunks(double *partials, size_t chunks, size_t sums) {
                 partials[i * sums + k] += partials[(i + step) * sums + k];
 }
 
-pg_status pg_replay_finish(const pg_program *program, pg_workspace *ws, const pg_task *task,
-                           double *totals, double *gradients, double scale) {
+pg_status pg_replay_finish(pg_workspace *ws, const pg_task *task, double *totals,
+                           double *gradients) {
+    const pg_program *program = ws->program;
     const size_t chunks = pg_chunk_count(task->rows);
     double *sums = task->partials;
     pg_status status = PG_OK;
@@ -502,24 +496,24 @@ pg_status pg_replay_finish(const pg_program *program, pg_workspace *ws, const pg
     }
     sum_chunks(sums, chunks, pg_partial_count(program, task->plan));
     for (size_t o = 0; status == PG_OK && o < program->output_count; o++) {
-        totals[o] = scale * sums[0];
-        status = pg_backward_uniform(program, ws, task, task->plan[o], sums + 1,
-                                     gradients + o * program->param_count, scale);
+        totals[o] = task->scale * sums[0];
+        status = pg_backward_uniform(ws, task, task->plan[o], sums + 1,
+                                     gradients + o * program->param_count);
         sums += 1 + task->plan[o]->accumulators;
     }
     return status;
 }
 
-pg_status pg_replay_sum(const pg_program *program, pg_workspace *ws, const double *params,
-                        const pg_task *task, double *totals, double *gradients, double scale) {
+pg_status pg_replay_sum(pg_workspace *ws, const double *params, const pg_task *task, double *totals,
+                        double *gradients) {
     pg_task all = *task;
     all.base_chunk = all.first_chunk = 0;
     all.last_chunk = pg_chunk_count(task->rows);
-    const size_t room = all.last_chunk * pg_partial_count(program, task->plan);
-    pg_status status = pg_make_room(&ws->partials, room);
+    pg_status status = pg_reserve_numbers(
+        &ws->partials, all.last_chunk * pg_partial_count(ws->program, task->plan));
     all.partials = ws->partials.at;
-    if (status == PG_OK) status = pg_replay_begin(program, ws, params, task->ignore);
-    if (status == PG_OK) status = pg_replay(program, ws, &all);
-    if (status == PG_OK) status = pg_replay_finish(program, ws, &all, totals, gradients, scale);
+    if (status == PG_OK) status = pg_replay_begin(ws, params, task->ignore);
+    if (status == PG_OK) status = pg_replay(ws, &all);
+    if (status == PG_OK) status = pg_replay_finish(ws, &all, totals, gradients);
     return status;
 }

@@ -12,6 +12,7 @@ typedef struct pg_numbers {
 } pg_numbers;
 
 struct pg_workspace {
+    const pg_program *program;
     const pg_lanes *lanes; /* kernels for the machine's vectors and the program's math, by width */
     int width, widest;     /* width: the one that imports are broadcast for; -1: none yet */
     pg_numbers uniform, uniform_grads;
@@ -32,17 +33,28 @@ struct pg_workspace {
 };
 
 /* Ensure capacity for count doubles. Contents are not preserved if the array grows. */
-pg_status pg_make_room(pg_numbers *array, size_t count);
+pg_status pg_reserve_numbers(pg_numbers *array, size_t count);
 
 extern const size_t pg_lanes_of[PG_WIDTHS];
 
-/* Load rows first .. first + active - 1, broadcast the imports, and compute all values. */
-pg_status pg_forward_block(const pg_program *program, pg_workspace *ws, const pg_task *task,
-                           pg_block *block_ret, size_t first, size_t active, int width);
+/* The rows of a block: first .. first + active - 1, in pg_lanes_of[width] lanes. */
+typedef struct pg_rows {
+    size_t first, active;
+    int width;
+} pg_rows;
+
+/* The rows from `first` on, of which `left` are left, that a block of this width takes. */
+static inline pg_rows pg_rows_from(size_t first, size_t left, int width) {
+    return (pg_rows){first, left < pg_lanes_of[width] ? left : pg_lanes_of[width], width};
+}
+
+/* Load the rows, broadcast the imports, and compute all values. */
+pg_status pg_forward_block(pg_workspace *ws, const pg_task *task, pg_block *block_ret,
+                           pg_rows rows);
 /* liveness.c: the block was computed without judging; has an op failed that a row's results depend
  * on? Stores the first fault of the first such row in the block. PG_OK; the fault's status;
  * PG_ERR_NOMEM. */
-pg_status pg_find_fault(const pg_program *program, pg_workspace *ws, pg_block *block, size_t lanes);
+pg_status pg_find_fault(pg_workspace *ws, pg_block *block, size_t lanes);
 /* Begin a chunk: reset what the rows of the one before set. */
 static inline void pg_begin_chunk(pg_workspace *ws) {
     ws->doubtful = ws->failed;
@@ -56,14 +68,11 @@ static inline bool pg_is_fault(pg_status status) {
 pg_status pg_backward_block(pg_workspace *ws, pg_block *block, const pg_backward_plan *plan,
                             int width);
 /* Run the uniform steps; `sums` holds the accumulators' sums over the task's rows. Stores the
- * parameters' gradients, times `scale`. */
-pg_status pg_backward_uniform(const pg_program *program, pg_workspace *ws, const pg_task *task,
-                              const pg_backward_plan *plan, const double *sums, double *gradients,
-                              double scale);
+ * parameters' gradients, times the task's scale. */
+pg_status pg_backward_uniform(pg_workspace *ws, const pg_task *task, const pg_backward_plan *plan,
+                              const double *sums, double *gradients);
 /* Count `work` more computed values and poll now and then: has a stop been requested? */
 bool pg_must_stop(pg_workspace *ws, size_t work);
-/* The last fault's row was relative to this one: make it absolute. */
-void pg_workspace_shift_fault(pg_workspace *workspace, size_t first);
 /* Store the fault of a block of rows in the workspace. */
 void pg_note_fault(pg_workspace *ws, const pg_task *task, const pg_block *block, size_t first);
 

@@ -73,13 +73,32 @@ static inline void derivatives(const tangents *t, const pg_instr *instr, duals *
 
 /* ---- Forward --------------------------------------------------------------------------------- */
 
-/* dy += dleft * right + left * dright. The left factor is one number for all lanes (stride 0), or
- * one for each (stride 1). */
-static inline void add_pair_tangent(double *dy, size_t lanes, const double *left,
-                                    const double *dleft, size_t stride, const double *right,
-                                    const double *dright) {
-    for (size_t l = 0; l < lanes; l++)
-        dy[l] += times(dleft[l * stride], right[l]) + times(left[l * stride], dright[l]);
+/* A factor of a product: its numbers and their tangents, one for each lane (stride 1), or one for
+ * all lanes (stride 0). */
+typedef struct factor {
+    const double *x, *dx;
+    size_t stride;
+} factor;
+
+/* A slot's values; its gradients; a uniform slot's value. */
+static inline factor lanes_factor(const tangents *t, uint32_t slot) {
+    return (factor){t->block->values + slot * t->lanes, t->values + slot * t->lanes, 1};
+}
+static inline factor gradient_factor(const tangents *t, uint32_t slot) {
+    return (factor){t->block->grads + slot * t->lanes, t->grads + slot * t->lanes, 1};
+}
+static inline factor uniform_factor(const tangents *t, uint32_t slot) {
+    return (factor){t->block->uniform + slot, t->uniform + slot, 0};
+}
+
+/* The tangent of a product, in one lane. */
+static inline double product_tangent(factor a, factor b, size_t lane) {
+    return times(a.dx[lane * a.stride], b.x[lane * b.stride]) +
+           times(a.x[lane * a.stride], b.dx[lane * b.stride]);
+}
+
+static inline void add_product_tangent(double *dy, size_t lanes, factor a, factor b) {
+    for (size_t l = 0; l < lanes; l++) dy[l] += product_tangent(a, b, l);
 }
 
 /* The tangent of a dot or a custom op. A custom op's right factors are derivatives, taken as
@@ -87,20 +106,17 @@ static inline void add_pair_tangent(double *dy, size_t lanes, const double *left
 static void dot_tangent(const tangents *t, const pg_instr *instr, double *dy) {
     static const double none[PG_SUBLANES];
     const size_t lanes = t->lanes;
-    const double *const x = t->block->values, *const u = t->block->uniform;
     for (size_t l = 0; l < lanes; l++)
         dy[l] = instr->shape & PG_DOT_UNIFORM_START ? t->uniform[instr->a]
                 : instr->shape & PG_DOT_STARTS      ? t->values[instr->a * lanes + l]
                                                     : 0.0;
     for (uint32_t i = 0; i < instr->count; i++) {
         const pg_pair pair = t->block->program->pairs[instr->first + i];
-        const double *right = x + pair.right * lanes;
-        const double *dright = instr->op == PG_OP_DOT ? t->values + pair.right * lanes : none;
+        factor right = lanes_factor(t, pair.right);
+        if (instr->op != PG_OP_DOT) right.dx = none;
         if (instr->shape & PG_DOT_WEIGHTED)
-            add_pair_tangent(dy, lanes, u + pair.left, t->uniform + pair.left, 0, right, dright);
-        else
-            add_pair_tangent(dy, lanes, x + pair.left * lanes, t->values + pair.left * lanes, 1,
-                             right, dright);
+            add_product_tangent(dy, lanes, uniform_factor(t, pair.left), right);
+        else add_product_tangent(dy, lanes, lanes_factor(t, pair.left), right);
     }
 }
 
@@ -147,36 +163,28 @@ static void give(const tangents *t, pg_target target, const double *amount) {
         grads[l] = (target.how == PG_ACCUMULATE_STORE ? 0.0 : grads[l]) + amount[l];
 }
 
-/* A pair's factor receives the result's gradient times the other factor: give the tangent of that
- * product to its target. The other factor's values, and tangents, are `stride` apart. */
-static inline void push_factor_tangent(const tangents *t, pg_target target, const double *other,
-                                       const double *dother, size_t stride, const double *g,
-                                       const double *dg) {
-    double amount[PG_SUBLANES];
-    for (size_t l = 0; l < t->lanes; l++)
-        amount[l] = times(dother[l * stride], g[l]) + times(other[l * stride], dg[l]);
+/* Give the tangent of a derivative times the result's gradient to a target. Of a pair, the
+ * derivative by one factor is the other one. */
+static inline void push_product_tangent(const tangents *t, pg_target target, factor slope,
+                                        factor g) {
+    double amount[PG_SUBLANES] = {0};
+    for (size_t l = 0; l < t->lanes; l++) amount[l] = product_tangent(slope, g, l);
     give(t, target, amount);
 }
 
 static void push_dot_tangent(const tangents *t, const pg_step *step, const pg_instr *instr) {
-    const size_t lanes = t->lanes;
-    const double *const x = t->block->values, *const u = t->block->uniform;
-    const double *const g = t->block->grads + instr->dst * lanes;
-    const double *const dg = t->grads + instr->dst * lanes;
+    const factor g = gradient_factor(t, instr->dst);
     const pg_target *targets = t->block->plan->targets + step->first;
     for (uint32_t i = instr->count; i-- > 0;) {
         const pg_pair pair = t->block->program->pairs[instr->first + i];
         const pg_target left = targets[2 * i], right = targets[2 * i + 1];
-        if (i == 0 && step->a.how != PG_ACCUMULATE_NONE) give(t, step->a, dg);
+        if (i == 0 && step->a.how != PG_ACCUMULATE_NONE) give(t, step->a, g.dx);
         if (left.how != PG_ACCUMULATE_NONE)
-            push_factor_tangent(t, left, x + pair.right * lanes, t->values + pair.right * lanes, 1,
-                                g, dg);
+            push_product_tangent(t, left, lanes_factor(t, pair.right), g);
         if (right.how == PG_ACCUMULATE_NONE) continue;
         if (instr->shape & PG_DOT_WEIGHTED)
-            push_factor_tangent(t, right, u + pair.left, t->uniform + pair.left, 0, g, dg);
-        else
-            push_factor_tangent(t, right, x + pair.left * lanes, t->values + pair.left * lanes, 1,
-                                g, dg);
+            push_product_tangent(t, right, uniform_factor(t, pair.left), g);
+        else push_product_tangent(t, right, lanes_factor(t, pair.left), g);
     }
 }
 
@@ -186,27 +194,21 @@ static pg_status judge_slopes(const tangents *t, const pg_instr *instr, int whic
                               const double *slopes) {
     const double *const x = t->block->values;
     const size_t lanes = t->lanes;
-    pg_status status = PG_OK;
     bool finite = true;
     for (size_t l = 0; l < lanes; l++) finite = finite && isfinite(slopes[l]);
-    if (!finite && t->block->judge)
-        pg_judge_lanes(t->block, instr->op, which, slopes, x + instr->a * lanes,
-                       x + instr->b * lanes, t->grads + instr->dst * lanes, &status);
-    return status;
+    if (finite || !t->block->judge) return PG_OK;
+    const pg_judged judged = {slopes, x + instr->a * lanes, x + instr->b * lanes,
+                              t->grads + instr->dst * lanes};
+    return pg_judge_lanes(t->block, instr->op, which, &judged);
 }
 
 /* The tangent of derivative * gradient, given to one operand's target. */
 static pg_status push_operand_tangent(const tangents *t, const pg_instr *instr, int which,
                                       pg_target target, const duals *by) {
-    const double *const g = t->block->grads + instr->dst * t->lanes;
-    const double *const dg = t->grads + instr->dst * t->lanes;
-    double amount[PG_SUBLANES];
     if (target.how == PG_ACCUMULATE_NONE) return PG_OK;
-    const pg_status status = judge_slopes(t, instr, which, by->d);
-    for (size_t l = 0; l < t->lanes; l++)
-        amount[l] = times(by->tangent[l], g[l]) + times(by->d[l], dg[l]);
-    give(t, target, amount);
-    return status;
+    push_product_tangent(t, target, (factor){by->d, by->tangent, 1},
+                         gradient_factor(t, instr->dst));
+    return judge_slopes(t, instr, which, by->d);
 }
 
 static void select_derivatives(const tangents *t, const pg_instr *instr, duals *by_a, duals *by_b) {
@@ -238,7 +240,6 @@ static pg_status step_back(const tangents *t, const pg_step *step) {
 /* ---- A whole call ---------------------------------------------------------------------------- */
 
 typedef struct call {
-    const pg_program *program;
     pg_workspace *ws;
     const pg_task *task;
     const pg_backward_plan *plan;                     /* NULL: values only */
@@ -247,13 +248,15 @@ typedef struct call {
 } call;
 
 static pg_status open_call(call *c) {
-    const pg_program *p = c->program;
+    const pg_program *p = c->ws->program;
     const size_t cells = p->row_slots * PG_SUBLANES;
     const size_t sums = c->plan != NULL ? c->plan->accumulators * PG_SUBLANES : 0;
-    if (pg_make_room(&c->uniform, p->uniform_slots) != PG_OK ||
-        pg_make_room(&c->uniform_grads, p->uniform_slots) != PG_OK ||
-        pg_make_room(&c->values, cells) != PG_OK || pg_make_room(&c->grads, cells) != PG_OK ||
-        pg_make_room(&c->sums, sums) != PG_OK || pg_make_room(&c->tangent_sums, sums) != PG_OK)
+    if (pg_reserve_numbers(&c->uniform, p->uniform_slots) != PG_OK ||
+        pg_reserve_numbers(&c->uniform_grads, p->uniform_slots) != PG_OK ||
+        pg_reserve_numbers(&c->values, cells) != PG_OK ||
+        pg_reserve_numbers(&c->grads, cells) != PG_OK ||
+        pg_reserve_numbers(&c->sums, sums) != PG_OK ||
+        pg_reserve_numbers(&c->tangent_sums, sums) != PG_OK)
         return PG_ERR_NOMEM;
     memset(c->sums.at, 0, sums * sizeof(double));
     memset(c->tangent_sums.at, 0, sums * sizeof(double));
@@ -272,7 +275,7 @@ static void close_call(call *c) {
 /* The tangents of the uniform section; its values are computed already. `direction` is the tangent
  * of the parameters. */
 static void forward_uniform(call *c, const double *direction) {
-    const pg_program *p = c->program;
+    const pg_program *p = c->ws->program;
     pg_block block = {.program = p,
                       .code = p->code,
                       .length = p->uniform_length,
@@ -286,7 +289,7 @@ static void forward_uniform(call *c, const double *direction) {
 
 /* Tangents of the inputs, which are constant along the direction, and of the imports, broadcast. */
 static void begin_rows(call *c) {
-    const pg_program *p = c->program;
+    const pg_program *p = c->ws->program;
     memset(c->values.at, 0, p->input_count * PG_SUBLANES * sizeof(double));
     for (size_t i = 0; i < p->import_count; i++)
         for (size_t l = 0; l < PG_SUBLANES; l++)
@@ -294,17 +297,17 @@ static void begin_rows(call *c) {
 }
 
 /* Up to eight rows: values and their tangents, and with a plan gradients and theirs. */
-static pg_status run_rows(call *c, size_t first, size_t active, double *tangent_outputs) {
-    const pg_program *p = c->program;
+static pg_status run_rows(call *c, pg_rows rows, double *tangent_outputs) {
+    const pg_program *p = c->ws->program;
     pg_block block;
-    pg_status status = pg_forward_block(p, c->ws, c->task, &block, first, active, PG_EIGHT);
+    pg_status status = pg_forward_block(c->ws, c->task, &block, rows);
     const tangents t = {&block,      PG_SUBLANES,   c->values.at,
                         c->grads.at, c->uniform.at, c->tangent_sums.at};
     if (status == PG_OK) forward_tangents(&t);
     for (size_t o = 0; status == PG_OK && tangent_outputs != NULL && o < p->output_count; o++)
-        for (size_t l = 0; l < active; l++) {
+        for (size_t l = 0; l < rows.active; l++) {
             const size_t from = p->outputs[o] * PG_SUBLANES + l;
-            const size_t to = (first + l) * p->output_count + o;
+            const size_t to = (rows.first + l) * p->output_count + o;
             c->task->outputs[to] = block.values[from];
             tangent_outputs[to] = t.values[from];
         }
@@ -316,32 +319,28 @@ static pg_status run_rows(call *c, size_t first, size_t active, double *tangent_
         for (size_t i = 0; status == PG_OK && i < c->plan->row_count; i++)
             status = step_back(&t, &c->plan->rows[i]);
     }
-    if (pg_is_fault(status)) pg_note_fault(c->ws, c->task, &block, first);
+    if (pg_is_fault(status)) pg_note_fault(c->ws, c->task, &block, rows.first);
     return status;
 }
 
-/* Re-run these rows one by one to find the first failing row. */
-static pg_status first_fault(call *c, size_t first, size_t active, double *tangent_outputs) {
-    pg_status status = PG_OK;
-    for (size_t i = 0; status == PG_OK && i < active; i++)
-        status = run_rows(c, first + i, 1, tangent_outputs);
-    return status;
-}
-
+/* Rows that fail are re-run one by one, as in a replay, to find the first that does. */
 static pg_status run_all_rows(call *c, double *tangent_outputs) {
-    const pg_program *program = c->program;
-    pg_status status = PG_OK;
+    const size_t work = (c->ws->program->row_slots + c->ws->program->pair_count) * 4 * PG_SUBLANES;
+    bool singly = false;
     begin_rows(c);
     pg_begin_chunk(c->ws);
-    for (size_t row = 0; status == PG_OK && row < c->task->rows; row += PG_SUBLANES) {
-        const size_t left = c->task->rows - row, active = left < PG_SUBLANES ? left : PG_SUBLANES;
-        status = run_rows(c, row, active, tangent_outputs);
-        if (pg_is_fault(status) && (c->ws->careful || c->plan == NULL))
-            return first_fault(c, row, active, tangent_outputs);
-        if (pg_must_stop(c->ws, (program->row_slots + program->pair_count) * 4 * PG_SUBLANES))
-            return PG_ERR_STOPPED;
+    for (size_t row = 0; row < c->task->rows;) {
+        const pg_rows rows = pg_rows_from(row, singly ? 1 : c->task->rows - row, PG_EIGHT);
+        const pg_status status = run_rows(c, rows, tangent_outputs);
+        if (pg_is_fault(status) && (c->ws->careful || c->plan == NULL) && rows.active > 1) {
+            singly = true;
+            continue;
+        }
+        if (status != PG_OK) return status;
+        if (pg_must_stop(c->ws, work)) return PG_ERR_STOPPED;
+        row += rows.active;
     }
-    return status;
+    return PG_OK;
 }
 
 /* As in a replay, an undefined gradient may come from a product with 0: all rows are then redone by
@@ -360,7 +359,7 @@ static pg_status run_rows_back(call *c) {
 
 /* Run the uniform steps for the tangents; their gradients are computed already. */
 static pg_status reverse_uniform_tangents(call *c) {
-    pg_block block = {.program = c->program,
+    pg_block block = {.program = c->ws->program,
                       .uniform = c->ws->uniform.at,
                       .values = c->ws->uniform.at,
                       .grads = c->ws->uniform_grads.at,
@@ -383,11 +382,11 @@ static pg_status reverse_uniform_tangents(call *c) {
     return status;
 }
 
-pg_status pg_jvp(const pg_program *program, pg_workspace *ws, const double *params,
-                 const double *direction, const pg_task *task, double *tangent_outputs) {
-    call c = {.program = program, .ws = ws, .task = task};
+pg_status pg_jvp(pg_workspace *ws, const double *params, const double *direction,
+                 const pg_task *task, double *tangent_outputs) {
+    call c = {.ws = ws, .task = task};
     pg_status status = open_call(&c);
-    if (status == PG_OK) status = pg_replay_begin(program, ws, params, task->ignore);
+    if (status == PG_OK) status = pg_replay_begin(ws, params, task->ignore);
     if (status == PG_OK) {
         forward_uniform(&c, direction);
         status = run_all_rows(&c, tangent_outputs);
@@ -396,12 +395,12 @@ pg_status pg_jvp(const pg_program *program, pg_workspace *ws, const double *para
     return status;
 }
 
-pg_status pg_hvp(const pg_program *program, pg_workspace *ws, const double *params,
-                 const double *direction, const pg_task *task, double *product, double *gradient,
-                 double scale) {
-    call c = {.program = program, .ws = ws, .task = task, .plan = task->plan[0]};
+pg_status pg_hvp(pg_workspace *ws, const double *params, const double *direction,
+                 const pg_task *task, double *product, double *gradient) {
+    const pg_program *program = ws->program;
+    call c = {.ws = ws, .task = task, .plan = task->plan[0]};
     pg_status status = open_call(&c);
-    if (status == PG_OK) status = pg_replay_begin(program, ws, params, task->ignore);
+    if (status == PG_OK) status = pg_replay_begin(ws, params, task->ignore);
     if (status == PG_OK) {
         forward_uniform(&c, direction);
         status = run_rows_back(&c);
@@ -409,12 +408,12 @@ pg_status pg_hvp(const pg_program *program, pg_workspace *ws, const double *para
     if (status == PG_OK) { /* sums in place: accumulator i's sublanes begin at or after i */
         for (size_t i = 0; i < c.plan->accumulators; i++)
             c.sums.at[i] = pg_sum_of_sublanes(c.sums.at + i * PG_SUBLANES);
-        status = pg_backward_uniform(program, ws, task, c.plan, c.sums.at, gradient, scale);
+        status = pg_backward_uniform(ws, task, c.plan, c.sums.at, gradient);
     }
     if (status == PG_OK) status = reverse_uniform_tangents(&c);
     for (size_t i = 0; status == PG_OK && i < program->param_count; i++) {
         const size_t slot = program->constant_count + i;
-        product[i] = c.plan->uniform_reached[slot] ? scale * c.uniform_grads.at[slot] : 0.0;
+        product[i] = c.plan->uniform_reached[slot] ? task->scale * c.uniform_grads.at[slot] : 0.0;
     }
     close_call(&c);
     return status;

@@ -16,12 +16,13 @@ from pathlib import Path
 from typing import Any
 
 from pygradc.command import training
-from pygradc.datasets import DataError, Dataset, held_out, load
+from pygradc.datasets import DataError, Dataset, load
 from pygradc.files import atomic
 from pygradc.recorded.checkpoint import CheckpointError
 from pygradc.states import save_state
 
 OK, FAILED, BAD_INPUT, INTERRUPTED = 0, 1, 2, 130
+FITTING = ("epochs", "batch_size", "seed", "checkpoint", "checkpoint_every", "resume")
 MOST_LINES = 20  # progress lines, without a bar
 
 
@@ -47,20 +48,10 @@ def _train(options: argparse.Namespace) -> int:
     out: Path = options.out or Path("runs") / dataset.name
     out.mkdir(parents=True, exist_ok=True)  # before training, so that a bad --out fails at once
     _say_data(dataset)
-    progress = _progress(options.epochs, len(dataset.features))
+    progress = _progress(options.epochs)
     try:
-        result = training.train(
-            dataset,
-            hidden=options.hidden,
-            epochs=options.epochs,
-            lr=options.lr,
-            seed=options.seed,
-            batch_size=options.batch_size,
-            progress=progress,
-            checkpoint=options.checkpoint,
-            checkpoint_every=options.checkpoint_every,
-            resume=options.resume,
-        )
+        settings = {name: getattr(options, name) for name in (*FITTING, "hidden", "lr")}
+        result = training.train(dataset, progress=progress, **settings)
     finally:
         progress.close()
     _say_result(result)
@@ -166,9 +157,6 @@ class _Lines:
         self.epochs = epochs
         self.every = math.ceil(epochs / MOST_LINES)
 
-    def rows(self, count: int) -> None:
-        pass
-
     def epoch(self, record: training.Epoch) -> None:
         if record.number % self.every == 0 or record.number in (1, self.epochs):
             width = len(str(self.epochs))
@@ -183,17 +171,15 @@ class _Lines:
 
 
 class _Bar:
-    """Progress by tqdm, on stderr; counts training rows, shown as epochs."""
+    """Progress by tqdm, on stderr."""
 
-    def __init__(self, tqdm: Any, epochs: int, rows: int) -> None:
+    def __init__(self, tqdm: Any, epochs: int) -> None:
         shape = "{l_bar}{bar}| {elapsed}<{remaining}{postfix}"
-        self.bar = tqdm(total=epochs * rows, bar_format=shape, desc=f"epoch 0/{epochs}")
+        self.bar = tqdm(total=epochs, bar_format=shape, desc=f"epoch 0/{epochs}")
         self.epochs = epochs
 
-    def rows(self, count: int) -> None:
-        self.bar.update(count)
-
     def epoch(self, record: training.Epoch) -> None:
+        self.bar.update(record.number - self.bar.n)
         self.bar.set_description(f"epoch {record.number}/{self.epochs}", refresh=False)
         self.bar.set_postfix(loss=f"{record.loss:.4f}", test=f"{record.test_score:.3f}")
 
@@ -201,12 +187,12 @@ class _Bar:
         self.bar.close()
 
 
-def _progress(epochs: int, rows: int) -> _Bar | _Lines:
+def _progress(epochs: int) -> _Bar | _Lines:
     try:
         tqdm = importlib.import_module("tqdm")
     except ImportError:
         return _Lines(epochs)
-    return _Bar(tqdm.tqdm, epochs, rows - held_out(rows))
+    return _Bar(tqdm.tqdm, epochs)
 
 
 def _say_data(dataset: Dataset) -> None:

@@ -54,11 +54,8 @@ class Epoch:
 class Progress(Protocol):
     """Receives the progress of training."""
 
-    def rows(self, count: int) -> None:
-        """`count` more rows, those of an epoch, have been trained on."""
-
     def epoch(self, record: Epoch) -> None:
-        """An epoch has ended."""
+        """An epoch has ended; the first one after a resumed run is any."""
 
 
 class Task(Protocol):
@@ -296,11 +293,10 @@ class _Measuring:
         task, split = self.task, self.split
         tested = task.decode(self.outputs(split.test_features))
         self.history.append(Epoch(number, mean_loss, task.score(tested, split.test_labels)))
-        self._tell(1)
+        self._tell()
 
-    def _tell(self, epochs: int) -> None:
+    def _tell(self) -> None:
         if self.progress and self.history:
-            self.progress.rows(epochs * len(self.split.train_features))
             self.progress.epoch(self.history[-1])
 
     def state_dict(self) -> dict[str, Any]:
@@ -316,7 +312,7 @@ class _Measuring:
         loss, score = (states.numbers(name, state[name], shape) for name in ("loss", "test_score"))
         numbers = zip(loss.tolist(), score.tolist())
         self.history = [Epoch(i, *both) for i, both in enumerate(numbers, 1)]
-        self._tell(len(self.history))
+        self._tell()
 
 
 def _run_epochs(after: _Measuring, lr: float, **how: Any) -> None:

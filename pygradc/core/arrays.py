@@ -67,6 +67,3 @@ def set_data(values: Any, array: npt.ArrayLike) -> None:
     is_of_objects = given.dtype.kind == "O"
     numbers = data(given) if is_of_objects else np.asarray(given, dtype=np.float64, order="C")
     core.assign(values, numbers, numbers.shape)
-
-
-__all__ = ["data", "grads", "set_data"]

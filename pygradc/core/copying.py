@@ -41,13 +41,13 @@ class Part:
     def __reduce_ex__(self, protocol: Any) -> Any:
         content, ends, tags = core.pack(self._capsule)
         names = tuple(tag if isinstance(tag, str) else _op_of(tag) for tag in tags)
-        adorned = core.adorned(self._capsule)
+        with_state = core.with_state(self._capsule)
         classes = tuple(
             (place, type(v), *_new_arguments(v))
-            for place, v in adorned
+            for place, v in with_state
             if type(v) is not core.Value
         )
-        states = [(place, v.__getstate__()) for place, v in adorned]
+        states = [(place, v.__getstate__()) for place, v in with_state]
         return _read, (content, ends, names, classes), states or None
 
     def __deepcopy__(self, memo: Any) -> Part:

@@ -110,6 +110,3 @@ def clear_grads(root: Scalar) -> None:
     if not isinstance(root, Scalar):
         raise TypeError(f"clear_grads: expected a Value, not {type(root).__name__}")
     core.clear_grads(root)
-
-
-__all__ = ["clear_grads", "no_grad"]

@@ -43,5 +43,3 @@ def _forget_other_threads() -> None:
 
 
 core.main_thread(threading.main_thread().ident or 0)
-
-__all__ = ["Scalar", "core"]

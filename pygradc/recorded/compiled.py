@@ -15,6 +15,7 @@ import copyreg
 import functools
 import inspect
 import itertools
+import operator
 import sys
 import warnings
 from collections.abc import Callable, Iterable
@@ -49,10 +50,6 @@ PASSES = {
 }
 EXACT_PASSES = ("fold", "hoist", "fuse", "layers")
 FAST_PASSES = (*EXACT_PASSES, "share", "powers")
-
-
-def _when_used(program: Program) -> int:
-    return program._used
 
 
 class _Options(NamedTuple):
@@ -217,7 +214,7 @@ class Compiled(Bindable):
     @property
     def programs(self) -> tuple[Program, ...]:
         """One for each structure of arguments, the least recently used first."""
-        return tuple(sorted(self._kept.programs.values(), key=_when_used))
+        return tuple(sorted(self._kept.programs.values(), key=operator.attrgetter("_used")))
 
     def parameters(self) -> list[Value]:
         """The captured Values of all programs, each once."""
@@ -410,10 +407,6 @@ class Compiled(Bindable):
     @property
     def _programs(self) -> dict[Any, Program]:
         return self._kept.programs  # type: ignore[no-any-return]
-
-    @property
-    def _recent(self) -> list[Program]:
-        return self._kept.recent  # type: ignore[no-any-return]
 
     def _kept_for(self, instance: Any) -> _Recordings:
         """The instance's recordings; called by the C type when it finds none."""

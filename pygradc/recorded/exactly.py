@@ -111,6 +111,3 @@ def _part(part: Any) -> Any:
         return exactly(part)
     except TypeError:
         return kind, _Same(part)
-
-
-__all__ = ["exactly"]

@@ -9,6 +9,7 @@ Imported only when an executor is given, since `concurrent.futures` is slow to i
 
 from __future__ import annotations
 
+import operator
 import os
 from collections.abc import Callable
 from concurrent.futures import BrokenExecutor, Executor, Future, ThreadPoolExecutor
@@ -113,12 +114,8 @@ def _in_threads(work: Work, executor: Executor, chunks: int, workers: int) -> Re
         _settle(futures, stop)
         raise
     if faults:
-        raise min(faults, key=_row_of)
+        raise min(faults, key=operator.attrgetter("row"))
     return results
-
-
-def _row_of(fault: FloatingPointError) -> int:
-    return fault.row  # type: ignore[attr-defined, no-any-return]
 
 
 def _in_parts(work: Work, executor: Executor, chunks: int, workers: int) -> Results:

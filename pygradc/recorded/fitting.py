@@ -499,7 +499,6 @@ class _InC:
 
     def __init__(self, program: Program, rows: Rows, optimizer: Any, batch_size: int) -> None:
         self.program, self.rows, self.optimizer = program, rows, optimizer
-        self.batch_size = batch_size
         self.plan = program._plan(lib.PG_WRT_PARAMS)
         self.parameters = optimizer.parameters.copy()
         place = {id(p): i for i, p in enumerate(program._params)}
@@ -508,8 +507,9 @@ class _InC:
         self.params = np.empty(program._size.params)
         self.places = np.array(places, dtype=np.uint32)
         training = self.training = ffi.new("pg_training *")
-        training.count = len(places)
-        training.data, training.gradients = pointer(self.data), pointer(self.gradients)
+        training.count, training.batch_rows = len(places), batch_size
+        arrays = training.arrays
+        arrays.data, arrays.gradients = pointer(self.data), pointer(self.gradients)
         training.params = pointer(self.params)
         training.places = ffi.from_buffer("uint32_t[]", self.places)
         self.written = 0  # the step count at the last read or write_back
@@ -518,6 +518,7 @@ class _InC:
     def read(self) -> None:
         """Read the current parameters, state and settings."""
         optimizer, training = self.optimizer, self.training
+        arrays = training.arrays
         self.written = training.steps = optimizer.steps
         core.read(self.parameters, self.data)
         core.read(self.program._params, self.params)
@@ -527,13 +528,13 @@ class _InC:
             settings.lr, settings.eps = optim.number("lr", optimizer.lr), optimizer.eps
             settings.beta1, settings.beta2 = optimizer.betas
             settings.weight_decay, settings.decoupled = optimizer.weight_decay, optimizer.decoupled
-            training.mean, training.square = map(self._state, (optimizer.mean, optimizer.square))
+            arrays.mean, arrays.square = map(self._state, (optimizer.mean, optimizer.square))
             return
         sgd = training.sgd
         sgd.lr, sgd.momentum = optim.number("lr", optimizer.lr), optimizer.momentum
         sgd.weight_decay = optimizer.weight_decay
         velocity = optimizer._velocity()
-        training.velocity = ffi.NULL if velocity is None else self._state(velocity)
+        arrays.velocity = ffi.NULL if velocity is None else self._state(velocity)
 
     def _state(self, array: Any) -> Any:
         count = len(self.places)
@@ -550,15 +551,8 @@ class _InC:
 
     def _fit(self, ws: Workspace, losses: Floats, epochs: int, done: int) -> None:
         program = self.program
-        status = lib.pg_fit(
-            program._handle,
-            ws.handle,
-            ws.task,
-            self.training,
-            pointer(losses),
-            self.batch_size,
-            epochs,
-        )
+        self.training.epochs = epochs
+        status = lib.pg_fit(ws.handle, ws.task, self.training, pointer(losses))
         if status == lib.PG_OK:
             return
         epoch, batch = done + self.training.epoch + 1, self.training.batch + 1

@@ -91,7 +91,7 @@ class Work:
                 program._begin(ws, self.params)
                 begun = True
             task.first_chunk, task.last_chunk = first, last
-            status = lib.pg_replay(program._handle, ws.handle, task)
+            status = lib.pg_replay(ws.handle, task)
             if status != lib.PG_OK:
                 for _ in parts:  # drain the shared iterator: no worker starts another part
                     pass

@@ -246,14 +246,8 @@ class Program(Replayable):
             ws.aim(rows.columns, rows.count, self._plan(wrt))
             ws.write_to(partials=done.partials)
             self._begin(ws, params)
-            status = lib.pg_replay_finish(
-                self._handle,
-                ws.handle,
-                ws.task,
-                ws.totals_at,
-                ws.gradients_at,
-                scale,
-            )
+            ws.task.scale = scale
+            status = lib.pg_replay_finish(ws.handle, ws.task, ws.totals_at, ws.gradients_at)
             if status != lib.PG_OK:
                 self._fail(status, ws)
             totals, derivatives = ws.totals.tolist(), ws.gradients.copy()
@@ -286,12 +280,7 @@ class Program(Replayable):
             ws.write_to(outputs=outputs)
             core.read(self._params, ws.params)
             status = lib.pg_jvp(
-                self._handle,
-                ws.handle,
-                ws.params_at,
-                pointer(direction),
-                ws.task,
-                pointer(tangents),
+                ws.handle, ws.params_at, pointer(direction), ws.task, pointer(tangents)
             )
             if status != lib.PG_OK:
                 self._fail(status, ws)
@@ -327,15 +316,14 @@ class Program(Replayable):
         with Borrowed(self) as ws:
             ws.aim(rows.columns, rows.count, self._plan(lib.PG_WRT_PARAMS))
             core.read(self._params, ws.params)
+            ws.task.scale = 1.0 / rows.count if mean else 1.0
             status = lib.pg_hvp(
-                self._handle,
                 ws.handle,
                 ws.params_at,
                 pointer(direction),
                 ws.task,
                 pointer(product),
                 pointer(gradient),
-                1.0 / rows.count if mean else 1.0,
             )
             if status != lib.PG_OK:
                 self._fail(status, ws)
@@ -359,15 +347,8 @@ class Program(Replayable):
     def _sum(self, ws: Workspace, scale: float) -> None:
         """Replay all rows, into ws.totals and ws.gradients."""
         core.read(self._params, ws.params)
-        status = lib.pg_replay_sum(
-            self._handle,
-            ws.handle,
-            ws.params_at,
-            ws.task,
-            ws.totals_at,
-            ws.gradients_at,
-            scale,
-        )
+        ws.task.scale = scale
+        status = lib.pg_replay_sum(ws.handle, ws.params_at, ws.task, ws.totals_at, ws.gradients_at)
         if status != lib.PG_OK:
             self._fail(status, ws)
 

@@ -19,24 +19,9 @@ from typing import Any, NoReturn, TypeVar, Union, cast
 import numpy as np
 
 from pygradc._core import lib
-from pygradc.core import lines
+from pygradc.core import lines, refusals
 from pygradc.core.forks import in_child
-from pygradc.core.refusals import (
-    AN_INDEX,
-    CONVERTED,
-    REMEDIES,
-    TraceError,
-    begin_recording,
-    current,
-    end_recording,
-    fail,
-    frozen,
-    made_by,
-    note_untraceable,
-    reject,
-    tracing,
-    value_again,
-)
+from pygradc.core.refusals import TraceError, fail, reject
 from pygradc.core.scalar import core
 from pygradc.recorded import bools
 from pygradc.value import Number, Value
@@ -79,7 +64,7 @@ def _holds(kind: int, left: float, right: float) -> bool:
 
 
 def _called(value: Value) -> str:
-    return made_by(value) or "leaf"
+    return refusals.made_by(value) or "leaf"
 
 
 _Made = Union[tuple[str, "Condition", "Condition"], str, None]  # sign and parts, if combined
@@ -101,7 +86,7 @@ class Condition(bools.LikeBool):
     def __init__(self, kind: int, left: Value, right: Value, made: _Made = None) -> None:
         self._kind, self._left, self._right = kind, left, right
         self._made, self._place = made, lines.here()
-        self._recording = current()
+        self._recording = refusals.current()
         self._as_number: Value | None = None
         self._inverted = False
 
@@ -121,21 +106,21 @@ class Condition(bools.LikeBool):
         return f"~{texts[0]}" if sign == "~" else f" {sign} ".join(texts)
 
     def _require_use(self) -> None:
-        if self._recording != current() or not tracing():
+        if self._recording != refusals.current() or not core.tracing():
             quote = lines.quoted(lines.here())
             reject(
                 f"the comparison {self._text()!r} is used outside of the recording "
                 f"that made it{f', in {quote!r}' if quote else ''}: it has a truth value only in "
                 "the rows of that program. Instead, compare again where it is needed, and keep "
                 "neither a comparison nor an object that caches one.",
-                of_this_trace=self._recording == current(),
+                of_this_trace=self._recording == refusals.current(),
             )
 
     def _ask(self, asked: str) -> bool:
         """The truth value, which becomes part of the program; known for constants only."""
         self._require_use()
         if core.is_traced(self._left) or core.is_traced(self._right):
-            remedy = REMEDIES.get(asked, _CONDITIONS_REMEDY)
+            remedy = refusals.REMEDIES.get(asked, _CONDITIONS_REMEDY)
             fail(asked, f"the comparison {self._text()!r}", remedy)
         self._require_number()
         return _holds(self._kind, self._left.data, self._right.data)
@@ -326,7 +311,9 @@ def _compared_as(x: Value | Number) -> Value:
     return x if x._children or core.is_traced(x) else Value(x.data)
 
 
-core.adopt_trace(frozen, _compared, Condition, value_again, note_untraceable)
+core.adopt_trace(
+    refusals.frozen, _compared, Condition, refusals.value_again, refusals.note_untraceable
+)
 
 
 def as_value(x: Any) -> Value:
@@ -341,7 +328,7 @@ def _beside(x: Value | Number, other: Value | Number) -> Value:
     if isinstance(x, (Value, Condition)):
         return as_value(x)
     leaf = Value(x)
-    alone = isinstance(other, Value) and not tracing() and core.is_detached(other)
+    alone = isinstance(other, Value) and not core.tracing() and core.is_detached(other)
     return core.detach(leaf) if alone else leaf
 
 
@@ -363,7 +350,7 @@ def where(condition: Any, a: Value | Number, b: Value | Number) -> Value:
         TypeError: the condition isn't one of these, or a or b isn't a number.
     """
     first, second = _beside(a, b), _beside(b, a)
-    if tracing():
+    if core.tracing():
         return _condition(condition)._choose(first, second)
     if isinstance(condition, Condition):
         condition._require_use()
@@ -475,7 +462,7 @@ def detach(a: Value) -> Value:
     """
     if not isinstance(a, Value):
         raise TypeError(f"detach: expected a Value, not {type(a).__name__}")
-    return core.trace_detach(a) if tracing() else core.detach(a)
+    return core.trace_detach(a) if core.tracing() else core.detach(a)
 
 
 def trace(body: Callable[[], T]) -> T:
@@ -485,7 +472,7 @@ def trace(body: Callable[[], T]) -> T:
 
 def _trace(body: Callable[[], T]) -> T:
     _check_alone()
-    begin_recording()
+    refusals.begin_recording()
     try:
         with np.errstate(all="ignore"):  # inputs are nan, which numpy would warn about
             return cast(T, core.trace(body))
@@ -504,7 +491,7 @@ def _trace(body: Callable[[], T]) -> T:
         lines.end_at_users_frame(refusal)
         raise refusal from None
     finally:
-        end_recording()
+        refusals.end_recording()
 
 
 _MASKED = (
@@ -512,12 +499,12 @@ _MASKED = (
     "comparison, which is 1 or 0"
 )
 _NUMPYS_REFUSALS = (
-    ("ufunc '", CONVERTED),  # a ufunc without a loop for objects
-    ("loop of ufunc ", CONVERTED),  # the object loop finds no method of that name
+    ("ufunc '", refusals.CONVERTED),  # a ufunc without a loop for objects
+    ("loop of ufunc ", refusals.CONVERTED),  # the object loop finds no method of that name
     ("arrays used as indices must be of integer", _MASKED),  # an array of Conditions as a mask
     ("invalid entry 0 in condlist", _MASKED),  # np.select's
     ("Cannot cast array data from dtype('O') to dtype('bool')", _MASKED),  # np.sum's where=
-    ("Cannot cast array data from dtype('O')", AN_INDEX),  # np.choose's
+    ("Cannot cast array data from dtype('O')", refusals.AN_INDEX),  # np.choose's
 )
 
 
@@ -527,7 +514,7 @@ def _check_alone() -> None:
     Raises:
         TraceError: it is.
     """
-    if tracing():
+    if core.tracing():
         reject(
             "a function can't be recorded while another one is. "
             "Call it without map, sum or mean: it is then inlined into the other one."
@@ -577,15 +564,3 @@ def _waits_at(thread: int) -> tuple[int, int] | None:
 def _renew_lock() -> None:
     global _holder, _lock
     _holder, _lock = 0, threading.RLock()
-
-
-__all__ = [
-    "Condition",
-    "detach",
-    "logical_and",
-    "logical_not",
-    "logical_or",
-    "maximum",
-    "minimum",
-    "where",
-]

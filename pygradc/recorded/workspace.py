@@ -32,25 +32,6 @@ def pointer(array: Floats) -> Any:
 class Workspace:
     """The scratch memory of one replay, with the C structs that describe its task."""
 
-    __slots__ = (
-        "arguments",
-        "gradients",
-        "gradients_at",
-        "handle",
-        "keep",
-        "layout",
-        "owner",
-        "params",
-        "params_at",
-        "plan",
-        "results",
-        "rows",
-        "stop",
-        "task",
-        "totals",
-        "totals_at",
-    )
-
     def __init__(self, program: Replayable) -> None:
         self.owner = new_owner("workspace")
         if lib.pg_workspace_new(self.owner, program._handle, program._level) != lib.PG_OK:
@@ -190,9 +171,7 @@ class Replayable:
         return plan
 
     def _begin(self, ws: Workspace, params: Floats) -> None:
-        status = lib.pg_replay_begin(
-            self._handle, ws.handle, pointer(params), self._errors == "ignore"
-        )
+        status = lib.pg_replay_begin(ws.handle, pointer(params), self._errors == "ignore")
         if status != lib.PG_OK:
             self._fail(status, ws)
 

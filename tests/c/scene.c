@@ -132,6 +132,7 @@ pg_task task_of(const scene *s, pg_argument *arguments, const results *r, size_t
                      .rows = rows,
                      .outputs = r->outputs,
                      .gradients = r->gradients,
+                     .scale = 1.0,
                      .plan = steps_of(s)};
 }
 
@@ -144,7 +145,7 @@ pg_workspace *must_work(const pg_program *program, int level) {
 pg_status run(const scene *s, pg_workspace *ws, const results *r, size_t rows) {
     pg_argument arguments[most_arguments];
     const pg_task task = task_of(s, arguments, r, rows);
-    return pg_replay_sum(s->program, ws, s->captured, &task, r->totals, r->sums, 1.0);
+    return pg_replay_sum(ws, s->captured, &task, r->totals, r->sums);
 }
 
 pg_status run_anew(const scene *s, const results *r, size_t rows, int level) {
@@ -269,7 +270,7 @@ void check_ignored(const scene *s, size_t rows) {
     pg_workspace *ws = must_work(s->program, any_level());
     pg_task task = task_of(s, arguments, &r, rows);
     task.ignore = 1;
-    CHECK(pg_replay_sum(s->program, ws, s->captured, &task, r.totals, r.sums, 1.0) == PG_OK);
+    CHECK(pg_replay_sum(ws, s->captured, &task, r.totals, r.sums) == PG_OK);
     for (size_t i = 0; i < rows; i++) {
         if (s->status[i] != PG_OK) continue;
         CHECK(same_array(r.outputs + i * outputs, s->outputs + i * outputs, outputs));

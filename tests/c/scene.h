@@ -76,7 +76,7 @@ void check_fault(const scene *s, int level, size_t rows, pg_status status, size_
                  pg_fault fault);
 /* The whole as one replay: the first error, if there is one; failing is what expect_rows gave. */
 void check_first_fault(const scene *s, size_t rows, size_t failing);
-/* Rows with errors, if nobody judges, leave the others alone. */
+/* Rows with errors, if errors are ignored, leave the others alone. */
 void check_ignored(const scene *s, size_t rows);
 
 #endif

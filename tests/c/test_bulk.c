@@ -140,8 +140,9 @@ static void layers_are_the_expression(void) {
         int activation = activations[below(4)];
         size_t rows = below(most_rows + 1), columns = below(most_columns + 1);
         pg_node_id by_hand[most_rows], *ids = t.ids + leaves;
-        CHECK(pg_graph_layer(t.bulk, ids, activation, t.weights, t.biases, t.inputs, rows,
-                             columns) == PG_OK);
+        CHECK(pg_graph_layer(
+                  t.bulk, ids,
+                  &(pg_layer){activation, t.weights, t.biases, t.inputs, rows, columns}) == PG_OK);
         for (size_t i = 0; i < rows; i++)
             by_hand[i] = neuron_by_hand(t.by_hand, activation, t.biases[i], t.weights + i * columns,
                                         t.inputs, columns);
@@ -160,11 +161,13 @@ static void layers_that_fail_add_nothing(void) {
     const pg_operand weights[6] = {node(ids[0]), number(1.0),  node(ids[2]),
                                    node(ids[0]), node(ids[1]), number(4.0)}; /* row 2: -6 + 2 */
     snapshot before = snapshot_take(graph);
-    CHECK(pg_graph_layer(graph, rows, PG_OP_LOG, weights, biases, inputs, 3, 2) == PG_ERR_DOMAIN);
+    CHECK(pg_graph_layer(graph, rows, &(pg_layer){PG_OP_LOG, weights, biases, inputs, 3, 2}) ==
+          PG_ERR_DOMAIN);
     pg_fault fault = pg_graph_fault(graph);
     CHECK(fault.op == PG_OP_LOG && fault.derivative == 0 && fault.a == -4.0);
     CHECK(snapshot_holds(&before, graph) && consistent(graph, ids, 3));
-    CHECK(pg_graph_layer(graph, rows, PG_OP_LOG, weights, biases, inputs, 2, 2) == PG_OK);
+    CHECK(pg_graph_layer(graph, rows, &(pg_layer){PG_OP_LOG, weights, biases, inputs, 2, 2}) ==
+          PG_OK);
     CHECK(pg_node_data(graph, rows[0]) == log(5.5) && pg_node_data(graph, rows[1]) == log(5.0));
     release_all(graph, rows, 2);
     CHECK(snapshot_holds(&before, graph));
@@ -179,8 +182,8 @@ static void nothing_is_needed_for_empty_ones(void) {
     CHECK(pg_graph_sum(graph, &ids[1], node(a), NULL, 0) == PG_OK && ids[1] == a); /* as Python */
     CHECK(consistent(graph, ids, 2));
     pg_graph_release(graph, ids[1]);
-    CHECK(pg_graph_layer(graph, ids, 0, NULL, NULL, NULL, 0, 0) == PG_OK);
-    CHECK(pg_graph_layer(graph, ids + 1, 0, NULL, biases, NULL, 2, 0) == PG_OK);
+    CHECK(pg_graph_layer(graph, ids, &(pg_layer){0, NULL, NULL, NULL, 0, 0}) == PG_OK);
+    CHECK(pg_graph_layer(graph, ids + 1, &(pg_layer){0, NULL, biases, NULL, 2, 0}) == PG_OK);
     CHECK(ids[1] == a && pg_node_data(graph, ids[2]) == 3.0 && consistent(graph, ids, 3));
     pg_graph_free(graph);
 }
@@ -234,14 +237,15 @@ static void sgd_follows_its_formula(void) {
 /* Kingma and Ba, algorithm 1; weight decay added to the gradient, or taken off the parameter. */
 static void check_adam(double decay, int decoupled) {
     const double lr = 0.01, beta1 = 0.9, beta2 = 0.999, eps = 1e-8;
-    const pg_adam_settings settings = {lr, beta1, beta2, eps, decay, decoupled};
+    pg_adam_settings settings = {lr, beta1, beta2, eps, decay, decoupled, 0.0};
     pg_node_id ids[parameters];
     double p[parameters], g[parameters], m[parameters] = {0}, v[parameters] = {0};
     double mean[parameters] = {0}, square[parameters] = {0};
     pg_graph *graph = parameter_graph(ids, p);
     for (int t = 1; t <= steps; t++) {
         draw_gradients(graph, ids, g);
-        CHECK(pg_adam(graph, mean, square, ids, parameters, &settings, t) == PG_OK);
+        settings.step = t;
+        CHECK(pg_adam(graph, mean, square, ids, parameters, &settings) == PG_OK);
         for (size_t i = 0; i < parameters; i++) {
             if (decoupled) p[i] = p[i] * (1.0 - lr * decay);
             else g[i] = g[i] + decay * p[i];
@@ -266,20 +270,20 @@ static void a_dead_parameter_changes_nothing(void) {
     pg_node_id ids[parameters];
     double p[parameters], g[parameters], state[2][parameters] = {{1.0, 2.0}, {3.0, 4.0}};
     const pg_sgd_settings sgd = {0.1, 0.9, 0.1};
-    const pg_adam_settings adam = {0.1, 0.9, 0.9, 0.1, 0.1, 1};
+    const pg_adam_settings adam = {0.1, 0.9, 0.9, 0.1, 0.1, 1, 1.0};
     pg_graph *graph = parameter_graph(ids, p);
     draw_gradients(graph, ids, g);
     pg_graph_release(graph, ids[3]);
     snapshot before = snapshot_take(graph);
     CHECK(pg_sgd(graph, state[0], ids, parameters, &sgd) == PG_ERR_BAD_NODE);
-    CHECK(pg_adam(graph, state[0], state[1], ids, parameters, &adam, 1.0) == PG_ERR_BAD_NODE);
+    CHECK(pg_adam(graph, state[0], state[1], ids, parameters, &adam) == PG_ERR_BAD_NODE);
     CHECK(pg_zero_grad(graph, ids, parameters) == PG_ERR_BAD_NODE);
     CHECK(snapshot_holds(&before, graph));
     CHECK(state[0][0] == 1.0 && state[0][1] == 2.0 && state[1][0] == 3.0 && state[1][1] == 4.0);
     CHECK(pg_zero_grad(graph, ids, 3) == PG_OK && pg_node_grad(graph, ids[2]) == 0.0);
     CHECK(pg_node_grad(graph, ids[4]) == g[4]);
     CHECK(pg_sgd(graph, NULL, NULL, 0, &sgd) == PG_OK);
-    CHECK(pg_adam(graph, NULL, NULL, NULL, 0, &adam, 1.0) == PG_OK);
+    CHECK(pg_adam(graph, NULL, NULL, NULL, 0, &adam) == PG_OK);
     snapshot_free(&before);
     pg_graph_free(graph);
 }

@@ -46,7 +46,7 @@ static pg_graph *hooked_graph(void) {
 
 static pg_node_id custom(pg_graph *graph, const pg_node_id *children, size_t count, void *tag) {
     pg_node_id id = 0;
-    CHECK(pg_graph_custom(graph, &id, 1.0, children, count, tag) == PG_OK);
+    CHECK(pg_graph_custom(graph, &id, 1.0, (pg_children){children, NULL, count}, tag) == PG_OK);
     return id;
 }
 
@@ -111,7 +111,8 @@ static void tags_come_back_once(void) {
     pg_graph_release(graph, top); /* which has none */
     CHECK(seen.untagged == 2 && seen.last_tag == &tags[0] && pg_graph_live(graph) == 1);
     pg_node_id bad[] = {a, 1000};
-    CHECK(pg_graph_custom(graph, &top, 1.0, bad, 2, &tags[2]) == PG_ERR_BAD_NODE);
+    CHECK(pg_graph_custom(graph, &top, 1.0, (pg_children){bad, NULL, 2}, &tags[2]) ==
+          PG_ERR_BAD_NODE);
     CHECK(seen.untagged == 2 && consistent(graph, &a, 1)); /* a failure leaves it to the caller */
     pg_graph_free(graph);
 }
@@ -121,18 +122,19 @@ static void many_operands_survive_any_failing_allocation(void) {
     pg_node_id a = leaf(graph, 1.0), many[100], id = 0, filler[2000];
     for (size_t i = 0; i < LENGTH(many); i++) many[i] = a;
     size_t count = 0;
-    while (pg_room(graph) > 0 && count < LENGTH(filler)) filler[count++] = leaf(graph, 0.0);
+    while (pg_capacity_left(graph) > 0 && count < LENGTH(filler))
+        filler[count++] = leaf(graph, 0.0);
     pg_status status = PG_ERR_NOMEM;
     long n = 1;
     for (; status != PG_OK && CHECK(n < 10); n++) {
         snapshot before = snapshot_take(graph);
         pg_alloc_fail_at(n);
-        status = pg_graph_custom(graph, &id, 1.0, many, LENGTH(many), NULL);
+        status = pg_graph_custom(graph, &id, 1.0, (pg_children){many, NULL, LENGTH(many)}, NULL);
         pg_alloc_fail_at(0);
         if (status != PG_OK) CHECK(status == PG_ERR_NOMEM && snapshot_holds(&before, graph));
         snapshot_free(&before);
     }
-    CHECK(n == 6); /* numbers, nodes, owners, the wide block: four failed */
+    CHECK(n == 5); /* nodes, owners, the wide block: three failed */
     CHECK(pg_backward(graph, id) == PG_OK);
     pg_graph_free(graph);
 }
@@ -168,7 +170,7 @@ static void eager_nodes_of_a_trace_cannot_be_recorded(void) {
     pg_trace_begin(graph);
     CHECK(pg_trace_input(graph, &x) == PG_OK);
     pg_node_id y = custom(graph, &x, 1, NULL);
-    CHECK(pg_record(graph, &program, &x, 1, &y, 1, 0, 0) == PG_ERR_UNTRACEABLE);
+    CHECK(pg_record(graph, &program, &(pg_recording){&x, &y, 1, 1, 0, 0}) == PG_ERR_UNTRACEABLE);
     pg_trace_end(graph);
     pg_graph_free(graph);
 }
@@ -202,7 +204,7 @@ static void slopes_at_a_pole_are_an_error(void) {
     CHECK(pg_node_slopes(graph, slopes, root) == PG_ERR_ZERO_DIVISION);
     pg_fault fault = pg_graph_fault(graph);
     CHECK(fault.op == PG_OP_SQRT && fault.derivative == 1 && fault.a == 0.0);
-    CHECK(pg_graph_variadic(graph, &variadic, 0.0, &zero, NULL, 1) == PG_OK);
+    CHECK(pg_graph_variadic(graph, &variadic, 0.0, (pg_children){&zero, NULL, 1}) == PG_OK);
     CHECK(pg_node_slopes(graph, slopes, zero) == PG_ERR_BAD_OP);
     CHECK(pg_node_slopes(graph, slopes, variadic) == PG_ERR_BAD_OP);
     CHECK(pg_node_slopes(graph, slopes, 0) == PG_ERR_BAD_NODE);
@@ -235,9 +237,11 @@ static void a_node_is_made_anew_in_its_place(void) {
     const pg_node_id a = leaf(graph, 2.0), b = leaf(graph, 3.0), v = leaf(graph, 1.0);
     const pg_node_id both[] = {a, b}, dead[] = {a, 0};
     const double slopes[] = {1.5, -2.0};
-    CHECK(pg_widen(graph, v, dead, slopes, 2) == PG_ERR_BAD_NODE && pg_node_is_leaf(graph, v));
-    CHECK(pg_widen(graph, v, both, slopes, 2) == PG_OK && pg_node_is_variadic(graph, v));
-    CHECK(pg_widen(graph, v, both, slopes, 2) == PG_ERR_BAD_NODE);
+    CHECK(pg_widen(graph, v, (pg_children){dead, slopes, 2}) == PG_ERR_BAD_NODE &&
+          pg_node_is_leaf(graph, v));
+    CHECK(pg_widen(graph, v, (pg_children){both, slopes, 2}) == PG_OK &&
+          pg_node_is_variadic(graph, v));
+    CHECK(pg_widen(graph, v, (pg_children){both, slopes, 2}) == PG_ERR_BAD_NODE);
     CHECK(pg_backward(graph, v) == PG_OK && pg_node_grad(graph, b) == -2.0);
     pg_node_id product;
     CHECK(pg_graph_binary(graph, &product, PG_OP_MUL, a, b) == PG_OK);

@@ -68,7 +68,8 @@ static pg_status try_wide(scene *s) {
     pg_node_id id = 0;
     static const double locals[bulk] = {1.0, 2.0, 3.0};
     for (size_t i = 0; i < bulk; i++) s->children[i] = s->owned[i % s->count];
-    pg_status status = pg_graph_variadic(s->graph, &id, 0.5, s->children, locals, bulk);
+    pg_status status =
+        pg_graph_variadic(s->graph, &id, 0.5, (pg_children){s->children, locals, bulk});
     return own(s, status, id);
 }
 
@@ -95,8 +96,9 @@ static pg_status try_sum_of_numbers(scene *s) {
 static pg_status try_layer(scene *s) {
     pg_node_id ids[10];
     fill_values(s);
-    pg_status status = pg_graph_layer(s->graph, ids, PG_OP_TANH, s->values, s->values + 1000,
-                                      s->values + 1200, 10, 100);
+    pg_status status = pg_graph_layer(
+        s->graph, ids,
+        &(pg_layer){PG_OP_TANH, s->values, s->values + 1000, s->values + 1200, 10, 100});
     for (size_t i = 0; status == PG_OK && i < 10; i++) own(s, PG_OK, ids[i]);
     return status;
 }
@@ -134,7 +136,7 @@ static bool attempt_twice(scene *s, attempt *call) {
 /* Two nodes, and leaves until there is room for only that many more. */
 static void fill_up(scene *s, size_t room) {
     CHECK(try_leaf(s) == PG_OK && try_binary(s) == PG_OK);
-    while (pg_room(s->graph) > room) CHECK(try_leaf(s) == PG_OK);
+    while (pg_capacity_left(s->graph) > room) CHECK(try_leaf(s) == PG_OK);
 }
 
 static void each_call_survives_any_failure(void) {
@@ -191,7 +193,7 @@ static void check_bad_id(pg_graph *graph, pg_node_id bad, pg_node_id good) {
     CHECK(pg_graph_number(graph, &id, PG_OP_POWN, bad, 2.0) == PG_ERR_BAD_NODE);
     CHECK(pg_graph_binary(graph, &id, PG_OP_ADD, bad, good) == PG_ERR_BAD_NODE);
     CHECK(pg_graph_binary(graph, &id, PG_OP_ADD, good, bad) == PG_ERR_BAD_NODE);
-    CHECK(pg_graph_variadic(graph, &id, 0.0, pair, NULL, 2) == PG_ERR_BAD_NODE);
+    CHECK(pg_graph_variadic(graph, &id, 0.0, (pg_children){pair, NULL, 2}) == PG_ERR_BAD_NODE);
     CHECK(pg_expr_neg(graph, &id, bad) == PG_ERR_BAD_NODE);
     CHECK(pg_graph_order(graph, NULL, &count, bad) == PG_ERR_BAD_NODE);
     CHECK(pg_graph_retain(graph, bad) == PG_ERR_BAD_NODE);
@@ -202,8 +204,9 @@ static void check_bad_id(pg_graph *graph, pg_node_id bad, pg_node_id good) {
     CHECK(pg_graph_sum(graph, &id, number(0.0), operands, 2) == PG_ERR_BAD_NODE);
     CHECK(pg_graph_sum(graph, &id, operands[1], operands, 1) == PG_ERR_BAD_NODE);
     for (size_t i = 0; i < 3; i++)
-        CHECK(pg_graph_layer(graph, &id, 0, operands + (i == 0), operands + (i == 1),
-                             operands + (i == 2), 1, 1) == PG_ERR_BAD_NODE);
+        CHECK(pg_graph_layer(graph, &id,
+                             &(pg_layer){0, operands + (i == 0), operands + (i == 1),
+                                         operands + (i == 2), 1, 1}) == PG_ERR_BAD_NODE);
 }
 
 static void check_bad_operands(pg_graph *graph, pg_operand a, pg_operand b) {
@@ -246,7 +249,8 @@ static void ops_that_do_not_exist_or_fit(void) {
         CHECK(pg_graph_number(graph, &id, none[i], a, 1.0) == PG_ERR_BAD_OP);
         CHECK(pg_graph_binary(graph, &id, none[i], a, a) == PG_ERR_BAD_OP);
         if (none[i] == 0) continue; /* a layer without an activation */
-        CHECK(pg_graph_layer(graph, &id, none[i], &one, &one, &one, 1, 1) == PG_ERR_BAD_OP);
+        CHECK(pg_graph_layer(graph, &id, &(pg_layer){none[i], &one, &one, &one, 1, 1}) ==
+              PG_ERR_BAD_OP);
     }
     for (int op = 1; op <= pg_op_count(); op++) {
         const pg_op_info *info = pg_op_describe(op);
@@ -255,7 +259,7 @@ static void ops_that_do_not_exist_or_fit(void) {
         CHECK((pg_graph_number(graph, &id, op, 0, 1.0) == PG_ERR_BAD_OP) == !info->takes_number);
         CHECK((pg_graph_binary(graph, &id, op, 0, 0) == PG_ERR_BAD_OP) == (info->arity != 2));
         if (takes_one) continue;
-        CHECK(pg_graph_layer(graph, &id, op, &one, &one, &one, 1, 1) == PG_ERR_BAD_OP);
+        CHECK(pg_graph_layer(graph, &id, &(pg_layer){op, &one, &one, &one, 1, 1}) == PG_ERR_BAD_OP);
     }
     CHECK(snapshot_holds(&before, graph));
     snapshot_free(&before);
@@ -271,14 +275,15 @@ static void counts_beyond_the_limits(void) {
     CHECK(pg_graph_reserve(graph, SIZE_MAX) == PG_ERR_LIMIT);
     CHECK(pg_graph_reserve(graph, (size_t)1 << 31) == PG_ERR_LIMIT);
     CHECK(pg_graph_reserve(graph, 0x7fffffff) == PG_ERR_LIMIT);
-    CHECK(pg_graph_variadic(graph, &id, 0.0, NULL, NULL, (size_t)1 << 31) == PG_ERR_LIMIT);
-    CHECK(pg_graph_layer(graph, &id, 0, NULL, NULL, NULL, (size_t)1 << 40, 1 << 20) ==
+    CHECK(pg_graph_variadic(graph, &id, 0.0, (pg_children){NULL, NULL, (size_t)1 << 31}) ==
+          PG_ERR_LIMIT);
+    CHECK(pg_graph_layer(graph, &id, &(pg_layer){0, NULL, NULL, NULL, (size_t)1 << 40, 1 << 20}) ==
           PG_ERR_LIMIT);
     CHECK(pg_graph_bytes(graph) == bytes && consistent(graph, &a, 1));
     pg_graph_free(graph);
 }
 
-/* As if somebody had retained it so often. */
+/* As if it had been retained so often. */
 static void set_references(pg_graph *graph, pg_node_id id, uint32_t count) {
     graph->nodes[id].refs = count;
     PG_LEDGER(graph->ledger.outside[id] = count);
@@ -294,7 +299,7 @@ static void references_beyond_the_limit(void) {
     CHECK(pg_graph_binary(graph, &id, PG_OP_ADD, a, a) == PG_ERR_LIMIT);
     CHECK(pg_graph_number(graph, &id, PG_OP_POWN, a, 2.0) == PG_ERR_LIMIT);
     CHECK(pg_expr_sub(graph, &id, node(a), node(a)) == PG_ERR_LIMIT);
-    CHECK(pg_graph_variadic(graph, &id, 0.0, pair, NULL, 2) == PG_ERR_LIMIT);
+    CHECK(pg_graph_variadic(graph, &id, 0.0, (pg_children){pair, NULL, 2}) == PG_ERR_LIMIT);
     CHECK(graph->nodes[a].refs == UINT32_MAX - 4 && pg_graph_live(graph) == 1);
     set_references(graph, a, 1);
     CHECK(consistent(graph, &a, 1));

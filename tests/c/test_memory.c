@@ -1,5 +1,5 @@
 /* test_memory.c - are references counted right after any operation; does release free all that
- * nobody needs, without recursion, and hand the same slots out again. */
+ * have no references, without recursion, and hand the same slots out again. */
 #include "testing.h"
 
 #include <stdlib.h>
@@ -48,8 +48,8 @@ static void step_wide(walker *w) {
     double locals[8] = {0.5, -0.5, 1.0};
     size_t count = below(9);
     for (size_t i = 0; i < count; i++) children[i] = any(w);
-    pg_status status =
-        pg_graph_variadic(w->graph, &id, 1.0, children, below(2) ? locals : NULL, count);
+    pg_status status = pg_graph_variadic(w->graph, &id, 1.0,
+                                         (pg_children){children, below(2) ? locals : NULL, count});
     own(w, status, id);
 }
 
@@ -67,8 +67,9 @@ static void step_layer(walker *w) {
     pg_operand values[6 + 2 + 3];
     pg_node_id ids[2];
     for (size_t i = 0; i < LENGTH(values); i++) values[i] = operand(w);
-    pg_status status = pg_graph_layer(w->graph, ids, activations[below(4)], values, values + 6,
-                                      values + 8, 2, below(4));
+    pg_status status = pg_graph_layer(
+        w->graph, ids,
+        &(pg_layer){activations[below(4)], values, values + 6, values + 8, 2, below(4)});
     own(w, status, ids[0]);
     if (status == PG_OK) own(w, status, ids[1]);
 }
@@ -176,7 +177,8 @@ static void wide_nodes_of_a_hundred_thousand(void) {
         children[i] = i % 10 == 9 ? children[i - 1] : leaf(graph, 1.0);
         locals[i] = (double)i;
     }
-    CHECK(pg_graph_variadic(graph, &variadic, 1.0, children, locals, count) == PG_OK);
+    CHECK(pg_graph_variadic(graph, &variadic, 1.0, (pg_children){children, locals, count}) ==
+          PG_OK);
     for (size_t i = 0; i < count; i++)
         if (i % 10 != 9) pg_graph_release(graph, children[i]);
     CHECK(pg_graph_live(graph) == count / 10 * 9 + 1 && consistent(graph, &variadic, 1));
@@ -196,7 +198,7 @@ static void wide_nodes_in_a_chain(void) {
     const double one = 1.0;
     for (size_t i = 0; i < 200000; i++) {
         pg_node_id next = 0;
-        CHECK(pg_graph_variadic(graph, &next, 1.0, &top, &one, 1) == PG_OK);
+        CHECK(pg_graph_variadic(graph, &next, 1.0, (pg_children){&top, &one, 1}) == PG_OK);
         pg_graph_release(graph, top);
         top = next;
     }
@@ -251,7 +253,8 @@ static void large_graphs_leave_their_slots_in_order(void) {
     pg_node_id *ids = must_alloc(nodes, sizeof *ids), keep[kept + 1];
     for (size_t round = 0; round < kept; round++) {
         random_graph(graph, ids, nodes);
-        CHECK(pg_graph_variadic(graph, &keep[round + 1], 0.0, ids, NULL, nodes) == PG_OK);
+        CHECK(pg_graph_variadic(graph, &keep[round + 1], 0.0, (pg_children){ids, NULL, nodes}) ==
+              PG_OK);
         keep[round] = ids[below(2)]; /* kept by the test; the rest is by the wide node alone */
         CHECK(pg_graph_retain(graph, keep[round]) == PG_OK);
         release_all(graph, ids, nodes);
@@ -270,13 +273,13 @@ static void large_graphs_leave_their_slots_in_order(void) {
     pg_graph_free(graph);
 }
 
-static void reserved_room_is_enough(void) {
+static void reserved_capacity_is_enough(void) {
     pg_graph *graph = new_graph();
     pg_node_id ids[3000];
     CHECK(pg_graph_reserve(graph, 0) == PG_OK && pg_graph_bytes(graph) < 1000);
     CHECK(pg_graph_reserve(graph, LENGTH(ids)) == PG_OK);
     size_t bytes = pg_graph_bytes(graph);
-    pg_alloc_fail_at(1); /* nobody asks for memory now */
+    pg_alloc_fail_at(1); /* nothing is allocated now */
     for (size_t i = 0; i < LENGTH(ids); i++) ids[i] = leaf(graph, 1.0);
     release_all(graph, ids, LENGTH(ids));
     CHECK(pg_graph_reserve(graph, LENGTH(ids)) == PG_OK);
@@ -294,6 +297,6 @@ const test_case memory_tests[] = {
     TEST(wide_nodes_in_a_chain),
     TEST(a_thousand_rounds_find_the_same_slots),
     TEST(large_graphs_leave_their_slots_in_order),
-    TEST(reserved_room_is_enough),
+    TEST(reserved_capacity_is_enough),
     {0},
 };

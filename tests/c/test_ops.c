@@ -218,7 +218,7 @@ static void derivatives_have_faults_of_their_own(void) {
         check_fault(graph, op, derivative_faults[i].derivative, derivative_faults[i].set,
                     derivative_faults[i].b);
         CHECK(snapshot_holds(&before, graph));
-        CHECK(pg_push(graph, ids[2]) == PG_OK); /* its gradient is 0: nobody is to get anything */
+        CHECK(pg_push(graph, ids[2]) == PG_OK); /* its gradient is 0: no operand gets anything */
         CHECK(snapshot_holds(&before, graph));
         pg_node_set_grad(graph, ids[2], 1.0);
         CHECK(pg_push(graph, ids[2]) == derivative_faults[i].status);
@@ -309,8 +309,8 @@ static void nodes_tell_what_they_are(void) {
     pg_node_id a = leaf(graph, 3.0), square, variadic, bare, children[3] = {a, a, a};
     const double locals[3] = {1.0, 2.0, 3.0};
     CHECK(pg_graph_number(graph, &square, PG_OP_POWN, a, 2.0) == PG_OK);
-    CHECK(pg_graph_variadic(graph, &variadic, 7.0, children, locals, 3) == PG_OK);
-    CHECK(pg_graph_variadic(graph, &bare, 8.0, NULL, NULL, 0) == PG_OK);
+    CHECK(pg_graph_variadic(graph, &variadic, 7.0, (pg_children){children, locals, 3}) == PG_OK);
+    CHECK(pg_graph_variadic(graph, &bare, 8.0, (pg_children){NULL, NULL, 0}) == PG_OK);
     CHECK(pg_node_is_leaf(graph, a) && !pg_node_is_leaf(graph, square));
     CHECK(pg_node_arity(graph, a) == 0 && pg_node_child(graph, a, 0) == 0);
     CHECK(pg_node_op(graph, square) == PG_OP_POWN && pg_node_number(graph, square) == 2.0);

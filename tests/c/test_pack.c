@@ -50,7 +50,8 @@ static int ones(void *tag, pg_node_id id) {
 
 static pg_node_id custom(pg_graph *graph, const pg_node_id *children, size_t count, size_t tag) {
     pg_node_id id = 0;
-    CHECK(pg_graph_custom(graph, &id, 0.5, children, count, &tags[tag]) == PG_OK);
+    CHECK(pg_graph_custom(graph, &id, 0.5, (pg_children){children, NULL, count}, &tags[tag]) ==
+          PG_OK);
     held[tag]++;
     return id;
 }
@@ -97,13 +98,13 @@ static pg_part collected(pg_graph *graph, pg_packer *packer, pg_node_id root) {
 static pg_part copied(pg_graph *graph, const pg_part *part, const pg_node_id *ends) {
     const bytes b = bytes_of(graph, part);
     pg_part copy = {0};
-    CHECK(pg_part_read(graph, &copy, b.at, b.count, ends, part->end_count, find_tag, NULL) ==
-          PG_OK);
+    CHECK(pg_part_read(graph, &copy, &(pg_packed_part){b.at, b.count, ends, part->end_count},
+                       find_tag, NULL) == PG_OK);
     free(b.at);
     return copy;
 }
 
-/* Everything that somebody outside owns: ids, and what the parts hold. */
+/* All external references: ids, and what the parts hold. */
 static bool all_accounted_for(const pg_graph *graph, const pg_node_id *ids, size_t count,
                               const pg_part *const *parts, size_t part_count) {
     size_t all = count;
@@ -234,7 +235,7 @@ static void owned_leaves_are_ends(void) {
     pg_packer packer = {0};
     pg_node_id a = leaf(graph, 1.0), b = leaf(graph, 2.0), other = leaf(graph, 7.0);
     pg_node_id y = binary(graph, PG_OP_MUL, a, b), owned[] = {a, b, y, other};
-    graph->owners[a] = graph; /* somebody */
+    graph->owners[a] = graph; /* any owner */
     graph->owners[y] = graph; /* an op's object changes nothing */
     pg_part part = collected(graph, &packer, y);
     CHECK(part.count == 2 && part.ids[0] == b && part.ids[1] == y);
@@ -312,8 +313,8 @@ static void what_is_detached_stays_so(void) {
         for (unsigned bit = 0; bit < 8; bit++) {
             pg_part other = {0};
             b.at[i] ^= (uint8_t)(1u << bit);
-            const pg_status status =
-                pg_part_read(graph, &other, b.at, b.count, NULL, 0, find_tag, NULL);
+            const pg_status status = pg_part_read(
+                graph, &other, &(pg_packed_part){b.at, b.count, NULL, 0}, find_tag, NULL);
             b.at[i] ^= (uint8_t)(1u << bit);
             for (size_t k = 0; status == PG_OK && k < other.count; k++) {
                 const pg_node *node = &graph->nodes[other.ids[k]];
@@ -379,7 +380,8 @@ static void tags_without_a_number_stop_the_writing(void) {
 
 /* Leaves until there is no room for another one. */
 static void fill_up(pg_graph *graph, pg_node_id *filler, size_t *count, size_t most) {
-    while (pg_room(graph) > 0 && CHECK(*count < most)) filler[(*count)++] = leaf(graph, 0.0);
+    while (pg_capacity_left(graph) > 0 && CHECK(*count < most))
+        filler[(*count)++] = leaf(graph, 0.0);
 }
 
 static void any_allocation_may_fail(void) {
@@ -421,7 +423,8 @@ static void any_allocation_may_fail(void) {
         int held_before[most_tags];
         memcpy(held_before, held, sizeof held);
         pg_alloc_fail_at(n);
-        status = pg_part_read(graph, &copy, b.at, b.count, &end, 1, find_tag, NULL);
+        status =
+            pg_part_read(graph, &copy, &(pg_packed_part){b.at, b.count, &end, 1}, find_tag, NULL);
         pg_alloc_fail_at(0);
         if (status == PG_OK) break;
         failures++;
@@ -481,7 +484,8 @@ static bool survives(scene *s, const uint8_t *at, size_t count) {
     int held_before[most_tags];
     memcpy(held_before, held, sizeof held);
     pg_part copy = {0};
-    pg_status status = pg_part_read(s->graph, &copy, at, count, &s->end, 1, find_tag, NULL);
+    pg_status status =
+        pg_part_read(s->graph, &copy, &(pg_packed_part){at, count, &s->end, 1}, find_tag, NULL);
     if (status == PG_OK) {
         pg_node_id owned[LENGTH(s->ids) + 1];
         memcpy(owned, s->ids, sizeof s->ids);
@@ -532,12 +536,12 @@ static void another_number_of_ends(void) {
     scene *s = scene_new();
     pg_part copy = {0};
     const pg_node_id two[] = {s->end, s->end}, dead[] = {100000};
-    CHECK(pg_part_read(s->graph, &copy, s->b.at, s->b.count, two, 2, find_tag, NULL) ==
-          PG_ERR_BAD_FILE);
-    CHECK(pg_part_read(s->graph, &copy, s->b.at, s->b.count, NULL, 0, find_tag, NULL) ==
-          PG_ERR_BAD_FILE);
-    CHECK(pg_part_read(s->graph, &copy, s->b.at, s->b.count, dead, 1, find_tag, NULL) ==
-          PG_ERR_BAD_NODE);
+    CHECK(pg_part_read(s->graph, &copy, &(pg_packed_part){s->b.at, s->b.count, two, 2}, find_tag,
+                       NULL) == PG_ERR_BAD_FILE);
+    CHECK(pg_part_read(s->graph, &copy, &(pg_packed_part){s->b.at, s->b.count, NULL, 0}, find_tag,
+                       NULL) == PG_ERR_BAD_FILE);
+    CHECK(pg_part_read(s->graph, &copy, &(pg_packed_part){s->b.at, s->b.count, dead, 1}, find_tag,
+                       NULL) == PG_ERR_BAD_NODE);
     scene_free(s);
 }
 

@@ -28,7 +28,8 @@ static trace trace_new(void) {
 static pg_program *record(const trace *t, const pg_node_id *outputs, size_t count,
                           unsigned passes) {
     pg_program *program = NULL;
-    pg_status status = pg_record(t->graph, &program, t->inputs, 2, outputs, count, passes, 0);
+    pg_status status =
+        pg_record(t->graph, &program, &(pg_recording){t->inputs, outputs, 2, count, passes, 0});
     if (!CHECK(status == PG_OK && program != NULL)) abort();
     return program;
 }
@@ -67,7 +68,7 @@ static pg_node_id detach(const trace *t, pg_node_id a) {
 static pg_node_id choose(const trace *t, int compare, pg_node_id left, pg_node_id right,
                          pg_node_id a, pg_node_id b) {
     pg_node_id id = 0;
-    CHECK(pg_trace_select(t->graph, &id, compare, left, right, a, b) == PG_OK);
+    CHECK(pg_trace_select(t->graph, &id, (pg_condition){compare, left, right}, a, b) == PG_OK);
     return id;
 }
 
@@ -126,9 +127,8 @@ static void replay_once(const pg_program *program, double *outputs_ret) {
     if (pg_program_measure(program).params > 0 && pg_program_sources(program)[0] == 2)
         params[0] = 5.0, params[1] = 3.0;
     pg_workspace *ws = NULL;
-    CHECK(pg_workspace_new(&ws, program, -1) == PG_OK &&
-          pg_replay_begin(program, ws, params, 0) == PG_OK);
-    CHECK(pg_replay(program, ws, &task) == PG_OK);
+    CHECK(pg_workspace_new(&ws, program, -1) == PG_OK && pg_replay_begin(ws, params, 0) == PG_OK);
+    CHECK(pg_replay(ws, &task) == PG_OK);
     pg_workspace_free(ws);
 }
 
@@ -167,7 +167,7 @@ static void sizes_of_a_small_program(void) {
                                            .row_instrs = 2,
                                            .pairs = 2}));
     pg_program *fast = NULL;
-    CHECK(pg_record(t.graph, &fast, t.inputs, 2, &top, 1, 0, 1) == PG_OK);
+    CHECK(pg_record(t.graph, &fast, &(pg_recording){t.inputs, &top, 2, 1, 0, 1}) == PG_OK);
     CHECK(pg_program_measure(fast).fast == 1);
     pg_program_free(plain);
     pg_program_free(all);
@@ -202,7 +202,7 @@ static void captured_nodes_are_parameters(void) {
     pg_node_id old[4], variadic;
     for (size_t i = 0; i < 3; i++) old[i] = leaf(t.graph, 1.0 + (double)i);
     old[3] = mul(&t, old[0], old[1]);
-    CHECK(pg_graph_variadic(t.graph, &variadic, 9.0, old, NULL, 2) == PG_OK);
+    CHECK(pg_graph_variadic(t.graph, &variadic, 9.0, (pg_children){old, NULL, 2}) == PG_OK);
     pg_trace_begin(t.graph);
     for (size_t i = 0; i < 2; i++) CHECK(pg_trace_input(t.graph, &t.inputs[i]) == PG_OK);
     const pg_node_id first = add(&t, mul(&t, t.inputs[1], old[2]), mul(&t, old[3], old[2]));
@@ -257,13 +257,15 @@ static void no_inputs_no_outputs(void) {
     for (unsigned passes = 0; passes <= all_passes; passes++) {
         pg_program *program = NULL;
         double value = 0.0;
-        CHECK(pg_record(t.graph, &program, NULL, 0, &square, 1, passes, 0) == PG_OK);
+        CHECK(pg_record(t.graph, &program, &(pg_recording){NULL, &square, 0, 1, passes, 0}) ==
+              PG_OK);
         CHECK(pg_program_measure(program).inputs == 0);
         replay_once(program, &value);
         CHECK(value == 9.0);
         pg_program_free(program);
         program = NULL;
-        CHECK(pg_record(t.graph, &program, t.inputs, 2, NULL, 0, passes, 0) == PG_OK);
+        CHECK(pg_record(t.graph, &program, &(pg_recording){t.inputs, NULL, 2, 0, passes, 0}) ==
+              PG_OK);
         CHECK(sizes_are(program, (pg_program_size){.inputs = 2, .row_slots = 2}));
         replay_once(program, NULL);
         pg_program_free(program);
@@ -411,7 +413,8 @@ static void fuse_takes_layers_whole(void) {
     const pg_operand weights[] = {node(t.w), node(t.v), node(t.v), node(t.w)};
     const pg_operand inputs[] = {node(t.x), node(t.y)}, biases[] = {node(t.v), node(t.w)};
     pg_node_id ids[2];
-    CHECK(pg_graph_layer(t.graph, ids, PG_OP_TANH, weights, biases, inputs, 2, 2) == PG_OK);
+    CHECK(pg_graph_layer(t.graph, ids, &(pg_layer){PG_OP_TANH, weights, biases, inputs, 2, 2}) ==
+          PG_OK);
     pg_program *program = record(&t, ids, 2, PG_PASS_FUSE);
     CHECK(code_is(program, "", "dot tanh dot tanh "));
     CHECK(pg_program_measure(program).imports == 0 && pg_program_measure(program).pairs == 4);
@@ -438,7 +441,7 @@ static void fuse_leaves_what_others_use(void) {
 }
 
 /* (a + p) + tanh(a) * y: as one dot, a would get its gradient from the sum before the one from
- * tanh. Where a is a constant, nobody cares. */
+ * tanh. Where a is a constant, it makes no difference. */
 static void fuse_keeps_the_order_of_gradients(void) {
     trace t = trace_new();
     const pg_node_id a[] = {t.x, constant(&t, 0.5)};
@@ -529,14 +532,19 @@ static void selects_and_detach_of_bad_operands(void) {
     trace t = trace_new();
     pg_node_id id = 0, bad[] = {0, 1000, UINT32_MAX};
     snapshot before = snapshot_take(t.graph);
-    CHECK(pg_trace_select(t.graph, &id, -1, t.x, t.x, t.x, t.x) == PG_ERR_BAD_OP);
-    CHECK(pg_trace_select(t.graph, &id, PG_COMPARE_COUNT, t.x, t.x, t.x, t.x) == PG_ERR_BAD_OP);
+    CHECK(pg_trace_select(t.graph, &id, (pg_condition){-1, t.x, t.x}, t.x, t.x) == PG_ERR_BAD_OP);
+    CHECK(pg_trace_select(t.graph, &id, (pg_condition){PG_COMPARE_COUNT, t.x, t.x}, t.x, t.x) ==
+          PG_ERR_BAD_OP);
     for (size_t i = 0; i < LENGTH(bad); i++) {
         CHECK(pg_trace_detach(t.graph, &id, bad[i]) == PG_ERR_BAD_NODE);
-        CHECK(pg_trace_select(t.graph, &id, 0, bad[i], t.x, t.x, t.x) == PG_ERR_BAD_NODE);
-        CHECK(pg_trace_select(t.graph, &id, 0, t.x, bad[i], t.x, t.x) == PG_ERR_BAD_NODE);
-        CHECK(pg_trace_select(t.graph, &id, 0, t.x, t.x, bad[i], t.x) == PG_ERR_BAD_NODE);
-        CHECK(pg_trace_select(t.graph, &id, 0, t.x, t.x, t.x, bad[i]) == PG_ERR_BAD_NODE);
+        CHECK(pg_trace_select(t.graph, &id, (pg_condition){0, bad[i], t.x}, t.x, t.x) ==
+              PG_ERR_BAD_NODE);
+        CHECK(pg_trace_select(t.graph, &id, (pg_condition){0, t.x, bad[i]}, t.x, t.x) ==
+              PG_ERR_BAD_NODE);
+        CHECK(pg_trace_select(t.graph, &id, (pg_condition){0, t.x, t.x}, bad[i], t.x) ==
+              PG_ERR_BAD_NODE);
+        CHECK(pg_trace_select(t.graph, &id, (pg_condition){0, t.x, t.x}, t.x, bad[i]) ==
+              PG_ERR_BAD_NODE);
     }
     CHECK(snapshot_holds(&before, t.graph));
     snapshot_free(&before);
@@ -654,11 +662,13 @@ static void check_untraceable(const trace *t, pg_node_id bad, int op) {
     pg_program *program = NULL;
     const pg_node_id outputs[] = {t->x, mul(t, add(t, t->x, bad), t->w)};
     snapshot before = snapshot_take(t->graph);
-    CHECK(pg_record(t->graph, &program, t->inputs, 2, outputs, 2, exact_passes, 0) ==
-          PG_ERR_UNTRACEABLE);
+    CHECK(
+        pg_record(t->graph, &program, &(pg_recording){t->inputs, outputs, 2, 2, exact_passes, 0}) ==
+        PG_ERR_UNTRACEABLE);
     CHECK(program == NULL && pg_graph_fault(t->graph).op == op);
     CHECK(snapshot_holds(&before, t->graph));
-    CHECK(pg_record(t->graph, &program, t->inputs, 2, outputs, 1, exact_passes, 0) == PG_OK);
+    CHECK(pg_record(t->graph, &program,
+                    &(pg_recording){t->inputs, outputs, 2, 1, exact_passes, 0}) == PG_OK);
     pg_program_free(program); /* of what doesn't need the bad node */
     snapshot_free(&before);
 }
@@ -667,10 +677,10 @@ static void closures_and_given_derivatives_are_untraceable(void) {
     trace t = trace_new();
     pg_node_id variadic, bare, closed = unary(t.graph, PG_OP_TANH, t.y);
     const double locals[] = {1.0, 2.0};
-    CHECK(pg_graph_variadic(t.graph, &variadic, 0.5, t.inputs, locals, 2) == PG_OK);
-    CHECK(pg_graph_variadic(t.graph, &bare, 0.5, NULL, NULL, 0) == PG_OK);
+    CHECK(pg_graph_variadic(t.graph, &variadic, 0.5, (pg_children){t.inputs, locals, 2}) == PG_OK);
+    CHECK(pg_graph_variadic(t.graph, &bare, 0.5, (pg_children){NULL, NULL, 0}) == PG_OK);
     t.graph->nodes[closed].flags |= PG_FLAG_CLOSURE;
-    t.graph->owners[closed] = &t; /* somebody */
+    t.graph->owners[closed] = &t; /* any owner */
     check_untraceable(&t, variadic, PG_OP_VARIADIC);
     check_untraceable(&t, bare, PG_OP_VARIADIC);
     check_untraceable(&t, closed, PG_OP_TANH);
@@ -700,7 +710,8 @@ static void a_trace_leaves_the_graph_as_it_was(void) {
         extra[1] = binary(graph, PG_OP_ADD, ids[below(LENGTH(ids))], inputs[1]);
         extra[2] = binary(graph, PG_OP_ADD, extra[0], extra[1]);
         pg_program *program = NULL;
-        CHECK(pg_record(graph, &program, inputs, 2, extra, 3, some_of(all_passes), 0) == PG_OK);
+        CHECK(pg_record(graph, &program,
+                        &(pg_recording){inputs, extra, 2, 3, some_of(all_passes), 0}) == PG_OK);
         if (below(2)) pg_trace_end(graph); /* before the nodes go, or after */
         release_all(graph, extra, 3);
         release_all(graph, inputs, 2);

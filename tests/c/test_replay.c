@@ -49,7 +49,7 @@ static void single_rows_give_exact_gradients(void) {
             pg_task task = task_of(&s, arguments, &r, 1);
             for (size_t i = 0; i < task.argument_count; i++)
                 arguments[i].data += row * s.size.inputs;
-            CHECK(pg_replay_sum(s.program, ws, s.captured, &task, r.totals, r.sums, 1.0) == PG_OK);
+            CHECK(pg_replay_sum(ws, s.captured, &task, r.totals, r.sums) == PG_OK);
             const size_t count = s.size.outputs * s.size.params;
             CHECK(same_array(r.sums, grads + row * count, count));
             for (size_t o = 0; o < s.size.outputs; o++)
@@ -313,7 +313,7 @@ static void gradients_by_parameters_or_inputs_only(void) {
     }
 }
 
-static void results_that_nobody_asks_for(void) {
+static void results_not_asked_for(void) {
     scene s = random_scene(40, 50, exact_passes);
     results all = results_new(&s, 50), some = results_new(&s, 50),
             none = {.totals = some.totals, .sums = some.sums};
@@ -325,14 +325,14 @@ static void results_that_nobody_asks_for(void) {
     task.last_chunk = 1;
     task.plan = NULL;
     task.gradients = NULL;
-    CHECK(pg_replay_begin(s.program, ws, s.captured, 0) == PG_OK);
-    CHECK(pg_replay(s.program, ws, &task) == PG_OK);
+    CHECK(pg_replay_begin(ws, s.captured, 0) == PG_OK);
+    CHECK(pg_replay(ws, &task) == PG_OK);
     CHECK(same_array(all.outputs, some.outputs, 50 * s.size.outputs));
     replace_reverse(&s, PG_WRT_INPUTS);
     task = task_of(&s, arguments, &some, 50);
     task.last_chunk = 1;
     task.outputs = NULL;
-    CHECK(pg_replay(s.program, ws, &task) == PG_OK && same_rows(&s, &all, &some, 50));
+    CHECK(pg_replay(ws, &task) == PG_OK && same_rows(&s, &all, &some, 50));
     pg_workspace_free(ws);
     results_free(&all);
     results_free(&some);
@@ -345,9 +345,9 @@ static void scales_multiply_sums(void) {
     pg_argument arguments[most_arguments];
     pg_workspace *ws = must_work(s.program, -1);
     pg_task task = task_of(&s, arguments, &mean, 50);
-    const double scale = 1.0 / 50.0;
+    const double scale = task.scale = 1.0 / 50.0;
     CHECK(run(&s, ws, &all, 50) == PG_OK);
-    CHECK(pg_replay_sum(s.program, ws, s.captured, &task, mean.totals, mean.sums, scale) == PG_OK);
+    CHECK(pg_replay_sum(ws, s.captured, &task, mean.totals, mean.sums) == PG_OK);
     for (size_t i = 0; i < s.size.outputs; i++) all.totals[i] *= scale;
     for (size_t i = 0; i < s.size.outputs * s.size.params; i++) all.sums[i] *= scale;
     CHECK(same_sums(&s, &all, &mean) && same_rows(&s, &all, &mean, 50));
@@ -430,8 +430,8 @@ static pg_status run_part(const scene *s, const results *r, pg_replay_fault *fau
     task.gradients += row * s->size.outputs * s->size.inputs;
     task.partials = partials + base * pg_partial_count(s->program, steps_of(s));
     pg_workspace *ws = must_work(s->program, any_level());
-    pg_status status = pg_replay_begin(s->program, ws, s->captured, 0);
-    if (status == PG_OK) status = pg_replay(s->program, ws, &task);
+    pg_status status = pg_replay_begin(ws, s->captured, 0);
+    if (status == PG_OK) status = pg_replay(ws, &task);
     if (fault_ret != NULL) *fault_ret = pg_workspace_fault(ws);
     pg_workspace_free(ws);
     return status;
@@ -439,9 +439,9 @@ static pg_status run_part(const scene *s, const results *r, pg_replay_fault *fau
 
 static void finish(const scene *s, const results *r, size_t rows, double *partials) {
     pg_workspace *ws = must_work(s->program, any_level());
-    const pg_task task = {.rows = rows, .partials = partials, .plan = steps_of(s)};
-    CHECK(pg_replay_begin(s->program, ws, s->captured, 0) == PG_OK);
-    CHECK(pg_replay_finish(s->program, ws, &task, r->totals, r->sums, 1.0) == PG_OK);
+    const pg_task task = {.rows = rows, .partials = partials, .scale = 1.0, .plan = steps_of(s)};
+    CHECK(pg_replay_begin(ws, s->captured, 0) == PG_OK);
+    CHECK(pg_replay_finish(ws, &task, r->totals, r->sums) == PG_OK);
     pg_workspace_free(ws);
 }
 
@@ -516,10 +516,10 @@ static void a_stride_of_0_repeats_a_row(void) {
                               .rows = rows,
                               .outputs = repeated.outputs,
                               .gradients = repeated.gradients,
+                              .scale = 1.0,
                               .plan = steps_of(&s)};
         pg_workspace *ws = must_work(s.program, any_level());
-        CHECK(pg_replay_sum(s.program, ws, s.captured, &task, repeated.totals, repeated.sums,
-                            1.0) == PG_OK);
+        CHECK(pg_replay_sum(ws, s.captured, &task, repeated.totals, repeated.sums) == PG_OK);
         CHECK(same_rows(&s, &spread, &repeated, rows) && same_sums(&s, &spread, &repeated));
         pg_workspace_free(ws);
         results_free(&spread);
@@ -581,7 +581,7 @@ static void a_failing_last_row_is_named_once(void) {
         for (size_t i = 0; i + 1 < rows; i++) s.inputs[i] = 1.0;
         CHECK(run(&s, ws, &r, rows) == PG_ERR_DOMAIN);
         CHECK(pg_workspace_fault(ws).row == (int64_t)rows - 1);
-        s.inputs[rows - 1] = 1.0; /* the rows behind are still errors, and nobody's */
+        s.inputs[rows - 1] = 1.0; /* the rows behind are still errors, but not replayed */
         CHECK(run(&s, ws, &r, rows) == PG_OK);
         pg_workspace_free(ws);
         results_free(&r);
@@ -628,7 +628,7 @@ static void rows_are_named_in_any_part(void) {
     scene s = scene_new(log_and_root(), rows, exact_passes, 0);
     results r = results_new(&s, rows);
     double *partials = must_alloc(64, sizeof *partials);
-    int64_t *index = must_alloc(2 * rows, sizeof *index); /* the second half is nobody's */
+    int64_t *index = must_alloc(2 * rows, sizeof *index); /* the second half is unused */
     for (size_t i = 0; i < 2 * rows; i++) s.inputs[i] = 1.0;
     for (int64_t i = 0; i < 2 * rows; i++) index[i] = i < rows ? (i + 9) % rows : -7;
     s.inputs[2 * bad] = 0.0;
@@ -706,9 +706,10 @@ static void a_step_that_leaves_the_finite_numbers(void) {
     const uint32_t place = 0;
     for (int ignore = 0; ignore < 2; ignore++) {
         double data = 1.0, gradient = 0.0, param = 1.0, losses[100];
-        pg_training t = {.count = 1,
-                         .data = &data,
-                         .gradients = &gradient,
+        pg_training t = {.epochs = 100,
+                         .batch_rows = 2,
+                         .count = 1,
+                         .arrays = {.data = &data, .gradients = &gradient},
                          .places = &place,
                          .params = &param,
                          .sgd = {.lr = 5e19}};
@@ -717,7 +718,7 @@ static void a_step_that_leaves_the_finite_numbers(void) {
         task.ignore = ignore;
         task.partials = NULL;
         pg_workspace *ws = must_work(s.program, any_level());
-        const pg_status status = pg_fit(s.program, ws, &task, &t, losses, 2, 100);
+        const pg_status status = pg_fit(ws, &task, &t, losses);
         if (ignore) {
             CHECK(status == PG_OK && !isfinite(data) && t.steps == 200);
         } else {
@@ -844,14 +845,14 @@ static void a_poll_stops_a_replay(void) {
     pg_workspace_poll(ws, count_polls, &p);
     pg_argument argument = {s.inputs, 1, 1};
     pg_task task = {.arguments = &argument, .argument_count = 1, .rows = 1, .last_chunk = 1};
-    CHECK(pg_replay_begin(s.program, ws, NULL, 0) == PG_OK);
-    CHECK(pg_replay(s.program, ws, &task) == PG_OK && p.polls == 0); /* a short one asks nobody */
+    CHECK(pg_replay_begin(ws, NULL, 0) == PG_OK);
+    CHECK(pg_replay(ws, &task) == PG_OK && p.polls == 0); /* a short one does not poll */
     task.rows = rows;
     task.last_chunk = pg_chunk_count(rows);
-    CHECK(pg_replay(s.program, ws, &task) == PG_OK && p.polls >= 2);
+    CHECK(pg_replay(ws, &task) == PG_OK && p.polls >= 2);
     for (size_t allowed = 0; allowed < 2; allowed++) {
         p = (patience){0, allowed};
-        CHECK(pg_replay(s.program, ws, &task) == PG_ERR_STOPPED && p.polls == allowed + 1);
+        CHECK(pg_replay(ws, &task) == PG_ERR_STOPPED && p.polls == allowed + 1);
     }
     results results = results_new(&s, rows);
     p = (patience){0, 0};
@@ -881,10 +882,10 @@ static void *work(void *context) {
     pg_workspace *ws = NULL;
     j->right = pg_workspace_new(&ws, s->program, j->level) == PG_OK;
     for (size_t i = 0; j->right && i < 10; i++)
-        j->right = pg_replay_sum(s->program, ws, s->captured, &j->task, j->results.totals,
-                                 j->results.sums, 1.0) == PG_OK &&
-                   same_rows(s, &j->results, j->expected, j->task.rows) &&
-                   same_sums(s, &j->results, j->expected);
+        j->right =
+            pg_replay_sum(ws, s->captured, &j->task, j->results.totals, j->results.sums) == PG_OK &&
+            same_rows(s, &j->results, j->expected, j->task.rows) &&
+            same_sums(s, &j->results, j->expected);
     pg_workspace_free(ws);
     return NULL;
 }
@@ -921,7 +922,7 @@ const test_case replay_tests[] = {
     TEST(zeros_keep_their_sign),
     TEST(big_programs),
     TEST(gradients_by_parameters_or_inputs_only),
-    TEST(results_that_nobody_asks_for),
+    TEST(results_not_asked_for),
     TEST(scales_multiply_sums),
     TEST(no_rows),
     TEST(workspaces_forget),

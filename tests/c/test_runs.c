@@ -140,7 +140,7 @@ static recipe a_recurrence(void) {
 }
 
 /* Between the gradients that x gets from two dots it gets one from tanh. */
-static recipe somebody_between(void) {
+static recipe op_between(void) {
     recipe r = recipe_new(2, 4);
     const list x = inputs_of(&r);
     const uint32_t first = neuron(&r, nothing, &x, 0), between = of(&r, PG_OP_TANH, 0);
@@ -149,7 +149,7 @@ static recipe somebody_between(void) {
 }
 
 /* Likewise for a parameter's sum over the rows, and for no input. */
-static recipe somebody_between_sums(void) {
+static recipe op_between_sums(void) {
     recipe r = recipe_new(3, 3);
     const list x = {{0, 1}, 2};
     const uint32_t first = neuron(&r, nothing, &x, 0), between = mul(&r, param(&r, 1), 2);
@@ -178,7 +178,7 @@ static recipe attention(void) {
     return end_in(&r, dot(&r, nothing, (uint32_t[]){score, score}, v.at, 2));
 }
 
-/* Outputs that need some of the neurons each; one is itself a neuron; one neuron nobody needs. */
+/* Outputs that need some of the neurons each; one is itself a neuron; one neuron is unused. */
 static recipe partly_reached(void) {
     recipe r = recipe_new(3, 15);
     const list x = inputs_of(&r), h = layer(&r, &x, 5, 0, false), y = each(&r, PG_OP_TANH, &h);
@@ -416,8 +416,8 @@ static const shape shapes[] = {
     SHAPE(layers_without_activations, "3*dot 3*dot add add ", "add add 3*dot 3*dot "),
     SHAPE(a_recurrence, "2*dot 2*tanh 2*dot 2*tanh 2*dot 2*tanh add ",
           "add 2*tanh 2*dot 2*tanh 2*dot 2*tanh 2*dot "),
-    SHAPE(somebody_between, "2*dot tanh add sin add ", "add sin add dot tanh dot "),
-    SHAPE(somebody_between_sums, "2*dot mul tanh add add ", "add add tanh dot mul dot "),
+    SHAPE(op_between, "2*dot tanh add sin add ", "add sin add dot tanh dot "),
+    SHAPE(op_between_sums, "2*dot mul tanh add add ", "add add tanh dot mul dot "),
     SHAPE(a_stream, "3*dot 3*relu 2*dot 2*add 3*dot 3*relu 2*dot 2*add dot ",
           "dot 2*add 2*dot 3*relu 3*dot 2*add 2*dot 3*relu 3*dot "),
     SHAPE(attention, "6*dot dot tanh dot ", "dot tanh dot 6*dot "),
@@ -542,7 +542,8 @@ static void uniform_code_has_neighbours_too(void) {
     recipe_free(&r);
 }
 
-/* The number of a ** 2 is a constant: equal ones are one, unless nobody merges them. */
+/* The number of a ** 2 is a constant: equal ones are one, unless the pass that merges them is off.
+ */
 static void numbers_of_powers_are_neighbours_if_they_are_not_merged(void) {
     recipe r = recipe_new(3, 3);
     const list x = inputs_of(&r), y = each(&r, PG_OP_POWN, &x);
@@ -655,7 +656,7 @@ static void no_bit_of_two_dots_changes(void) {
         for (kind b = 0; b < kinds; b++) check_bits(two_dots(a, b), 40, exact_passes);
 }
 
-/* So many neurons of so many inputs, to which somebody else gave a gradient before, or didn't. */
+/* So many neurons of so many inputs, which got a gradient before, or didn't. */
 static recipe wide_layer(size_t width, size_t pairs, bool biased, bool again) {
     recipe r = recipe_new(pairs, width * (pairs + biased) + pairs + width);
     const list x = inputs_of(&r), h = layer(&r, &x, width, 0, biased), y = each(&r, PG_OP_TANH, &h);
@@ -882,7 +883,7 @@ static void random_functions_of_layers(void) {
     CHECK(counts[0] > 1000 && counts[1] > 1000 && counts[2] > 1000);
 }
 
-/* ---- programs that nobody recorded ---------------------------------------------------------- */
+/* ---- programs that were not recorded --------------------------------------------------------- */
 
 static void replay_loaded(scene *s, const results *r, pg_program *program) {
     s->program = program;

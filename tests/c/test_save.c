@@ -1,4 +1,4 @@
-/* test_save.c - programs to bytes and back; and bytes that somebody has tampered with: they are
+/* test_save.c - programs to bytes and back; and bytes that were tampered with: they are
  * refused, or they are a sound program, which can be listed, reversed and replayed. What "sound"
  * means is checked here by hand; that nothing is touched out of bounds, by the sanitizers. */
 #include "testing.h"
@@ -230,11 +230,12 @@ static pg_status replay(const pg_program *program, trial *t, int level, int igno
                           .rows = rows,
                           .outputs = t->outputs,
                           .gradients = t->gradients,
+                          .scale = 1.0,
                           .plan = (const pg_backward_plan *const *)t->plan,
                           .ignore = ignore};
     pg_workspace *ws = NULL;
     if (!CHECK(pg_workspace_new(&ws, program, level) == PG_OK)) abort();
-    pg_status status = pg_replay_sum(program, ws, t->params, &task, t->totals, t->sums, 1.0);
+    pg_status status = pg_replay_sum(ws, t->params, &task, t->totals, t->sums);
     pg_workspace_free(ws);
     return status;
 }
@@ -522,7 +523,7 @@ static void hostile_counts(void) {
 }
 
 /* Inputs have no bytes, so a small file may say that there are many; reading it is as quick. */
-static void reading_takes_no_room_for_slots(void) {
+static void reading_allocates_no_slots(void) {
     file f = small_file(0);
     put_u32(f.bytes + place_of_counts(&f) + 4 * inputs, 0x3fffffff - 100);
     const clock_t start = clock();
@@ -634,7 +635,7 @@ const test_case save_tests[] = {
     TEST(every_byte_may_be_anything),
     TEST(random_mutations),
     TEST(hostile_counts),
-    TEST(reading_takes_no_room_for_slots),
+    TEST(reading_allocates_no_slots),
     TEST(more_uniform_code_than_code),
     TEST(hostile_names),
     TEST(a_byte_counts_to_256),

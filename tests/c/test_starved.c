@@ -72,8 +72,9 @@ static pg_status try_record(bench *b, double *numbers_ret) {
     pg_program *program = NULL;
     const recipe *r = &b->s.recipe;
     snapshot before = snapshot_take(b->trace.graph);
-    pg_status status = pg_record(b->trace.graph, &program, b->trace.ids, r->inputs, b->trace.ends,
-                                 r->outputs, b->passes, 0);
+    pg_status status = pg_record(
+        b->trace.graph, &program,
+        &(pg_recording){b->trace.ids, b->trace.ends, r->inputs, r->outputs, b->passes, 0});
     CHECK(snapshot_holds(&before, b->trace.graph) && (status == PG_OK) == (program != NULL));
     snapshot_free(&before);
     return status == PG_OK ? keep_bytes(b, program, numbers_ret) : status;
@@ -119,21 +120,22 @@ static pg_status try_replay(bench *b, double *numbers_ret) {
     r.totals = r.gradients + rows * size->outputs * size->inputs;
     r.sums = r.totals + size->outputs;
     const pg_task task = bench_task(b, &r);
-    return pg_replay_sum(b->s.program, b->ws, b->s.captured, &task, r.totals, r.sums, 1.0);
+    return pg_replay_sum(b->ws, b->s.captured, &task, r.totals, r.sums);
 }
 
 static pg_status try_jvp(bench *b, double *numbers_ret) {
     results r = {.outputs = numbers_ret};
     const pg_task task = bench_task(b, &r);
-    return pg_jvp(b->s.program, b->ws, b->s.captured, b->s.captured, &task,
+    return pg_jvp(b->ws, b->s.captured, b->s.captured, &task,
                   numbers_ret + rows * b->s.size.outputs);
 }
 
 static pg_status try_hvp(bench *b, double *numbers_ret) {
     results none = {0};
-    const pg_task task = bench_task(b, &none);
-    return pg_hvp(b->s.program, b->ws, b->s.captured, b->s.captured, &task, numbers_ret,
-                  numbers_ret + b->s.size.params, 0.5);
+    pg_task task = bench_task(b, &none);
+    task.scale = 0.5;
+    return pg_hvp(b->ws, b->s.captured, b->s.captured, &task, numbers_ret,
+                  numbers_ret + b->s.size.params);
 }
 
 /* Two epochs of Adam, or of SGD with momentum; what failed has not begun. */
@@ -144,21 +146,23 @@ static pg_status fit(bench *b, double *numbers_ret, int adam) {
     results none = {0};
     const pg_task task = bench_task(b, &none);
     for (uint32_t i = 0; i < count; i++) places[i] = i;
-    pg_training t = {.count = count, .data = numbers_ret, .gradients = numbers_ret + count};
-    t.mean = t.velocity = numbers_ret + 2 * count;
-    t.square = numbers_ret + 3 * count;
+    pg_training t = {.epochs = 2, .batch_rows = 2000, .count = count};
+    t.arrays.data = numbers_ret;
+    t.arrays.gradients = numbers_ret + count;
+    t.arrays.mean = t.arrays.velocity = numbers_ret + 2 * count;
+    t.arrays.square = numbers_ret + 3 * count;
     t.places = places;
     t.params = params;
     t.adam = adam;
     t.sgd = (pg_sgd_settings){0.01, 0.9, 0.0};
-    t.adam_settings = (pg_adam_settings){0.01, 0.9, 0.999, 1e-8, 0.0, 0};
+    t.adam_settings = (pg_adam_settings){0.01, 0.9, 0.999, 1e-8, 0.0, 0, 0.0};
     memcpy(params, b->s.captured, count * sizeof *params);
-    memcpy(t.data, params, count * sizeof *params);
-    pg_status status = pg_fit(b->s.program, b->ws, &task, &t, losses, 2000, 2);
+    memcpy(t.arrays.data, params, count * sizeof *params);
+    pg_status status = pg_fit(b->ws, &task, &t, losses);
     if (status != PG_OK) {
-        CHECK(t.steps == 0 && same_array(t.data, b->s.captured, count));
+        CHECK(t.steps == 0 && same_array(t.arrays.data, b->s.captured, count));
         CHECK(same_array(params, b->s.captured, count));
-        for (size_t i = 0; i < 3 * count; i++) CHECK(t.gradients[i] == 0.0);
+        for (size_t i = 0; i < 3 * count; i++) CHECK(t.arrays.gradients[i] == 0.0);
     } else memcpy(numbers_ret + 4 * count, losses, sizeof losses);
     free(params);
     return status;

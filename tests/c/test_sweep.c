@@ -38,8 +38,9 @@ static void order_of_small_graphs(void) {
     pg_node_id top = binary(graph, PG_OP_ADD, right, left), square = binary(graph, PG_OP_MUL, a, a);
     pg_node_id both = binary(graph, PG_OP_ADD, square, top), variadic, empty;
     const pg_node_id children[] = {top, a, square, top, b, a};
-    CHECK(pg_graph_variadic(graph, &variadic, 0.0, children, NULL, LENGTH(children)) == PG_OK);
-    CHECK(pg_graph_variadic(graph, &empty, 0.0, NULL, NULL, 0) == PG_OK);
+    CHECK(pg_graph_variadic(graph, &variadic, 0.0,
+                            (pg_children){children, NULL, LENGTH(children)}) == PG_OK);
+    CHECK(pg_graph_variadic(graph, &empty, 0.0, (pg_children){NULL, NULL, 0}) == PG_OK);
     check_order(graph, a, (pg_node_id[]){a}, 1);
     check_order(graph, empty, (pg_node_id[]){empty}, 1);
     check_order(graph, square, (pg_node_id[]){a, square}, 2);
@@ -124,8 +125,8 @@ static void wide_nodes_pass_gradients_on(void) {
     pg_node_id a = leaf(graph, 1.0), b = leaf(graph, 2.0), variadic, bare;
     const pg_node_id children[3] = {a, b, a};
     const double locals[3] = {10.0, 20.0, 30.0};
-    CHECK(pg_graph_variadic(graph, &variadic, 0.0, children, locals, 3) == PG_OK);
-    CHECK(pg_graph_variadic(graph, &bare, 0.0, children, NULL, 3) == PG_OK);
+    CHECK(pg_graph_variadic(graph, &variadic, 0.0, (pg_children){children, locals, 3}) == PG_OK);
+    CHECK(pg_graph_variadic(graph, &bare, 0.0, (pg_children){children, NULL, 3}) == PG_OK);
     pg_node_id root = binary(graph, PG_OP_ADD, variadic, bare);
     CHECK(pg_backward(graph, root) == PG_OK);
     CHECK(pg_node_grad(graph, a) == 40.0 && pg_node_grad(graph, b) == 20.0);
@@ -329,7 +330,7 @@ static void poll_can_stop_a_long_sweep(void) {
     polls_allowed = 1000;
     CHECK(pg_backward(graph, top) == PG_OK);
     CHECK(pg_node_grad(graph, x) == 1.5 && pg_node_grad(graph, one) == 300000.0);
-    polls = 0; /* a short sweep asks nobody */
+    polls = 0; /* a short sweep does not poll */
     CHECK(pg_backward(graph, x) == PG_OK && polls == 0);
     pg_graph_free(graph);
 }
@@ -341,7 +342,7 @@ static void a_long_walk_can_be_stopped(void) {
     pg_node_id x = leaf(graph, 0.0), one = leaf(graph, 1.0), variadic;
     const pg_node_id children[3] = {one, ladder(graph, x, one, 300000), x};
     const double locals[3] = {10.0, 2.0, 5.0};
-    CHECK(pg_graph_variadic(graph, &variadic, 0.0, children, locals, 3) == PG_OK);
+    CHECK(pg_graph_variadic(graph, &variadic, 0.0, (pg_children){children, locals, 3}) == PG_OK);
     pg_status (*walks[])(pg_graph *, pg_node_id) = {pg_backward, pg_clear_grads};
     graph->hooks.stop = poll_counted;
     for (size_t i = 0; i < 2 * LENGTH(walks); i++) {
@@ -372,7 +373,8 @@ static pg_node_id inverse(pg_graph *graph, pg_node_id a) {
     return id;
 }
 
-/* x / m and m ** p have derivatives by m and p that would fail; of detached ones nobody asks. */
+/* x / m and m ** p have derivatives by m and p that would fail; those of detached nodes are not
+ * evaluated. */
 static void what_is_detached_is_asked_for_no_derivative(void) {
     pg_graph *graph = new_graph();
     const pg_node_id x = leaf(graph, 3.0), tiny = leaf(graph, 4e-200), zero = leaf(graph, 0.0);
@@ -402,7 +404,7 @@ static void no_gradient_passes_none_on(void) {
     pg_node_id variadic;
     const pg_node_id children[] = {one, x};
     const double slopes[] = {INFINITY, NAN};
-    CHECK(pg_graph_variadic(graph, &variadic, 0.5, children, slopes, 2) == PG_OK);
+    CHECK(pg_graph_variadic(graph, &variadic, 0.5, (pg_children){children, slopes, 2}) == PG_OK);
     const pg_node_id other = binary(graph, PG_OP_MAXIMUM, one, variadic);
     CHECK(pg_backward(graph, other) == PG_OK);
     CHECK(pg_node_grad(graph, x) == 0.0 && pg_node_grad(graph, one) == 2.0);

@@ -97,7 +97,8 @@ static pg_node_id random_wide(pg_graph *graph, const pg_node_id *ids, size_t cou
         children[i] = ids[below(count)];
         locals[i] = uniform(-1.0, 1.0);
     }
-    must(pg_graph_variadic(graph, &id, uniform(-1, 1), children, below(4) ? locals : NULL, arity));
+    must(pg_graph_variadic(graph, &id, uniform(-1, 1),
+                           (pg_children){children, below(4) ? locals : NULL, arity}));
     return id;
 }
 
@@ -429,7 +430,8 @@ static pg_status trace_line(pg_graph *graph, pg_node_id *id_ret, const line *it,
     case PG_OP_LEAF: return pg_graph_leaf(graph, id_ret, it->number);
     case PG_OP_DETACH: return pg_trace_detach(graph, id_ret, ids[it->a]);
     case PG_OP_SELECT:
-        return pg_trace_select(graph, id_ret, it->compare, ids[it->left], ids[it->right],
+        return pg_trace_select(graph, id_ret,
+                               (pg_condition){it->compare, ids[it->left], ids[it->right]},
                                ids[it->a], ids[it->b]);
     case PG_OP_CUSTOM: {
         const pg_node_id operands[] = {ids[it->b], ids[it->left]};
@@ -473,7 +475,8 @@ pg_program *recipe_record(const recipe *r, uint32_t *param_of_ret, unsigned pass
     traced_recipe t;
     pg_program *program = NULL;
     if (recipe_trace(&t, r) == PG_OK)
-        must(pg_record(t.graph, &program, t.ids, r->inputs, t.ends, r->outputs, passes, fast));
+        must(pg_record(t.graph, &program,
+                       &(pg_recording){t.ids, t.ends, r->inputs, r->outputs, passes, fast}));
     if (program != NULL && param_of_ret != NULL) find_params(r, param_of_ret, program, t.ids);
     traced_free(&t);
     return program;
@@ -555,7 +558,8 @@ static pg_status choose(eager *e, pg_node_id *id_ret, const line *it) {
 static pg_status apply_custom(eager *e, pg_node_id *id_ret, const line *it) {
     const double data = pg_node_data(e->graph, e->ids[it->a]);
     const pg_node_id children[] = {operand_node(e, it->b), operand_node(e, it->left)};
-    pg_status status = pg_graph_custom(e->graph, id_ret, data, children, 2, NULL);
+    pg_status status =
+        pg_graph_custom(e->graph, id_ret, data, (pg_children){children, NULL, 2}, NULL);
     if (status != PG_OK) return status;
     double *slopes = e->graph->nodes[*id_ret].of.variadic->locals;
     slopes[0] = pg_node_data(e->graph, e->ids[it->right]);

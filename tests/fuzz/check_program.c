@@ -90,6 +90,7 @@ static pg_task task_of(const trial *t, pg_argument arguments[2], found *f, size_
                      .rows = t->rows,
                      .outputs = f->outputs,
                      .gradients = f->gradients,
+                     .scale = 1.0,
                      .plan = steps_of(t)};
 }
 
@@ -97,7 +98,7 @@ static pg_status replay(const trial *t, found *f, int ignore) {
     pg_argument arguments[2];
     pg_task task = task_of(t, arguments, f, below(t->size.inputs + 1));
     task.ignore = ignore;
-    return pg_replay_sum(t->program, t->ws, t->params, &task, f->totals, f->sums, 1.0);
+    return pg_replay_sum(t->ws, t->params, &task, f->totals, f->sums);
 }
 
 static void check_same(const double *ours, const double *expected, size_t count) {
@@ -164,8 +165,8 @@ static void check_values_only(const trial *t, found *f) {
     task.plan = NULL;
     task.last_chunk = pg_chunk_count(t->rows);
     task.ignore = 1;
-    CHECK(pg_replay_begin(t->program, t->ws, t->params, 1) == PG_OK);
-    CHECK(pg_replay(t->program, t->ws, &task) == PG_OK);
+    CHECK(pg_replay_begin(t->ws, t->params, 1) == PG_OK);
+    CHECK(pg_replay(t->ws, &task) == PG_OK);
     check_same(f->outputs, t->expected.outputs, t->rows * t->size.outputs);
 }
 
@@ -176,11 +177,10 @@ static void check_tangents(const trial *t, found *f) {
     pg_argument arguments[2];
     pg_task task = task_of(t, arguments, f, 0);
     task.ignore = 1;
-    CHECK(pg_jvp(t->program, t->ws, t->params, t->direction, &task, tangents) == PG_OK);
+    CHECK(pg_jvp(t->ws, t->params, t->direction, &task, tangents) == PG_OK);
     check_same(f->outputs, t->expected.outputs, t->rows * t->size.outputs);
     if (t->size.outputs == 1) {
-        CHECK(pg_hvp(t->program, t->ws, t->params, t->direction, &task, product, f->sums, 1.0) ==
-              PG_OK);
+        CHECK(pg_hvp(t->ws, t->params, t->direction, &task, product, f->sums) == PG_OK);
         if (t->rows > 0 && t->rows <= 8) check_same(f->sums, t->expected.sums, t->size.params);
     }
     free(tangents);
@@ -190,16 +190,17 @@ static void check_tangents(const trial *t, found *f) {
 /* Two epochs of one batch are two replays with a step after each. */
 static void check_training(const trial *t, found *f) {
     const size_t count = t->size.params;
-    double *arrays = numbers(4 * count), losses[2], scale = 1.0 / (double)t->rows;
+    double *arrays = numbers(4 * count), losses[2];
     double *const data = arrays, *const params = arrays + count, *const by_hand = params + count;
     uint32_t *places = must_alloc(count, sizeof *places);
     for (uint32_t i = 0; i < count; i++) {
         places[i] = i;
         data[i] = params[i] = by_hand[i] = t->params[i];
     }
-    pg_training training = {.count = count,
-                            .data = data,
-                            .gradients = by_hand + count,
+    pg_training training = {.epochs = 2,
+                            .batch_rows = t->rows,
+                            .count = count,
+                            .arrays = {.data = data, .gradients = by_hand + count},
                             .places = places,
                             .params = params,
                             .sgd = {.lr = 0.125}};
@@ -207,9 +208,10 @@ static void check_training(const trial *t, found *f) {
     pg_task task = task_of(t, arguments, f, 0);
     task.ignore = 1;
     task.index = NULL;
-    CHECK(pg_fit(t->program, t->ws, &task, &training, losses, t->rows, 2) == PG_OK);
+    CHECK(pg_fit(t->ws, &task, &training, losses) == PG_OK);
+    task.scale = 1.0 / (double)t->rows;
     for (size_t epoch = 0; epoch < 2; epoch++) {
-        CHECK(pg_replay_sum(t->program, t->ws, by_hand, &task, f->totals, f->sums, scale) == PG_OK);
+        CHECK(pg_replay_sum(t->ws, by_hand, &task, f->totals, f->sums) == PG_OK);
         CHECK(same_number(f->totals[0], losses[epoch]) || t->rows != 1);
         for (size_t i = 0; i < count; i++) by_hand[i] -= 0.125 * f->sums[i];
     }

@@ -142,8 +142,8 @@ static void make_wide(void) {
     const double data = next_number();
     const size_t count = next_edges(ids, edges, shape % MOST_CHILDREN);
     for (size_t i = 0; has_locals && i < count; i++) locals[i] = edges[i].slope = next_number();
-    const pg_status status =
-        pg_graph_variadic(t->graph, &id, data, ids, has_locals ? locals : NULL, count);
+    const pg_status status = pg_graph_variadic(
+        t->graph, &id, data, (pg_children){ids, has_locals ? locals : NULL, count});
     if (!went_well(status)) return;
     hold(status, id, PG_OK,
          plain_wide(&t->plain, PG_VARIADIC_PLAIN, data, edges, count, has_locals));
@@ -156,7 +156,8 @@ static void make_custom(void) {
     const size_t tag = 1 + shape / 16 % PLAIN_TAGS;
     const size_t count = next_edges(ids, edges, 1 + shape % (MOST_CHILDREN - 1));
     const double data = next_number();
-    const pg_status status = pg_graph_custom(t->graph, &id, data, ids, count, &t->tags[tag]);
+    const pg_status status =
+        pg_graph_custom(t->graph, &id, data, (pg_children){ids, NULL, count}, &t->tags[tag]);
     if (!went_well(status)) return;
     t->tags[tag]++;
     const uint32_t plain = plain_wide(&t->plain, PG_VARIADIC_CUSTOM, data, edges, count, false);
@@ -199,8 +200,8 @@ static void make_layer(void) {
     (void)next_operands(weights, plain_weights, rows * columns);
     (void)next_operands(biases, plain_biases, rows);
     (void)next_operands(inputs, plain_inputs, columns);
-    const pg_status status =
-        pg_graph_layer(t->graph, ids, activation, weights, biases, inputs, rows, columns);
+    const pg_status status = pg_graph_layer(
+        t->graph, ids, &(pg_layer){activation, weights, biases, inputs, rows, columns});
     pg_status expected = PG_OK;
     for (size_t i = 0; went_well(status) && expected == PG_OK && i < rows; i++)
         expected = plain_neuron(&t->plain, &plain[i], activation, plain_biases[i],
@@ -324,7 +325,7 @@ static void make_select(void) {
     }
     const double data = !known ? NAN : of[plain_compare(compare, of[2], of[3]) ? 0 : 1];
     const pg_status status =
-        pg_trace_select(t->graph, &id, compare, ids[2], ids[3], ids[0], ids[1]);
+        pg_trace_select(t->graph, &id, (pg_condition){compare, ids[2], ids[3]}, ids[0], ids[1]);
     const pg_variadic_kind kind = (pg_variadic_kind)(PG_VARIADIC_SELECT + compare);
     if (went_well(status))
         hold(status, id, PG_OK, plain_wide(&t->plain, kind, data, edges, 4, false));

@@ -94,7 +94,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t count) {
     twin_check(t); /* so that plain_of knows them */
     pg_status status;
     do /* the bytes say how many ends they need */
-        status = pg_part_read(t->graph, &part, bytes, count, ids, ends, twin_find_tag, NULL);
+        status = pg_part_read(t->graph, &part, &(pg_packed_part){bytes, count, ids, ends},
+                              twin_find_tag, NULL);
     while (status != PG_OK && ends-- > 0);
     CHECK(status == PG_OK || status == PG_ERR_BAD_FILE || status == PG_ERR_NOMEM);
     if (status != PG_OK) twin_count(t);

@@ -141,7 +141,8 @@ static pg_status through_bytes(pg_graph *graph, const pg_part *part, pg_part *co
     uint8_t *bytes = must_alloc(count, 1);
     pg_status status = pg_part_write(graph, part, bytes, number_tag, NULL);
     if (status == PG_OK)
-        status = pg_part_read(graph, copy_ret, bytes, count, NULL, 0, twin_find_tag, NULL);
+        status = pg_part_read(graph, copy_ret, &(pg_packed_part){bytes, count, NULL, 0},
+                              twin_find_tag, NULL);
     free(bytes);
     return status;
 }

@@ -147,11 +147,12 @@ static replayed replay(const twin *t, pg_program *program) {
                           .rows = r.rows,
                           .outputs = r.results,
                           .gradients = r.gradients,
+                          .scale = 1.0,
                           .plan = (const pg_backward_plan *const *)r.plan,
                           .ignore = 1};
     pg_workspace *ws = NULL;
     CHECK(pg_workspace_new(&ws, program, (int)below((size_t)pg_vector_levels())) == PG_OK);
-    CHECK(pg_replay_sum(program, ws, r.params_data, &task, totals, r.sums, 1.0) == PG_OK);
+    CHECK(pg_replay_sum(ws, r.params_data, &task, totals, r.sums) == PG_OK);
     pg_workspace_free(ws);
     return r;
 }
@@ -191,7 +192,8 @@ void twin_replay(twin *t, uint32_t since, const twin_node *inputs, size_t input_
         walk_trace(&recorded, seen, outputs[i].plain);
     }
     const pg_status status =
-        pg_record(t->graph, &program, input_ids, input_count, output_ids, output_count, passes, 0);
+        pg_record(t->graph, &program,
+                  &(pg_recording){input_ids, output_ids, input_count, output_count, passes, 0});
     if (status == PG_ERR_NOMEM) return;
     pg_alloc_fail_at(0);
     CHECK((status == PG_OK) == can_be_recorded(&recorded, seen));

@@ -1,7 +1,7 @@
-/* scalar_settle.c - deferred deallocation of the objects of nodes that no node uses any more.
+/* scalar_deferred.c - deferred deallocation of the objects of nodes that no node uses any more.
  *
  * The core's hooks are called in the middle of a release, when no code of the user may run: they
- * note the object, and scalar_settle() releases it once the graph is consistent again.
+ * note the object, and scalar_run_deferred() releases it once the graph is consistent again.
  *
  * out._backward = closure, where the closure refers to out, is a cycle; micrograd is made of such
  * cycles. Where counting references shows that only the cycle is left (scalar_cycles.c has the ways
@@ -23,16 +23,11 @@ typedef struct object_list {
 } object_list;
 
 static object_list noted, held;
-static int settling = 0;
+static int is_running_deferred = 0;
 
 static int append(object_list *list, PyObject *object) {
-    if (list->count == list->capacity) {
-        size_t capacity = list->capacity ? 2 * list->capacity : 64;
-        PyObject **objects = pg_realloc(list->objects, capacity, sizeof *objects);
-        if (objects == NULL) return -1;
-        list->objects = objects;
-        list->capacity = capacity;
-    }
+    if (pg_grow((void **)&list->objects, &list->capacity, list->count, sizeof *list->objects) < 0)
+        return -1;
     list->objects[list->count++] = object;
     return 0;
 }
@@ -87,7 +82,7 @@ static Py_ssize_t references_in_cycle(PyObject *object, int *is_all_ret) {
     scalar *self = (scalar *)object;
     *is_all_ret = 1;
     if (!scalar_check(object) || scalar_used_by_nodes(self) || Py_REFCNT(object) == 1) return 0;
-    PyObject *closure = scalar_closure(self);
+    PyObject *closure = scalar_attribute(self, scalar_name.backward);
     if (closure != NULL && Py_REFCNT(self->dict) == 1) {
         const Py_ssize_t in_cells = private_cells(closure, object);
         if (Py_REFCNT(object) == 1 + in_cells) return in_cells;
@@ -97,55 +92,54 @@ static Py_ssize_t references_in_cycle(PyObject *object, int *is_all_ret) {
 
 /* ---- Release --------------------------------------------------------------------------------- */
 
-static int is_expected = 0; /* is a pending call of settle_at_rest queued? */
-static int settle_at_rest(void *unused);
+static int is_expected = 0; /* is a pending call of run_pending queued? */
+static int run_pending(void *unused);
 
 /* Hold the object for another look. 0; -1 if that fails, and the collector has to find it. */
 static int hold(PyObject *object) {
-    if (!is_expected && Py_AddPendingCall(settle_at_rest, NULL) < 0) return -1;
+    if (!is_expected && Py_AddPendingCall(run_pending, NULL) < 0) return -1;
     is_expected = 1;
     return append(&held, object);
 }
 
 /* Release an object, and break the cycle that it is in if the caller's reference is the only one
  * from outside. */
-static void let_go(PyObject *object, int is_last_look) {
+static void release(PyObject *object, int is_last_look) {
     int is_all;
     const Py_ssize_t in_cycle = references_in_cycle(object, &is_all);
     if (in_cycle > 0 || !is_all) {
         const int is_closed = in_cycle > 0 && Py_REFCNT(object) == 1 + in_cycle;
         if (!is_closed && !is_last_look && hold(object) == 0) return;
-        if (is_closed) scalar_strip((scalar *)object);
-        else if (!is_all) scalar_strip_garbage(object);
+        if (is_closed) scalar_clear_attributes((scalar *)object);
+        else if (!is_all) scalar_clear_if_garbage(object);
     }
     Py_DECREF(object);
 }
 
-static void look_again(int is_last_look) {
+static void release_held(int is_last_look) {
     object_list now = held;
-    held = (object_list){NULL, 0, 0};
-    while (now.count > 0) let_go(now.objects[--now.count], is_last_look);
+    held = (object_list){0};
+    while (now.count > 0) release(now.objects[--now.count], is_last_look);
     pg_free(now.objects);
 }
 
 /* Releasing objects may free nodes, and note more objects: a loop frees a chain of closures of any
  * length without recursion. */
-static void settle(int is_last_look) {
-    if (settling) return;
-    settling = 1;
+static void run_deferred(int is_last_look) {
+    if (is_running_deferred) return;
+    is_running_deferred = 1;
     PyObject *type, *error, *traceback;
     PyErr_Fetch(&type, &error, &traceback);
-    look_again(is_last_look);
-    while (noted.count > 0) let_go(noted.objects[--noted.count], is_last_look);
+    release_held(is_last_look);
+    while (noted.count > 0) release(noted.objects[--noted.count], is_last_look);
     PyErr_Restore(type, error, traceback);
-    settling = 0;
+    is_running_deferred = 0;
 }
 
 /* A pending call: between two instructions there are no temporary references. */
-static int settle_at_rest(void *unused) {
-    (void)unused;
+static int run_pending(void *Py_UNUSED(unused)) {
     is_expected = 0;
-    settle(1);
+    run_deferred(1);
     return 0;
 }
 
@@ -153,16 +147,16 @@ static int settle_at_rest(void *unused) {
  * held objects, don't wait for it. */
 enum { most_held = 64 };
 
-void scalar_settle(void) {
-    if (noted.count > 0) settle(held.count > most_held);
+void scalar_run_deferred(void) {
+    if (noted.count > 0) run_deferred(held.count > most_held);
 }
 
 void scalar_release_node(pg_node_id id) {
     pg_graph_release(scalar_global.graph, id);
-    if (PG_UNLIKELY(noted.count > 0)) scalar_settle();
+    if (PG_UNLIKELY(noted.count > 0)) scalar_run_deferred();
 }
 
 void scalar_cut_node(pg_node_id id) {
     pg_cut(scalar_global.graph, id);
-    if (noted.count > 0) scalar_settle();
+    if (noted.count > 0) scalar_run_deferred();
 }

@@ -35,11 +35,10 @@ static int require_attribute(PyObject *name) {
     Py_XDECREF(made);
     if (made == NULL) return -1;
     if (now == made) return 0;
-    return scalar_error(
-        PyExc_TypeError,
-        "Value.%U was replaced: ops read and write the node's own number and would "
-        "bypass the replacement; use another attribute name, and `del Value.%U`",
-        name, name);
+    return scalar_error(PyExc_TypeError,
+                        "Value.%U was replaced: ops read and write the node's own number and would "
+                        "bypass the replacement; use another attribute name, and `del Value.%U`",
+                        name, name);
 }
 
 static int examine_class(void) {

@@ -91,7 +91,7 @@ def test_no_node_is_made_of_itself() -> None:
     assert (v.data, v.grad) == (0.7, 1.0)
     above = v * a
     for children in [(above,), (a, above * 2.0), (a,)]:
-        with pytest.raises(TypeError, match="others use"):
+        with pytest.raises(TypeError, match="nodes use"):
             v.__init__(1.0, children, tuple(1.0 for _ in children))
     above.backward()
     assert (v.grad, a.grad) == (3.0, 0.7)
@@ -181,7 +181,7 @@ def test_a_closure_that_looks_while_it_goes() -> None:
     a = Value(2.0)
     v = a * 3.0
     v._backward = Looks(v)
-    with pytest.raises(TypeError, match="others use"):
+    with pytest.raises(TypeError, match="nodes use"):
         v.__init__(1.0, (a,), (1.0,))
     assert Looks.seen[1] == ()
     Looks.seen = None

@@ -27,7 +27,7 @@ from programs import Case, bits, eager, eager_row, first_difference, recorded_ro
 
 import pygradc
 from pygradc import TraceError, Value, compile, detach, live_nodes, maximum, minimum, where
-from pygradc.recorded.tracing import tracing
+from pygradc.core.refusals import tracing
 
 # ---- What asks for a number that there isn't -----------------------------------------------------
 

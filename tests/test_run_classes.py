@@ -129,7 +129,7 @@ KEPT = {  # a method, and why it stays
             y = math.sin(self.data) if x < math.pi**99 else 0.0
             return Value(y, (self,), (math.cos(self.data),))
         """,
-        "a part of it did not run when it was tried",
+        "part of it did not run when it was tried",
     ),
     "wrong slope": (
         """
@@ -164,7 +164,7 @@ KEPT = {  # a method, and why it stays
             y = math.exp(self.data) * scale
             return Value(y, (self,), (y,))
         """,
-        "it reads the global scale in line",
+        "it reads the global scale on line",
     ),
     "the class's attribute": (
         """
@@ -172,18 +172,18 @@ KEPT = {  # a method, and why it stays
             y = math.exp(self.data) if Value.on else 0.0
             return Value(y, (self,), (y,))
         """,
-        "it reads the class's attribute on in line",
+        "it reads the class's attribute on on line",
     ),
     "another attribute": (
         "def exp(self): return self if self.frozen else self",
-        "it reads .frozen in line",
+        "it reads .frozen on line",
     ),
-    "prints": ("def exp(self): print(self)", "it calls print in line"),
+    "prints": ("def exp(self): print(self)", "it calls print on line"),
     "asserts": ("def log(self): assert self.data > 0", "it asserts something other than a type"),
     "imports": ("def exp(self): import os", "it has a syntax node that isn't allowed, Import"),
-    "tries": ("def exp(self):\n    try: return self\n    finally: pass", "it has try in line"),
-    "raises itself": ("def exp(self): raise E", "it has raise in line"),
-    "a mutable default": ("def exp(self, seen=[]): return self", "it has a default that is no"),
+    "tries": ("def exp(self):\n    try: return self\n    finally: pass", "it has try on line"),
+    "raises itself": ("def exp(self): raise E", "it has raise on line"),
+    "a mutable default": ("def exp(self, seen=[]): return self", "it has a default that isn't"),
     "decorated": ("@property\ndef exp(self): return self.data", "its source doesn't say"),
     "the class as an object": (
         "def exp(self): return [Value][0]",
@@ -261,7 +261,7 @@ def test_a_method_is_kept_that_is_made_of_one_that_is_kept(capsys: Any) -> None:
     assert defined(changed("local_grads", tanh="", __pow__=power)) is Value
     said = capsys.readouterr().err
     assert "kept from the program: __rtruediv__, __truediv__: it differs" in said
-    assert "__pow__: it reads the global scale in line" in said
+    assert "__pow__: it reads the global scale on line" in said
 
 
 def test_a_power_is_kept_whose_reflection_is(capsys: Any) -> None:
@@ -348,7 +348,7 @@ LEFT: dict[str, tuple[str, dict[str, str], str]] = {
         "its __init__ can't be replaced: it cal",
     ),
     "no op": ("closures", constructor("self._op = _op or None"), "its _op is None by default"),
-    "no gradient": ("closures", constructor("self.grad = None"), "its gradient is None at first"),
+    "no gradient": ("closures", constructor("self.grad = None"), "its initial gradient is None"),
     "sign": ("closures", constructor("self.data = abs(data)"), "its data are 3 for -3"),
     "drops": ("closures", constructor("self._prev = ()"), "its constructor stores _children as ()"),
     "mixes": (
@@ -513,7 +513,7 @@ def test_of_classes_that_run_in_turn_one_gives_way(capsys: Any) -> None:
     assert defined(text) is Value
     for path in ("program.py", "other.py"):  # reloaded, and of another module
         assert defined(engine("local_grads"), path) is not Value
-        assert "that of program.py:4 is pygradc's" in capsys.readouterr().err
+        assert "the one at program.py:4 is pygradc's" in capsys.readouterr().err
     assert repr(Value(1.0)) == "first"
 
 

@@ -267,7 +267,7 @@ def test_objects_are_counted_as_the_program_has_them(program: Program) -> None:
 def test_a_graph_that_is_cut_is_cut(program: Program) -> None:
     text = form("micrograd") + NET + "loss._prev.clear()\na.grad = 0\nloss.backward()\n"
     run = same(program, text + "print(float(a.grad))\n")
-    assert "the program changes ._prev in line" in run.said[0]
+    assert "the program changes ._prev on line" in run.said[0]
 
 
 def test_a_class_in_a_folder_beside_is_said(program: Program) -> None:
@@ -342,15 +342,15 @@ THREE = "lambda self: Value(3.0)"
 HIDDEN = {  # what the program does, and what is said of it
     "hands children on": ("def cut(v): v.discard(a)\ncut(c._prev)" + CUT, "changes ._prev, or"),
     "adds in place": ("s = c._prev\ns |= {Value(3.0)}" + CUT, "changes s, a node's children"),
-    "names in an expression": ("(t := c._prev).discard(a)" + CUT, "changes ._prev, or hands"),
-    "names one of two": ("p, q = c._prev, 0\np.discard(a)" + CUT, "changes ._prev, or hands"),
-    "keeps them in a list": ("for k in [c._prev]: k.clear()" + CUT, "changes ._prev, or hands"),
-    "keeps them in a dict": ("k = {1: c._prev}\nk[1].clear()" + CUT, "changes ._prev, or hands"),
+    "names in an expression": ("(t := c._prev).discard(a)" + CUT, "changes ._prev, or lets it"),
+    "names one of two": ("p, q = c._prev, 0\np.discard(a)" + CUT, "changes ._prev, or lets it"),
+    "keeps them in a list": ("for k in [c._prev]: k.clear()" + CUT, "changes ._prev, or lets it"),
+    "keeps them in a dict": ("k = {1: c._prev}\nk[1].clear()" + CUT, "changes ._prev, or lets it"),
     "keeps them in an object": (
         "class Kept:\n    def __init__(self, v): self.k = v._prev\nKept(c).k.clear()" + CUT,
-        "changes ._prev, or passes it on",
+        "changes ._prev, or lets it escape",
     ),
-    "returns them": ("f = lambda v: v._prev\nf(c).clear()" + CUT, "changes ._prev, or passes it"),
+    "returns them": ("f = lambda v: v._prev\nf(c).clear()" + CUT, "changes ._prev, or lets it"),
     "names them twice": ("k = c._prev\nm = k\nm.clear()" + CUT, "changes m, a node's children"),
     "names one or the other": ("k = c._prev or {}\nk.clear()" + CUT, "changes k, a node's"),
     "changes them in a closure": (
@@ -361,13 +361,13 @@ HIDDEN = {  # what the program does, and what is said of it
         "def f():\n    global k\n    k = c._prev\ndef g(): k.clear()\nf(); g()" + CUT,
         "changes k, a node's children",
     ),
-    "changes them by set's method": ("set.clear(c._prev)" + CUT, "changes ._prev, or passes it on"),
+    "changes them by set's method": ("set.clear(c._prev)" + CUT, "changes ._prev, or lets it escape"),
     "gets them by name": ("getattr(c, '_prev').clear()" + CUT, "changes ._prev"),
     "gets them by a name's name": (
         "NAME = '_prev'\ndef f(v): return getattr(v, NAME)\nf(c).clear()" + CUT,
-        "changes ._prev, or passes it on",
+        "changes ._prev, or lets it escape",
     ),
-    "asks which is larger": ("max(c._prev, {a}).clear()" + CUT, "changes ._prev, or passes it on"),
+    "asks which is larger": ("max(c._prev, {a}).clear()" + CUT, "changes ._prev, or lets it escape"),
     "gets them by attrgetter": (
         "import operator\noperator.attrgetter('_prev')(c).clear()" + CUT,
         "may get a node's children with attrgetter",
@@ -386,7 +386,7 @@ HIDDEN = {  # what the program does, and what is said of it
     "counts addresses through another name": (
         "seen = set()\nstack = [d]\nwhile stack:\n    v = stack.pop()\n"
         "    seen |= {*map(id, [v])}\n    stack += v._prev" + WALK,
-        "hands id on",
+        "stores or passes id",
     ),
     "patches an operator": (f"Value.__neg__ = {THREE}\nprint((1 - a).data)", "assigns to Value._"),
     "patches by another name": (

@@ -248,7 +248,7 @@ class _Reader:
         for scope, name in self.kept:  # grows during the loop
             for node in self._uses(scope, name):
                 if not self._is_read(node):
-                    yield node.lineno, f"changes {name}, a node's children, or passes it on"
+                    yield node.lineno, f"changes {name}, a node's children, or lets it escape"
 
     def _function_of(self, node: ast.AST) -> ast.AST:
         """The innermost function, class or module that contains the node."""
@@ -305,7 +305,7 @@ class _Reader:
         if node.id in HANDED_ON and node.id not in self.bound:
             parent = self.parents[node]
             if not (isinstance(parent, ast.Call) and parent.func is node):
-                return f"passes {node.id} on"
+                return f"stores or passes {node.id}"
         return ""
 
     def _constant(self, node: ast.Constant) -> str:
@@ -364,7 +364,7 @@ class _Reader:
         if isinstance(parent, ast.Compare) and not self._compares_only(parent, node):
             return f"tests the identity of .{name}"
         if name in self.watched.changeable and not self._is_read(node):
-            return f"changes .{name}, or passes it on"
+            return f"changes .{name}, or lets it escape"
         return ""
 
     def _compares_only(self, node: ast.Compare, side: ast.expr) -> bool:

@@ -361,13 +361,13 @@ HIDDEN = {  # what the program does, and what is said of it
         "def f():\n    global k\n    k = c._prev\ndef g(): k.clear()\nf(); g()" + CUT,
         "changes k, a node's children",
     ),
-    "changes them by set's method": ("set.clear(c._prev)" + CUT, "changes ._prev, or lets it escape"),
+    "changes them by set's method": ("set.clear(c._prev)" + CUT, "changes ._prev, or lets it"),
     "gets them by name": ("getattr(c, '_prev').clear()" + CUT, "changes ._prev"),
     "gets them by a name's name": (
         "NAME = '_prev'\ndef f(v): return getattr(v, NAME)\nf(c).clear()" + CUT,
         "changes ._prev, or lets it escape",
     ),
-    "asks which is larger": ("max(c._prev, {a}).clear()" + CUT, "changes ._prev, or lets it escape"),
+    "asks which is larger": ("max(c._prev, {a}).clear()" + CUT, "changes ._prev, or lets it"),
     "gets them by attrgetter": (
         "import operator\noperator.attrgetter('_prev')(c).clear()" + CUT,
         "may get a node's children with attrgetter",

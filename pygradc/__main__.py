@@ -28,10 +28,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _add_run(commands: Any) -> None:
-    told = "run a Python program, its micrograd and its class Value being pygradc's"
+    told = "run a Python program with pygradc in place of its micrograd or class Value"
     command = commands.add_parser("run", help=told, description=told[0].upper() + told[1:] + ".")
     add = command.add_argument
-    add("--keep", action="store_true", help="leave the program's class Value alone")
+    add("--keep", action="store_true", help="keep the program's own class Value")
     add("program", metavar="PROGRAM.py", help="the program")
     add("arguments", metavar="...", nargs=argparse.REMAINDER, help="its arguments")
     command.set_defaults(call=lambda o: run(o.program, o.arguments, keep=o.keep))

@@ -3,12 +3,12 @@
 An op is classified at its first call with a given number of operands. Its rule, that is both
 functions, is run on symbols, as in a recording, and on the operands, as floats and as Values. If it
 uses nothing but ops of Values, and floats and Values give the same results, the rule is *symbolic*:
-from then on both functions get Values, in eager code and in recordings, so that a program has the
+from then on both functions get Values, in eager code and in recordings, so that a program gives the
 op's bits. If not (`math.sin(a)`, `if a > 0`, `table.get(a)`), both get floats, and a recording
 refuses the op and says why. An error that floats raise as well, such as a name that isn't defined
 yet, leaves the question open: the next call examines the rule again.
 
-What symbols can't refuse is found by inspecting the rule's bytecode: `_questions.py`.
+What symbols can't refuse is found in the rule's bytecode: `recorded/questions.py`.
 Source: csrc/python/scalar_custom.c; in programs the instruction `custom` of csrc/replay/replay.c.
 """
 
@@ -226,7 +226,7 @@ class Op(Examined):
         if not rule[-1]:
             reason = self._reasons.get(len(operands), "it needs numbers")
             reject(
-                f"op {self.name!r} can't be recorded, since its rule is not written in Values' "
+                f"op {self.name!r} can't be recorded, since its rule is not written with Values' "
                 f"ops: {reason}"
             )
         values = tuple(map(_as_value, operands))

@@ -3,7 +3,7 @@
 A `Dataset` is numeric only: features in a (rows, n) array, labels as class indices or real numbers.
 Any fault in a file is detected here, before training, and raises a `DataError` that names the file,
 the line and the column; lines and columns count from 1, as in editors.
-The arrays belong to the `Dataset`; a `Split` holds standardised copies.
+The arrays belong to the `Dataset`; a `Split` holds standardized copies.
 Cost: one pass over the text, about a second for two million fields.
 Sources of the shipped data: `pygradc/data/README.md`.
 """
@@ -47,7 +47,7 @@ class Dataset:
     """A table to learn from.
 
     Attributes:
-        name: what was loaded: "digits", "iris", "moons" or the file's name without its ending.
+        name: what was loaded: "digits", "iris", "moons" or the file's name without its extension.
         features: shape (rows, n), float64, in the units of the source.
         labels: shape (rows,); class indices (int64) or, for regression, real numbers (float64).
         class_names: one name per class index; None for regression.
@@ -67,7 +67,7 @@ class Dataset:
 
 @dataclass(frozen=True, eq=False)
 class Split:
-    """A data set split in two; features are standardised by the training part's mean and scale.
+    """A data set split in two; features are standardized by the training part's mean and scale.
 
     Attributes:
         train_features, test_features: shapes (train rows, n) and (test rows, n), no units.
@@ -114,7 +114,7 @@ def load(name_or_path: str | os.PathLike[str], target: str | None = None, seed: 
 
 
 def train_test_split(dataset: Dataset, test: float = 0.2, seed: int = 0) -> Split:
-    """Split the rows at random into a training and a test part, and standardise.
+    """Split the rows at random into a training and a test part, and standardize.
 
     A column that is constant in the training part is only shifted: its scale is 1.
 
@@ -123,13 +123,13 @@ def train_test_split(dataset: Dataset, test: float = 0.2, seed: int = 0) -> Spli
         test: fraction of the rows to hold out, between 0 and 1; each part gets at least one row.
         seed: the same seed gives the same split.
     Returns:
-        Both parts, and the mean and scale used to standardise them.
+        Both parts, and the mean and scale used to standardize them.
     Raises:
         ValueError: `test` is not between 0 and 1.
         DataError: fewer than two rows.
     """
     if not 0.0 < test < 1.0:
-        raise ValueError(f"test is the share to hold out, between 0 and 1, not {test!r}")
+        raise ValueError(f"test is the fraction to hold out, between 0 and 1, not {test!r}")
     rows = len(dataset.features)
     if rows < 2:
         raise DataError(f"{dataset.name}: {rows} row(s) cannot be split; at least 2 are needed")
@@ -314,7 +314,7 @@ class _Table:
     def _check_lengths(self) -> None:
         expected = len(self.rows[0])
         if expected < 2:
-            what = "one column; features and a label are needed, with commas between"
+            what = "only one column; features and a label are needed, separated by commas"
             self._fail(self.lines[0], 0, what)
         for line, row in zip(self.lines, self.rows):
             if len(row) != expected:
@@ -371,7 +371,7 @@ class _Table:
                 self.lines[0], self.target, f"only one class, {names[0]}; at least two are needed"
             )
         if len(names) > most:
-            what = f"{len(names)} different texts in {len(labels)} rows; are these labels?"
+            what = f"{len(names)} different strings in {len(labels)} rows; are these labels?"
             self._fail(self.lines[0], self.target, what)
         return numbers.reshape(-1).astype(np.int64), tuple(str(name) for name in names)
 

@@ -263,7 +263,7 @@ def _class_of(label: Any, classes: int) -> int:
 def _cross_entropy(logits: Any, label: Any) -> Any:
     if not _is_batch(logits) or _is_batch(label):
         raise ValueError(
-            "cross_entropy: expected a label, the class's number, for each row of logits; "
+            "cross_entropy: expected a label, the class index, for each row of logits; "
             "one-hot rows are for soft_cross_entropy"
         )
     row = logits if type(logits) is list else _items("cross_entropy: logits", logits)

@@ -203,8 +203,8 @@ def _refuse_rows(module: Module, x: Any) -> None:
         return
     name = type(module).__name__
     raise TypeError(
-        f"{name}: expected one row, got {len(x)} at once ({axes} axes): [model(x) for x in X], or "
-        "pygradc.compile(model).map(X) for all rows in C"
+        f"{name}: expected one row, got {len(x)} at once ({axes} axes): write "
+        "[model(x) for x in X], or pygradc.compile(model).map(X) for all rows in C"
     ) from None
 
 

@@ -1,4 +1,4 @@
-"""Optimisers: parameters in a list, state in numpy arrays, one C call per step.
+"""Optimizers: parameters in a list, state in numpy arrays, one C call per step.
 
 The formulas are PyTorch's. `lr` and the other settings may be changed between steps.
 Source: csrc/graph/optim.c.
@@ -60,12 +60,12 @@ def check_parameters(name: str, parameters: Sequence[Any]) -> None:
     """
     for i, p in enumerate(() if core.all_exactly(parameters, Value) else parameters):
         if not isinstance(p, Value):
-            hint = "; they come in one flat list" if isinstance(p, _CONTAINERS) else ""
+            hint = "; pass one flat list" if isinstance(p, _CONTAINERS) else ""
             raise TypeError(f"{name}: parameter {i} must be a Value, not {type(p).__name__}{hint}")
     if not parameters:
         raise ValueError(
-            f"{name}: there are no parameters to train: the list is empty, or an iterator that has "
-            "been used up; expected Values, as of model.parameters()"
+            f"{name}: no parameters to train: the list is empty, or an exhausted iterator; "
+            "expected Values, such as model.parameters()"
         )
     if len(set(map(id, parameters))) < len(parameters):
         places: dict[int, int] = {}
@@ -73,8 +73,8 @@ def check_parameters(name: str, parameters: Sequence[Any]) -> None:
             first = places.setdefault(id(p), i)
             if first != i:
                 raise ValueError(
-                    f"{name}: parameter {i} is parameter {first} again; a parameter that is shared "
-                    "is listed once: list(dict.fromkeys(parameters))"
+                    f"{name}: parameter {i} is parameter {first} again; list a shared parameter "
+                    "once: list(dict.fromkeys(parameters))"
                 )
 
 
@@ -94,7 +94,7 @@ def _listed(name: str, parameters: Any) -> list[Value]:
     if isinstance(parameters, Value):
         raise TypeError(f"{name}: expected a list of Values, not one: {name}([w], lr=0.01)")
     if isinstance(parameters, Mapping):
-        raise TypeError(f"{name}: expected a list of Values, not a {kind}: give its values()")
+        raise TypeError(f"{name}: expected a list of Values, not a {kind}: pass its values()")
     try:
         listed = list(parameters)
     except TypeError as error:
@@ -214,7 +214,7 @@ class SGD(Optimizer):
 
 def _betas(given: Any) -> tuple[float, float]:
     if isinstance(given, (str, bytes)) or np.shape(given) != (2,):
-        raise TypeError(f"betas must be two numbers, as (0.9, 0.999), not {_shown(given)}")
+        raise TypeError(f"betas must be two numbers, such as (0.9, 0.999), not {_shown(given)}")
     first, second = given
     return _check("betas[0]", first, 0, 1), _check("betas[1]", second, 0, 1)
 
@@ -244,7 +244,7 @@ class Adam(Optimizer):
         self.betas = _betas(betas)
         self.eps = _check("eps", eps)
         if not self.eps:
-            raise ValueError("eps must be above 0: a gradient of 0 would be divided by it")
+            raise ValueError("eps must be greater than 0: a gradient of 0 is divided by it")
         self.weight_decay = _check("weight_decay", weight_decay)
         self.decoupled = bool(decoupled)
         self.mean = self._zeros()

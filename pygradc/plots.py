@@ -3,7 +3,7 @@
 Each function draws on the axes that it is given, or on those of a new pyplot figure, in a notebook
 or a window, and returns them: `plot_history(losses).figure.savefig("losses.png")`.
 matplotlib is an extra, imported inside the functions, so that importing this module is cheap.
-Colours: Okabe & Ito (2008), distinguishable by colour-blind readers.
+Colors: Okabe & Ito (2008), distinguishable by color-blind readers.
 """
 
 from __future__ import annotations
@@ -35,8 +35,8 @@ def plot_history(
     """The loss over the epochs, as `fit` returns it, and a score on a second axis.
 
     Args:
-        losses: one an epoch.
-        scores: one an epoch, at most 1, as accuracy or R^2; None for none.
+        losses: one per epoch.
+        scores: one per epoch, at most 1, such as accuracy or R^2; or None.
         ax: the axes to draw on; None for a new figure.
         metric: the name of the score.
     Returns:
@@ -106,7 +106,7 @@ def plot_boundary(
     names: Sequence[str],
     ax: Axes | None = None,
 ) -> Axes:
-    """The plane of two inputs, coloured by the predicted class of each point, with the rows.
+    """The plane of two inputs, colored by the predicted class of each point, with the rows.
 
     Args:
         predict: maps rows of features, shape (n, 2), to class indices, shape (n,).

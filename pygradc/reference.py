@@ -1,9 +1,9 @@
-"""The whole engine again in pure Python: the tests' oracle, and the idea without the C.
+"""The whole engine in pure Python: the idea without the C, and the tests' oracle.
 
-Same graph, same order, same errors, and every data and gradient the same to the last bit. It stands
-alone, imports nothing of pygradc, and is written to be read from top to bottom: ops, Value, order
-and sweep, networks, optimisers. The op table is the one thing written twice, so that the oracle
-can't inherit a mistake of csrc/ops/ops.def; a test holds that both name the same ops.
+Graph, order of the sweep, errors, data and gradients are those of the C core, bit for bit. The file
+imports nothing of pygradc and reads from top to bottom: ops, Value, the backward pass, networks,
+optimizers. The op table is deliberately written a second time, so that the oracle can't inherit a
+mistake of csrc/ops/ops.def; a test requires that both have the same ops.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ class Op(NamedTuple):
     symbol: str
     value: Callable[[float, float], Any]
     derivatives: tuple[Callable[[float, float, float], float], ...]
-    carries: bool = False  # an infinite or undefined result stands, as with Python's + and *
+    carries: bool = False  # inf and nan are results, not errors, as with Python's + and *
 
 
 def _sigmoid(a: float) -> float:
@@ -31,7 +31,7 @@ def _sigmoid(a: float) -> float:
 
 
 def _saturated(y: float) -> bool:
-    """So near 1 or -1 that differences from these have lost digits: slopes come from a."""
+    """Is |y| so close to 1 that 1 - |y| has lost digits? The derivative is then computed from a."""
     return abs(y) > 0.96875
 
 
@@ -41,7 +41,7 @@ def _sigmoid_slope(a: float) -> float:
 
 
 def _bell(a: float) -> float:
-    """exp(-a^2), with what a * a lacks of the square: its upper half's square is exact."""
+    """exp(-a^2), corrected for the rounding error of a * a (Veltkamp and Dekker)."""
     if not abs(a) < 28.0:
         return math.exp(-(a * a))
     upper = 134217729.0 * a - (134217729.0 * a - a)
@@ -51,7 +51,7 @@ def _bell(a: float) -> float:
 
 def _power(a: float, b: float) -> float:
     if a < 0.0 and math.isfinite(a) and math.isfinite(b) and b != math.floor(b):
-        raise ValueError("outside the real domain")  # Python's floats would become complex
+        raise ValueError("outside the real domain")  # where Python's ** returns a complex number
     return float(a**b)
 
 
@@ -110,7 +110,7 @@ OPS = {
 
 
 def _judge(op: Op, function: Callable[..., Any], a: float, b: float, *y: float) -> float:
-    """function(a, b, *y), or the exception that Python's floats raise, with op and operands."""
+    """function(a, b, *y); raises what Python's floats would, naming the op and its operands."""
     call = f"{op.symbol} of {a!r}" + (f" and {b!r}" if len(op.derivatives) == 2 else "")
     try:
         result = function(a, b, *y)
@@ -127,7 +127,7 @@ def _judge(op: Op, function: Callable[..., Any], a: float, b: float, *y: float) 
 
 
 def _number(x: object) -> float | int | None:
-    """x as a plain number, or None if it is no real number."""
+    """x as an int or float; None if it isn't a real number."""
     if isinstance(x, float):
         return x
     if isinstance(x, numbers.Integral):
@@ -138,7 +138,7 @@ def _number(x: object) -> float | int | None:
 
 
 def _equal_number(x: object) -> float | int | None:
-    """x as a plain number that is equal to it; nan, to which nothing is, where none is."""
+    """As _number, for ==; nan, which equals nothing, if the conversion changes the value."""
     try:
         number = _number(x)
     except OverflowError:
@@ -154,13 +154,13 @@ def _require_number(x: object, what: str) -> float:
 
 
 def _digits(exponent: float | int) -> str:
-    """** 2 for an int, ** 2.0 for a float."""
+    """The exponent in a node's _op: "2" for 2, "2.0" for 2.0."""
     text = repr(float(exponent))
     return text[:-2] if isinstance(exponent, int) and text.endswith(".0") else text
 
 
 class Value:
-    """A number that remembers what it was made of; see pygradc.Value."""
+    """A scalar that records the op and the operands that produced it; see pygradc.Value."""
 
     def __init__(
         self,
@@ -191,7 +191,7 @@ class Value:
             if not isinstance(child, Value):
                 raise TypeError(f"child {i} must be a Value, not {type(child).__name__}")
         self._given = tuple(_require_number(x, "a local gradient") for x in slopes)
-        self._written = False  # a number in an expression
+        self._written = False  # a number in an expression, not yet used by an op
         self._detached: bool = bool(slopes) and all(child._detached for child in self._children)
 
     @property
@@ -238,8 +238,8 @@ class Value:
         leaf._written = True
         return leaf
 
-    # Sub, div and neg are micrograd's compositions, and a number on the left comes second. All go
-    # through the operators, which may be patched, or overridden in a subclass.
+    # Sub, div and neg are composed as in micrograd; a number on the left becomes the right operand.
+    # All use the operators, which may be patched, or overridden in a subclass.
 
     def __add__(self, other: Any) -> Value:
         right = self._operand(other)
@@ -301,7 +301,7 @@ class Value:
         return NotImplemented if number is None else test(self._data, float(number))
 
     def __eq__(self, other: object) -> bool:
-        """With a number by data, as floats; of two Values by identity, as graphs need it."""
+        """Of data with a number, as floats; of two Values by identity, since graphs hash them."""
         number = None if isinstance(other, Value) else _equal_number(other)
         return NotImplemented if number is None else self._data == number
 
@@ -325,17 +325,17 @@ class Value:
     def __format__(self, spec: str) -> str:
         return format(self.data, spec) if spec else repr(self)
 
-    # ---- Order and sweep ----
+    # ---- The backward pass ----
 
     @property
     def _local_grads(self) -> tuple[float, ...]:
-        """The derivatives by the children, from their data as they are."""
+        """The derivatives with respect to the children, at their current data."""
         if self._rule is None:
             return self._given
         return tuple(self._slope(i) for i in range(len(self._children)))
 
     def _slope(self, i: int) -> float:
-        """The derivative by child i."""
+        """The derivative with respect to child i."""
         if self._rule is None:
             return self._given[i]
         a = self._children[0]._data
@@ -344,11 +344,11 @@ class Value:
 
     @property
     def _receives(self) -> bool:
-        """A gradient; what is detached, or made of such only, gets none."""
+        """Does it receive a gradient? Not if detached, or computed from detached Values only."""
         return not self._detached or self._closure is not None
 
     def _push(self) -> None:
-        """Add this gradient, times the derivatives, to those of the children."""
+        """Add this gradient times each derivative to that child's gradient: the chain rule."""
         if self._detached or (self._rule is None and not self._given):
             return
         asked = [i for i, child in enumerate(self._children) if child._receives]
@@ -356,8 +356,8 @@ class Value:
             self._children[i]._grad += amount
 
     def _product(self, i: int) -> float:
-        """Derivative times gradient; 0 where the gradient is 0 and the product undefined: what
-        nothing reaches, such as a branch that wasn't taken, passes nothing on.
+        """Derivative times gradient. If the gradient is 0, the product is 0 even where the
+        derivative is undefined or infinite: a branch that wasn't taken contributes nothing.
         """
         try:
             product = self._slope(i) * self._grad
@@ -378,7 +378,7 @@ class Value:
         self._closure = closure
 
     def _order(self) -> list[Value]:
-        """Depth first, children from left to right, each node after its own; no recursion."""
+        """Topological order, depth first: children from left to right, then the node."""
         order: list[Value] = []
         visited = {self}
         stack = [(self, iter(self._children))]
@@ -394,7 +394,7 @@ class Value:
         return order
 
     def backward(self) -> None:
-        """Gradients of everything below; on an exception, all are as they were."""
+        """Compute the gradients of all nodes below; an exception restores the previous ones."""
         order = self._order()
         saved = [node._grad for node in order]
         for node in order:
@@ -411,7 +411,7 @@ class Value:
 
 
 def _method(name: str) -> Callable[..., Value]:
-    """The method of Value that a row of OPS gives."""
+    """The method of Value for a row of OPS."""
     if len(OPS[name].derivatives) == 1:
         return lambda self: self._make(name)
 
@@ -430,14 +430,14 @@ for _name in OPS:
 
 
 def detach(a: Value) -> Value:
-    """The same number, through which no gradient flows."""
+    """The same number, as a leaf that passes no gradient on."""
     out = Value(a._data)
     out._detached = True
     return out
 
 
 def where(condition: bool, a: Any, b: Any) -> Value:
-    """a where the condition holds, else b; the gradient goes to the one chosen."""
+    """a if the condition holds, else b; only the selected one receives the gradient."""
     first, second = (x if isinstance(x, Value) else Value(x) for x in (a, b))
     for x, leaf, other in ((a, first, second), (b, second, first)):
         leaf._detached = leaf._detached or (not isinstance(x, Value) and other._detached)
@@ -514,7 +514,7 @@ class MLP(Module):
         return [p for layer in self.layers for p in layer.parameters()]
 
 
-# ---- Optimisers ----------------------------------------------------------------------------------
+# ---- Optimizers ----------------------------------------------------------------------------------
 
 
 class SGD:

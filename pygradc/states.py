@@ -1,4 +1,4 @@
-"""States in files: the `state_dict` of modules and optimisers as numpy's .npz archives.
+"""States in files: the `state_dict` of modules and optimizers as numpy's .npz archives.
 
 A state is a dict of names and arrays, numbers, bools, strings, None, or dicts of these.
 `numpy.load` reads the files, too, and `load_state` reads what `numpy.savez` wrote. A file written
@@ -54,7 +54,7 @@ def _check_state(state: Any, path: Any) -> None:
             f"write {line}"
         )
     if path is None:
-        raise TypeError("save_state: where to? save_state(state, 'model.npz')")
+        raise TypeError("save_state: path is missing: save_state(state, 'model.npz')")
 
 
 def load_state(path: str | os.PathLike[str], max_size: int = MAX_SIZE) -> dict[str, Any]:
@@ -78,7 +78,7 @@ def load_state(path: str | os.PathLike[str], max_size: int = MAX_SIZE) -> dict[s
     with open(name, "rb") as file:
         content = file.read()
     if content.startswith(magic.PROGRAM):
-        raise ValueError(f"{os.fsdecode(name)}: a program, which pygradc.load reads")
+        raise ValueError(f"{os.fsdecode(name)}: this is a program: read it with pygradc.load")
     try:
         return npz.from_bytes(content, max_size)
     except archive.Damaged as error:
@@ -89,7 +89,7 @@ def _check_size(max_size: Any) -> None:
     number = as_number(max_size)
     if number is NotImplemented or not number >= 0:
         raise TypeError(
-            f"load_state: max_size is a number of bytes, not {max_size!r}: write "
+            f"load_state: max_size must be a number of bytes, not {max_size!r}: write "
             "load_state(path, max_size=2**30)"
         )
 
@@ -118,7 +118,7 @@ def numbers(what: str, value: Any, shape: tuple[int, ...]) -> npt.NDArray[np.flo
 def _check_objects(array: Array) -> None:
     for item in array.ravel().tolist():
         if as_number(item) is NotImplemented:
-            raise ValueError(f"{item!r} is no number")
+            raise ValueError(f"{item!r} is not a number")
 
 
 def check_names(what: str, names: Iterable[str], wanted: Iterable[str]) -> None:

@@ -1,8 +1,8 @@
 """Value: micrograd's class over the native graph.
 
 The operators, `data`, `grad` and `backward` are number slots and attributes of the C type `Scalar`
-(csrc/python); this class adds what is not hot. It must not override an operator: a Python method
-costs ten times as much as a slot.
+(csrc/python); this class adds the rest. It must not override an operator: a Python method costs
+ten times as much as a slot.
 """
 
 from __future__ import annotations
@@ -56,8 +56,8 @@ class Value(Scalar):
                 if name in vars(base):
                     raise TypeError(
                         f"{base.__name__}.{name} can't replace Value.{name}: ops and backward() "
-                        f"read and write the node's own number. Give it another name, or make a "
-                        f"class that has a Value instead of being one"
+                        f"read and write the node's own number. Rename it, or make a class that "
+                        f"holds a Value instead of deriving from it"
                     )
 
     def draw_dot(self, format: str = "svg", rankdir: str = "LR", **options: Any) -> Digraph:

@@ -78,7 +78,7 @@ def _check_root(root: Any) -> None:
     what = f"the class {root.__name__}" if isinstance(root, type) else type(root).__name__
     raise TypeError(
         f"draw_dot: expected a Value, the root of a graph, not {what}: write draw_dot(y) with a y "
-        "made of Values, as y = Value(2.0) * 3"
+        "computed from Values, such as y = Value(2.0) * 3"
     )
 
 
@@ -134,7 +134,7 @@ def draw_dot(
     except ImportError:
         raise ImportError("drawing needs graphviz: pip install graphviz") from None
     if not isinstance(format, str):
-        raise TypeError(f"format must be a name, as 'svg' or 'png', not {format!r}")
+        raise TypeError(f"format must be a name, such as 'svg' or 'png', not {format!r}")
     if rankdir not in ("LR", "TB"):
         raise ValueError(f"rankdir must be 'LR' or 'TB', not {rankdir!r}")
     counted = len(_near(root, max_depth, max_nodes))

@@ -788,7 +788,7 @@ def test_a_detached_divisor_is_asked_for_nothing() -> None:
         y = Value(5.0)
         recorded(y).backward()
         assert y.grad == x.grad
-    with pytest.raises(OverflowError, match="by its second operand, the divisor"):
+    with pytest.raises(OverflowError, match="with respect to its second operand, the divisor"):
         (Value(5.0) / m).backward()
 
 
@@ -798,7 +798,9 @@ def test_a_detached_exponent() -> None:
         (x ** detach(Value(2.0))).backward()
         assert x.grad == slope
     x = Value(-2.0)
-    with pytest.raises(ValueError, match=r"derivative of -2\.0 \*\* 2\.0 by its second operand"):
+    with pytest.raises(
+        ValueError, match=r"derivative of -2\.0 \*\* 2\.0 with respect to its second operand"
+    ):
         (x ** Value(2.0)).backward()
 
 
@@ -865,10 +867,10 @@ def test_a_recording_knows_what_was_detached_before() -> None:
 @pytest.mark.parametrize(
     ("body", "message"),
     [
-        (lambda x: 1 / x, r"derivative of division by 1e-200.* by its second operand, the divisor"),
-        (lambda x: (x + 1) / x, r"division by 1e-200.* by its second operand, the divisor"),
-        (lambda x: x.log() ** x, r"outside the real domain|by its second operand"),
-        (lambda x: (x - x).sqrt(), r"derivative of sqrt\(0\.0\) by its first operand"),
+        (lambda x: 1 / x, r"derivative of division by 1e-200.* its second operand, the divisor"),
+        (lambda x: (x + 1) / x, r"division by 1e-200.* its second operand, the divisor"),
+        (lambda x: x.log() ** x, r"outside the real domain|with respect to its second operand"),
+        (lambda x: (x - x).sqrt(), r"derivative of sqrt\(0\.0\) with respect to its first operand"),
         (lambda x: (2 * x * 0.5) ** -1, r"derivative of division by 1e-200, 1e-200 \*\* -1\.0"),
     ],
 )  # fmt: skip

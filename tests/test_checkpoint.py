@@ -309,8 +309,8 @@ DIFFERENT: dict[str, tuple[dict[str, Any], str]] = {
     "shuffle": ({"shuffle": False}, "shuffle is True there, False here"),
     "seed": ({"seed": 2}, "seed is 1 there, 2 here"),
     "no seed": ({"seed": None}, "seed is 1 there, None here"),
-    "epochs": ({"epochs": 2}, "the run has had 3 epochs already, not 2"),
-    "optimiser": ({"make": optim.Adam}, "the optimiser is SGD there, Adam here"),
+    "epochs": ({"epochs": 2}, "the run has 3 epochs already, more than 2"),
+    "optimiser": ({"make": optim.Adam}, "the optimizer is SGD there, Adam here"),
     "lr": ({"make": lambda ps: optim.SGD(ps, lr=0.2)}, "lr is 0.1 there, 0.2 here"),
     "momentum": (
         {"make": lambda ps: optim.SGD(ps, lr=0.1, momentum=0.5)},
@@ -403,14 +403,14 @@ def test_undamaged_it_is_taken(tmp_path: Path) -> None:
 @pytest.mark.parametrize("content", [b"", b"text", b"PK\x03\x04"])
 def test_what_is_no_archive(content: bytes, tmp_path: Path) -> None:
     (tmp_path / "run.npz").write_bytes(content)
-    with pytest.raises(ValueError, match=r"run\.npz: no archive of arrays"):
+    with pytest.raises(ValueError, match=r"run\.npz: not an archive of arrays"):
         resume(tmp_path)
     assert (tmp_path / "run.npz").read_bytes() == content
 
 
 def test_a_deep_description(tmp_path: Path) -> None:
     save_state({"about": "[" * 100_000}, tmp_path / "run.npz")
-    with pytest.raises(ValueError, match=r"run\.npz: no checkpoint"):
+    with pytest.raises(ValueError, match=r"run\.npz: not a checkpoint"):
         resume(tmp_path)
 
 
@@ -470,7 +470,7 @@ def test_an_optimiser_with_a_state_that_it_keeps_to_itself_is_refused(tmp_path: 
             super().load_state_dict({name: state[name] for name in ("steps", "sum")})
 
     parameters, loss = network()
-    with pytest.raises(TypeError, match="Secret would be without its 'seen'"):
+    with pytest.raises(TypeError, match="Secret would lack its 'seen'"):
         pygradc.fit(loss, XS, YS, Secret(parameters), checkpoint=tmp_path / "run.npz")
     assert files(tmp_path) == {}
     pygradc.fit(loss, XS, YS, Told(parameters), epochs=2, checkpoint=tmp_path / "run.npz")

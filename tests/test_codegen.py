@@ -489,7 +489,7 @@ def test_the_file_says_what_it_is():
 )
 def test_a_name_that_is_none_in_c_is_refused(name):
     program = record(CASES["no_parameters"].function, 2)
-    with pytest.raises(ValueError, match="is no name for a C function"):
+    with pytest.raises(ValueError, match="is not a C identifier"):
         program.to_c(name)
 
 
@@ -525,7 +525,7 @@ NAME = re.compile(r"\b(?:in|p|u|v)\d+\b")
 def parts_of(program: Program) -> tuple[str, str, list[str], list[str], list[str], str]:
     """Title, signature, labels, uniform instructions, row instructions, return."""
     title, signature, *lines = str(program).splitlines()
-    uniform = lines.index("once a replay:") if "once a replay:" in lines else None
+    uniform = lines.index("once per replay:") if "once per replay:" in lines else None
     rows = lines.index("for each row:") if "for each row:" in lines else len(lines) - 1
     labels = lines[: rows if uniform is None else uniform]
     before = [] if uniform is None else lines[uniform + 1 : rows]
@@ -543,7 +543,7 @@ def test_the_listing_of_a_small_function():
         "<Program line: 2 inputs, 2 parameters, 2 outputs, 8 instructions>\n"
         "line(in0, in1)\n"
         "  p0 is slope\n"
-        "once a replay:\n"
+        "once per replay:\n"
         "  u0 = p0 * p0\n"
         "  u1 = exp(u0)\n"
         "for each row:\n"

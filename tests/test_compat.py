@@ -152,7 +152,8 @@ def test_modules_are_imported_by_either_spelling() -> None:
 
 def test_every_package_is_shipped() -> None:
     root = CLIENTS.parent.parent
-    listed = re.search(r"^packages = \[(.*)\]", (root / "pyproject.toml").read_text("utf-8"), re.M)
+    text = (root / "pyproject.toml").read_text("utf-8")
+    listed = re.search(r"^packages = \[(.*?)\]", text, re.MULTILINE | re.DOTALL)
     found = (file.parent.relative_to(root) for file in (root / "pygradc").rglob("__init__.py"))
     assert listed is not None
     assert set(re.findall(r'"(.*?)"', listed[1])) == {".".join(path.parts) for path in found}

@@ -336,7 +336,7 @@ def test_an_op_without_operands_or_with_too_many():
 @pytest.mark.parametrize("odd", ["x", None, 1j, [1.0]], ids=repr)
 def test_forward_must_give_a_number(odd):
     bad = pygradc.op(lambda a: odd, lambda a, y: 1.0, name="bad")
-    message = f"op 'bad': forward must give a real number, not {type(odd).__name__}"
+    message = f"op 'bad': forward must return a real number, not {type(odd).__name__}"
     refuses(lambda: bad(X), TypeError, message, X)
     refuses(lambda: bad(X), TypeError, message, X)
 

@@ -155,7 +155,7 @@ BAD = {
     "nan label": ("a,b\n1,0\n2,nan\n", r"line 3, column 2 \('b'\): 'nan' is not a finite"),
     "too short": ("a,b,c\n1,2,x\n1,2\n", r"line 3, column 3 \('c'\): 2 field.*line 1 has 3"),
     "too long": ("a,b,c\n1,2,x\n1,2,y,9\n", r"line 3, column 4: 4 field.*line 1 has 3"),
-    "semicolons": ("a;b\n1;2\n", r"line 1, column 1 \('a;b'\): one column; .* commas"),
+    "semicolons": ("a;b\n1;2\n", r"line 1, column 1 \('a;b'\): only one column; .* commas"),
     "empty": ("", r"line 1, column 1: the file is empty"),
     "blank": ("\n \n\n", r"line 1, column 1: the file is empty"),
     "header only": ("a,b\n", r"line 2, column 1 \('a'\): no rows"),
@@ -172,7 +172,7 @@ BAD = {
     ),
     "texts, not labels": (
         numbered(f"name{n}" for n in range(41)),
-        r"line 2, column 2 \('y'\): 41 different texts in 41 rows",
+        r"line 2, column 2 \('y'\): 41 different strings in 41 rows",
     ),
     "undecodable": (b"a,b\n1,x\n2,\xff\n", r"line 3, column 2: byte 0xff is not UTF-8"),
     "after a quoted comma": (b'a,b\n"1,5",\xe9\n', r"line 2, column 2: byte 0xe9"),

@@ -290,7 +290,7 @@ def test_no_conversion_loses_a_gradient(convert: Any) -> None:
 
 @pytest.mark.parametrize("convert", INTEGERS.values(), ids=INTEGERS)
 def test_a_value_is_no_integer(convert: Any) -> None:
-    with pytest.raises(TypeError, match=r"no integer and no index; int\(v\.data\) is one"):
+    with pytest.raises(TypeError, match=r"is not an integer or index; int\(v\.data\) is one"):
         convert(Value(1.0))
 
 

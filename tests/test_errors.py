@@ -515,7 +515,7 @@ def closure_builds_then_raises(node: Value) -> Value:
 
 
 BREAKS: list[tuple[Callable[[Value], Value], type[BaseException], str]] = [
-    (sqrt_at_zero, ZeroDivisionError, r"derivative of sqrt\(0\.0\) by its first operand"),
+    (sqrt_at_zero, ZeroDivisionError, r"derivative of sqrt\(0\.0\) with .* first operand"),
     (log_then_zero, ZeroDivisionError, r"derivative of log\(0\.0\)"),
     (power_then_negative, ValueError, r"derivative of -1\.0 \*\* 2\.5"),
     (power_then_huge, OverflowError, r"derivative of 1e\+300 \*\* 3\.0"),

@@ -732,7 +732,7 @@ def test_ignored_errors_train_on() -> None:
 def test_a_long_order_is_the_same_order(monkeypatch: pytest.MonkeyPatch) -> None:
     found = []
     for long in (10**6, 2):
-        monkeypatch.setattr(pygradc.fitting, "_LONG_ORDER", long)
+        monkeypatch.setattr(pygradc.recorded.fitting, "_LONG_ORDER", long)
         params, loss = network()
         optimizer = optim.SGD(params, lr=0.01)
         history = pygradc.fit(loss, XS, YS, optimizer, epochs=3, batch_size=3, seed=5)

@@ -71,7 +71,7 @@ def check() -> None:
     w = v * 3 + 1
     w.backward()
     assert type(w) is Value and v.grad == 3.0 and w._prev
-    assert pygradc.sum([v, 1]).data == 3.0 and pygradc.graphs.clear_grads(w) is None
+    assert pygradc.sum([v, 1]).data == 3.0 and pygradc.core.graphs.clear_grads(w) is None
     model = nn.MLP(2, [3, 1])
     loss = pygradc.compile(lambda x, y: pygradc.where(x[0] > y, model(x), v) ** 2)
     total = loss.mean([random_input] * 3, [0.0] * 3)
@@ -160,7 +160,7 @@ def test_in_the_clones_folder_it_says_what_to_do(
     assert done.returncode == 1
     last = done.stderr.strip().splitlines()[-1]
     assert f"{clone} is pygradc's source folder, and not built for this Python" in last
-    assert f"{WANTED} is wanted" in last and (there is None or f"there is {there}" in last)
+    assert f"{WANTED} is needed" in last and (there is None or f"there is {there}" in last)
     assert "in another folder" in last and f"-m pip install -e {clone}" in last
     assert "partially initialized" not in last
     assert (f"{there}: " in last) == (there == WANTED)  # why it can't be loaded

@@ -356,7 +356,7 @@ MASKED = np.ma.array([1.0, 1.0, -1.0], mask=[False, True, True])
 )
 @pytest.mark.filterwarnings("ignore:.*converting a masked element")
 def test_masked_entries_are_refused_by_their_count(compute: Callable[[], Any]) -> None:
-    with pytest.raises(ValueError, match=r"[12] masked entr(y|ies), of which there are no numbers"):
+    with pytest.raises(ValueError, match=r"[12] masked entr(y|ies) without a number"):
         compute()
 
 

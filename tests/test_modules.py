@@ -310,7 +310,7 @@ def test_a_recording_has_no_use_for_states(model: nn.Module) -> None:
         return x
 
     for function, name in ((saves, "state_dict"), (loads, "load_state_dict")):
-        with pytest.raises(pygradc.TraceError, match=rf": {name}\(\) while.*between two calls"):
+        with pytest.raises(pygradc.TraceError, match=rf": {name}\(\) while.*between calls"):
             pygradc.compile(function)(1.0)
     assert data(model) == before
 

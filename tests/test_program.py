@@ -1100,7 +1100,7 @@ def in_threads(*calls: Callable[[], Any]) -> None:
     [
         ({"math": "quick"}, ValueError, "'exact' or 'fast', not 'quick'"),
         ({"errors": "warn"}, ValueError, "'raise' or 'ignore', not 'warn'"),
-        ({"passes": ("fold", "spindle")}, ValueError, r"\['spindle'\] are none of"),
+        ({"passes": ("fold", "spindle")}, ValueError, r"unknown \['spindle'\]; expected some of"),
         ({"max_programs": 0}, ValueError, "at least 1, not 0"),
     ],
 )

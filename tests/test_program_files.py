@@ -419,9 +419,9 @@ def test_worker_processes_sum_as_one_does():
 @pytest.mark.parametrize(
     "function, row, message",
     [
-        (lambda x: {1: x}, (1.0,), "dict keys that are no strings"),
-        (lambda x: [{"a": {(1, 2): x}}], (1.0,), "dict keys that are no strings"),
-        (lambda d: d[0] * 2, ({0: 1.0},), "dict keys that are no strings"),
+        (lambda x: {1: x}, (1.0,), "dict keys that aren't strings"),
+        (lambda x: [{"a": {(1, 2): x}}], (1.0,), "dict keys that aren't strings"),
+        (lambda d: d[0] * 2, ({0: 1.0},), "dict keys that aren't strings"),
         (lambda x: (x, b"bytes"), (1.0,), "bytes"),
     ],
 )
@@ -600,7 +600,7 @@ def test_bytes_at_the_end_are_noticed():
 @pytest.mark.parametrize("content", [b"", b"\0", MAGIC, b"PK\3\4" * 30, b"pygradd\0" + b"\0" * 99])
 def test_what_is_no_program_is_called_so(content, tmp_path):
     (tmp_path / "p").write_bytes(content)
-    with pytest.raises(ValueError, match="this is no pygradc program"):
+    with pytest.raises(ValueError, match="this is not a pygradc program"):
         pygradc.load(tmp_path / "p")
 
 

@@ -75,7 +75,7 @@ def same(program: Program, text: str) -> Run:
     return ours._replace(said=said)
 
 
-LEFT = "class Value is left as it is: "
+LEFT = "class Value is left as is: "
 CONSTRUCTORS = {  # a line of the constructor, what comes before the class, and what shows it
     "a counter": ("Value.count += 1", "    count = 0\n", "print(Value.count)"),
     "a global counter": (
@@ -201,7 +201,7 @@ main()
 def test_what_a_class_does_besides_is_done(program: Program, case: str) -> None:
     run = same(program, WHAT_IT_DOES[case] + ASK)
     assert run.out.count("\n") >= 3
-    what = [told for told in run.said if LEFT in told or "kept of the program's" in told]
+    what = [told for told in run.said if LEFT in told or "kept from the program" in told]
     assert what and "Traceback" not in "".join(run.said)
 
 
@@ -261,13 +261,13 @@ def test_objects_are_counted_as_the_program_has_them(program: Program) -> None:
     text += "print(sum(isinstance(x, Value) for x in gc.get_objects()), 'objects')\n"
     run = same(program, text)
     assert not run.out.endswith("\n0 objects\n")
-    assert "the program counts objects by get_objects" in run.said[0]
+    assert "the program counts objects with get_objects" in run.said[0]
 
 
 def test_a_graph_that_is_cut_is_cut(program: Program) -> None:
     text = form("micrograd") + NET + "loss._prev.clear()\na.grad = 0\nloss.backward()\n"
     run = same(program, text + "print(float(a.grad))\n")
-    assert "the program changes ._prev in line" in run.said[0]
+    assert "the program changes ._prev on line" in run.said[0]
 
 
 def test_a_class_in_a_folder_beside_is_said(program: Program) -> None:
@@ -284,7 +284,7 @@ def test_a_class_in_a_folder_beside_is_said(program: Program) -> None:
     ours = start("-m", "pygradc", "run", "app/main.py", cwd=program.folder)
     assert ours[:3] == theirs[:3] and theirs.code == 0
     assert ours.said == [
-        "lib/engine.py:4: class Value is left as it is: it isn't in the program's folder"
+        "lib/engine.py:4: class Value is left as is: it isn't in the program's folder"
     ]
 
 
@@ -293,7 +293,7 @@ def test_a_module_that_changes_the_graph_later_is_said(program: Program) -> None
     text = "from engine import Value\nimport tools\n" + NET
     program.write(engine=form("micrograd"), tools=cut, program=text)
     run = program.same()
-    assert run.said[-1].endswith("left as it is: the program changes ._prev in line 2 of tools.py")
+    assert run.said[-1].endswith("left as is: the program changes ._prev on line 2 of tools.py")
     text = text.replace("import tools", "__import__('tools')")  # which isn't known before
     program.write(engine=form("micrograd"), tools=cut, program=text)
     run = program.same()
@@ -303,7 +303,7 @@ def test_a_module_that_changes_the_graph_later_is_said(program: Program) -> None
 def test_a_module_that_changed_the_graph_before_counts(program: Program) -> None:
     text = "def cut(v):\n    v._prev.clear()\nfrom engine import Value\n" + NET
     program.write(engine=form("micrograd"), program=text + "cut(loss)\nprint(len(loss._prev))\n")
-    assert re.search("the program changes ._prev in line 2 of program.py", program.same().said[0])
+    assert re.search("the program changes ._prev on line 2 of program.py", program.same().said[0])
 
 
 # ---- What the rest of a program does -------------------------------------------------------------
@@ -342,15 +342,15 @@ THREE = "lambda self: Value(3.0)"
 HIDDEN = {  # what the program does, and what is said of it
     "hands children on": ("def cut(v): v.discard(a)\ncut(c._prev)" + CUT, "changes ._prev, or"),
     "adds in place": ("s = c._prev\ns |= {Value(3.0)}" + CUT, "changes s, a node's children"),
-    "names in an expression": ("(t := c._prev).discard(a)" + CUT, "changes ._prev, or hands"),
-    "names one of two": ("p, q = c._prev, 0\np.discard(a)" + CUT, "changes ._prev, or hands"),
-    "keeps them in a list": ("for k in [c._prev]: k.clear()" + CUT, "changes ._prev, or hands"),
-    "keeps them in a dict": ("k = {1: c._prev}\nk[1].clear()" + CUT, "changes ._prev, or hands"),
+    "names in an expression": ("(t := c._prev).discard(a)" + CUT, "changes ._prev, or lets it"),
+    "names one of two": ("p, q = c._prev, 0\np.discard(a)" + CUT, "changes ._prev, or lets it"),
+    "keeps them in a list": ("for k in [c._prev]: k.clear()" + CUT, "changes ._prev, or lets it"),
+    "keeps them in a dict": ("k = {1: c._prev}\nk[1].clear()" + CUT, "changes ._prev, or lets it"),
     "keeps them in an object": (
         "class Kept:\n    def __init__(self, v): self.k = v._prev\nKept(c).k.clear()" + CUT,
-        "changes ._prev, or hands it on",
+        "changes ._prev, or lets it escape",
     ),
-    "returns them": ("f = lambda v: v._prev\nf(c).clear()" + CUT, "changes ._prev, or hands it"),
+    "returns them": ("f = lambda v: v._prev\nf(c).clear()" + CUT, "changes ._prev, or lets it"),
     "names them twice": ("k = c._prev\nm = k\nm.clear()" + CUT, "changes m, a node's children"),
     "names one or the other": ("k = c._prev or {}\nk.clear()" + CUT, "changes k, a node's"),
     "changes them in a closure": (
@@ -361,32 +361,32 @@ HIDDEN = {  # what the program does, and what is said of it
         "def f():\n    global k\n    k = c._prev\ndef g(): k.clear()\nf(); g()" + CUT,
         "changes k, a node's children",
     ),
-    "changes them by set's method": ("set.clear(c._prev)" + CUT, "changes ._prev, or hands it on"),
+    "changes them by set's method": ("set.clear(c._prev)" + CUT, "changes ._prev, or lets it"),
     "gets them by name": ("getattr(c, '_prev').clear()" + CUT, "changes ._prev"),
     "gets them by a name's name": (
         "NAME = '_prev'\ndef f(v): return getattr(v, NAME)\nf(c).clear()" + CUT,
-        "changes ._prev, or hands it on",
+        "changes ._prev, or lets it escape",
     ),
-    "asks which is larger": ("max(c._prev, {a}).clear()" + CUT, "changes ._prev, or hands it on"),
+    "asks which is larger": ("max(c._prev, {a}).clear()" + CUT, "changes ._prev, or lets it"),
     "gets them by attrgetter": (
         "import operator\noperator.attrgetter('_prev')(c).clear()" + CUT,
-        "may get a node's children by attrgetter",
+        "may get a node's children with attrgetter",
     ),
-    "compares them by identity": ("print(c._prev is c._prev)", "asks which object ._prev is"),
+    "compares them by identity": ("print(c._prev is c._prev)", "tests the identity of ._prev"),
     "counts addresses": (
         "def count(v):\n    if id(v) in seen: return\n    seen.add(id(v))\n"
         "    for k in v._prev: count(k)\nseen = set()" + DEEP + "count(v)" + WALK,
-        "asks for the address of v",
+        "takes the address of v",
     ),
     "counts hashes": (
         "def count(v):\n    for k in v._prev:\n        seen.add(hash(k))\n        count(k)\n"
         "seen = set()\ncount(d * d + c)" + WALK,
-        "asks for the hash of k",
+        "takes the hash of k",
     ),
     "counts addresses through another name": (
         "seen = set()\nstack = [d]\nwhile stack:\n    v = stack.pop()\n"
         "    seen |= {*map(id, [v])}\n    stack += v._prev" + WALK,
-        "hands id on",
+        "stores or passes id",
     ),
     "patches an operator": (f"Value.__neg__ = {THREE}\nprint((1 - a).data)", "assigns to Value._"),
     "patches by another name": (
@@ -406,9 +406,12 @@ HIDDEN = {  # what the program does, and what is said of it
     "patches with a mock": (
         "from unittest import mock\n"
         f"with mock.patch.object(Value, '__neg__', {THREE}): print((1 - a).data)",
-        "names __neg__ in a string",
+        "has the name __neg__ in a string",
     ),
-    "patches by a text": (f"exec('Value.__neg__ = {THREE}')\nprint((1 - a).data)", "runs text by"),
+    "patches by a text": (
+        f"exec('Value.__neg__ = {THREE}')\nprint((1 - a).data)",
+        "executes a string with exec",
+    ),
     "assigns to the class's data": ("W = Value\nW.data = 3.0\nprint(a.data)", "assigns to W.data"),
     "assigns to its type's gradient": ("type(a).grad = 3.0\nprint(a.grad)", "assigns to an exp"),
     "deletes a method": ("del Value.relu\nprint(hasattr(a, 'relu'))", "deletes Value.relu"),
@@ -419,7 +422,7 @@ HIDDEN = {  # what the program does, and what is said of it
     ),
     "derives by type()": (
         f"P = type('P', (Value,), {{'relu': {THREE}}})\nprint((P(1.0) + 1).relu().data)",
-        "derives a class from it, maybe, by type()",
+        "may derive a class from it, with type()",
     ),
     "derives from a type": (
         f"class P(a.__class__): relu = {THREE}\nprint((P(1.0) + 1).relu().data)",
@@ -432,11 +435,11 @@ HIDDEN = {  # what the program does, and what is said of it
     ),
     "writes to a dict": ("a.__dict__.update(data=6.0)\nprint(a.data)", "uses a __dict__"),
     "writes through vars()": ("vars(a)['data'] = 6.0\nprint(a.data)", "uses vars()"),
-    "counts what was collected": ("import gc\nprint(gc.collect() >= 0)", "counts objects by coll"),
+    "counts what was collected": ("import gc\nprint(gc.collect() >= 0)", "counts objects"),
     "counts by weak references": (
         "import weakref\nseen = weakref.WeakSet()\ndef count(v):\n    seen.add(v)\n"
         "    for k in v._prev: count(k)\ncount(d)" + WALK,
-        "counts objects by weakref",
+        "counts objects with weakref",
     ),
     "computes in float32": (
         "import numpy\nprint(float((a * numpy.float32(0.1) * 3.0).data))",
@@ -467,15 +470,15 @@ def composed() -> str:
 def test_a_class_is_left_alone_that_the_program_would_notice(case: str) -> None:
     text, why = HIDDEN[case]
     out, said = printed(composed() + GIVEN + text + "\n")
-    assert out and f"class Value is left as it is: the program {why}" in said
+    assert out and f"class Value is left as is: the program {why}" in said
 
 
 @pytest.mark.parametrize("operand", ["__neg__", "__mul__", "__add__"])
 def test_operators_go_through_what_the_program_patches(operand: str) -> None:
     shown = "".join(f"print(float(({e}).data))\n" for e in ("a - b", "1 - a", "2 * a", "1 + b"))
-    assert "left as it is" in printed(f"{composed()}{GIVEN}Value.{operand} = {THREE}\n{shown}")[1]
+    assert "left as is" in printed(f"{composed()}{GIVEN}Value.{operand} = {THREE}\n{shown}")[1]
     text = f"{form('micrograd')}{GIVEN}W = Value\nsetattr(W, {operand!r}, {THREE})\n{shown}"
-    assert "left as it is" in printed(text.replace("lambda self:", "lambda self, *_:"))[1]
+    assert "left as is" in printed(text.replace("lambda self:", "lambda self, *_:"))[1]
 
 
 HARMLESS = {
@@ -520,13 +523,13 @@ def test_a_class_gives_way_where_the_program_only_reads(case: str) -> None:
 
 
 MODULES = {
-    "a patch": ("def do(C): C.__neg__ = lambda self: self * 0\n", "assigns to C.__neg__ in line 1"),
+    "a patch": ("def do(C): C.__neg__ = lambda self: self * 0\n", "assigns to C.__neg__ on line 1"),
     "a subclass": (
         "def do(C):\n    class P(C):\n        relu = lambda self: C(7.0)\n"
         "    print((P(1.0) + 1).relu().data)\n",
-        "derives P from C, which may be it in line 2",
+        "derives P from C, which may be it on line 2",
     ),
-    "children": ("from .deep import do\n", "changes ._prev in line 1"),
+    "children": ("from .deep import do\n", "changes ._prev on line 1"),
 }
 
 
@@ -542,7 +545,7 @@ def test_other_modules_count_before_they_are_imported(program: Program, case: st
         "a = Value(2.0)\nprint((1 - a).data)\n",
     )
     said = program.same().said
-    assert len(said) == 1 and "engine.py:4: class Value is left as it is" in said[0]
+    assert len(said) == 1 and "engine.py:4: class Value is left as is" in said[0]
     assert f"the program {why}" in said[0]
 
 
@@ -561,7 +564,9 @@ def test_a_second_class_is_left_alone(program: Program, case: str) -> None:
     program.write(program=TWO[case], e1=form("micrograd"), e2=form("micrograd"))
     first, second = program.same().said
     assert first.startswith("e1.py:4: class Value is pygradc's")
-    assert "left as it is: that of e1.py:4 is pygradc's, and theirs would be one class" in second
+    assert (
+        "left as is: the one at e1.py:4 is pygradc's already, and both would be one class" in second
+    )
 
 
 def test_of_a_class_that_is_defined_again_the_last_gives_way() -> None:
@@ -570,7 +575,7 @@ def test_of_a_class_that_is_defined_again_the_last_gives_way() -> None:
     shown = "print(isinstance(a, Value), float(Value(2.0).data), Old is Value, a.grad)\n"
     _, said = printed(text + again + shown)
     line = 1 + text.count("\n") + again[: again.index("class Value")].count("\n")
-    assert f"program.py:4: class Value is left as it is: it is defined again in line {line}" in said
+    assert f"program.py:4: class Value is left as is: it is defined again on line {line}" in said
     assert f"program.py:{line}: class Value is pygradc's" in said
 
 
@@ -585,7 +590,7 @@ def test_an_array_is_refused(program: Program, name: str, question: str) -> None
         run = program.by_pygradc()
         assert (run.code, run.out) == (1, "so far\n")
         assert re.search("(TypeError|AssertionError): .*(array|number)", run.err.splitlines()[-1])
-        told = "with --keep the program runs on its own class Value"
+        told = "with --keep the program uses its own class Value"
         assert run.said[-1] == told or "AssertionError" in run.err
 
 

@@ -151,10 +151,10 @@ class Weights(nn.Module):
 @pytest.mark.parametrize(
     ("state", "message"),
     [
-        ({"w": None, "b": [5.0, 6.0]}, "'w' must be real numbers, not None: None is no number"),
-        ({"w": 5.0, "b": [None, 6.0]}, "'b' must be real numbers, not .*: None is no number"),
-        ({"w": 5.0, "b": np.array([None, 6], object)}, "'b' must be real .*: None is no number"),
-        ({"w": 5.0, "b": np.array(["5", 6], object)}, "'b' must be real .*: '5' is no number"),
+        ({"w": None, "b": [5.0, 6.0]}, "'w' must be real numbers, not None: None is not a number"),
+        ({"w": 5.0, "b": [None, 6.0]}, "'b' must be real numbers, not .*: None is not a number"),
+        ({"w": 5.0, "b": np.array([None, 6], object)}, "'b' must be real .*: None is not a number"),
+        ({"w": 5.0, "b": np.array(["5", 6], object)}, "'b' must be real .*: '5' is not a number"),
         ({"w": 5.0, "b": np.array([np.complex128(5), 6], object)}, "'b' must be real .* number"),
         ({"w": 10**400, "b": [5.0, 6.0]}, "'w' must be real numbers, .*: int too large"),
     ],
@@ -194,7 +194,9 @@ def test_parts_of_different_lengths_are_named(value: Any) -> None:
 @pytest.mark.parametrize("size", ["x", None, math.nan, -1, [1]])
 def test_a_size_that_is_none_says_what_to_write(size: Any, tmp_path: Path) -> None:
     save_state({"a": 1.0}, tmp_path / "a.npz")
-    with pytest.raises(TypeError, match=r"max_size is a number of bytes, not .*max_size=2\*\*30"):
+    with pytest.raises(
+        TypeError, match=r"max_size must be a number of bytes, not .*max_size=2\*\*30"
+    ):
         load_state(tmp_path / "a.npz", max_size=size)
     for fine in (0, 1e9, np.int64(5), math.inf):
         assert load_state(tmp_path / "a.npz", max_size=fine) == {"a": 1.0}  # type: ignore[arg-type]
@@ -209,11 +211,11 @@ def deep(levels: int) -> dict[str, Any]:
 
 def test_dicts_in_dicts_have_a_limit() -> None:
     assert plain(round_trip(deep(100))) == deep(100)
-    with pytest.raises(ValueError, match="more than 100 dicts in each other"):
+    with pytest.raises(ValueError, match="more than 100 nested dicts"):
         npz.to_bytes(deep(101))
     circle: dict[str, Any] = {}
     circle["a"] = circle
-    with pytest.raises(ValueError, match="more than 100 dicts in each other"):
+    with pytest.raises(ValueError, match="more than 100 nested dicts"):
         npz.to_bytes(circle)
 
 
@@ -303,7 +305,7 @@ def test_some_other_comment_is_refused(comment: bytes) -> None:
     archive = io.BytesIO(FILES["numpy.savez"])
     with zipfile.ZipFile(archive, "a") as members:
         members.comment = comment
-    with pytest.raises(ValueError, match=r"its comment isn't the checksum of save_state"):
+    with pytest.raises(ValueError, match=r"its comment isn't save_state's checksum"):
         npz.from_bytes(archive.getvalue())
 
 
@@ -519,7 +521,7 @@ class Model:
         (lambda: save_state(optim.SGD([Value(1.0)], 0.1), "w"), r"not SGD; .*\(optimizer\.state_d"),  # type: ignore[arg-type]
         (lambda: save_state([1.0], "w.npz"), "expected a dict of names and arrays, not list"),  # type: ignore[arg-type]
         (lambda: save_state("w.npz", {"a": 1}), r"the state comes first: save_state\(state, path"),  # type: ignore[arg-type]
-        (lambda: save_state({"a": 1.0}), r"where to\? save_state\(state, 'model\.npz'\)"),
+        (lambda: save_state({"a": 1.0}), r"path is missing: save_state\(state, 'model\.npz'\)"),
         (lambda: load_state(0), "expected str, bytes or os.PathLike object, not int"),  # type: ignore[arg-type]
         (lambda: pygradc.load(0), "expected str, bytes or os.PathLike object, not int"),  # type: ignore[arg-type]
     ],
@@ -537,7 +539,11 @@ def test_programs_and_states_name_each_others_function(tmp_path: Path) -> None:
     weights, recorded = tmp_path / "weights.npz", tmp_path / "loss.pygradc"
     save_state(nn.MLP(1, [1]).state_dict(), weights)
     program().save(recorded)
-    with pytest.raises(ValueError, match=r"weights\.npz: .*no pygradc program.*load_state reads"):
+    with pytest.raises(
+        ValueError, match=r"weights\.npz: .*not a pygradc program.*load_state reads"
+    ):
         pygradc.load(weights)
-    with pytest.raises(ValueError, match=re.escape("loss.pygradc: a program, which pygradc.load")):
+    with pytest.raises(
+        ValueError, match=re.escape("loss.pygradc: this is a program: read it with pygradc.load")
+    ):
         load_state(recorded)

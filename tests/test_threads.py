@@ -210,7 +210,7 @@ def test_a_recording_that_waits_for_a_threads_recording_doesnt_hang() -> None:
         with ThreadPoolExecutor(1) as pool:
             return x * pool.submit(inner, 3.0).result()
 
-    message = r"test_threads\.py:\d+: .*call that one once before"
+    message = r"test_threads\.py:\d+: .*call that function once before"
     with pytest.raises(pygradc.TraceError, match=message):
         pygradc.compile(function)(2.0)
     assert inner(3.0).data == 6.0

@@ -109,7 +109,7 @@ def test_the_direction(rankdir):
 
 @pytest.mark.parametrize("rankdir", ["lr", "", "BT", None])
 def test_another_direction_is_refused(rankdir):
-    with pytest.raises(TypeError, match="format must be a name, as 'svg' or 'png', not 5"):
+    with pytest.raises(TypeError, match="format must be a name, such as 'svg' or 'png', not 5"):
         draw_dot(Value(1.0), format=5)  # type: ignore[arg-type]
     with pytest.raises(ValueError, match="rankdir must be 'LR' or 'TB'"):
         draw_dot(lesson(), rankdir=rankdir)

@@ -202,7 +202,7 @@ PyGetSetDef scalar_getset[] = {
     {"label", get_label, set_text, "A name for drawings; '' by default.", &scalar_name.label},
     {"_children", get_children, NULL, "The operands, in order: a tuple.", NULL},
     {"_prev", get_prev, NULL, "The operands: a set, as in micrograd.", NULL},
-    {"_local_grads", get_local_grads, NULL, "The derivatives by the operands: a tuple.", NULL},
+    {"_local_grads", get_local_grads, NULL, "d(self)/d(operand), a tuple.", NULL},
     {"_op", get_op, set_text, "The op's symbol; '' for a leaf.", &scalar_name.op},
     {"_backward", get_backward, set_backward,
      "Push this node's gradient to its children; assign a callable to do it another way.", NULL},

@@ -161,7 +161,7 @@ static int layer_gather_row(layer_call *layer, size_t row, PyObject *weights, Py
     size_t count = (size_t)PySequence_Fast_GET_SIZE(fast);
     int failed = count != layer->columns;
     if (failed)
-        PyErr_Format(PyExc_ValueError, "a neuron of %zu weights takes %zu inputs, got %zu", count,
+        PyErr_Format(PyExc_ValueError, "a neuron with %zu weights takes %zu inputs, got %zu", count,
                      count, layer->columns);
     PyObject **items = PySequence_Fast_ITEMS(fast);
     pg_operand *to = layer->weights + row * layer->columns;

@@ -30,7 +30,7 @@ int scalar_is_rule(PyObject *object) {
  * derivative. */
 static void complain(PyObject *rule, Py_ssize_t index, PyObject *got) {
     if (index < 0)
-        PyErr_Format(PyExc_TypeError, "op %R: forward must give a real number, not %.100s",
+        PyErr_Format(PyExc_TypeError, "op %R: forward must return a real number, not %.100s",
                      part(rule, rule_name), Py_TYPE(got)->tp_name);
     else
         PyErr_Format(PyExc_TypeError, "op %R: derivative %zd must be a real number, not %.100s",
@@ -132,7 +132,7 @@ static int read_slopes(PyObject *rule, PyObject *result, double *slopes_ret, Py_
     int failed = PyTuple_GET_SIZE(all) != count;
     if (failed)
         PyErr_Format(PyExc_ValueError,
-                     "op %R: derivatives must give one number for each of %zd operands, got %zd",
+                     "op %R: derivatives must return one number for each of %zd operands, got %zd",
                      part(rule, rule_name), count, PyTuple_GET_SIZE(all));
     for (Py_ssize_t i = 0; i < count && !failed; i++)
         failed = read_result(rule, PyTuple_GET_ITEM(all, i), &slopes_ret[i], i) < 0;
@@ -240,7 +240,7 @@ static PyObject *trace_custom(PyObject *Py_UNUSED(module), PyObject *args) {
     pg_node_id *slope_ids = ids != NULL ? scalar_gather_ids(slopes, &slope_count) : NULL;
     PyObject *result = NULL;
     if (slope_ids != NULL && count != slope_count)
-        PyErr_SetString(PyExc_ValueError, "_trace_custom: as many slopes as operands");
+        PyErr_SetString(PyExc_ValueError, "_trace_custom needs as many slopes as operands");
     else if (slope_ids != NULL) {
         pg_status status =
             pg_trace_custom(scalar_global.graph, &id, ((scalar *)value)->id, ids, slope_ids, count);

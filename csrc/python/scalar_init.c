@@ -102,10 +102,9 @@ static PyObject *take_attribute(scalar *self, PyObject *name) {
 static int start_over(PyObject *object) {
     scalar *self = (scalar *)object;
     if (scalar_node(self)->op != PG_OP_LEAF && scalar_global.inside > 0)
-        return scalar_error(
-            PyExc_RuntimeError,
-            "Value.__init__ called again on an op's result while gradients are pushed: "
-            "the sweep may still need its children; make a new Value");
+        return scalar_error(PyExc_RuntimeError,
+                            "Value.__init__ called again on an op's result during a backward pass: "
+                            "the sweep may still need its children; make a new Value");
     if (scalar_may_read(object, "calling __init__ again") < 0) return -1;
     PyObject *taken[] = {take_attribute(self, scalar_name.backward),
                          take_attribute(self, scalar_name.label),
@@ -189,7 +188,7 @@ static int makings_of(makings *of, const arguments *given) {
 /* A node that others use keeps its place in their graphs, and no node is its own child. */
 static int can_have_children(scalar *self, PyObject *children) {
     if (scalar_used_by_nodes(self))
-        return scalar_error(PyExc_TypeError, "a Value that others use can't get new children");
+        return scalar_error(PyExc_TypeError, "a Value that nodes use can't get new children");
     for (Py_ssize_t i = 0; i < PyTuple_GET_SIZE(children); i++)
         if (PyTuple_GET_ITEM(children, i) == (PyObject *)self)
             return scalar_error(PyExc_TypeError, "a Value can't be its own child");

@@ -222,7 +222,7 @@ static PyObject *new_instance(PyTypeObject *type, pg_node_id id) {
 /* tp_new: a new leaf of 0; scalar_init sets its number. */
 PyObject *scalar_new(PyTypeObject *type, PyObject *Py_UNUSED(args), PyObject *Py_UNUSED(kwargs)) {
     if (scalar_global.value == NULL)
-        return PyErr_Format(PyExc_TypeError, "Scalar is made by Value only");
+        return PyErr_Format(PyExc_TypeError, "Scalar can't be created directly: use Value");
     if (type == scalar_global.value) return scalar_new_leaf(0.0);
     pg_node_id id;
     if (add_leaf(&id, 0.0) < 0) return NULL;
@@ -233,7 +233,7 @@ PyObject *scalar_new(PyTypeObject *type, PyObject *Py_UNUSED(args), PyObject *Py
 
 PyObject *scalar_embody(pg_node_id id, PyTypeObject *type) {
     if (!PyType_IsSubtype(type, scalar_global.value) || type == scalar_global.value)
-        return PyErr_Format(PyExc_TypeError, "%.100s is no subclass of Value", type->tp_name);
+        return PyErr_Format(PyExc_TypeError, "%.100s is not a subclass of Value", type->tp_name);
     if (scalar_global.graph->owners[id] != NULL)
         return PyErr_Format(PyExc_ValueError, "a node is a %.100s already",
                             Py_TYPE((PyObject *)scalar_global.graph->owners[id])->tp_name);

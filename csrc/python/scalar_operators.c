@@ -199,7 +199,7 @@ static PyObject *slot_int(PyObject *self) { return no_number(self, "int()"); }
  * Values. */
 static PyObject *slot_index(PyObject *self) {
     if (scalar_may_read(self, "an index or integer") < 0) return NULL;
-    PyErr_SetString(PyExc_TypeError, "a Value is no integer and no index; int(v.data) is one");
+    PyErr_SetString(PyExc_TypeError, "a Value is not an integer or index; int(v.data) is one");
     return NULL;
 }
 

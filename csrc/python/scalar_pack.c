@@ -167,7 +167,7 @@ static PyObject *read_part(Py_buffer *bytes, PyObject *ends, PyObject *tags) {
         if (pg_node_is_leaf(scalar_global.graph, part.ids[i])) scalar_note_leaf(part.ids[i]);
     if (status == PG_OK) return capsule_of(part);
     if (status != PG_ERR_BAD_FILE) return scalar_raise(status);
-    PyErr_SetString(PyExc_ValueError, "these bytes are no pickled graph of this version");
+    PyErr_SetString(PyExc_ValueError, "these bytes are not a pickled graph of this version");
     return NULL;
 }
 
@@ -187,7 +187,7 @@ static pg_node_id node_at(PyObject *capsule, Py_ssize_t index) {
     const pg_part *part = part_in(capsule);
     if (part == NULL) return 0;
     if (index >= 0 && (size_t)index < part->count) return part->ids[index];
-    PyErr_Format(PyExc_IndexError, "a part of %zu nodes has no place %zd", part->count, index);
+    PyErr_Format(PyExc_IndexError, "a part of %zu nodes has no node %zd", part->count, index);
     return 0;
 }
 

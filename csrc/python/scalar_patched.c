@@ -35,11 +35,10 @@ static int require_attribute(PyObject *name) {
     Py_XDECREF(made);
     if (made == NULL) return -1;
     if (now == made) return 0;
-    return scalar_error(
-        PyExc_TypeError,
-        "Value.%U was replaced: ops read and write the node's own number and would pass "
-        "by what stands there now; give the class another attribute, and `del Value.%U`",
-        name, name);
+    return scalar_error(PyExc_TypeError,
+                        "Value.%U was replaced: ops read and write the node's own number and would "
+                        "bypass the replacement; use another attribute name, and `del Value.%U`",
+                        name, name);
 }
 
 static int examine_class(void) {
@@ -170,8 +169,8 @@ static int has_children(PyObject *object, PyObject *expected) {
     if (none) return 0;
     return scalar_error(
         PyExc_TypeError,
-        "Value.__init__ was patched and gives an op's result other children than the "
-        "op's operands: hand _children on as they come, or none at all");
+        "Value.__init__ was patched and gives an op's result children other than the "
+        "op's operands: pass _children on unchanged, or pass none");
 }
 
 /* Move the op, and so its derivatives, to the object that the constructor returned. Without

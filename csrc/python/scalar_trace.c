@@ -380,7 +380,7 @@ static PyObject *find_unheld(PyObject *Py_UNUSED(module), PyObject *args) {
         return NULL;
     const Py_ssize_t count = PyTuple_GET_SIZE(values);
     if (PyTuple_GET_SIZE(references) != count || !are_values(values))
-        return PyErr_Format(PyExc_TypeError, "_unheld takes Values, and a number for each");
+        return PyErr_Format(PyExc_TypeError, "_unheld takes Values and a count for each");
     unsigned char *unused = NULL;
     for (Py_ssize_t i = 0; i < count; i++) {
         PyObject *value = PyTuple_GET_ITEM(values, i);

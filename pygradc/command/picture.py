@@ -1,4 +1,4 @@
-"""The picture of a training: loss and score, then results on the test rows."""
+"""A picture of a training run: loss and score, then results on the test rows."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import os
 from typing import IO
 
 from matplotlib.axes import Axes
-from matplotlib.backends.backend_agg import FigureCanvasAgg  # needs no display, nor pyplot
+from matplotlib.backends.backend_agg import FigureCanvasAgg  # needs neither a display nor pyplot
 from matplotlib.figure import Figure
 
 from pygradc.command.training import Result

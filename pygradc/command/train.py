@@ -23,13 +23,13 @@ from pygradc.states import save_state
 
 OK, FAILED, BAD_INPUT, INTERRUPTED = 0, 1, 2, 130
 FITTING = ("epochs", "batch_size", "seed", "checkpoint", "checkpoint_every", "resume")
-MOST_LINES = 20  # of progress, without a bar
+MOST_LINES = 20  # progress lines, without a bar
 
 
 def run(options: argparse.Namespace) -> int:
     """Train; returns the exit code."""
     if options.resume and options.checkpoint is None:
-        options.refuse("--resume needs --checkpoint, the file to go on from")
+        options.refuse("--resume needs --checkpoint, the file to resume from")
     try:
         return _train(options)
     except (DataError, CheckpointError) as error:
@@ -91,20 +91,20 @@ def add_to(commands: Any) -> None:
         type=_widths,
     )
     add("--epochs", "N", "passes over the rows (default: %(default)s)", type=_count)
-    add("--lr", "X", "Adam's step (default: %(default)s)", type=_rate)
-    add("--batch-size", "N", "rows a step (default: %(default)s)", type=_count)
-    add("--seed", "S", "of split, weights and order (default: 0)", type=_seed, default=0)
+    add("--lr", "X", "Adam's learning rate (default: %(default)s)", type=_rate)
+    add("--batch-size", "N", "rows per step (default: %(default)s)", type=_count)
+    add("--seed", "S", "seed of split, weights and row order (default: 0)", type=_seed, default=0)
     add("--out", "DIR", "where to write (default: runs/<data>)", type=Path)
-    add("--checkpoint", "FILE", "keep the run in this file, so that it can be resumed", type=Path)
+    add("--checkpoint", "FILE", "save the run to this file, to resume it", type=Path)
     add(
         "--checkpoint-every",
         "N",
-        "epochs from one checkpoint to the next (default: 1)",
+        "epochs between checkpoints (default: 1)",
         type=_count,
         default=1,
     )
     train.add_argument(
-        "--resume", action="store_true", help="go on from the checkpoint, if it is there"
+        "--resume", action="store_true", help="continue from the checkpoint, if it exists"
     )
     train.set_defaults(**defaults, call=run, refuse=train.error)
 
@@ -142,7 +142,7 @@ def _widths(text: str) -> tuple[int, ...]:
         return ()
     parts = text.split(",")
     if not all(part.strip().isdecimal() and int(part) > 0 for part in parts):
-        wanted = "'none' or widths of at least 1 with commas between, such as 16,16"
+        wanted = "'none' or widths of at least 1, separated by commas, such as 16,16"
         raise argparse.ArgumentTypeError(f"{text!r} is not {wanted}")
     return tuple(int(part) for part in parts)
 

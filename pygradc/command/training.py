@@ -5,7 +5,7 @@ in C. A `Task` holds what differs between classification (one output per class, 
 accuracy) and regression (one output, squared error, R^2). After each epoch the model, recorded, is
 mapped over the test rows.
 Nothing is printed and no file but a checkpoint is written here; all randomness comes from the seed.
-Cost: rows * epochs replays of about two nodes per weight; digits, 64-32-10: some 4,900 nodes a row.
+Cost: rows * epochs replays of about two nodes per weight; digits, 64-32-10: 4,900 nodes per row.
 Kingma & Ba (2015), Adam; LeCun et al. (1998), Efficient BackProp, 4.6: scale of initial weights.
 """
 
@@ -103,7 +103,7 @@ class Classes:
 
 
 class Regression:
-    """One output: the target, standardised over the training rows."""
+    """One output: the target, standardized over the training rows."""
 
     metric = "R^2"
     width = 1
@@ -134,7 +134,7 @@ class Result:
     Attributes:
         dataset, split: the data that it was trained and tested on.
         task: `Classes` or `Regression`.
-        model: the MLP; its inputs are standardised features.
+        model: the MLP; its inputs are standardized features.
         sizes: inputs, hidden layers, outputs.
         history: one record per epoch.
         train_score, test_score: `task.metric` after the last epoch.
@@ -274,7 +274,7 @@ def first_model(sizes: Sequence[int], seed: int) -> nn.MLP:
 
 
 def outputs_of(model: nn.MLP) -> Callable[[Array], Array]:
-    """The model's outputs for rows of standardised features, recorded once."""
+    """The model's outputs for rows of standardized features, recorded once."""
     recorded: Compiled = compile(model, errors="ignore")
     return recorded.map
 
@@ -336,7 +336,7 @@ def recorded_loss(model: nn.MLP, task: Task) -> Compiled:
 
 
 def _diverged(epoch: int, why: str) -> str:
-    return f"the loss left the finite numbers in epoch {epoch} ({why}); try a smaller learning rate"
+    return f"the loss isn't finite any more in epoch {epoch} ({why}); try a smaller learning rate"
 
 
 def _widths(hidden: Sequence[int]) -> dict[str, float]:

@@ -1,4 +1,4 @@
-"""Purity of a method, decided on its syntax tree: a whitelist; anything else is refused.
+"""Purity of a method, decided on its syntax tree: a whitelist, with anything else refused.
 
 A method that this grammar accepts reads its arguments, the class and `math`, calls only what is
 listed here, and writes to locals and to the known attributes of nodes. Running it on nodes of our
@@ -53,7 +53,7 @@ class Impure(Exception):
 
 
 def refuse(node: Any, what: str) -> None:
-    raise Impure(f"it {what} in line {node.lineno}")
+    raise Impure(f"it {what} on line {node.lineno}")
 
 
 class Names:
@@ -109,7 +109,7 @@ class _Reader(ast.NodeVisitor):
         arguments = node.args
         for default in (*arguments.defaults, *filter(None, arguments.kw_defaults)):
             if not _is_constant(default):
-                refuse(default, "has a default that is no constant")
+                refuse(default, "has a default that isn't a constant")
         body: list[Any] = node.body if isinstance(node.body, list) else [node.body]
         own = {a.arg for a in parameters(arguments)} | set(_bound(body))
         self.first = next((a.arg for a in parameters(arguments)), "")
@@ -143,7 +143,7 @@ class _Reader(ast.NodeVisitor):
         """Accept only assertions on an operand's type: the guard checks these again."""
         test = node.test
         if not (isinstance(test, ast.Call) and getattr(test.func, "id", "") == "isinstance"):
-            refuse(node, "asserts something else than a type")
+            refuse(node, "asserts something other than a type")
         self.visit(test)
         if node.msg is not None:
             self.in_message = True
@@ -209,7 +209,7 @@ class _Reader(ast.NodeVisitor):
         if not isinstance(node.ctx, ast.Load):
             local = isinstance(node.value, ast.Name) and node.value.id in self.known
             if not local or isinstance(node.ctx, ast.Del):
-                refuse(node, "changes something by index")
+                refuse(node, "assigns or deletes an item")
         super().generic_visit(node)
 
     visit_Index = ast.NodeVisitor.generic_visit  # in Python 3.8's trees
@@ -248,7 +248,7 @@ def _does(node: ast.Attribute) -> str:
 
 def _described(node: ast.AST) -> str:
     return {"Raise": "raise", "Try": "try", "With": "with", "Global": "global"}.get(
-        type(node).__name__, f"a part that isn't on the list, {type(node).__name__}"
+        type(node).__name__, f"a syntax node that isn't allowed, {type(node).__name__}"
     )
 
 

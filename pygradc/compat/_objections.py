@@ -106,7 +106,7 @@ def objections(watched: Watched, without: Collection[int]) -> Iterator[str]:
     names = aliases(modules)
     for module in modules:
         for line, what in _Reader(module, watched, names, without).objections():
-            yield f"the program {what} in line {line} of {os.path.basename(module.path)}"
+            yield f"the program {what} on line {line} of {os.path.basename(module.path)}"
 
 
 def objections_of(module: Module, watched: Watched) -> Iterator[tuple[int, str]]:
@@ -248,7 +248,7 @@ class _Reader:
         for scope, name in self.kept:  # grows during the loop
             for node in self._uses(scope, name):
                 if not self._is_read(node):
-                    yield node.lineno, f"changes {name}, a node's children, or hands it on"
+                    yield node.lineno, f"changes {name}, a node's children, or lets it escape"
 
     def _function_of(self, node: ast.AST) -> ast.AST:
         """The innermost function, class or module that contains the node."""
@@ -280,13 +280,13 @@ class _Reader:
         if isinstance(node, (ast.Import, ast.ImportFrom)):
             asked = {getattr(node, "module", None) or "", *(alias.name for alias in node.names)}
         for name in sorted(asked & CENSUS):
-            return f"counts objects by {name}"
+            return f"counts objects with {name}"
         for name in sorted(asked & {"builtins", "__main__"}):
             return f"uses the module {name}"
         if isinstance(node, (ast.Import, ast.ImportFrom)) and self._is_ours(asked):
-            return "imports micrograd, whose Value would be the same class,"
+            return "imports micrograd, in which Value would be the same class,"
         if isinstance(node, ast.keyword) and node.arg in PATCHED:
-            return f"names {node.arg} as a keyword"
+            return f"passes {node.arg}= as a keyword argument"
         if asked & {"half", "single"} and terminal(getattr(node, "value", None)) in ("np", "numpy"):
             asked |= {"float32"}
         for name in sorted(asked & NARROW):
@@ -305,14 +305,14 @@ class _Reader:
         if node.id in HANDED_ON and node.id not in self.bound:
             parent = self.parents[node]
             if not (isinstance(parent, ast.Call) and parent.func is node):
-                return f"hands {node.id} on"
+                return f"stores or passes {node.id}"
         return ""
 
     def _constant(self, node: ast.Constant) -> str:
         parent = self.parents[node]
         asks = isinstance(parent, ast.Call) and terminal(parent.func) in ("getattr", "hasattr")
         if isinstance(node.value, str) and TEXT_OF_PATCHED.fullmatch(node.value) and not asks:
-            return f"names {node.value} in a string"
+            return f"has the name {node.value} in a string"
         function = terminal(getattr(parent, "func", None))
         typed = getattr(parent, "arg", "") == "dtype" or function in ("astype", "dtype")
         if node.value in NARROW or (typed and node.value in NARROW_SHORT):
@@ -362,9 +362,9 @@ class _Reader:
         if isinstance(parent, ast.Attribute) and parent.attr in CHANGERS:
             return f"changes .{name}"
         if isinstance(parent, ast.Compare) and not self._compares_only(parent, node):
-            return f"asks which object .{name} is"
+            return f"tests the identity of .{name}"
         if name in self.watched.changeable and not self._is_read(node):
-            return f"changes .{name}, or hands it on"
+            return f"changes .{name}, or lets it escape"
         return ""
 
     def _compares_only(self, node: ast.Compare, side: ast.expr) -> bool:
@@ -458,13 +458,13 @@ class _Reader:
         name, builtin = terminal(node.func), getattr(node.func, "id", "")
         first, *others = [*node.args, None]
         if builtin in ("exec", "eval"):
-            return f"runs text by {builtin}"
+            return f"executes a string with {builtin}"
         if name == "__hash__" and not self._is_self(getattr(node.func, "value", node)):
-            return "asks for a hash"
+            return "takes a hash"
         if name in SETTERS and first is not None:
             return self._setter(name, first, next(iter(others)))
         if name in GETTERS:
-            return f"may get a node's children by {name}"
+            return f"may get a node's children with {name}"
         if builtin == "getattr" and len(node.args) > 1:
             return self._getattr(node, node.args[1])
         if builtin == "vars" and first is not None and not self._is_arguments(first):
@@ -472,13 +472,13 @@ class _Reader:
         if builtin == "type" and len(node.args) == 3:
             bases = node.args[1]
             if not isinstance(bases, ast.Tuple) or not all(map(self._is_other, bases.elts)):
-                return "derives a class from it, maybe, by type()"
+                return "may derive a class from it, with type()"
         if name in ("new_class", "make_dataclass"):
-            return f"derives a class from it, maybe, by {name}()"
+            return f"may derive a class from it, with {name}()"
         if builtin in ("id", "hash") and first is not None:
             return self._address(node, builtin, first)
         if name == "collect" and not isinstance(self.parents[node], ast.Expr):
-            return "counts objects by collect"
+            return "counts objects with collect"
         if terminal(node.func) == CLASS:
             return self._construction(node)
         return ""
@@ -537,7 +537,7 @@ class _Reader:
             for members in tuples
             if not any(isinstance(member, ast.Starred) for member in members)
         }
-        unequal = f"gives {CLASS} unequal numbers of children and derivatives"
+        unequal = f"passes {CLASS} unequal numbers of children and derivatives"
         return unequal if len(counts) > 1 else ""
 
     # Addresses. That of an inner node may be reused once the program drops its reference.
@@ -547,7 +547,7 @@ class _Reader:
             return ""
         if self._is_self(node) or self._is_held(node) or self._is_compared(call):
             return ""
-        return f"asks for the {'address' if function == 'id' else 'hash'} of {_shown(node)}"
+        return f"takes the {'address' if function == 'id' else 'hash'} of {_shown(node)}"
 
     def _is_compared(self, call: ast.Call) -> bool:
         """Are the ids of two variables compared? The variables keep both objects alive."""

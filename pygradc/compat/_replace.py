@@ -67,11 +67,13 @@ def replaced(cls: Any, path: str, line: int) -> Any:
     place = Place(path, line)
     try:
         if replacements:
-            raise Unfit(f"that of {replacements[0]} is pygradc's, and theirs would be one class")
+            raise Unfit(
+                f"the one at {replacements[0]} is pygradc's already, and both would be one class"
+            )
         with _uncollected():
             decision = _decide(cls, path, line)
     except Unfit as why:
-        place.say(f"class Value is left as it is: {why}")
+        place.say(f"class Value is left as is: {why}")
         return cls
     _put_on(decision.members)
     replacements.append(place)
@@ -83,7 +85,7 @@ def replaced(cls: Any, path: str, line: int) -> Any:
 
 @contextlib.contextmanager
 def _uncollected() -> Iterator[None]:
-    """Without the garbage collector: the trials make short-lived graphs only."""
+    """Disable the garbage collector: the trials make short-lived graphs only."""
     was_enabled = gc.isenabled()
     gc.disable()
     try:
@@ -112,7 +114,7 @@ def _report(place: Place, decision: Decision) -> None:
     for name, why in sorted(decision.kept.items()):
         reasons.setdefault(why, []).append(name)
     for why, names in reasons.items():
-        place.say(f"kept of the program's: {', '.join(names)}: {why}")
+        place.say(f"kept from the program: {', '.join(names)}: {why}")
 
 
 # ---- The members of the program's class that are on Value ----------------------------------------
@@ -180,7 +182,7 @@ COMPOSED = {  # pygradc's method calls these, or the program's if one of them is
 def _decide(cls: Any, path: str, line: int) -> Decision:
     said = _source.of(path, line)
     if said is None:
-        raise Unfit("its source isn't known")
+        raise Unfit("its source isn't available")
     _require_protocol(cls, said)
     outside = sorted(_source.outside_of_slots(said.statement, _declared(cls)))
     if hasattr(cls, "__slots__") and outside:
@@ -189,11 +191,11 @@ def _decide(cls: Any, path: str, line: int) -> Decision:
     functions, impure = _pure(own, said)
     for name in HEART:
         if name in impure:
-            raise Unfit(f"its {name} isn't pygradc's: {impure[name]}")
+            raise Unfit(f"its {name} can't be replaced: {impure[name]}")
     for name in ("__eq__", "__hash__"):  # which the sweep's set of visited nodes relies on
         follows = name == "__hash__" and own.get(name) is None and "__eq__" in functions
         if name in impure and not follows:
-            raise Unfit(f"its {name} may do anything: {impure[name]}")
+            raise Unfit(f"its {name} can't be checked: {impure[name]}")
     copied = said.again()
     sterile = Sterile(copied, functions.keys(), _slots(copied.statement))
     try:
@@ -244,7 +246,7 @@ def _require_protocol(cls: Any, said: _source.Said) -> None:
     if not _is_known_constructor(arguments):
         shown = ", ".join(map(str, arguments))
         known = "(data, children, local_grads) and (data, _children, _op, label)"
-        raise Unfit(f"its constructor takes ({shown}); known are {known}")
+        raise Unfit(f"its constructor takes ({shown}); supported are {known}")
     unknown = sorted(said.keywords - KEYWORDS)
     if unknown:
         raise Unfit(f"the program passes {unknown[0]}= to its constructor")
@@ -364,7 +366,7 @@ class _Trial:
         except Exception as error:
             raise Unfit(f"its backward() raises {error!r}") from None
         if ours != theirs:
-            raise Unfit("its backward() does something else, such as to start from zero gradients")
+            raise Unfit("its backward() does something else, such as starting from zero gradients")
         found = {}
         for name in sorted(self.names):
             member = self._stand_in(name)
@@ -380,7 +382,7 @@ class _Trial:
             if type(made.data) not in (int, float) or made.data != number:
                 raise Unfit(f"its data are {made.data!r} for {number!r}")
             if type(made.grad) not in (int, float) or made.grad != 0:
-                raise Unfit(f"its gradient is {made.grad!r} at first")
+                raise Unfit(f"its initial gradient is {made.grad!r}")
             self._check_same(made, self.names - {"data"})
         for name, default in (("label", ""), ("_op", ""), ("op", "")):
             if getattr(leaf, name, default) != default:
@@ -401,12 +403,12 @@ class _Trial:
             values[name] = text or ((1.5, 0.5) if is_slope else (a, b))
         node = self.cls(6.0, **values)
         if (node.data, node.grad) != (6.0, 0):
-            raise Unfit("its constructor does something else with what it is given")
+            raise Unfit("its constructor does something else with its arguments")
         for name in values:
             shown = next((n for n in _same_names(name) if n in self.names), None)
             kept = getattr(node, shown) if shown else values[name]
             if tuple(kept) != tuple(values[name]):
-                raise Unfit(f"its constructor makes {kept!r} of {name}")
+                raise Unfit(f"its constructor stores {name} as {kept!r}")
         given = {other for name in values for other in _same_names(name)}
         self._check_same(node, self.names - {"data", *given})
 
@@ -425,13 +427,13 @@ class _Trial:
             return self._children(name, first, second)
         if name in LOCAL_GRADS:
             if any(type(x) is not tuple or len(x) > 2 for x in (first, second)):
-                raise Unfit(f"its {name} is no tuple")
+                raise Unfit(f"its {name} isn't a tuple")
             return _NOTHING if name == "_local_grads" else vars(Scalar)["_local_grads"]
         if name == "op":
             return vars(Scalar)["_op"]
         if name == "_backward":
             if not callable(first) or first() is not None:
-                raise Unfit("its _backward is no function")
+                raise Unfit("its _backward isn't a function")
             return _NOTHING
         if name in STATE:
             return _NOTHING
@@ -465,13 +467,13 @@ class _Trial:
             if name not in NOT_TRIED and (why := self._why_kept(name))
         }
         for name in [name for name in ("__init__", "backward") if self._is_untried(name)]:
-            raise Unfit(f"a part of its {name} did not run when it was tried")
+            raise Unfit(f"part of its {name} did not run when it was tried")
         for name, parts in COMPOSED.items():
             if name in self.own and name not in kept and kept.keys() & {*parts}:
-                kept[name] = "it is made of one that is kept"
+                kept[name] = "it calls one that is kept"
         for name in HEART:
             if name in kept:
-                raise Unfit(f"its {name} isn't pygradc's: {kept[name]}")
+                raise Unfit(f"its {name} can't be replaced: {kept[name]}")
         for name in kept:
             self._check_can_be_set(name)
         return kept
@@ -483,13 +485,13 @@ class _Trial:
             return self.impure[name]
         function = self.functions[name]
         if name == "__hash__":
-            return "" if _returns_identity(function) else "another number"
+            return "" if _returns_identity(function) else "it isn't the identity hash"
         if not (name in _tries.TRIES or name in _tries.ANSWERS):
-            return "pygradc's is something else"
+            return "pygradc's means something else"
         if not _tries.same(self.cls, name, self.view, _constants(function)):
-            return "it does something else than pygradc's"
+            return "it differs from pygradc's"
         if self._is_untried(name):
-            return "a part of it did not run when it was tried"
+            return "part of it did not run when it was tried"
         return ""
 
     def _is_untried(self, name: str) -> bool:
@@ -510,7 +512,7 @@ class _Trial:
 
     def _check_can_be_set(self, name: str) -> None:
         if name.startswith("_") and not name.endswith("__") and _has(name):
-            raise Unfit(f"pygradc's Value has another {name}")
+            raise Unfit(f"pygradc's Value has a different {name}")
         member = self.own[name]
         code = getattr(getattr(member, "__func__", member), "__code__", None)
         if "__class__" in getattr(code, "co_freevars", ()):

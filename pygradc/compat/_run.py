@@ -117,7 +117,7 @@ def _say_what_is_passed_by(path: str) -> None:
     found = CLASS_STATEMENT.search(source)
     if found is not None:
         place = _replace.Place(path, 1 + source.count(b"\n", 0, found.start()))
-        place.say("class Value is left as it is: it isn't in the program's folder")
+        place.say("class Value is left as is: it isn't in the program's folder")
 
 
 class _Loader(SourceFileLoader):
@@ -135,7 +135,7 @@ def _object(source: bytes, path: str) -> None:
             return  # read ahead, and checked, already
         module = _source.read(path, source)
         for line, what in _objections.objections_of(module, _replace.watched[-1]):
-            told = f"this {what}, which pygradc's Value does not follow; --keep leaves the class"
+            told = f"this {what}, which pygradc's Value doesn't support; use --keep"
             _replace.Place(path, line).say(told)
 
 
@@ -145,12 +145,12 @@ def compiled(source: bytes, path: str) -> CodeType:
     tree = ast.Module([], module.tree.type_ignores)
     for hidden in _source.hidden(module):
         _replace.Place(path, hidden.lineno).say(
-            "class Value is left as it is: it isn't a statement of the module itself"
+            "class Value is left as is: it isn't a top-level statement of the module"
         )
     classes = [n for n in module.tree.body if isinstance(n, ast.ClassDef) and n.name == "Value"]
     for again in classes[:-1]:
         _replace.Place(path, again.lineno).say(
-            f"class Value is left as it is: it is defined again in line {classes[-1].lineno}"
+            f"class Value is left as is: it is defined again on line {classes[-1].lineno}"
         )
     for node in module.tree.body:
         tree.body.append(node)
@@ -191,7 +191,7 @@ def _hide_frames(error: BaseException) -> None:
     def excepthook(kind: type[BaseException], error: BaseException, _: object) -> None:
         show(kind, error.with_traceback(traceback), traceback)
         if _replace.replacements and isinstance(error, (AttributeError, TypeError)):
-            hint = "with --keep the program runs on its own class Value"
+            hint = "with --keep the program uses its own class Value"
             print(f"pygradc: {hint}", file=sys.stderr)
 
     sys.excepthook = excepthook

@@ -4,8 +4,9 @@ Both classes get the same operands, with nonzero gradients: fresh leaves, the sa
 results of ops. The whole graphs are compared after a sweep: data, gradients, children in order,
 names of ops, labels. If the program's class raises, pygradc's must raise the same type.
 The program's class is a sterile copy (`_sterile.py`), so that trials have no side effects.
-Not tried, since pygradc differs from all such classes there: a negative base to a fraction, and
-infinite or nan operands. Cost: some thousand small expressions, a tenth of a second.
+Not tried, since pygradc differs from all such classes there: a negative base with a
+fractional exponent, and infinite or nan operands.
+Cost: some thousand small expressions, a tenth of a second.
 """
 
 from __future__ import annotations
@@ -172,7 +173,7 @@ def same(cls: Any, name: str, view: View, constants: Sequence[float]) -> bool:
 
     Args:
         cls: The sterile class.
-        constants: Numbers in the method's source; its behaviour may change next to them.
+        constants: Numbers in the method's source; its behavior may change next to them.
     """
     if name in ANSWERS:
         return bool(_answer(cls, name) == _answer(Value, name))

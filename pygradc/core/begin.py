@@ -1,7 +1,7 @@
 """Make importing the package atomic: `begin` runs before all other modules, `end` after them.
 
 When an import fails, or Ctrl-C interrupts it, Python keeps the submodules imported so far in
-`sys.modules`. The C core is initialised once per process, and half-initialised modules would break
+`sys.modules`. The C core is initialized once per process, and half-initialized modules would break
 every later import. So `begin` removes the submodules that an aborted import left behind, except the
 extensions, which can't be loaded twice; `end` marks the import as complete.
 An editable installation's finder offers its extensions to a package in any folder. Extensions from
@@ -79,7 +79,7 @@ def _require_own(extension: ModuleType) -> None:
         message = _not_built(reason)
     else:
         there = f"{_FOLDER} has no {os.path.basename(path)}"
-        message = f"{there}{reason}. Start Python in another folder, or install this copy again"
+        message = f"{there}{reason}. Start Python in another folder, or reinstall this copy"
     raise ImportError(message, name=extension.__name__, path=path)
 
 
@@ -88,7 +88,7 @@ def _is_source() -> bool:
 
 
 def _has_core() -> bool:
-    """Is there an extension that this Python would load? If so, loading it gave the reason."""
+    """Is there an extension that this Python would load? If so, the ImportError has the reason."""
     return any((_ROOT / "pygradc" / f"_core{suffix}").exists() for suffix in EXTENSION_SUFFIXES)
 
 
@@ -102,7 +102,7 @@ def _not_built(reason: str) -> str:
     found = f"; there is {', '.join(others)}" if others else ""
     wanted = f"_core{sysconfig.get_config_var('EXT_SUFFIX')}"
     return (
-        f"{_ROOT} is pygradc's source folder, and not built for this Python ({wanted} is wanted"
-        f"{found}{reason}). Start Python in another folder to use the pygradc that is installed, "
+        f"{_ROOT} is pygradc's source folder, and not built for this Python ({wanted} is needed"
+        f"{found}{reason}). Start Python in another folder to use the installed pygradc, "
         f"or build this one: {sys.executable} -m pip install -e {_ROOT}"
     )

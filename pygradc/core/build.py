@@ -23,10 +23,10 @@ def declarations(header: str) -> str:
 
 
 def compile_arguments() -> list[str]:
-    """No contraction of a*b + c into fma: every operation rounds, as Python's do.
+    """No contraction of a*b + c into fma: every operation rounds, as in Python.
 
     errno and the floating-point exception flags are never read; not preserving them lets the
-    compiler vectorise loops, and changes no result.
+    compiler vectorize loops, and changes no result.
     """
     if sys.platform == "win32":
         return ["/O2", "/fp:precise", "/std:c11"]

@@ -1,9 +1,9 @@
 """Copies and pickles of Values with the graphs below them.
 
 A leaf is pickled by itself: its data, gradient and attributes. Any other Value is an index into a
-`Part`: the subgraph below it serialised to one byte string, without the nodes of other live parts
+`Part`: the subgraph below it serialized to one byte string, without the nodes of other live parts
 and without leaves that Python references; both are pickled as separate Values next to the bytes.
-Pickle and deepcopy memoise the part, so that Values in one list, model or dict keep sharing their
+Pickle and deepcopy memoize the part, so that Values in one list, model or dict keep sharing their
 common nodes. Neither direction recurses over the graph.
 Source: csrc/graph/graph_bytes.c, csrc/python/scalar_pack.c.
 """
@@ -200,9 +200,9 @@ class _Caught:
 
     def __init__(self, value: core.Value, closure: Any) -> None:
         self._complaint = (
-            f"{value!r} has a _backward closure, {closure.__qualname__}, which holds the Values "
-            "that it was made with: a copy would pass its gradient to those. Give local_grads, or "
-            "use pygradc.op"
+            f"{value!r} has a _backward closure, {closure.__qualname__}, which captured the "
+            "original Values: a copy would pass its gradient to those. Pass local_grads, or use "
+            "pygradc.op"
         )
 
     def __reduce_ex__(self, protocol: Any) -> Any:
@@ -225,7 +225,7 @@ class _LeftBehind:
         self._complaint = complaint
 
     def __call__(self) -> None:
-        raise TypeError(f"{self._complaint}; or make this output again, from what was copied")
+        raise TypeError(f"{self._complaint}; or compute this output again from the copies")
 
 
 # ---- A shallow copy ------------------------------------------------------------------------------

@@ -29,12 +29,15 @@ def _where(op: int, derivative: int, a: float, b: float) -> str:
     if not derivative:
         return call
     if ROWS[op - 1].takes_number and b == -1.0:
-        return f"derivative of {call}, by its second operand, the divisor"
-    return f"derivative of {call} by its {'second' if derivative == 2 else 'first'} operand"
+        return f"derivative of {call} with respect to its second operand, the divisor"
+    return (
+        f"derivative of {call} with respect to its "
+        f"{'second' if derivative == 2 else 'first'} operand"
+    )
 
 
 def describe(status: int, op: int, derivative: int, a: float, b: float) -> str:
-    """The error message: the op, its operands and the fault."""
+    """The error message: the op, its operands and what went wrong."""
     where = _where(op, derivative, a, b)
     if status == lib.PG_ERR_DOMAIN:
         return f"{where}: outside the real domain"
@@ -55,7 +58,7 @@ def fail(status: int, op: int, derivative: int, a: float, b: float) -> NoReturn:
     if status == lib.PG_ERR_LIMIT:
         raise OverflowError("the graph is full: at most 2**31 - 1 nodes, 2**32 uses of each")
     if status == lib.PG_ERR_BAD_NODE:
-        raise RuntimeError("a Value went away while its number was being read")
+        raise RuntimeError("a Value was freed while its number was being read")
     if status == lib.PG_ERR_UNTRACEABLE:
         untraceable()
     if status not in _TYPES:

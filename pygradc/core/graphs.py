@@ -30,9 +30,9 @@ def _runs_in_steps(function: Any) -> bool:
 def _steps(function: Any) -> TypeError:
     name = getattr(function, "__name__", None) or type(function).__name__
     return TypeError(
-        f"no_grad: {name} runs in steps, outside of a block around its call; inside it, write "
-        "`with no_grad():` around what computes between two yields or awaits, not around one of "
-        "these: the block would go on in the code that runs meanwhile"
+        f"no_grad: {name} runs in steps, after a block around its call has ended; inside it, write "
+        "`with no_grad():` around the computation between two yields or awaits: a block around "
+        "one of these would stay active in the code that runs meanwhile"
     )
 
 

@@ -39,7 +39,7 @@ def is_users_file(filename: str) -> bool:
 
 
 def is_users_code(code: CodeType, names: dict[str, Any]) -> bool:
-    """Is this code of the user, in the module with these globals?
+    """Is this user code, in the module with these globals?
 
     Methods that a dataclass generates aren't: their file name is "<string>", the module has a file.
     """

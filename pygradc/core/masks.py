@@ -1,4 +1,4 @@
-"""Masked arrays of numpy: their masked entries are no numbers, and are refused."""
+"""Masked arrays of numpy: masked entries aren't numbers, and are refused."""
 
 from __future__ import annotations
 
@@ -24,8 +24,8 @@ def refuse_masked(what: str, arg: Any) -> None:
     count = _masked(arg, ma.MaskedArray)
     if count:
         raise ValueError(
-            f"{what}: {count} masked {'entry' if count == 1 else 'entries'}, of which there are no "
-            "numbers: leave them out, or set them, as a.filled(0.0) does"
+            f"{what}: {count} masked {'entry' if count == 1 else 'entries'} without a number: "
+            "leave them out, or fill them, as a.filled(0.0) does"
         )
 
 

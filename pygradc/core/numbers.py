@@ -31,8 +31,8 @@ def _item(array: Any) -> Any:
         )
     if getattr(array, "requires_grad", False):
         raise TypeError(
-            f"a {type(array).__name__} that requires grad is a number here, and its gradient would "
-            "be lost: pass .item() for its number"
+            f"a {type(array).__name__} that requires grad would lose its gradient here: "
+            "pass .item() for its number"
         )
     if np.ma.is_masked(array):  # its item() would be the 0.0 below the mask
         return NotImplemented

@@ -68,7 +68,7 @@ def activation_number(name: Any) -> int:
 def _meant(name: Any, unary: list[str]) -> str:
     """A suggestion of what to write instead, for an error message."""
     if isinstance(name, (list, tuple)):
-        return ": one name for all layers; MLP's output_activation= is for the last"
+        return ": one name for all layers; MLP's output_activation= sets that of the last"
     spoken = name if isinstance(name, str) else getattr(name, "__name__", "")
     if not isinstance(spoken, str):
         return ""

@@ -1,8 +1,8 @@
-"""What a function being recorded may not ask, and the error that says what to write instead.
+"""Operations refused in a function being recorded, and the error that says what to write instead.
 
 During a trace, a Value that depends on an input or on a parameter (a Value that existed before the
 trace) has no number: reading it would freeze one answer into the program. The C type calls this
-module where a number is read; `recorded/tracing.py` does where a Condition's truth is.
+module where a number is read, `recorded/tracing.py` where a Condition's truth value is.
 A traced function that catches a TraceError and goes on is refused when it returns.
 """
 
@@ -29,30 +29,30 @@ class TraceError(TypeError):
     __module__ = "pygradc"
 
 
-_KEYWORD = "what is the same for all rows can be passed as a keyword argument"
+_KEYWORD = "an object that is the same for all rows can be passed as a keyword argument"
 CONVERTED = (
-    "compute with the Value itself, which has exp(), log(), sqrt() and others for those of math "
-    f"and numpy; {_KEYWORD}"
+    "compute with the Value itself, with its methods exp(), log(), sqrt() and others in place of "
+    f"math's and numpy's functions; {_KEYWORD}"
 )
 AN_INDEX = (
-    "pass the row of a table as an argument, f(table[i]), and what decides the shape as a keyword "
-    "argument"
+    "pass the row of a table as an argument, f(table[i]), and an integer that determines a shape "
+    "as a keyword argument"
 )
-_CHANGED = "do this outside of recorded functions, between two calls"
+_CHANGED = "do this outside of recorded functions, between calls"
 _AFTER_BACKWARD = "call backward() on what the recorded function returns"
 _EQUALS = (
-    "where((a <= b) & (a >= b), x, y) chooses where their numbers are equal; a is b tells whether "
-    "they are one object, which an argument and another Value never are"
+    "where((a <= b) & (a >= b), x, y) chooses where their numbers are equal; a is b tests "
+    "identity, and is always False for an argument and another Value"
 )
 REMEDIES = {
     "bool()": "branch with pygradc.where(condition, a, b), maximum or minimum; &, | and ~, or "
     "logical_and, logical_or and logical_not, combine conditions",
     "==": _EQUALS,
     "!=": _EQUALS,
-    ".data": "compute with the Value itself, or with pygradc.detach(v) for v.data in an "
-    f"expression: no gradient flows through it; {_KEYWORD}",
+    ".data": "compute with the Value itself, or with pygradc.detach(v) in place of v.data in "
+    f"an expression: no gradient flows through it; {_KEYWORD}",
     ".grad": f"{_AFTER_BACKWARD}, and read gradients after that",
-    "._local_grads": "write the derivative in Values' own operators",
+    "._local_grads": "write the derivative with Values' own operators",
     "float()": CONVERTED,
     "int()": AN_INDEX,
     "round()": CONVERTED,
@@ -61,12 +61,11 @@ REMEDIES = {
     "math.ceil()": CONVERTED,
     "complex()": CONVERTED,
     "an index or integer": AN_INDEX,
-    "a format": "return the Value as well, and format what comes back; print() and repr() work",
+    "a format": "return the Value as well, and format the returned one; print() and repr() work",
     "data()": f"stack the Values themselves, np.array(values); {_KEYWORD}",
     "grads()": f"{_AFTER_BACKWARD}, and read gradients after that",
     "a copy": "make the copy before, or use the Value itself",
-    "a replay": "call the compiled function itself with this function's Values: it then becomes "
-    "part of this one",
+    "a replay": "call the compiled function itself with this function's Values: it is then inlined",
     "state_dict()": _CHANGED,
     "load_state_dict()": _CHANGED,
     "assigning .data": "compute a new Value",
@@ -77,9 +76,9 @@ REMEDIES = {
     "optimizer.step()": _CHANGED,
     "backward()": _AFTER_BACKWARD,
     "_backward()": _AFTER_BACKWARD,
-    "draw_dot()": "call the plain function with Values, and draw what it returns",
+    "draw_dot()": "call the plain function with Values, and draw its result",
 }
-# What no Value supports: a function that catches the error does the same in eager code.
+# Refused of any Value: a function that catches the error does the same in eager code.
 _NEVER_ANSWERED = frozenset(
     (
         *("float()", "int()", "round()", "math.trunc()", "math.floor()", "math.ceil()"),
@@ -117,7 +116,7 @@ def current() -> int:
 def reject(message: str, of_this_trace: bool = False) -> NoReturn:
     """Raise a TraceError that the traced function must not handle.
 
-    If it is caught, what the handler does would be done for all rows. Errors of other threads don't
+    If it is caught, the handler's choice would hold for all rows. Errors of other threads don't
     count, unless they come from objects of this trace.
     """
     global _caught
@@ -135,8 +134,8 @@ def require_none_caught() -> None:
     """
     if _caught is not None:
         raise TraceError(
-            f"{_caught} The function caught this error, and went on to what would hold for all "
-            "rows."
+            f"{_caught} The function caught this error and continued, with an outcome that would "
+            "hold for all rows."
         )
 
 
@@ -163,8 +162,8 @@ def fail(asked: str, made_by: str, remedy: str) -> NoReturn:
     quote = lines.quoted(lines.here())
     quote = f", in {quote!r}," if quote and quote not in made_by else ""
     message = (
-        f"{asked} of a Value made by {made_by}{quote} while a function is recorded: in it a Value "
-        f"has no number, since that would be frozen into the program. Instead, {remedy}."
+        f"{asked} of a Value made by {made_by}{quote} while a function is recorded: Values have "
+        f"no numbers then, since one would become a constant of the program. Instead, {remedy}."
     )
     never = asked in _NEVER_ANSWERED and _answers_all != _recording
     if never and not made_by.startswith("the comparison "):
@@ -180,7 +179,7 @@ def refuse(asked: str) -> None:
     """
     if tracing():
         reject(
-            f"{asked} while a function is recorded: it would happen once, and not at each replay. "
+            f"{asked} while a function is recorded: it would happen once, not at each replay. "
             f"Instead, {REMEDIES.get(asked, _CHANGED)}."
         )
 
@@ -197,8 +196,8 @@ def note_untraceable() -> None:
 def untraceable() -> NoReturn:
     where = f"{', '.join(_untraceable)}: " if _untraceable else ""
     raise TraceError(
-        f"{where}a recorded function made a Value of given children, with a _backward closure or "
-        "derivatives given by number: a program can't replay these. Write it in Values' own "
+        f"{where}a recorded function made a Value with explicit children, and a _backward closure "
+        "or numeric local gradients: a program can't replay these. Write it with Values' own "
         "operators, or as a pygradc.op of these, or make it before the function is recorded."
     )
 
@@ -208,12 +207,12 @@ def frozen(value: Scalar, asked: str) -> NoReturn:
     role = core.role(value)
     if role == "leftover":
         reject(
-            f"{asked} of a Value, {made_by(value)!r}, that outlived the recording of a function "
-            "from whose inputs it was computed: it never had a number. Instead, return it from the "
-            "function, and keep what the call gives."
+            f"{asked} of a Value, {made_by(value)!r}, that outlived the recording it belongs "
+            "to: it never had a number. Instead, return it from the function, and keep the result "
+            "of the call."
         )
     if asked.startswith("assigning") and not core.is_traced(value):
-        refuse(f"{asked} of a constant that something was computed from")
+        refuse(f"{asked} of a constant that an op has used")
     maker = {"input": "an input", "parameter": "a parameter"}.get(role, repr(value._op))
     if not (role or value._op):
         maker = "a constant"
@@ -243,6 +242,6 @@ def value_again() -> NoReturn:
     """Called by the C type for Value(v) during a trace."""
     raise TraceError(
         f"{users_line()}: Value() of a Value while a function is recorded: the arguments of a "
-        "recorded function, and all that is computed from them, are Values already. Instead, use "
+        "recorded function, and everything computed from them, are Values already. Instead, use "
         "them as they are: model(x), not model(list(map(Value, x)))."
     )

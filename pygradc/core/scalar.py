@@ -22,7 +22,7 @@ def _require_gil() -> None:
         importlib.import_module("pygradc._gil")
     if not is_enabled():
         raise ImportError(
-            "pygradc needs the GIL, which this free-threaded Python was told to do without "
+            "pygradc needs the GIL, which is disabled in this free-threaded Python "
             "(-X gil=0, or PYTHON_GIL=0 in the environment)"
         )
 

@@ -48,7 +48,7 @@ class Damaged(ValueError):
 class _Writer(zipfile.ZipFile):
     """A ZipFile whose finalizer does nothing: what a signal handler raises in one is lost."""
 
-    __del__ = object.__hash__  # type: ignore[assignment] # of C: no handler runs in it
+    __del__ = object.__hash__  # type: ignore[assignment] # implemented in C: no handler runs in it
 
 
 def pack(members: Iterable[tuple[str, bytes]]) -> bytes:
@@ -56,7 +56,7 @@ def pack(members: Iterable[tuple[str, bytes]]) -> bytes:
     stream = io.BytesIO()
     with _Writer(stream, "w", zipfile.ZIP_STORED) as archive:
         for name, content in members:
-            entry = zipfile.ZipInfo(name)  # of 1980-01-01
+            entry = zipfile.ZipInfo(name)  # dated 1980-01-01
             entry.create_system, entry.external_attr = _UNIX, _MODE
             archive.writestr(entry, content)
         archive.comment = _MARK + bytes(_DIGITS)
@@ -104,7 +104,7 @@ def unpack(content: bytes, max_size: int) -> dict[str, bytes]:
 def _take(layout: struct.Struct, content: bytes, at: int, signature: bytes) -> tuple[int, ...]:
     """The numbers of a record after its signature."""
     if not 0 <= at <= len(content) - layout.size or content[at : at + 4] != signature:
-        raise Damaged("no archive of arrays, or a damaged one: a record isn't where it should be")
+        raise Damaged("not an archive of arrays, or damaged: a record isn't where it should be")
     return layout.unpack_from(content, at)[1:]
 
 
@@ -114,7 +114,7 @@ def _end(content: bytes) -> int:
     while True:
         at = content.rfind(b"PK\5\6", max(0, len(content) - _END.size - _LONGEST_COMMENT), at)
         if at < 0:
-            raise Damaged("no archive of arrays, or a damaged one: it has no end")
+            raise Damaged("not an archive of arrays, or damaged: its end record is missing")
         if at + _END.size <= len(content):
             comment = at + _END.size
             if comment + _END.unpack_from(content, at)[-1] == len(content):
@@ -127,7 +127,7 @@ def _check_sum(content: bytes, comment: int) -> None:
         return
     if content[comment : comment + len(_MARK)] != _MARK:
         raise Damaged(
-            "damaged, or of another program: its comment isn't the checksum of save_state, and "
+            "damaged, or written by another program: its comment isn't save_state's checksum, and "
             "numpy.savez writes none"
         )
     digest = hashlib.sha256(memoryview(content)[:comment]).hexdigest()
@@ -145,7 +145,7 @@ def _directory(content: bytes) -> list[_Member]:
         _, end, disks = _take(_LONG_END_AT, content, locator, _LOCATOR)
         *_, disk, first_disk, here, count, size, at = _take(_LONG_END, content, end, b"PK\6\6")
         if end + _LONG_END.size != locator or disks != 1:
-            raise Damaged("damaged: its end isn't where it should be")
+            raise Damaged("damaged: its end record isn't where it should be")
     if disk or first_disk or here != count or at + size != end:
         raise Damaged("damaged: its directory isn't where it should be")
     members, names = [], set()
@@ -154,7 +154,7 @@ def _directory(content: bytes) -> list[_Member]:
         members.append(member)
         names.add(member.name)
     if at != end or len(names) != count:
-        raise Damaged("damaged: its directory has other entries than it says")
+        raise Damaged("damaged: its directory doesn't have the entries that its end record says")
     return members
 
 
@@ -167,7 +167,7 @@ def _entry(content: bytes, at: int) -> tuple[_Member, int]:
     fields = content[start + name_length : start + name_length + extra]
     following = start + name_length + extra + comment
     if disk or following > len(content):
-        raise Damaged("damaged: an entry of its directory goes beyond the end")
+        raise Damaged("damaged: an entry of its directory extends past the end")
     longs = _long_fields(fields)
     short = (size, packed, numbers[-1])
     size, packed, where = (
@@ -191,18 +191,18 @@ def _name(code: bytes, flags: int) -> str:
     try:
         return code.decode("utf-8" if flags & _UTF8 else "ascii")
     except UnicodeDecodeError:
-        raise Damaged(f"damaged: {code[:100]!r} is no name") from None
+        raise Damaged(f"damaged: {code[:100]!r} isn't a name") from None
 
 
 def _content(content: bytes, member: _Member) -> bytes:
     *_, name_length, extra = _take(_LOCAL, content, member.at, b"PK\3\4")
     start = member.at + _LOCAL.size
     if content[start : start + name_length] != member.code:
-        raise Damaged(f"damaged: {member.name!r} has another name in the directory")
+        raise Damaged(f"damaged: {member.name!r} has a different name in the directory")
     start += name_length + extra
     packed = content[start : start + member.packed]
     if len(packed) != member.packed or member.flags & _ENCRYPTED:
-        raise Damaged(f"{member.name!r} is encrypted, or cut off")
+        raise Damaged(f"{member.name!r} is encrypted, or truncated")
     entry = packed if member.method == _STORED else _inflated(packed, member)
     if len(entry) != member.size or zlib.crc32(entry) != member.crc:
         raise Damaged(f"{member.name!r} is damaged: its checksum is wrong")
@@ -219,5 +219,5 @@ def _inflated(packed: bytes, member: _Member) -> bytes:
     except zlib.error as error:
         raise Damaged(f"{member.name!r} is damaged: {error}") from None
     if not stream.eof or stream.unused_data or stream.unconsumed_tail:
-        raise Damaged(f"{member.name!r} is damaged: it has another length than it should")
+        raise Damaged(f"{member.name!r} is damaged: its length is wrong")
     return entry

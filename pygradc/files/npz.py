@@ -59,7 +59,7 @@ def to_bytes(state: Mapping[str, Any]) -> bytes:
     members: dict[str, bytes] = {}
     for name, array in _entries(state, "", 0):
         if name in members:
-            raise ValueError(f"state: two entries come to be called {name!r}")
+            raise ValueError(f"state: two entries would both be named {name!r}")
         members[name] = _file(array)
     return archive.pack((name + _SUFFIX, content) for name, content in members.items())
 
@@ -67,7 +67,7 @@ def to_bytes(state: Mapping[str, Any]) -> bytes:
 def _entries(state: Mapping[str, Any], prefix: str, depth: int) -> Iterator[tuple[str, Array]]:
     """The names and arrays of all entries; a dict comes before its values."""
     if depth > _DEEPEST:
-        raise ValueError(f"state: {prefix[:60]!r}...: more than {_DEEPEST} dicts in each other")
+        raise ValueError(f"state: {prefix[:60]!r}...: more than {_DEEPEST} nested dicts")
     for key, value in state.items():
         name = _name(prefix, key)
         if value is None:
@@ -125,8 +125,8 @@ def _as_array(name: str, value: Any) -> Array:
         if "inhomogeneous" not in str(error):  # such as one from a signal handler
             raise
         raise ValueError(
-            f"state: {name!r} has parts of different lengths, {repr(value)[:80]}: save each as an "
-            "entry of its own, or all as a dict"
+            f"state: {name!r} has parts of different lengths, {repr(value)[:80]}: save each as a "
+            "separate entry, or all as a dict"
         ) from None
 
 
@@ -149,7 +149,9 @@ def _check_items(name: str, items: list[Any], kind: str) -> None:
         if kind == "U" and item.endswith("\0"):
             raise ValueError(f"state: {name!r} has a string that ends in NUL, which would be lost")
         if kind == "f" and isinstance(item, int) and int(float(item)) != item:
-            raise ValueError(f"state: {name!r} has {item}, which no array has beside the others")
+            raise ValueError(
+                f"state: {name!r} has {item}, which no array can hold beside the others"
+            )
 
 
 def _file(array: Array) -> bytes:
@@ -171,7 +173,7 @@ def from_bytes(content: bytes, max_size: int = 0) -> dict[str, Any]:
     """
     members = archive.unpack(content, max_size)
     if not all(name.endswith(_SUFFIX) for name in members):
-        raise Damaged("no archive of arrays: its members have other names")
+        raise Damaged("not an archive of arrays: its members have other names")
     found = {name[: -len(_SUFFIX)]: _parse(name, entry) for name, entry in members.items()}
     state = {}
     while found:
@@ -183,7 +185,7 @@ def from_bytes(content: bytes, max_size: int = 0) -> dict[str, Any]:
 def _taken(found: dict[str, Any], name: str, depth: int) -> Any:
     """Remove and return this entry; a dict together with its values."""
     if name not in found or depth > _DEEPEST + 1:
-        raise Damaged(f"damaged: there is no {name[:100]!r}, or it is too deep")
+        raise Damaged(f"damaged: {name[:100]!r} is missing, or nested too deeply")
     value = found.pop(name)
     if not isinstance(value, _Keys):
         return value
@@ -194,12 +196,12 @@ def _parse(name: str, entry: bytes) -> Any:
     """One .npy file: an array, None, or a dict's keys."""
     version = entry[len(_MAGIC)] if entry[: len(_MAGIC)] == _MAGIC and len(entry) > 12 else 0
     if version not in _LENGTH_BYTES:
-        raise Damaged(f"{name!r}: no array")
+        raise Damaged(f"{name!r}: not an array")
     start = len(_MAGIC) + 2 + _LENGTH_BYTES[version]
     length = int.from_bytes(entry[len(_MAGIC) + 2 : start], "little")
     header = _HEADER.fullmatch(entry, start, start + length)
     if header is None:
-        raise Damaged(f"{name!r}: no array of real numbers, bools or strings")
+        raise Damaged(f"{name!r}: not an array of real numbers, bools or strings")
     kind = header[1].decode()
     shape = tuple(int(axis) for axis in re.findall(rb"\d+", header[3] or b""))
     data = entry[start + length :]
@@ -210,9 +212,9 @@ def _parse(name: str, entry: bytes) -> Any:
     array = np.frombuffer(data, dtype).reshape(shape, order="F" if header[2] == b"True" else "C")
     array = array.astype(dtype.newbyteorder("="))
     if dtype.kind == "U" and np.any(array.reshape(-1).view(np.uint32) > _LAST_CHARACTER):
-        raise Damaged(f"{name!r}: no characters")
+        raise Damaged(f"{name!r}: not characters")
     if dtype.kind == "b" and np.any(array.view(np.uint8) > 1):
-        raise Damaged(f"{name!r}: no bools")
+        raise Damaged(f"{name!r}: not bools")
     return array
 
 
@@ -222,15 +224,15 @@ def _check_size(name: str, kind: str, shape: tuple[int, ...], found: int) -> Non
         max(axis, 1) for axis in shape
     )  # numpy checks this for empty arrays, too
     if item >= 2**31 or len(shape) > _MOST_AXES or least > _MOST_BYTES:
-        raise Damaged(f"{name!r}: no array is {shape} of {kind}")
+        raise Damaged(f"{name!r}: no array has shape {shape} and dtype {kind}")
     if item * math.prod(shape) != found:
-        raise Damaged(f"{name!r}: {found} bytes for an array {shape} of {kind}")
+        raise Damaged(f"{name!r}: {found} bytes for an array of shape {shape} and dtype {kind}")
 
 
 def _plain(name: str, shape: tuple[int, ...], data: bytes) -> Any:
     """Decode what `_text` wrote."""
     if shape or not data.startswith(_MARK):
-        raise Damaged(f"{name!r}: no array of real numbers, bools or strings")
+        raise Damaged(f"{name!r}: not an array of real numbers, bools or strings")
     try:
         value = json.loads(data[len(_MARK) :])
     except (json.JSONDecodeError, UnicodeDecodeError, RecursionError):
@@ -240,5 +242,5 @@ def _plain(name: str, shape: tuple[int, ...], data: bytes) -> Any:
     if not isinstance(value, list) or not all(isinstance(key, str) for key in value):
         raise Damaged(f"{name!r}: damaged")
     if len(set(value)) != len(value):
-        raise Damaged(f"{name!r}: damaged: a key twice")
+        raise Damaged(f"{name!r}: damaged: a duplicate key")
     return _Keys(value)

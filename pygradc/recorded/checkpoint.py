@@ -3,16 +3,16 @@
 The file is a state, as states.py writes it:
 
     about                           JSON: version, run, settings, random, stopped
-    parameters, gradients           of the optimiser, shape (parameters,)
+    parameters, gradients           of the optimizer, shape (parameters,)
     captured, captured_gradients    of the other Values that the function captured
     history                         the epochs' losses so far
     optimizer.*, callback.*         their state_dict
 
 `run` describes everything that must be equal for the results to be equal bit for bit; a file of
-another run is refused, and the error says what differs. `settings` are the optimiser's, at the
+another run is refused, and the error says what differs. `settings` are the optimizer's, at the
 beginning of the run and now: a callback may have changed them. Everything is checked before
 anything is changed.
-Cost: the file's size, and two waits for the disk.
+Cost: writing the file, and two flushes to disk.
 """
 
 from __future__ import annotations
@@ -52,7 +52,7 @@ class Checkpoint:
         random: the generator that permutes the rows.
     Raises:
         ValueError: every is below 1.
-        TypeError: the optimiser has state that its state_dict omits; names it.
+        TypeError: the optimizer has state that its state_dict omits; names it.
     Attributes:
         stopped: whether the callback has ended the run.
     """
@@ -145,13 +145,15 @@ class Checkpoint:
         there, here = about["run"], json.loads(json.dumps(self.run))
         first, now = (about["settings"][when] for when in ("first", "now"))
         settings = json.loads(json.dumps(self.first))
-        if there.get("the optimiser") == here["the optimiser"] and not _same(settings, now):
+        if there.get("the optimizer") == here["the optimizer"] and not _same(settings, now):
             there, here = {**there, **first}, {**here, **settings}
         names = [name for name in {**here, **there} if not _same(here.get(name), there.get(name))]
         if names:
             parts = [f"{name} is {there.get(name)} there, {here.get(name)} here" for name in names]
             more = [f"and {len(parts) - _SHOWN} more"] * (len(parts) > _SHOWN)
-            raise ValueError(f"the checkpoint of another run: {'; '.join(parts[:_SHOWN] + more)}")
+            raise ValueError(
+                f"the checkpoint belongs to another run: {'; '.join(parts[:_SHOWN] + more)}"
+            )
 
     def _restore(self, about: dict[str, Any], state: dict[str, Any]) -> list[float]:
         optimizer, captured = self.optimizer, self.captured
@@ -162,7 +164,7 @@ class Checkpoint:
         )
         history = states.numbers("history", state["history"], (np.size(state["history"]),))
         if len(history) > self.epochs:
-            raise ValueError(f"the run has had {len(history)} epochs already, not {self.epochs}")
+            raise ValueError(f"the run has {len(history)} epochs already, more than {self.epochs}")
         before, order = dict(vars(optimizer)), self.random.bit_generator.state
         try:
             self._restore_objects(about, state)
@@ -187,7 +189,7 @@ class Checkpoint:
             raise ValueError(f"damaged: the generator's state: {error!r}") from None
         for name, value in about["settings"]["now"].items():
             if name in _NO_SETTINGS or callable(getattr(type(self.optimizer), name, None)):
-                raise ValueError(f"damaged: {name!r} is no setting")
+                raise ValueError(f"damaged: {name!r} is not a setting")
             setattr(self.optimizer, name, tuple(value) if isinstance(value, list) else value)
         self.optimizer.load_state_dict(_with_prefix("optimizer.", state))
         if self.callback is not None:
@@ -222,7 +224,7 @@ def describe(
         about[f"the content of array {i} (its CRC-32)"] = _crc(array.reshape(-1).view(np.uint8))
     place = {id(p): i for i, p in enumerate(program.parameters())}
     places = [place.get(id(p), -1) for p in optimizer.parameters]
-    about["the optimiser"] = type(optimizer).__qualname__
+    about["the optimizer"] = type(optimizer).__qualname__
     about["the number of its parameters"] = len(places)
     about["their order (a CRC-32)"] = _crc(json.dumps(places).encode())
     return about
@@ -250,8 +252,8 @@ def _settings(optimizer: optim.Optimizer) -> dict[str, Any]:
         elif not of_its_own:
             kind = type(optimizer).__name__
             raise TypeError(
-                f"fit: a checkpoint of {kind} would be without its {name!r}: let state_dict and "
-                "load_state_dict of the class take care of it"
+                f"fit: a checkpoint of {kind} would lack its {name!r}: include it in the "
+                "class's state_dict and load_state_dict"
             )
     return settings
 
@@ -274,13 +276,15 @@ def _about(state: dict[str, Any]) -> dict[str, Any]:
     try:
         about = json.loads(str(state["about"]))
         if about["version"] != VERSION:
-            raise ValueError(f"a checkpoint of version {about['version']}; this is {VERSION}")
+            raise ValueError(
+                f"a checkpoint of version {about['version']}; this pygradc reads {VERSION}"
+            )
         parts = (about["run"], *(about["settings"][when] for when in ("first", "now")))
     except (KeyError, TypeError, RecursionError, json.JSONDecodeError) as error:
-        raise ValueError(f"no checkpoint, or damaged: {error!r}") from None
+        raise ValueError(f"not a checkpoint, or damaged: {error!r}") from None
     entries = {"parameters", "gradients", "captured", "captured_gradients", "history"}
     if not all(isinstance(part, dict) for part in parts) or not entries <= set(state):
-        raise ValueError("no checkpoint, or damaged: something is missing")
+        raise ValueError("not a checkpoint, or damaged: an entry is missing")
     return dict(about)
 
 

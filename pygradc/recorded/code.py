@@ -1,7 +1,7 @@
 """A program's code in Python: instructions with named operands.
 
 Shared by the listing and the translation to C. Names: in0, in1 ... are inputs, p0, p1 ...
-parameters, u0, u1 ... uniform results, computed once a replay, and v0, v1 ... results for each
+parameters, u0, u1 ... uniform results, computed once per replay, and v0, v1 ... results for each
 row; constants are written as numbers.
 """
 
@@ -134,7 +134,7 @@ class Code:
 
 
 def listing(handle: Any, name: str, labels: dict[str, str], title: str) -> str:
-    """The program as text, one instruction a line.
+    """The program as text, one instruction per line.
 
     Args:
         labels: from a parameter's name, such as "p0", to its label.
@@ -149,7 +149,7 @@ def listing(handle: Any, name: str, labels: dict[str, str], title: str) -> str:
     for parameter, label in labels.items():
         lines.append(f"  {parameter} is {label}")
     if size.uniform_instrs:
-        lines.append("once a replay:")
+        lines.append("once per replay:")
     for instruction in code.instructions():
         if instruction.number == size.uniform_instrs:
             lines.append("for each row:")

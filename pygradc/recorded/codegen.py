@@ -38,12 +38,12 @@ static inline double sigmoid(double a) {
 """
 
 _SATURATED = """
-/* Is y so near 1 or -1 that differences from these have lost digits? */
+/* Is |y| so close to 1 that 1 - |y| has lost digits? */
 static inline int saturated(double y) { return fabs(y) > 0.96875; }
 """
 
 _SIGMOID_SLOPE = """
-/* sigmoid'(a), all digits of it. */
+/* sigmoid'(a), to full precision. */
 static inline double sigmoid_slope(double a) {
     const double e = exp(-fabs(a));
     return e / ((1.0 + e) * (1.0 + e));
@@ -51,7 +51,7 @@ static inline double sigmoid_slope(double a) {
 """
 
 _SQUARE_ERROR = """
-/* a^2 - a * a, what the product's rounding takes away. */
+/* a^2 - a * a: the rounding error of the product. */
 static inline double square_error(double a) {
     const double shifted = 134217729.0 * a, upper = shifted - (shifted - a);
     const double error = (upper * upper - a * a) + (a - upper) * (a + upper);
@@ -60,7 +60,7 @@ static inline double square_error(double a) {
 """
 
 _PRODUCT = """
-/* slope * g; 0 where g is 0, be the slope infinite or undefined. */
+/* slope * g; 0 where g is 0, even if the slope is infinite or undefined. */
 static inline double product(double slope, double g) { return g != 0.0 ? slope * g : 0.0; }
 """
 
@@ -73,8 +73,8 @@ _HELPERS = {
 }
 
 _LIBRARY = """
-/* The library's functions, through pointers that the compiler must not look through: knowing an
- * argument it would replace them by others, or by numbers, that round otherwise. */
+/* The library's functions, through volatile pointers: with constant arguments the compiler would
+ * replace the calls by other functions, or by results, that may round differently. */
 """
 _EXACT = {"fabs", "sqrt", "isnan", "isfinite"}  # correctly rounded everywhere
 
@@ -105,7 +105,7 @@ def translate(program: Any, name: str) -> str:
         ValueError: name isn't an identifier.
     """
     if not re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]*", name):
-        raise ValueError(f"to_c: {name!r} is no name for a C function")
+        raise ValueError(f"to_c: {name!r} is not a C identifier")
     code = Code(program._handle)
     size = code.size
     title = re.sub(r"[^\w<>. -]", "?", program._name) + ", recorded"

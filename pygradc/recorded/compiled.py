@@ -2,7 +2,7 @@
 
 A `Compiled` looks up, or records, the `Program` for the arguments of a call. Programs are cached
 in `_Recordings`: one for the function itself, and one for each instance that it is a method of.
-The latter are kept beside the instance (`_instances.py`), so that neither an attribute's name nor a
+The latter are kept beside the instance (`instances.py`), so that neither an attribute's name nor a
 copy of the instance leads to another instance's programs. A copy or a pickle holds the function
 and the options, and makes its own recordings.
 Source: csrc/python/scalar_bind.c, for methods.
@@ -271,8 +271,8 @@ class Compiled(Bindable):
             return exactly(static[name])
         except TypeError as error:
             raise TypeError(
-                f"{self._name}: keyword arguments are part of what is recorded and must be "
-                f"hashable; {name}= is not: {error}. Numbers and arrays go by position"
+                f"{self._name}: keyword arguments are part of the recording and must be "
+                f"hashable; {name}= is not: {error}. Pass numbers and arrays by position"
             ) from None
 
     def _program_anew(
@@ -305,9 +305,9 @@ class Compiled(Bindable):
         everywhere.warned = True
         warnings.warn(
             f"{self._name} is recorded again and again: it is called with more structures of "
-            f"arguments than the max_programs={most} that are kept, and a recording costs far more "
-            "than a replay. Pad the arguments to a few lengths, pass as an array what changes from "
-            "call to call, or raise compile(max_programs=)",
+            f"arguments than the max_programs={most} that are cached, and a recording costs far "
+            "more than a replay. Pad the arguments to a few lengths, pass data that change between "
+            "calls as an array, or raise compile(max_programs=)",
             RuntimeWarning,
             stacklevel=_levels_to_user(),
         )
@@ -372,17 +372,17 @@ class Compiled(Bindable):
         if places:
             raise TraceError(
                 f"{self._where()}: {self._name} changes its argument {places[0]} in place while it "
-                "is recorded, and a replay changes none. Instead, work on a copy, as "
-                "list(argument), and return what the caller is to have."
+                "is recorded, which a replay would not do. Instead, work on a copy, such as "
+                "list(argument), and return the result."
             )
 
     def _refuse_state(self, parameter: Value) -> NoReturn:
         label = f", {parameter.label!r}" if parameter.label else ""
         raise TraceError(
             f"{self._where()}: {self._name} replaces a Value that it reads{label} while it is "
-            "recorded: the first one would be part of the program, and each replay would begin "
-            "with it. Instead, pass as an argument what changes from call to call, and return "
-            "what it becomes."
+            "recorded: the first one would be part of the program, and each replay would start "
+            "from it. Instead, pass state that changes from call to call as an argument, and "
+            "return the new state."
         )
 
     def _where(self) -> str:
@@ -576,7 +576,7 @@ def _levels_to_user() -> int:
 
 
 def _explain_rows(error: Exception, name: str, args: tuple[Any, ...]) -> None:
-    """Explain a call that failed since it was given whole arrays: a call takes one row.
+    """Explain a call that failed because it was given whole arrays: a call takes one row.
 
     Raises:
         The error's type: the arguments look like arrays of many rows.
@@ -639,6 +639,6 @@ def compile(
     wanted = (FAST_PASSES if math == "fast" else EXACT_PASSES) if passes is None else tuple(passes)
     unknown = [name for name in wanted if name not in PASSES]
     if unknown:
-        raise ValueError(f"passes: {unknown} are none of {list(PASSES)}")
+        raise ValueError(f"passes: unknown {unknown}; expected some of {list(PASSES)}")
     number = functools.reduce(lambda bits, name: bits | PASSES[name], wanted, 0)
     return Compiled(function, _Options(math == "fast", errors, number, max_programs))

@@ -31,7 +31,7 @@ from pygradc.recorded.reach import Reached, attribute, codes, names, reach, vari
 
 
 class RecordingWarning(UserWarning):
-    """A recorded program may behave otherwise than its function suggests."""
+    """A recorded program may behave differently than its function suggests."""
 
 
 # ---- Has a generator been used? ------------------------------------------------------------------
@@ -352,7 +352,7 @@ def _warn(function: Any, found: Found) -> None:
     name = getattr(function, "__qualname__", type(function).__name__)
     warnings.warn_explicit(
         f"{found.filename}:{found.line}: {name} draws random numbers while it is recorded"
-        f"{_where(found)}: they are constants of the program, the same at each replay. Instead, "
+        f"{_where(found)}: they become constants of the program, the same in each replay. Instead, "
         "draw them outside and pass them as an argument (one row of an array for each row); make "
         "models outside, too",
         RecordingWarning,

@@ -47,22 +47,22 @@ def _check_executor(executor: Any) -> None:
         raise TypeError(f"executor={executor.__name__} is a class: write {executor.__name__}()")
     if not callable(getattr(executor, "submit", None)):
         raise TypeError(
-            f"executor={executor!r} has no submit(): expected an object with one, as "
-            "concurrent.futures.ThreadPoolExecutor() and ProcessPoolExecutor() are"
+            f"executor={executor!r} has no submit(): expected an object with one, such as "
+            "concurrent.futures.ThreadPoolExecutor() or ProcessPoolExecutor()"
         )
 
 
 def _say_what_to_do(broken: BrokenExecutor) -> NoReturn:
     """A worker was killed, or never started: the executor can't be used any more."""
     raise type(broken)(
-        f"a worker of the executor has died: {broken} Nothing has changed, no gradient and no "
-        "parameter: make a new executor and call again. (A worker that is killed again and again "
-        "may lack memory: give it fewer rows, or the executor fewer workers.)"
+        f"a worker of the executor has died: {broken} No gradient and no parameter has changed: "
+        "make a new executor and call again. (If workers are killed repeatedly, memory may be "
+        "short: pass fewer rows, or use fewer workers.)"
     ) from broken
 
 
 def _cut(chunks: int, parts: int) -> list[tuple[int, int]]:
-    """Split into at most `parts` ranges of neighbouring chunks, none of them empty."""
+    """Split into at most `parts` ranges of adjacent chunks, none of them empty."""
     parts = max(1, min(chunks, parts))
     bounds = [chunks * i // parts for i in range(parts + 1)]
     return list(zip(bounds, bounds[1:]))

@@ -27,12 +27,12 @@ _ELSEWHERE = {
     "validation_data": "measure in a callback: callback=lambda epoch, loss: ...",
     "validation_split": "split the arrays, and measure in a callback",
     "verbose": "progress=True shows a bar; callback=lambda epoch, loss: print(epoch, loss)",
-    "lr": "it is the optimizer's: optim.SGD(parameters, lr=0.01)",
-    "learning_rate": "it is the optimizer's: optim.SGD(parameters, lr=0.01)",
+    "lr": "set it on the optimizer: optim.SGD(parameters, lr=0.01)",
+    "learning_rate": "set it on the optimizer: optim.SGD(parameters, lr=0.01)",
     "loss": "the compiled loss comes first: fit(loss, X, Y, optimizer)",
-    "executor": "it trains in this thread",
-    "max_iter": "the rounds over the rows are epochs=",
-    "random_state": "the order's seed is seed=",
+    "executor": "fit trains in the calling thread",
+    "max_iter": "use epochs=, the number of passes over the rows",
+    "random_state": "use seed=, the seed of the order of rows",
 }
 
 
@@ -81,7 +81,7 @@ def split(data: tuple[Any, ...], optimizer: Any) -> tuple[tuple[Any, ...], optim
     behind = data[places[0] + 1 :] if places else ()
     if behind and all(isinstance(x, int) for x in behind):
         raise TypeError(
-            "fit: what comes after the optimizer goes by keyword: "
+            "fit: pass options, after the optimizer, by keyword: "
             f"fit(loss, X, Y, optimizer, epochs={behind[0]})"
         )
     if places:
@@ -91,7 +91,7 @@ def split(data: tuple[Any, ...], optimizer: Any) -> tuple[tuple[Any, ...], optim
         )
     given = f", not {_kind(optimizer)}" if optimizer is not None else ""
     raise TypeError(
-        "fit: expected an optimizer after the arrays, as "
+        "fit: expected an optimizer after the arrays, such as "
         f"optim.SGD(model.parameters(), lr=0.01){given}"
     )
 
@@ -172,8 +172,8 @@ def _is_array(value: Any) -> bool:
 
 def _by_position(name: str, value: Any) -> NoReturn:
     raise TypeError(
-        f"fit: {name}= holds a {type(value).__name__}: keyword arguments are part of what is "
-        "recorded; arrays go by position, in the function's order: fit(loss, X, Y, optimizer)"
+        f"fit: {name}= holds a {type(value).__name__}: keyword arguments are part of the "
+        "recording; pass arrays by position, in the function's order: fit(loss, X, Y, optimizer)"
     )
 
 
@@ -213,7 +213,7 @@ def refuse_nan(rows: Rows, data: tuple[Any, ...]) -> None:
                 where = _place(i, array, stride, first + at, rows, data)
                 raise ValueError(
                     f"fit: nan in the data: {where} (counted from 0). Leave such rows out, or fill "
-                    'them; a function compiled with errors="ignore" takes them as they are'
+                    'them; a function compiled with errors="ignore" accepts them'
                 )
 
 

@@ -1,9 +1,9 @@
-"""`fit`: the whole training loop, minibatches and optimiser in C.
+"""`fit`: the whole training loop, minibatches and optimizer in C.
 
 The parameters are copied into arrays, trained there, and written back: before each callback, and
 at the end in any case, also after a failing row or Ctrl-C. Changes that a callback makes take
 effect: the arrays are read again after it, and written back only if steps were taken since.
-An optimiser of another class than SGD and Adam, or one with a patched `step`, steps in Python.
+An optimizer of a class other than SGD and Adam, or one with a patched `step`, steps in Python.
 A step with a result that isn't finite is not taken, unless the program ignores errors.
 Source: csrc/replay/fit.c, csrc/graph/optim.c.
 """
@@ -63,15 +63,15 @@ def fit(
 
     Args:
         function: The loss of one row: a compiled function, or a program, that returns one Value.
-        data: Its arguments, arrays with the row as first axis; the optimiser may come last.
-        optimizer: The optimiser of the parameters to train.
+        data: Its arguments, arrays with the row as first axis; the optimizer may come last.
+        optimizer: The optimizer of the parameters to train.
         epochs: Number of passes over the rows, at least 0; with resume, counted from the beginning
             of the run.
-        batch_size: Rows a step; None: all.
+        batch_size: Rows per step; None: all.
         shuffle: Permute the rows anew in each epoch.
         seed: Seed of the permutations; None: a different one in each run.
         callback: Called after each epoch as callback(epoch, loss), epochs counted from 1; training
-            ends when it returns True. If it sets parameters, or the optimiser's state or settings,
+            ends when it returns True. If it sets parameters, or the optimizer's state or settings,
             training continues with these, and they stay when it ends.
         progress: Show a bar (needs tqdm).
         checkpoint: Path of a file that holds the state of the run, written at the beginning, after
@@ -110,7 +110,7 @@ def fit(
     if program._errors != "ignore":
         fit_arguments.refuse_nan(rows, data)
     if resume and checkpoint is None:
-        raise ValueError("fit: resume=True needs checkpoint=, the file to go on from")
+        raise ValueError("fit: resume=True needs checkpoint=, the file to resume from")
     if checkpoint_every != 1 and checkpoint is None:
         raise ValueError("fit: checkpoint_every needs checkpoint=, the file to write")
     if checkpoint is not None and not isinstance(checkpoint, (str, os.PathLike)):
@@ -195,16 +195,16 @@ def _check_parameters(
             _check_replaced(function, program, optimizer, ids)
         return
     if not program._params:
-        raise ValueError("fit: there is nothing to train: the function uses no parameters")
+        raise ValueError("fit: nothing to train: the function uses no parameters")
     count = len(ids)
     what = f"the program has {len(program._params)} parameters, but none of the optimizer's {count}"
     if function is program:
-        why = "give the optimizer the program's own: program.parameters()"
+        why = "pass the program's own to the optimizer: program.parameters()"
     else:
         why = (
-            "the function was recorded with others, as when the model was made anew afterwards; "
-            "compile the function again after the model, and make the optimizer of "
-            "model.parameters()"
+            "the function was recorded with others, perhaps since the model was made again "
+            "afterwards; compile the function again after making the model, and pass "
+            "model.parameters() to the optimizer"
         )
     raise ValueError(f"fit: {what}: {why}")
 
@@ -228,13 +228,13 @@ def _check_replaced(
     place = next(i for i, p in enumerate(optimizer.parameters) if id(p) not in known)
     what = (
         f"fit: the program doesn't have the optimizer's "
-        f"{_called(place, optimizer.parameters[place])}, and the optimizer has not "
+        f"{_called(place, optimizer.parameters[place])}, and the optimizer doesn't have "
     )
-    why = "compile the function again after the model was changed"
+    why = "compile the function again after changing the model"
     if gone:
         raise ValueError(
             f"{what}the program's {_called(gone[0], program._params[gone[0]])}, which nothing else "
-            f"has any more: it was replaced after the function was recorded. Instead, {why}"
+            f"references any more: it was replaced after the function was recorded. Instead, {why}"
         )
     if others:
         warnings.warn(
@@ -267,8 +267,8 @@ def _refuse_ancestors(program: Program, parameters: list[Any]) -> None:
             result = f", a result of {parameter._op!r}," if parameter._op else ""
             raise ValueError(
                 f"fit: the optimizer's {_called(place, parameters[place])} would not be trained: "
-                f"the program's {_called(i, parameter)}{result} was made of it before the function "
-                "was recorded. Compute it inside the compiled function instead"
+                f"the program's {_called(i, parameter)}{result} was computed from it before the "
+                "function was recorded. Compute it inside the compiled function instead"
             )
 
 
@@ -294,7 +294,7 @@ class _Claim:
                 if other.thread != self.thread and not self.ids.isdisjoint(other.ids):
                     raise RuntimeError(
                         "fit: another thread is fitting one of these parameters; each fit needs "
-                        "parameters of its own, as those of a deepcopy of the model"
+                        "parameters of its own, such as those of a deepcopy of the model"
                     )
             self._taken.add(self)
 
@@ -450,7 +450,7 @@ class _Loop:
 
 
 def _is_known(optimizer: optim.Optimizer) -> bool:
-    """Does C implement it: is it an SGD or Adam proper, with `step` and `zero_grad` unpatched?"""
+    """Does C implement it: an SGD or Adam, no subclass, `step` and `zero_grad` unpatched?"""
     kind = type(optimizer)
     return (
         kind in _STEPS
@@ -464,7 +464,7 @@ def _stop(epoch: int, batch: int, what: str, optimizer: Any, row: int | None = N
     """Raise FloatingPointError for a step that isn't taken."""
     remedy = f"A smaller learning rate usually helps (lr={getattr(optimizer, 'lr', None)!r})"
     if (epoch, batch) == (1, 1) and "the step would make" not in what:
-        remedy = "No step was taken before: look at the parameters, the constants and the data"
+        remedy = "No step has been taken yet: check the parameters, the constants and the data"
     raise _step_error(
         f"fit: epoch {epoch}, batch {batch}: {what}; parameters and the optimizer's state are as "
         f"before this step. {remedy}",
@@ -539,7 +539,7 @@ class _InC:
     def _state(self, array: Any) -> Any:
         count = len(self.places)
         if array.shape != (count,) or array.dtype != np.float64 or not array.flags.c_contiguous:
-            raise ValueError(f"fit: the optimizer's state must be {count} float64")
+            raise ValueError(f"fit: the optimizer's state must be arrays of {count} float64")
         return pointer(array)
 
     def run(self, epochs: int, index: Any, done: int) -> list[float]:
@@ -586,7 +586,7 @@ class _InC:
 
 
 class _InPython:
-    """The loop in Python, for an optimiser without C code."""
+    """The loop in Python, for an optimizer without C code."""
 
     def __init__(
         self, program: Program, rows: Rows, optimizer: optim.Optimizer, batch_size: int

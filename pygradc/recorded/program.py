@@ -308,7 +308,7 @@ class Program(Replayable):
         if self._size.outputs != 1:
             raise ValueError(
                 f"hvp: the function returns {self._size.outputs} Values, not one: record one that "
-                "returns a single Value, as a sum of them"
+                "returns a single Value, such as their sum"
             )
         if mean and rows.count == 0:
             raise ValueError("hvp: there are no rows")
@@ -335,9 +335,10 @@ class Program(Replayable):
         if direction.shape != (self._size.params,):
             count = self._size.params
             raise ValueError(
-                f"v has shape {direction.shape}; there are {count} parameters, the captured Values "
-                f"of parameters(), and v has a number for each: shape ({count},). To differentiate "
-                "by an argument, capture it: x = Value(2.0), and compile(lambda: f(x)).hvp([1.0])"
+                f"v has shape {direction.shape}, expected ({count},): a number for each of the "
+                f"{count} parameters, the captured Values of parameters(). To differentiate with "
+                "respect to an argument, capture it: x = Value(2.0), and compile(lambda: "
+                "f(x)).hvp([1.0])"
             )
         return direction
 
@@ -387,7 +388,7 @@ class Program(Replayable):
         return int(self._size.uniform_instrs + self._size.row_instrs)
 
     def __str__(self) -> str:
-        """The code, one instruction a line."""
+        """The code, one instruction per line."""
         labels = {
             f"p{i}": " ".join(str(p.label).split()) for i, p in enumerate(self._params) if p.label
         }
@@ -509,5 +510,5 @@ def load(path: str | os.PathLike[str]) -> Program:
     except program_file.Damaged as error:
         text = f"{os.fsdecode(name)}: {error}"
         if content.startswith(magic.ARCHIVE):
-            text += "; pygradc.load_state reads arrays, as of weights, from .npz files"
+            text += "; pygradc.load_state reads arrays, such as weights, from .npz files"
         raise ValueError(text) from None

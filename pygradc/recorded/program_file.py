@@ -55,10 +55,10 @@ class Contents:
 
     def __init__(self, owner: Any, data: Any, about: Any) -> None:
         if not isinstance(about, dict):
-            raise _damaged("no description")
+            raise _damaged("not a dict")
         missing = [key for key in _KEYS if key not in about]
         if missing:
-            raise _damaged(f"without {missing}")
+            raise _damaged(f"{missing} is missing")
         self.owner, self.data = owner, data
         self.name = str(about["name"])
         self.errors = str(about["errors"])
@@ -116,7 +116,7 @@ def from_bytes(content: bytes) -> Contents:
         Damaged: not a program, another version, or damaged; says which.
     """
     if len(content) < _HEAD.size + _LENGTHS.size or not content.startswith(magic.PROGRAM):
-        raise Damaged("this is no pygradc program")
+        raise Damaged("this is not a pygradc program")
     _, version, digest = _HEAD.unpack_from(content)
     if version != VERSION:
         raise Damaged(f"a program of version {version}; this pygradc reads version {VERSION}")
@@ -174,7 +174,7 @@ def _check(contents: Contents) -> None:
     size = lib.pg_program_measure(contents.owner[0])
     inputs = contents.inputs
     if not isinstance(inputs, structures.Sequence) or inputs.kind is not tuple:
-        raise _damaged("its arguments are no tuple")
+        raise _damaged("its arguments aren't a tuple")
     if contents.errors not in ("raise", "ignore"):
         raise _damaged(f"errors={contents.errors!r}")
     wanted = (
@@ -185,7 +185,7 @@ def _check(contents: Contents) -> None:
     if wanted != (size.inputs, size.outputs, size.params):
         raise Damaged("the program's description doesn't fit its code")
     if any(not 0 <= i < size.params for i in contents.labels):
-        raise _damaged("a label of no parameter")
+        raise _damaged("a label without a parameter")
 
 
 # ---- structures as JSON -------------------------------------------------------------------------
@@ -207,19 +207,21 @@ def _structure_to(structure: structures.Structure) -> Any:
         if isinstance(structure.value, bytes):
             raise ValueError("a program that takes or returns bytes can't be saved")
         if structure.kind is not None:
-            raise ValueError(f"a program with {structure.value!r} for a string can't be saved")
+            raise ValueError(
+                f"a program with {structure.value!r} in place of a string can't be saved"
+            )
         return {"static": structure.value}
     items = [_structure_to(item) for item in structure.items]
     if isinstance(structure, structures.Mapping):
         if not all(type(key) is str for key in structure.keys):
-            raise ValueError("a program with dict keys that are no strings can't be saved")
+            raise ValueError("a program with dict keys that aren't strings can't be saved")
         return {"dict": list(structure.keys), "items": items}
     return {"tuple" if issubclass(structure.kind, tuple) else "list": items}
 
 
 def _labels_from(data: Any) -> dict[int, str]:
     if not isinstance(data, dict) or not all(re.fullmatch(r"[0-9]{1,10}", key) for key in data):
-        raise _damaged(f"no labels: {repr(data)[:80]}")
+        raise _damaged(f"invalid labels: {repr(data)[:80]}")
     return {int(i): str(label) for i, label in data.items()}
 
 
@@ -233,24 +235,24 @@ def _structure_from(data: Any) -> structures.Structure:
             return _array_from(data)
         if "static" in data:
             if not isinstance(data["static"], (type(None), str, bool)):
-                raise _damaged(f"no static value: {data['static']!r}")
+                raise _damaged(f"invalid static value: {data['static']!r}")
             return structures.Static(data["static"])
         if "dict" in data:
             keys, items = data["dict"], _items_from(data.get("items"))
             if not isinstance(keys, list) or not all(isinstance(key, str) for key in keys):
-                raise _damaged("keys that are no strings")
+                raise _damaged("keys that aren't strings")
             if len(keys) != len(items) or len(set(keys)) != len(keys):
-                raise _damaged("keys and items differ, or a key is there twice")
+                raise _damaged("the numbers of keys and items differ, or a key is duplicated")
             return structures.Mapping(tuple(keys), items)
         for name, kind in (("tuple", tuple), ("list", list)):
             if name in data:
                 return structures.Sequence(kind, _items_from(data[name]))
-    raise _damaged(f"no structure: {repr(data)[:80]}")
+    raise _damaged(f"invalid structure: {repr(data)[:80]}")
 
 
 def _items_from(data: Any) -> tuple[structures.Structure, ...]:
     if not isinstance(data, list):
-        raise _damaged(f"no items: {repr(data)[:80]}")
+        raise _damaged(f"invalid items: {repr(data)[:80]}")
     return tuple(map(_structure_from, data))
 
 
@@ -258,13 +260,13 @@ def _array_from(data: dict[str, Any]) -> structures.Array:
     truths = _shape_from(data["bools"]) if "bools" in data else ()
     array = structures.Array(_shape_from(data["array"]), truths)
     if any(i >= structures.count_leaves(array) for i in array.truths):
-        raise _damaged("a bool beyond its array")
+        raise _damaged("a bool outside its array")
     return array
 
 
 def _shape_from(data: Any) -> tuple[int, ...]:
     if not isinstance(data, list) or any(type(axis) is not int or axis < 0 for axis in data):
-        raise _damaged(f"no shape: {repr(data)[:80]}")
+        raise _damaged(f"invalid shape: {repr(data)[:80]}")
     if not 0 < len(data) <= _MOST_AXES or math.prod(max(n, 1) for n in data) > _MOST_LEAVES:
-        raise _damaged(f"no shape: {repr(data)[:80]}")
+        raise _damaged(f"invalid shape: {repr(data)[:80]}")
     return tuple(data)

@@ -1,13 +1,13 @@
 """Type tests in an op's rule, which a symbol can't refuse: code that may tell floats from Values.
 
-A rule can ask two questions of an operand without an error on a symbol: of which type it is, and,
-by an `except`, what it doesn't support. A branch on either may lead floats to a branch on the
-number, which a trial with symbols never sees. So the bytecode of all functions that the rule can
-reach is searched for such questions; a rule that contains one gets floats. Questions asked by
-library code are noted by the symbols themselves, as are refusals that were caught. A missed
-question (false negative) costs a wrong number, a harmless one that is reported (false positive) a
-refusal in recordings, which says why: so doubtful forms count as questions.
-Cost: some 50 us, once an op.
+A rule can test two things about an operand without an error on a symbol: its type and, with an
+`except`, what it doesn't support. A branch on either may lead floats to a branch on the number,
+which a trial with symbols never sees. So the bytecode of all functions that the rule can reach is
+searched for such tests, the *questions*; a rule that contains one gets floats. Questions in library
+code are noted by the symbols themselves, as are refusals that were caught. A false negative costs a
+wrong number; a false positive, a refusal in recordings, which says why: so doubtful forms count as
+questions.
+Cost: some 50 us, once per op.
 """
 
 from __future__ import annotations
@@ -67,8 +67,8 @@ _ASKING_ATTRIBUTES = frozenset(
 _IMPORTED = ("math", "numpy", "pygradc")
 _SINGLETONS = (None, True, False, Ellipsis)
 _TELLS = (
-    "may tell floats from Values, so that what they do isn't known to be the same. Instead, write "
-    "one rule for both; pygradc.where chooses"
+    "may tell floats from Values, so the results for the two may differ. Instead, write one rule "
+    "for both, with pygradc.where to choose"
 )
 
 
@@ -229,14 +229,14 @@ def _asked_by(i: dis.Instruction, before: dis.Instruction, after: dis.Instructio
             return f"{name} {_TELLS}"
     elif kind == "IMPORT_NAME":
         if name.partition(".")[0] not in _IMPORTED:
-            return f"what is imported here {_TELLS}"
+            return f"an import {_TELLS}"
     elif kind.startswith("MATCH_CLASS"):
         return f"a class pattern {_TELLS}"
     elif kind == "IS_OP":
         if not (before.opname == "LOAD_CONST" and before.argval in _SINGLETONS):
             return f"'is' {_TELLS}"
     elif kind == "CHECK_EG_MATCH" or (kind == "POP_EXCEPT" and after.opname != "RERAISE"):
-        return f"an exception that is caught {_TELLS}"
+        return f"a caught exception {_TELLS}"
     return None
 
 
@@ -291,7 +291,7 @@ _noted: list[list[str]] = []  # the notes of nested trials, the innermost last
 
 
 def _note(asked: str) -> None:
-    """Note a question, unless this package asks it."""
+    """Note a question, unless it is this package's own."""
     if _noted and not sys._getframe(2).f_code.co_filename.startswith(lines.HERE):
         _noted[-1].append(f"{lines.users_line()}: {asked} {_TELLS}")
 

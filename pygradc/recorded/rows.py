@@ -57,8 +57,8 @@ class Rows:
             self.count = 1  # no array, and no number: a single row
         if self.count < 0:
             raise ValueError(
-                "expected at least one array, whose first axis is the row; for a row of numbers "
-                "call the function itself"
+                "expected at least one array, whose first axis is the row; for a single row "
+                "of numbers call the function itself"
             )
 
     def part(self, numbers: npt.NDArray[np.int64]) -> Rows:
@@ -99,7 +99,7 @@ class Rows:
         if rows != self.count:
             if self.count >= 0:
                 raise ValueError(
-                    f"{_place(where)} has {rows} rows, those before it have {self.count}"
+                    f"{_place(where)} has {rows} rows, the arrays before it have {self.count}"
                 )
             self.count = rows
         return self._add(array, array.shape)
@@ -143,8 +143,8 @@ def _floats(arg: Any, where: tuple[Any, ...]) -> Floats:
         array = np.asarray(arg)
     except ValueError as error:
         raise ValueError(
-            f"{what}: expected an array with a row axis: {error}. Arrays that differ in shape go "
-            "as arguments of their own, or as a dict"
+            f"{what}: expected an array with a row axis: {error}. Pass arrays of different "
+            "shapes as separate arguments, or as a dict"
         ) from None
     if isinstance(arg, (list, tuple)) and may_hide_masks(arg, array):
         refuse_masked(what, arg)
@@ -163,7 +163,7 @@ def _example(arg: Any, array: npt.NDArray[Any]) -> str:
         return ""
     items = np.asarray(arg, dtype=object) if array.dtype.kind in "US" else array
     wrong = (x for x in items.ravel().tolist() if as_number(x) is NotImplemented)
-    return f", as {next(wrong, array.flat[0])!r}"
+    return f", such as {next(wrong, array.flat[0])!r}"
 
 
 def _converted(arg: Any, array: npt.NDArray[Any], what: str) -> Floats:
@@ -179,7 +179,7 @@ def _converted(arg: Any, array: npt.NDArray[Any], what: str) -> Floats:
     for i, item in enumerate(array.ravel().tolist()):
         number = item if isinstance(item, float) else as_number(item)
         if isinstance(item, Value):
-            raise TypeError(f"{what}: expected numbers; Values go one row at a time, as in f(x)")
+            raise TypeError(f"{what}: expected numbers; pass Values one row at a time, as in f(x)")
         if number is NotImplemented:
             place = tuple(map(int, np.unravel_index(i, array.shape)))
             raise TypeError(f"{what}: expected numbers, got {_first_wrong(arg, item, place)}")
@@ -189,10 +189,10 @@ def _converted(arg: Any, array: npt.NDArray[Any], what: str) -> Floats:
 
 def _kind_of(arg: Any) -> str:
     if isinstance(arg, (Iterator, Set)):
-        return f"a {type(arg).__name__}, which is no array: write list(...) of it"
+        return f"a {type(arg).__name__}, which is not an array: convert it with list(...)"
     return (
-        f"{arg!r} of type {type(arg).__name__}; what is the same for all rows and no number goes "
-        "by keyword"
+        f"{arg!r} of type {type(arg).__name__}; pass a non-number that is the same for all rows by "
+        "keyword"
     )
 
 

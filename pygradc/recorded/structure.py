@@ -151,9 +151,9 @@ def require_plain(obj: Any, what: str) -> None:
         return
     if own:
         raise TypeError(
-            f"{what}: a {kind.__name__} with its own {', '.join(own)}, of which a recording would "
-            f"keep the {'number' if isinstance(obj, Value) else 'items'} only: write {instead}; or "
-            "let the function have the object as a global or an attribute"
+            f"{what}: a {kind.__name__} with its own {', '.join(own)}: a recording would "
+            f"keep only the {'number' if isinstance(obj, Value) else 'items'}: write {instead}; or "
+            "refer to it as a global or an attribute"
         )
 
 
@@ -194,16 +194,16 @@ def _remedy(obj: Any, what: str) -> str:
         obj.close()  # or Python warns that it was never awaited
         return ": write the function without async"
     if isinstance(obj, (Iterator, Set)):
-        return ": write list(...) of it"
+        return ": convert it with list(...)"
     if what != "argument":
         return ""
     if hasattr(obj, "__array__"):
-        return ": write numpy.asarray(...) of it, for one row"
+        return ": convert one row with numpy.asarray(...)"
     if hasattr(obj, "__float__"):
-        return ": write float(...) of it"
+        return ": convert it with float(...)"
     if isinstance(obj, numbers.Number):
         return ""
-    return "; what is no number goes by keyword, if it is hashable, or is a global or an attribute"
+    return "; pass a non-number by keyword, if it is hashable, or as a global or an attribute"
 
 
 def is_static(obj: Any) -> bool:
@@ -271,7 +271,7 @@ _KINDS = {list: 1, tuple: 2}
 
 
 def words(structure: Structure) -> list[int] | None:
-    """Encode for csrc/python/scalar_replay.c: preorder, one word a node, then length or shape.
+    """Encode for csrc/python/scalar_replay.c: preorder, one word per node, then length or shape.
 
     None if it contains anything but numbers, lists, tuples and arrays.
     """

@@ -110,14 +110,14 @@ class Condition(bools.LikeBool):
             quote = lines.quoted(lines.here())
             reject(
                 f"the comparison {self._text()!r} is used outside of the recording "
-                f"that made it{f', in {quote!r}' if quote else ''}: it holds for the rows of that "
-                "program, and has no answer here. Instead, compare anew where it is needed, and "
-                "keep neither a comparison nor what caches one.",
+                f"that made it{f', in {quote!r}' if quote else ''}: it has a truth value only in "
+                "the rows of that program. Instead, compare again where it is needed, and keep "
+                "neither a comparison nor an object that caches one.",
                 of_this_trace=self._recording == refusals.current(),
             )
 
     def _ask(self, asked: str) -> bool:
-        """The truth value, which becomes part of the program; only for constants is it known."""
+        """The truth value, which becomes part of the program; known for constants only."""
         self._require_use()
         if core.is_traced(self._left) or core.is_traced(self._right):
             remedy = refusals.REMEDIES.get(asked, _CONDITIONS_REMEDY)
@@ -217,7 +217,7 @@ class Condition(bools.LikeBool):
         fail(
             comparison,
             f"the comparison {self._text()!r}",
-            "a ^ b is where two comparisons differ, pygradc.logical_not(a ^ b) where they agree"
+            "a ^ b holds where two comparisons differ, pygradc.logical_not(a ^ b) where they agree"
             + beside,
         )
 
@@ -454,7 +454,8 @@ def detach(a: Value) -> Value:
     """The same number, through which no gradient flows.
 
     Its own gradient stays 0. No derivative is computed with respect to it, or to what is computed
-    from detached Values and numbers only: the derivative of `x / detach(m)` by m can't fail.
+    from detached Values and numbers only: the derivative of `x / detach(m)` with respect to m can't
+    fail.
 
     Raises:
         TypeError: a isn't a Value.
@@ -483,8 +484,8 @@ def _trace(body: Callable[[], T]) -> T:
         if not remedy:
             raise
         refusal = TraceError(
-            f"{lines.line_of(error)}: {error}, while a function is recorded: in it a Value "
-            f"has no number for numpy's functions to ask for. Instead, {remedy}."
+            f"{lines.line_of(error)}: {error}, while a function is recorded: Values have "
+            f"no numbers then, which numpy's functions need. Instead, {remedy}."
         )
         refusal.__traceback__ = error.__traceback__
         lines.end_at_users_frame(refusal)
@@ -516,7 +517,7 @@ def _check_alone() -> None:
     if core.tracing():
         reject(
             "a function can't be recorded while another one is. "
-            "Call it without map, sum or mean: it then becomes part of the other one."
+            "Call it without map, sum or mean: it is then inlined into the other one."
         )
 
 
@@ -535,8 +536,8 @@ def alone(body: Callable[[], T]) -> T:
         if last is not None and last == before:
             raise TraceError(
                 f"{lines.line_of_thread(_holder)}: this waits for other threads while a function "
-                "is recorded, and one of these has a function to record, for which it would wait "
-                "in turn. Instead, call that one once before, or without a thread."
+                "is recorded, and one of these waits to record a function: a deadlock. Instead, "
+                "call that function once before, or in this thread."
             )
 
     def call() -> T:

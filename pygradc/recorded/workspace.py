@@ -1,7 +1,7 @@
 """What a replay needs: the core's program, its backward plans, and the memory that it works in.
 
-A workspace belongs to one replay at a time. A program keeps a pool of them, as many as replays ever
-ran at the same time.
+A workspace belongs to one replay at a time. A program keeps a pool of them, as large as the
+largest number of concurrent replays.
 """
 
 from __future__ import annotations
@@ -189,7 +189,7 @@ class Replayable:
 
 
 class _Stopped(Exception):
-    """A replay was stopped since another part of the same work failed."""
+    """A replay was stopped because another part of the same work failed."""
 
 
 def _row_error(message: str, row: int) -> FloatingPointError:

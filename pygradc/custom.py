@@ -199,7 +199,7 @@ class Op(Examined):
         question = self._question(count)
         try:
             with noting(count, question is None) as (operands, noted), _strictly():
-                y = _as_value(self._forward(*operands))
+                y = tracing.as_value(self._forward(*operands))
                 in_forward = False
                 self._slopes(operands, y)
         except MemoryError:
@@ -218,7 +218,7 @@ class Op(Examined):
         slopes = _as_tuple(self._derivatives(*operands, y))
         if len(slopes) != len(operands):
             raise ValueError(f"{len(slopes)} derivatives for {len(operands)} operands")
-        return tuple(map(_as_value, slopes))
+        return tuple(map(tracing.as_value, slopes))
 
     # ---- recording
 
@@ -229,9 +229,9 @@ class Op(Examined):
                 f"op {self.name!r} can't be recorded, since its rule is not written with Values' "
                 f"ops: {reason}"
             )
-        values = tuple(map(_as_value, operands))
+        values = tuple(map(tracing.as_value, operands))
         with _strictly():
-            y = _as_value(self._forward(*values))
+            y = tracing.as_value(self._forward(*values))
             slopes = self._slopes(values, y)
         given = [i for i, operand in enumerate(operands) if isinstance(operand, Value)]
         if not given:
@@ -346,7 +346,7 @@ class _Trial:
     ) -> tuple[float, ...]:
         of_values = rule[-1]
         arguments = [*operands, node]
-        given = list(map(_as_value, arguments) if of_values else map(_float_of, arguments))
+        given = list(map(tracing.as_value, arguments) if of_values else map(_float_of, arguments))
         with no_grad() if of_values else nullcontext():
             found = _as_tuple(rule[3](*given))
         if len(found) != len(operands):
@@ -412,10 +412,6 @@ def _as_one(derivatives: Derivatives) -> Callable[..., Any]:
         if not callable(function):
             raise TypeError(f"op: a derivative must be a function, not {type(function).__name__}")
     return lambda *operands: tuple(function(*operands) for function in each)
-
-
-def _as_value(x: Any) -> Value:
-    return x if isinstance(x, Value) else tracing.as_value(x)
 
 
 @contextmanager

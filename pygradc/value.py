@@ -156,9 +156,8 @@ class _Signature:
 
     def __get__(self, instance: object, owner: type) -> inspect.Signature:
         if instance is not None or owner.__init__ is not Scalar.__init__:  # type: ignore[misc]
-            raise AttributeError(
-                "__signature__"
-            )  # a subclass has the signature of its own __init__
+            # a subclass has the signature of its own __init__
+            raise AttributeError("__signature__")
         either, named = inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY
         defaults = {"_children": (), "_op": "", "label": ""}
         return inspect.Signature(

@@ -30,10 +30,8 @@ def _where(op: int, derivative: int, a: float, b: float) -> str:
         return call
     if ROWS[op - 1].takes_number and b == -1.0:
         return f"derivative of {call} with respect to its second operand, the divisor"
-    return (
-        f"derivative of {call} with respect to its "
-        f"{'second' if derivative == 2 else 'first'} operand"
-    )
+    operand = "second" if derivative == 2 else "first"
+    return f"derivative of {call} with respect to its {operand} operand"
 
 
 def describe(status: int, op: int, derivative: int, a: float, b: float) -> str:

@@ -170,9 +170,8 @@ def _entry(content: bytes, at: int) -> tuple[_Member, int]:
         raise Damaged("damaged: an entry of its directory extends past the end")
     longs = _long_fields(fields)
     short = (size, packed, numbers[-1])
-    size, packed, where = (
-        next(longs, _SHORT) if number == _SHORT else number for number in short
-    )  # those present come in this order
+    # those present come in this order
+    size, packed, where = (next(longs, _SHORT) if x == _SHORT else x for x in short)
     return _Member(_name(code, flags), code, flags, method, crc, packed, size, where), following
 
 

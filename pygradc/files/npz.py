@@ -220,9 +220,8 @@ def _parse(name: str, entry: bytes) -> Any:
 
 def _check_size(name: str, kind: str, shape: tuple[int, ...], found: int) -> None:
     item = int(kind[2:]) * (4 if kind[1] == "U" else 1)
-    least = item * math.prod(
-        max(axis, 1) for axis in shape
-    )  # numpy checks this for empty arrays, too
+    # numpy checks this for empty arrays, too
+    least = item * math.prod(max(axis, 1) for axis in shape)
     if item >= 2**31 or len(shape) > _MOST_AXES or least > _MOST_BYTES:
         raise Damaged(f"{name!r}: no array has shape {shape} and dtype {kind}")
     if item * math.prod(shape) != found:

@@ -8,7 +8,7 @@ be differentiated again, used in a loss, recorded, trained through:
     (dy,) = pygradc.grad(y, [x])     # 3 x^2 = 12
     (ddy,) = pygradc.grad(dy, [x])   # 6 x = 12
 
-Source: csrc/graph/derive.c; the rules, one line an op: csrc/ops/rules.def.
+Source: csrc/graph/derive.c; the rules, one line an op: csrc/ops/ops.def.
 """
 
 from __future__ import annotations

@@ -22,7 +22,7 @@ import pytest
 
 from bench import accuracy_ops
 from pygradc import Value, reference
-from pygradc.core.ops import BY_NAME, OPS, Op
+from pygradc.core.ops import BY_NAME, OPS, ROWS, Op
 
 SAMPLES = 300
 # fmt: off
@@ -269,6 +269,14 @@ def test_no_table_misses_an_op() -> None:
         missing = sorted(set(BY_NAME) - names - {"pow", "pown"})
         assert not missing, f"{table} lacks {', '.join(missing)}"
     assert set(reference.OPS) == set(accuracy_ops.ENTRIES) == set(BY_NAME)
+
+
+@pytest.mark.skipif(not (ROOT / "csrc").is_dir(), reason="no sources here")
+def test_each_row_has_a_rule() -> None:
+    text = (ROOT / "csrc" / "ops" / "ops.def").read_text(encoding="utf-8")
+    rows = re.findall(r"^PG_(?:HIDDEN_)?(?:UNARY|NUMBER|BINARY) *\((\w+)", text, re.MULTILINE)
+    rules = re.findall(r"^PG_RULE\((\w+)", text, re.MULTILINE)
+    assert sorted(rows) == sorted(rules) and len(rows) == len(ROWS)
 
 
 def test_table_and_oracle_say_the_same_of_each_op() -> None:

@@ -3,7 +3,7 @@
  *   order    the nodes below y, children first (order.c)
  *   marks    the nodes that lead to one of xs: only these get an adjoint
  *   sweep    in reverse order: a node's adjoint, a node itself, times each derivative by a child,
- *            which a line of ops/rules.def builds, is added to the child's adjoint
+ *            which a rule of ops/ops.def builds, is added to the child's adjoint
  *
  * The adjoint's products are GATE nodes: as in the numeric sweep, where an adjoint is 0 an infinite
  * or undefined derivative contributes 0. A derivative that fails there contributes nothing; in a
@@ -131,9 +131,12 @@ static pg_node_id slope_of(deriver *d, pg_node_id id, int which) {
 #define PLUS(a, number) with_number(d, PG_OP_ADD, a, number)
 #define POWER(a, number) with_number(d, PG_OP_POWN, a, number)
 #define SQUARES(a, b) OP2(ADD, OP2(MUL, a, a), OP2(MUL, b, b))
+#define PG_UNARY(...)
+#define PG_NUMBER(...)
+#define PG_BINARY(...)
 #define PG_RULE(NAME, da, db)                                                                      \
     case PG_OP_##NAME: return which == 1 ? (da) : (db);
-#include "ops/rules.def"
+#include "ops/ops.def"
     default: return 0;
     }
 }

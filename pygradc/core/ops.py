@@ -45,7 +45,7 @@ def _read(number: int) -> Op:
 
 ROWS: tuple[Op, ...] = tuple(_read(number) for number in range(1, lib.pg_op_count() + 1))
 OPS = tuple(op for op in ROWS if not op.name.startswith("_"))  # methods of Value
-BY_NAME: dict[str, Op] = {op.name: op for op in ROWS}
+BY_NAME: dict[str, Op] = {op.name: op for op in OPS}
 
 
 def activation_number(name: Any) -> int:

@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from pygradc._core import lib
-from pygradc.core.ops import BY_NAME, ROWS
+from pygradc.core.ops import ROWS
 from pygradc.recorded.code import Code, Instruction
 
 _HEAD = """\
@@ -92,6 +92,7 @@ def _functions() -> dict[str, str]:
 
 
 _FUNCTIONS = _functions()
+_BY_B = {op.name: op.derivatives[-1] for op in ROWS}
 _CALL = re.compile(rf"\b({'|'.join(_FUNCTIONS)})\(")
 
 
@@ -300,5 +301,5 @@ def _derivative(instruction: Instruction, which: int) -> str:
     operands = [_c(operand) for operand in instruction.operands]
     if instruction.name == "select":
         return f"{_condition(instruction)} ? {('1.0 : 0.0', '0.0 : 1.0')[which]}"
-    formula = BY_NAME[instruction.name].derivatives[1] if which else instruction.da
+    formula = _BY_B[instruction.name] if which else instruction.da
     return _expression(formula, a=operands[0], b=operands[-1], y=instruction.result)

@@ -206,7 +206,7 @@ pg_status pg_clear_grads(pg_graph *graph, pg_node_id root);
  * a gradient of 0 adds 0, even if the derivative is infinite, undefined or an error. */
 pg_status pg_push(pg_graph *graph, pg_node_id id);
 
-/* Optimisers over count nodes; count may be 0. The caller owns their state: arrays of count.
+/* Optimizers over count nodes; count may be 0. The caller owns their state: arrays of count.
  *   sgd   g += weight_decay * p;  velocity = momentum * velocity + g;  p -= lr * velocity
  *         (velocity NULL: p -= lr * g)
  *   adam  Kingma and Ba 2015; decoupled: Loshchilov and Hutter 2019
@@ -221,7 +221,7 @@ typedef struct pg_adam_settings {
     double step; /* the step to take, counted from 1 */
 } pg_adam_settings;
 
-/* Parameters, their gradients, and an optimiser's state: arrays of equal length. */
+/* Parameters, their gradients, and an optimizer's state: arrays of equal length. */
 typedef struct pg_optimizer_arrays {
     double *data, *gradients;
     double *velocity;      /* sgd: NULL without momentum */
@@ -504,7 +504,7 @@ pg_status pg_hvp(pg_workspace *workspace, const double *params, const double *di
 
 /* ---- Training ------------------------------------------------------------------------------- */
 
-/* An optimiser and its parameters: count of them, in the optimiser's order. */
+/* An optimizer and its parameters: count of them, in the optimizer's order. */
 typedef enum pg_training_part {
     PG_TRAINING_LOSS,
     PG_TRAINING_PARAMETER,
@@ -535,7 +535,7 @@ typedef struct pg_training {
  *              each epoch, one epoch after the other
  * Out: losses  for each epoch the mean over its rows, each evaluated before its batch's step
  * Returns: as pg_replay; PG_ERR_NOT_FINITE, unless task->ignore: the loss isn't finite, or a step
- *          would make a parameter or the optimiser's state non-finite. Parameters, gradients and
+ *          would make a parameter or the optimizer's state non-finite. Parameters, gradients and
  *          state are then those after the last complete step. */
 pg_status pg_fit(pg_workspace *workspace, const pg_task *task, pg_training *training,
                  double *losses);

@@ -1,4 +1,4 @@
-/* optim.c - optimisers over a list of nodes, or over arrays: one pass each, no allocation.
+/* optim.c - optimizers over a list of nodes, or over arrays: one pass each, no allocation.
  *
  * The caller owns the state (velocity, means), one double a node. Every node is checked before the
  * first is changed. The formulas are PyTorch's.

@@ -1,10 +1,10 @@
 /* scalar_bind.c - compiled functions as methods.
  *
- * `Bindable` is the base of pygradc.compiled.Compiled. Looked up through an instance it returns, as
+ * `Bindable` is the base of recorded.compiled.Compiled. Looked up through an instance it returns, as
  * a plain function does, a new object bound to the instance: `m.loss`. A training loop does that at
  * each step, so it is done in C: one lookup by the instance's identity and one allocation.
  * Recordings belong to the function and the instance, not to the bound object: `at` is
- * pygradc._instances.Beside, a dict from an instance's id to (weak reference, recordings). Where
+ * recorded.instances.Beside, a dict from an instance's id to (weak reference, recordings). Where
  * that has no entry, or holds the instance itself, Python's `_kept_for` is called.
  * A bound object owns a reference to the instance, and shares the function's dict: names,
  * docstring, attributes. */

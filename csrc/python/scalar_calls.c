@@ -1,4 +1,4 @@
-/* scalar_calls.c - calls coarser than one op: backward, sums, layers, optimisers.
+/* scalar_calls.c - calls coarser than one op: backward, sums, layers, optimizers.
  *
  * These take Python's own sequences of Values and cross into the core once. They are methods of the
  * type, not cffi functions, because they need the GIL (cffi releases it) and raise exceptions. Each
@@ -299,7 +299,7 @@ static PyObject *call_all_exactly(PyObject *Py_UNUSED(type), PyObject *const *ar
     Py_RETURN_TRUE;
 }
 
-/* ---- Optimisers ------------------------------------------------------------------------------ */
+/* ---- Optimizers ------------------------------------------------------------------------------ */
 
 pg_node_id *scalar_gather_checked(PyObject *values, size_t *count_ret, scalar_access *check,
                                   const char *what) {
@@ -341,7 +341,7 @@ double *scalar_doubles_of(PyObject *array, Py_buffer *view, size_t count, int wr
     return NULL;
 }
 
-/* The ids of the parameters that an optimiser is about to write. */
+/* The ids of the parameters that an optimizer is about to write. */
 static pg_node_id *gather_to_step(PyObject *values, size_t *count_ret) {
     return scalar_gather_checked(values, count_ret, scalar_check_write, "optimizer.step()");
 }

@@ -30,7 +30,7 @@ int scalar_custom_slopes(void *tag, pg_node_id id);
 /* Build the derivatives of a custom op's node as nodes, which the caller owns. As above. */
 int scalar_custom_derive(void *tag, pg_node_id id, pg_node_id *ids_ret);
 
-/* Create the base type of pygradc.compiled.Compiled. A new reference, or NULL. */
+/* Create the base type of recorded.compiled.Compiled. A new reference, or NULL. */
 PyObject *scalar_bindable(void);
 
 int scalar_init(PyObject *self, PyObject *args, PyObject *kwargs);

@@ -98,7 +98,7 @@ static int is_condition(PyObject *object) { return Py_TYPE(object) == scalar_glo
 
 /* The number of a comparison is a node, which the comparison holds from now on. Not for an
  * exponent, the call that passes is_int: there it chooses between ** 1 and ** 0, see
- * pygradc/_bools.py. */
+ * recorded/bools.py. */
 static int condition_operand(PyObject *object, pg_operand *operand_ret) {
     PyObject *number = PyObject_CallMethod(object, "_number", NULL);
     if (number != NULL) *operand_ret = (pg_operand){((scalar *)number)->id, 0.0};

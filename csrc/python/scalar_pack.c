@@ -1,4 +1,4 @@
-/* scalar_pack.c - copies and pickles of Values with their graphs; pygradc/copying.py is the other
+/* scalar_pack.c - copies and pickles of Values with their graphs; core/copying.py is the other
  * half.
  *
  * A part (csrc/graph/graph_bytes.h) is represented in Python by a capsule that owns it. Python

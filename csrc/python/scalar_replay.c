@@ -1,6 +1,6 @@
 /* scalar_replay.c - the fast path of a replay: from Python's arguments to Values in one call.
  *
- * pygradc/program.py handles all calls, for any arguments and any executor. This path is for each
+ * recorded/program.py handles all calls, for any arguments and any executor. This path is for each
  * step of a training loop, where the ten microseconds of program.py would be most of the step: the
  * sum of a program over rows of float64 arrays, or one row of numbers and Values. For anything else
  * (another structure, a fault) it returns NotImplemented, and program.py, called next, reports what

@@ -102,7 +102,7 @@ static void end_trace(void) {
     scalar_run_deferred();
 }
 
-/* trace(function) -> its result: call the function as a trace; pygradc/tracing.py ensures that
+/* trace(function) -> its result: call the function as a trace; recorded/tracing.py ensures that
  * there is one at a time. A block with a graph is entered, since a program has gradients even if it
  * is first called in no_grad(). In C, and not in Python, so that Ctrl-C can't leave a trace
  * open. */

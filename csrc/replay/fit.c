@@ -1,4 +1,4 @@
-/* fit.c - the training loop: replay a batch, take an optimiser's step, and repeat.
+/* fit.c - the training loop: replay a batch, take an optimizer's step, and repeat.
  *
  * The parameters live in arrays meanwhile; the caller reads them from the graph and writes them
  * back. There are two sets of arrays. A step computes `next` from `now`, and is committed, by

@@ -2,7 +2,7 @@
  *
  * A free-threaded Python that loads an extension enables the GIL, with a RuntimeWarning, unless the
  * extension declares that it runs without (PEP 703, slot Py_mod_gil). cffi's modules declare that,
- * whatever is linked into them. The graph needs the GIL, so pygradc/_scalar.py loads this
+ * whatever is linked into them. The graph needs the GIL, so core/scalar.py loads this
  * module. */
 #include <Python.h>
 

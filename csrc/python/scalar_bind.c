@@ -1,8 +1,8 @@
 /* scalar_bind.c - compiled functions as methods.
  *
- * `Bindable` is the base of recorded.compiled.Compiled. Looked up through an instance it returns, as
- * a plain function does, a new object bound to the instance: `m.loss`. A training loop does that at
- * each step, so it is done in C: one lookup by the instance's identity and one allocation.
+ * `Bindable` is the base of recorded.compiled.Compiled. Looked up through an instance it returns,
+ * as a plain function does, a new object bound to the instance: `m.loss`. A training loop does that
+ * at each step, so it is done in C: one lookup by the instance's identity and one allocation.
  * Recordings belong to the function and the instance, not to the bound object: `at` is
  * recorded.instances.Beside, a dict from an instance's id to (weak reference, recordings). Where
  * that has no entry, or holds the instance itself, Python's `_kept_for` is called.

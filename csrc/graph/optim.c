@@ -73,20 +73,38 @@ static inline uint64_t unless_finite(double x) {
     return bits;
 }
 
+/* Compilers heed `restrict` of parameters only; without it the loops aren't vectorized. */
+static uint64_t sgd_all(double *restrict data, double *restrict velocity,
+                        const pg_optimizer_arrays from, size_t count, const pg_sgd_settings *s) {
+    uint64_t odd = 0;
+    for (size_t i = 0; velocity == NULL && i < count; i++)
+        odd |= unless_finite(data[i] = sgd_one(from.data[i], from.gradients[i], NULL, s));
+    for (size_t i = 0; velocity != NULL && i < count; i++) {
+        double v = from.velocity[i];
+        data[i] = sgd_one(from.data[i], from.gradients[i], &v, s);
+        velocity[i] = v;
+        odd |= unless_finite(data[i]) | unless_finite(v);
+    }
+    return odd;
+}
+
 uint64_t pg_sgd_array(const pg_optimizer_arrays *next, const pg_optimizer_arrays *now, size_t count,
                       const pg_sgd_settings *settings) {
     const pg_sgd_settings s = *settings;
-    const pg_optimizer_arrays from = *now;
-    double *restrict const data = next->data, *restrict const velocity = next->velocity;
-    const double *const gradients = next->gradients;
+    pg_optimizer_arrays from = *now;
+    from.gradients = next->gradients;
+    return sgd_all(next->data, next->velocity, from, count, &s);
+}
+
+static uint64_t adam_all(double *restrict data, double *restrict means, double *restrict squares,
+                         const pg_optimizer_arrays from, size_t count, const adam_step *step) {
     uint64_t odd = 0;
-    for (size_t i = 0; velocity == NULL && i < count; i++)
-        odd |= unless_finite(data[i] = sgd_one(from.data[i], gradients[i], NULL, &s));
-    for (size_t i = 0; velocity != NULL && i < count; i++) {
-        double v = from.velocity[i];
-        data[i] = sgd_one(from.data[i], gradients[i], &v, &s);
-        velocity[i] = v;
-        odd |= unless_finite(data[i]) | unless_finite(v);
+    for (size_t i = 0; i < count; i++) {
+        double mean = from.mean[i], square = from.square[i];
+        data[i] = adam_one(from.data[i], from.gradients[i], &mean, &square, step);
+        means[i] = mean;
+        squares[i] = square;
+        odd |= unless_finite(data[i]) | unless_finite(mean) | unless_finite(square);
     }
     return odd;
 }
@@ -94,17 +112,7 @@ uint64_t pg_sgd_array(const pg_optimizer_arrays *next, const pg_optimizer_arrays
 uint64_t pg_adam_array(const pg_optimizer_arrays *next, const pg_optimizer_arrays *now,
                        size_t count, const pg_adam_settings *settings) {
     const adam_step step = adam_step_of(settings);
-    const pg_optimizer_arrays from = *now;
-    double *restrict const data = next->data, *restrict const means = next->mean;
-    double *restrict const squares = next->square;
-    const double *const gradients = next->gradients;
-    uint64_t odd = 0;
-    for (size_t i = 0; i < count; i++) {
-        double mean = from.mean[i], square = from.square[i];
-        data[i] = adam_one(from.data[i], gradients[i], &mean, &square, &step);
-        means[i] = mean;
-        squares[i] = square;
-        odd |= unless_finite(data[i]) | unless_finite(mean) | unless_finite(square);
-    }
-    return odd;
+    pg_optimizer_arrays from = *now;
+    from.gradients = next->gradients;
+    return adam_all(next->data, next->mean, next->square, from, count, &step);
 }

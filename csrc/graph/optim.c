@@ -73,7 +73,7 @@ static inline uint64_t unless_finite(double x) {
     return bits;
 }
 
-/* Compilers heed `restrict` of parameters only; without it the loops aren't vectorized. */
+/* Compilers heed `restrict` of parameters only; else each call tests for overlap first. */
 static uint64_t sgd_all(double *restrict data, double *restrict velocity,
                         const pg_optimizer_arrays from, size_t count, const pg_sgd_settings *s) {
     uint64_t odd = 0;

@@ -670,8 +670,10 @@ def code_changes() -> Iterator[tuple[str, CodeChange]]:
     yield "uniform start of no start", setting(dot(0), "shape", number(2))
     yield "weights in the uniform part", setting(dot(1), "shape", number(5))
     yield "uniform start in the uniform part", setting(dot(1), "shape", number(3))
-    for n in (25, 100, 255):
-        yield f"op {n} of 25", setting(lambda c: c.find("mul"), "op", number(n))
+    beyond_all = setting(lambda c: c.find("mul"), "op", lambda c, i: len(c.names))
+    yield "an op beyond the names", beyond_all
+    for n in (100, 255):
+        yield f"op {n}", setting(lambda c: c.find("mul"), "op", number(n))
     yield "an op without a name", setting(lambda c: c.find("mul"), "op", lambda c, i: nameless(c))
     yield from count_changes()
     yield from order_changes()

@@ -152,14 +152,16 @@ static void kinds_of_vectors_give_the_same_bits(void) {
     }
 }
 
-/* A random function without comparisons, which a last bit could turn around. */
+/* A random function without comparisons and jumps, which a last bit could turn around: without
+ * maximum, minimum, and the hidden ops that follow them. */
 static recipe smooth_recipe(size_t inputs, size_t params, size_t lines) {
     for (;;) {
         recipe r = random_recipe(inputs, params, lines, 1);
         bool smooth = true;
-        for (size_t i = 0; i < r.count; i++)
-            smooth = smooth && r.lines[i].op != PG_OP_SELECT && r.lines[i].op != PG_OP_MAXIMUM &&
-                     r.lines[i].op != PG_OP_MINIMUM;
+        for (size_t i = 0; i < r.count; i++) {
+            const int op = r.lines[i].op;
+            smooth = smooth && op != PG_OP_SELECT && (op < PG_OP_MAXIMUM || op >= PG_OP_LEAF);
+        }
         if (smooth) return r;
         recipe_free(&r);
     }

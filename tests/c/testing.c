@@ -259,7 +259,11 @@ static double bound(const recipe *r, const line *it) {
     switch (it->op) {
     case PG_OP_LEAF: return fabs(it->number);
     case PG_OP_ADD: return a + b;
-    case PG_OP_MUL: return a * b;
+    case PG_OP_MUL:
+    case PG_OP_GATE:
+    case PG_OP_GATE_EITHER: return a * b;
+    case PG_OP_TANH_SLOPE:
+    case PG_OP_SIGMOID_SLOPE: return 1.0 + b + b * b;
     case PG_OP_RELU:
     case PG_OP_ABS:
     case PG_OP_CUSTOM:
@@ -269,6 +273,7 @@ static double bound(const recipe *r, const line *it) {
     case PG_OP_SELECT: return fmax(a, b);
     case PG_OP_POWN:
     case PG_OP_POW:
+    case PG_OP_POW_SLOPE:
     case PG_OP_EXP: return 1e9;
     default: return 2.0;
     }
@@ -412,8 +417,9 @@ recipe reckless_recipe(size_t inputs, size_t count, size_t outputs) {
     recipe r = recipe_new(inputs, 0);
     while (r.count < count) {
         const int op = (int)below((size_t)pg_op_count() + 1);
+        const bool gate = op == PG_OP_GATE || op == PG_OP_GATE_EITHER; /* excuses faults, at 0 */
         if (op == 0) add_select(&r);
-        else add_any_op(&r, op);
+        else add_any_op(&r, gate ? PG_OP_MUL : op);
         r.lines[r.count - 1].most = 0.0; /* who cares */
     }
     choose_ends(&r, outputs);

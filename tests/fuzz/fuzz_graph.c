@@ -89,7 +89,10 @@ static void make_leaf(void) {
 }
 
 static void make_op(void) {
-    const int op = 1 + next() % pg_op_count();
+    const int wanted = 1 + next() % pg_op_count();
+    const bool gate =
+        wanted == PG_OP_GATE || wanted == PG_OP_GATE_EITHER; /* excuses faults, at 0 */
+    const int op = gate ? PG_OP_MUL : wanted;
     const twin_node a = next_held(), b = next_held();
     const double power = next_number();
     const plain_operand left = {a.plain, 0.0}, right = {PLAIN_NOBODY, power};

@@ -183,6 +183,19 @@ static bool is_computed(const run *r, place at) {
     return at.slot >= (at.in_rows ? p->input_count : p->constant_count + p->param_count);
 }
 
+static void need(run *r, const double *row, place at);
+
+/* Where one factor of a gate is 0, the row doesn't need the other one; a gate's first factor never
+ * spares it the second. */
+static void need_factors(run *r, const double *row, const pg_instr *gate, bool in_rows) {
+    const bool unknown = in_rows && row == NULL, either = gate->op == PG_OP_GATE_EITHER;
+    const double *const own = in_rows ? row : NULL;
+    const bool a = !unknown && read(r, own, gate->a) != 0.0;
+    const bool b = !unknown && read(r, own, gate->b) != 0.0;
+    if (b || (either && !unknown && !a)) need(r, row, place_of(r, in_rows, gate->a));
+    if (a || !either) need(r, row, place_of(r, in_rows, gate->b));
+}
+
 /* row NULL: what a row needs, whatever it chooses. */
 static void need(run *r, const double *row, place at) {
     bool *const needed = flag(r->row_needed, r->uniform_needed, at);
@@ -203,6 +216,8 @@ static void need(run *r, const double *row, place at) {
         const bool first =
             plain_compare(instr->shape, read(r, own, pair.left), read(r, own, pair.right));
         need(r, row, place_of(r, at.in_rows, first ? instr->a : instr->b));
+    } else if (instr->op == PG_OP_GATE || instr->op == PG_OP_GATE_EITHER) {
+        need_factors(r, row, instr, at.in_rows);
     } else if (instr->op == PG_OP_DOT) {
         const bool from_rows = at.in_rows && !(instr->shape & PG_DOT_UNIFORM_START);
         if (instr->shape & PG_DOT_STARTS) need(r, row, place_of(r, from_rows, instr->a));

@@ -26,7 +26,7 @@ QUESTIONS = {
     "Who fuses chains of multiply-add?": ("fusing chains", "record/fuse.c"),
     "Who gives values their slots?": ("slots, and how", "program/lower.c"),
     "Where is the backward plan made?": ("the backward plan", "program/backward_plan.c"),
-    "Where are the loops over lanes?": ("loops over lanes", "replay/lanes_forward.h"),
+    "Where are the loops over lanes?": ("loops over lanes", "replay/lanes_ops.h"),
     "Where are rows summed?": ("sums over rows", "replay/replay.c"),
     "Where are Value's operators?": ("operators of `Value`", "python/scalar_operators.c"),
 }

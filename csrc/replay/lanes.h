@@ -1,9 +1,8 @@
 /* lanes.h - a block of rows, and the kernels that run a program's code over it.
  *
- * A lane is the place of one row in a block. lanes_kernels.h has the kernels, written for any
- * number of lanes; lanes_base.c, lanes_avx2.c and lanes_avx512.c compile them for one vector size
- * each, for 1, 8 and 32 lanes, with libm's functions and with our own. All vector sizes give the
- * same bits. */
+ * A lane is the place of one row in a block; a block has 1, 8 or 32. lanes_dots.h and lanes_ops.h
+ * have the kernels; lanes_base.c, lanes_avx2.c and lanes_avx512.c compile them for one vector size
+ * each, with libm's functions and with our own. All vector sizes give the same bits. */
 #ifndef PG_LANES_H
 #define PG_LANES_H
 
@@ -22,6 +21,7 @@ typedef struct pg_block {
     const pg_backward_plan *plan;
     const pg_step *steps; /* the steps of the plan to run */
     size_t step_count;
+    size_t lanes;
     size_t active;       /* lanes that hold a row; the others are padding and repeat the last row */
     const int64_t *mask; /* for each lane: all bits, or none for padding; NULL: no padding */
     bool judge;          /* stop at the first op that leaves its domain */
@@ -47,7 +47,6 @@ typedef pg_status pg_run(pg_block *block);
 typedef struct pg_lanes {
     pg_run *forward;  /* computes all slots that the code writes */
     pg_run *backward; /* runs the steps: gradients of the slots they reach */
-    pg_run *careful;  /* likewise, with 0 for undefined products with a gradient of 0 */
     void (*fold)(const pg_block *block, double *accumulator, const double *lanes);
 } pg_lanes;
 
@@ -70,5 +69,9 @@ typedef struct pg_judged {
  * lane? Stores the first fault in the block. A derivative that meets a gradient of 0 is no error.
  * Returns: PG_OK; PG_ERR_DOMAIN, _ZERO_DIVISION, _OVERFLOW. */
 pg_status pg_judge_lanes(pg_block *block, int op, int derivative, const pg_judged *judged);
+
+/* careful.c: run the steps as `backward` does, with 0 for undefined products with a gradient of
+ * 0. Returns: PG_OK; PG_ERR_DOMAIN, _ZERO_DIVISION, _OVERFLOW. */
+pg_status pg_backward_carefully(pg_block *block);
 
 #endif

@@ -1,6 +1,6 @@
-/* lanes_levels.h - the kernels of one vector level: 1, 8 and 32 lanes, libm's functions and our
- * own. Included once by each of lanes_base.c, lanes_avx2.c and lanes_avx512.c, which define
- * PG_LANE_TABLE and PG_VECTOR_BYTES. */
+/* lanes_levels.h - the kernels of one vector level: for one lane and for many, with libm's
+ * functions and our own. Included once by each of lanes_base.c, lanes_avx2.c and lanes_avx512.c,
+ * which define PG_LANE_TABLE and PG_VECTOR_BYTES. */
 #include "ops/kernels.h"
 #include "replay/lanes.h"
 
@@ -18,35 +18,63 @@ typedef int64_t pg_mask;
 #define PG_MASKED(lanes, mask) ((mask) != 0 ? (lanes) : 0.0)
 #endif
 
-#define PG_JOIN_(a, b, c) a##_##b##_##c
-#define PG_JOIN(a, b, c) PG_JOIN_(a, b, c)
-
-#define NAME(x) PG_JOIN(x, LANES, exact)
-#include "replay/lanes_widths.h"
+#define LANES 1
+#define NAME(x) x##_1
+#include "replay/lanes_dots.h"
 #undef NAME
-
-#include "ops/fastmath.h"
-#define exp pg_fast_exp
-#define log pg_fast_log
-#define tanh pg_fast_tanh
-#define erf pg_fast_erf
-#define sigmoid pg_fast_sigmoid
-#define saturated(y) false /* the exp in the slopes would take a quarter of a step */
-#define NAME(x) PG_JOIN(x, LANES, fast)
-#include "replay/lanes_widths.h"
+#undef LANES
+#define LANES 8
+#define NAME(x) x##_8
+#include "replay/lanes_dots.h"
 #undef NAME
-#undef exp
-#undef log
-#undef tanh
-#undef erf
-#undef sigmoid
-#undef saturated
+#undef LANES
+#define LANES 32
+#define NAME(x) x##_32
+#include "replay/lanes_dots.h"
+#undef NAME
+#undef LANES
 
-#define PG_LANES(lanes, math)                                                                      \
-    {forward_##lanes##_##math, backward_##lanes##_##math, careful_##lanes##_##math,                \
-     fold_##lanes##_##math}
+static inline bool all_finite(const double *lanes, size_t count) {
+    int odd = 0;
+    for (size_t l = 0; l < count; l++) odd |= !(fabs(lanes[l]) <= DBL_MAX);
+    return odd == 0;
+}
+
+#define LANES 1
+#define MOST 1
+#define DOTS(x) x##_1
+#define NAME(x) x##_one_exact
+#include "replay/lanes_ops.h"
+#undef NAME
+#include "ops/fastnames.h"
+#define NAME(x) x##_one_fast
+#include "replay/lanes_ops.h"
+#undef NAME
+#include "ops/fastnames_end.h"
+#undef LANES
+#undef MOST
+#undef DOTS
+
+#define LANES (block->lanes / 8 * 8) /* so that loops over vectors have no remainder */
+#define MOST 32
+#define DOTS(x) (lanes == 32 ? x##_32 : x##_8)
+#define NAME(x) x##_many_exact
+#include "replay/lanes_ops.h"
+#undef NAME
+#include "ops/fastnames.h"
+#define NAME(x) x##_many_fast
+#include "replay/lanes_ops.h"
+#undef NAME
+#include "ops/fastnames_end.h"
+#undef LANES
+#undef MOST
+#undef DOTS
 
 pg_lane_table PG_LANE_TABLE = {
-    {PG_LANES(1, exact), PG_LANES(8, exact), PG_LANES(32, exact)},
-    {PG_LANES(1, fast), PG_LANES(8, fast), PG_LANES(32, fast)},
+    {{forward_one_exact, backward_one_exact, fold_1},
+     {forward_many_exact, backward_many_exact, fold_8},
+     {forward_many_exact, backward_many_exact, fold_32}},
+    {{forward_one_fast, backward_one_fast, fold_1},
+     {forward_many_fast, backward_many_fast, fold_8},
+     {forward_many_fast, backward_many_fast, fold_32}},
 };

@@ -9,7 +9,7 @@
  * added in a fixed tree, and so are the chunks; their count depends on the number of rows only.
  * Where an op failed, the block is computed to its end and examined (liveness.c): a row fails only
  * if its results depend on that op. Where a gradient came out as nan, or a derivative failed, the
- * chunk is redone by the careful kernels (lanes_careful.h): a product with 0 may have been
+ * chunk is redone by pg_backward_carefully (careful.c): a product with 0 may have been
  * undefined. Neither costs anything as long as nothing fails.
  * Memory: slots x lanes, twice, whatever the number of rows. A workspace owns it and belongs to one
  * thread; the program is only read.
@@ -106,6 +106,7 @@ static pg_block uniform_block(pg_workspace *ws, bool judge) {
                       .uniform = ws->uniform.at,
                       .values = ws->uniform.at,
                       .grads = ws->uniform_grads.at,
+                      .lanes = 1,
                       .active = 1,
                       .judge = judge};
 }
@@ -142,7 +143,7 @@ static void collect(const pg_block *block, const double *sums) {
     }
 }
 
-/* Run all uniform steps with this kernel. */
+/* Run all uniform steps with this kernel; NULL: carefully. */
 static pg_status run_uniform_steps(pg_block *block, pg_run *run, const double *sums) {
     const pg_backward_plan *plan = block->plan;
     pg_status status = PG_OK;
@@ -150,7 +151,7 @@ static pg_status run_uniform_steps(pg_block *block, pg_run *run, const double *s
         block->steps = &plan->uniform[i];
         block->step_count = block->steps->run;
         if (block->steps->instr == PG_COLLECT) collect(block, sums);
-        else status = run(block);
+        else status = run != NULL ? run(block) : pg_backward_carefully(block);
     }
     return status;
 }
@@ -168,7 +169,7 @@ static pg_status reach_from_rows(pg_workspace *ws, const pg_task *task, pg_block
     status = pg_backward_block(ws, &block, uniform->plan, rows.width);
     for (size_t l = 0; status == PG_OK && l < rows.active; l++) {
         for (size_t i = 0; i < count; i++) own[i] = sums[i * PG_SUBLANES + l];
-        status = run_uniform_steps(uniform, ws->lanes[PG_ONE].careful, own);
+        status = run_uniform_steps(uniform, NULL, own);
         for (size_t i = 0; i < ws->program->uniform_slots; i++)
             reached[i] |= uniform->grads[i] != 0.0;
     }
@@ -214,7 +215,7 @@ static pg_status backward_uniform_carefully(pg_workspace *ws, const pg_task *tas
                                             const double *sums) {
     ws->careful = true;
     block->spared = false;
-    pg_status status = run_uniform_steps(block, ws->lanes[PG_ONE].careful, sums);
+    pg_status status = run_uniform_steps(block, NULL, sums);
     if (!block->spared) return status;
     if (pg_reserve_numbers(&ws->reached, ws->program->uniform_slots / sizeof(double) + 1) != PG_OK)
         return PG_ERR_NOMEM;
@@ -222,7 +223,7 @@ static pg_status backward_uniform_carefully(pg_workspace *ws, const pg_task *tas
     status = find_reached(ws, task, block->plan, reached);
     if (status != PG_OK) return status;
     block->reached = reached;
-    return run_uniform_steps(block, ws->lanes[PG_ONE].careful, sums);
+    return run_uniform_steps(block, NULL, sums);
 }
 
 pg_status pg_backward_uniform(pg_workspace *ws, const pg_task *task, const pg_backward_plan *plan,
@@ -313,7 +314,7 @@ pg_status pg_backward_block(pg_workspace *ws, pg_block *block, const pg_backward
     block->step_count = plan->row_count;
     double *seed = block->grads + (size_t)plan->output * lanes;
     for (size_t l = 0; l < lanes; l++) seed[l] = 1.0;
-    return ws->careful ? ws->lanes[width].careful(block) : ws->lanes[width].backward(block);
+    return ws->careful ? pg_backward_carefully(block) : ws->lanes[width].backward(block);
 }
 
 void pg_note_fault(pg_workspace *ws, const pg_task *task, const pg_block *block, size_t first) {
@@ -336,6 +337,7 @@ pg_status pg_forward_block(pg_workspace *ws, const pg_task *task, pg_block *bloc
                             .uniform = ws->uniform.at,
                             .values = ws->values.at,
                             .grads = ws->grads.at,
+                            .lanes = lanes,
                             .active = active,
                             .mask = active < lanes ? mask : NULL,
                             .judge = !task->ignore && !ws->doubtful};

@@ -25,7 +25,7 @@ struct pg_workspace {
     bool failed;         /* an op of the uniform section failed */
     bool doubtful;       /* that, or an op of this chunk's rows failed: examine each block */
     bool undefined;      /* a gradient of this chunk came out as nan */
-    bool careful;        /* use the careful kernels: in this replay some gradients were undefined */
+    bool careful;        /* use careful.c: in this replay some gradients were undefined */
     size_t work;         /* values computed since poll was last called */
     int (*poll)(void *);
     void *context;

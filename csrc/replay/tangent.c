@@ -280,6 +280,7 @@ static void forward_uniform(call *c, const double *direction) {
                       .code = p->code,
                       .length = p->uniform_length,
                       .values = c->ws->uniform.at,
+                      .lanes = 1,
                       .active = 1};
     memset(c->uniform.at, 0, p->constant_count * sizeof(double));
     if (p->param_count > 0)
@@ -344,7 +345,7 @@ static pg_status run_all_rows(call *c, double *tangent_outputs) {
 }
 
 /* As in a replay, an undefined gradient may come from a product with 0: all rows are then redone by
- * the careful kernels. */
+ * careful.c. */
 static pg_status run_rows_back(call *c) {
     const size_t count = c->plan->accumulators * PG_SUBLANES;
     pg_status status = run_all_rows(c, NULL);
@@ -364,6 +365,7 @@ static pg_status reverse_uniform_tangents(call *c) {
                       .values = c->ws->uniform.at,
                       .grads = c->ws->uniform_grads.at,
                       .plan = c->plan,
+                      .lanes = 1,
                       .active = 1,
                       .judge = !c->task->ignore};
     const tangents t = {&block, 1, c->uniform.at, c->uniform_grads.at, c->uniform.at, NULL};

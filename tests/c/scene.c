@@ -157,7 +157,7 @@ pg_status run_anew(const scene *s, const results *r, size_t rows, int level) {
 
 int any_level(void) { return (int)below((size_t)pg_vector_levels()); }
 
-/* ---- sums, as replay.c and lanes_backward.h say that they are formed ------------------------ */
+/* ---- sums, as replay.c and lanes_dots.h say that they are formed ---------------------------- */
 
 static void add_block(double sums[8], const double *rows, size_t active, size_t lanes) {
     double lane[32] = {0.0};

@@ -60,7 +60,7 @@ typedef struct contribution {
     double *rows;
 } contribution;
 
-/* The sum of those of one parameter, formed as replay.c and lanes_backward.h say. */
+/* The sum of those of one parameter, formed as replay.c and lanes_dots.h say. */
 double sum_of_rows(const contribution *all, size_t count, uint32_t param, size_t rows,
                    size_t widest);
 size_t widest_block(const scene *s);

@@ -1,7 +1,97 @@
-/* lanes_backward.h - gradients: the second part of the template that lanes_kernels.h begins.
+/* lanes_dots.h - sums of products, forward and backward, over LANES rows at once: dots, layers of
+ * them, and how a contribution reaches its gradient.
  *
- * Both operands of an instruction may have the same gradient slot (x * x), so its contributions are
- * given to their targets one after the other. */
+ * A template: lanes_levels.h includes it once for each number of lanes, with LANES and NAME(x)
+ * defined. Sums stay in registers, so the number of lanes is a constant here; lanes_ops.h, which
+ * has the ops, needs none.
+ * Each lane does what the sweep does for one row, operation for operation: a first contribution to
+ * a gradient is 0.0 + t, since the sweep starts from 0.0 and -0.0 must become 0.0 here too. Both
+ * operands of an instruction may have the same gradient slot (x * x), so its contributions are
+ * given to their targets one after the other. careful.c does the same once more, carefully. */
+
+#if LANES == 1
+#define GIVE_INLINE inline PG_ALWAYS_INLINE
+typedef double NAME(vec);
+enum { NAME(VECS) = 1 };
+#else
+#define GIVE_INLINE /* it is called in many places */
+typedef pg_vec NAME(vec);
+enum { NAME(VECS) = LANES / PG_VEC };
+#endif
+#define VEC NAME(vec)
+#define VECS NAME(VECS)
+#define EACH_VEC for (int v = 0; v < VECS; v++)
+#define SLOT(array, slot) ((VEC *)((array) + (size_t)(slot) * LANES))
+
+/* Register tile of a layer: AT_ONCE vectors of a slot x ABREAST slots, eight independent sums that
+ * fit in registers. */
+enum { NAME(at_once) = VECS < 4 ? VECS : 4, NAME(abreast) = 8 / NAME(at_once) };
+#define AT_ONCE NAME(at_once)
+#define ABREAST NAME(abreast)
+#define EACH_AT_ONCE for (int v = 0; v < AT_ONCE; v++)
+
+/* ---- Values ---------------------------------------------------------------------------------- */
+
+/* The sum stays in registers. */
+static inline void NAME(dot)(const pg_block *block, const pg_instr *instr) {
+    const pg_pair *pair = block->program->pairs + instr->first, *end = pair + instr->count;
+    double *const values = block->values;
+    const double *const uniform = block->uniform;
+    const bool weighted = instr->shape & PG_DOT_WEIGHTED;
+    VEC sum[VECS];
+    if (instr->shape & PG_DOT_UNIFORM_START) {
+        const double start = uniform[instr->a];
+        EACH_VEC sum[v] = start - (VEC){0};
+    } else if (instr->shape & PG_DOT_STARTS) {
+        EACH_VEC sum[v] = SLOT(values, instr->a)[v];
+    } else {
+        if (weighted) EACH_VEC sum[v] = uniform[pair->left] * SLOT(values, pair->right)[v];
+        else EACH_VEC sum[v] = SLOT(values, pair->left)[v] * SLOT(values, pair->right)[v];
+        pair++;
+    }
+    if (weighted)
+        for (; pair < end; pair++)
+            EACH_VEC sum[v] += uniform[pair->left] * SLOT(values, pair->right)[v];
+    else
+        for (; pair < end; pair++)
+            EACH_VEC sum[v] += SLOT(values, pair->left)[v] * SLOT(values, pair->right)[v];
+    EACH_VEC SLOT(values, instr->dst)[v] = sum[v];
+}
+
+/* Register tile: `abreast` dots of a layer, in AT_ONCE vectors from the `from`-th on. */
+static inline PG_ALWAYS_INLINE void NAME(dots)(const pg_block *block, const pg_instr *dots,
+                                               int abreast, int from) {
+    double *const values = block->values;
+    const double *const uniform = block->uniform;
+    const pg_pair *pairs[ABREAST];
+    VEC sums[ABREAST][AT_ONCE];
+    for (int d = 0; d < abreast; d++) pairs[d] = block->program->pairs + dots[d].first;
+    const VEC *right = SLOT(values, pairs[0]->right) + from;
+    const bool starts = dots->shape & PG_DOT_STARTS;
+    for (int d = 0; d < abreast; d++) {
+        const double first = uniform[starts ? dots[d].a : pairs[d]->left];
+        EACH_AT_ONCE sums[d][v] = starts ? first - (VEC){0} : first * right[v];
+    }
+    for (uint32_t i = starts ? 0 : 1; i < dots->count; i++) {
+        right = SLOT(values, pairs[0][i].right) + from;
+        for (int d = 0; d < abreast; d++) {
+            const double left = uniform[pairs[d][i].left];
+            EACH_AT_ONCE sums[d][v] += left * right[v];
+        }
+    }
+    for (int d = 0; d < abreast; d++)
+        EACH_AT_ONCE(SLOT(values, dots[d].dst) + from)[v] = sums[d][v];
+}
+
+static void NAME(layer)(const pg_block *block, const pg_instr *dots) {
+    uint32_t left = dots->run;
+    for (; left >= ABREAST; left -= ABREAST, dots += ABREAST)
+        for (int v = 0; v < VECS; v += AT_ONCE) NAME(dots)(block, dots, ABREAST, v);
+    for (; left > 0; left--, dots++)
+        for (int v = 0; v < VECS; v += AT_ONCE) NAME(dots)(block, dots, 1, v);
+}
+
+/* ---- Gradients ------------------------------------------------------------------------------- */
 
 /* Reduce ("fold") the lanes into an accumulator's eight sublanes, in a fixed tree: lanes that are 8
  * apart are added. Padding lanes count as 0. */
@@ -43,6 +133,13 @@ static inline PG_ALWAYS_INLINE void NAME(give)(pg_place to, pg_target target, co
     } else if (target.how == PG_ACCUMULATE_FOLD) {
         NAME(fold_vecs)(to.mask, to.accumulators + (size_t)target.at * PG_SUBLANES, lanes);
     }
+}
+
+/* Give ds * g to their target. */
+static GIVE_INLINE void NAME(give_product)(pg_place to, pg_target target, double *ds,
+                                           const double *g) {
+    for (int l = 0; l < LANES; l++) ds[l] *= g[l];
+    NAME(give)(to, target, (const VEC *)ds);
 }
 
 /* ---- Dots ------------------------------------------------------------------------------------ */
@@ -173,99 +270,11 @@ static void NAME(push_layer)(const pg_block *block, const pg_step *steps) {
     for (uint32_t n = 0; n < steps->run; n++) NAME(push_weights)(block, &steps[n]);
 }
 
-/* ---- The steps ------------------------------------------------------------------------------- */
-
-/* ds: the derivative `d_` by one operand, judged where g_ isn't 0. */
-#define PG_SLOPES(op, which, d_, fault, g_)                                                        \
-    _Alignas(64) double ds[LANES];                                                                 \
-    for (int l = 0; l < LANES; l++) {                                                              \
-        const double a = as[l], b = bs[l], y = ys[l];                                              \
-        (void)a, (void)b, (void)y;                                                                 \
-        ds[l] = (d_);                                                                              \
-    }                                                                                              \
-    const double a = 1.0;                                                                          \
-    (void)a;                                                                                       \
-    if ((fault) != PG_OK && block->judge && PG_UNLIKELY(!NAME(all_finite)(ds))) {                  \
-        const pg_judged judged = {ds, as, bs, g_};                                                 \
-        const pg_status status = pg_judge_lanes(block, op, which, &judged);                        \
-        if (status != PG_OK) return status;                                                        \
-    }
-
-/* Give that derivative, times g, to its target. */
-#define PG_PUSH_ONE(op, which, d_, fault, target)                                                  \
-    {                                                                                              \
-        PG_SLOPES(op, which, d_, fault, g)                                                         \
-        for (int l = 0; l < LANES; l++) ds[l] *= g[l];                                             \
-        NAME(give)(to, target, (VEC *)ds);                                                         \
-    }
-
-/* The same for a run of ops, which has targets in neighbouring slots; `how` is = 0.0 + or +=. */
-#define PG_PUSH_RUN(d_, how, target)                                                               \
-    {                                                                                              \
-        double *restrict const ts = to.grads + (size_t)(target).at * LANES;                        \
-        for (size_t l = 0; l < LANES * run; l++) {                                                 \
-            const double a = as[l], b = bs[l], y = ys[l];                                          \
-            (void)a, (void)b, (void)y;                                                             \
-            ts[l] how(d_) * g[l];                                                                  \
-        }                                                                                          \
-    }
-
-#define PG_PUSH(op, which, d_, fault, target)                                                      \
-    if (!pg_can_fail(op) && (target).how == PG_ACCUMULATE_STORE) PG_PUSH_RUN(d_, = 0.0 +, target)  \
-    else if (!pg_can_fail(op) && (target).how == PG_ACCUMULATE_ADD) PG_PUSH_RUN(d_, +=, target)    \
-    else if ((target).how != PG_ACCUMULATE_NONE) PG_PUSH_ONE(op, which, d_, fault, target)
-
-static pg_status NAME(backward)(pg_block *block) {
-    const pg_place to = pg_place_of(block);
-    const double *const values = block->values;
-    for (size_t i = 0; i < block->step_count;) {
-        const pg_step *step = &block->steps[i];
-        const size_t run = step->run;
-        i += run;
-        if (run > 1 && step[1].instr < step->instr) step += run - 1; /* start at the lowest slot */
-        const pg_instr *instr = &block->program->code[step->instr];
-        const double *as = values + (size_t)instr->a * LANES;
-        const double *bs = values + (size_t)instr->b * LANES;
-        const double *ys = values + (size_t)instr->dst * LANES;
-        const double *g = to.grads + (size_t)instr->dst * LANES;
-        switch (instr->op) {
-#define PG_UNARY(NAME_, python, symbol, y_, da_, fault, ...)                                       \
-    case PG_OP_##NAME_: PG_PUSH(PG_OP_##NAME_, 1, da_, fault, step->a) break;
-#define PG_NUMBER PG_UNARY
-#define PG_BINARY(NAME_, python, symbol, y_, da_, db_, fault, ...)                                 \
-    case PG_OP_##NAME_:                                                                            \
-        PG_PUSH(PG_OP_##NAME_, 1, da_, fault, step->a)                                             \
-        PG_PUSH(PG_OP_##NAME_, 2, db_, fault, step->b)                                             \
-        break;
-#include "ops/ops.def"
-#define PG_LANEWISE(NAME_, name, y_, fault, da_, da_fault, ...)                                    \
-    case PG_OP_##NAME_: PG_PUSH(PG_OP_##NAME_, 1, da_, da_fault, step->a) break;
-#include "ops/instructions.def"
-        case PG_OP_SELECT: {
-            const pg_pair pair = block->program->pairs[instr->first];
-            const double *left = values + (size_t)pair.left * LANES;
-            const double *right = values + (size_t)pair.right * LANES;
-            _Alignas(64) double ga[LANES], gb[LANES];
-            for (int l = 0; l < LANES; l++) {
-                const bool chosen = pg_compares(instr->shape, left[l], right[l]);
-                ga[l] = (chosen ? 1.0 : 0.0) * g[l];
-                gb[l] = (chosen ? 0.0 : 1.0) * g[l];
-            }
-            NAME(give)(to, step->a, (VEC *)ga);
-            NAME(give)(to, step->b, (VEC *)gb);
-            break;
-        }
-        case PG_OP_CUSTOM: NAME(push_dot)(block, step); break; /* right factors get no gradient */
-        case PG_OP_DOT:
-            if (run > 1) NAME(push_layer)(block, &block->steps[i - run]);
-            else NAME(push_dot)(block, step);
-            break;
-        default: break;
-        }
-    }
-    return PG_OK;
-}
-
-#undef PG_PUSH
-#undef PG_PUSH_RUN
-#undef PG_PUSH_ONE
+#undef VEC
+#undef GIVE_INLINE
+#undef VECS
+#undef EACH_VEC
+#undef SLOT
+#undef AT_ONCE
+#undef ABREAST
+#undef EACH_AT_ONCE

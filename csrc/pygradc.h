@@ -337,7 +337,8 @@ enum {                           /* flags: how a dot reads its operands */
        PG_DOT_STARTS = 1,        /* the sum starts with slot a; else with the first product */
        PG_DOT_UNIFORM_START = 2, /* a is a uniform slot, even in row code */
        PG_DOT_WEIGHTED = 4,      /* left factors are uniform slots, right ones row slots */
-       PG_DOT_SQUARES = 8        /* a slot times itself fails as a ** 2 does; not with weights */
+       PG_DOT_SQUARES = 8,       /* a slot times itself fails as a ** 2 does; not with weights */
+       PG_DOT_GATED = 16         /* each product is a gate: left is its slope, right its adjoint */
 };
 
 typedef struct pg_instr {

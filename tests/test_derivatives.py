@@ -204,6 +204,42 @@ def test_recorded_derivatives_have_the_bits_of_eager_ones(name: str, order: int)
     assert fast == pytest.approx(np.array(eager), rel=1e-9, abs=1e-9)
 
 
+WEIGHTS = [[Value(0.3), Value(-0.8)], [Value(1.1), Value(0.4)], [Value(-0.6), Value(0.9)]]
+
+
+def small_network(x: Any) -> Any:
+    """Its derivatives have sums of weights times adjoints; relu makes some of these 0."""
+    hidden = [(w * x + b).relu() * x for w, b in WEIGHTS]
+    inner = [
+        pygradc.dot([v for v, _ in WEIGHTS], hidden),
+        pygradc.dot([u for _, u in WEIGHTS], hidden),
+    ]
+    return sum((y.relu() * w for y, w in zip(inner, WEIGHTS[0])), Value(0.0))
+
+
+def test_sums_of_gates_are_dots() -> None:
+    first = compile(lambda x: grad(small_network(x), x))
+    xs = np.random.default_rng(5).normal(size=70)
+    assert first.map(xs).tolist() == [float(grad(small_network(x), x).data) for x in map(Value, xs)]
+    assert "dot: _gate(" in str(first.programs[0])
+
+
+@pytest.mark.parametrize("rows", [1, 7, 40])
+def test_in_a_dot_of_gates_zero_wins_over_infinity(rows: int) -> None:
+    w = [[Value(-math.inf), Value(1.0)], [Value(3.0), Value(2.0)]]
+
+    def derivative(x: Any) -> Any:
+        inputs = [x * x, x.exp()]
+        dead, live = (pygradc.dot(row, inputs).relu() for row in w)
+        return grad(dead * 4.0 + live, x)
+
+    xs = np.linspace(0.1, 2.0, rows)
+    for mode in ("exact", "fast"):
+        recorded = compile(derivative, math=mode)
+        assert recorded.map(xs) == pytest.approx(6.0 * xs + 2.0 * np.exp(xs))
+        assert "dot: _gate(p" in str(recorded.programs[0])
+
+
 def test_parameters_of_a_recording() -> None:
     w, b = Value(0.5), Value(-0.25)
 

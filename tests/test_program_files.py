@@ -664,9 +664,10 @@ def code_changes() -> Iterator[tuple[str, CodeChange]]:
     yield "pairs of an op that has none", setting(lambda c: c.find("mul"), "count", number(1))
     for n in (lib.PG_COMPARE_COUNT, 128, 255):
         yield f"compare = {n}", setting(lambda c: c.find("select"), "shape", number(n))
-    for n in (16, 64, 128, 255):
+    for n in (32, 64, 128, 255):
         yield f"dot flags {n}", setting(dot(1), "shape", number(n))
     yield "squares of weights", setting(dot(7), "shape", number(15))
+    yield "squares that are gates", setting(dot(1), "shape", number(24))
     yield "uniform start of no start", setting(dot(0), "shape", number(2))
     yield "weights in the uniform part", setting(dot(1), "shape", number(5))
     yield "uniform start in the uniform part", setting(dot(1), "shape", number(3))

@@ -105,7 +105,7 @@ static uint32_t slot_for(const lowering *l, bool in_uniform, uint32_t value) {
 
 static void lower_dot(lowering *l, pg_instr *instr, const pg_value *dot) {
     const bool weighted = pg_is_weighted(l->tape, dot);
-    instr->shape = dot->compare; /* PG_DOT_SQUARES, or 0 */
+    instr->shape = dot->compare; /* PG_DOT_SQUARES, _GATED, or 0 */
     if (weighted) instr->shape |= PG_DOT_WEIGHTED;
     if (dot->a != PG_NO_VALUE) {
         instr->shape |= PG_DOT_STARTS;

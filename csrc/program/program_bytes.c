@@ -64,12 +64,13 @@ static bool pairs_are_sound(const pg_program *p, const pg_instr *instr, size_t l
 }
 
 static bool dot_is_sound(const pg_program *p, const pg_instr *dot, bool in_rows) {
-    const int known = PG_DOT_STARTS | PG_DOT_UNIFORM_START | PG_DOT_WEIGHTED | PG_DOT_SQUARES;
+    const int known =
+        PG_DOT_STARTS | PG_DOT_UNIFORM_START | PG_DOT_WEIGHTED | PG_DOT_SQUARES | PG_DOT_GATED;
     const bool weighted = dot->shape & PG_DOT_WEIGHTED;
     const bool uniform_start = dot->shape & PG_DOT_UNIFORM_START;
     if ((dot->shape & ~known) != 0 || dot->count == 0) return false;
     if (!in_rows && (weighted || uniform_start)) return false;
-    if (weighted && (dot->shape & PG_DOT_SQUARES)) return false;
+    if ((dot->shape & PG_DOT_SQUARES) && (weighted || (dot->shape & PG_DOT_GATED))) return false;
     if (uniform_start && !(dot->shape & PG_DOT_STARTS)) return false;
     if ((dot->shape & PG_DOT_STARTS) && dot->a >= (uniform_start ? p->uniform_slots : dot->dst))
         return false;

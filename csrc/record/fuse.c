@@ -8,6 +8,7 @@
  *   p1 = l1 * r1          =>
  *   s1 = s0 + p1                 s1 = dot: a + l0*r0 + l1*r1
  *
+ * Products are those of `*`, or all of them gates.
  * What fusing can change is the order in which gradients are summed. Unfused, a product passes its
  * gradient on when backward() reaches it; fused, all products do at the root, that is, earlier.
  * With r1 = exp(l0), the contributions to l0's gradient would change places:
@@ -50,18 +51,26 @@ static void count_uses(fuser *f) {
     for (size_t i = 0; i < f->tape->output_count; i++) f->uses[f->tape->outputs[i]]++;
 }
 
-static bool is_product(const pg_value *value) {
-    return value->op == PG_OP_MUL || value->op == PG_OP_SQUARE;
+/* What a chain may consist of: products, or gates. */
+typedef enum kind { NO_PRODUCT, PRODUCT, GATE } kind;
+
+static kind kind_of(const pg_value *value) {
+    if (value->op == PG_OP_MUL || value->op == PG_OP_SQUARE) return PRODUCT;
+    return value->op == PG_OP_GATE ? GATE : NO_PRODUCT;
 }
+
+static bool is_product(const pg_value *value) { return kind_of(value) != NO_PRODUCT; }
 
 /* May the chain that ends in `root` absorb this value? */
 static bool can_absorb(const fuser *f, uint32_t root, uint32_t value) {
     return f->uses[value] == 1 && f->tape->values[value].uniform == f->tape->values[root].uniform;
 }
 
-static bool can_absorb_product(const fuser *f, uint32_t root, uint32_t value) {
-    return value != PG_NO_VALUE && is_product(&f->tape->values[value]) &&
-           can_absorb(f, root, value);
+/* wanted: the chain's kind; NO_PRODUCT: it has none yet. */
+static bool can_absorb_product(const fuser *f, uint32_t root, uint32_t value, kind wanted) {
+    if (value == PG_NO_VALUE || !can_absorb(f, root, value)) return false;
+    const kind found = kind_of(&f->tape->values[value]);
+    return found != NO_PRODUCT && (wanted == NO_PRODUCT || found == wanted);
 }
 
 /* One link of a chain, seen from its end: the product that a sum adds, and its other operand. */
@@ -69,11 +78,11 @@ typedef struct link {
     uint32_t product, rest;
 } link;
 
-static bool is_link(const fuser *f, uint32_t root, uint32_t sum, link *link_ret) {
+static bool is_link(const fuser *f, uint32_t root, uint32_t sum, kind wanted, link *link_ret) {
     const pg_value *value = &f->tape->values[sum];
     if (value->op != PG_OP_ADD || (sum != root && !can_absorb(f, root, sum))) return false;
-    if (can_absorb_product(f, root, value->b)) *link_ret = (link){value->b, value->a};
-    else if (can_absorb_product(f, root, value->a)) *link_ret = (link){value->a, value->b};
+    if (can_absorb_product(f, root, value->b, wanted)) *link_ret = (link){value->b, value->a};
+    else if (can_absorb_product(f, root, value->a, wanted)) *link_ret = (link){value->a, value->b};
     else return false;
     return true;
 }
@@ -82,14 +91,16 @@ static bool is_link(const fuser *f, uint32_t root, uint32_t sum, link *link_ret)
 static void set_chain(fuser *f, uint32_t root, bool absorb) {
     link link;
     uint32_t sum = root;
+    kind kind = NO_PRODUCT;
     bool at_base = false; /* product + rest, not rest + product: the chain starts from the rest */
-    while (!at_base && is_link(f, root, sum, &link)) {
+    while (!at_base && is_link(f, root, sum, kind, &link)) {
+        kind = kind_of(&f->tape->values[link.product]);
         at_base = link.product == f->tape->values[sum].a;
         f->root[sum] = absorb ? root : sum;
         f->root[link.product] = absorb ? root : link.product;
         sum = link.rest;
     }
-    if (!at_base && sum != root && can_absorb_product(f, root, sum))
+    if (!at_base && sum != root && can_absorb_product(f, root, sum, kind))
         f->root[sum] = absorb ? root : sum;
 }
 
@@ -135,6 +146,7 @@ static pg_status write_product(pg_tape *tape, uint32_t root, uint32_t number) {
     pg_value *const product = &tape->values[number];
     const bool squared = product->op == PG_OP_SQUARE;
     if (squared) tape->values[root].compare = PG_DOT_SQUARES;
+    if (kind_of(product) == GATE) tape->values[root].compare = PG_DOT_GATED;
     product->dead = 1;
     return pg_tape_add_pair(tape, product->a, squared ? product->a : product->b);
 }
@@ -194,7 +206,7 @@ static pg_status fuse_chains(fuser *f) {
         const pg_value *value = &tape->values[i];
         if (value->op != PG_OP_ADD || value->dead || f->root[i] != i) continue;
         link link;
-        if (!is_link(f, i, i, &link) || f->root[link.product] != i) continue;
+        if (!is_link(f, i, i, NO_PRODUCT, &link) || f->root[link.product] != i) continue;
         pg_status status = write_chain(f, i);
         if (status != PG_OK) return status;
     }

@@ -43,7 +43,8 @@ bool pg_is_weighted(const pg_tape *tape, const pg_value *dot) {
     if (dot->uniform) return false;
     for (uint32_t i = 0; i < dot->count; i++) {
         const pg_pair pair = tape->pairs[dot->first + i];
-        if (tape->values[pair.left].uniform == tape->values[pair.right].uniform) return false;
+        const bool left = tape->values[pair.left].uniform, right = tape->values[pair.right].uniform;
+        if (left == right || (right && dot->compare == PG_DOT_GATED)) return false;
     }
     return true;
 }

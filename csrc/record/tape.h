@@ -21,7 +21,7 @@ typedef struct pg_value {
     uint32_t first; /* SELECT: its pair of lhs, rhs; DOT, CUSTOM: the first pair */
     uint32_t count; /* of pairs */
     uint8_t op;
-    uint8_t compare; /* SELECT: the comparison; DOT: PG_DOT_SQUARES, or 0 */
+    uint8_t compare; /* SELECT: the comparison; DOT: PG_DOT_SQUARES, _GATED, or 0 */
     uint8_t uniform; /* the same for all rows: given, or computed once a replay */
     uint8_t dead;    /* no output depends on it */
 } pg_value;
@@ -91,7 +91,8 @@ pg_status pg_pass_layers(pg_tape *tape); /* layers_pass.c */
 /* passes.c: run those in `passes` (PG_PASS_... of pygradc.h), in the order that is fixed there. */
 pg_status pg_tape_run_passes(pg_tape *tape, unsigned passes);
 
-/* tape.c: does each pair of a row's dot have a uniform factor, the weight, and one that isn't? */
+/* tape.c: does each pair of a row's dot have a uniform factor, the weight, and one that isn't? A
+ * gate's weight is its slope, as its factors don't change places. */
 bool pg_is_weighted(const pg_tape *tape, const pg_value *dot);
 /* tape.c: mark the values that no output depends on as dead; find the order of each output. */
 void pg_tape_mark_dead(pg_tape *tape);

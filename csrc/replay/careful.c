@@ -1,4 +1,5 @@
-/* careful.c - gradients once more, for a chunk where one came out undefined or failed.
+/* careful.c - gradients once more, for a chunk where one came out undefined or failed; and gated
+ * dots, which are gradients computed as values.
  *
  * Runs the steps of lanes_backward.h one by one, in their order, with one difference: where
  * derivative * g is undefined and g is 0, it counts as 0 (pg_product). nan propagates, so the fast
@@ -121,6 +122,33 @@ static pg_status push_derivative(const careful_step *on, int which, pg_target ta
     give_product(on, target, ds);
     return PG_OK;
 }
+
+/* ---- Gated dots ------------------------------------------------------------------------------ */
+
+static void dot_carefully(const pg_block *block, const pg_instr *dot) {
+    const size_t lanes = block->lanes;
+    double *const values = block->values, *const ys = values + (size_t)dot->dst * lanes;
+    const double *start = values + (size_t)dot->a * lanes;
+    size_t stride = 1;
+    if (dot->shape & PG_DOT_UNIFORM_START) start = block->uniform + dot->a, stride = 0;
+    for (size_t l = 0; l < lanes; l++) {
+        double sum = dot->shape & PG_DOT_STARTS ? start[l * stride] : 0.0;
+        for (uint32_t i = 0; i < dot->count; i++) {
+            const pg_pair pair = block->program->pairs[dot->first + i];
+            const double slope = dot->shape & PG_DOT_WEIGHTED ? block->uniform[pair.left]
+                                                              : values[pair.left * lanes + l];
+            const double product = pg_product(slope, values[pair.right * lanes + l]);
+            sum = i == 0 && !(dot->shape & PG_DOT_STARTS) ? product : sum + product;
+        }
+        ys[l] = sum;
+    }
+}
+
+void pg_dots_carefully(const pg_block *block, const pg_instr *dots) {
+    for (uint32_t d = 0; d < dots->run; d++) dot_carefully(block, dots + d);
+}
+
+/* ---- Gradients ------------------------------------------------------------------------------- */
 
 pg_status pg_backward_carefully(pg_block *block) {
     const size_t lanes = block->lanes;

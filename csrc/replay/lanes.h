@@ -70,6 +70,10 @@ typedef struct pg_judged {
  * Returns: PG_OK; PG_ERR_DOMAIN, _ZERO_DIVISION, _OVERFLOW. */
 pg_status pg_judge_lanes(pg_block *block, int op, int derivative, const pg_judged *judged);
 
+/* careful.c: compute a run of gated dots once more, with 0 for undefined products with an adjoint
+ * of 0; the kernels compute plain products. */
+void pg_dots_carefully(const pg_block *block, const pg_instr *dots);
+
 /* careful.c: run the steps as `backward` does, with 0 for undefined products with a gradient of
  * 0. Returns: PG_OK; PG_ERR_DOMAIN, _ZERO_DIVISION, _OVERFLOW. */
 pg_status pg_backward_carefully(pg_block *block);

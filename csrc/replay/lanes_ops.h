@@ -59,9 +59,11 @@ static pg_status NAME(forward)(pg_block *block) {
         case PG_OP_DOT:
             if (run > 1) DOTS(layer)(block, instr);
             else DOTS(dot)(block, instr);
-            if (PG_UNLIKELY(instr->shape & PG_DOT_SQUARES) && block->judge &&
-                !all_finite(ys, lanes))
-                return PG_ERR_OVERFLOW; /* perhaps: pg_find_fault judges the squares */
+            if (PG_LIKELY(!(instr->shape & (PG_DOT_SQUARES | PG_DOT_GATED))) ||
+                all_finite(ys, lanes * run))
+                break;
+            if (instr->shape & PG_DOT_GATED) pg_dots_carefully(block, instr);
+            else if (block->judge) return PG_ERR_OVERFLOW; /* perhaps: pg_find_fault judges them */
             break;
         default: break;
         }

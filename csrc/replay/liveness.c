@@ -2,13 +2,12 @@
  *
  * The block was computed to its end without judging. A backward traversal of the code, from the
  * outputs, finds what each row's results depend on: a select depends on its comparison and on the
- * operand it chose, a gate on its derivative only where the adjoint isn't 0, every other op on all
- * its operands. A failed op that a row depends on is that
- * row's fault; one that no row depends on is ignored: its branch wasn't taken. Hoisted code fails
- * for all rows or for none, and counts for the rows that depend on it.
- * Invariant: lanes are bits of a word, so one traversal serves a block of up to 32.
- * Owns nothing but the workspace's scratch. Cost: O(instructions * lanes + pairs) for each block of
- * a chunk in which an op failed. */
+ * operand it chose, a gate, and a gated dot's product, on its derivative only where the adjoint
+ * isn't 0, every other op on all its operands. A failed op that a row depends on is that row's
+ * fault; one that no row depends on is ignored: its branch wasn't taken. Hoisted code fails for all
+ * rows or for none, and counts for the rows that depend on it. Invariant: lanes are bits of a word,
+ * so one traversal serves a block of up to 32. Owns nothing but the workspace's scratch. Cost:
+ * O(instructions * lanes + pairs) for each block of a chunk in which an op failed. */
 #include "ops/kernels.h"
 #include "replay/replay.h"
 
@@ -61,6 +60,12 @@ static uint32_t chosen_second(const pg_instr *instr, const section *s, uint32_t 
     return instr->op == PG_OP_GATE_EITHER ? nonzero(s, instr->a) : ~first;
 }
 
+/* The rows, of those that depend on a gated dot, that depend on the slope of this adjoint. */
+static uint32_t open_to(const walk *w, const section *s, uint32_t need, uint32_t adjoint) {
+    if (s == &w->uniform) return s->values[adjoint] != 0.0 ? need : 0;
+    return w->choosing ? need & nonzero(s, adjoint) : 0;
+}
+
 /* Propagate the lanes that depend on an instruction to its operands; of a select, to operand a
  * those of `first`, to operand b those of `second`. */
 static void propagate(walk *w, const pg_instr *instr, const section *s, uint32_t first,
@@ -87,7 +92,8 @@ static void propagate(walk *w, const pg_instr *instr, const section *s, uint32_t
         if (instr->shape & PG_DOT_UNIFORM_START) w->uniform.need[instr->a] |= need;
         else if (instr->shape & PG_DOT_STARTS) slots[instr->a] |= need;
         for (uint32_t i = 0; i < instr->count; i++) {
-            lefts[pairs[i].left] |= need;
+            const bool gated = instr->shape & PG_DOT_GATED;
+            lefts[pairs[i].left] |= gated ? open_to(w, s, need, pairs[i].right) : need;
             slots[pairs[i].right] |= need;
         }
         return;

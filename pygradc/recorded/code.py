@@ -29,6 +29,7 @@ class Instruction:
             custom op: its value, and then each operand and the derivative with respect to it. A
             select: a, b and the two compared operands.
         starts: whether it is a dot with a start, or a custom op.
+        gated: whether it is a dot of gates, not of products.
         comparison: of a select: "<", "<=", ">", ">=", "==", "!="; `opposite` if it is negated.
         value, da: the table's formulas in a, b and y, for instructions without pairs.
     """
@@ -38,6 +39,7 @@ class Instruction:
     result: str
     operands: tuple[str, ...]
     starts: bool = False
+    gated: bool = False
     comparison: str = ""
     opposite: bool = False
     value: str = ""
@@ -113,9 +115,10 @@ class Code:
             opposite, comparison = divmod(instr.shape, len(COMPARISONS))
             sign = _EQUALITIES.get(instr.shape)
             if sign is not None:
-                return Instruction(number, name, result, operands, False, sign)
+                return Instruction(number, name, result, operands, comparison=sign)
+            sign = COMPARISONS[comparison]
             return Instruction(
-                number, name, result, operands, False, COMPARISONS[comparison], bool(opposite)
+                number, name, result, operands, comparison=sign, opposite=bool(opposite)
             )
         operands = tuple(map(read, (instr.a, instr.b)[: info.operands]))
         value, da = _text(info.value), _text(info.da)
@@ -130,7 +133,8 @@ class Code:
             operands.append(start(instr.a))
         for pair in pairs:
             operands += [left(pair.left), read(pair.right)]
-        return Instruction(number, "dot", result, tuple(operands), starts)
+        gated = bool(instr.shape & lib.PG_DOT_GATED)
+        return Instruction(number, "dot", result, tuple(operands), starts, gated)
 
 
 def listing(handle: Any, name: str, labels: dict[str, str], title: str) -> str:
@@ -175,7 +179,8 @@ def _formula(instruction: Instruction) -> str:
         slopes = [f"d/d{operand} = {slope}" for operand, slope in instruction.pairs]
         return f"custom: {', '.join([operands[0], *slopes])}"
     if instruction.name == "dot":
-        products = [f"{left}*{right}" for left, right in instruction.pairs]
+        form = "_gate({}, {})" if instruction.gated else "{}*{}"
+        products = [form.format(left, right) for left, right in instruction.pairs]
         if len(products) > _MOST_PAIRS:
             count = len(products) - _MOST_PAIRS
             products[_MOST_PAIRS - 1 : -1] = [f"... {count} more ..."]

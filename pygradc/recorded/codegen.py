@@ -64,7 +64,16 @@ _PRODUCT = """
 static inline double product(double slope, double g) { return g != 0.0 ? slope * g : 0.0; }
 """
 
+_GATE = """
+/* slope * adjoint; 0 where the adjoint is 0, and the slope infinite or undefined. */
+static inline double gate(double slope, double adjoint) {
+    const double product = slope * adjoint;
+    return isnan(product) && adjoint == 0.0 ? 0.0 : product;
+}
+"""
+
 _HELPERS = {
+    "gate": _GATE,
     "product": _PRODUCT,
     "saturated": _SATURATED,
     "sigmoid": _SIGMOID,
@@ -160,7 +169,8 @@ def _value(instruction: Instruction) -> str:
     if instruction.name == "select":
         return f"{_condition(instruction)} ? {operands[0]} : {operands[1]}"
     if instruction.name == "dot":
-        products = [f"{_c(left)} * {_c(right)}" for left, right in instruction.pairs]
+        form = "gate({}, {})" if instruction.gated else "{} * {}"
+        products = [form.format(_c(left), _c(right)) for left, right in instruction.pairs]
         return " + ".join([*operands[: instruction.starts], *products])
     return _expression(instruction.value, a=operands[0], b=operands[-1])
 

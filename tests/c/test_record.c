@@ -408,6 +408,21 @@ static void fuse_makes_dots_of_chains(void) {
     trace_free(&t);
 }
 
+/* Gates are products, but where an adjoint is 0; they are in no chain with other products. */
+static void fuse_makes_dots_of_gates(void) {
+    trace t = trace_new();
+    const unsigned fuse = PG_PASS_FUSE;
+    const pg_node_id wx = binary(t.graph, PG_OP_GATE, t.w, t.x);
+    const pg_node_id vy = binary(t.graph, PG_OP_GATE, t.v, t.y);
+    const pg_node_id xw = binary(t.graph, PG_OP_GATE, t.x, t.w);
+    check_dot(&t, add(&t, wx, vy), fuse, PG_DOT_WEIGHTED | PG_DOT_GATED, 0,
+              (pg_pair[]){{0, 0}, {1, 1}}, 2);
+    check_dot(&t, add(&t, vy, xw), fuse, PG_DOT_GATED, 0, (pg_pair[]){{2, 1}, {0, 3}}, 2);
+    check_dot(&t, add(&t, mul(&t, t.w, t.x), vy), fuse,
+              PG_DOT_WEIGHTED | PG_DOT_GATED | PG_DOT_STARTS, 2, (pg_pair[]){{1, 1}}, 1);
+    trace_free(&t);
+}
+
 static void fuse_takes_layers_whole(void) {
     trace t = trace_new();
     const pg_operand weights[] = {node(t.w), node(t.v), node(t.v), node(t.w)};
@@ -738,6 +753,7 @@ const test_case record_tests[] = {
     TEST(hoist_moves_what_no_input_reaches),
     TEST(hoist_moves_selects_of_parameters),
     TEST(fuse_makes_dots_of_chains),
+    TEST(fuse_makes_dots_of_gates),
     TEST(fuse_takes_layers_whole),
     TEST(fuse_leaves_what_others_use),
     TEST(fuse_keeps_the_order_of_gradients),

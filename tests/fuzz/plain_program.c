@@ -57,7 +57,9 @@ static double value_of_dot(const run *r, const pg_instr *dot, const double *row)
     double sum = 0.0;
     for (uint32_t i = 0; i < dot->count; i++) {
         const pg_pair pair = r->p->pairs[dot->first + i];
-        const double product = read(r, lefts, pair.left) * read(r, row, pair.right);
+        const int op = dot->shape & PG_DOT_GATED ? PG_OP_GATE : PG_OP_MUL;
+        const double product =
+            plain_value(op, read(r, lefts, pair.left), read(r, row, pair.right), r->p->fast);
         if (i == 0 && dot->shape & PG_DOT_STARTS)
             sum = read(r, dot->shape & PG_DOT_UNIFORM_START ? NULL : row, dot->a) + product;
         else sum = i == 0 ? product : sum + product;
@@ -196,6 +198,13 @@ static void need_factors(run *r, const double *row, const pg_instr *gate, bool i
     if (a || !either) need(r, row, place_of(r, in_rows, gate->b));
 }
 
+/* Does this dot not need the left factor of a pair, as the right one is 0, or may be? */
+static bool is_shut(const run *r, const double *row, const pg_instr *dot, bool in_rows,
+                    uint32_t right) {
+    if (dot->op != PG_OP_DOT || !(dot->shape & PG_DOT_GATED)) return false;
+    return (in_rows && row == NULL) || read(r, row, right) == 0.0;
+}
+
 /* row NULL: what a row needs, whatever it chooses. */
 static void need(run *r, const double *row, place at) {
     bool *const needed = flag(r->row_needed, r->uniform_needed, at);
@@ -207,7 +216,8 @@ static void need(run *r, const double *row, place at) {
     const double *const own = at.in_rows ? row : NULL;
     for (uint32_t i = 0; i < instr->count; i++) {
         const pg_pair pair = r->p->pairs[instr->first + i];
-        need(r, row, place_of(r, at.in_rows && !weighted, pair.left));
+        if (!is_shut(r, own, instr, at.in_rows, pair.right))
+            need(r, row, place_of(r, at.in_rows && !weighted, pair.left));
         need(r, row, place_of(r, at.in_rows, pair.right));
     }
     if (instr->op == PG_OP_SELECT) {

@@ -77,9 +77,10 @@ static void repair_instr(program_file *f, uint32_t number) {
     file_instr *instr = &f->instr[number];
     const bool dot = instr->op == PG_OP_DOT, in_rows = number >= f->uniform;
     repair_pairs(f, instr);
-    if (dot && !in_rows) instr->shape &= PG_DOT_STARTS | PG_DOT_SQUARES;
-    if (dot && !(instr->shape & PG_DOT_STARTS)) instr->shape &= PG_DOT_WEIGHTED | PG_DOT_SQUARES;
-    if (dot && (instr->shape & PG_DOT_WEIGHTED)) instr->shape &= (uint8_t)~PG_DOT_SQUARES;
+    if (dot && !in_rows) instr->shape &= PG_DOT_STARTS | PG_DOT_SQUARES | PG_DOT_GATED;
+    if (dot && !(instr->shape & PG_DOT_STARTS)) instr->shape &= (uint8_t)~PG_DOT_UNIFORM_START;
+    if (dot && (instr->shape & (PG_DOT_WEIGHTED | PG_DOT_GATED)))
+        instr->shape &= (uint8_t)~PG_DOT_SQUARES;
     if (instr->op == PG_OP_CUSTOM) instr->shape = 0;
     if (instr->op == PG_OP_SELECT) instr->shape %= PG_COMPARE_COUNT;
     repair_slot(f, &instr->a, number, dot && instr->shape & PG_DOT_UNIFORM_START);
@@ -151,11 +152,11 @@ static void change_op(program_file *f) {
     if (f->instrs == 0) return;
     file_instr *instr = &f->instr[rolled(f->instrs)];
     instr->op = any_op();
-    instr->shape = (uint8_t)below(9);
+    instr->shape = (uint8_t)below(32);
 }
 
 static void change_shape(program_file *f) {
-    if (f->instrs > 0) f->instr[rolled(f->instrs)].shape ^= (uint8_t)(1u << below(4));
+    if (f->instrs > 0) f->instr[rolled(f->instrs)].shape ^= (uint8_t)(1u << below(5));
 }
 
 static void change_operand(program_file *f) {
@@ -208,7 +209,7 @@ static void insert(program_file *f, uint32_t number, file_instr instr) {
 static void insert_any(program_file *f) {
     const uint32_t number = rolled(f->instrs + 1);
     const file_instr instr = {.op = any_op(),
-                              .shape = (uint8_t)below(8),
+                              .shape = (uint8_t)below(32),
                               .a = slot_before(f, number),
                               .b = slot_before(f, number),
                               .first = f->pairs};

@@ -39,8 +39,11 @@ from pygradc.value import Number, Value, dot, sum
 Operand = Union[Value, Number]
 
 
-def _operand(name: str, x: Any) -> Value:
-    """x as a Value; TypeError unless it is one, or a number."""
+def _operand(name: str, x: Any) -> Value | float:
+    """x as a Value or a float; TypeError unless it is one, or a number.
+
+    A number stays one: beside a detached Value it mustn't become a leaf that takes a gradient.
+    """
     if isinstance(x, (Value, Condition)):
         return as_value(x)
     number = as_number(x)
@@ -50,11 +53,11 @@ def _operand(name: str, x: Any) -> Value:
             f"{name}: expected a Value or a number, got {repr(x)[:80]} of type "
             f"{type(x).__name__}{each}"
         )
-    return Value(number)
+    return float(number)
 
 
-def _operands(name: str, values: Any) -> list[Value]:
-    """The items as Values; at least one."""
+def _operands(name: str, values: Any) -> list[Any]:
+    """The items as Values and floats; at least one."""
     if isinstance(values, (Mapping, Set, str, bytes)) or not hasattr(values, "__iter__"):
         raise TypeError(
             f"{name}: expected a list of Values and numbers, not a {type(values).__name__}"
@@ -66,15 +69,15 @@ def _operands(name: str, values: Any) -> list[Value]:
     return operands
 
 
-def _largest(operands: list[Value]) -> Value:
+def _largest(operands: list[Any]) -> Value:
     """The maximum, with its derivatives: a tie goes to the first."""
-    return reduce(maximum, operands)
+    return as_value(reduce(maximum, operands))
 
 
 # ---- log, exp and sums ---------------------------------------------------------------------------
 
 
-def _shifted_exps(operands: list[Value], shift: Value) -> list[Value]:
+def _shifted_exps(operands: list[Any], shift: Value) -> list[Value]:
     """exp(operand - shift), at most 1, so that none overflows and their sum is at least 1."""
     return [(x - shift).exp() for x in operands]
 
@@ -164,12 +167,13 @@ def norm(values: Iterable[Operand]) -> Value:
 # ---- clip ----------------------------------------------------------------------------------------
 
 
-def _require_order(lo: Value, hi: Value) -> Value:
-    """hi; it fails unless lo <= hi, or one is nan: eager code here, a recording in its row."""
-    if core.tracing() and (core.is_traced(lo) or core.is_traced(hi)):
+def _require_order(lo: Value | float, hi: Value | float) -> Value | float:
+    """hi; it fails where lo > hi: eager code and constants here, a recording in its row."""
+    if core.tracing() and (isinstance(lo, Value) or isinstance(hi, Value)):
         return hi * detach(where(lo > hi, hi - lo, 1.0).sqrt())  # 1.0, or outside sqrt's domain
-    if lo.data > hi.data:
-        raise ValueError(f"clip: lo = {lo.data!r} is larger than hi = {hi.data!r}")
+    if lo > hi:
+        low, high = (getattr(x, "data", x) for x in (lo, hi))
+        raise ValueError(f"clip: lo = {low!r} is larger than hi = {high!r}")
     return hi
 
 

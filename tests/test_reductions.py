@@ -378,3 +378,25 @@ def test_softplus_has_the_derivative_one_half_at_0() -> None:
     y = x.softplus()
     y.backward()
     assert (y.data, x.grad, grad(grad(y, x), x).data) == (math.log(2.0), 0.5, 0.25)
+
+
+def test_of_detached_values_and_numbers_nothing_is_differentiated() -> None:
+    """As in an expression: a divisor without derivative can't fail, not even a tiny one."""
+    for function in (
+        lambda d: logsumexp([d, -1e200]), lambda d: norm([d, 0.0]), lambda d: clip(d, -1.0, None),
+        lambda d: clip(d, -1.0, 1.0), lambda d: softmax([d, 0.0])[0] * d,
+    ):  # fmt: skip
+        x, small = Value(2.0), Value(1e-200)
+        divisor = function(pygradc.detach(small))
+        (x / divisor).backward()
+        assert x.grad == 1.0 / divisor.data and small.grad == divisor.grad == 0.0
+
+
+def test_programs_of_them_are_saved_and_written_as_c(tmp_path: Any) -> None:
+    f = pygradc.compile(lambda a, b: [logsumexp([a, b]), norm([a, b]), clip(a, b, 5.0)])
+    rows = np.array([[1000.0, 1.0], [0.0, 0.0], [3e200, -4e200]])
+    expected = f.map(*rows.T)
+    (program,) = f.programs
+    program.save(tmp_path / "program.npz")
+    assert pygradc.load(tmp_path / "program.npz").map(*rows.T).tobytes() == expected.tobytes()
+    assert "sqrt" in program.to_c()

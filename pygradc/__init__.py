@@ -30,6 +30,7 @@ from pygradc.recorded.tracing import (
     minimum,
     where,
 )
+from pygradc.reductions import clip, logsumexp, norm, softmax
 from pygradc.states import load_state, save_state
 from pygradc.value import Value, dot, live_nodes, sum
 from pygradc.viz import draw_dot
@@ -46,6 +47,7 @@ __all__ = [
     "Value",
     "check_grad",
     "clear_grads",
+    "clip",
     "compat",
     "compile",
     "data",
@@ -63,15 +65,18 @@ __all__ = [
     "logical_and",
     "logical_not",
     "logical_or",
+    "logsumexp",
     "losses",
     "maximum",
     "minimum",
     "nn",
     "no_grad",
+    "norm",
     "op",
     "optim",
     "save_state",
     "set_data",
+    "softmax",
     "sum",
     "value_and_grad",
     "where",

@@ -1,12 +1,15 @@
 """Losses, written with Value's operators, so that they work with any micrograd-like engine.
 
 Each takes one prediction or a batch and returns one Value, the mean over the batch.
+
+Numbers: mse, mae, huber. Two classes: bce_with_logits and hinge of a score, bce of a probability.
+More: cross_entropy and soft_cross_entropy of scores, nll of the logarithms of probabilities.
 """
 
 from __future__ import annotations
 
 import operator
-from collections.abc import Mapping, Sequence, Set
+from collections.abc import Callable, Mapping, Sequence, Set
 from functools import reduce
 from typing import Any
 
@@ -148,6 +151,112 @@ def hinge(scores: Any, targets: Any) -> Any:
     return _mean([(1 + -t * s).relu() for s, t in _pairs("hinge", scores, targets)])
 
 
+def mae(predictions: Any, targets: Any) -> Any:
+    """Mean of abs(prediction - target); its derivative is 0 where the two are equal.
+
+    Args, Raises: as `mse`.
+    """
+    return _mean([abs(p - t) for p, t in _pairs("mae", predictions, targets)])
+
+
+def _threshold(delta: Any) -> float:
+    number = as_number(delta)
+    if number is NotImplemented:
+        raise TypeError(f"huber: delta must be a number, not {type(delta).__name__}")
+    if not number > 0:
+        raise ValueError(f"huber: delta must be larger than 0, not {delta!r}")
+    return float(number)
+
+
+def huber(predictions: Any, targets: Any, delta: float = 1.0) -> Any:
+    """Mean of 0.5*d**2 where abs(d) <= delta, else delta*(abs(d) - 0.5*delta); d: the difference.
+
+    Args:
+        predictions, targets: As `mse`.
+        delta: Where the square becomes a line; a number larger than 0.
+    Raises:
+        ValueError, TypeError: as `mse`; delta isn't such a number.
+    Source: Huber, Robust estimation of a location parameter, Ann. Math. Statist. 35, 1964.
+    """
+    delta = _threshold(delta)
+    differences = [_as_value(p - t) for p, t in _pairs("huber", predictions, targets)]
+    near = [d.maximum(-delta).minimum(delta) for d in differences]  # c * (d - c/2) is both formulas
+    return _mean([c * (d - c * 0.5) for d, c in zip(differences, near)])
+
+
+# ---- two classes ---------------------------------------------------------------------------------
+
+
+def _as_value(x: Any) -> Any:
+    """A number as a Value; in a recording also a comparison."""
+    return x if hasattr(x, "backward") else tracing.as_value(x)
+
+
+def _weighted_log(weight: Any, x: Any) -> Any:
+    """weight * log(x), and 0 where both are 0."""
+    if core.tracing():
+        x = tracing.where(tracing.logical_and(x == 0.0, weight == 0.0), 1.0, x)
+    elif x.data == getattr(weight, "data", weight) == 0.0:
+        x = x * 0.0 + 1.0
+    return weight * x.log()
+
+
+def _require_finite(probability: float, target: float) -> None:
+    """Refuse in eager code what `log` refuses in a recording, and say what to write."""
+    impossible = (probability == 0.0 and target != 0.0) or (probability == 1.0 and target != 1.0)
+    if impossible or probability < 0.0 or probability > 1.0:
+        raise ValueError(
+            f"bce: probability {probability!r} for target {target!r}: the loss is infinite or "
+            "undefined. Instead, write bce_with_logits of what went into the sigmoid, or bce of "
+            "pygradc.clip(probability, 1e-12, 1.0 - 1e-12)"
+        )
+
+
+def _bce(probability: Any, target: Any) -> Any:
+    p, t = _as_value(probability), target
+    if core.tracing():
+        t = tracing.as_value(target)
+    else:
+        _require_finite(p.data, getattr(t, "data", t))
+    return -(_weighted_log(t, p) + _weighted_log(1.0 - t, 1.0 - p))
+
+
+def bce(probabilities: Any, targets: Any) -> Any:
+    """Binary cross-entropy: mean of -(target*log(p) + (1 - target)*log(1 - p)).
+
+    A probability of exactly 0 or 1 has loss 0 if it is the target, and else an infinite one, which
+    is an error, where PyTorch would put 100. `bce_with_logits` doesn't have this edge, nor the
+    rounding of 1 - p: prefer it.
+
+    Args:
+        probabilities: Between 0 and 1: a Value, n of them, or n rows of Values.
+        targets: As many numbers or Values between 0 and 1, in the same shape.
+    Raises:
+        ValueError: a loss is infinite or undefined (in a recording that row fails, with the error
+            of log); the lengths differ, the batch is empty, or entries are masked.
+        TypeError: an item is neither a number nor a Value.
+    """
+    return _mean([_bce(p, t) for p, t in _pairs("bce", probabilities, targets)])
+
+
+def bce_with_logits(logits: Any, targets: Any) -> Any:
+    """bce(sigmoid(logit), target), stable for logits of any size.
+
+    As target*softplus(-logit) + (1 - target)*softplus(logit): neither term can cancel the other, so
+    that small losses and derivatives keep their digits.
+
+    Args, Raises: as `mse`; targets between 0 and 1.
+    """
+    terms = []
+    for logit, t in _pairs("bce_with_logits", logits, targets):
+        z = _as_value(logit)
+        terms.append((-z).softplus() * t + z.softplus() * (1.0 - t))
+    return _mean(terms)
+
+
+# ---- several classes -----------------------------------------------------------------------------
+
+
 def _largest(logits: Sequence[Any]) -> Any:
     """The largest logit, as a number; while a function is recorded, a Value without gradient."""
     if core.tracing():
@@ -240,15 +349,15 @@ def soft_cross_entropy(logits: Sequence[Any], probabilities: Sequence[Any]) -> A
     return total * 2.0
 
 
-def _class_of(label: Any, classes: int) -> int:
+def _class_of(name: str, label: Any, classes: int) -> int:
     if type(label) is int and 0 <= label < classes:
         return label
     if getattr(label, "ndim", None) == 0:
-        refuse_masked("cross_entropy: label", label)
+        refuse_masked(f"{name}: label", label)
         label = label.item()
     if hasattr(label, "backward") or isinstance(label, tracing.Condition):
         raise TypeError(
-            "cross_entropy: a label must be a number that is known when the graph is built; "
+            f"{name}: a label must be a number that is known when the graph is built; "
             "in a recorded function use soft_cross_entropy with one-hot rows"
         )
     try:
@@ -257,19 +366,31 @@ def _class_of(label: Any, classes: int) -> int:
             return number
     except (TypeError, ValueError, OverflowError):
         pass
-    raise ValueError(f"cross_entropy: label {label} for {classes} classes")
+    raise ValueError(f"{name}: label {label} for {classes} classes")
+
+
+def _row_and_class(name: str, row: Any, label: Any) -> tuple[Any, int]:
+    """One row as a list, and the index of its class."""
+    if not _is_batch(row) or _is_batch(label):
+        raise ValueError(
+            f"{name}: expected a label, the class index, for each row of logits; "
+            "one-hot rows are for soft_cross_entropy"
+        )
+    items = row if type(row) is list else _items(f"{name}: logits", row)
+    return items, _class_of(name, label, len(items))
 
 
 def _cross_entropy(logits: Any, label: Any) -> Any:
-    if not _is_batch(logits) or _is_batch(label):
-        raise ValueError(
-            "cross_entropy: expected a label, the class index, for each row of logits; "
-            "one-hot rows are for soft_cross_entropy"
-        )
-    row = logits if type(logits) is list else _items("cross_entropy: logits", logits)
-    number = _class_of(label, len(row))
+    row, number = _row_and_class("cross_entropy", logits, label)
     shifted, log_total = _shifted_logits(row)
     return log_total - shifted[number]
+
+
+def _mean_over_rows(name: str, loss: Callable[[Any, Any], Any], rows: Any, labels: Any) -> Any:
+    """loss(row, label), or its mean over a batch of them."""
+    if _is_batch(labels):
+        return _mean(list(map(loss, *_sides(name, rows, labels))))
+    return loss(rows, labels)
 
 
 def cross_entropy(logits: Sequence[Any], labels: Any) -> Any:
@@ -283,6 +404,21 @@ def cross_entropy(logits: Sequence[Any], labels: Any) -> Any:
     Raises:
         ValueError: a label isn't a class index, the lengths differ, or there are no rows.
     """
-    if _is_batch(labels):
-        return _mean(list(map(_cross_entropy, *_sides("cross_entropy", logits, labels))))
-    return _cross_entropy(logits, labels)
+    return _mean_over_rows("cross_entropy", _cross_entropy, logits, labels)
+
+
+def _nll(log_probabilities: Any, label: Any) -> Any:
+    row, number = _row_and_class("nll", log_probabilities, label)
+    return -_plain("nll: log_probabilities", row[number])
+
+
+def nll(log_probabilities: Sequence[Any], labels: Any) -> Any:
+    """Negative log-likelihood of the label: -log_probabilities[label].
+
+    nll(log_softmax(logits), label) is cross_entropy(logits, label).
+
+    Args:
+        log_probabilities: One Value per class; or a batch, n such rows.
+        labels, Returns, Raises: as `cross_entropy`.
+    """
+    return _mean_over_rows("nll", _nll, log_probabilities, labels)

@@ -31,14 +31,19 @@ def run(name: str, *arguments: str) -> str:
     return done.stdout
 
 
-@pytest.fixture
-def embedding() -> Any:
-    """The example as a fresh module: tables as drawn, nothing recorded."""
-    spec = importlib.util.spec_from_file_location("embedding", EXAMPLES / "embedding.py")
+def loaded(name: str) -> Any:
+    """The example as a fresh module: nothing recorded."""
+    spec = importlib.util.spec_from_file_location(name, EXAMPLES / f"{name}.py")
     assert spec is not None and spec.loader is not None
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     return module
+
+
+@pytest.fixture
+def embedding() -> Any:
+    """Its tables are as drawn."""
+    return loaded("embedding")
 
 
 def test_embedding_learns_words() -> None:
@@ -106,3 +111,62 @@ def test_embedding_keeps_one_program_a_length(embedding: Any) -> None:
     lengths = {len(word) for word in embedding.WORDS}
     assert len(embedding.loss.programs) == len(lengths) <= embedding.LONGEST
     assert len(set(map(len, embedding.loss.programs))) == len(lengths)
+
+
+# ---- Derivatives of derivatives ------------------------------------------------------------------
+
+# The examples assert their results themselves; python -O would leave that out.
+PRINTED = {  # what they print at the end, and the largest number that may stand there
+    "pinn.py": (r"^largest error (\S+)$", 1e-3),
+    "double_pendulum.py": (r"^energy kept to (\S+) m g l$", 1e-9),
+    "newton.py": (r"^minimum found to (\S+) in \d steps$", 1e-12),
+    "black_scholes.py": (r"largest error (\S+)$", 1e-12),
+}
+
+
+@pytest.mark.parametrize("name", PRINTED)
+def test_the_number_that_an_example_is_about(name: str) -> None:
+    pattern, largest = PRINTED[name]
+    found = list(map(float, re.findall(pattern, run(name), re.M)))
+    assert found and max(found) < largest
+
+
+def test_every_example_is_run() -> None:
+    assert {path.name for path in EXAMPLES.glob("*.py")} == {"embedding.py", *PRINTED}
+
+
+def test_an_example_fails_if_its_number_is_wrong() -> None:
+    """A coarse step loses energy; a formula of another rate has other prices."""
+    pendulum, options = loaded("double_pendulum"), loaded("black_scholes")
+    pendulum.STEP = 2e-3
+    with pytest.raises(AssertionError):
+        pendulum.main()
+    options.greeks.map(*options.options())  # recorded with the old rate
+    options.RATE = 0.03 + 1e-9
+    with pytest.raises(AssertionError):
+        options.main()
+
+
+def test_the_pendulum_swings_as_derived_by_hand() -> None:
+    """Source: the accelerations of a double pendulum of equal weights and rods, from textbooks."""
+    pendulum = loaded("double_pendulum")
+    rng = np.random.default_rng(5)
+    states = rng.uniform(-3.0, 3.0, (50, 4))
+    found = pygradc.compile(lambda q, w: pendulum.accelerations(q, w))
+    q1, q2, w1, w2 = states.T
+    d, g = q1 - q2, pendulum.G
+    below = 3.0 - np.cos(2.0 * d)
+    first = -3.0 * g * np.sin(q1) - g * np.sin(q1 - 2.0 * q2)
+    first -= 2.0 * np.sin(d) * (w2**2 + w1**2 * np.cos(d))
+    second = 2.0 * np.sin(d) * (2.0 * w1**2 + 2.0 * g * np.cos(q1) + w2**2 * np.cos(d))
+    expected = np.stack([first / below, second / below], axis=1)
+    np.testing.assert_allclose(found.map(states[:, :2], states[:, 2:]), expected, rtol=1e-11)
+
+
+def test_newtons_derivatives_are_recorded_once_a_size() -> None:
+    newton = loaded("newton")
+    for start in newton.STARTS:
+        newton.newton(start)
+    assert len(newton.derivatives.programs) == len(newton.STARTS)
+    (numbers,) = newton.derivatives.map([[-1.2, 1.0]])  # in every textbook
+    assert numbers == pytest.approx([24.2, -215.6, -88.0, 1330.0, 480.0, 480.0, 200.0], rel=1e-13)

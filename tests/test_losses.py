@@ -495,3 +495,191 @@ def test_what_has_labels_or_no_order_is_no_list_of_targets(targets: Any) -> None
     for loss in (pygradc.losses.mse, pygradc.losses.hinge, pygradc.losses.soft_cross_entropy):
         with pytest.raises(TypeError, match=r"expected numbers in order, not a (dict|set)"):
             loss(of([1.0, 2.0]), targets)
+
+
+# ---- losses of probabilities, scores and numbers -------------------------------------------------
+
+
+BATCHES: dict[str, tuple[Any, list[float], list[float]]] = {  # predictions, targets
+    "bce": (losses.bce, [0.1, 0.9, 0.5, 1e-9, 0.999], [0.0, 1.0, 0.3, 0.0, 0.5]),
+    "bce_with_logits": (losses.bce_with_logits, [0.1, -2.0, 5.0, 0.0], [0.0, 1.0, 0.3, 1.0]),
+    "mae": (losses.mae, [0.1, 2.0, -3.0], [0.2, 1.0, 4.0]),
+    "huber": (losses.huber, [0.1, 2.0, -3.0, 0.75], [0.1, 1.25, 4.0, 2.0]),
+    "huber, a quarter": (
+        lambda p, t: losses.huber(p, t, delta=0.25), [0.1, 2.0, -3.0], [0.1, 1.75, 4.0],
+    ),
+}  # fmt: skip
+each_batch = pytest.mark.parametrize("name", BATCHES)
+
+
+@each_batch
+def test_every_engine_and_mode_gets_the_same(name: str) -> None:
+    loss, predictions, targets = BATCHES[name]
+    eager = with_gradients(loss, predictions, targets)
+    values: Any = list(map(reference.Value, predictions))
+    result = loss(values, targets)
+    result.backward()
+    assert [result.data, *(v.grad for v in values)] == eager
+    for mode in ("exact", "fast"):
+        recorded = pygradc.compile(loss, math=mode)
+        found, (by_predictions, _) = recorded.gradients([predictions] * 5, [targets] * 5)
+        replayed = [found[4], *by_predictions[4]]
+        assert replayed == (eager if mode == "exact" else pytest.approx(eager, rel=1e-13))
+        rowwise = pygradc.compile(loss, math=mode).map(predictions, targets)
+        assert rowwise.mean() == pytest.approx(eager[0], rel=1e-13)
+
+
+@each_batch
+def test_central_differences(name: str) -> None:
+    loss, predictions, targets = BATCHES[name]
+    inside = [0.9 * p + 0.03 for p in predictions]  # away from kinks, and from 0 and 1
+    assert max(x or 0.0 for x in pygradc.check_grad(loss, inside, targets)) < 1e-6
+
+
+@each_batch
+def test_nested_rows_and_numbers(name: str) -> None:
+    loss, predictions, targets = BATCHES[name]
+    expected = loss(of(predictions), targets).data
+    assert loss([of(predictions)], np.array([targets])).data == expected
+    assert loss(of(predictions), of(targets)).data == expected
+    assert (
+        float(getattr(loss(predictions, targets), "data", loss(predictions, targets))) == expected
+    )
+    assert loss(Value(0.25), 1).data == loss([Value(0.25)], [np.uint8(1)]).data
+
+
+def test_pytorchs_losses() -> None:
+    torch = pytest.importorskip("torch")
+    functional = torch.nn.functional
+    theirs = {
+        "bce": functional.binary_cross_entropy,
+        "bce_with_logits": functional.binary_cross_entropy_with_logits,
+        "mae": functional.l1_loss,
+        "huber": functional.huber_loss,
+        "huber, a quarter": lambda p, t: functional.huber_loss(p, t, delta=0.25),
+    }
+    for name, (loss, predictions, targets) in BATCHES.items():
+        leaf = torch.tensor(predictions, dtype=torch.float64, requires_grad=True)
+        result = theirs[name](leaf, torch.tensor(targets, dtype=torch.float64))
+        result.backward()
+        found = with_gradients(loss, predictions, targets)
+        assert found == pytest.approx([result.item(), *leaf.grad.tolist()], rel=1e-12), name
+    leaf = torch.tensor([LOGITS, LOGITS[::-1]], dtype=torch.float64, requires_grad=True)
+    result = functional.nll_loss(torch.log_softmax(leaf, 1), torch.tensor([0, 2]))
+    result.backward()
+    rows = [of(LOGITS), of(LOGITS[::-1])]
+    ours = losses.nll(list(map(losses.log_softmax, rows)), [0, 2])
+    ours.backward()
+    assert ours.data == pytest.approx(result.item(), rel=1e-14)
+    assert pygradc.grads(rows) == pytest.approx(leaf.grad.numpy(), rel=1e-12)
+
+
+@pytest.mark.parametrize("logit", [40.0, 1000.0, HUGE, -40.0, -1000.0, -HUGE])
+@pytest.mark.parametrize("target", [0.0, 1.0])
+def test_bce_with_logits_of_any_size_keeps_its_digits(logit: float, target: float) -> None:
+    wrong = logit if target == 0.0 else -logit  # how far the score is on the wrong side
+    small = math.exp(-abs(wrong))
+    loss, slope = (wrong, 1.0) if wrong > 0.0 else (small, small)
+    expected = pytest.approx([loss, slope if target == 0.0 else -slope], rel=1e-13, abs=0.0)
+    assert with_gradients(losses.bce_with_logits, [logit], [target]) == expected
+    for mode in ("exact", "fast"):
+        recorded = pygradc.compile(losses.bce_with_logits, math=mode)
+        found, (by_logit, _) = recorded.gradients([logit], [target])
+        assert [found[0], by_logit[0]] == expected
+
+
+def test_bce_at_0_and_1() -> None:
+    """The target itself has loss 0 and the derivative of the formula."""
+    assert with_gradients(losses.bce, [0.0, 1.0], [0.0, 1.0]) == [0.0, 0.5, -0.5]
+    for mode in ("exact", "fast"):
+        found, (slopes, _) = pygradc.compile(losses.bce, math=mode).gradients([0.0, 1.0], [0, 1])
+        assert found.tolist() == [0.0, 0.0] and slopes.tolist() == [1.0, -1.0]
+
+
+@pytest.mark.parametrize(
+    ("p", "target"), [(0.0, 1.0), (1.0, 0.0), (0.0, 0.5), (1.0, 0.5), (-0.1, 0.0), (1.1, 1.0)]
+)
+def test_bce_without_a_finite_loss(p: float, target: float) -> None:
+    said = rf"bce: probability {p} for target {target}: .* bce_with_logits .* pygradc\.clip"
+    for given in (p, Value(p)):
+        with pytest.raises(ValueError, match=said):
+            losses.bce([given, Value(0.5)], [Value(target), 0.5])
+    for mode in ("exact", "fast"):
+        with pytest.raises(FloatingPointError, match=r"row 1: log\(-?0\.[01]\d*\): outside"):
+            pygradc.compile(losses.bce, math=mode).map([0.5, p], [1.0, target])
+    clipped = losses.bce(pygradc.clip(Value(p), 1e-12, 1.0 - 1e-12), target)
+    assert 0.0 < clipped.data < 28.0
+
+
+def test_huber_has_the_curvature_of_the_square_also_at_the_target() -> None:
+    for p, curvature in ((1.0, 1.0), (1.5, 1.0), (3.0, 0.0), (-3.0, 0.0)):
+        x = Value(p)
+        assert pygradc.hessian(losses.huber(x, 1.0), [x])[0][0].data == curvature
+    x = Value(1.0)
+    y = losses.mae(x, 1.0)
+    y.backward()
+    assert (y.data, x.grad) == (0.0, 0.0)
+
+
+@pytest.mark.parametrize(
+    ("delta", "error"),
+    [(0, ValueError), (-1.0, ValueError), (math.nan, ValueError), ("1", TypeError)],
+)
+def test_hubers_delta(delta: Any, error: type[Exception]) -> None:
+    with pytest.raises(error, match="huber: delta must be "):
+        losses.huber(Value(1.0), 0.0, delta=delta)
+    assert losses.huber(Value(3.0), 0.0, delta=math.inf).data == 4.5
+    assert losses.huber(Value(3.0), 0.0, delta=np.float32(2)).data == 4.0
+
+
+def test_nll_is_the_cross_entropy_of_what_log_softmax_gives() -> None:
+    for label in range(3):
+        expected = with_gradients(losses.cross_entropy, LOGITS, label)
+        one = with_gradients(lambda x, y: losses.nll(losses.log_softmax(x), y), LOGITS, label)
+        assert one == pytest.approx(expected, rel=1e-14)
+        for mode in ("exact", "fast"):
+            recorded = pygradc.compile(
+                lambda x, k=label: losses.nll(losses.log_softmax(x), k), math=mode
+            )
+            found, (slopes,) = recorded.gradients([LOGITS])
+            assert [found[0], *slopes[0]] == pytest.approx(expected, rel=1e-13)
+    assert losses.nll(np.array([-1.0, -2.0]), np.uint8(1)) == 2.0
+
+
+def test_what_nll_refuses() -> None:
+    row = of(LOGITS)
+    for label in (3, -1, 0.5, "1", None):
+        with pytest.raises(ValueError, match=r"nll: label .* for 3 classes"):
+            losses.nll(row, label)
+    with pytest.raises(ValueError, match=r"nll: expected a label.*one-hot rows"):
+        losses.nll(row, [0, 1, 0])
+    with pytest.raises(ValueError, match="nll: 1 predictions for 2 targets"):
+        losses.nll([row], [0, 1])
+    with pytest.raises(TypeError, match=r"nll: log_probabilities: .* got 'a'"):
+        losses.nll(["a", "b"], 0)
+    with pytest.raises(TypeError, match=r"nll: a label must be a number .* soft_cross_entropy"):
+        pygradc.compile(losses.nll)(LOGITS, 1)
+
+
+@pytest.mark.parametrize("name", ["bce", "bce_with_logits", "mae", "huber"])
+def test_new_losses_refuse_what_mse_refuses(name: str) -> None:
+    loss = getattr(losses, name)
+    with pytest.raises(TypeError, match=rf"{name}: targets: .* got '1' of type str: .*float\(\)"):
+        loss(Value(0.5), "1")
+    with pytest.raises(TypeError, match=rf"{name}: predictions: .* got None"):
+        loss([Value(0.5), None], [1.0, 1.0])
+    with pytest.raises(TypeError, match=r"expected numbers in order, not a dict"):
+        loss(of([0.5, 0.5]), {0: 0.5, 1: 0.25})
+    with pytest.raises(ValueError, match=f"{name}: 2 predictions for 1 targets"):
+        loss(of([0.5, 0.5]), [1.0])
+    with pytest.raises(ValueError, match=f"{name}: nothing to average"):
+        loss([], [])
+    with pytest.raises(ValueError, match="2 masked entries without a number"):
+        loss(of([0.5, 0.5, 0.5]), MASKED)
+
+
+def test_targets_that_are_conditions() -> None:
+    for loss in (losses.bce, losses.bce_with_logits, losses.mae, losses.huber):
+        recorded = pygradc.compile(lambda x, y, loss=loss: loss(x, y > 0))
+        for y in (2.0, -1.0):
+            assert recorded(0.25, y).data == loss(Value(0.25), float(y > 0)).data

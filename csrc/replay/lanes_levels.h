@@ -30,6 +30,9 @@ typedef int64_t pg_mask;
 #define log pg_fast_log
 #define tanh pg_fast_tanh
 #define erf pg_fast_erf
+#define expm1 pg_fast_expm1
+#define log1p pg_fast_log1p
+#define atan pg_fast_atan
 #define sigmoid pg_fast_sigmoid
 #define saturated(y) false /* the exp in the slopes would take a quarter of a step */
 #define NAME(x) PG_JOIN(x, LANES, fast)
@@ -39,6 +42,9 @@ typedef int64_t pg_mask;
 #undef log
 #undef tanh
 #undef erf
+#undef expm1
+#undef log1p
+#undef atan
 #undef sigmoid
 #undef saturated
 

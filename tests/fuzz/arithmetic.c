@@ -55,6 +55,7 @@ static double sign_of(double a) { return a > 0.0 ? 1.0 : a < 0.0 ? -1.0 : 0.0; }
 
 double plain_value(int op, double a, double b, bool fast) {
     double (*const our_exp)(double) = fast ? pg_fast_exp : exp;
+    double (*const our_log1p)(double) = fast ? pg_fast_log1p : log1p;
     switch (op) {
     case PG_OP_ADD: return a + b;
     case PG_OP_MUL: return a * b;
@@ -70,10 +71,10 @@ double plain_value(int op, double a, double b, bool fast) {
     case PG_OP_SIN: return sin(a);
     case PG_OP_COS: return cos(a);
     case PG_OP_ERF: return fast ? pg_fast_erf(a) : erf(a);
-    case PG_OP_SOFTPLUS: return log1p(our_exp(a > 0.0 ? -a : a)) + (a < 0.0 ? 0.0 : a);
+    case PG_OP_SOFTPLUS: return our_log1p(our_exp(a > 0.0 ? -a : a)) + (a < 0.0 ? 0.0 : a);
     case PG_OP_ATAN2: return atan2(a, b);
-    case PG_OP_LOG1P: return log1p(a);
-    case PG_OP_EXPM1: return expm1(a);
+    case PG_OP_LOG1P: return our_log1p(a);
+    case PG_OP_EXPM1: return fast ? pg_fast_expm1(a) : expm1(a);
     case PG_OP_LOG2: return log2(a);
     case PG_OP_LOG10: return log10(a);
     case PG_OP_EXP2: return pow(2.0, a);
@@ -81,7 +82,7 @@ double plain_value(int op, double a, double b, bool fast) {
     case PG_OP_TAN: return tan(a);
     case PG_OP_ASIN: return asin(a);
     case PG_OP_ACOS: return acos(a);
-    case PG_OP_ATAN: return atan(a);
+    case PG_OP_ATAN: return fast ? pg_fast_atan(a) : atan(a);
     case PG_OP_SINH: return sinh(a);
     case PG_OP_COSH: return cosh(a);
     case PG_OP_ASINH: return asinh(a);

@@ -119,6 +119,26 @@ PLACES = {
         Place(0.2, 0.8, 1.3, signs=True),  # the fraction in x ends at 1.1
         Place(0.2, TINY, 6.0, by_bits=True, signs=True),
     ),
+    "expm1": (
+        Place(0.2, -50.0, 709.78),
+        Place(0.3, -3.0, 3.0),
+        Place(0.3, 0.3, 0.45, signs=True),  # log(2) / 2
+        Place(0.2, TINY, 700.0, by_bits=True, signs=True),
+    ),
+    "log1p": (
+        Place(0.2, -1.0, 1.0),
+        Place(0.2, TINY, HUGE, by_bits=True),
+        Place(0.1, TINY, 0.9, by_bits=True, signs=True),
+        Place(0.1, 1e-16, 0.5, by_bits=True, plus=-1.0),
+        Place(0.2, -0.31, -0.27),  # sqrt(1/2) - 1
+        Place(0.2, 0.39, 0.45),  # sqrt(2) - 1
+    ),
+    "atan": (
+        Place(0.3, -3.0, 3.0),
+        Place(0.2, 0.45, 0.6, signs=True),  # the reductions begin at 1/2 and 2
+        Place(0.2, 1.8, 2.3, signs=True),
+        Place(0.3, TINY, HUGE, by_bits=True, signs=True),
+    ),
 }
 
 
@@ -177,6 +197,9 @@ TRUTH: dict[str, Callable[[Any], Any]] = {
     "tanh": mp.tanh,
     "sigmoid": lambda x: 1 / (1 + mp.exp(-x)),
     "erf": mp.erf,
+    "expm1": mp.expm1,
+    "log1p": mp.log1p,
+    "atan": mp.atan,
 }
 
 

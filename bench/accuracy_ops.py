@@ -4,7 +4,7 @@
 
 Prints the tables of docs/accuracy.md, or writes them there. Arguments are drawn from the interval
 that the op table states, and from everywhere that the result is a finite number: evenly, evenly
-over the bit patterns (subnormals included), and edges. bench/accuracy.py looks harder, at the five
+over the bit patterns (subnormals included), and edges. bench/accuracy.py looks harder, at the
 functions that fast mode brings along; here every op comes, with its derivatives, as a program
 computes them, which tests hold to be bit for bit what eager code does.
 
@@ -69,8 +69,23 @@ _POSITIVE = (Place(1.0, TINY, HUGE, by_bits=True),)
 _EXPONENT = (Place(0.5, -3.0, 3.0), Place(0.5, 1e-20, 700.0, by_bits=True, signs=True))
 _ANGLE = (Place(0.5, -100.0, 100.0), Place(0.5, TINY, HUGE, by_bits=True, signs=True))
 _SQUARED = (Place(1.0, 1e-150, 1e150, by_bits=True, signs=True),)  # whose squares are numbers
+_WIDE = (Place(1.0, 1e-300, 1e300, by_bits=True, signs=True),)
+_GROWING = (  # hyperbolic functions
+    Place(0.4, -710.4, 710.4),
+    Place(0.3, -3.0, 3.0),
+    Place(0.3, TINY, 700.0, by_bits=True, signs=True),
+)
+_BETWEEN_ONES = (
+    Place(0.3, -1.0, 1.0),
+    Place(0.4, TINY, 1.0, by_bits=True, signs=True),
+    Place(0.15, 1e-16, 0.1, by_bits=True, plus=-1.0),
+    Place(0.15, -0.1, -1e-16, plus=1.0),
+)
+_ABOVE_ONE = (Place(0.5, 1e-15, 9.0, by_bits=True, plus=1.0), Place(0.5, 1.0, HUGE, by_bits=True))
+_ABOVE_MINUS_ONE = (*_BETWEEN_ONES, *_POSITIVE)
 EDGES = (0.0, TINY, 2.2250738585072014e-308, 1e-8, 1.0 - 2.0**-53, 1.0, 1.0 + 2.0**-52, HUGE)
 EXPONENT_EDGES = (1e-8, 0.5, 1.0 - 2.0**-53, 1.0, 1.0 + 2.0**-52, 2.0)
+WIDE_EDGES = (1e-300, 1e-8, 1.0 - 2.0**-53, 1.0, 1.0 + 2.0**-52, 1e300)
 SQUARED_EDGES = (1e-150, 1e-8, 1.0 - 2.0**-53, 1.0, 1.0 + 2.0**-52, 1e150)
 
 
@@ -207,6 +222,101 @@ ENTRIES = {
         (Promise(1.0, 1.0), Promise(2.5, 2.5), Promise(2.5, 2.5)),
         (_SQUARED, _SQUARED),
         edges=(SQUARED_EDGES, SQUARED_EDGES),
+    ),
+    "log1p": Entry(
+        (lambda a, b: mp.log1p(a), lambda a, b: 1 / (1 + a)),
+        (Promise(1.5, 1.5), Promise(2.0, 2.0)),
+        (_ABOVE_MINUS_ONE,),
+    ),
+    "expm1": Entry(
+        (lambda a, b: mp.expm1(a), lambda a, b: mp.exp(a)),
+        (Promise(1.5, 1.5), Promise(1.1, 1.1)),
+        (PLACES["exp"],),
+    ),
+    "log2": Entry(
+        (lambda a, b: mp.log(a) / mp.ln2, lambda a, b: 1 / (a * mp.ln2)),
+        (Promise(1.0, 1.0), Promise(1.5, 1.5)),
+        (PLACES["log"],),
+        positive=True,
+    ),
+    "log10": Entry(
+        (lambda a, b: mp.log10(a), lambda a, b: 1 / (a * mp.ln10)),
+        (Promise(2.0, 2.0), Promise(1.5, 1.5)),
+        (PLACES["log"],),
+        positive=True,
+    ),
+    "exp2": Entry(
+        (lambda a, b: mp.power(2, a), lambda a, b: mp.power(2, a) * mp.ln2),
+        (Promise(0.6, 0.6), Promise(1.5, 1.5)),
+        ((Place(0.5, -1075.0, 1024.0), Place(0.5, TINY, 1000.0, by_bits=True, signs=True)),),
+    ),
+    "cbrt": Entry(
+        (lambda a, b: mp.sign(a) * mp.cbrt(abs(a)), lambda a, b: 1 / (3 * mp.cbrt(abs(a)) ** 2)),
+        (Promise(4.0, 4.0), Promise(12.0, 12.0)),
+        (_ANY,),
+    ),
+    "tan": Entry(
+        (lambda a, b: mp.tan(a), lambda a, b: mp.sec(a) ** 2),
+        (Promise(1.0, 1.0), Promise(2.5, 2.5)),
+        (_ANGLE,),
+    ),
+    "asin": Entry(
+        (lambda a, b: mp.asin(a), lambda a, b: 1 / mp.sqrt((1 - a) * (1 + a))),
+        (Promise(0.6, 0.6), Promise(2.5, 2.5)),
+        (_BETWEEN_ONES,),
+    ),
+    "acos": Entry(
+        (lambda a, b: mp.acos(a), lambda a, b: -1 / mp.sqrt((1 - a) * (1 + a))),
+        (Promise(0.6, 0.6), Promise(2.5, 2.5)),
+        (_BETWEEN_ONES,),
+    ),
+    "atan": Entry(
+        (lambda a, b: mp.atan(a), lambda a, b: 1 / (1 + a * a)),
+        (Promise(0.6, 0.6), Promise(2.0, 2.0)),
+        (_SQUARED,),
+        fast=(Promise(2.0, 2.0), Promise(2.0, 2.0)),
+        edges=(SQUARED_EDGES,),
+    ),
+    "sinh": Entry(
+        (lambda a, b: mp.sinh(a), lambda a, b: mp.cosh(a)),
+        (Promise(2.5, 2.5), Promise(2.5, 2.5)),
+        (_GROWING,),
+    ),
+    "cosh": Entry(
+        (lambda a, b: mp.cosh(a), lambda a, b: mp.sinh(a)),
+        (Promise(2.5, 2.5), Promise(2.5, 2.5)),
+        (_GROWING,),
+    ),
+    "asinh": Entry(
+        (lambda a, b: mp.asinh(a), lambda a, b: 1 / mp.sqrt(a * a + 1)),
+        (Promise(2.5, 2.5), Promise(2.5, 2.5)),
+        (_ANY,),
+    ),
+    "acosh": Entry(
+        (lambda a, b: mp.acosh(a), lambda a, b: 1 / mp.sqrt((a - 1) * (a + 1))),
+        (Promise(2.5, 2.5), Promise(3.0, 3.0)),
+        (_ABOVE_ONE,),
+        positive=True,
+    ),
+    "atanh": Entry(
+        (lambda a, b: mp.atanh(a), lambda a, b: 1 / ((1 - a) * (1 + a))),
+        (Promise(2.5, 2.5), Promise(2.5, 2.5)),
+        (_BETWEEN_ONES,),
+    ),
+    "erfc": Entry(
+        (lambda a, b: mp.erfc(a), lambda a, b: -2 / mp.sqrt(mp.pi) * mp.exp(-a * a)),
+        (Promise(5.0, 5.0), Promise(3.0, 3.0)),
+        ((*PLACES["erf"], Place(0.3, 5.0, 26.5, signs=True)),),
+    ),
+    "hypot": Entry(
+        (
+            lambda a, b: mp.sqrt(a * a + b * b),
+            lambda a, b: a / mp.sqrt(a * a + b * b),
+            lambda a, b: b / mp.sqrt(a * a + b * b),
+        ),
+        (Promise(1.5, 1.5), Promise(2.5, 2.5), Promise(2.5, 2.5)),
+        (_WIDE, _WIDE),
+        edges=(WIDE_EDGES, WIDE_EDGES),
     ),
     "maximum": Entry(
         (lambda a, b: max(a, b), lambda a, b: int(a >= b), lambda a, b: int(a < b)),

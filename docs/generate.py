@@ -10,6 +10,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from pygradc.core.ops import OPS, Op
+from pygradc.core.scalar import ALIASES
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -19,7 +20,8 @@ def _call(op: Op) -> str:
     written = {"add": "a + b", "mul": "a * b", "pown": "a ** 2", "pow": "a ** b, 2 ** b"}
     if op.name in written:
         return written[op.name]
-    return f"a.{op.name}()" if op.arity == 1 else f"a.{op.name}(b)"
+    names = [op.name, *(alias for alias, name in ALIASES.items() if name == op.name)]
+    return ", ".join(f"a.{name}()" if op.arity == 1 else f"a.{name}(b)" for name in names)
 
 
 def ops_table() -> list[str]:
@@ -33,13 +35,15 @@ def ops_table() -> list[str]:
 
 
 def stub_methods() -> list[str]:
-    """The methods that Scalar gets from the table, typed."""
+    """The methods that Scalar gets from the table, typed; and their other names."""
+    operands = {1: "self", 2: "self, other: Value | Number, /"}
     return [
-        f"    def {op.name}(self) -> Value: ..."
-        if op.arity == 1
-        else f"    def {op.name}(self, other: Value | Number, /) -> Value: ..."
-        for op in OPS
-        if not op.takes_number
+        *(
+            f"    def {op.name}({operands[op.arity]}) -> Value: ..."
+            for op in OPS
+            if not op.takes_number
+        ),
+        *(f"    {alias} = {name}" for alias, name in ALIASES.items()),
     ]
 
 

@@ -8,9 +8,11 @@ mistake of csrc/ops/ops.def; a test requires that both have the same ops.
 
 from __future__ import annotations
 
+import ctypes
 import math
 import numbers
 import random
+import sys
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any, NamedTuple
 
@@ -63,6 +65,27 @@ def _power_slope(a: float, b: float) -> float:
     return 0.0 if b == 0.0 else b * _power(a, b - 1.0)
 
 
+def _cbrt(a: float) -> float:
+    """libm's: math has it since Python 3.11."""
+    if hasattr(math, "cbrt"):
+        return float(math.cbrt(a))
+    libm = ctypes.CDLL("ucrtbase" if sys.platform == "win32" else None)
+    libm.cbrt.argtypes, libm.cbrt.restype = (ctypes.c_double,), ctypes.c_double
+    return float(libm.cbrt(a))
+
+
+def _hypot(a: float, b: float) -> float:
+    """The operands are scaled by a power of two, so that no square overflows. math.hypot rounds
+    better than libm and the core, and so differs in the last bit.
+    """
+    if math.isinf(a) or math.isinf(b):
+        return math.inf
+    larger = abs(a) if abs(a) > abs(b) else abs(b)
+    scale = 2.0**-600 if larger > 2.0**500 else 2.0**600 if larger < 2.0**-500 else 1.0
+    u, v = a * scale, b * scale
+    return math.sqrt(u * u + v * v) / scale
+
+
 def _first_is_larger(a: float, b: float) -> bool:
     return a >= b or math.isnan(a)
 
@@ -99,6 +122,29 @@ OPS = {
                    (lambda a, b, y: _sigmoid(a),), True),
     "atan2": Op("atan2", lambda a, b: math.atan2(a, b),
                 (lambda a, b, y: b / (a * a + b * b), lambda a, b, y: -a / (a * a + b * b))),
+    "log1p": Op("log1p", lambda a, b: math.log1p(a), (lambda a, b, y: 1.0 / (1.0 + a),)),
+    "expm1": Op("expm1", lambda a, b: math.expm1(a), (lambda a, b, y: math.exp(a),)),
+    "log2": Op("log2", lambda a, b: math.log2(a), (lambda a, b, y: 1.4426950408889634 / a,)),
+    "log10": Op("log10", lambda a, b: math.log10(a), (lambda a, b, y: 0.4342944819032518 / a,)),
+    "exp2": Op("exp2", lambda a, b: 2.0**a, (lambda a, b, y: 0.6931471805599453 * y,)),
+    "cbrt": Op("cbrt", lambda a, b: _cbrt(a), (lambda a, b, y: 1.0 / (3.0 * (y * y)),)),
+    "tan": Op("tan", lambda a, b: math.tan(a), (lambda a, b, y: 1.0 + y * y,)),
+    "asin": Op("asin", lambda a, b: math.asin(a),
+               (lambda a, b, y: 1.0 / math.sqrt((1.0 - a) * (1.0 + a)),)),
+    "acos": Op("acos", lambda a, b: math.acos(a),
+               (lambda a, b, y: -1.0 / math.sqrt((1.0 - a) * (1.0 + a)),)),
+    "atan": Op("atan", lambda a, b: math.atan(a), (lambda a, b, y: 1.0 / (1.0 + a * a),), True),
+    "sinh": Op("sinh", lambda a, b: math.sinh(a), (lambda a, b, y: math.cosh(a),)),
+    "cosh": Op("cosh", lambda a, b: math.cosh(a), (lambda a, b, y: math.sinh(a),)),
+    "asinh": Op("asinh", lambda a, b: math.asinh(a), (lambda a, b, y: 1.0 / _hypot(a, 1.0),), True),
+    "acosh": Op("acosh", lambda a, b: math.acosh(a),
+                (lambda a, b, y: 1.0 / (math.sqrt(a - 1.0) * math.sqrt(a + 1.0)),)),
+    "atanh": Op("atanh", lambda a, b: math.atanh(a),
+                (lambda a, b, y: 1.0 / ((1.0 - a) * (1.0 + a)),)),
+    "erfc": Op("erfc", lambda a, b: math.erfc(a),
+               (lambda a, b, y: -1.1283791670955126 * _bell(a),), True),
+    "hypot": Op("hypot", lambda a, b: _hypot(a, b),
+                (lambda a, b, y: a / _hypot(a, b), lambda a, b, y: b / _hypot(a, b))),
     "maximum": Op("maximum", lambda a, b: a if _first_is_larger(a, b) else b,
                   (lambda a, b, y: 1.0 if _first_is_larger(a, b) else 0.0,
                    lambda a, b, y: 0.0 if _first_is_larger(a, b) else 1.0), True),

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 import pygradc
-from pygradc import Value, detach, maximum, minimum, where
+from pygradc import Value, detach, maximum, minimum, reference, where
 from pygradc.core.ops import OPS, Op
 
 # ---- Comparing -----------------------------------------------------------------------------------
@@ -178,11 +178,38 @@ def row_difference(f: Any, case: Case, row: Sequence[float], expected: Row) -> s
 # ---- Plans ---------------------------------------------------------------------------------------
 
 UNARY = [op.name for op in OPS if op.arity == 1 and not op.takes_number]
-EVERYWHERE = [name for name in UNARY if name not in ("exp", "log", "sqrt")]
 
 
 def positive(a: Value) -> Value:
     return a.abs() + 0.1
+
+
+def small(a: Value) -> Value:
+    """Within (-0.85, 0.85)."""
+    return a.sin().sin()
+
+
+# What brings an operand into an op's domain, away from its poles, and the result to a size.
+INTO_DOMAIN: dict[str, Callable[[Value], Value]] = {
+    **dict.fromkeys(("exp", "exp2", "expm1", "sinh", "cosh"), lambda a: a.tanh()),
+    **dict.fromkeys(("log", "log1p", "log2", "log10", "sqrt", "cbrt"), positive),
+    **dict.fromkeys(("tan", "asin", "acos", "atanh"), small),
+    "acosh": lambda a: positive(a) + 1.0,
+}
+
+
+def of_any(name: str, a: Value) -> Value:
+    """The unary op of a, brought into its domain."""
+    return getattr(INTO_DOMAIN.get(name, lambda a: a)(a), name)()  # type: ignore[no-any-return]
+
+
+def is_defined(name: str, a: float) -> bool:
+    """Does the oracle's unary op have a value at a?"""
+    try:
+        reference.OPS[name].value(a, 0.0)
+    except ValueError:
+        return False
+    return True
 
 
 def chain(pick: Callable[[int], Value], indices: Sequence[int], start: Any) -> Value:
@@ -196,10 +223,7 @@ def chain(pick: Callable[[int], Value], indices: Sequence[int], start: Any) -> V
 Step = tuple[str, tuple[int, ...], float]
 
 STEPS: dict[str, Callable[[Any, tuple[int, ...], float], Any]] = {
-    **{name: (lambda pick, i, c, name=name: getattr(pick(i[0]), name)()) for name in EVERYWHERE},
-    "exp": lambda pick, i, c: pick(i[0]).tanh().exp(),
-    "log": lambda pick, i, c: positive(pick(i[0])).log(),
-    "sqrt": lambda pick, i, c: positive(pick(i[0])).sqrt(),
+    **{name: (lambda pick, i, c, name=name: of_any(name, pick(i[0]))) for name in UNARY},
     "add": lambda pick, i, c: pick(i[0]) + pick(i[1]),
     "twice": lambda pick, i, c: pick(i[0]) + pick(i[0]),
     "add number": lambda pick, i, c: c + pick(i[0]),

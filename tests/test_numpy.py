@@ -13,6 +13,7 @@ import pytest
 import pygradc
 from pygradc import Value
 from pygradc import reference as oracle
+from pygradc.core.scalar import ALIASES
 
 REAL = [
     np.float16,
@@ -88,6 +89,16 @@ UNARY = {
     "sqrt": math.sqrt,
     "sin": math.sin,
     "cos": math.cos,
+    "tan": math.tan,
+    "arctan": math.atan,
+    "sinh": math.sinh,
+    "cosh": math.cosh,
+    "arcsinh": math.asinh,
+    "log1p": math.log1p,
+    "expm1": math.expm1,
+    "log2": math.log2,
+    "log10": math.log10,
+    "exp2": lambda x: 2.0**x,
     "abs": abs,
     "absolute": abs,
     "negative": lambda x: x * -1.0,
@@ -108,7 +119,41 @@ def test_functions_of_one_array(array, name):
     assert all(v.grad != 0.0 for v in array.ravel())
 
 
-@pytest.mark.parametrize("name", ["tanh", "exp", "log", "sqrt", "abs", "sin", "cos"])
+@pytest.mark.parametrize(
+    ("name", "ours", "shift", "scale"),
+    [
+        ("arcsin", "asin", 0.0, 0.5),
+        ("arccos", "acos", 0.0, 0.5),
+        ("arctanh", "atanh", 0.0, 0.5),
+        ("arccosh", "acosh", 1.0, 1.0),
+        ("cbrt", "cbrt", -1.1, 1.0),
+    ],
+)
+def test_functions_of_an_array_in_their_domain(array, name, ours, shift, scale):
+    inside = array * scale + shift
+    out = getattr(np, name)(inside)
+    assert [v._op for v in out.ravel()] == [ours] * 6
+    assert np.allclose(numbers(out), getattr(np, name)(np.array(numbers(inside))), rtol=1e-14)
+    np.sum(out).backward()
+    assert all(v.grad != 0.0 for v in array.ravel())
+
+
+@pytest.mark.parametrize(("name", "ours"), [("arctan2", "atan2"), ("hypot", "hypot")])
+def test_functions_of_two_arrays_of_values(array, name, ours):
+    row = np.array([Value(x) for x in (0.7, 1.1, 1.3)])
+    out = getattr(np, name)(array, row)
+    assert out.shape == (2, 3) and [v._op for v in out.ravel()] == [ours] * 6
+    expected = getattr(np, name)(np.array(numbers(array)).reshape(2, 3), numbers(row))
+    assert np.allclose(numbers(out), expected.ravel(), rtol=1e-14)
+
+
+def test_numpys_names_are_the_same_methods():
+    for alias, name in ALIASES.items():
+        assert getattr(Value, alias) is getattr(Value, name) and hasattr(np, alias)
+    assert "arctan2" in ALIASES and len(ALIASES) == 7
+
+
+@pytest.mark.parametrize("name", ["tanh", "exp", "log", "sqrt", "abs", "sin", "cos", "arcsin"])
 def test_functions_of_one_value(name):
     v = Value(0.5)
     out = getattr(np, name)(v)
@@ -200,7 +245,7 @@ def test_sorting_and_searching(array):
 
 
 def test_a_ufunc_without_a_method_is_a_type_error(array):
-    for function in (np.tan, np.log1p, np.arctan, np.rint):
+    for function in (np.deg2rad, np.rad2deg, np.spacing):
         with pytest.raises(TypeError, match=r"no callable|not supported"):
             function(array)
 

@@ -394,7 +394,7 @@ def small_program(name: str) -> list[Step]:
         use = Method(name, (Ref(0),))
     if name in BINARY:
         use = Method(name, (Ref(0), Ref(1)))
-    return [Leaf(0.7), Leaf(1.3), use, *backwards]
+    return [Leaf(1.7 if name == "acosh" else 0.7), Leaf(1.3), use, *backwards]
 
 
 def next_up(x: float) -> float:

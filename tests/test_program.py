@@ -1491,6 +1491,19 @@ FAULTS: dict[str, tuple[Callable[[Value], Value], float, float]] = {
     "2 ** 1e5": (lambda x: 2**x, 1.5, 1e5),
     "sin(inf)": (lambda x: x.sin(), 1.5, math.inf),
     "cos(-inf)": (lambda x: x.cos(), 1.5, -math.inf),
+    "log1p(-1)": (lambda x: x.log1p(), 1.5, -1.0),
+    "log2(0)": (lambda x: x.log2(), 1.5, 0.0),
+    "log10(-2)": (lambda x: x.log10(), 1.5, -2.0),
+    "expm1(1000)": (lambda x: x.expm1(), 1.5, 1000.0),
+    "exp2(1024)": (lambda x: x.exp2(), 1.5, 1024.0),
+    "tan(inf)": (lambda x: x.tan(), 1.5, math.inf),
+    "asin(2)": (lambda x: (x * 0.5).asin(), 1.5, 4.0),
+    "acos(-2)": (lambda x: (x * 0.5).acos(), 1.5, -4.0),
+    "sinh(-1000)": (lambda x: x.sinh(), 1.5, -1000.0),
+    "cosh(1000)": (lambda x: x.cosh(), 1.5, 1000.0),
+    "acosh(0.5)": (lambda x: x.acosh(), 1.5, 0.5),
+    "atanh(1)": (lambda x: (x * 0.25).atanh(), 1.5, 4.0),
+    "hypot": (lambda x: x.hypot(x), 1.5, 1.5e308),
     "deep inside": (lambda x: ((x * 2 - x).log() + x.tanh()) * x, 1.5, -1.0),
 }
 each_fault = pytest.mark.parametrize("name", FAULTS)
@@ -1557,6 +1570,8 @@ POLES: dict[str, tuple[Callable[[Value], Value], str]] = {
     "sqrt": (lambda x: x.sqrt(), r"derivative of sqrt\(0\.0\).*: division by zero"),
     "power": (lambda x: x**0.5, r"derivative of 0\.0 \*\* 0\.5.*: division by zero"),
     "pow": (lambda x: x ** Value(0.5), r"derivative of 0\.0 \*\* 0\.5.*: division by zero"),
+    "cbrt": (lambda x: x.cbrt(), r"derivative of cbrt\(0\.0\).*: division by zero"),
+    "hypot": (lambda x: x.hypot(x * 0.0), r"derivative of hypot\(0\.0, 0\.0\).*: division by zero"),
 }
 
 

@@ -33,6 +33,7 @@ import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from programs import of_any
 
 import pygradc
 from pygradc import Program, Value, detach, maximum, nn, where
@@ -94,7 +95,7 @@ def every_kind_of_instruction() -> Case:
 @case()
 def every_op() -> Case:
     def function(x: Value, y: Value) -> Any:
-        unary = [getattr(x, op.name)() for op in OPS if op.arity == 1 and not op.takes_number]
+        unary = [of_any(op.name, x) for op in OPS if op.arity == 1 and not op.takes_number]
         return unary, [getattr(x, op.name)(y) for op in OPS if op.arity == 2], x**3
 
     return function, (0.5, 1.5)

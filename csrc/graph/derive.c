@@ -127,6 +127,7 @@ static pg_node_id slope_of(deriver *d, pg_node_id id, int which) {
     switch (node.op) {
 #define OP1(NAME, a) op1(d, PG_OP_##NAME, a)
 #define OP2(NAME, a, b) op2(d, PG_OP_##NAME, a, b)
+#define OP2N(NAME, a, number) with_number(d, PG_OP_##NAME, a, number)
 #define TIMES(a, number) with_number(d, PG_OP_MUL, a, number)
 #define PLUS(a, number) with_number(d, PG_OP_ADD, a, number)
 #define POWER(a, number) with_number(d, PG_OP_POWN, a, number)

@@ -1,4 +1,4 @@
-/* fastmath.h - exp, log, tanh, sigmoid and erf that a compiler can vectorise.
+/* fastmath.h - exp, log, tanh, sigmoid, erf, expm1, log1p and atan that a compiler can vectorise.
  *
  * Idea: a loop over a libm call handles one element at a time. These functions are straight-line
  * code of +, -, *, /, comparisons and integer shifts, so at -O3 a plain loop over one of them
@@ -25,7 +25,8 @@
  * Source: Cody and Waite, Software Manual for the Elementary Functions, 1980 (the reductions, tanh
  * by a rational function up to 0.55); Tang, Table-driven implementation of the logarithm function,
  * ACM TOMS 16(4), 1990, and fdlibm's e_log.c (log from s = f / (2 + f)); Cody, Rational Chebyshev
- * approximations for the error function, Math. Comp. 23, 1969. The coefficients are our own: by the
+ * approximations for the error function, Math. Comp. 23, 1969; fdlibm's s_expm1.c, s_log1p.c and
+ * s_atan.c (what to correct, and where to reduce). The coefficients are our own: by the
  * Remez algorithm in 50 digits, minimising the error relative to the result. */
 #ifndef PG_FASTMATH_H
 #define PG_FASTMATH_H
@@ -81,6 +82,31 @@ static inline double pg_fast_exp(double x) {
     double y = pg_scale(pg_exp_reduced(r), n);
     y = x > 710.0 ? INFINITY : y;
     return x < -746.0 ? 0.0 : y;
+}
+
+/* exp(r) - 1 - r for |r| <= log(2) / 2. */
+static inline double pg_expm1_tail(double r) {
+    double r2 = r * r, r4 = r2 * r2;
+    double low =
+        (0.5 + 0x1.5555555555559p-3 * r) + (0x1.555555555553fp-5 + 0x1.111111110f6dep-7 * r) * r2;
+    double mid = (0x1.6c16c16c1f049p-10 + 0x1.a01a01afd1cacp-13 * r) +
+                 (0x1.a01a017bd05b4p-16 + 0x1.71ddf884b5790p-19 * r) * r2;
+    double high = (0x1.27e5361eccc2dp-22 + 0x1.af5e6974bae49p-26 * r) + 0x1.1ee891dd5f13fp-29 * r2;
+    return r2 * (low + r4 * (mid + r4 * high));
+}
+
+/* exp(x) - 1 = 2**k ((1 - 2**-k) + r + tail). Where k is 1 and r near -log(2) / 2, the first two
+ * cancel, exactly; the rounding error of r then counts, so that it is added. */
+static inline double pg_fast_expm1(double x) {
+    double n = x * PG_LOG2_E + (PG_ROUND + 2046.0), k = n - (PG_ROUND + 2046.0);
+    double high = x - k * PG_LN2_HIGH, low = k * PG_LN2_LOW, r = high - low;
+    double lost = (high - r) - low;
+    double power = pg_from_bits((3069 - pg_bits_of(n)) << 52); /* 2**-k */
+    power = x > 45.0 ? 0.0 : power;
+    double y = pg_scale(((1.0 - power) + r) + (pg_expm1_tail(r) + lost), n);
+    y = x > 710.0 ? INFINITY : y;
+    y = x < -45.0 ? -1.0 : y;
+    return x == 0.0 ? x : y; /* -0.0 */
 }
 
 /* tanh(a) = v - v**3 P/Q for a < 0.55, and 1 - 2 / (exp(2a) + 1) above, where tanh exceeds 1/2 and
@@ -152,6 +178,58 @@ static inline double pg_fast_log(double x) {
     y = x == INFINITY ? INFINITY : y;
     double out = x == 0.0 ? -INFINITY : NAN;
     return x > 0.0 ? y : out;
+}
+
+/* As log of u = 1 + x, corrected for the rounding error c of this sum: log(u + c) is log(u) + c /
+ * u. Of c / u = 2**-k c / (1 + f) few bits count: 1 / (1 + f) is 1 - f + f**2. Where k is 0, f is x
+ * itself, and nothing is lost. */
+static inline double pg_fast_log1p(double x) {
+    const uint64_t root_half = 0x3fe6a09e667f3bcdu, one = 0x3ff0000000000000u;
+    double sum = 1.0 + x, back = sum - 1.0, c = (1.0 - (sum - back)) + (x - back);
+    uint64_t u = pg_bits_of(sum) + (one - root_half);
+    double k = pg_from_bits(u >> 52 | 0x4330000000000000u) - (0x1p52 + 1023.0);
+    double f = pg_from_bits((u & 0x000fffffffffffffu) + root_half) - 1.0;
+    int small = k == 0.0;
+    c = c * pg_from_bits((2047 - (u >> 52)) << 52); /* 2**(1-k), which is in range */
+    k = small ? -0.0 : k;                           /* log1p(-0.0) is -0.0 */
+    f = small ? x : f;
+    c = c * (small ? 0.0 : 0.5 * (1.0 - f + f * f));
+    double half_f2 = 0.5 * f * f;
+    double low = pg_log_tail(f, half_f2) + (k * PG_LN2_LOW + c);
+    double y = k * PG_LN2_HIGH + (f - (half_f2 - low));
+    y = x == INFINITY ? INFINITY : y;
+    double out = x == -1.0 ? -INFINITY : NAN;
+    return x > -1.0 ? y : out;
+}
+
+/* (atan(t) - t) / t**3 as a function of z = t**2, for |t| <= 1/2. */
+static inline double pg_atan_tail(double z) {
+    double z2 = z * z, z4 = z2 * z2;
+    double low = (-0x1.5555555555516p-2 + 0x1.999999999113cp-3 * z) +
+                 (-0x1.249249215dc27p-3 + 0x1.c71c7090df6cfp-4 * z) * z2;
+    double mid = (-0x1.745cf4ca7b013p-4 + 0x1.3b113db831666p-4 * z) +
+                 (-0x1.10f31ed62d376p-4 + 0x1.dfe974f12d5a5p-5 * z) * z2;
+    double high = (-0x1.a3985bc6afaa6p-5 + 0x1.56f5aeb1bafcdp-5 * z) +
+                  (-0x1.c17f947dd466cp-6 + 0x1.4b83c6a9ec9f7p-7 * z) * z2;
+    return low + z4 * (mid + z4 * high);
+}
+
+/* atan(a) is that of a up to 1/2, pi/4 plus that of (a - 1) / (a + 1) up to 2, where a - 1 is
+ * exact, and pi/2 plus that of -1 / a above. Numerator and denominator are selected before the
+ * division. */
+static inline double pg_fast_atan(double x) {
+    double a = pg_from_bits(pg_bits_of(x) & ~PG_SIGN_BIT);
+    int reduced = a > 0.5, large = a > 2.0;
+    double numerator = reduced ? a - 1.0 : a, denominator = reduced ? a + 1.0 : 1.0;
+    numerator = large ? -1.0 : numerator;
+    denominator = large ? a : denominator;
+    double base = reduced ? 0x1.921fb54442d18p-1 : 0.0,
+           rest = reduced ? 0x1.1a62633145c07p-55 : 0.0;
+    base = large ? base + base : base;
+    rest = large ? rest + rest : rest;
+    double t = numerator / denominator, z = t * t;
+    double y = base + (t + (t * (z * pg_atan_tail(z)) + rest));
+    return pg_from_bits(pg_bits_of(y) | (pg_bits_of(x) & PG_SIGN_BIT));
 }
 
 /* The fraction P/Q of erf: the same operations for both ranges of a, with different

@@ -5,5 +5,8 @@
 #define log pg_fast_log
 #define tanh pg_fast_tanh
 #define erf pg_fast_erf
+#define expm1 pg_fast_expm1
+#define log1p pg_fast_log1p
+#define atan pg_fast_atan
 #define sigmoid pg_fast_sigmoid
 #define saturated(y) false /* the exp in the slopes would take a quarter of a step */

@@ -3,5 +3,8 @@
 #undef log
 #undef tanh
 #undef erf
+#undef expm1
+#undef log1p
+#undef atan
 #undef sigmoid
 #undef saturated

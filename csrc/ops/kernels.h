@@ -36,6 +36,16 @@ static inline double square_error(double a) {
     return fabs(a) < 28.0 ? error : 0.0;
 }
 
+/* sqrt(a^2 + b^2). Where a square would overflow, or lose digits among the subnormals, both
+ * operands are scaled by a power of two, which is exact. As C's hypot: an infinite operand
+ * outweighs a nan. */
+static inline double scaled_hypot(double a, double b) {
+    const double larger = fabs(a) > fabs(b) ? fabs(a) : fabs(b);
+    const double scale = larger > 0x1p500 ? 0x1p-600 : larger < 0x1p-500 ? 0x1p600 : 1.0;
+    const double u = a * scale, v = b * scale;
+    return isinf(a) || isinf(b) ? INFINITY : sqrt(u * u + v * v) / scale;
+}
+
 /* y = op(a, b) */
 static inline double pg_value_of(int op, double a, double b) {
     switch (op) {

@@ -389,6 +389,14 @@ static PyMethodDef op_methods[] = {
     {NULL, NULL, 0, NULL},
 };
 
+/* NumPy's names of ops. On an array of objects, its ufuncs call the method of their own name. */
+static const struct {
+    const char *alias, *name;
+} aliases[] = {
+    {"arcsin", "asin"},   {"arccos", "acos"},   {"arctan", "atan"},   {"arctan2", "atan2"},
+    {"arcsinh", "asinh"}, {"arccosh", "acosh"}, {"arctanh", "atanh"},
+};
+
 /* ---- Tables of the type ---------------------------------------------------------------------- */
 
 const PyType_Slot scalar_number_slots[] = {
@@ -418,6 +426,18 @@ static struct {
     PyObject *name, *method;
 } natives[PG_OP_COUNT];
 
+/* The same method objects under their other names. */
+static int add_aliases(PyObject *type) {
+    for (size_t i = 0; i < sizeof aliases / sizeof aliases[0]; i++) {
+        PyObject *method = PyObject_GetAttrString(type, aliases[i].name);
+        const int failed =
+            method == NULL || PyObject_SetAttrString(type, aliases[i].alias, method) < 0;
+        Py_XDECREF(method);
+        if (failed) return -1;
+    }
+    return 0;
+}
+
 int scalar_add_operators(PyTypeObject *type) {
     if (scalar_add_methods(type, op_methods) < 0 || scalar_add_methods(type, conversions) < 0)
         return -1;
@@ -428,7 +448,7 @@ int scalar_add_operators(PyTypeObject *type) {
         natives[op].method = PyObject_GetAttrString((PyObject *)type, method->ml_name);
         if (natives[op].name == NULL || natives[op].method == NULL) return -1;
     }
-    return 0;
+    return add_aliases((PyObject *)type);
 }
 
 int scalar_is_native(int op) {

@@ -23,7 +23,7 @@ import numpy as np
 from pygradc.compat._grammar import STATE
 from pygradc.compat._sterile import Sterile
 from pygradc.core.ops import OPS
-from pygradc.core.scalar import Scalar, core
+from pygradc.core.scalar import ALIASES, Scalar, core
 from pygradc.value import Value
 
 # In the numbering of csrc/python/scalar_operators.c.
@@ -31,7 +31,7 @@ OPERATORS = ("add", "sub", "mul", "truediv", "pow", "neg", "pos", "abs")
 BINARY = OPERATORS[:5]
 
 OF_OBJECT = ("eq", "ne", "lt", "le", "gt", "ge", "repr", "format")
-METHODS = ("conjugate", "draw_dot", *(op.name for op in OPS))
+METHODS = ("conjugate", "draw_dot", *(op.name for op in OPS), *ALIASES)
 
 # Using an instance of any other type may run code of the program.
 WELL_KNOWN = (Number, str, bytes, type(None), list, tuple, dict, set, np.generic, np.ndarray)

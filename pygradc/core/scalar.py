@@ -8,6 +8,7 @@ core creates it.
 import importlib
 import sys
 import threading
+from types import MethodDescriptorType
 
 from pygradc import _core
 from pygradc.core.forks import in_child
@@ -33,6 +34,13 @@ if _core.lib.pg_python_install(b"pygradc._core") != 0:  # it prints the reason
 
 Scalar = _core.Scalar
 core = _core
+
+# The methods under NumPy's names, and whose they are: {"arcsin": "asin", ...}.
+ALIASES = {
+    name: method.__name__
+    for name, method in vars(Scalar).items()
+    if isinstance(method, MethodDescriptorType) and method.__name__ != name
+}
 
 
 @in_child

@@ -6,7 +6,6 @@ the bits are those of exact mode. A program of fast mode becomes C with libm's f
 
 from __future__ import annotations
 
-import math
 import re
 from collections.abc import Iterator
 from typing import Any
@@ -59,6 +58,16 @@ static inline double square_error(double a) {
 }
 """
 
+_SCALED_HYPOT = """
+/* sqrt(a^2 + b^2): no square overflows, nor loses digits among the subnormals. */
+static inline double scaled_hypot(double a, double b) {
+    const double larger = fabs(a) > fabs(b) ? fabs(a) : fabs(b);
+    const double scale = larger > 0x1p500 ? 0x1p-600 : larger < 0x1p-500 ? 0x1p600 : 1.0;
+    const double u = a * scale, v = b * scale;
+    return isinf(a) || isinf(b) ? INFINITY : sqrt(u * u + v * v) / scale;
+}
+"""
+
 _PRODUCT = """
 /* slope * g; 0 where g is 0, even if the slope is infinite or undefined. */
 static inline double product(double slope, double g) { return g != 0.0 ? slope * g : 0.0; }
@@ -76,6 +85,7 @@ _HELPERS = {
     "gate": _GATE,
     "product": _PRODUCT,
     "saturated": _SATURATED,
+    "scaled_hypot": _SCALED_HYPOT,
     "sigmoid": _SIGMOID,
     "sigmoid_slope": _SIGMOID_SLOPE,
     "square_error": _SQUARE_ERROR,
@@ -85,7 +95,7 @@ _LIBRARY = """
 /* The library's functions, through volatile pointers: with constant arguments the compiler would
  * replace the calls by other functions, or by results, that may round differently. */
 """
-_EXACT = {"fabs", "sqrt", "isnan", "isfinite"}  # correctly rounded everywhere
+_EXACT = {"fabs", "sqrt", "isnan", "isinf", "isfinite"}  # correctly rounded everywhere
 
 
 def _functions() -> dict[str, str]:
@@ -96,7 +106,7 @@ def _functions() -> dict[str, str]:
     return {
         name: "double, double" if "," in arguments else "double"
         for name, arguments in calls
-        if name not in known and hasattr(math, name)
+        if name not in known
     }
 
 

@@ -34,6 +34,23 @@ static const struct {
     {PG_OP_SIN, 1.0, 0.0, 0.8414709848078965},
     {PG_OP_COS, 1.0, 0.0, 0.5403023058681398},
     {PG_OP_ERF, 0.5, 0.0, 0.5204998778130465},
+    {PG_OP_LOG1P, 0.5, 0.0, 0.4054651081081644},
+    {PG_OP_EXPM1, 0.5, 0.0, 0.6487212707001282},
+    {PG_OP_LOG2, 3.0, 0.0, 1.584962500721156},
+    {PG_OP_LOG10, 3.0, 0.0, 0.47712125471966244},
+    {PG_OP_EXP2, 0.5, 0.0, 1.4142135623730951},
+    {PG_OP_CBRT, -2.0, 0.0, -1.2599210498948732},
+    {PG_OP_TAN, 0.5, 0.0, 0.5463024898437905},
+    {PG_OP_ASIN, 0.5, 0.0, 0.5235987755982989},
+    {PG_OP_ACOS, 0.5, 0.0, 1.0471975511965979},
+    {PG_OP_ATAN, 0.5, 0.0, 0.4636476090008061},
+    {PG_OP_SINH, 0.5, 0.0, 0.5210953054937474},
+    {PG_OP_COSH, 0.5, 0.0, 1.1276259652063807},
+    {PG_OP_ASINH, 0.5, 0.0, 0.48121182505960347},
+    {PG_OP_ACOSH, 1.5, 0.0, 0.9624236501192069},
+    {PG_OP_ATANH, 0.5, 0.0, 0.5493061443340549},
+    {PG_OP_ERFC, 0.5, 0.0, 0.4795001221869535},
+    {PG_OP_HYPOT, 3.0, 4.0, 5.0},
     {PG_OP_MAXIMUM, -1.0, 2.0, 2.0},
     {PG_OP_MINIMUM, -1.0, 2.0, -1.0},
     {PG_OP_GATE, 2.0, 3.0, 6.0},
@@ -159,6 +176,19 @@ static const struct {
     {PG_OP_SQRT, -1.0, 0.0, PG_ERR_DOMAIN},
     {PG_OP_SIN, INFINITY, 0.0, PG_ERR_DOMAIN},
     {PG_OP_COS, -INFINITY, 0.0, PG_ERR_DOMAIN},
+    {PG_OP_LOG1P, -1.0, 0.0, PG_ERR_DOMAIN},
+    {PG_OP_LOG2, 0.0, 0.0, PG_ERR_DOMAIN},
+    {PG_OP_LOG10, -1.0, 0.0, PG_ERR_DOMAIN},
+    {PG_OP_EXPM1, 1000.0, 0.0, PG_ERR_OVERFLOW},
+    {PG_OP_EXP2, 1024.0, 0.0, PG_ERR_OVERFLOW},
+    {PG_OP_TAN, INFINITY, 0.0, PG_ERR_DOMAIN},
+    {PG_OP_ASIN, 1.5, 0.0, PG_ERR_DOMAIN},
+    {PG_OP_ACOS, -1.5, 0.0, PG_ERR_DOMAIN},
+    {PG_OP_SINH, -1000.0, 0.0, PG_ERR_OVERFLOW},
+    {PG_OP_COSH, 1000.0, 0.0, PG_ERR_OVERFLOW},
+    {PG_OP_ACOSH, 0.5, 0.0, PG_ERR_DOMAIN},
+    {PG_OP_ATANH, -1.0, 0.0, PG_ERR_DOMAIN},
+    {PG_OP_HYPOT, 1.7e308, 1.7e308, PG_ERR_OVERFLOW},
     /* clang-format on */
 };
 
@@ -216,6 +246,13 @@ static const struct {
     {PG_OP_POW, 1, 0.0, 0.5, 0.0, PG_ERR_ZERO_DIVISION},
     {PG_OP_POW, 2, -2.0, 2.0, -2.0, PG_ERR_DOMAIN},
     {PG_OP_LOG, 1, 1.0, 0.0, 0.0, PG_ERR_ZERO_DIVISION},
+    {PG_OP_LOG1P, 1, 1.0, 0.0, -1.0, PG_ERR_ZERO_DIVISION},
+    {PG_OP_CBRT, 1, 0.0, 0.0, 0.0, PG_ERR_ZERO_DIVISION},
+    {PG_OP_ASIN, 1, 1.0, 0.0, 1.0, PG_ERR_ZERO_DIVISION},
+    {PG_OP_ACOS, 1, -1.0, 0.0, -1.0, PG_ERR_ZERO_DIVISION},
+    {PG_OP_ACOSH, 1, 1.0, 0.0, 1.0, PG_ERR_ZERO_DIVISION},
+    {PG_OP_ACOSH, 1, 2.0, 0.0, 0.5, PG_ERR_DOMAIN},
+    {PG_OP_HYPOT, 1, 0.0, 0.0, 0.0, PG_ERR_ZERO_DIVISION},
 };
 
 static void derivatives_have_faults_of_their_own(void) {
@@ -251,6 +288,8 @@ static void infs_and_nans_pass_through(void) {
     CHECK(isnan(value_of(PG_OP_MUL, NAN, 1.0)));
     CHECK(value_of(PG_OP_EXP, INFINITY, 0.0) == INFINITY);
     CHECK(value_of(PG_OP_LOG, INFINITY, 0.0) == INFINITY);
+    CHECK(value_of(PG_OP_HYPOT, -INFINITY, NAN) == INFINITY);
+    CHECK(value_of(PG_OP_HYPOT, 1e-200, 1e-200) > 1.4e-200);
     const int all[] = {PG_OP_EXP,  PG_OP_LOG,  PG_OP_SQRT, PG_OP_SIN,     PG_OP_POWN,
                        PG_OP_TANH, PG_OP_RELU, PG_OP_ABS,  PG_OP_MAXIMUM, PG_OP_MINIMUM};
     for (size_t i = 0; i < LENGTH(all); i++) CHECK(isnan(value_of(all[i], NAN, 2.0)));

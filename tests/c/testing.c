@@ -271,9 +271,17 @@ static double bound(const recipe *r, const line *it) {
     case PG_OP_MAXIMUM:
     case PG_OP_MINIMUM:
     case PG_OP_SELECT: return fmax(a, b);
+    case PG_OP_HYPOT: return a + b;
+    case PG_OP_ASINH:
+    case PG_OP_ACOS:
+    case PG_OP_ACOSH: return 4.0;
     case PG_OP_POWN:
     case PG_OP_POW:
     case PG_OP_POW_SLOPE:
+    case PG_OP_EXP2:
+    case PG_OP_EXPM1:
+    case PG_OP_SINH:
+    case PG_OP_COSH:
     case PG_OP_EXP: return 1e9;
     default: return 2.0;
     }
@@ -355,16 +363,46 @@ static uint32_t add_custom(recipe *r) {
     return recipe_add(r, it);
 }
 
+/* Within (-0.85, 0.85). */
+static uint32_t add_small(recipe *r) {
+    const uint32_t sine = add_op(r, PG_OP_SIN, any_value(r), 0);
+    return add_op(r, PG_OP_SIN, sine, 0);
+}
+
+/* Can op not fail, for operands that aren't large? */
+static bool takes_any(const line *it) {
+    switch (it->op) {
+    case PG_OP_EXP:
+    case PG_OP_EXP2:
+    case PG_OP_EXPM1:
+    case PG_OP_SINH:
+    case PG_OP_COSH:
+    case PG_OP_SIN:
+    case PG_OP_COS: return true;
+    case PG_OP_POWN: return it->number >= 0.0 && it->number == floor(it->number);
+    default: return !pg_can_fail(it->op);
+    }
+}
+
+/* A value of the op's domain, away from poles. */
+static uint32_t in_domain(recipe *r, int op) {
+    switch (op) {
+    case PG_OP_TAN:
+    case PG_OP_ASIN:
+    case PG_OP_ACOS:
+    case PG_OP_ATANH: return add_small(r);
+    case PG_OP_ACOSH: return add_op(r, PG_OP_EXP, add_positive(r), 0);
+    default: return add_positive(r);
+    }
+}
+
 /* The same, where no value is an error. */
 static uint32_t add_safe_op(recipe *r, int op) {
     uint32_t value = add_any_op(r, op);
-    line *it = &r->lines[r->count - 1];
-    const bool whole = op == PG_OP_POWN && it->number >= 0.0 && it->number == floor(it->number);
-    const bool anywhere = op == PG_OP_EXP || op == PG_OP_SIN || op == PG_OP_COS;
-    if (whole || anywhere || !pg_can_fail(op)) return value;
-    line again = *it;
+    line again = r->lines[r->count - 1];
+    if (takes_any(&again)) return value;
     r->count--;
-    again.a = add_positive(r);
+    again.a = in_domain(r, op);
     return recipe_add(r, again);
 }
 

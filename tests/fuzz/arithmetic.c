@@ -42,10 +42,20 @@ static double logistic_slope(double a) {
 /* Has a difference from 1 lost digits? Fast mode doesn't ask. */
 static bool near_one(double y, bool fast) { return fabs(y) > 0.96875 && !fast; }
 
+/* Of squares that neither overflow nor vanish. */
+static double distance(double a, double b) {
+    if (isinf(a) || isinf(b)) return INFINITY;
+    const double most = fmax(fabs(a), fabs(b));
+    const int shift = most > ldexp(1.0, 500) ? -600 : most < ldexp(1.0, -500) ? 600 : 0;
+    a = ldexp(a, shift), b = ldexp(b, shift);
+    return ldexp(sqrt(a * a + b * b), -shift);
+}
+
 static double sign_of(double a) { return a > 0.0 ? 1.0 : a < 0.0 ? -1.0 : 0.0; }
 
 double plain_value(int op, double a, double b, bool fast) {
     double (*const our_exp)(double) = fast ? pg_fast_exp : exp;
+    double (*const our_log1p)(double) = fast ? pg_fast_log1p : log1p;
     switch (op) {
     case PG_OP_ADD: return a + b;
     case PG_OP_MUL: return a * b;
@@ -61,8 +71,25 @@ double plain_value(int op, double a, double b, bool fast) {
     case PG_OP_SIN: return sin(a);
     case PG_OP_COS: return cos(a);
     case PG_OP_ERF: return fast ? pg_fast_erf(a) : erf(a);
-    case PG_OP_SOFTPLUS: return log1p(our_exp(a > 0.0 ? -a : a)) + (a < 0.0 ? 0.0 : a);
+    case PG_OP_SOFTPLUS: return our_log1p(our_exp(a > 0.0 ? -a : a)) + (a < 0.0 ? 0.0 : a);
     case PG_OP_ATAN2: return atan2(a, b);
+    case PG_OP_LOG1P: return our_log1p(a);
+    case PG_OP_EXPM1: return fast ? pg_fast_expm1(a) : expm1(a);
+    case PG_OP_LOG2: return log2(a);
+    case PG_OP_LOG10: return log10(a);
+    case PG_OP_EXP2: return pow(2.0, a);
+    case PG_OP_CBRT: return cbrt(a);
+    case PG_OP_TAN: return tan(a);
+    case PG_OP_ASIN: return asin(a);
+    case PG_OP_ACOS: return acos(a);
+    case PG_OP_ATAN: return fast ? pg_fast_atan(a) : atan(a);
+    case PG_OP_SINH: return sinh(a);
+    case PG_OP_COSH: return cosh(a);
+    case PG_OP_ASINH: return asinh(a);
+    case PG_OP_ACOSH: return acosh(a);
+    case PG_OP_ATANH: return atanh(a);
+    case PG_OP_ERFC: return erfc(a);
+    case PG_OP_HYPOT: return distance(a, b);
     case PG_OP_MAXIMUM: return isnan(a) || a >= b ? a : b;
     case PG_OP_MINIMUM: return isnan(a) || a <= b ? a : b;
     case PG_OP_GATE_EITHER:
@@ -107,6 +134,23 @@ double plain_slope(int op, int by, double a, double b, double y, bool fast) {
     case PG_OP_ERF: return 1.1283791670955126 * gauss(a, our_exp); /* 2 / sqrt(pi) */
     case PG_OP_SOFTPLUS: return fast ? pg_fast_sigmoid(a) : logistic(a);
     case PG_OP_ATAN2: return (first ? b : -a) / (a * a + b * b);
+    case PG_OP_LOG1P: return 1.0 / (a + 1.0);
+    case PG_OP_EXPM1: return our_exp(a);
+    case PG_OP_LOG2: return 1.4426950408889634 / a;  /* 1 / log(2) */
+    case PG_OP_LOG10: return 0.4342944819032518 / a; /* 1 / log(10) */
+    case PG_OP_EXP2: return 0.6931471805599453 * y;  /* log(2) */
+    case PG_OP_CBRT: return 1.0 / (y * y * 3.0);
+    case PG_OP_TAN: return y * y + 1.0;
+    case PG_OP_ASIN: return 1.0 / sqrt((1.0 + a) * (1.0 - a));
+    case PG_OP_ACOS: return -(1.0 / sqrt((1.0 + a) * (1.0 - a)));
+    case PG_OP_ATAN: return 1.0 / (a * a + 1.0);
+    case PG_OP_SINH: return cosh(a);
+    case PG_OP_COSH: return sinh(a);
+    case PG_OP_ASINH: return 1.0 / distance(1.0, a);
+    case PG_OP_ACOSH: return 1.0 / (sqrt(a + 1.0) * sqrt(a - 1.0));
+    case PG_OP_ATANH: return 1.0 / ((1.0 + a) * (1.0 - a));
+    case PG_OP_ERFC: return -(1.1283791670955126 * gauss(a, our_exp)); /* -2 / sqrt(pi) */
+    case PG_OP_HYPOT: return (first ? a : b) / distance(a, b);
     case PG_OP_MAXIMUM: return (isnan(a) || a >= b) == first ? 1.0 : 0.0;
     case PG_OP_MINIMUM: return (isnan(a) || a <= b) == first ? 1.0 : 0.0;
     case PG_OP_GATE:
@@ -141,6 +185,20 @@ static bool carries(int op) {
     case PG_OP_SIN:
     case PG_OP_COS:
     case PG_OP_ATAN2:
+    case PG_OP_LOG1P:
+    case PG_OP_EXPM1:
+    case PG_OP_LOG2:
+    case PG_OP_LOG10:
+    case PG_OP_EXP2:
+    case PG_OP_CBRT:
+    case PG_OP_TAN:
+    case PG_OP_ASIN:
+    case PG_OP_ACOS:
+    case PG_OP_SINH:
+    case PG_OP_COSH:
+    case PG_OP_ACOSH:
+    case PG_OP_ATANH:
+    case PG_OP_HYPOT:
     case PG_OP_POW_SLOPE:
     case PG_OP_POW_LOG:
     case PG_OP_SQUARE:
@@ -153,6 +211,9 @@ static bool carries(int op) {
     case PG_OP_ABS:
     case PG_OP_ERF:
     case PG_OP_SOFTPLUS:
+    case PG_OP_ATAN:
+    case PG_OP_ASINH:
+    case PG_OP_ERFC:
     case PG_OP_MAXIMUM:
     case PG_OP_MINIMUM:
     case PG_OP_GATE:
@@ -182,18 +243,42 @@ static bool is_power(int op) {
            op == PG_OP_RECIP;
 }
 
+/* Is a an end of op's domain, where the value is infinite? */
+static bool is_asymptote(int op, double a) {
+    switch (op) {
+    case PG_OP_LOG:
+    case PG_OP_LOG2:
+    case PG_OP_LOG10:
+    case PG_OP_POW_LOG: return a == 0.0;
+    case PG_OP_LOG1P: return a == -1.0;
+    case PG_OP_ATANH: return fabs(a) == 1.0;
+    default: return false;
+    }
+}
+
+/* Is the derivative infinite, or undefined, though the value may be a number? */
+static bool is_pole(int op, double a, double b, double y) {
+    switch (op) {
+    case PG_OP_SQRT: return y == 0.0;
+    case PG_OP_CBRT: return y * y == 0.0;
+    case PG_OP_ASIN:
+    case PG_OP_ACOS: return fabs(a) == 1.0;
+    case PG_OP_ACOSH: return a == 1.0;
+    case PG_OP_HYPOT: return a == 0.0 && b == 0.0;
+    case PG_OP_ATAN2: return a * a + b * b == 0.0;
+    default: return is_asymptote(op, a) || (is_power(op) && a == 0.0);
+    }
+}
+
 pg_status plain_judge_value(int op, double a, double b, double y) {
     if (carries(op)) return PG_OK;
-    if (op == PG_OP_LOG || op == PG_OP_POW_LOG) return judge(a, b, y, PG_ERR_DOMAIN);
+    if (is_asymptote(op, a)) return judge(a, b, y, PG_ERR_DOMAIN);
     return judge(a, b, y, is_power(op) && a == 0.0 ? PG_ERR_ZERO_DIVISION : PG_ERR_OVERFLOW);
 }
 
 pg_status plain_judge_slope(int op, double a, double b, double y, double slope) {
     if (carries(op)) return PG_OK;
-    const bool at_pole = (is_power(op) || op == PG_OP_LOG || op == PG_OP_POW_LOG) ? a == 0.0
-                         : op == PG_OP_ATAN2 ? a * a + b * b == 0.0
-                                             : op == PG_OP_SQRT && y == 0.0;
-    if (!isfinite(slope) && at_pole && isfinite(b)) return PG_ERR_ZERO_DIVISION;
+    if (!isfinite(slope) && is_pole(op, a, b, y) && isfinite(b)) return PG_ERR_ZERO_DIVISION;
     return judge(a, b, slope, PG_ERR_OVERFLOW);
 }
 

@@ -5,6 +5,8 @@
  * sweep adds d * g, the tangent is (d's tangent) * g + d * (g's tangent).
  * Values and gradients come from the ordinary kernels; only tangents are computed here, along the
  * same steps, by plain loops over eight lanes.
+ * The direction is one in the parameters, or of each row in the inputs; a Hessian takes each input
+ * in turn, and computes the values and gradients once.
  * A call owns its arrays and frees them in the end. Cost: two to three replays.
  * Pearlmutter, Fast exact multiplication by the Hessian, Neural Computation 6, 1994. */
 #include "ops/kernels.h"
@@ -188,17 +190,17 @@ static void push_dot_tangent(const tangents *t, const pg_step *step, const pg_in
     }
 }
 
-/* A failed derivative is a fault here where the gradient's tangent isn't 0. Where the gradient
- * itself isn't, the ordinary kernels have judged it. */
+/* A failed derivative is a fault here where the gradient's tangent isn't 0: where the gradient
+ * itself isn't, the ordinary kernels have judged it. A failed second derivative, in the
+ * derivative's tangent, is one where the gradient isn't 0. */
 static pg_status judge_slopes(const tangents *t, const pg_instr *instr, int which,
-                              const double *slopes) {
+                              const double *slopes, const double *g) {
     const double *const x = t->block->values;
     const size_t lanes = t->lanes;
     bool finite = true;
     for (size_t l = 0; l < lanes; l++) finite = finite && isfinite(slopes[l]);
     if (finite || !t->block->judge) return PG_OK;
-    const pg_judged judged = {slopes, x + instr->a * lanes, x + instr->b * lanes,
-                              t->grads + instr->dst * lanes};
+    const pg_judged judged = {slopes, x + instr->a * lanes, x + instr->b * lanes, g};
     return pg_judge_lanes(t->block, instr->op, which, &judged);
 }
 
@@ -206,9 +208,10 @@ static pg_status judge_slopes(const tangents *t, const pg_instr *instr, int whic
 static pg_status push_operand_tangent(const tangents *t, const pg_instr *instr, int which,
                                       pg_target target, const duals *by) {
     if (target.how == PG_ACCUMULATE_NONE) return PG_OK;
-    push_product_tangent(t, target, (factor){by->d, by->tangent, 1},
-                         gradient_factor(t, instr->dst));
-    return judge_slopes(t, instr, which, by->d);
+    const factor g = gradient_factor(t, instr->dst);
+    push_product_tangent(t, target, (factor){by->d, by->tangent, 1}, g);
+    const pg_status status = judge_slopes(t, instr, which, by->d, g.dx);
+    return status != PG_OK ? status : judge_slopes(t, instr, which, by->tangent, g.x);
 }
 
 static void select_derivatives(const tangents *t, const pg_instr *instr, duals *by_a, duals *by_b) {
@@ -242,7 +245,11 @@ static pg_status step_back(const tangents *t, const pg_step *step) {
 typedef struct call {
     pg_workspace *ws;
     const pg_task *task;
-    const pg_backward_plan *plan;                     /* NULL: values only */
+    const pg_backward_plan *plan; /* NULL: values only */
+    const pg_direction *along;
+    size_t directions;                  /* that each row is moved along, one after another */
+    double *tangent_outputs, *products; /* rows x outputs; rows x directions x inputs; or NULL */
+    bool undefined;                     /* a product came out as nan */
     pg_numbers uniform, uniform_grads, values, grads; /* tangents */
     pg_numbers sums, tangent_sums;                    /* of the accumulators, as sublanes */
 } call;
@@ -272,22 +279,22 @@ static void close_call(call *c) {
     pg_free(c->tangent_sums.block);
 }
 
-/* The tangents of the uniform section; its values are computed already. `direction` is the tangent
- * of the parameters. */
-static void forward_uniform(call *c, const double *direction) {
+/* The tangents of the uniform section; its values are computed already. */
+static void forward_uniform(call *c) {
     const pg_program *p = c->ws->program;
     pg_block block = {.program = p,
                       .code = p->code,
                       .length = p->uniform_length,
                       .values = c->ws->uniform.at,
                       .active = 1};
-    memset(c->uniform.at, 0, p->constant_count * sizeof(double));
-    if (p->param_count > 0)
-        memcpy(c->uniform.at + p->constant_count, direction, p->param_count * sizeof(double));
+    memset(c->uniform.at, 0, (p->constant_count + p->param_count) * sizeof(double));
+    if (c->along->params != NULL && p->param_count > 0)
+        memcpy(c->uniform.at + p->constant_count, c->along->params,
+               p->param_count * sizeof(double));
     forward_tangents(&(tangents){.block = &block, .lanes = 1, .values = c->uniform.at});
 }
 
-/* Tangents of the inputs, which are constant along the direction, and of the imports, broadcast. */
+/* Tangents of the inputs that stand still, and of the imports, broadcast. */
 static void begin_rows(call *c) {
     const pg_program *p = c->ws->program;
     memset(c->values.at, 0, p->input_count * PG_SUBLANES * sizeof(double));
@@ -296,42 +303,105 @@ static void begin_rows(call *c) {
             c->values.at[(p->input_count + i) * PG_SUBLANES + l] = c->uniform.at[p->imports[i]];
 }
 
-/* Up to eight rows: values and their tangents, and with a plan gradients and theirs. */
-static pg_status run_rows(call *c, pg_rows rows, double *tangent_outputs) {
+/* Tangents of the inputs that move: given, or the unit vector of this index. Padding lanes move as
+ * the last row does. */
+static void move_inputs(call *c, pg_rows rows, size_t index) {
+    const pg_direction *along = c->along;
+    double *tangents = c->values.at + along->first * PG_SUBLANES;
+    for (size_t k = 0; k < along->count; k++)
+        for (size_t l = 0; l < PG_SUBLANES; l++) {
+            const size_t row = rows.first + (l < rows.active ? l : rows.active - 1);
+            *tangents++ = along->inputs != NULL ? along->inputs[row * along->stride + k]
+                                                : (double)(k == index);
+        }
+}
+
+/* An infinite derivative is a fault where it meets a tangent that isn't 0. Asked only where a
+ * tangent of an output isn't finite: what an output doesn't depend on can't fail. */
+static pg_status judge_tangents(const tangents *t) {
+    const double *const x = t->block->values;
+    pg_status status = PG_OK;
+    for (size_t i = 0; status == PG_OK && t->block->judge && i < t->block->length; i++) {
+        const pg_instr *instr = &t->block->code[i];
+        if (pg_instr_describe(instr->op)->pairs != PG_PAIRS_NONE) continue;
+        const uint32_t operands[] = {instr->a, instr->b};
+        duals by[2];
+        derivatives(t, instr, &by[0], &by[1]);
+        for (int k = 0; status == PG_OK && k < pg_instr_describe(instr->op)->receivers; k++) {
+            const pg_judged judged = {by[k].d, x + instr->a * t->lanes, x + instr->b * t->lanes,
+                                      t->values + operands[k] * t->lanes};
+            status = pg_judge_lanes(t->block, instr->op, k + 1, &judged);
+        }
+    }
+    return status;
+}
+
+static pg_status store_tangents(call *c, const tangents *t, pg_rows rows) {
     const pg_program *p = c->ws->program;
+    bool finite = true;
+    for (size_t o = 0; o < p->output_count; o++)
+        for (size_t l = 0; l < rows.active; l++) {
+            const size_t from = p->outputs[o] * PG_SUBLANES + l;
+            const size_t to = (rows.first + l) * p->output_count + o;
+            c->task->outputs[to] = t->block->values[from];
+            c->tangent_outputs[to] = t->values[from];
+            finite = finite && isfinite(t->values[from]);
+        }
+    return finite ? PG_OK : judge_tangents(t);
+}
+
+static void store_products(call *c, const tangents *t, pg_rows rows, size_t direction) {
+    const size_t first = c->along->first, count = c->along->count;
+    for (size_t l = 0; l < rows.active; l++)
+        for (size_t k = 0; k < count; k++) {
+            const double product =
+                c->plan->input_reached[first + k] ? t->grads[(first + k) * PG_SUBLANES + l] : 0.0;
+            c->products[((rows.first + l) * c->directions + direction) * count + k] = product;
+            c->undefined = c->undefined || isnan(product);
+        }
+}
+
+/* Tangents of the gradients; the gradients are computed already. */
+static pg_status backward_tangents(const tangents *t, const pg_backward_plan *plan) {
+    double *const seed = t->grads + plan->output * PG_SUBLANES;
+    pg_status status = PG_OK;
+    for (size_t l = 0; l < PG_SUBLANES; l++) seed[l] = 0.0;
+    for (size_t i = 0; status == PG_OK && i < plan->row_count; i++)
+        status = step_back(t, &plan->rows[i]);
+    return status;
+}
+
+/* Up to eight rows: values and their tangents, and with a plan gradients and theirs. */
+static pg_status run_rows(call *c, pg_rows rows) {
     pg_block block;
     pg_status status = pg_forward_block(c->ws, c->task, &block, rows);
     const tangents t = {&block,      PG_SUBLANES,   c->values.at,
                         c->grads.at, c->uniform.at, c->tangent_sums.at};
-    if (status == PG_OK) forward_tangents(&t);
-    for (size_t o = 0; status == PG_OK && tangent_outputs != NULL && o < p->output_count; o++)
-        for (size_t l = 0; l < rows.active; l++) {
-            const size_t from = p->outputs[o] * PG_SUBLANES + l;
-            const size_t to = (rows.first + l) * p->output_count + o;
-            c->task->outputs[to] = block.values[from];
-            tangent_outputs[to] = t.values[from];
-        }
     if (status == PG_OK && c->plan != NULL) {
         block.accumulators = c->sums.at;
         status = pg_backward_block(c->ws, &block, c->plan, PG_EIGHT);
-        double *seed = t.grads + c->plan->output * PG_SUBLANES;
-        for (size_t l = 0; l < PG_SUBLANES; l++) seed[l] = 0.0;
-        for (size_t i = 0; status == PG_OK && i < c->plan->row_count; i++)
-            status = step_back(&t, &c->plan->rows[i]);
+    }
+    for (size_t d = 0; status == PG_OK && d < c->directions; d++) {
+        move_inputs(c, rows, d);
+        forward_tangents(&t);
+        if (c->tangent_outputs != NULL) status = store_tangents(c, &t, rows);
+        if (c->plan != NULL) status = backward_tangents(&t, c->plan);
+        if (c->products != NULL) store_products(c, &t, rows, d);
     }
     if (pg_is_fault(status)) pg_note_fault(c->ws, c->task, &block, rows.first);
     return status;
 }
 
 /* Rows that fail are re-run one by one, as in a replay, to find the first that does. */
-static pg_status run_all_rows(call *c, double *tangent_outputs) {
-    const size_t work = (c->ws->program->row_slots + c->ws->program->pair_count) * 4 * PG_SUBLANES;
+static pg_status run_all_rows(call *c) {
+    const size_t work = (c->ws->program->row_slots + c->ws->program->pair_count) * 2 * PG_SUBLANES *
+                        (c->directions + 1);
     bool singly = false;
     begin_rows(c);
     pg_begin_chunk(c->ws);
     for (size_t row = 0; row < c->task->rows;) {
         const pg_rows rows = pg_rows_from(row, singly ? 1 : c->task->rows - row, PG_EIGHT);
-        const pg_status status = run_rows(c, rows, tangent_outputs);
+        const pg_status status = run_rows(c, rows);
         if (pg_is_fault(status) && (c->ws->careful || c->plan == NULL) && rows.active > 1) {
             singly = true;
             continue;
@@ -347,14 +417,14 @@ static pg_status run_all_rows(call *c, double *tangent_outputs) {
  * the careful kernels. */
 static pg_status run_rows_back(call *c) {
     const size_t count = c->plan->accumulators * PG_SUBLANES;
-    pg_status status = run_all_rows(c, NULL);
-    bool again = pg_is_fault(status);
+    pg_status status = run_all_rows(c);
+    bool again = pg_is_fault(status) || c->undefined;
     for (size_t i = 0; status == PG_OK && i < count; i++) again = again || isnan(c->sums.at[i]);
     if (!again) return status;
     c->ws->careful = true;
     memset(c->sums.at, 0, count * sizeof(double));
     memset(c->tangent_sums.at, 0, count * sizeof(double));
-    return run_all_rows(c, NULL);
+    return run_all_rows(c);
 }
 
 /* Run the uniform steps for the tangents; their gradients are computed already. */
@@ -382,29 +452,43 @@ static pg_status reverse_uniform_tangents(call *c) {
     return status;
 }
 
-pg_status pg_jvp(pg_workspace *ws, const double *params, const double *direction,
-                 const pg_task *task, double *tangent_outputs) {
-    call c = {.ws = ws, .task = task};
-    pg_status status = open_call(&c);
-    if (status == PG_OK) status = pg_replay_begin(ws, params, task->ignore);
-    if (status == PG_OK) {
-        forward_uniform(&c, direction);
-        status = run_all_rows(&c, tangent_outputs);
-    }
+/* Reserve the arrays, and compute the uniform section and its tangents. */
+static pg_status begin_call(call *c, const double *params) {
+    pg_status status = open_call(c);
+    if (status == PG_OK) status = pg_replay_begin(c->ws, params, c->task->ignore);
+    if (status == PG_OK) forward_uniform(c);
+    return status;
+}
+
+pg_status pg_jvp(pg_workspace *ws, const double *params, const pg_direction *along,
+                 const pg_task *task, double *tangents) {
+    call c = {.ws = ws, .task = task, .along = along, .directions = 1, .tangent_outputs = tangents};
+    pg_status status = begin_call(&c, params);
+    if (status == PG_OK) status = run_all_rows(&c);
     close_call(&c);
     return status;
 }
 
-pg_status pg_hvp(pg_workspace *ws, const double *params, const double *direction,
+pg_status pg_hvp_rows(pg_workspace *ws, const double *params, const pg_direction *along,
+                      const pg_task *task, double *products) {
+    call c = {.ws = ws,
+              .task = task,
+              .plan = task->plan[0],
+              .along = along,
+              .directions = along->inputs != NULL ? 1 : along->count,
+              .products = products};
+    pg_status status = begin_call(&c, params);
+    if (status == PG_OK) status = run_rows_back(&c);
+    close_call(&c);
+    return status;
+}
+
+pg_status pg_hvp(pg_workspace *ws, const double *params, const pg_direction *along,
                  const pg_task *task, double *product, double *gradient) {
     const pg_program *program = ws->program;
-    call c = {.ws = ws, .task = task, .plan = task->plan[0]};
-    pg_status status = open_call(&c);
-    if (status == PG_OK) status = pg_replay_begin(ws, params, task->ignore);
-    if (status == PG_OK) {
-        forward_uniform(&c, direction);
-        status = run_rows_back(&c);
-    }
+    call c = {.ws = ws, .task = task, .plan = task->plan[0], .along = along, .directions = 1};
+    pg_status status = begin_call(&c, params);
+    if (status == PG_OK) status = run_rows_back(&c);
     if (status == PG_OK) { /* sums in place: accumulator i's sublanes begin at or after i */
         for (size_t i = 0; i < c.plan->accumulators; i++)
             c.sums.at[i] = pg_sum_of_sublanes(c.sums.at + i * PG_SUBLANES);

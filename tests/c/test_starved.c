@@ -126,16 +126,16 @@ static pg_status try_replay(bench *b, double *numbers_ret) {
 static pg_status try_jvp(bench *b, double *numbers_ret) {
     results r = {.outputs = numbers_ret};
     const pg_task task = bench_task(b, &r);
-    return pg_jvp(b->ws, b->s.captured, b->s.captured, &task,
-                  numbers_ret + rows * b->s.size.outputs);
+    const pg_direction along = {.params = b->s.captured};
+    return pg_jvp(b->ws, b->s.captured, &along, &task, numbers_ret + rows * b->s.size.outputs);
 }
 
 static pg_status try_hvp(bench *b, double *numbers_ret) {
     results none = {0};
     pg_task task = bench_task(b, &none);
     task.scale = 0.5;
-    return pg_hvp(b->ws, b->s.captured, b->s.captured, &task, numbers_ret,
-                  numbers_ret + b->s.size.params);
+    const pg_direction along = {.params = b->s.captured};
+    return pg_hvp(b->ws, b->s.captured, &along, &task, numbers_ret, numbers_ret + b->s.size.params);
 }
 
 /* Two epochs of Adam, or of SGD with momentum; what failed has not begun. */

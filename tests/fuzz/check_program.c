@@ -177,10 +177,11 @@ static void check_tangents(const trial *t, found *f) {
     pg_argument arguments[2];
     pg_task task = task_of(t, arguments, f, 0);
     task.ignore = 1;
-    CHECK(pg_jvp(t->ws, t->params, t->direction, &task, tangents) == PG_OK);
+    const pg_direction along = {.params = t->direction};
+    CHECK(pg_jvp(t->ws, t->params, &along, &task, tangents) == PG_OK);
     check_same(f->outputs, t->expected.outputs, t->rows * t->size.outputs);
     if (t->size.outputs == 1) {
-        CHECK(pg_hvp(t->ws, t->params, t->direction, &task, product, f->sums) == PG_OK);
+        CHECK(pg_hvp(t->ws, t->params, &along, &task, product, f->sums) == PG_OK);
         if (t->rows > 0 && t->rows <= 8) check_same(f->sums, t->expected.sums, t->size.params);
     }
     free(tangents);

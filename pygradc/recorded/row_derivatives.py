@@ -17,6 +17,7 @@ import numpy as np
 
 from pygradc._core import ffi, lib
 from pygradc.core.owner import new_owner
+from pygradc.core.scalar import core
 from pygradc.recorded.parallel import Results, Work, run_part
 from pygradc.recorded.rows import Floats, Rows, _floats
 from pygradc.recorded.workspace import Borrowed, Replayable, pointer
@@ -136,10 +137,7 @@ def _numbers_of_rows(name: str, given: Any, rows: int, count: int, what: str) ->
 
 def _direction(**fields: Any) -> Any:
     """A pg_direction; the caller keeps the arrays alive."""
-    along = ffi.new("pg_direction *")
-    for name, value in fields.items():
-        setattr(along, name, value)
-    return along
+    return ffi.new("pg_direction *", fields)
 
 
 def _by_inputs(v: Any, rows: Rows, inputs: int) -> tuple[Floats, Any]:
@@ -170,14 +168,18 @@ def along(program: Any, v: Any, rows: Rows, wrt: str) -> tuple[Floats, Floats]:
 def hessian_of_sum_times(program: Any, v: Any, rows: Rows, scale: float) -> Floats:
     """The Hessian of the scaled sum over the rows, times v, by the parameters."""
     keep = program._direction(v)
-    params = program._data()
-    product, gradient = np.empty(program._size.params), np.empty(program._size.params)
-    direction = _direction(params=pointer(keep))
+    product = np.empty(program._size.params)
     with Borrowed(program) as ws:
         ws.aim(rows.columns, rows.count, program._plan(lib.PG_WRT_PARAMS))
         ws.task.scale = scale
+        core.read(program._params, ws.params)
         status = lib.pg_hvp(
-            ws.handle, pointer(params), direction, ws.task, pointer(product), pointer(gradient)
+            ws.handle,
+            ws.params_at,
+            _direction(params=pointer(keep)),
+            ws.task,
+            pointer(product),
+            ws.gradients_at,
         )
         if status != lib.PG_OK:
             program._fail(status, ws)

@@ -11,6 +11,7 @@ Source: csrc/program/lift.c, csrc/replay/tangent.c.
 
 from __future__ import annotations
 
+import weakref
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -37,10 +38,12 @@ class Lifted(Replayable):
             raise MemoryError
         super().__init__(owner, program._errors)
         self._level = program._level
-        self._made_of = program, weighted
+        self._made_of = weakref.ref(program)  # which keeps this one: no circle
+        self._weighted = weighted
 
     def __reduce__(self) -> Any:
-        return Lifted, self._made_of
+        """For worker processes, while a method of the program waits for them."""
+        return Lifted, (self._made_of(), self._weighted)
 
 
 def run(work: Work, executor: Executor | None) -> Results:

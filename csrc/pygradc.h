@@ -316,6 +316,11 @@ void pg_program_free(pg_program *program); /* NULL is allowed */
 /* The nodes recorded as the program's parameters; NULL for a loaded program. */
 const pg_node_id *pg_program_sources(const pg_program *program);
 
+/* The same code for rows in which the parameters are inputs, after the others. weighted: and after
+ * them as many weights as outputs; the only output is the sum of the outputs times their weights.
+ * Returns: PG_OK; PG_ERR_NOMEM. */
+pg_status pg_program_lift(pg_program **lifted_ret, const pg_program *program, int weighted);
+
 /* A program's code, for listing, saving or translating it. It has two sections:
  *   uniform  independent of the inputs; executed once a replay; a slot is one number:
  *            slots [constants | parameters | results]
@@ -491,17 +496,32 @@ pg_status pg_replay_finish(pg_workspace *workspace, const pg_task *task, double 
 pg_status pg_replay_sum(pg_workspace *workspace, const double *params, const pg_task *task,
                         double *totals, double *gradients);
 
-/* Derivatives along a direction in parameter space: as many doubles as parameters.
- *   jvp  for each row the outputs, and their derivatives along it (task->outputs, tangents:
- *        rows x outputs)
- *   hvp  for the only output, summed over all rows and times task->scale: the Hessian times the
- *        direction, and the gradient; task->plan is with respect to the parameters
+/* A direction in the parameters, in the inputs, or in both. */
+typedef struct pg_direction {
+    const double *params; /* as many as parameters; NULL: they stand still */
+    const double
+        *inputs; /* of each row, stride apart, the inputs first .. first + count - 1; the
+                    other inputs stand still. NULL: see pg_hvp_rows; count is 0 elsewhere */
+    size_t stride, first, count;
+} pg_direction;
+
+/* Derivatives along a direction.
+ *   jvp       for each row the outputs, and their derivatives along it (task->outputs, tangents:
+ *             rows x outputs)
+ *   hvp       for the only output, summed over all rows and times task->scale: the Hessian by the
+ *             parameters times the direction, and the gradient; task->plan is with respect to the
+ *             parameters
+ *   hvp_rows  for the only output, for each row the Hessian by the inputs first .. first + count -
+ * 1 times the direction (products: rows x count); without along->inputs along each of these inputs
+ * in turn, which is the Hessian (rows x count x count); task->plan is with respect to the inputs
  * Chunks are processed in sequence on the calling thread. A detached value has no derivative.
  * Returns: as pg_replay; PG_ERR_NOMEM. */
-pg_status pg_jvp(pg_workspace *workspace, const double *params, const double *direction,
+pg_status pg_jvp(pg_workspace *workspace, const double *params, const pg_direction *along,
                  const pg_task *task, double *tangents);
-pg_status pg_hvp(pg_workspace *workspace, const double *params, const double *direction,
+pg_status pg_hvp(pg_workspace *workspace, const double *params, const pg_direction *along,
                  const pg_task *task, double *product, double *gradient);
+pg_status pg_hvp_rows(pg_workspace *workspace, const double *params, const pg_direction *along,
+                      const pg_task *task, double *products);
 
 /* ---- Training ------------------------------------------------------------------------------- */
 

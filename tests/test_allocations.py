@@ -339,6 +339,13 @@ CALLS: dict[str, tuple[Callable[[Scene], Any], int]] = {
     "mean": (lambda s: numbers(s.again().mean(s.x, s.y).data), 10),
     "sum by an executor": (lambda s: numbers(s.again().sum(s.x, s.y, executor=Here()).data), 10),
     "gradients": (gradients, 6),
+    "gradients by parameters": (
+        lambda s: numbers(*s.again().gradients(s.x, s.y, wrt="parameters")),
+        10,
+    ),
+    "vjp": (lambda s: numbers(s.again().vjp([2.0], s.x, s.y)), 10),
+    "hessian": (lambda s: numbers(s.again().hessian(s.x, s.y)), 10),
+    "hessian by parameters": (lambda s: numbers(s.again().hessian(s.x, s.y, wrt="parameters")), 10),
     "jvp": (lambda s: numbers(*s.again().jvp(s.start, s.x, s.y)), 10),
     "hvp": (lambda s: numbers(s.again().hvp(s.start, s.x, s.y)), 10),
     "fit, SGD": (lambda s: repr(s.fit("SGD")), 10),

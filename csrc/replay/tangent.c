@@ -5,6 +5,8 @@
  * sweep adds d * g, the tangent is (d's tangent) * g + d * (g's tangent).
  * Values and gradients come from the ordinary kernels; only tangents are computed here, along the
  * same steps, by plain loops over eight lanes.
+ * The direction is one in the parameters, or of each row in the inputs; a Hessian takes each input
+ * in turn, and computes the values and gradients once.
  * A call owns its arrays and frees them in the end. Cost: two to three replays.
  * Pearlmutter, Fast exact multiplication by the Hessian, Neural Computation 6, 1994. */
 #include "ops/kernels.h"
@@ -26,52 +28,20 @@ typedef struct duals {
     double d[PG_SUBLANES], tangent[PG_SUBLANES];
 } duals;
 
+/* All below is inlined into four loops over code and steps, forward and backward, of rows and of
+ * the uniform section. One lane is a constant there, so that it has no loops; eight are the
+ * variable t->lanes, whose loops are vectorized, while those of a constant would be unrolled. */
+#define INLINE static inline PG_ALWAYS_INLINE
+#define EACH_LANE for (size_t l = 0; l < lanes; l++)
+
 /* A product in which 0 wins over inf and nan: a constant contributes nothing, and an operand that
  * is not asked for receives nothing. Without branches, so that the loops over lanes vectorise. */
-static inline double times(double x, double y) {
+INLINE double times(double x, double y) {
     const double product = x * y;
     return isnan(product) & ((x == 0.0) | (y == 0.0)) ? 0.0 : product;
 }
 
-/* For each lane: the operands and the result of an instruction, and the operands' tangents. */
-#define PG_EACH_LANE(...)                                                                          \
-    for (size_t l = 0; l < lanes; l++) {                                                           \
-        const double a = as[l], b = bs[l], y = ys[l], da = das[l], db = dbs[l];                    \
-        (void)a, (void)b, (void)y, (void)da, (void)db;                                             \
-        __VA_ARGS__                                                                                \
-    }                                                                                              \
-    return
-
-/* The derivative by a, and by b if the op has one, each with its tangent. */
-static inline void derivatives(const tangents *t, const pg_instr *instr, duals *by_a, duals *by_b) {
-    const size_t lanes = t->lanes, at_a = instr->a * lanes, at_b = instr->b * lanes;
-    const double *const as = t->block->values + at_a, *const das = t->values + at_a;
-    const double *const bs = t->block->values + at_b, *const dbs = t->values + at_b;
-    const double *const ys = t->block->values + instr->dst * lanes;
-    switch (instr->op) {
-#define PG_UNARY(NAME, python, symbol, y_, da_, fault, pole, lo, hi, doc, daa_)                    \
-    case PG_OP_##NAME:                                                                             \
-        PG_EACH_LANE(const double d = by_a->d[l] = (da_); (void)d;                                 \
-                     by_a->tangent[l] = times((daa_), da););
-#define PG_NUMBER(NAME, python, symbol, y_, da_, fault, pole, a_lo, a_hi, b_lo, b_hi, doc, daa_)   \
-    case PG_OP_##NAME:                                                                             \
-        PG_EACH_LANE(const double d = by_a->d[l] = (da_); (void)d;                                 \
-                     by_a->tangent[l] = times((daa_), da););
-#define PG_BINARY(NAME, python, symbol, y_, da_, db_, fault, pole, a_lo, a_hi, b_lo, b_hi, doc,    \
-                  daa_, dab_, dbb_)                                                                \
-    case PG_OP_##NAME:                                                                             \
-        PG_EACH_LANE(by_a->d[l] = (da_); by_a->tangent[l] = times((daa_), da) + times((dab_), db); \
-                     by_b->d[l] = (db_);                                                           \
-                     by_b->tangent[l] = times((dab_), da) + times((dbb_), db););
-#include "ops/ops.def"
-#define PG_LANEWISE(NAME, name, y_, fault, da_, da_fault, daa_, power)                             \
-    case PG_OP_##NAME: PG_EACH_LANE(by_a->d[l] = (da_); by_a->tangent[l] = times((daa_), da););
-#include "ops/instructions.def"
-    default: PG_EACH_LANE(by_a->d[l] = by_a->tangent[l] = 0.0;); /* DETACH */
-    }
-}
-
-/* ---- Forward --------------------------------------------------------------------------------- */
+/* ---- Products -------------------------------------------------------------------------------- */
 
 /* A factor of a product: its numbers and their tangents, one for each lane (stride 1), or one for
  * all lanes (stride 0). */
@@ -81,160 +51,246 @@ typedef struct factor {
 } factor;
 
 /* A slot's values; its gradients; a uniform slot's value. */
-static inline factor lanes_factor(const tangents *t, uint32_t slot) {
-    return (factor){t->block->values + slot * t->lanes, t->values + slot * t->lanes, 1};
+INLINE factor lanes_factor(const tangents *t, size_t lanes, uint32_t slot) {
+    return (factor){t->block->values + slot * lanes, t->values + slot * lanes, 1};
 }
-static inline factor gradient_factor(const tangents *t, uint32_t slot) {
-    return (factor){t->block->grads + slot * t->lanes, t->grads + slot * t->lanes, 1};
+INLINE factor gradient_factor(const tangents *t, size_t lanes, uint32_t slot) {
+    return (factor){t->block->grads + slot * lanes, t->grads + slot * lanes, 1};
 }
-static inline factor uniform_factor(const tangents *t, uint32_t slot) {
+INLINE factor uniform_factor(const tangents *t, uint32_t slot) {
     return (factor){t->block->uniform + slot, t->uniform + slot, 0};
 }
 
 /* The tangent of a product, in one lane. */
-static inline double product_tangent(factor a, factor b, size_t lane) {
+INLINE double product_tangent(factor a, factor b, size_t lane) {
     return times(a.dx[lane * a.stride], b.x[lane * b.stride]) +
            times(a.x[lane * a.stride], b.dx[lane * b.stride]);
 }
 
-static inline void add_product_tangent(double *dy, size_t lanes, factor a, factor b) {
-    for (size_t l = 0; l < lanes; l++) dy[l] += product_tangent(a, b, l);
+/* ---- Operands -------------------------------------------------------------------------------- */
+
+/* For each lane: the operands and the result of an instruction, and the operands' tangents. */
+#define PG_EACH_LANE(...)                                                                          \
+    EACH_LANE {                                                                                    \
+        const double a = as[l], b = bs[l], y = ys[l], da = das[l], db = dbs[l];                    \
+        (void)a, (void)b, (void)y, (void)da, (void)db;                                             \
+        __VA_ARGS__                                                                                \
+    }                                                                                              \
+    return
+#define PG_OPERANDS                                                                                \
+    const size_t at_a = instr->a * lanes, at_b = instr->b * lanes;                                 \
+    const double *const as = t->block->values + at_a, *const das = t->values + at_a;               \
+    const double *const bs = t->block->values + at_b, *const dbs = t->values + at_b;               \
+    const double *const ys = t->block->values + instr->dst * lanes
+
+/* The tangent of an op. */
+INLINE void op_tangent(const tangents *t, size_t lanes, const pg_instr *instr, double *dy) {
+    PG_OPERANDS;
+    switch (instr->op) {
+#define PG_UNARY(NAME, python, symbol, y_, da_, ...)                                               \
+    case PG_OP_##NAME: PG_EACH_LANE(dy[l] = times((da_), da););
+#define PG_NUMBER PG_UNARY
+#define PG_BINARY(NAME, python, symbol, y_, da_, db_, ...)                                         \
+    case PG_OP_##NAME: PG_EACH_LANE(dy[l] = times((da_), da) + times((db_), db););
+#include "ops/ops.def"
+#define PG_LANEWISE(NAME, name, y_, fault, da_, ...)                                               \
+    case PG_OP_##NAME: PG_EACH_LANE(dy[l] = times((da_), da););
+#include "ops/instructions.def"
+    default: PG_EACH_LANE(dy[l] = 0.0;); /* DETACH */
+    }
 }
+
+/* The derivative by a, and by b if the op has one, each with its tangent. */
+INLINE void derivatives(const tangents *t, size_t lanes, const pg_instr *instr, duals by[2]) {
+    PG_OPERANDS;
+    switch (instr->op) {
+#define PG_UNARY(NAME, python, symbol, y_, da_, fault, pole, lo, hi, doc, daa_)                    \
+    case PG_OP_##NAME:                                                                             \
+        PG_EACH_LANE(const double d = by[0].d[l] = (da_); (void)d;                                 \
+                     by[0].tangent[l] = times((daa_), da););
+#define PG_NUMBER(NAME, python, symbol, y_, da_, fault, pole, a_lo, a_hi, b_lo, b_hi, doc, daa_)   \
+    case PG_OP_##NAME:                                                                             \
+        PG_EACH_LANE(const double d = by[0].d[l] = (da_); (void)d;                                 \
+                     by[0].tangent[l] = times((daa_), da););
+#define PG_BINARY(NAME, python, symbol, y_, da_, db_, fault, pole, a_lo, a_hi, b_lo, b_hi, doc,    \
+                  daa_, dab_, dbb_)                                                                \
+    case PG_OP_##NAME:                                                                             \
+        PG_EACH_LANE(by[0].d[l] = (da_); by[0].tangent[l] = times((daa_), da) + times((dab_), db); \
+                     by[1].d[l] = (db_);                                                           \
+                     by[1].tangent[l] = times((dab_), da) + times((dbb_), db););
+#include "ops/ops.def"
+#define PG_LANEWISE(NAME, name, y_, fault, da_, da_fault, daa_, power)                             \
+    case PG_OP_##NAME: PG_EACH_LANE(by[0].d[l] = (da_); by[0].tangent[l] = times((daa_), da););
+#include "ops/instructions.def"
+    default: PG_EACH_LANE(by[0].d[l] = by[0].tangent[l] = 0.0;); /* DETACH */
+    }
+}
+
+INLINE void select_derivatives(const tangents *t, size_t lanes, const pg_instr *instr,
+                               duals by[2]) {
+    const pg_pair pair = t->block->program->pairs[instr->first];
+    const double *const left = t->block->values + pair.left * lanes;
+    const double *const right = t->block->values + pair.right * lanes;
+    EACH_LANE {
+        by[0].d[l] = pg_compares(instr->shape, left[l], right[l]) ? 1.0 : 0.0;
+        by[1].d[l] = 1.0 - by[0].d[l];
+        by[0].tangent[l] = by[1].tangent[l] = 0.0;
+    }
+}
+
+/* ---- Forward --------------------------------------------------------------------------------- */
 
 /* The tangent of a dot or a custom op. A custom op's right factors are derivatives, taken as
- * constants. */
-static void dot_tangent(const tangents *t, const pg_instr *instr, double *dy) {
+ * constants. Summed in an array of its own, which no operand aliases. */
+INLINE void dot_tangent(const tangents *t, size_t lanes, const pg_instr *instr, double *dy) {
     static const double none[PG_SUBLANES];
-    const size_t lanes = t->lanes;
-    for (size_t l = 0; l < lanes; l++)
-        dy[l] = instr->shape & PG_DOT_UNIFORM_START ? t->uniform[instr->a]
-                : instr->shape & PG_DOT_STARTS      ? t->values[instr->a * lanes + l]
-                                                    : 0.0;
-    for (uint32_t i = 0; i < instr->count; i++) {
-        const pg_pair pair = t->block->program->pairs[instr->first + i];
-        factor right = lanes_factor(t, pair.right);
+    const pg_pair *pairs = t->block->program->pairs + instr->first;
+    double sum[PG_SUBLANES];
+    EACH_LANE sum[l] = instr->shape & PG_DOT_UNIFORM_START ? t->uniform[instr->a]
+                       : instr->shape & PG_DOT_STARTS      ? t->values[instr->a * lanes + l]
+                                                           : 0.0;
+    for (const pg_pair *pair = pairs; pair < pairs + instr->count; pair++) {
+        factor right = lanes_factor(t, lanes, pair->right);
         if (instr->op != PG_OP_DOT) right.dx = none;
-        if (instr->shape & PG_DOT_WEIGHTED)
-            add_product_tangent(dy, lanes, uniform_factor(t, pair.left), right);
-        else add_product_tangent(dy, lanes, lanes_factor(t, pair.left), right);
+        if (instr->shape & PG_DOT_WEIGHTED) {
+            const factor left = uniform_factor(t, pair->left);
+            EACH_LANE sum[l] += product_tangent(left, right, l);
+        } else {
+            const factor left = lanes_factor(t, lanes, pair->left);
+            EACH_LANE sum[l] += product_tangent(left, right, l);
+        }
     }
+    EACH_LANE dy[l] = sum[l];
 }
 
-static void select_tangent(const tangents *t, const pg_instr *instr, double *dy) {
-    const size_t lanes = t->lanes;
+INLINE void select_tangent(const tangents *t, size_t lanes, const pg_instr *instr, double *dy) {
     const pg_pair pair = t->block->program->pairs[instr->first];
     const double *const x = t->block->values;
-    for (size_t l = 0; l < lanes; l++)
-        dy[l] = pg_compares(instr->shape, x[pair.left * lanes + l], x[pair.right * lanes + l])
-                    ? t->values[instr->a * lanes + l]
-                    : t->values[instr->b * lanes + l];
+    EACH_LANE dy[l] = pg_compares(instr->shape, x[pair.left * lanes + l], x[pair.right * lanes + l])
+                          ? t->values[instr->a * lanes + l]
+                          : t->values[instr->b * lanes + l];
 }
 
-static void op_tangent(const tangents *t, const pg_instr *instr, double *dy) {
-    const size_t lanes = t->lanes;
-    const double *da = t->values + instr->a * lanes, *db = t->values + instr->b * lanes;
-    duals by_a, by_b;
-    derivatives(t, instr, &by_a, &by_b);
-    for (size_t l = 0; l < lanes; l++) dy[l] = times(by_a.d[l], da[l]);
-    if (pg_instr_describe(instr->op)->receivers < 2) return;
-    for (size_t l = 0; l < lanes; l++) dy[l] += times(by_b.d[l], db[l]);
-}
-
-static void forward_tangents(const tangents *t) {
+INLINE void forward(const tangents *t, size_t lanes) {
     for (size_t i = 0; i < t->block->length; i++) {
         const pg_instr *instr = &t->block->code[i];
-        double *dy = t->values + instr->dst * t->lanes;
-        if (pg_instr_describe(instr->op)->pairs_receive) dot_tangent(t, instr, dy);
-        else if (instr->op == PG_OP_SELECT) select_tangent(t, instr, dy);
-        else op_tangent(t, instr, dy);
+        double *dy = t->values + instr->dst * lanes;
+        if (instr->op == PG_OP_DOT || instr->op == PG_OP_CUSTOM) dot_tangent(t, lanes, instr, dy);
+        else if (instr->op == PG_OP_SELECT) select_tangent(t, lanes, instr, dy);
+        else op_tangent(t, lanes, instr, dy);
     }
 }
+
+static void forward_rows(const tangents *t) { forward(t, t->lanes); }
+static void forward_once(const tangents *t) { forward(t, 1); }
 
 /* ---- Backward -------------------------------------------------------------------------------- */
 
-static void give(const tangents *t, pg_target target, const double *amount) {
-    double *grads = t->grads + (size_t)target.at * t->lanes;
+INLINE void give(const tangents *t, size_t lanes, pg_target target, const double *amount) {
+    double *grads = t->grads + (size_t)target.at * lanes;
     if (target.how == PG_ACCUMULATE_FOLD) {
         double *sums = t->accumulators + (size_t)target.at * PG_SUBLANES;
         for (size_t l = 0; l < t->block->active; l++) sums[l] += amount[l];
-        return;
+    } else if (target.how == PG_ACCUMULATE_STORE) {
+        EACH_LANE grads[l] = 0.0 + amount[l];
+    } else {
+        EACH_LANE grads[l] += amount[l];
     }
-    for (size_t l = 0; l < t->lanes; l++)
-        grads[l] = (target.how == PG_ACCUMULATE_STORE ? 0.0 : grads[l]) + amount[l];
 }
 
 /* Give the tangent of a derivative times the result's gradient to a target. Of a pair, the
  * derivative by one factor is the other one. */
-static inline void push_product_tangent(const tangents *t, pg_target target, factor slope,
-                                        factor g) {
-    double amount[PG_SUBLANES] = {0};
-    for (size_t l = 0; l < t->lanes; l++) amount[l] = product_tangent(slope, g, l);
-    give(t, target, amount);
+INLINE void push_product_tangent(const tangents *t, size_t lanes, pg_target target, factor slope,
+                                 factor g) {
+    double amount[PG_SUBLANES];
+    if (target.how == PG_ACCUMULATE_NONE) return;
+    EACH_LANE amount[l] = product_tangent(slope, g, l);
+    give(t, lanes, target, amount);
 }
 
-static void push_dot_tangent(const tangents *t, const pg_step *step, const pg_instr *instr) {
-    const factor g = gradient_factor(t, instr->dst);
+INLINE void push_dot_tangent(const tangents *t, size_t lanes, const pg_step *step,
+                             const pg_instr *instr) {
+    const factor g = gradient_factor(t, lanes, instr->dst);
     const pg_target *targets = t->block->plan->targets + step->first;
     for (uint32_t i = instr->count; i-- > 0;) {
         const pg_pair pair = t->block->program->pairs[instr->first + i];
-        const pg_target left = targets[2 * i], right = targets[2 * i + 1];
-        if (i == 0 && step->a.how != PG_ACCUMULATE_NONE) give(t, step->a, g.dx);
-        if (left.how != PG_ACCUMULATE_NONE)
-            push_product_tangent(t, left, lanes_factor(t, pair.right), g);
-        if (right.how == PG_ACCUMULATE_NONE) continue;
+        if (i == 0 && step->a.how != PG_ACCUMULATE_NONE) give(t, lanes, step->a, g.dx);
+        push_product_tangent(t, lanes, targets[2 * i], lanes_factor(t, lanes, pair.right), g);
         if (instr->shape & PG_DOT_WEIGHTED)
-            push_product_tangent(t, right, uniform_factor(t, pair.left), g);
-        else push_product_tangent(t, right, lanes_factor(t, pair.left), g);
+            push_product_tangent(t, lanes, targets[2 * i + 1], uniform_factor(t, pair.left), g);
+        else
+            push_product_tangent(t, lanes, targets[2 * i + 1], lanes_factor(t, lanes, pair.left),
+                                 g);
     }
 }
 
-/* A failed derivative is a fault here where the gradient's tangent isn't 0. Where the gradient
- * itself isn't, the ordinary kernels have judged it. */
-static pg_status judge_slopes(const tangents *t, const pg_instr *instr, int which,
-                              const double *slopes) {
-    const double *const x = t->block->values;
+/* Is one of an operand's derivatives, or of their tangents, a fault? Of a failed derivative where
+ * the gradient's tangent isn't 0: where the gradient itself isn't, the ordinary kernels have judged
+ * it. Of a failed second derivative, in the tangent, where the gradient isn't 0. */
+static pg_status judge(const tangents *t, const pg_instr *instr, int which, const duals *by) {
     const size_t lanes = t->lanes;
-    bool finite = true;
-    for (size_t l = 0; l < lanes; l++) finite = finite && isfinite(slopes[l]);
-    if (finite || !t->block->judge) return PG_OK;
-    const pg_judged judged = {slopes, x + instr->a * lanes, x + instr->b * lanes,
-                              t->grads + instr->dst * lanes};
-    return pg_judge_lanes(t->block, instr->op, which, &judged);
+    const double *const x = t->block->values;
+    const factor g = gradient_factor(t, lanes, instr->dst);
+    pg_judged judged = {by->d, x + instr->a * lanes, x + instr->b * lanes, g.dx};
+    const pg_status status = pg_judge_lanes(t->block, instr->op, which, &judged);
+    judged.results = by->tangent;
+    judged.g = g.x;
+    return status != PG_OK ? status : pg_judge_lanes(t->block, instr->op, which, &judged);
 }
 
 /* The tangent of derivative * gradient, given to one operand's target. */
-static pg_status push_operand_tangent(const tangents *t, const pg_instr *instr, int which,
-                                      pg_target target, const duals *by) {
-    if (target.how == PG_ACCUMULATE_NONE) return PG_OK;
-    push_product_tangent(t, target, (factor){by->d, by->tangent, 1},
-                         gradient_factor(t, instr->dst));
-    return judge_slopes(t, instr, which, by->d);
-}
-
-static void select_derivatives(const tangents *t, const pg_instr *instr, duals *by_a, duals *by_b) {
-    const pg_pair pair = t->block->program->pairs[instr->first];
-    const double *const left = t->block->values + pair.left * t->lanes;
-    const double *const right = t->block->values + pair.right * t->lanes;
-    for (size_t l = 0; l < t->lanes; l++) {
-        by_a->d[l] = pg_compares(instr->shape, left[l], right[l]) ? 1.0 : 0.0;
-        by_b->d[l] = 1.0 - by_a->d[l];
-        by_a->tangent[l] = by_b->tangent[l] = 0.0;
+INLINE pg_status push_operand_tangent(const tangents *t, size_t lanes, const pg_step *step,
+                                      const pg_instr *instr, const duals by[2]) {
+    const factor g = gradient_factor(t, lanes, instr->dst);
+    const pg_target targets[2] = {step->a, step->b};
+    pg_status status = PG_OK;
+    for (int k = 0; k < 2 && status == PG_OK; k++) {
+        if (targets[k].how == PG_ACCUMULATE_NONE) continue;
+        push_product_tangent(t, lanes, targets[k], (factor){by[k].d, by[k].tangent, 1}, g);
+        bool finite = true;
+        EACH_LANE finite = finite & (isfinite(by[k].d[l]) != 0) & (isfinite(by[k].tangent[l]) != 0);
+        if (PG_UNLIKELY(!finite) && t->block->judge) status = judge(t, instr, k + 1, &by[k]);
     }
+    return status;
 }
 
-static pg_status push_tangent(const tangents *t, const pg_step *step, const pg_instr *instr) {
-    duals by_a, by_b;
-    if (instr->op == PG_OP_SELECT) select_derivatives(t, instr, &by_a, &by_b);
-    else derivatives(t, instr, &by_a, &by_b);
-    const pg_status status = push_operand_tangent(t, instr, 1, step->a, &by_a);
-    return status != PG_OK ? status : push_operand_tangent(t, instr, 2, step->b, &by_b);
-}
-
-static pg_status step_back(const tangents *t, const pg_step *step) {
+INLINE pg_status step_back(const tangents *t, size_t lanes, const pg_step *step) {
     const pg_instr *instr = &t->block->program->code[step->instr];
-    if (!pg_instr_describe(instr->op)->pairs_receive) return push_tangent(t, step, instr);
-    push_dot_tangent(t, step, instr);
-    return PG_OK;
+    if (instr->op == PG_OP_DOT || instr->op == PG_OP_CUSTOM) {
+        push_dot_tangent(t, lanes, step, instr);
+        return PG_OK;
+    }
+    duals by[2];
+    if (instr->op == PG_OP_SELECT) select_derivatives(t, lanes, instr, by);
+    else derivatives(t, lanes, instr, by);
+    return push_operand_tangent(t, lanes, step, instr, by);
+}
+
+/* Tangents of the rows' gradients; the gradients are computed already. */
+static pg_status backward_rows(const tangents *t) {
+    const pg_backward_plan *plan = t->block->plan;
+    double *const seed = t->grads + (size_t)plan->output * PG_SUBLANES;
+    pg_status status = PG_OK;
+    for (size_t l = 0; l < PG_SUBLANES; l++) seed[l] = 0.0;
+    for (size_t i = 0; status == PG_OK && i < plan->row_count; i++)
+        status = step_back(t, t->lanes, &plan->rows[i]);
+    return status;
+}
+
+/* The same for the uniform section, with the rows' sums. */
+static pg_status backward_once(const tangents *t, const double *sums) {
+    const pg_backward_plan *plan = t->block->plan;
+    pg_status status = PG_OK;
+    for (size_t i = 0; status == PG_OK && i < plan->uniform_count; i++) {
+        const pg_step *step = &plan->uniform[i];
+        if (step->instr != PG_COLLECT) {
+            status = step_back(t, 1, step);
+            continue;
+        }
+        const double sum = pg_sum_of_sublanes(sums + (size_t)step->b.at * PG_SUBLANES);
+        give(t, 1, step->a, &sum);
+    }
+    return status;
 }
 
 /* ---- A whole call ---------------------------------------------------------------------------- */
@@ -242,7 +298,11 @@ static pg_status step_back(const tangents *t, const pg_step *step) {
 typedef struct call {
     pg_workspace *ws;
     const pg_task *task;
-    const pg_backward_plan *plan;                     /* NULL: values only */
+    const pg_backward_plan *plan; /* NULL: values only */
+    const pg_direction *along;
+    size_t directions;                  /* that each row is moved along, one after another */
+    double *tangent_outputs, *products; /* rows x outputs; rows x directions x inputs; or NULL */
+    bool undefined;                     /* a product came out as nan */
     pg_numbers uniform, uniform_grads, values, grads; /* tangents */
     pg_numbers sums, tangent_sums;                    /* of the accumulators, as sublanes */
 } call;
@@ -272,9 +332,8 @@ static void close_call(call *c) {
     pg_free(c->tangent_sums.block);
 }
 
-/* The tangents of the uniform section; its values are computed already. `direction` is the tangent
- * of the parameters. */
-static void forward_uniform(call *c, const double *direction) {
+/* The tangents of the uniform section; its values are computed already. */
+static void forward_uniform(call *c) {
     const pg_program *p = c->ws->program;
     pg_block block = {.program = p,
                       .code = p->code,
@@ -282,13 +341,14 @@ static void forward_uniform(call *c, const double *direction) {
                       .values = c->ws->uniform.at,
                       .lanes = 1,
                       .active = 1};
-    memset(c->uniform.at, 0, p->constant_count * sizeof(double));
-    if (p->param_count > 0)
-        memcpy(c->uniform.at + p->constant_count, direction, p->param_count * sizeof(double));
-    forward_tangents(&(tangents){.block = &block, .lanes = 1, .values = c->uniform.at});
+    memset(c->uniform.at, 0, (p->constant_count + p->param_count) * sizeof(double));
+    if (c->along->params != NULL && p->param_count > 0)
+        memcpy(c->uniform.at + p->constant_count, c->along->params,
+               p->param_count * sizeof(double));
+    forward_once(&(tangents){.block = &block, .lanes = 1, .values = c->uniform.at});
 }
 
-/* Tangents of the inputs, which are constant along the direction, and of the imports, broadcast. */
+/* Tangents of the inputs that stand still, and of the imports, broadcast. */
 static void begin_rows(call *c) {
     const pg_program *p = c->ws->program;
     memset(c->values.at, 0, p->input_count * PG_SUBLANES * sizeof(double));
@@ -297,42 +357,96 @@ static void begin_rows(call *c) {
             c->values.at[(p->input_count + i) * PG_SUBLANES + l] = c->uniform.at[p->imports[i]];
 }
 
-/* Up to eight rows: values and their tangents, and with a plan gradients and theirs. */
-static pg_status run_rows(call *c, pg_rows rows, double *tangent_outputs) {
+/* Tangents of the inputs that move: given, or the unit vector of this index. Padding lanes move as
+ * the last row does. */
+static void move_inputs(call *c, pg_rows rows, size_t index) {
+    const pg_direction *along = c->along;
+    double *tangents = c->values.at + along->first * PG_SUBLANES;
+    for (size_t k = 0; k < along->count; k++)
+        for (size_t l = 0; l < PG_SUBLANES; l++) {
+            const size_t row = rows.first + (l < rows.active ? l : rows.active - 1);
+            *tangents++ = along->inputs != NULL ? along->inputs[row * along->stride + k]
+                                                : (double)(k == index);
+        }
+}
+
+/* An infinite derivative is a fault where it meets a tangent that isn't 0. Asked only where a
+ * tangent of an output isn't finite: what an output doesn't depend on can't fail. */
+static pg_status judge_tangents(const tangents *t) {
+    const double *const x = t->block->values;
+    pg_status status = PG_OK;
+    for (size_t i = 0; status == PG_OK && t->block->judge && i < t->block->length; i++) {
+        const pg_instr *instr = &t->block->code[i];
+        if (pg_instr_describe(instr->op)->pairs != PG_PAIRS_NONE) continue;
+        const uint32_t operands[] = {instr->a, instr->b};
+        duals by[2];
+        derivatives(t, PG_SUBLANES, instr, by);
+        for (int k = 0; status == PG_OK && k < pg_instr_describe(instr->op)->receivers; k++) {
+            const pg_judged judged = {by[k].d, x + instr->a * PG_SUBLANES,
+                                      x + instr->b * PG_SUBLANES,
+                                      t->values + operands[k] * PG_SUBLANES};
+            status = pg_judge_lanes(t->block, instr->op, k + 1, &judged);
+        }
+    }
+    return status;
+}
+
+static pg_status store_tangents(call *c, const tangents *t, pg_rows rows) {
     const pg_program *p = c->ws->program;
+    bool finite = true;
+    for (size_t o = 0; o < p->output_count; o++)
+        for (size_t l = 0; l < rows.active; l++) {
+            const size_t from = p->outputs[o] * PG_SUBLANES + l;
+            const size_t to = (rows.first + l) * p->output_count + o;
+            c->task->outputs[to] = t->block->values[from];
+            c->tangent_outputs[to] = t->values[from];
+            finite = finite && isfinite(t->values[from]);
+        }
+    return finite ? PG_OK : judge_tangents(t);
+}
+
+static void store_products(call *c, const tangents *t, pg_rows rows, size_t direction) {
+    const size_t first = c->along->first, count = c->along->count;
+    for (size_t l = 0; l < rows.active; l++)
+        for (size_t k = 0; k < count; k++) {
+            const double product =
+                c->plan->input_reached[first + k] ? t->grads[(first + k) * PG_SUBLANES + l] : 0.0;
+            c->products[((rows.first + l) * c->directions + direction) * count + k] = product;
+            c->undefined = c->undefined || isnan(product);
+        }
+}
+
+/* Up to eight rows: values and their tangents, and with a plan gradients and theirs. */
+static pg_status run_rows(call *c, pg_rows rows) {
     pg_block block;
     pg_status status = pg_forward_block(c->ws, c->task, &block, rows);
     const tangents t = {&block,      PG_SUBLANES,   c->values.at,
                         c->grads.at, c->uniform.at, c->tangent_sums.at};
-    if (status == PG_OK) forward_tangents(&t);
-    for (size_t o = 0; status == PG_OK && tangent_outputs != NULL && o < p->output_count; o++)
-        for (size_t l = 0; l < rows.active; l++) {
-            const size_t from = p->outputs[o] * PG_SUBLANES + l;
-            const size_t to = (rows.first + l) * p->output_count + o;
-            c->task->outputs[to] = block.values[from];
-            tangent_outputs[to] = t.values[from];
-        }
     if (status == PG_OK && c->plan != NULL) {
         block.accumulators = c->sums.at;
         status = pg_backward_block(c->ws, &block, c->plan, PG_EIGHT);
-        double *seed = t.grads + c->plan->output * PG_SUBLANES;
-        for (size_t l = 0; l < PG_SUBLANES; l++) seed[l] = 0.0;
-        for (size_t i = 0; status == PG_OK && i < c->plan->row_count; i++)
-            status = step_back(&t, &c->plan->rows[i]);
+    }
+    for (size_t d = 0; status == PG_OK && d < c->directions; d++) {
+        move_inputs(c, rows, d);
+        forward_rows(&t);
+        if (c->tangent_outputs != NULL) status = store_tangents(c, &t, rows);
+        if (c->plan != NULL) status = backward_rows(&t);
+        if (c->products != NULL) store_products(c, &t, rows, d);
     }
     if (pg_is_fault(status)) pg_note_fault(c->ws, c->task, &block, rows.first);
     return status;
 }
 
 /* Rows that fail are re-run one by one, as in a replay, to find the first that does. */
-static pg_status run_all_rows(call *c, double *tangent_outputs) {
-    const size_t work = (c->ws->program->row_slots + c->ws->program->pair_count) * 4 * PG_SUBLANES;
+static pg_status run_all_rows(call *c) {
+    const size_t work = (c->ws->program->row_slots + c->ws->program->pair_count) * 2 * PG_SUBLANES *
+                        (c->directions + 1);
     bool singly = false;
     begin_rows(c);
     pg_begin_chunk(c->ws);
     for (size_t row = 0; row < c->task->rows;) {
         const pg_rows rows = pg_rows_from(row, singly ? 1 : c->task->rows - row, PG_EIGHT);
-        const pg_status status = run_rows(c, rows, tangent_outputs);
+        const pg_status status = run_rows(c, rows);
         if (pg_is_fault(status) && (c->ws->careful || c->plan == NULL) && rows.active > 1) {
             singly = true;
             continue;
@@ -348,14 +462,14 @@ static pg_status run_all_rows(call *c, double *tangent_outputs) {
  * careful.c. */
 static pg_status run_rows_back(call *c) {
     const size_t count = c->plan->accumulators * PG_SUBLANES;
-    pg_status status = run_all_rows(c, NULL);
-    bool again = pg_is_fault(status);
+    pg_status status = run_all_rows(c);
+    bool again = pg_is_fault(status) || c->undefined;
     for (size_t i = 0; status == PG_OK && i < count; i++) again = again || isnan(c->sums.at[i]);
     if (!again) return status;
     c->ws->careful = true;
     memset(c->sums.at, 0, count * sizeof(double));
     memset(c->tangent_sums.at, 0, count * sizeof(double));
-    return run_all_rows(c, NULL);
+    return run_all_rows(c);
 }
 
 /* Run the uniform steps for the tangents; their gradients are computed already. */
@@ -369,44 +483,48 @@ static pg_status reverse_uniform_tangents(call *c) {
                       .active = 1,
                       .judge = !c->task->ignore};
     const tangents t = {&block, 1, c->uniform.at, c->uniform_grads.at, c->uniform.at, NULL};
-    pg_status status = PG_OK;
-    for (size_t i = 0; status == PG_OK && i < c->plan->uniform_count; i++) {
-        const pg_step *step = &c->plan->uniform[i];
-        if (step->instr != PG_COLLECT) {
-            status = step_back(&t, step);
-            continue;
-        }
-        const double sum =
-            pg_sum_of_sublanes(c->tangent_sums.at + (size_t)step->b.at * PG_SUBLANES);
-        give(&t, step->a, &sum);
-    }
+    const pg_status status = backward_once(&t, c->tangent_sums.at);
     if (status != PG_OK) c->ws->fault = (pg_replay_fault){-1, block.fault};
     return status;
 }
 
-pg_status pg_jvp(pg_workspace *ws, const double *params, const double *direction,
-                 const pg_task *task, double *tangent_outputs) {
-    call c = {.ws = ws, .task = task};
-    pg_status status = open_call(&c);
-    if (status == PG_OK) status = pg_replay_begin(ws, params, task->ignore);
-    if (status == PG_OK) {
-        forward_uniform(&c, direction);
-        status = run_all_rows(&c, tangent_outputs);
-    }
+/* Reserve the arrays, and compute the uniform section and its tangents. */
+static pg_status begin_call(call *c, const double *params) {
+    pg_status status = open_call(c);
+    if (status == PG_OK) status = pg_replay_begin(c->ws, params, c->task->ignore);
+    if (status == PG_OK) forward_uniform(c);
+    return status;
+}
+
+pg_status pg_jvp(pg_workspace *ws, const double *params, const pg_direction *along,
+                 const pg_task *task, double *tangents) {
+    call c = {.ws = ws, .task = task, .along = along, .directions = 1, .tangent_outputs = tangents};
+    pg_status status = begin_call(&c, params);
+    if (status == PG_OK) status = run_all_rows(&c);
     close_call(&c);
     return status;
 }
 
-pg_status pg_hvp(pg_workspace *ws, const double *params, const double *direction,
+pg_status pg_hvp_rows(pg_workspace *ws, const double *params, const pg_direction *along,
+                      const pg_task *task, double *products) {
+    call c = {.ws = ws,
+              .task = task,
+              .plan = task->plan[0],
+              .along = along,
+              .directions = along->inputs != NULL ? 1 : along->count,
+              .products = products};
+    pg_status status = begin_call(&c, params);
+    if (status == PG_OK) status = run_rows_back(&c);
+    close_call(&c);
+    return status;
+}
+
+pg_status pg_hvp(pg_workspace *ws, const double *params, const pg_direction *along,
                  const pg_task *task, double *product, double *gradient) {
     const pg_program *program = ws->program;
-    call c = {.ws = ws, .task = task, .plan = task->plan[0]};
-    pg_status status = open_call(&c);
-    if (status == PG_OK) status = pg_replay_begin(ws, params, task->ignore);
-    if (status == PG_OK) {
-        forward_uniform(&c, direction);
-        status = run_rows_back(&c);
-    }
+    call c = {.ws = ws, .task = task, .plan = task->plan[0], .along = along, .directions = 1};
+    pg_status status = begin_call(&c, params);
+    if (status == PG_OK) status = run_rows_back(&c);
     if (status == PG_OK) { /* sums in place: accumulator i's sublanes begin at or after i */
         for (size_t i = 0; i < c.plan->accumulators; i++)
             c.sums.at[i] = pg_sum_of_sublanes(c.sums.at + i * PG_SUBLANES);

@@ -192,24 +192,50 @@ class Compiled(Bindable):
         return program._total(rows, executor, mean)
 
     def gradients(
-        self, *arrays: Any, executor: Executor | None = None, **static: Any
+        self, *arrays: Any, wrt: str = "inputs", executor: Executor | None = None, **static: Any
     ) -> tuple[Any, Any]:
-        """Outputs and gradients with respect to the inputs, row by row: see `Program.gradients`."""
-        program, rows = self._chosen(arrays, static)
-        return program._gradients(rows, executor)
+        """Outputs and gradients by the inputs or parameters, row by row: see `Program.gradients`.
 
-    def jvp(self, v: Any, *arrays: Any, **static: Any) -> tuple[Any, Any]:
-        """Outputs, and their derivatives along v in the parameters: see `Program.jvp`.
-
-        The entries of v are in the order of the program's own `parameters()`.
+        Here and below, parameters are in the order of the program's own `parameters()`.
         """
         program, rows = self._chosen(arrays, static)
-        return program._jvp(v, rows)
+        return program._gradients(rows, wrt, executor)
 
-    def hvp(self, v: Any, *arrays: Any, mean: bool = False, **static: Any) -> Floats:
-        """The Hessian of the sum over the rows, times v: see `Program.hvp`."""
+    def jacobian(
+        self, *arrays: Any, wrt: str = "inputs", executor: Executor | None = None, **static: Any
+    ) -> Floats:
+        """The Jacobian of each row, (rows, outputs, inputs): see `Program.jacobian`."""
         program, rows = self._chosen(arrays, static)
-        return program._hvp(v, rows, mean)
+        return program._jacobian(rows, wrt, executor)
+
+    def vjp(
+        self,
+        weights: Any,
+        *arrays: Any,
+        wrt: str = "inputs",
+        executor: Executor | None = None,
+        **static: Any,
+    ) -> Floats:
+        """The gradient of the outputs' weighted sum, row by row: see `Program.vjp`."""
+        program, rows = self._chosen(arrays, static)
+        return program._vjp(weights, rows, wrt, executor)
+
+    def hessian(self, *arrays: Any, wrt: str = "inputs", **static: Any) -> Floats:
+        """The second derivatives of each row, (rows, inputs, inputs): see `Program.hessian`."""
+        program, rows = self._chosen(arrays, static)
+        return program._hessian(rows, wrt)
+
+    def jvp(self, v: Any, *arrays: Any, wrt: str = "parameters", **static: Any) -> tuple[Any, Any]:
+        """Outputs, and their derivatives along v: see `Program.jvp`."""
+        program, rows = self._chosen(arrays, static)
+        return program._jvp(v, rows, wrt)
+
+    def hvp(
+        self, v: Any, *arrays: Any, wrt: str = "parameters", mean: bool = False, **static: Any
+    ) -> Floats:
+        """The Hessian times v, of the sum over the rows or row by row: see `Program.hvp`."""
+        program, rows = self._chosen(arrays, static)
+        return program._hvp(v, rows, wrt, mean)
 
     @property
     def programs(self) -> tuple[Program, ...]:
@@ -500,7 +526,11 @@ Compiled.__wrapped__ = _Wrapped()  # type: ignore[attr-defined]
 
 _NONE = object()
 _INTERNAL = frozenset(("_plain", "_options"))
-_OPTIONS = {"executor": "map, sum, mean and gradients", "mean": "hvp"}
+_OPTIONS = {
+    "executor": "map, sum, mean, gradients, jacobian and vjp",
+    "mean": "hvp",
+    "wrt": "gradients, jacobian, hessian, vjp, jvp and hvp",
+}
 _DATA = frozenset((float, int, Value, np.ndarray, list, tuple, dict, str, type(None), bool))
 
 

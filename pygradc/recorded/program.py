@@ -17,11 +17,12 @@ import numpy as np
 from pygradc._core import ffi, lib
 from pygradc.core.scalar import core
 from pygradc.files import atomic, magic
-from pygradc.recorded import code, codegen, program_file
+from pygradc.recorded import code, codegen, program_file, row_derivatives
 from pygradc.recorded import structure as structures
-from pygradc.recorded.parallel import Results, Work, run_part
+from pygradc.recorded.parallel import Results, Work
+from pygradc.recorded.row_derivatives import Lifted
 from pygradc.recorded.rows import Floats, Rows, _floats
-from pygradc.recorded.workspace import Borrowed, Replayable, Workspace, pointer
+from pygradc.recorded.workspace import Borrowed, Replayable, Workspace
 from pygradc.value import Value
 
 if TYPE_CHECKING:
@@ -31,7 +32,7 @@ if TYPE_CHECKING:
 class Program(Replayable):
     """Straight-line code for one structure of arguments.
 
-    Made by `compile`, or by `load`. Calls, `map`, `sum`, `mean` and `gradients` work as those of a
+    Made by `compile`, or by `load`. Calls, `map`, `sum`, `mean` and derivatives work as those of a
     compiled function, but for arguments of this structure only.
     """
 
@@ -50,6 +51,7 @@ class Program(Replayable):
         self._outputs = outputs
         self._normal = _normal(inputs)
         self._name = name
+        self._lifts: dict[bool, Lifted] = {}
         self._used = 0  # its compiled function's clock at the last use
         self._set_level(-1)
 
@@ -57,6 +59,7 @@ class Program(Replayable):
         """Set the vector level for all later replays; -1: the widest that the processor has."""
         self._level = level
         self._idle.clear()
+        self._lifts.clear()
         words = structures.words(self._inputs)
         if words is None:
             return
@@ -172,23 +175,39 @@ class Program(Replayable):
         values = NotImplemented if executor is not None else self._total_by_fast_path(arrays, mean)
         return self._total(Rows(arrays), executor, mean) if values is NotImplemented else values
 
-    def gradients(self, *arrays: Any, executor: Executor | None = None) -> tuple[Any, Any]:
-        """The outputs and their gradients with respect to the inputs, row by row.
+    def gradients(
+        self, *arrays: Any, wrt: str = "inputs", executor: Executor | None = None
+    ) -> tuple[Any, Any]:
+        """The outputs and their gradients, row by row.
 
-        Args, Raises: as `map`.
+            f = pygradc.compile(lambda x: slope * x[0] * x[1])
+            outputs, (by_x,) = f.gradients(X)
+            outputs, by_slope = f.gradients(X, wrt="parameters")  # shape (rows, 1)
+
+        Args:
+            arrays: as `map`.
+            wrt: "inputs", or "parameters".
         Returns:
-            (outputs, gradients): outputs as `map`; gradients a tuple with, for each argument, an
-            array (rows, *output shape, *argument shape). The output shape is () for one number, the
-            shape of a regular list or array, and otherwise (outputs,).
+            (outputs, gradients): outputs as `map`. By the inputs, gradients are a tuple with, for
+            each argument, an array (rows, *output shape, *argument shape); by the parameters an
+            array (rows, *output shape, parameters), in the order of `parameters()`. The output
+            shape is () for one number, the shape of a regular list or array, and otherwise
+            (outputs,). They have the bits of `backward()` of a call of that row.
+        Raises:
+            ValueError: wrt is neither; and as `map`.
+        Source: csrc/replay/replay.c, csrc/program/lift.c.
         """
-        return self._gradients(Rows(arrays), executor)
+        return self._gradients(Rows(arrays), wrt, executor)
 
-    def _gradients(self, rows: Rows, executor: Executor | None) -> tuple[Any, Any]:
+    def _gradients(self, rows: Rows, wrt: str, executor: Executor | None) -> tuple[Any, Any]:
         self._check(rows.structure)
-        done = self._run(rows, executor, lib.PG_WRT_INPUTS, gradients=True, sums=False)
+        flat, derivatives = row_derivatives.first(self, rows, wrt, executor)
+        outputs = structures.stack(self._outputs, flat)
         shape = structures.shape_of(self._outputs)
         out_shape = (self._size.outputs,) if shape is None else shape
-        gradients = done.gradients.reshape(rows.count, *out_shape, self._size.inputs)
+        gradients = derivatives.reshape(rows.count, *out_shape, derivatives.shape[-1])
+        if wrt == "parameters":
+            return outputs, gradients
         assert isinstance(self._inputs, structures.Sequence)
         parts, start = [], 0
         for item in self._inputs.items:
@@ -199,7 +218,86 @@ class Program(Replayable):
                 part = part.reshape(rows.count, *out_shape, *item_shape)
             parts.append(part)
             start = end
-        return structures.stack(self._outputs, done.outputs), tuple(parts)
+        return outputs, tuple(parts)
+
+    def jacobian(
+        self, *arrays: Any, wrt: str = "inputs", executor: Executor | None = None
+    ) -> Floats:
+        """The Jacobian matrix of each row: what `gradients` gives, as one array.
+
+            pygradc.compile(lambda x: [x[0] * x[1], x[0]]).jacobian(X)  # shape (rows, 2, 2)
+
+        Args:
+            arrays: as `map`.
+            wrt: "inputs", those of all arguments in order; or "parameters", in the order of
+                `parameters()`.
+        Returns:
+            Shape (rows, outputs, inputs or parameters), float64; also if there is one output.
+        Raises:
+            ValueError: wrt is neither; and as `map`.
+        Source: as `gradients`.
+        """
+        return self._jacobian(Rows(arrays), wrt, executor)
+
+    def _jacobian(self, rows: Rows, wrt: str, executor: Executor | None) -> Floats:
+        self._check(rows.structure)
+        return row_derivatives.first(self, rows, wrt, executor)[1]
+
+    def vjp(
+        self, weights: Any, *arrays: Any, wrt: str = "inputs", executor: Executor | None = None
+    ) -> Floats:
+        """The gradient of the outputs' weighted sum, row by row: weights times the Jacobian.
+
+            f = pygradc.compile(lambda x: [x[0] * x[1], x[0]])
+            f.vjp([1.0, 10.0], X)  # shape (rows, 2): x[1] + 10, x[0]
+
+        One backward pass, whatever the number of outputs. An output with the weight 0 contributes
+        0, even if its derivative is infinite.
+
+        Args:
+            weights: shape (outputs,), the same for all rows, or (rows, outputs).
+            arrays: as `map`.
+            wrt: as `jacobian`.
+        Returns:
+            Shape (rows, inputs or parameters), float64.
+        Raises:
+            ValueError: weights have another shape, or wrt is neither; and as `map`.
+        Source: csrc/program/lift.c.
+        """
+        return self._vjp(weights, Rows(arrays), wrt, executor)
+
+    def _vjp(self, weights: Any, rows: Rows, wrt: str, executor: Executor | None) -> Floats:
+        self._check(rows.structure)
+        return row_derivatives.weighted(self, weights, rows, wrt, executor)
+
+    def hessian(self, *arrays: Any, wrt: str = "inputs") -> Floats:
+        """The matrix of second derivatives of each row.
+
+            pygradc.compile(lambda x, y: x * x * y).hessian([1.0], [3.0])  # [[[6, 2], [2, 0]]]
+
+        Exact, along each unit vector in turn: a tangent pass, forward and backward, for each input
+        or parameter.
+
+        Args:
+            arrays: as `map`.
+            wrt: as `jacobian`.
+        Returns:
+            Shape (rows, n, n), float64, for n inputs or parameters.
+        Raises:
+            ValueError: the function returns more than one Value, or wrt is neither; and as `map`.
+            FloatingPointError: also where a second derivative is infinite or undefined.
+        Source: csrc/replay/tangent.c.
+        """
+        return self._hessian(Rows(arrays), wrt)
+
+    def _hessian(self, rows: Rows, wrt: str) -> Floats:
+        self._check(rows.structure)
+        row_derivatives.require_one_output(self, "hessian")
+        return row_derivatives.hessian(self, rows, wrt)
+
+    def _lift(self, weighted: bool) -> Lifted:
+        found = self._lifts.get(weighted)
+        return found or self._lifts.setdefault(weighted, Lifted(self, weighted))
 
     def _total(self, rows: Rows, executor: Executor | None, mean: bool) -> Any:
         self._check(rows.structure)
@@ -241,7 +339,7 @@ class Program(Replayable):
     ) -> tuple[list[float], Floats]:
         wrt = lib.PG_WRT_PARAMS | (lib.PG_WRT_INPUTS if rows.values else 0)
         params = self._data()  # read once, for chunks and sums: another thread may set them
-        done = _run(Work(self, params, rows, wrt, bool(rows.values), True), executor)
+        done = row_derivatives.run(Work(self, params, rows, wrt, bool(rows.values), True), executor)
         with Borrowed(self) as ws:
             ws.aim(rows.columns, rows.count, self._plan(wrt))
             ws.write_to(partials=done.partials)
@@ -256,78 +354,65 @@ class Program(Replayable):
             derivatives = np.ascontiguousarray(np.concatenate([derivatives, wanted], axis=1))
         return totals, derivatives
 
-    def jvp(self, v: Any, *arrays: Any) -> tuple[Any, Any]:
-        """The outputs of each row, and their derivatives along v in the parameters.
+    def jvp(self, v: Any, *arrays: Any, wrt: str = "parameters") -> tuple[Any, Any]:
+        """The outputs of each row, and their derivatives along a direction v.
+
+            pygradc.compile(lambda x: x[0] * x[1]).jvp([1.0, 0.0], X, wrt="inputs")
 
         Args:
-            v: the direction: as many numbers as `parameters()`, in that order.
+            v: with wrt="parameters" as many numbers as `parameters()`, in that order; with
+                wrt="inputs" as many as inputs, those of all arguments in order, shape (inputs,) for
+                all rows, or (rows, inputs).
             arrays: as `map`.
+            wrt: what v is a direction in.
         Returns:
             (outputs, tangents), each as `map` gives it.
         Raises:
-            ValueError: v is of another length; and as `map`.
+            ValueError: v has another shape, or wrt is neither; and as `map`.
+            FloatingPointError: also where a derivative is infinite or undefined.
         Source: csrc/replay/tangent.c.
         """
-        return self._jvp(v, Rows(arrays))
+        return self._jvp(v, Rows(arrays), wrt)
 
-    def _jvp(self, v: Any, rows: Rows) -> tuple[Any, Any]:
+    def _jvp(self, v: Any, rows: Rows, wrt: str) -> tuple[Any, Any]:
         self._check(rows.structure)
-        direction = self._direction(v)
-        outputs = np.empty((rows.count, self._size.outputs))
-        tangents = np.empty_like(outputs)
-        with Borrowed(self) as ws:
-            ws.aim(rows.columns, rows.count, None)
-            ws.write_to(outputs=outputs)
-            core.read(self._params, ws.params)
-            status = lib.pg_jvp(
-                ws.handle, ws.params_at, pointer(direction), ws.task, pointer(tangents)
-            )
-            if status != lib.PG_OK:
-                self._fail(status, ws)
+        outputs, tangents = row_derivatives.along(self, v, rows, wrt)
         return structures.stack(self._outputs, outputs), structures.stack(self._outputs, tangents)
 
-    def hvp(self, v: Any, *arrays: Any, mean: bool = False) -> Floats:
-        """The Hessian of the sum over the rows, with respect to the parameters, times v.
+    def hvp(self, v: Any, *arrays: Any, wrt: str = "parameters", mean: bool = False) -> Floats:
+        """The Hessian times v: of the sum over the rows by the parameters, or row by row by inputs.
+
+            loss.hvp(v, X, Y)                # shape (parameters,)
+            loss.hvp(v, X, Y, wrt="inputs")  # shape (rows, inputs)
 
         Args:
-            v: as many numbers as `parameters()`, in that order.
+            v, wrt: as `jvp`.
             arrays: as `map`.
-            mean: take the mean over the rows instead.
+            mean: by the parameters: take the mean over the rows instead of the sum.
         Returns:
-            Shape (parameters,), float64.
+            Shape (parameters,), or with wrt="inputs" (rows, inputs); float64.
         Raises:
-            ValueError: v is of another length, or the function returns more than one Value; and as
-                `map`.
+            ValueError: v has another shape, or the function returns more than one Value, or wrt is
+                neither; mean=True with wrt="inputs"; and as `map`.
+            FloatingPointError: also where a second derivative is infinite or undefined.
         Source: csrc/replay/tangent.c.
         """
-        return self._hvp(v, Rows(arrays), mean)
+        return self._hvp(v, Rows(arrays), wrt, mean)
 
-    def _hvp(self, v: Any, rows: Rows, mean: bool) -> Floats:
+    def _hvp(self, v: Any, rows: Rows, wrt: str, mean: bool) -> Floats:
         self._check(rows.structure)
-        direction = self._direction(v)
-        if self._size.outputs != 1:
-            raise ValueError(
-                f"hvp: the function returns {self._size.outputs} Values, not one: record one that "
-                "returns a single Value, such as their sum"
-            )
+        row_derivatives.require_one_output(self, "hvp")
+        if row_derivatives.is_by_inputs(wrt):
+            if mean:
+                raise ValueError(
+                    "hvp: mean= is an option of wrt='parameters': by the inputs each row has a "
+                    "product of its own"
+                )
+            return row_derivatives.hessian_times(self, v, rows)
         if mean and rows.count == 0:
             raise ValueError("hvp: there are no rows")
-        product, gradient = np.empty(self._size.params), np.empty(self._size.params)
-        with Borrowed(self) as ws:
-            ws.aim(rows.columns, rows.count, self._plan(lib.PG_WRT_PARAMS))
-            core.read(self._params, ws.params)
-            ws.task.scale = 1.0 / rows.count if mean else 1.0
-            status = lib.pg_hvp(
-                ws.handle,
-                ws.params_at,
-                pointer(direction),
-                ws.task,
-                pointer(product),
-                pointer(gradient),
-            )
-            if status != lib.PG_OK:
-                self._fail(status, ws)
-        return product
+        scale = 1.0 / rows.count if mean else 1.0
+        return row_derivatives.hessian_of_sum_times(self, v, rows, scale)
 
     def _direction(self, v: Any) -> Floats:
         given = () if v is None else v
@@ -337,8 +422,7 @@ class Program(Replayable):
             raise ValueError(
                 f"v has shape {direction.shape}, expected ({count},): a number for each of the "
                 f"{count} parameters, the captured Values of parameters(). To differentiate with "
-                "respect to an argument, capture it: x = Value(2.0), and compile(lambda: "
-                "f(x)).hvp([1.0])"
+                "respect to the arguments, write wrt='inputs'"
             )
         return direction
 
@@ -356,7 +440,7 @@ class Program(Replayable):
         self, rows: Rows, executor: Executor | None, wrt: int, gradients: bool, sums: bool
     ) -> Results:
         """Replay all rows with the current data of the parameters."""
-        return _run(Work(self, self._data(), rows, wrt, gradients, sums), executor)
+        return row_derivatives.run(Work(self, self._data(), rows, wrt, gradients, sums), executor)
 
     def _data(self) -> Floats:
         """A snapshot of the parameters' data, shape (parameters,)."""
@@ -440,16 +524,6 @@ class Program(Replayable):
             f"<Program {self._name}: {size.inputs} inputs, {size.params} parameters, "
             f"{size.outputs} outputs, {len(self)} instructions>"
         )
-
-
-def _run(work: Work, executor: Executor | None) -> Results:
-    """Replay all chunks, in this thread or by an executor."""
-    chunks = lib.pg_chunk_count(work.count)
-    if executor is None:
-        return run_part(work, 0, chunks)
-    from pygradc.recorded import executors  # takes 5 ms
-
-    return executors.run(work, executor, chunks)
 
 
 def _normal(structure: structures.Structure) -> Any:

@@ -68,6 +68,16 @@ class Rows:
         some.columns, some.count, some.index = self.columns, len(numbers), numbers
         return some
 
+    def with_inputs(self, columns: list[tuple[Floats, int, int]]) -> Rows:
+        """The same rows with further inputs; values among them keep their places."""
+        more: Rows = object.__new__(Rows)
+        more.structure, more.values, more.count, more.index = (
+            self.structure, self.values, self.count, self.index
+        )  # fmt: skip
+        more.columns = [*self.columns, *columns]
+        more.width = self.width + sum(column[2] for column in columns)
+        return more
+
     def _read(self, arg: Any, where: tuple[Any, ...]) -> structures.Structure:
         """Read an argument, or an item of a dict; `where` is its place, for messages."""
         if type(arg) is np.ndarray and arg.ndim:

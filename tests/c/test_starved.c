@@ -87,6 +87,18 @@ static pg_status try_read(bench *b, double *numbers_ret) {
     return status == PG_OK ? keep_bytes(b, program, numbers_ret) : status;
 }
 
+static pg_status lift(bench *b, double *numbers_ret, int weighted) {
+    pg_program *program = NULL;
+    const pg_status status = pg_program_lift(&program, b->s.program, weighted);
+    CHECK((status == PG_OK) == (program != NULL));
+    return status == PG_OK ? keep_bytes(b, program, numbers_ret) : status;
+}
+
+static pg_status try_lift(bench *b, double *numbers_ret) { return lift(b, numbers_ret, 0); }
+static pg_status try_lift_weighted(bench *b, double *numbers_ret) {
+    return lift(b, numbers_ret, 1);
+}
+
 static pg_status try_reverse(bench *b, double *numbers_ret) {
     pg_backward_plan *plan = NULL;
     pg_status status = pg_backward_plan_new(&plan, b->s.program, 0, both);
@@ -126,16 +138,25 @@ static pg_status try_replay(bench *b, double *numbers_ret) {
 static pg_status try_jvp(bench *b, double *numbers_ret) {
     results r = {.outputs = numbers_ret};
     const pg_task task = bench_task(b, &r);
-    return pg_jvp(b->ws, b->s.captured, b->s.captured, &task,
-                  numbers_ret + rows * b->s.size.outputs);
+    const pg_direction along = {.params = b->s.captured};
+    return pg_jvp(b->ws, b->s.captured, &along, &task, numbers_ret + rows * b->s.size.outputs);
 }
 
 static pg_status try_hvp(bench *b, double *numbers_ret) {
     results none = {0};
     pg_task task = bench_task(b, &none);
     task.scale = 0.5;
-    return pg_hvp(b->ws, b->s.captured, b->s.captured, &task, numbers_ret,
-                  numbers_ret + b->s.size.params);
+    const pg_direction along = {.params = b->s.captured};
+    return pg_hvp(b->ws, b->s.captured, &along, &task, numbers_ret, numbers_ret + b->s.size.params);
+}
+
+/* The Hessians of nine rows: more than a block. */
+static pg_status try_hessians(bench *b, double *numbers_ret) {
+    results none = {0};
+    pg_task task = bench_task(b, &none);
+    task.rows = 9;
+    const pg_direction units = {.count = b->s.size.inputs};
+    return pg_hvp_rows(b->ws, b->s.captured, &units, &task, numbers_ret);
 }
 
 /* Two epochs of Adam, or of SGD with momentum; what failed has not begun. */
@@ -231,6 +252,8 @@ static void recording_with_any_passes(void) {
             CHECK(survive(&b, try_record) > 20);
             CHECK(survive(&b, try_read) > 8);
             CHECK(survive(&b, try_reverse) > 4);
+            CHECK(survive(&b, try_lift) > 8);
+            CHECK(survive(&b, try_lift_weighted) > 8);
             bench_free(&b);
         }
     }
@@ -253,6 +276,8 @@ static void training(void) {
         CHECK(survive(&b, try_adam) == 4); /* and a batch, and its gradients */
         CHECK(survive(&b, try_sgd) == 4);
         CHECK(survive(&b, try_hvp) == 6);
+        replace_reverse(&b.s, PG_WRT_INPUTS);
+        CHECK(survive(&b, try_hessians) >= 4);
         bench_free(&b);
     }
 }

@@ -177,14 +177,50 @@ static void check_tangents(const trial *t, found *f) {
     pg_argument arguments[2];
     pg_task task = task_of(t, arguments, f, 0);
     task.ignore = 1;
-    CHECK(pg_jvp(t->ws, t->params, t->direction, &task, tangents) == PG_OK);
+    const pg_direction along = {.params = t->direction};
+    CHECK(pg_jvp(t->ws, t->params, &along, &task, tangents) == PG_OK);
     check_same(f->outputs, t->expected.outputs, t->rows * t->size.outputs);
     if (t->size.outputs == 1) {
-        CHECK(pg_hvp(t->ws, t->params, t->direction, &task, product, f->sums) == PG_OK);
+        CHECK(pg_hvp(t->ws, t->params, &along, &task, product, f->sums) == PG_OK);
         if (t->rows > 0 && t->rows <= 8) check_same(f->sums, t->expected.sums, t->size.params);
     }
     free(tangents);
     free(product);
+}
+
+/* With the parameters as inputs the rows have the same outputs, and the same gradients by the
+ * inputs. */
+static void check_lifted(const trial *t) {
+    const pg_program_size *size = &t->size;
+    const size_t inputs = size->inputs + size->params, outputs = t->rows * size->outputs;
+    double *const found = numbers(outputs), *const gradients = numbers(outputs * inputs);
+    const pg_argument arguments[] = {{t->inputs, size->inputs, size->inputs},
+                                     {t->params, 0, size->params}};
+    pg_backward_plan *plan[most_ends];
+    pg_workspace *ws;
+    pg_program *lifted;
+    CHECK(pg_program_lift(&lifted, t->program, 0) == PG_OK);
+    for (size_t o = 0; o < size->outputs; o++)
+        CHECK(pg_backward_plan_new(&plan[o], lifted, o, PG_WRT_INPUTS) == PG_OK);
+    CHECK(pg_workspace_new(&ws, lifted, -1) == PG_OK);
+    const pg_task task = {.arguments = arguments,
+                          .argument_count = 2,
+                          .index = t->gathers ? t->index : NULL,
+                          .rows = t->rows,
+                          .last_chunk = pg_chunk_count(t->rows),
+                          .outputs = found,
+                          .gradients = gradients,
+                          .plan = (const pg_backward_plan *const *)plan,
+                          .ignore = 1};
+    CHECK(pg_replay_begin(ws, NULL, 1) == PG_OK && pg_replay(ws, &task) == PG_OK);
+    check_same(found, t->expected.outputs, outputs);
+    for (size_t i = 0; i < outputs; i++)
+        check_same(gradients + i * inputs, t->expected.gradients + i * size->inputs, size->inputs);
+    pg_workspace_free(ws);
+    for (size_t o = 0; o < size->outputs; o++) pg_backward_plan_free(plan[o]);
+    pg_program_free(lifted);
+    free(found);
+    free(gradients);
 }
 
 /* Two epochs of one batch are two replays with a step after each. */
@@ -270,6 +306,7 @@ static void check_level(trial *t, found *f, int level, bool thoroughly) {
         check_halves(t, f);
         check_values_only(t, f);
         check_tangents(t, f);
+        check_lifted(t);
         if (t->size.outputs == 1 && t->rows > 0) check_training(t, f);
     }
     pg_workspace_free(t->ws);

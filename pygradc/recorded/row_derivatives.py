@@ -1,0 +1,221 @@
+"""Derivatives of each row, as numbers: by the inputs of a program, or by its parameters.
+
+A replay sums gradients with respect to the parameters over the rows. For those of each row the
+program is lifted: the same code with the parameters as further inputs, and so with the same bits.
+Lifted with weights, its only output is the sum of the outputs times their weights, whose gradient
+is a product with the Jacobian in one backward pass.
+First derivatives come from the ordinary backward pass, second ones from tangents of it. Nothing is
+recorded again, so that loaded programs have them, too.
+Source: csrc/program/lift.c, csrc/replay/tangent.c.
+"""
+
+from __future__ import annotations
+
+import weakref
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from pygradc._core import ffi, lib
+from pygradc.core.owner import new_owner
+from pygradc.core.scalar import core
+from pygradc.recorded.parallel import Results, Work, run_part
+from pygradc.recorded.rows import Floats, Rows, _floats
+from pygradc.recorded.workspace import Borrowed, Replayable, pointer
+
+if TYPE_CHECKING:
+    from concurrent.futures import Executor
+
+_NONE = np.empty(0)
+
+
+class Lifted(Replayable):
+    """A program with inputs for its parameters, and if weighted for a weight of each output."""
+
+    def __init__(self, program: Replayable, weighted: bool) -> None:
+        owner = new_owner("program")
+        if lib.pg_program_lift(owner, program._handle, weighted) != lib.PG_OK:
+            raise MemoryError
+        super().__init__(owner, program._errors)
+        self._level = program._level
+        self._made_of = weakref.ref(program)  # which keeps this one: no circle
+        self._weighted = weighted
+
+    def __reduce__(self) -> Any:
+        """For worker processes, while a method of the program waits for them."""
+        return Lifted, (self._made_of(), self._weighted)
+
+
+def run(work: Work, executor: Executor | None) -> Results:
+    """Replay all chunks, in this thread or by an executor."""
+    chunks = lib.pg_chunk_count(work.count)
+    if executor is None:
+        return run_part(work, 0, chunks)
+    from pygradc.recorded import executors  # takes 5 ms
+
+    return executors.run(work, executor, chunks)
+
+
+def is_by_inputs(wrt: str) -> bool:
+    """By the inputs, rather than the parameters?
+
+    Raises:
+        ValueError: wrt is neither.
+    """
+    if wrt not in ("inputs", "parameters"):
+        raise ValueError(f"wrt must be 'inputs' or 'parameters', not {wrt!r}")
+    return wrt == "inputs"
+
+
+def require_one_output(program: Any, name: str) -> None:
+    """Raises:
+    ValueError: the function returns several Values; says what to do.
+    """
+    if program._size.outputs != 1:
+        raise ValueError(
+            f"{name}: the function returns {program._size.outputs} Values, not one: record one "
+            "that returns a single Value, such as their sum"
+        )
+
+
+# ---- First derivatives ---------------------------------------------------------------------------
+
+
+def first(program: Any, rows: Rows, wrt: str, executor: Executor | None) -> tuple[Floats, Floats]:
+    """The outputs, shape (rows, outputs), and their gradients, (rows, outputs, inputs or
+    parameters)."""
+    inputs = program._size.inputs
+    if is_by_inputs(wrt):
+        done = run(Work(program, program._data(), rows, lib.PG_WRT_INPUTS, True, False), executor)
+        return done.outputs, done.gradients
+    done = _run_lifted(program, rows, None, executor)
+    return done.outputs, np.ascontiguousarray(done.gradients[..., inputs:])
+
+
+def weighted(program: Any, weights: Any, rows: Rows, wrt: str, executor: Executor | None) -> Floats:
+    """The Jacobian of each row times weights from the left, shape (rows, inputs or parameters)."""
+    size = program._size
+    column = _numbers_of_rows("weights", weights, rows.count, size.outputs, "outputs")
+    wanted = slice(size.inputs) if is_by_inputs(wrt) else slice(size.inputs, -size.outputs)
+    done = _run_lifted(program, rows, column, executor)
+    return np.ascontiguousarray(done.gradients[:, 0, wanted])
+
+
+def _run_lifted(
+    program: Any, rows: Rows, weights: tuple[Floats, int] | None, executor: Executor | None
+) -> Results:
+    lifted = program._lift(weights is not None)
+    more = _lifted(program, rows, weights)
+    return run(Work(lifted, _NONE, more, lib.PG_WRT_INPUTS, True, False), executor)
+
+
+def _lifted(program: Any, rows: Rows, weights: tuple[Floats, int] | None = None) -> Rows:
+    """The rows with the current data of the parameters, and the weights, as further inputs."""
+    size = program._size
+    columns = [(program._data(), 0, size.params)]
+    if weights is not None:
+        columns.append((*weights, size.outputs))
+    return rows.with_inputs(columns)
+
+
+def _numbers_of_rows(name: str, given: Any, rows: int, count: int, what: str) -> tuple[Floats, int]:
+    """Numbers for each row, or the same for all rows, and their stride in doubles.
+
+    Raises:
+        ValueError, TypeError: the shape is neither (count,) nor (rows, count); or no numbers.
+    """
+    array = np.atleast_1d(_floats(() if given is None else given, ("argument", name)))
+    if array.shape == (count,):
+        return array, 0
+    if array.shape == (rows, count):
+        return array, count
+    raise ValueError(
+        f"{name} has shape {array.shape}, expected ({count},), the same for all rows, or "
+        f"({rows}, {count}): a number for each of the {count} {what}"
+    )
+
+
+# ---- Along a direction, and second derivatives ---------------------------------------------------
+
+
+def _direction(**fields: Any) -> Any:
+    """A pg_direction; the caller keeps the arrays alive."""
+    return ffi.new("pg_direction *", fields)
+
+
+def _by_inputs(v: Any, rows: Rows, inputs: int) -> tuple[Floats, Any]:
+    """The direction v in the inputs, and the array that it points to."""
+    array, stride = _numbers_of_rows("v", v, rows.count, inputs, "inputs")
+    return array, _direction(inputs=pointer(array), stride=stride, count=inputs)
+
+
+def along(program: Any, v: Any, rows: Rows, wrt: str) -> tuple[Floats, Floats]:
+    """The outputs and their derivatives along v, each of shape (rows, outputs)."""
+    if is_by_inputs(wrt):
+        keep, direction = _by_inputs(v, rows, program._size.inputs)
+    else:
+        keep = program._direction(v)
+        direction = _direction(params=pointer(keep))
+    params = program._data()
+    outputs = np.empty((rows.count, program._size.outputs))
+    tangents = np.empty_like(outputs)
+    with Borrowed(program) as ws:
+        ws.aim(rows.columns, rows.count, None)
+        ws.write_to(outputs=outputs)
+        status = lib.pg_jvp(ws.handle, pointer(params), direction, ws.task, pointer(tangents))
+        if status != lib.PG_OK:
+            program._fail(status, ws)
+    return outputs, tangents
+
+
+def hessian_of_sum_times(program: Any, v: Any, rows: Rows, scale: float) -> Floats:
+    """The Hessian of the scaled sum over the rows, times v, by the parameters."""
+    keep = program._direction(v)
+    product = np.empty(program._size.params)
+    with Borrowed(program) as ws:
+        ws.aim(rows.columns, rows.count, program._plan(lib.PG_WRT_PARAMS))
+        ws.task.scale = scale
+        core.read(program._params, ws.params)
+        status = lib.pg_hvp(
+            ws.handle,
+            ws.params_at,
+            _direction(params=pointer(keep)),
+            ws.task,
+            pointer(product),
+            ws.gradients_at,
+        )
+        if status != lib.PG_OK:
+            program._fail(status, ws)
+    return product
+
+
+def hessian_times(program: Any, v: Any, rows: Rows) -> Floats:
+    """The Hessian of each row by the inputs, times v: shape (rows, inputs)."""
+    _keep, direction = _by_inputs(v, rows, program._size.inputs)
+    products = np.empty((rows.count, program._size.inputs))
+    _second(program, program._data(), rows, direction, products)
+    return products
+
+
+def hessian(program: Any, rows: Rows, wrt: str) -> Floats:
+    """The Hessian of each row: along each unit vector in turn, of the inputs or parameters."""
+    size = program._size
+    if is_by_inputs(wrt):
+        count, direction = size.inputs, _direction(count=size.inputs)
+        target, params = program, program._data()
+    else:
+        count, direction = size.params, _direction(first=size.inputs, count=size.params)
+        target, params, rows = program._lift(False), _NONE, _lifted(program, rows)
+    products = np.empty((rows.count, count, count))
+    _second(target, params, rows, direction, products)
+    return products
+
+
+def _second(
+    target: Replayable, params: Floats, rows: Rows, direction: Any, products: Floats
+) -> None:
+    with Borrowed(target) as ws:
+        ws.aim(rows.columns, rows.count, target._plan(lib.PG_WRT_INPUTS))
+        status = lib.pg_hvp_rows(ws.handle, pointer(params), direction, ws.task, pointer(products))
+        if status != lib.PG_OK:
+            target._fail(status, ws)

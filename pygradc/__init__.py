@@ -21,6 +21,7 @@ from pygradc.recorded.compiled import Compiled, compile
 from pygradc.recorded.draws import RecordingWarning
 from pygradc.recorded.fitting import fit
 from pygradc.recorded.program import Program, load
+from pygradc.recorded.tables import interp, searchsorted, take
 from pygradc.recorded.tracing import (
     detach,
     logical_and,
@@ -56,6 +57,7 @@ __all__ = [
     "grad",
     "grads",
     "hessian",
+    "interp",
     "jacobian",
     "live_nodes",
     "load",
@@ -71,8 +73,10 @@ __all__ = [
     "op",
     "optim",
     "save_state",
+    "searchsorted",
     "set_data",
     "sum",
+    "take",
     "value_and_grad",
     "where",
 ]

@@ -15,7 +15,7 @@ import numpy as np
 from pygradc.core.masks import refuse_masked
 from pygradc.core.numbers import as_number
 from pygradc.core.scalar import core
-from pygradc.recorded import tracing
+from pygradc.recorded import tables, tracing
 from pygradc.value import Value
 
 _PLAIN = frozenset((Value, float))
@@ -214,9 +214,8 @@ def _rounding(excess: Any) -> Any:
 def soft_cross_entropy(logits: Sequence[Any], probabilities: Sequence[Any]) -> Any:
     """-sum(p * log(softmax(logits))), for one row; one-hot probabilities for a label.
 
-    Has no data-dependent branch, so it can be recorded, unlike `cross_entropy` with labels. Halves
-    of the logits are summed, which is exact: the difference of two logits may overflow, and the
-    infinity times a probability of 0 would be nan.
+    Halves of the logits are summed, which is exact: the difference of two logits may overflow, and
+    the infinity times a probability of 0 would be nan.
 
     Args:
         logits: One Value per class; or a batch, n such rows.
@@ -246,11 +245,8 @@ def _class_of(label: Any, classes: int) -> int:
     if getattr(label, "ndim", None) == 0:
         refuse_masked("cross_entropy: label", label)
         label = label.item()
-    if hasattr(label, "backward") or isinstance(label, tracing.Condition):
-        raise TypeError(
-            "cross_entropy: a label must be a number that is known when the graph is built; "
-            "in a recorded function use soft_cross_entropy with one-hot rows"
-        )
+    if isinstance(label, Value):
+        label = label.data
     try:
         number = int(label)
         if number == label and 0 <= number < classes:
@@ -267,9 +263,12 @@ def _cross_entropy(logits: Any, label: Any) -> Any:
             "one-hot rows are for soft_cross_entropy"
         )
     row = logits if type(logits) is list else _items("cross_entropy: logits", logits)
-    number = _class_of(label, len(row))
+    if isinstance(label, tracing.Condition):
+        label = tracing.as_value(label)
+    is_asked_later = core.tracing() and core.is_traced(label)
+    index = label if is_asked_later else _class_of(label, len(row))
     shifted, log_total = _shifted_logits(row)
-    return log_total - shifted[number]
+    return log_total - tables.take(shifted, index)
 
 
 def cross_entropy(logits: Sequence[Any], labels: Any) -> Any:
@@ -277,11 +276,12 @@ def cross_entropy(logits: Sequence[Any], labels: Any) -> Any:
 
     Args:
         logits: One Value per class; or a batch, n such rows.
-        labels: The class index; or n of them.
+        labels: The class index; or n of them. In a recorded function they may be inputs.
     Returns:
         One Value, the mean over the batch.
     Raises:
-        ValueError: a label isn't a class index, the lengths differ, or there are no rows.
+        ValueError: a label isn't a class index, the lengths differ, or there are no rows. A row of
+            a recorded function raises FloatingPointError, as `pygradc.take` does.
     """
     if _is_batch(labels):
         return _mean(list(map(_cross_entropy, *_sides("cross_entropy", logits, labels))))

@@ -1184,6 +1184,10 @@ def test_comparisons_as_a_mask_say_what_to_write(chooses: Callable[..., Any]) ->
         compile(chooses)(2.0)
 
 
-def test_a_comparison_as_a_label_says_what_to_write() -> None:
-    with pytest.raises(TypeError, match="soft_cross_entropy"):
-        compile(lambda x: pygradc.losses.cross_entropy([x, 2 * x], x > 0))(2.0)
+def test_a_comparison_as_a_label_is_one_or_zero() -> None:
+    found = compile(lambda x: pygradc.losses.cross_entropy([x, 2 * x], x > 0)).map([2.0, -2.0])
+    expected = [
+        pygradc.losses.cross_entropy([Value(2.0), Value(4.0)], 1).data,
+        pygradc.losses.cross_entropy([Value(-2.0), Value(-4.0)], 0).data,
+    ]
+    assert found.tolist() == expected

@@ -37,6 +37,9 @@ typedef enum pg_variadic_kind {
     PG_VARIADIC_CUSTOM,    /* the tag's rule computes the derivatives on demand */
     PG_VARIADIC_DETACH,    /* children[0] without its gradient */
     PG_VARIADIC_RULE,  /* a traced custom op; children: its n operands, its value, n derivatives */
+    PG_VARIADIC_TAKE,  /* table[index]; children: the entries, the index */
+    PG_VARIADIC_SEARCH_LEFT,  /* the place of x among knots; children: x, the knots */
+    PG_VARIADIC_SEARCH_RIGHT, /* the same, to the right of equal ones */
     PG_VARIADIC_SELECT /* + the comparison; children: a, b, and the two compared */
 } pg_variadic_kind;
 

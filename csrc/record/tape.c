@@ -39,11 +39,13 @@ pg_status pg_tape_add_pair(pg_tape *tape, uint32_t left, uint32_t right) {
     return PG_OK;
 }
 
-bool pg_is_weighted(const pg_tape *tape, const pg_value *dot) {
-    if (dot->uniform) return false;
-    for (uint32_t i = 0; i < dot->count; i++) {
-        const pg_pair pair = tape->pairs[dot->first + i];
-        if (tape->values[pair.left].uniform == tape->values[pair.right].uniform) return false;
+bool pg_is_weighted(const pg_tape *tape, const pg_value *value) {
+    const bool is_dot = value->op == PG_OP_DOT;
+    if (value->uniform || (!is_dot && !pg_is_lookup(value->op))) return false;
+    for (uint32_t i = 0; i < value->count; i++) {
+        const pg_pair pair = tape->pairs[value->first + i];
+        const bool left = tape->values[pair.left].uniform, right = tape->values[pair.right].uniform;
+        if (is_dot ? left == right : !left) return false;
     }
     return true;
 }

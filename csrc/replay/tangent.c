@@ -120,6 +120,17 @@ static void dot_tangent(const tangents *t, const pg_instr *instr, double *dy) {
     }
 }
 
+static void take_tangent(const tangents *t, const pg_instr *take, double *dy) {
+    const double *const indices = t->block->values + take->a * t->lanes;
+    for (size_t l = 0; l < t->lanes; l++) {
+        const uint32_t index = pg_index_of(indices[l], take->count);
+        dy[l] = 0.0;
+        if (index == take->count) continue;
+        const uint32_t left = t->block->program->pairs[take->first + index].left;
+        dy[l] = take->shape & PG_DOT_WEIGHTED ? t->uniform[left] : t->values[left * t->lanes + l];
+    }
+}
+
 static void select_tangent(const tangents *t, const pg_instr *instr, double *dy) {
     const size_t lanes = t->lanes;
     const pg_pair pair = t->block->program->pairs[instr->first];
@@ -144,7 +155,8 @@ static void forward_tangents(const tangents *t) {
     for (size_t i = 0; i < t->block->length; i++) {
         const pg_instr *instr = &t->block->code[i];
         double *dy = t->values + instr->dst * t->lanes;
-        if (pg_instr_describe(instr->op)->pairs_receive) dot_tangent(t, instr, dy);
+        if (instr->op == PG_OP_TAKE) take_tangent(t, instr, dy);
+        else if (pg_instr_describe(instr->op)->pairs_receive) dot_tangent(t, instr, dy);
         else if (instr->op == PG_OP_SELECT) select_tangent(t, instr, dy);
         else op_tangent(t, instr, dy);
     }
@@ -233,7 +245,8 @@ static pg_status push_tangent(const tangents *t, const pg_step *step, const pg_i
 static pg_status step_back(const tangents *t, const pg_step *step) {
     const pg_instr *instr = &t->block->program->code[step->instr];
     if (!pg_instr_describe(instr->op)->pairs_receive) return push_tangent(t, step, instr);
-    push_dot_tangent(t, step, instr);
+    if (instr->op == PG_OP_TAKE) pg_scatter(t->block, step, t->grads, t->accumulators);
+    else push_dot_tangent(t, step, instr);
     return PG_OK;
 }
 

@@ -291,8 +291,9 @@ pg_status pg_trace_custom(pg_graph *graph, pg_node_id *id_ret, pg_node_id value,
                           const pg_node_id *operands, const pg_node_id *slopes, size_t count);
 
 /* table[index] for an index that a recording evaluates for each row; and the index at which x would
- * be inserted in knots, which are sorted, to the left of equal ones or to their right. Neither has a
- * derivative by index or x. Returns: as pg_graph_variadic; PG_ERR_BAD_NODE also without entries. */
+ * be inserted in knots, which are sorted, to the left of equal ones or to their right. Neither has
+ * a derivative by index or x. Returns: as pg_graph_variadic; PG_ERR_BAD_NODE also without entries.
+ */
 pg_status pg_trace_take(pg_graph *graph, pg_node_id *id_ret, pg_node_id index,
                         const pg_node_id *table, size_t count);
 pg_status pg_trace_search(pg_graph *graph, pg_node_id *id_ret, pg_node_id x,
@@ -401,8 +402,9 @@ typedef struct pg_target {
     uint32_t at;  /* a slot or an accumulator */
 } pg_target;
 
-/* One backward step: instruction `instr` propagates its gradient. The targets of the pairs of a dot,
- * custom op or take are at `first`: left and right of the first pair, left and right of the second. */
+/* One backward step: instruction `instr` propagates its gradient. The targets of the pairs of a
+ * dot, custom op or take are at `first`: left and right of the first pair, left and right of the
+ * second. */
 typedef struct pg_step {
     uint32_t instr; /* or PG_COLLECT: add accumulator b.at to uniform gradient a.at */
     uint32_t first;

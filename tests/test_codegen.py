@@ -20,7 +20,18 @@ import numpy as np
 import pytest
 
 import pygradc
-from pygradc import Program, Value, detach, maximum, minimum, nn, where
+from pygradc import (
+    Program,
+    Value,
+    detach,
+    interp,
+    maximum,
+    minimum,
+    nn,
+    searchsorted,
+    take,
+    where,
+)
 from pygradc._core import lib
 from pygradc.core.ops import OPS
 from pygradc.core.scalar import core
@@ -148,6 +159,20 @@ def choices_of_parameters(x: Value, y: Value) -> Any:
 @case(ANY, ANY)
 def every_comparison(x: Value, y: Value) -> Any:
     return [core.trace_select(i, x, y, x * W[0], y) for i in range(lib.PG_COMPARE_COUNT)]
+
+
+@case((-1.5, 4.5), ANY)
+def entries_of_tables(x: Value, y: Value) -> Any:
+    place = searchsorted([-1.0, 0.0, 1.0, 2.0], x)
+    right = searchsorted([0.0, 0.0, 1.0], where(x < 2.0, W[2], y), "right")
+    table = [W[0], y * y, 2.5, W[0], x.exp()]
+    return take(table, place) * take(W, right), take([W[3], 1.5], x), take(table, W[2] * 0.0)
+
+
+@case(ANY)
+def interpolation(x: Value) -> Any:
+    xs = [-1.0, 0.0, 0.5, 2.0]
+    return interp(x, xs, [1.0, -2.0, 0.5, 4.0]), interp(x * W[0], xs, W)
 
 
 @case(ANY, ANY)

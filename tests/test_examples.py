@@ -31,6 +31,16 @@ def run(name: str, *arguments: str) -> str:
     return done.stdout
 
 
+def test_bigram_learns_what_counting_gives() -> None:
+    out = run("bigram.py")
+    (trained,) = re.findall(r"^after training ([\d.]+)$", out, re.M)
+    (counted,) = re.findall(r"^by counting    ([\d.]+)$", out, re.M)
+    assert float(counted) <= float(trained) < float(counted) + 0.01
+    assert float(re.findall(r"^epoch +10  loss ([\d.]+)$", out, re.M)[0]) < 2.6
+    (sampled,) = re.findall(r"^sampled: (.*)$", out, re.M)
+    assert len(sampled.split()) == 10
+
+
 @pytest.fixture
 def embedding() -> Any:
     """The example as a fresh module: tables as drawn, nothing recorded."""

@@ -113,10 +113,11 @@ static inline bool pg_compares(int compare, double left, double right) {
     }
 }
 
-/* The index of an entry in a table of count; count where it is none: nan, negative, a fraction. */
+/* The index of an entry in a table of count, at most 2**31 - 1; count where it is none: nan,
+ * negative, a fraction. */
 static inline uint32_t pg_index_of(double index, uint32_t count) {
     const bool inside = index >= 0.0 && index < (double)count;
-    return inside && index == (double)(uint32_t)index ? (uint32_t)index : count;
+    return inside && index == (double)(int32_t)index ? (uint32_t)(int32_t)index : count;
 }
 
 /* Is x inserted after this knot? nan is, after all. */

@@ -2,10 +2,10 @@
  *
  * The block was computed to its end without judging. A backward traversal of the code, from the
  * outputs, finds what each row's results depend on: a select depends on its comparison and on the
- * operand it chose, a take on its index and on the entry that it names, a gate on its derivative only where the adjoint isn't 0, every other op on all
- * its operands. A failed op that a row depends on is that
- * row's fault; one that no row depends on is ignored: its branch wasn't taken. Hoisted code fails
- * for all rows or for none, and counts for the rows that depend on it.
+ * operand it chose, a take on its index and on the entry that it names, a gate on its derivative
+ * only where the adjoint isn't 0, every other op on all its operands. A failed op that a row
+ * depends on is that row's fault; one that no row depends on is ignored: its branch wasn't taken.
+ * Hoisted code fails for all rows or for none, and counts for the rows that depend on it.
  * Invariant: lanes are bits of a word, so one traversal serves a block of up to 32.
  * Owns nothing but the workspace's scratch. Cost: O(instructions * lanes + pairs) for each block of
  * a chunk in which an op failed. */
@@ -61,7 +61,8 @@ static uint32_t chosen_second(const pg_instr *instr, const section *s, uint32_t 
     return instr->op == PG_OP_GATE_EITHER ? nonzero(s, instr->a) : ~first;
 }
 
-/* Of a take: of its entries, a row depends on the one that it takes. If rows don't choose, on none. */
+/* Of a take: of its entries, a row depends on the one that it takes. If rows don't choose, on none.
+ */
 static void propagate_take(walk *w, const pg_instr *take, const section *s, uint32_t *lefts) {
     const pg_pair *const pairs = w->program->pairs + take->first;
     const uint32_t need = s->need[take->dst];

@@ -16,62 +16,87 @@
 
 enum { most_lanes = 32 };
 
-/* The entries, or knots, of an instruction: entry i of a lane is at i's left slot * stride. */
+/* The entries, or knots, of an instruction, and the lanes of what is looked up. */
 typedef struct table {
     const pg_pair *pairs;
-    const double *at;
-    size_t stride, step; /* step: from one lane to the next */
+    const double *at; /* uniform slots, or row slots */
+    const double *xs;
+    size_t lanes;
     uint32_t count;
+    bool uniform, right;
 } table;
 
 static table table_of(const pg_block *block, const pg_instr *instr) {
-    const bool weighted = instr->shape & PG_DOT_WEIGHTED;
+    const bool uniform = instr->shape & PG_DOT_WEIGHTED;
     return (table){.pairs = block->program->pairs + instr->first,
-                   .at = weighted ? block->uniform : block->values,
-                   .stride = weighted ? 1 : block->lanes,
-                   .step = weighted ? 0 : 1,
-                   .count = instr->count};
+                   .at = uniform ? block->uniform : block->values,
+                   .xs = block->values + (size_t)instr->a * block->lanes,
+                   .lanes = block->lanes,
+                   .count = instr->count,
+                   .uniform = uniform,
+                   .right = instr->shape & PG_SEARCH_RIGHT};
 }
 
-static inline double entry_of(const table *t, uint32_t index, size_t lane) {
-    return t->at[t->pairs[index].left * t->stride + lane * t->step];
+/* `uniform` is a constant where it matters. */
+static inline PG_ALWAYS_INLINE double entry_of(const table *t, uint32_t index, size_t lane,
+                                               bool uniform) {
+    const size_t left = t->pairs[index].left;
+    return uniform ? t->at[left] : t->at[left * t->lanes + lane];
 }
 
 /* ---- Values ---------------------------------------------------------------------------------- */
 
-pg_status pg_gather(pg_block *block, const pg_instr *take) {
-    const size_t lanes = block->lanes;
-    const table t = table_of(block, take);
-    const double *const indices = block->values + (size_t)take->a * lanes;
-    double *const ys = block->values + (size_t)take->dst * lanes;
-    bool outside = false;
-    for (size_t l = 0; l < lanes; l++) {
-        const uint32_t index = pg_index_of(indices[l], t.count);
-        outside |= index == t.count;
-        ys[l] = index < t.count ? entry_of(&t, index, l) : NAN;
+/* Returns: does each index name an entry? */
+static inline PG_ALWAYS_INLINE bool gather(const table t, double *restrict ys, bool uniform) {
+    bool inside = true;
+    for (size_t l = 0; l < t.lanes; l++) {
+        const uint32_t index = pg_index_of(t.xs[l], t.count);
+        inside &= index < t.count;
+        ys[l] = PG_LIKELY(index < t.count) ? entry_of(&t, index, l, uniform) : NAN;
     }
-    return outside && block->judge ? PG_ERR_DOMAIN : PG_OK;
+    return inside;
 }
 
-/* All lanes take each step of their bisections together: the steps don't depend on x, and the loads
- * of different lanes overlap. */
-void pg_search(pg_block *block, const pg_instr *search) {
-    const size_t lanes = block->lanes;
-    const table t = table_of(block, search);
-    const bool right = search->shape & PG_SEARCH_RIGHT;
-    const double *const xs = block->values + (size_t)search->a * lanes;
-    double *const ys = block->values + (size_t)search->dst * lanes;
-    uint32_t from[most_lanes] = {0};
-    for (uint32_t left = t.count; left > 1;) {
+pg_status pg_gather(pg_block *block, const pg_instr *take) {
+    const table t = table_of(block, take);
+    double *const ys = block->values + (size_t)take->dst * block->lanes;
+    const bool inside = t.uniform ? gather(t, ys, true) : gather(t, ys, false);
+    return inside || !block->judge ? PG_OK : PG_ERR_DOMAIN;
+}
+
+/* Bisect for `abreast` lanes from the first on: they take each step together, since the steps don't
+ * depend on x, and their loads overlap. A comparison is no branch: it would be taken at random. */
+static inline PG_ALWAYS_INLINE void bisect(const table *t, double *ys, size_t first, int abreast,
+                                           bool uniform, bool right) {
+    uint32_t from[8] = {0};
+    for (uint32_t left = t->count; left > 1;) {
         const uint32_t half = left / 2;
-        for (size_t l = 0; l < lanes; l++) {
-            const double knot = entry_of(&t, from[l] + half - 1, l);
-            from[l] += pg_is_after(xs[l], knot, right) ? half : 0;
+        for (int k = 0; k < abreast; k++) {
+            const size_t lane = first + (size_t)k;
+            const double knot = entry_of(t, from[k] + half - 1, lane, uniform);
+            from[k] += half & -(uint32_t)pg_is_after(t->xs[lane], knot, right);
         }
         left -= half;
     }
-    for (size_t l = 0; l < lanes; l++)
-        ys[l] = (double)(from[l] + pg_is_after(xs[l], entry_of(&t, from[l], l), right));
+    for (int k = 0; k < abreast; k++) {
+        const size_t lane = first + (size_t)k;
+        const double knot = entry_of(t, from[k], lane, uniform);
+        ys[lane] = (double)(int32_t)(from[k] + pg_is_after(t->xs[lane], knot, right));
+    }
+}
+
+static inline PG_ALWAYS_INLINE void search(const table t, double *ys, bool uniform, bool right) {
+    size_t l = 0;
+    for (; l + 8 <= t.lanes; l += 8) bisect(&t, ys, l, 8, uniform, right);
+    for (; l < t.lanes; l++) bisect(&t, ys, l, 1, uniform, right);
+}
+
+void pg_search(pg_block *block, const pg_instr *instr) {
+    const table t = table_of(block, instr);
+    double *const ys = block->values + (size_t)instr->dst * block->lanes;
+    if (!t.uniform) search(t, ys, false, t.right);
+    else if (t.right) search(t, ys, true, true);
+    else search(t, ys, true, false);
 }
 
 /* ---- Gradients ------------------------------------------------------------------------------- */

@@ -65,6 +65,12 @@ static bool instr_is_sound(const pg_program *program, const pg_instr *instr) {
     if ((uint64_t)instr->first + instr->count > size.pairs) return false;
     const pg_pair *pairs = pg_program_pairs(program) + instr->first;
     if (instr->op == PG_OP_DOT) return dot_is_sound(&size, instr, pairs);
+    if (instr->op == PG_OP_TAKE || instr->op == PG_OP_SEARCH) {
+        const bool weighted = instr->shape & PG_DOT_WEIGHTED;
+        return instr->count > 0 && instr->a < instr->dst &&
+               pairs_are_below(pairs, instr->count, weighted ? size.uniform_slots : instr->dst,
+                               instr->dst);
+    }
     if (instr->op == PG_OP_CUSTOM && (instr->count == 0 || instr->shape != 0)) return false;
     if (instr->op == PG_OP_SELECT && (instr->count != 1 || instr->shape >= PG_COMPARE_COUNT))
         return false;
@@ -83,7 +89,7 @@ static bool code_is_sound(const pg_program *program) {
         const bool in_rows = i >= size.uniform_instrs;
         ok = instr->dst == (in_rows ? row + i - size.uniform_instrs : uniform + i) &&
              instr_is_sound(program, instr);
-        if (instr->op == PG_OP_DOT && !in_rows)
+        if ((instr->op == PG_OP_DOT || pg_is_lookup(instr->op)) && !in_rows)
             ok = ok && !(instr->shape & (PG_DOT_UNIFORM_START | PG_DOT_WEIGHTED));
     }
     return ok;
@@ -163,7 +169,7 @@ static bool can_step(const pg_program *program, const pg_steps *steps, reached *
     uint8_t *const own = &(in_rows ? now->rows : now->uniform)[instr->dst];
     if (*own != has_gradient) return false;
     *own = was_pushed;
-    if (instr->op == PG_OP_DOT || instr->op == PG_OP_CUSTOM)
+    if (instr->op == PG_OP_DOT || instr->op == PG_OP_CUSTOM || instr->op == PG_OP_TAKE)
         return can_push_dot(steps, &size, now, in_rows, step, instr->count);
     return can_give(steps, &size, now, in_rows, step->a) &&
            can_give(steps, &size, now, in_rows, step->b);

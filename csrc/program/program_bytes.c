@@ -80,6 +80,8 @@ static bool lookup_is_sound(const pg_program *p, const pg_instr *instr, bool in_
     const int known = PG_DOT_WEIGHTED | (instr->op == PG_OP_SEARCH ? PG_SEARCH_RIGHT : 0);
     const bool weighted = instr->shape & PG_DOT_WEIGHTED;
     if ((instr->shape & ~known) != 0 || instr->count == 0 || (weighted && !in_rows)) return false;
+    for (uint32_t i = 0; i < instr->count; i++)
+        if (p->pairs[instr->first + i].right != instr->a) return false;
     return pairs_are_sound(p, instr, weighted ? p->uniform_slots : instr->dst);
 }
 

@@ -67,6 +67,8 @@ static bool instr_is_sound(const pg_program *program, const pg_instr *instr) {
     if (instr->op == PG_OP_DOT) return dot_is_sound(&size, instr, pairs);
     if (instr->op == PG_OP_TAKE || instr->op == PG_OP_SEARCH) {
         const bool weighted = instr->shape & PG_DOT_WEIGHTED;
+        for (uint32_t i = 0; i < instr->count; i++)
+            if (pairs[i].right != instr->a) return false;
         return instr->count > 0 && instr->a < instr->dst &&
                pairs_are_below(pairs, instr->count, weighted ? size.uniform_slots : instr->dst,
                                instr->dst);
@@ -365,8 +367,8 @@ static void programs_come_back(void) {
 
 enum { kinds = 4 };
 
-/* Something of everything: uniform code, dots with weights and without, a select, a ** 2, imports,
- * two outputs, in three ways; and a random function. */
+/* Something of everything: uniform code, dots with weights and without, a select, a ** 2, a
+ * search, a take, imports, two outputs, in three ways; and a random function. */
 static file small_file(size_t kind) {
     const unsigned passes[kinds] = {exact_passes, all_passes, PG_PASS_FUSE, exact_passes};
     const line lines[] = {
@@ -378,13 +380,14 @@ static file small_file(size_t kind) {
         {.op = PG_OP_POWN, .a = 8, .number = 2.0},                                 /* 9 */
         {.op = PG_OP_MUL, .a = 8, .b = 1},                                         /* 10 */
         {.op = PG_OP_ADD, .a = 10, .b = 9},                                        /* 11: a dot */
+        {.op = PG_OP_TAKE, .a = 0, .b = 11, .left = 2, .right = 5, .compare = 1},  /* 12 */
     };
     recipe r = kind < 3 ? (recipe){.inputs = 2, .params = 2, .count = LENGTH(lines), .outputs = 2}
                         : random_recipe(2, 2, 30, 2);
     if (kind < 3) {
         r.lines = must_alloc(LENGTH(lines), sizeof *lines);
         memcpy(r.lines, lines, sizeof lines);
-        r.ends[0] = 11;
+        r.ends[0] = 12;
         r.ends[1] = 5;
     }
     pg_program *program = must_record(&r, NULL, passes[kind], kind == 1);

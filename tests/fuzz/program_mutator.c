@@ -93,7 +93,8 @@ static void repair_instr(program_file *f, uint32_t number) {
     repair_slot(f, &instr->b, number, false);
     for (uint32_t i = instr->first; i < f->pairs && i - instr->first < instr->count; i++) {
         repair_slot(f, &f->pair[i].left, number, weighted);
-        repair_slot(f, &f->pair[i].right, number, false);
+        if (pg_is_lookup(instr->op)) f->pair[i].right = instr->a;
+        else repair_slot(f, &f->pair[i].right, number, false);
     }
 }
 

@@ -11,11 +11,11 @@ from typing import Any
 
 import numpy as np
 import pytest
-from programs import bits, first_difference
 
 import pygradc
 from pygradc import Value, interp, losses, nn, optim, searchsorted, take
 from pygradc.core.scalar import core
+from tests.programs import bits, first_difference
 
 ROWS = (1, 7, 8, 9, 32, 33, 100, 5000)
 BAD = {-1.0: "negative", 5.0: "out of range", 1.5: "no whole number", math.nan: "no whole number",

@@ -56,6 +56,10 @@ def _logistic_slope(a: Any) -> Any:
     return small / (1 + small) ** 2
 
 
+def _truncated(a: Any) -> Any:
+    return mp.floor(a) if a > 0 else mp.ceil(a)
+
+
 def _power_slope(a: Any, b: Any) -> Any:
     """None where a**(b-1) alone is too large: there the op raises."""
     power = mp.power(a, b - 1)
@@ -69,6 +73,8 @@ _POSITIVE = (Place(1.0, TINY, HUGE, by_bits=True),)
 _EXPONENT = (Place(0.5, -3.0, 3.0), Place(0.5, 1e-20, 700.0, by_bits=True, signs=True))
 _ANGLE = (Place(0.5, -100.0, 100.0), Place(0.5, TINY, HUGE, by_bits=True, signs=True))
 _SQUARED = (Place(1.0, 1e-150, 1e150, by_bits=True, signs=True),)  # whose squares are numbers
+_MODERATE = (Place(1.0, 1e-6, 1e6, by_bits=True, signs=True),)  # whose quotients are exact
+MODERATE_EDGES = (1e-6, 0.5, 1.0 - 2.0**-53, 1.0, 1.0 + 2.0**-52, 3.0, 1e6)
 EDGES = (0.0, TINY, 2.2250738585072014e-308, 1e-8, 1.0 - 2.0**-53, 1.0, 1.0 + 2.0**-52, HUGE)
 EXPONENT_EDGES = (1e-8, 0.5, 1.0 - 2.0**-53, 1.0, 1.0 + 2.0**-52, 2.0)
 SQUARED_EDGES = (1e-150, 1e-8, 1.0 - 2.0**-53, 1.0, 1.0 + 2.0**-52, 1e150)
@@ -217,6 +223,29 @@ ENTRIES = {
         (lambda a, b: min(a, b), lambda a, b: int(a <= b), lambda a, b: int(a > b)),
         (_EXACT, _EXACT, _EXACT),
         (_ANY, _ANY),
+    ),
+    "sign": Entry((lambda a, b: _step(a) - _step(-a), lambda a, b: 0), (_EXACT, _EXACT), (_ANY,)),
+    "floor": Entry((lambda a, b: mp.floor(a), lambda a, b: 0), (_EXACT, _EXACT), (_ANY,)),
+    "ceil": Entry((lambda a, b: mp.ceil(a), lambda a, b: 0), (_EXACT, _EXACT), (_ANY,)),
+    "trunc": Entry((lambda a, b: _truncated(a), lambda a, b: 0), (_EXACT, _EXACT), (_ANY,)),
+    "rint": Entry((lambda a, b: mp.nint(a), lambda a, b: 0), (_EXACT, _EXACT), (_ANY,)),
+    "fmod": Entry(
+        (lambda a, b: a - b * _truncated(a / b), lambda a, b: 1, lambda a, b: -_truncated(a / b)),
+        (_EXACT, _EXACT, _EXACT),
+        (_MODERATE, _MODERATE),
+        edges=(MODERATE_EDGES, MODERATE_EDGES),
+    ),
+    "mod": Entry(
+        (lambda a, b: a - b * mp.floor(a / b), lambda a, b: 1, lambda a, b: -mp.floor(a / b)),
+        (_ROUNDED, _EXACT, _EXACT),
+        (_MODERATE, _MODERATE),
+        edges=(MODERATE_EDGES, MODERATE_EDGES),
+    ),
+    "floordiv": Entry(
+        (lambda a, b: mp.floor(a / b), lambda a, b: 0, lambda a, b: 0),
+        (_EXACT, _EXACT, _EXACT),
+        (_MODERATE, _MODERATE),
+        edges=(MODERATE_EDGES, MODERATE_EDGES),
     ),
 }
 TRUTHS = {name: entry.truths for name, entry in ENTRIES.items()}

@@ -110,6 +110,8 @@ pg_status pg_expr_mul(pg_graph *graph, pg_node_id *id_ret, pg_operand a, pg_oper
 pg_status pg_expr_sub(pg_graph *graph, pg_node_id *id_ret, pg_operand a, pg_operand b);
 pg_status pg_expr_div(pg_graph *graph, pg_node_id *id_ret, pg_operand a, pg_operand b);
 pg_status pg_expr_pow(pg_graph *graph, pg_node_id *id_ret, pg_operand a, pg_operand b);
+pg_status pg_expr_mod(pg_graph *graph, pg_node_id *id_ret, pg_operand a, pg_operand b);
+pg_status pg_expr_floordiv(pg_graph *graph, pg_node_id *id_ret, pg_operand a, pg_operand b);
 pg_status pg_expr_neg(pg_graph *graph, pg_node_id *id_ret, pg_node_id a);
 
 /* The children of a node of any arity: count living nodes, repeats allowed. */

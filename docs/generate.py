@@ -16,7 +16,10 @@ ROOT = Path(__file__).resolve().parent.parent
 
 def _call(op: Op) -> str:
     """How a user writes the op."""
-    written = {"add": "a + b", "mul": "a * b", "pown": "a ** 2", "pow": "a ** b, 2 ** b"}
+    written = {
+        **{"add": "a + b", "mul": "a * b", "pown": "a ** 2", "pow": "a ** b, 2 ** b"},
+        **{"mod": "a % b", "floordiv": "a // b", "rint": "a.rint(), round(a)"},
+    }
     if op.name in written:
         return written[op.name]
     return f"a.{op.name}()" if op.arity == 1 else f"a.{op.name}(b)"

@@ -71,6 +71,16 @@ def _first_is_smaller(a: float, b: float) -> bool:
     return a <= b or math.isnan(a)
 
 
+def _whole(function: Callable[[float], int], a: float) -> float:
+    """floor(a) and its like as floats: with a's sign, and inf and nan as they are."""
+    return math.copysign(float(function(a)), a) if math.isfinite(a) else a
+
+
+def _fmod_quotient(a: float, b: float, y: float) -> float:
+    quotient = (a - y) / b
+    return _whole(round, quotient)
+
+
 # fmt: off
 OPS = {
     "add": Op("+", lambda a, b: a + b, (lambda a, b, y: 1.0, lambda a, b, y: 1.0), True),
@@ -105,6 +115,17 @@ OPS = {
     "minimum": Op("minimum", lambda a, b: a if _first_is_smaller(a, b) else b,
                   (lambda a, b, y: 1.0 if _first_is_smaller(a, b) else 0.0,
                    lambda a, b, y: 0.0 if _first_is_smaller(a, b) else 1.0), True),
+    "sign": Op("sign", lambda a, b: 1.0 if a > 0.0 else -1.0 if a < 0.0 else abs(a),
+               (lambda a, b, y: 0.0,), True),
+    "floor": Op("floor", lambda a, b: _whole(math.floor, a), (lambda a, b, y: 0.0,), True),
+    "ceil": Op("ceil", lambda a, b: _whole(math.ceil, a), (lambda a, b, y: 0.0,), True),
+    "trunc": Op("trunc", lambda a, b: _whole(math.trunc, a), (lambda a, b, y: 0.0,), True),
+    "rint": Op("rint", lambda a, b: _whole(round, a), (lambda a, b, y: 0.0,), True),
+    "fmod": Op("fmod", lambda a, b: math.fmod(a, b),
+               (lambda a, b, y: 1.0, lambda a, b, y: -_fmod_quotient(a, b, y))),
+    "mod": Op("%", lambda a, b: a % b, (lambda a, b, y: 1.0, lambda a, b, y: -(a // b)), True),
+    "floordiv": Op("//", lambda a, b: a // b,
+                   (lambda a, b, y: 0.0, lambda a, b, y: 0.0), True),
 }
 # fmt: on
 
@@ -293,8 +314,49 @@ class Value:
         left = self._operand(other)
         return NotImplemented if left is None else left._make("pow", self)
 
+    def __mod__(self, other: Any) -> Value:
+        right = self._operand(other)
+        return NotImplemented if right is None else self._make("mod", right)
+
+    def __rmod__(self, other: Any) -> Value:
+        left = self._operand(other)
+        return NotImplemented if left is None else left._make("mod", self)
+
+    def __floordiv__(self, other: Any) -> Value:
+        right = self._operand(other)
+        return NotImplemented if right is None else self._make("floordiv", right)
+
+    def __rfloordiv__(self, other: Any) -> Value:
+        left = self._operand(other)
+        return NotImplemented if left is None else left._make("floordiv", self)
+
+    def __divmod__(self, other: Any) -> tuple[Value, Value]:
+        return self // other, self % other
+
+    def __rdivmod__(self, other: Any) -> tuple[Value, Value]:
+        return other // self, other % self
+
     def __abs__(self) -> Value:
         return self._make("abs")
+
+    def __int__(self) -> int:  # else Python 3.11's int() would call __trunc__
+        raise TypeError("a Value is no int")
+
+    def __floor__(self) -> Value:
+        return self._make("floor")
+
+    def __ceil__(self) -> Value:
+        return self._make("ceil")
+
+    def __trunc__(self) -> Value:
+        return self._make("trunc")
+
+    def round(self, ndigits: None = None) -> Value:
+        if ndigits is not None:
+            raise TypeError("round() of a Value takes no number of digits")
+        return self._make("rint")
+
+    __round__ = round
 
     def _compare(self, other: Any, test: Callable[[float, float], bool]) -> bool:
         number = other._data if isinstance(other, Value) else _number(other)

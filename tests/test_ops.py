@@ -183,8 +183,12 @@ def test_composed_operators_are_the_oracles(expression: str) -> None:
 
 
 def near_a_kink(op: Op, point: Point) -> bool:
-    if op.name in ("relu", "abs"):
+    if op.name in ("relu", "abs", "sign"):
         return abs(point[0]) < 1e-3
+    if op.name in ("floor", "ceil", "trunc", "rint"):  # jumps at the whole numbers, or halfway
+        return abs(math.remainder(point[0] + 0.5 * (op.name == "rint"), 1.0)) < 1e-3
+    if op.name in ("fmod", "mod", "floordiv"):
+        return abs(math.remainder(*point)) < 1e-3
     return op.name in ("maximum", "minimum") and abs(point[0] - point[1]) < 1e-3
 
 
@@ -261,7 +265,8 @@ def test_no_table_misses_an_op() -> None:
     tables = {
         "OPS in pygradc/reference.py": set(reference.OPS),
         "ENTRIES in bench/accuracy_ops.py": set(accuracy_ops.ENTRIES),
-        "the table in docs/ops.md (make docs)": written_in("docs/ops.md") | {"add", "mul"},
+        "the table in docs/ops.md (make docs)": written_in("docs/ops.md")
+        | {"add", "mul", "mod", "floordiv"},
         "the stub pygradc/_core.pyi (make docs)": written_in("pygradc/_core.pyi"),
         "docs/accuracy.md (python -m bench.accuracy_ops --write)": written_in("docs/accuracy.md"),
     }
@@ -354,6 +359,48 @@ def test_nan_wins_every_comparison(name: str, a: float, b: float) -> None:
     assert gradients(getattr(Value, name), a, b) == ([1.0, 0.0] if math.isnan(a) else [0.0, 1.0])
 
 
+DIVIDENDS = (*SPECIAL, 7.0, -7.0, 0.1, 6.5, 2.5, -2.5, 0.7)
+DIVISORS = (*SPECIAL, 0.1, -0.1, 2.0, -2.0, 1e-300, 0.35)
+
+
+@pytest.mark.parametrize("a", DIVIDENDS)
+@pytest.mark.parametrize("b", DIVISORS)
+def test_divisions_are_those_of_floats(a: float, b: float) -> None:
+    """On either side of a number, and of two Values; by a method, in place and by divmod."""
+    for floats, ours in (
+        (lambda: a % b, (lambda x, y: x % y, Value.mod, operator.imod)),
+        (lambda: a // b, (lambda x, y: x // y, Value.floordiv, operator.ifloordiv)),
+        (lambda: divmod(a, b)[0], (lambda x, y: divmod(x, y)[0],)),
+        (lambda: divmod(a, b)[1], (lambda x, y: divmod(x, y)[1],)),
+    ):  # fmt: skip
+        expected = outcome(lambda f=floats: bits(f()))
+        for divide in ours:
+            for x, y in ((Value(a), Value(b)), (Value(a), b), (a, Value(b))):
+                if isinstance(x, Value) or divide not in (Value.mod, Value.floordiv):
+                    assert outcome(lambda f=divide, x=x, y=y: bits(f(x, y).data)) == expected
+
+
+@pytest.mark.parametrize("a", DIVIDENDS)
+def test_whole_numbers_are_those_of_math(a: float) -> None:
+    for name, function in (("floor", math.floor), ("ceil", math.ceil), ("trunc", math.trunc)):
+        expected = float(function(a)) if math.isfinite(a) else a
+        assert bits(function(Value(a)).data) == bits(getattr(Value(a), name)().data)
+        assert bits(abs(function(Value(a)).data)) == bits(abs(expected))
+    expected = float(round(a)) if math.isfinite(a) else a
+    assert {bits(abs(v.data)) for v in (round(Value(a)), Value(a).round(), Value(a).rint())} == {
+        bits(abs(expected))
+    }
+
+
+def test_a_divisor_of_zero_names_the_op() -> None:
+    with pytest.raises(ZeroDivisionError, match=r"mod\(1.0, 0.0\)"):
+        Value(1.0) % 0.0
+    with pytest.raises(ZeroDivisionError, match=r"floordiv\(nan, 0.0\)"):
+        Value(math.nan) // 0.0
+    with pytest.raises(ValueError, match=r"fmod\(1.0, 0.0\)"):
+        Value(1.0).fmod(0.0)
+
+
 @pytest.mark.parametrize("a", [0.0, -0.0, 2.0, -2.0, math.inf])
 @pytest.mark.parametrize("exponent", [0, 0.0, -0.0])
 def test_a_to_the_zero_is_constant(a: float, exponent: float) -> None:
@@ -383,7 +430,10 @@ NUMBERS: list[Any] = [
     np.longdouble("0.1"), np.longdouble(-3),
     Fraction(1, 3), Fraction(-7, 2),
 ]  # fmt: skip
-OPERATORS = (operator.add, operator.sub, operator.mul, operator.truediv, operator.pow)
+OPERATORS = (
+    *(operator.add, operator.sub, operator.mul, operator.truediv, operator.pow),
+    *(operator.mod, operator.floordiv),
+)
 COMPARISONS = (operator.lt, operator.le, operator.gt, operator.ge)
 BINARY_METHODS = tuple(op.name for op in OPS if op.arity == 2)
 

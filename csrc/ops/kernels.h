@@ -36,6 +36,23 @@ static inline double square_error(double a) {
     return fabs(a) < 28.0 ? error : 0.0;
 }
 
+/* a % b of Python's floats: its sign is b's, that of a 0 too. nan where b is 0. */
+static inline double python_mod(double a, double b) {
+    const double rest = fmod(a, b);
+    if (rest == 0.0) return copysign(0.0, b);
+    return (b < 0.0) != (rest < 0.0) ? rest + b : rest;
+}
+
+/* a // b of Python's floats: (a - rest) / b is within rounding of a whole number. nan where b is 0.
+ * Source: CPython, Objects/floatobject.c, _float_div_mod. */
+static inline double python_floordiv(double a, double b) {
+    double rest = fmod(a, b), quotient = (a - rest) / b;
+    if (rest != 0.0 && (b < 0.0) != (rest < 0.0)) quotient -= 1.0;
+    if (quotient == 0.0) return copysign(0.0, a / b);
+    const double whole = floor(quotient);
+    return quotient - whole > 0.5 ? whole + 1.0 : whole;
+}
+
 /* y = op(a, b) */
 static inline double pg_value_of(int op, double a, double b) {
     switch (op) {
@@ -51,6 +68,7 @@ static inline double pg_value_of(int op, double a, double b) {
 /* The status of a result of op, or of a derivative of it: PG_OK, or an error. */
 static inline pg_status pg_judge(double result, pg_status if_infinite, double a, double b) {
     if (isfinite(result) || if_infinite == PG_OK) return PG_OK;
+    if (b == 0.0 && if_infinite == PG_ERR_ZERO_DIVISION) return PG_ERR_ZERO_DIVISION;
     if (isnan(result)) return isnan(a) || isnan(b) ? PG_OK : PG_ERR_DOMAIN;
     return isfinite(a) && isfinite(b) ? if_infinite : PG_OK;
 }
@@ -69,8 +87,8 @@ static inline pg_status pg_fault_of(int op, double y, double a, double b) {
 
 /* Can op, or a derivative of it, fail? */
 static inline bool pg_can_fail(int op) {
-    const double a = 1.0;
-    (void)a;
+    const double a = 1.0, b = 0.0;
+    (void)a, (void)b;
     switch (op) {
 #define PG_UNARY(NAME, python, symbol, y_, da_, fault, ...)                                        \
     case PG_OP_##NAME: return (fault) != PG_OK;

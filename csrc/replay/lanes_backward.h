@@ -183,8 +183,8 @@ static void NAME(push_layer)(const pg_block *block, const pg_step *steps) {
         (void)a, (void)b, (void)y;                                                                 \
         ds[l] = (d_);                                                                              \
     }                                                                                              \
-    const double a = 1.0;                                                                          \
-    (void)a;                                                                                       \
+    const double a = 1.0, b = 0.0;                                                                 \
+    (void)a, (void)b;                                                                              \
     if ((fault) != PG_OK && block->judge && PG_UNLIKELY(!NAME(all_finite)(ds))) {                  \
         const pg_judged judged = {ds, as, bs, g_};                                                 \
         const pg_status status = pg_judge_lanes(block, op, which, &judged);                        \

@@ -69,8 +69,8 @@ static void NAME(layer)(const pg_block *block, const pg_instr *dots) {
             (void)a, (void)b;                                                                      \
             ys[l] = (y_);                                                                          \
         }                                                                                          \
-        const double a = 1.0;                                                                      \
-        (void)a;                                                                                   \
+        const double a = 1.0, b = 0.0;                                                             \
+        (void)a, (void)b;                                                                          \
         for (size_t l = 0; (fault) != PG_OK && block->judge && l < LANES * run; l += LANES) {      \
             if (PG_LIKELY(NAME(all_finite)(ys + l))) continue;                                     \
             const pg_judged judged = {ys + l, as + l, bs + l, NULL};                               \

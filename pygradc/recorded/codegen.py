@@ -64,8 +64,31 @@ _PRODUCT = """
 static inline double product(double slope, double g) { return g != 0.0 ? slope * g : 0.0; }
 """
 
+_PYTHON_MOD = """
+/* a % b of Python's floats; nan where b is 0. */
+static inline double python_mod(double a, double b) {
+    const double rest = fmod(a, b);
+    if (rest == 0.0) return copysign(0.0, b);
+    return (b < 0.0) != (rest < 0.0) ? rest + b : rest;
+}
+"""
+
+_PYTHON_FLOORDIV = """
+/* a // b of Python's floats; nan where b is 0. */
+static inline double python_floordiv(double a, double b) {
+    double rest = fmod(a, b), quotient = (a - rest) / b;
+    if (rest != 0.0 && (b < 0.0) != (rest < 0.0)) quotient -= 1.0;
+    if (quotient == 0.0) return copysign(0.0, a / b);
+    const double whole = floor(quotient);
+    return quotient - whole > 0.5 ? whole + 1.0 : whole;
+}
+"""
+
+# In the order of the file: a helper calls only those before it.
 _HELPERS = {
     "product": _PRODUCT,
+    "python_mod": _PYTHON_MOD,
+    "python_floordiv": _PYTHON_FLOORDIV,
     "saturated": _SATURATED,
     "sigmoid": _SIGMOID,
     "sigmoid_slope": _SIGMOID_SLOPE,
@@ -76,7 +99,8 @@ _LIBRARY = """
 /* The library's functions, through volatile pointers: with constant arguments the compiler would
  * replace the calls by other functions, or by results, that may round differently. */
 """
-_EXACT = {"fabs", "sqrt", "isnan", "isfinite"}  # correctly rounded everywhere
+# Correctly rounded everywhere.
+_EXACT = {"fabs", "sqrt", "isnan", "isfinite", "copysign", "fmod", "floor", "ceil", "trunc"}
 
 
 def _functions() -> dict[str, str]:
@@ -114,8 +138,9 @@ def translate(program: Any, name: str) -> str:
         name=name, title=title, inputs=size.inputs, params=size.params, outputs=size.outputs
     )
     body = "\n".join([*_value_function(code, name), *_gradient_function(code, program, name)])
-    helpers = [helper for name, helper in _HELPERS.items() if f"{name}(" in body]
-    body = "\n".join([*helpers, body])
+    for helper_name, helper in reversed(_HELPERS.items()):
+        if f"{helper_name}(" in body:
+            body = f"{helper}\n{body}"
     used = sorted(set(_CALL.findall(body)))
     pointers = [
         f"static double (*const volatile library_{f})({_FUNCTIONS[f]}) = {f};\n" for f in used

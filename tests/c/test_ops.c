@@ -44,7 +44,7 @@ static const struct {
     {PG_OP_SIGMOID_SLOPE, 1.0, 0.7310585786300049, 0.19661193324148185},
     {PG_OP_ERF_SLOPE, 0.5, 0.0, 0.87878257893544476},
     {PG_OP_STEP, -0.5, 0.0, 0.0},
-    {PG_OP_SIGN, -0.5, 0.0, -1.0},
+    {PG_OP_ABS_SLOPE, -0.5, 0.0, -1.0},
     {PG_OP_TAKES_LARGER, -1.0, 2.0, 0.0},
     {PG_OP_TAKES_SMALLER, -1.0, 2.0, 1.0},
     {PG_OP_POW_SLOPE, 2.0, 3.0, 12.0},

@@ -44,6 +44,20 @@ static bool near_one(double y, bool fast) { return fabs(y) > 0.96875 && !fast; }
 
 static double sign_of(double a) { return a > 0.0 ? 1.0 : a < 0.0 ? -1.0 : 0.0; }
 
+/* The rest with the divisor's sign, and the quotient rounded down, as Python's floats have them. */
+static double rest_of(double a, double b) {
+    double rest = fmod(a, b);
+    if (rest != 0.0 && signbit(rest) != signbit(b)) rest += b;
+    return rest == 0.0 ? copysign(rest, b) : rest;
+}
+
+static double quotient_of(double a, double b) {
+    const double rest = fmod(a, b);
+    double quotient = (a - rest) / b;
+    if (rest != 0.0 && signbit(rest) != signbit(b)) quotient -= 1.0;
+    return quotient == 0.0 ? copysign(quotient, a / b) : rint(quotient);
+}
+
 double plain_value(int op, double a, double b, bool fast) {
     double (*const our_exp)(double) = fast ? pg_fast_exp : exp;
     switch (op) {
@@ -65,6 +79,14 @@ double plain_value(int op, double a, double b, bool fast) {
     case PG_OP_ATAN2: return atan2(a, b);
     case PG_OP_MAXIMUM: return isnan(a) || a >= b ? a : b;
     case PG_OP_MINIMUM: return isnan(a) || a <= b ? a : b;
+    case PG_OP_SIGN: return a == 0.0 ? 0.0 : isnan(a) ? a : copysign(1.0, a);
+    case PG_OP_FLOOR: return floor(a);
+    case PG_OP_CEIL: return -floor(-a);
+    case PG_OP_TRUNC: return a < 0.0 ? ceil(a) : floor(a);
+    case PG_OP_RINT: return nearbyint(a);
+    case PG_OP_FMOD: return fmod(a, b);
+    case PG_OP_MOD: return rest_of(a, b);
+    case PG_OP_FLOORDIV: return quotient_of(a, b);
     case PG_OP_GATE_EITHER:
         if (a == 0.0 && !isfinite(b)) return 0.0;
         return b == 0.0 && !isfinite(a) ? 0.0 : a * b;
@@ -73,7 +95,8 @@ double plain_value(int op, double a, double b, bool fast) {
     case PG_OP_SIGMOID_SLOPE: return near_one(b, fast) ? logistic_slope(a) : b * (1.0 - b);
     case PG_OP_ERF_SLOPE: return 1.1283791670955126 * gauss(a, our_exp); /* 2 / sqrt(pi) */
     case PG_OP_STEP: return a > 0.0 ? 1.0 : 0.0;
-    case PG_OP_SIGN: return sign_of(a);
+    case PG_OP_ABS_SLOPE: return sign_of(a);
+    case PG_OP_FMOD_QUOTIENT: return rint((a - fmod(a, b)) / b);
     case PG_OP_TAKES_LARGER: return isnan(a) || a >= b ? 1.0 : 0.0;
     case PG_OP_TAKES_SMALLER: return isnan(a) || a <= b ? 1.0 : 0.0;
     case PG_OP_POW_SLOPE: return power_by_base(a, b);
@@ -114,8 +137,17 @@ double plain_slope(int op, int by, double a, double b, double y, bool fast) {
     case PG_OP_TANH_SLOPE: return first ? 0.0 : -2.0 * b;
     case PG_OP_SIGMOID_SLOPE: return first ? 0.0 : 1.0 - 2.0 * b;
     case PG_OP_ERF_SLOPE: return -2.0 * a * y;
-    case PG_OP_STEP:
+    case PG_OP_FMOD: return first ? 1.0 : -rint((a - y) / b);
+    case PG_OP_MOD: return first ? 1.0 : -quotient_of(a, b);
     case PG_OP_SIGN:
+    case PG_OP_FLOOR:
+    case PG_OP_CEIL:
+    case PG_OP_TRUNC:
+    case PG_OP_RINT:
+    case PG_OP_FLOORDIV:
+    case PG_OP_STEP:
+    case PG_OP_ABS_SLOPE:
+    case PG_OP_FMOD_QUOTIENT:
     case PG_OP_TAKES_LARGER:
     case PG_OP_TAKES_SMALLER: return 0.0;
     case PG_OP_POW_SLOPE:
@@ -143,6 +175,8 @@ static bool carries(int op) {
     case PG_OP_ATAN2:
     case PG_OP_POW_SLOPE:
     case PG_OP_POW_LOG:
+    case PG_OP_FMOD:
+    case PG_OP_FMOD_QUOTIENT:
     case PG_OP_SQUARE:
     case PG_OP_RECIP: return false;
     case PG_OP_ADD:
@@ -162,6 +196,13 @@ static bool carries(int op) {
     case PG_OP_ERF_SLOPE:
     case PG_OP_STEP:
     case PG_OP_SIGN:
+    case PG_OP_FLOOR:
+    case PG_OP_CEIL:
+    case PG_OP_TRUNC:
+    case PG_OP_RINT:
+    case PG_OP_MOD:
+    case PG_OP_FLOORDIV:
+    case PG_OP_ABS_SLOPE:
     case PG_OP_TAKES_LARGER:
     case PG_OP_TAKES_SMALLER:
     case PG_OP_DETACH:
@@ -182,15 +223,20 @@ static bool is_power(int op) {
            op == PG_OP_RECIP;
 }
 
+static bool is_division(int op) { return op == PG_OP_MOD || op == PG_OP_FLOORDIV; }
+
 pg_status plain_judge_value(int op, double a, double b, double y) {
+    if (is_division(op) && b == 0.0) return PG_ERR_ZERO_DIVISION;
     if (carries(op)) return PG_OK;
     if (op == PG_OP_LOG || op == PG_OP_POW_LOG) return judge(a, b, y, PG_ERR_DOMAIN);
     return judge(a, b, y, is_power(op) && a == 0.0 ? PG_ERR_ZERO_DIVISION : PG_ERR_OVERFLOW);
 }
 
 pg_status plain_judge_slope(int op, double a, double b, double y, double slope) {
+    if (is_division(op) && b == 0.0 && !isfinite(slope)) return PG_ERR_ZERO_DIVISION;
     if (carries(op)) return PG_OK;
     const bool at_pole = (is_power(op) || op == PG_OP_LOG || op == PG_OP_POW_LOG) ? a == 0.0
+                         : op == PG_OP_FMOD || op == PG_OP_FMOD_QUOTIENT          ? b == 0.0
                          : op == PG_OP_ATAN2 ? a * a + b * b == 0.0
                                              : op == PG_OP_SQRT && y == 0.0;
     if (!isfinite(slope) && at_pole && isfinite(b)) return PG_ERR_ZERO_DIVISION;

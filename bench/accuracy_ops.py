@@ -56,6 +56,11 @@ def _logistic_slope(a: Any) -> Any:
     return small / (1 + small) ** 2
 
 
+def _silu_slope(a: Any) -> Any:
+    share = 1 / (1 + mp.exp(-a))
+    return share * (1 + a * (1 - share))
+
+
 def _truncated(a: Any) -> Any:
     return mp.floor(a) if a > 0 else mp.ceil(a)
 
@@ -121,6 +126,7 @@ class Entry:
         fast: the promises of fast mode, where they are others.
         edges: for each operand.
         positive: the first operand is.
+        numbers: of an op that takes one, what it is given.
     """
 
     truths: tuple[Callable[[Any, Any], Any], ...]
@@ -129,6 +135,7 @@ class Entry:
     fast: tuple[Promise, ...] = ()
     edges: tuple[tuple[float, ...], ...] = (EDGES, EDGES)
     positive: bool = False
+    numbers: tuple[float, ...] = ()
 
 
 ENTRIES = {
@@ -147,6 +154,7 @@ ENTRIES = {
         (Promise(0.6, 0.6), Promise(3.0, 1000.0)),
         (_POSITIVE,),
         positive=True,
+        numbers=EXPONENTS,
     ),
     "pow": Entry(
         (mp.power, _power_slope, lambda a, b: mp.power(a, b) * mp.log(a)),
@@ -247,6 +255,31 @@ ENTRIES = {
         (_MODERATE, _MODERATE),
         edges=(MODERATE_EDGES, MODERATE_EDGES),
     ),
+    "gelu": Entry(
+        (lambda a, b: a * mp.ncdf(a), lambda a, b: mp.ncdf(a) + a * mp.npdf(a)),
+        (Promise(20.0, 2000.0), Promise(2000.0, 4.0, of_1=True)),
+        ((Place(0.5, -9.0, 9.0), Place(0.5, 1e-20, 38.0, by_bits=True, signs=True)),),
+    ),
+    "silu": Entry(
+        (lambda a, b: a / (1 + mp.exp(-a)), lambda a, b: _silu_slope(a)),
+        (Promise(3.5, 3.5), Promise(5000.0, 4.0, of_1=True)),
+        ((Place(0.5, -40.0, 40.0), Place(0.5, 1e-20, 700.0, by_bits=True, signs=True)),),
+    ),
+    "leaky_relu": Entry(
+        (lambda a, b: a if a > 0 else a * b, lambda a, b: 1 if a > 0 else b),
+        (_ROUNDED, _EXACT),
+        (_ANY,),
+        numbers=(0.01, 0.2, 0.0, 1 / 3),
+    ),
+    "elu": Entry(
+        (
+            lambda a, b: a if a > 0 else b * mp.expm1(a),
+            lambda a, b: 1 if a > 0 else b * mp.exp(a),
+        ),
+        (Promise(2.0, 2.0), Promise(2.0, 2.0)),
+        ((*PLACES["exp"], Place(0.5, 1e-20, 700.0, by_bits=True, signs=True)),),
+        numbers=(1.0, 0.5, 1 / 3),
+    ),
 }
 TRUTHS = {name: entry.truths for name, entry in ENTRIES.items()}
 PROMISES = {name: entry.promises for name, entry in ENTRIES.items()}
@@ -271,7 +304,7 @@ def arguments(op: Op, points: int, everywhere: bool, seed: int = 1) -> tuple[Dou
     if ENTRIES[op.name].positive:
         columns[0] = np.abs(columns[0])
     if op.takes_number:
-        columns.append(np.resize(EXPONENTS, len(columns[0])))
+        columns.append(np.resize(ENTRIES[op.name].numbers, len(columns[0])))
     return tuple(columns)
 
 
@@ -283,10 +316,10 @@ def computed(op: Op, math_kind: str, columns: tuple[Doubles, ...]) -> list[Doubl
     if op.takes_number:
         a, b = columns
         results = [np.empty_like(a), np.empty_like(a)]
-        for exponent in EXPONENTS:
-            rows = b == exponent
-            power = _compiled(lambda a, n=exponent: a**n, math_kind)
-            for result, part in zip(results, _results(power, (a[rows],))):
+        for number in ENTRIES[op.name].numbers:
+            rows = b == number
+            function = _compiled(lambda a, n=number: getattr(a, op.method)(n), math_kind)
+            for result, part in zip(results, _results(function, (a[rows],))):
                 result[rows] = part
         return results
     infix: dict[str, Callable[..., Any]] = {

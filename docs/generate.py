@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from pathlib import Path
 
-from pygradc.core.ops import OPS, Op
+from pygradc.core.ops import FUNCTIONS, OPS, Op
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -22,7 +22,9 @@ def _call(op: Op) -> str:
     }
     if op.name in written:
         return written[op.name]
-    return f"a.{op.name}()" if op.arity == 1 else f"a.{op.name}(b)"
+    if op.default is not None:
+        return f"a.{op.name}(b={op.default!r})"
+    return f"a.{op.name}()" if len(op.intervals) == 1 else f"a.{op.name}(b)"
 
 
 def ops_table() -> list[str]:
@@ -38,16 +40,32 @@ def ops_table() -> list[str]:
 def stub_methods() -> list[str]:
     """The methods that Scalar gets from the table, typed."""
     return [
-        f"    def {op.name}(self) -> Value: ..."
-        if op.arity == 1
-        else f"    def {op.name}(self, other: Value | Number, /) -> Value: ..."
-        for op in OPS
-        if not op.takes_number
+        f"    def {op.name}(self{_second(op)}) -> Value: ..." for op in OPS if op.name == op.method
     ]
+
+
+def stub_functions() -> list[str]:
+    """The functions of pygradc.functions, typed."""
+    names = [f'    "{name}",' for name in sorted(FUNCTIONS)]
+    functions = [
+        f"def {name}(a: Value | Number{_second(op).replace('other:', 'b:') or ', /'}) -> Value: ..."
+        for name, op in FUNCTIONS.items()
+    ]
+    return ["__all__ = [", *names, "]", "", *functions]
+
+
+def _second(op: Op) -> str:
+    """The parameters of a method after self."""
+    if op.arity == 2:
+        return ", other: Value | Number, /"
+    if not op.takes_number:
+        return ""
+    return ", number: Number, /" if op.default is None else f", number: Number = {op.default!r}, /"
 
 
 PARTS = {
     "docs/ops.md": ("<!-- ops: begin -->", "<!-- ops: end -->", ops_table),
+    "pygradc/functions.pyi": ("# ops: begin", "# ops: end", stub_functions),
     "pygradc/_core.pyi": ("    # ops: begin", "    # ops: end", stub_methods),
 }
 

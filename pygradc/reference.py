@@ -81,6 +81,32 @@ def _fmod_quotient(a: float, b: float, y: float) -> float:
     return _whole(round, quotient)
 
 
+def _gated(a: float, b: float) -> float:
+    return 0.0 if math.isnan(a * b) and b == 0.0 else a * b
+
+
+def _normal_density(a: float) -> float:
+    """exp(-a^2 / 2) / sqrt(2 pi), corrected as _bell is."""
+    half = 0.5 * a
+    upper = 134217729.0 * half - (134217729.0 * half - half)
+    error = (upper * upper - half * half) + (half - upper) * (half + upper)
+    correction = 1.0 - 2.0 * (error if abs(half) < 28.0 else 0.0)
+    return 0.3989422804014327 * (math.exp(-2.0 * (half * half)) * correction)
+
+
+def _twice_normal(a: float) -> float:
+    """Twice the normal distribution function."""
+    return math.erfc(-0.7071067811865476 * a)
+
+
+def _gelu_slope(a: float) -> float:
+    return 0.5 * _twice_normal(a) + _gated(a, _normal_density(a))
+
+
+def _silu_slope(a: float) -> float:
+    return _gated(1.0 + _gated(a, _sigmoid(-a)), _sigmoid(a))
+
+
 # fmt: off
 OPS = {
     "add": Op("+", lambda a, b: a + b, (lambda a, b, y: 1.0, lambda a, b, y: 1.0), True),
@@ -126,7 +152,16 @@ OPS = {
     "mod": Op("%", lambda a, b: a % b, (lambda a, b, y: 1.0, lambda a, b, y: -(a // b)), True),
     "floordiv": Op("//", lambda a, b: a // b,
                    (lambda a, b, y: 0.0, lambda a, b, y: 0.0), True),
+    "gelu": Op("gelu", lambda a, b: _gated(0.5 * a, _twice_normal(a)),
+               (lambda a, b, y: _gelu_slope(a),), True),
+    "silu": Op("silu", lambda a, b: _gated(a, _sigmoid(a)),
+               (lambda a, b, y: _silu_slope(a),), True),
+    "leaky_relu": Op("leaky_relu", lambda a, b: a if a > 0.0 else b * a,
+                     (lambda a, b, y: 1.0 if a > 0.0 else b,), True),
+    "elu": Op("elu", lambda a, b: a if a > 0.0 else b * math.expm1(a),
+              (lambda a, b, y: 1.0 if a > 0.0 else b * math.exp(a),), True),
 }
+NUMBERS: dict[str, float | None] = {"leaky_relu": 0.01, "elu": 1.0}  # ops with one; its default
 # fmt: on
 
 
@@ -474,6 +509,12 @@ class Value:
 
 def _method(name: str) -> Callable[..., Value]:
     """The method of Value for a row of OPS."""
+    if name in NUMBERS:
+
+        def with_number(self: Value, number: Any = NUMBERS[name]) -> Value:
+            return self._make(name, exponent=_require_number(number, name))
+
+        return with_number
     if len(OPS[name].derivatives) == 1:
         return lambda self: self._make(name)
 

@@ -309,7 +309,7 @@ def with_params(count: int, build: Callable[..., Any], inputs: int, **more: Any)
 def apply(op: Op, a: Value, b: Value | float) -> Value:
     """The op, of its first operand only if it takes one."""
     if op.takes_number:
-        return a**0.7
+        return getattr(a, op.method)(0.7)
     return getattr(a, op.name)(*[b][: op.arity - 1])
 
 

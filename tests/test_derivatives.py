@@ -30,7 +30,7 @@ each_op = pytest.mark.parametrize("op", OPS, ids=lambda op: op.name)
 
 def call(op: Op, a: Any, b: Any) -> Any:
     if op.takes_number:
-        return a**b
+        return getattr(a, op.method)(b)
     return getattr(a, op.name)(b) if op.arity == 2 else getattr(a, op.name)()
 
 

@@ -136,7 +136,7 @@ FLOORS = (
     ("files",),
     ("viz", "value", "states", "optim"),
     ("recorded",),
-    ("reference", "derivatives", "losses", "nn", "custom", "datasets", "plots"),
+    ("reference", "derivatives", "losses", "nn", "custom", "datasets", "plots", "functions"),
     ("compat",),
     ("command",),
     ("__init__", "__main__"),

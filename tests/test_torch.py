@@ -18,7 +18,7 @@ TIGHT = {"rel": 1e-12, "abs": 1e-14}
 STEPS = 20
 
 # What torch calls the rows of the table; the rest have the same name.
-NAMES = {"pown": "pow"}
+NAMES = {"pown": "pow", "rint": "round", "mod": "remainder", "floordiv": "floor_divide"}
 
 
 def tensor(data: Any) -> Any:
@@ -37,7 +37,8 @@ def test_every_op_and_its_derivatives(op: Op) -> None:
     function = getattr(torch, name, None) or getattr(torch.nn.functional, name)
     for point in points(op):
         ours, theirs = [Value(x) for x in point], [tensor(x) for x in point]
-        y = ours[0] ** point[1] if op.takes_number else getattr(ours[0], op.name)(*ours[1:])
+        rest = point[1:] if op.takes_number else ours[1:]
+        y = getattr(ours[0], op.method)(*rest)
         t = function(theirs[0], point[1]) if op.takes_number else function(*theirs)
         y.backward()
         t.backward()

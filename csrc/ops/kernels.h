@@ -36,6 +36,18 @@ static inline double square_error(double a) {
     return fabs(a) < 28.0 ? error : 0.0;
 }
 
+/* a * b; 0 where b is 0 and a is infinite or nan. The op GATE, as a function. */
+static inline double gated(double a, double b) {
+    const double product = a * b;
+    return isnan(product) && b == 0.0 ? 0.0 : product;
+}
+
+/* exp(-a^2 / 2) / sqrt(2 pi), corrected for the rounding error of the square. */
+static inline double normal_density(double a) {
+    const double half = 0.5 * a, bell = exp(-2.0 * (half * half));
+    return 0.3989422804014327 * (bell * (1.0 - 2.0 * square_error(half)));
+}
+
 /* a % b of Python's floats: its sign is b's, that of a 0 too. nan where b is 0. */
 static inline double python_mod(double a, double b) {
     const double rest = fmod(a, b);

@@ -402,8 +402,27 @@ static PyObject *binary_method(PyObject *self, PyObject *other, int op) {
     return result;
 }
 
+/* name(number), which may be left out where the op has a default. */
+static PyObject *number_method(PyObject *self, PyObject *const *args, Py_ssize_t count, int op) {
+    const char *name = pg_op_describe(op)->name;
+    double number = pg_op_default(op);
+    if (count > 1 || (count == 0 && isnan(number)))
+        return PyErr_Format(PyExc_TypeError, "%s() takes one number, not %zd arguments", name,
+                            count);
+    if (count == 1 && scalar_require_number(args[0], &number, name) < 0) return NULL;
+    if (scalar_reserve(2) < 0) return NULL;
+    pg_node_id id;
+    pg_status status = pg_graph_number(scalar_global.graph, &id, op, ((scalar *)self)->id, number);
+    return scalar_result(status, id);
+}
+
 #define PG_HIDDEN_UNARY(...)
 #define PG_HIDDEN_BINARY(...)
+#define PG_NUMBER(...)
+#define PG_METHOD_NUMBER(NAME, ...)                                                                \
+    static PyObject *method_##NAME(PyObject *self, PyObject *const *args, Py_ssize_t count) {      \
+        return number_method(self, args, count, PG_OP_##NAME);                                     \
+    }
 #define PG_UNARY(NAME, ...)                                                                        \
     static PyObject *method_##NAME(PyObject *self, PyObject *none) {                               \
         (void)none;                                                                                \
@@ -418,6 +437,11 @@ static PyObject *binary_method(PyObject *self, PyObject *other, int op) {
 static PyMethodDef op_methods[] = {
 #define PG_HIDDEN_UNARY(...)
 #define PG_HIDDEN_BINARY(...)
+#define PG_NUMBER(...)
+#define PG_METHOD_NUMBER(NAME, python, symbol, y_, da_, fault, pole, a_lo, a_hi, b_lo, b_hi, doc,  \
+                         ...)                                                                      \
+    {python, (PyCFunction)(void (*)(void))method_##NAME, METH_FASTCALL,                            \
+     python "($self, number=None, /)\n--\n\n" doc},
 #define PG_UNARY(NAME, python, symbol, y_, da_, fault, pole, lo, hi, doc, ...)                     \
     {python, method_##NAME, METH_NOARGS, python "($self, /)\n--\n\n" doc},
 #define PG_BINARY(NAME, python, symbol, y_, da_, db_, fault, pole, a_lo, a_hi, b_lo, b_hi, doc,    \

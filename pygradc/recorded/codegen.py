@@ -84,6 +84,22 @@ static inline double python_floordiv(double a, double b) {
 }
 """
 
+_GATED = """
+/* a * b; 0 where b is 0 and a is infinite or nan. */
+static inline double gated(double a, double b) {
+    const double product = a * b;
+    return isnan(product) && b == 0.0 ? 0.0 : product;
+}
+"""
+
+_NORMAL_DENSITY = """
+/* exp(-a^2 / 2) / sqrt(2 pi). */
+static inline double normal_density(double a) {
+    const double half = 0.5 * a, bell = exp(-2.0 * (half * half));
+    return 0.3989422804014327 * (bell * (1.0 - 2.0 * square_error(half)));
+}
+"""
+
 # In the order of the file: a helper calls only those before it.
 _HELPERS = {
     "product": _PRODUCT,
@@ -93,6 +109,8 @@ _HELPERS = {
     "sigmoid": _SIGMOID,
     "sigmoid_slope": _SIGMOID_SLOPE,
     "square_error": _SQUARE_ERROR,
+    "gated": _GATED,
+    "normal_density": _NORMAL_DENSITY,
 }
 
 _LIBRARY = """

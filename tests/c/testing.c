@@ -264,6 +264,21 @@ static double bound(const recipe *r, const line *it) {
     case PG_OP_GATE_EITHER: return a * b;
     case PG_OP_TANH_SLOPE:
     case PG_OP_SIGMOID_SLOPE: return 1.0 + b + b * b;
+    case PG_OP_LEAKY_RELU:
+    case PG_OP_ELU: return (1.0 + fabs(it->number)) * (1.0 + a);
+    case PG_OP_LEAKY_RELU_SLOPE:
+    case PG_OP_ELU_SLOPE:
+    case PG_OP_ELU_BEND: return 1.0 + b;
+    case PG_OP_FLOOR:
+    case PG_OP_CEIL:
+    case PG_OP_TRUNC:
+    case PG_OP_RINT:
+    case PG_OP_FMOD: return 1.0 + a;
+    case PG_OP_MOD: return a + b;
+    case PG_OP_FLOORDIV:
+    case PG_OP_FMOD_QUOTIENT: return 1e9;
+    case PG_OP_GELU:
+    case PG_OP_SILU:
     case PG_OP_RELU:
     case PG_OP_ABS:
     case PG_OP_CUSTOM:
@@ -444,8 +459,10 @@ static pg_status trace_line(pg_graph *graph, pg_node_id *id_ret, const line *it,
         const pg_node_id slopes[] = {ids[it->right], ids[it->b]};
         return pg_trace_custom(graph, id_ret, ids[it->a], operands, slopes, 2);
     }
-    case PG_OP_POWN: return pg_graph_number(graph, id_ret, it->op, ids[it->a], it->number);
-    default: return apply(graph, id_ret, it->op, ids[it->a], ids[it->b]);
+    default:
+        if (pg_op_describe(it->op)->takes_number)
+            return pg_graph_number(graph, id_ret, it->op, ids[it->a], it->number);
+        return apply(graph, id_ret, it->op, ids[it->a], ids[it->b]);
     }
 }
 

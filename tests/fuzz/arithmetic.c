@@ -58,6 +58,31 @@ static double quotient_of(double a, double b) {
     return quotient == 0.0 ? copysign(quotient, a / b) : rint(quotient);
 }
 
+/* a * b, where a b of 0 counts more than what a is. */
+static double gated_product(double a, double b) { return b == 0.0 && !isfinite(a) ? 0.0 : a * b; }
+
+/* exp(-a^2 / 2) / sqrt(2 pi) */
+static double density(double a) {
+    const double half = a / 2.0;
+    const double upper = 134217729.0 * half - (134217729.0 * half - half);
+    const double lost = (upper * upper - half * half) + (half - upper) * (half + upper);
+    return 0.3989422804014327 *
+           (exp(-(half * half) * 2.0) * (1.0 - (fabs(half) < 28.0 ? lost : 0.0) * 2.0));
+}
+
+static double gelu_slope(double a) {
+    return erfc(a * -0.7071067811865476) / 2.0 + gated_product(a, density(a));
+}
+
+static double silu_slope(double a, bool fast) {
+    double (*const share)(double) = fast ? pg_fast_sigmoid : logistic;
+    return gated_product(1.0 + gated_product(a, share(-a)), share(a));
+}
+
+static double elu_slope(double a, double b, double (*our_exp)(double), double above) {
+    return a > 0.0 ? above : b * our_exp(a);
+}
+
 double plain_value(int op, double a, double b, bool fast) {
     double (*const our_exp)(double) = fast ? pg_fast_exp : exp;
     switch (op) {
@@ -87,6 +112,15 @@ double plain_value(int op, double a, double b, bool fast) {
     case PG_OP_FMOD: return fmod(a, b);
     case PG_OP_MOD: return rest_of(a, b);
     case PG_OP_FLOORDIV: return quotient_of(a, b);
+    case PG_OP_GELU: return gated_product(a / 2.0, erfc(a * -0.7071067811865476));
+    case PG_OP_SILU: return gated_product(a, fast ? pg_fast_sigmoid(a) : logistic(a));
+    case PG_OP_LEAKY_RELU: return a > 0.0 ? a : b * a;
+    case PG_OP_ELU: return a > 0.0 ? a : b * expm1(a);
+    case PG_OP_NORMAL_DENSITY: return density(a);
+    case PG_OP_GELU_SLOPE: return gelu_slope(a);
+    case PG_OP_LEAKY_RELU_SLOPE: return a > 0.0 ? 1.0 : b;
+    case PG_OP_ELU_SLOPE: return elu_slope(a, b, our_exp, 1.0);
+    case PG_OP_ELU_BEND: return elu_slope(a, b, our_exp, 0.0);
     case PG_OP_GATE_EITHER:
         if (a == 0.0 && !isfinite(b)) return 0.0;
         return b == 0.0 && !isfinite(a) ? 0.0 : a * b;
@@ -139,6 +173,15 @@ double plain_slope(int op, int by, double a, double b, double y, bool fast) {
     case PG_OP_ERF_SLOPE: return -2.0 * a * y;
     case PG_OP_FMOD: return first ? 1.0 : -rint((a - y) / b);
     case PG_OP_MOD: return first ? 1.0 : -quotient_of(a, b);
+    case PG_OP_GELU: return gelu_slope(a);
+    case PG_OP_SILU: return silu_slope(a, fast);
+    case PG_OP_LEAKY_RELU: return a > 0.0 ? 1.0 : b;
+    case PG_OP_ELU: return elu_slope(a, b, our_exp, 1.0);
+    case PG_OP_NORMAL_DENSITY: return gated_product(-a, y);
+    case PG_OP_GELU_SLOPE: return gated_product(2.0 - a * a, density(a));
+    case PG_OP_LEAKY_RELU_SLOPE: return first || a > 0.0 ? 0.0 : 1.0;
+    case PG_OP_ELU_SLOPE: return elu_slope(a, first ? b : 1.0, our_exp, 0.0);
+    case PG_OP_ELU_BEND: return first ? y : elu_slope(a, 1.0, our_exp, 0.0);
     case PG_OP_SIGN:
     case PG_OP_FLOOR:
     case PG_OP_CEIL:
@@ -202,6 +245,15 @@ static bool carries(int op) {
     case PG_OP_RINT:
     case PG_OP_MOD:
     case PG_OP_FLOORDIV:
+    case PG_OP_GELU:
+    case PG_OP_SILU:
+    case PG_OP_LEAKY_RELU:
+    case PG_OP_ELU:
+    case PG_OP_NORMAL_DENSITY:
+    case PG_OP_GELU_SLOPE:
+    case PG_OP_LEAKY_RELU_SLOPE:
+    case PG_OP_ELU_SLOPE:
+    case PG_OP_ELU_BEND:
     case PG_OP_ABS_SLOPE:
     case PG_OP_TAKES_LARGER:
     case PG_OP_TAKES_SMALLER:

@@ -61,6 +61,10 @@ def _silu_slope(a: Any) -> Any:
     return share * (1 + a * (1 - share))
 
 
+def _log_ndtr(a: Any) -> Any:
+    return mp.log(mp.ncdf(a)) if a < 0 else mp.log1p(-mp.ncdf(-a))
+
+
 def _truncated(a: Any) -> Any:
     return mp.floor(a) if a > 0 else mp.ceil(a)
 
@@ -80,6 +84,8 @@ _ANGLE = (Place(0.5, -100.0, 100.0), Place(0.5, TINY, HUGE, by_bits=True, signs=
 _SQUARED = (Place(1.0, 1e-150, 1e150, by_bits=True, signs=True),)  # whose squares are numbers
 _MODERATE = (Place(1.0, 1e-6, 1e6, by_bits=True, signs=True),)  # whose quotients are exact
 MODERATE_EDGES = (1e-6, 0.5, 1.0 - 2.0**-53, 1.0, 1.0 + 2.0**-52, 3.0, 1e6)
+TAIL_EDGES = (0.0, 1e-8, 1.0 - 2.0**-53, 1.0, 5.0 - 2.0**-50, 5.0, 37.0)
+GAMMA_EDGES = (1e-8, 1.0 - 2.0**-53, 1.0, 1.0 + 2.0**-52, 1.4616321449683623, 2.0, 10.0)
 EDGES = (0.0, TINY, 2.2250738585072014e-308, 1e-8, 1.0 - 2.0**-53, 1.0, 1.0 + 2.0**-52, HUGE)
 EXPONENT_EDGES = (1e-8, 0.5, 1.0 - 2.0**-53, 1.0, 1.0 + 2.0**-52, 2.0)
 SQUARED_EDGES = (1e-150, 1e-8, 1.0 - 2.0**-53, 1.0, 1.0 + 2.0**-52, 1e150)
@@ -279,6 +285,33 @@ ENTRIES = {
         (Promise(2.0, 2.0), Promise(2.0, 2.0)),
         ((*PLACES["exp"], Place(0.5, 1e-20, 700.0, by_bits=True, signs=True)),),
         numbers=(1.0, 0.5, 1 / 3),
+    ),
+    "log_ndtr": Entry(
+        (lambda a, b: _log_ndtr(a), lambda a, b: mp.npdf(a) / mp.ncdf(a)),
+        (Promise(30.0, 2000.0), Promise(60.0, 60.0)),
+        ((Place(0.5, -38.0, 9.0), Place(0.5, 1e-20, 37.0, by_bits=True, signs=True)),),
+        edges=(TAIL_EDGES,),
+    ),
+    "lgamma": Entry(
+        (lambda a, b: mp.loggamma(a), lambda a, b: mp.digamma(a)),
+        (Promise(5.0, 5.0), Promise(5.0, 5.0)),
+        ((Place(1.0, 1e-300, 1e300, by_bits=True),),),
+        positive=True,
+    ),
+    "digamma": Entry(
+        (lambda a, b: mp.digamma(a), lambda a, b: mp.polygamma(1, a)),
+        (Promise(5.0, 5.0), Promise(5.0, 5.0)),
+        ((Place(1.0, 1e-150, 1e150, by_bits=True),),),
+        edges=(GAMMA_EDGES,),
+        positive=True,
+    ),
+    "polygamma": Entry(
+        (lambda a, b: mp.polygamma(int(b), a), lambda a, b: mp.polygamma(int(b) + 1, a)),
+        (Promise(12.0, 12.0), Promise(12.0, 12.0)),
+        ((Place(1.0, 1e-20, 1e20, by_bits=True),),),
+        edges=(GAMMA_EDGES,),
+        positive=True,
+        numbers=(0.0, 1.0, 2.0, 3.0, 5.0),
     ),
 }
 TRUTHS = {name: entry.truths for name, entry in ENTRIES.items()}

@@ -8,6 +8,7 @@ __all__ = [
     "atan2",
     "ceil",
     "cos",
+    "digamma",
     "elu",
     "erf",
     "exp",
@@ -16,9 +17,12 @@ __all__ = [
     "fmod",
     "gelu",
     "leaky_relu",
+    "lgamma",
     "log",
+    "log_ndtr",
     "mod",
     "mul",
+    "polygamma",
     "pow",
     "relu",
     "rint",
@@ -60,6 +64,10 @@ def gelu(a: Value | Number, /) -> Value: ...
 def silu(a: Value | Number, /) -> Value: ...
 def leaky_relu(a: Value | Number, number: Number = 0.01, /) -> Value: ...
 def elu(a: Value | Number, number: Number = 1.0, /) -> Value: ...
+def log_ndtr(a: Value | Number, /) -> Value: ...
+def lgamma(a: Value | Number, /) -> Value: ...
+def digamma(a: Value | Number, /) -> Value: ...
+def polygamma(a: Value | Number, number: Number, /) -> Value: ...
 def round(a: Value | Number, /) -> Value: ...
 
 # ops: end

@@ -178,7 +178,7 @@ def row_difference(f: Any, case: Case, row: Sequence[float], expected: Row) -> s
 # ---- Plans ---------------------------------------------------------------------------------------
 
 UNARY = [op.name for op in OPS if op.arity == 1 and not op.takes_number]
-EVERYWHERE = [name for name in UNARY if name not in ("exp", "log", "sqrt")]
+EVERYWHERE = [name for name in UNARY if name not in ("exp", "log", "sqrt", "lgamma", "digamma")]
 
 
 def positive(a: Value) -> Value:
@@ -200,6 +200,8 @@ STEPS: dict[str, Callable[[Any, tuple[int, ...], float], Any]] = {
     "exp": lambda pick, i, c: pick(i[0]).tanh().exp(),
     "log": lambda pick, i, c: positive(pick(i[0])).log(),
     "sqrt": lambda pick, i, c: positive(pick(i[0])).sqrt(),
+    "lgamma": lambda pick, i, c: positive(pick(i[0])).lgamma(),
+    "digamma": lambda pick, i, c: positive(pick(i[0])).digamma(),
     "add": lambda pick, i, c: pick(i[0]) + pick(i[1]),
     "twice": lambda pick, i, c: pick(i[0]) + pick(i[0]),
     "add number": lambda pick, i, c: c + pick(i[0]),
@@ -309,7 +311,7 @@ def with_params(count: int, build: Callable[..., Any], inputs: int, **more: Any)
 def apply(op: Op, a: Value, b: Value | float) -> Value:
     """The op, of its first operand only if it takes one."""
     if op.takes_number:
-        return getattr(a, op.method)(0.7)
+        return getattr(a, op.method)(2.0 if op.name == "polygamma" else 0.7)
     return getattr(a, op.name)(*[b][: op.arity - 1])
 
 

@@ -57,6 +57,8 @@ def generator(op: Op) -> np.random.Generator:
 def sampled(op: Op) -> list[Point]:
     low, high = zip(*op.intervals)
     points = generator(op).uniform(low, high, (SAMPLES, len(low)))
+    if op.name == "polygamma":
+        points[:, 1] = np.rint(points[:, 1])  # an order
     return [tuple(point) for point in points.tolist()]
 
 
@@ -392,6 +394,35 @@ def test_whole_numbers_are_those_of_math(a: float) -> None:
     assert {bits(abs(v.data)) for v in (round(Value(a)), Value(a).round(), Value(a).rint())} == {
         bits(abs(expected))
     }
+
+
+@pytest.mark.parametrize("a", [-9.0, -40.0, -1e5, -1e10])
+def test_log_ndtr_is_right_in_the_tail(a: float) -> None:
+    """-a^2/2 - log(-a sqrt(2 pi)) + log(1 - 1/a^2 + 3/a^4 ...)"""
+    series = math.log1p(
+        sum((-1) ** k * math.prod(range(1, 2 * k, 2)) / a ** (2 * k) for k in (1, 2, 3, 4))
+    )
+    expected = -0.5 * a * a - math.log(-a) - 0.5 * math.log(2 * math.pi) + series
+    assert Value(a).log_ndtr().data == pytest.approx(expected, rel=1e-7 if a == -9.0 else 1e-15)
+    x = Value(a)
+    x.log_ndtr().backward()
+    assert x.grad == pytest.approx(-a, rel=2.0 / a**2)
+
+
+@pytest.mark.parametrize("a", [0.0, -0.0, -1.0, -7.0, 1e308, -1e300])
+def test_lgamma_fails_where_maths_does(a: float) -> None:
+    assert outcome(lambda: Value(a).lgamma().data) is outcome(math.lgamma, a)
+    assert outcome(lambda: Value(a).digamma().data) in (ValueError, math.log(1e308))
+
+
+def test_polygamma_takes_whole_orders() -> None:
+    assert Value(1.0).polygamma(1).data == pytest.approx(math.pi**2 / 6, rel=1e-15)
+    assert Value(2.5).polygamma(0).data == Value(2.5).digamma().data
+    for order in (-1, 0.5, 101):
+        with pytest.raises(ValueError, match=r"polygamma\(1.0, "):
+            Value(1.0).polygamma(order)
+    with pytest.raises(TypeError):
+        Value(1.0).polygamma()
 
 
 def test_a_divisor_of_zero_names_the_op() -> None:

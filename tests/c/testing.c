@@ -276,7 +276,13 @@ static double bound(const recipe *r, const line *it) {
     case PG_OP_FMOD: return 1.0 + a;
     case PG_OP_MOD: return a + b;
     case PG_OP_FLOORDIV:
-    case PG_OP_FMOD_QUOTIENT: return 1e9;
+    case PG_OP_FMOD_QUOTIENT:
+    case PG_OP_LOG_NDTR:
+    case PG_OP_LOG_NDTR_SLOPE:
+    case PG_OP_LOG_NDTR_EXCESS:
+    case PG_OP_LGAMMA:
+    case PG_OP_DIGAMMA:
+    case PG_OP_POLYGAMMA: return 1e9;
     case PG_OP_GELU:
     case PG_OP_SILU:
     case PG_OP_RELU:
@@ -335,6 +341,7 @@ static uint32_t add_any_op(recipe *r, int op) {
     line it = {.op = op, .a = any_value(r)};
     it.b = any_value(r);
     it.number = powers[below(LENGTH(powers))];
+    if (op == PG_OP_POLYGAMMA) it.number = floor(fabs(it.number)); /* an order */
     return recipe_add(r, it);
 }
 
@@ -380,6 +387,8 @@ static uint32_t add_safe_op(recipe *r, int op) {
     line again = *it;
     r->count--;
     again.a = add_positive(r);
+    if (op == PG_OP_MOD || op == PG_OP_FLOORDIV || op == PG_OP_FMOD || op == PG_OP_FMOD_QUOTIENT)
+        again.b = add_positive(r); /* a divisor */
     return recipe_add(r, again);
 }
 

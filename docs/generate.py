@@ -51,7 +51,7 @@ def stub_functions() -> list[str]:
         f"def {name}(a: Value | Number{_second(op).replace('other:', 'b:') or ', /'}) -> Value: ..."
         for name, op in FUNCTIONS.items()
     ]
-    return ["__all__ = [", *names, "]", "", *functions]
+    return ["__all__ = [", *names, "]", "", *functions, ""]
 
 
 def _second(op: Op) -> str:

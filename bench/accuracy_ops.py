@@ -411,7 +411,7 @@ ENTRIES = {
     "digamma": Entry(
         (lambda a, b: mp.digamma(a), lambda a, b: mp.polygamma(1, a)),
         (Promise(5.0, 5.0), Promise(5.0, 5.0)),
-        ((Place(1.0, 1e-150, 1e150, by_bits=True),),),
+        ((Place(1.0, 1e-150, 1e300, by_bits=True),),),
         edges=(GAMMA_EDGES,),
         positive=True,
     ),

@@ -216,7 +216,7 @@ def _hurwitz_zeta(s: float, a: float) -> float:
         k += 1.0
     x = a + k
     power = float(x**-s)
-    sum += power * x / (s - 1.0) + 0.5 * power
+    sum += float(x ** (1.0 - s)) / (s - 1.0) + 0.5 * power
     rising = s / x * power
     for j, bernoulli in enumerate(_BERNOULLI):
         sum += bernoulli * rising

@@ -304,6 +304,24 @@ def test_detached_values_and_no_grad() -> None:
     assert d.data == 6.0 and d._children == ()
 
 
+@pytest.mark.parametrize(
+    ("name", "at", "expected"),
+    [
+        *(("silu", at, (slope, 0.0)) for at, slope in ((math.inf, 1.0), (-math.inf, 0.0))),
+        *(("gelu", at, (slope, 0.0)) for at, slope in ((math.inf, 1.0), (-math.inf, 0.0))),
+        ("log_ndtr", math.inf, (0.0, 0.0)),
+    ],
+)
+def test_two_derivatives_at_infinity_are_the_limits(
+    name: str, at: float, expected: tuple[float, ...]
+) -> None:
+    x = Value(at)
+    y = getattr(x, name)()
+    for wanted in expected:
+        y = grad(y, x)
+        assert y.data == wanted
+
+
 # ---- Custom ops ----------------------------------------------------------------------------------
 
 

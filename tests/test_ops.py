@@ -415,6 +415,11 @@ def test_lgamma_fails_where_maths_does(a: float) -> None:
     assert outcome(lambda: Value(a).digamma().data) in (ValueError, math.log(1e308))
 
 
+@pytest.mark.parametrize("a", [1e17, 1e160, 1e300])
+def test_polygamma_of_a_large_number_is_its_first_term(a: float) -> None:
+    assert Value(a).polygamma(1).data == pytest.approx(1.0 / a, rel=1e-15, abs=0.0)
+
+
 def test_polygamma_takes_whole_orders() -> None:
     assert Value(1.0).polygamma(1).data == pytest.approx(math.pi**2 / 6, rel=1e-15)
     assert Value(2.5).polygamma(0).data == Value(2.5).digamma().data

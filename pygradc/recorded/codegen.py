@@ -209,7 +209,7 @@ static inline double hurwitz_zeta(double s, double a) {
     double sum = 0.0, k = 0.0;
     for (; a + k < 9.0 + s; k += 1.0) sum += pow(a + k, -s);
     const double x = a + k, power = pow(x, -s);
-    sum += power * x / (s - 1.0) + 0.5 * power;
+    sum += pow(x, 1.0 - s) / (s - 1.0) + 0.5 * power;
     double rising = s / x * power;
     for (int j = 0; j < 8; j++) {
         sum += bernoulli[j] * rising;

@@ -89,6 +89,12 @@ static double silu_slope(double a, bool fast) {
     return gated_product(1.0 + gated_product(a, share(-a)), share(a));
 }
 
+static double silu_bend(double a, bool fast) {
+    const double share = fast ? pg_fast_sigmoid(a) : logistic(a);
+    const double steep = near_one(share, fast) ? logistic_slope(a) : share * (1.0 - share);
+    return gated_product(a * (1.0 - share * 2.0) + 2.0, steep);
+}
+
 static double elu_slope(double a, double b, double (*our_exp)(double), double above) {
     return a > 0.0 ? above : b * our_exp(a);
 }
@@ -169,7 +175,7 @@ static double plain_hurwitz_zeta(double s, double a) {
     double sum = 0.0, k = 0.0;
     for (; a + k < 9.0 + s; k += 1.0) sum += pow(a + k, -s);
     const double x = a + k, power = pow(x, -s);
-    sum += power * x / (s - 1.0) + 0.5 * power;
+    sum += pow(x, 1.0 - s) / (s - 1.0) + 0.5 * power;
     double rising = s / x * power;
     for (int j = 0; j < 8; j++) {
         sum += bernoulli[j] * rising;
@@ -247,6 +253,7 @@ double plain_value(int op, double a, double b, bool fast) {
     case PG_OP_LOG_NDTR_EXCESS: return plain_log_ndtr_excess(a);
     case PG_OP_NORMAL_DENSITY: return density(a);
     case PG_OP_GELU_SLOPE: return gelu_slope(a);
+    case PG_OP_SILU_SLOPE: return silu_slope(a, fast);
     case PG_OP_LEAKY_RELU_SLOPE: return a > 0.0 ? 1.0 : b;
     case PG_OP_ELU_SLOPE: return elu_slope(a, b, our_exp, 1.0);
     case PG_OP_ELU_BEND: return elu_slope(a, b, our_exp, 0.0);
@@ -331,6 +338,7 @@ double plain_slope(int op, int by, double a, double b, double y, bool fast) {
     case PG_OP_LOG_NDTR_EXCESS: return 1.0 - gated_product(y, plain_log_ndtr_slope(a));
     case PG_OP_NORMAL_DENSITY: return gated_product(-a, y);
     case PG_OP_GELU_SLOPE: return gated_product(2.0 - a * a, density(a));
+    case PG_OP_SILU_SLOPE: return silu_bend(a, fast);
     case PG_OP_LEAKY_RELU_SLOPE: return first || a > 0.0 ? 0.0 : 1.0;
     case PG_OP_ELU_SLOPE: return elu_slope(a, first ? b : 1.0, our_exp, 0.0);
     case PG_OP_ELU_BEND: return first ? y : elu_slope(a, 1.0, our_exp, 0.0);
@@ -426,6 +434,7 @@ static bool carries(int op) {
     case PG_OP_LOG_NDTR_EXCESS:
     case PG_OP_NORMAL_DENSITY:
     case PG_OP_GELU_SLOPE:
+    case PG_OP_SILU_SLOPE:
     case PG_OP_LEAKY_RELU_SLOPE:
     case PG_OP_ELU_SLOPE:
     case PG_OP_ELU_BEND:

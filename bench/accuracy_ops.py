@@ -56,6 +56,19 @@ def _logistic_slope(a: Any) -> Any:
     return small / (1 + small) ** 2
 
 
+def _silu_slope(a: Any) -> Any:
+    share = 1 / (1 + mp.exp(-a))
+    return share * (1 + a * (1 - share))
+
+
+def _log_ndtr(a: Any) -> Any:
+    return mp.log(mp.ncdf(a)) if a < 0 else mp.log1p(-mp.ncdf(-a))
+
+
+def _truncated(a: Any) -> Any:
+    return mp.floor(a) if a > 0 else mp.ceil(a)
+
+
 def _power_slope(a: Any, b: Any) -> Any:
     """None where a**(b-1) alone is too large: there the op raises."""
     power = mp.power(a, b - 1)
@@ -83,6 +96,10 @@ _BETWEEN_ONES = (
 )
 _ABOVE_ONE = (Place(0.5, 1e-15, 9.0, by_bits=True, plus=1.0), Place(0.5, 1.0, HUGE, by_bits=True))
 _ABOVE_MINUS_ONE = (*_BETWEEN_ONES, *_POSITIVE)
+_MODERATE = (Place(1.0, 1e-6, 1e6, by_bits=True, signs=True),)  # whose quotients are exact
+MODERATE_EDGES = (1e-6, 0.5, 1.0 - 2.0**-53, 1.0, 1.0 + 2.0**-52, 3.0, 1e6)
+TAIL_EDGES = (0.0, 1e-8, 1.0 - 2.0**-53, 1.0, 5.0 - 2.0**-50, 5.0, 37.0)
+GAMMA_EDGES = (1e-8, 1.0 - 2.0**-53, 1.0, 1.0 + 2.0**-52, 1.4616321449683623, 2.0, 10.0)
 EDGES = (0.0, TINY, 2.2250738585072014e-308, 1e-8, 1.0 - 2.0**-53, 1.0, 1.0 + 2.0**-52, HUGE)
 EXPONENT_EDGES = (1e-8, 0.5, 1.0 - 2.0**-53, 1.0, 1.0 + 2.0**-52, 2.0)
 WIDE_EDGES = (1e-300, 1e-8, 1.0 - 2.0**-53, 1.0, 1.0 + 2.0**-52, 1e300)
@@ -130,6 +147,7 @@ class Entry:
         fast: the promises of fast mode, where they are others.
         edges: for each operand.
         positive: the first operand is.
+        numbers: of an op that takes one, what it is given.
     """
 
     truths: tuple[Callable[[Any, Any], Any], ...]
@@ -138,6 +156,7 @@ class Entry:
     fast: tuple[Promise, ...] = ()
     edges: tuple[tuple[float, ...], ...] = (EDGES, EDGES)
     positive: bool = False
+    numbers: tuple[float, ...] = ()
 
 
 ENTRIES = {
@@ -156,6 +175,7 @@ ENTRIES = {
         (Promise(0.6, 0.6), Promise(3.0, 1000.0)),
         (_POSITIVE,),
         positive=True,
+        numbers=EXPONENTS,
     ),
     "pow": Entry(
         (mp.power, _power_slope, lambda a, b: mp.power(a, b) * mp.log(a)),
@@ -328,6 +348,81 @@ ENTRIES = {
         (_EXACT, _EXACT, _EXACT),
         (_ANY, _ANY),
     ),
+    "sign": Entry((lambda a, b: _step(a) - _step(-a), lambda a, b: 0), (_EXACT, _EXACT), (_ANY,)),
+    "floor": Entry((lambda a, b: mp.floor(a), lambda a, b: 0), (_EXACT, _EXACT), (_ANY,)),
+    "ceil": Entry((lambda a, b: mp.ceil(a), lambda a, b: 0), (_EXACT, _EXACT), (_ANY,)),
+    "trunc": Entry((lambda a, b: _truncated(a), lambda a, b: 0), (_EXACT, _EXACT), (_ANY,)),
+    "rint": Entry((lambda a, b: mp.nint(a), lambda a, b: 0), (_EXACT, _EXACT), (_ANY,)),
+    "fmod": Entry(
+        (lambda a, b: a - b * _truncated(a / b), lambda a, b: 1, lambda a, b: -_truncated(a / b)),
+        (_EXACT, _EXACT, _EXACT),
+        (_MODERATE, _MODERATE),
+        edges=(MODERATE_EDGES, MODERATE_EDGES),
+    ),
+    "mod": Entry(
+        (lambda a, b: a - b * mp.floor(a / b), lambda a, b: 1, lambda a, b: -mp.floor(a / b)),
+        (_ROUNDED, _EXACT, _EXACT),
+        (_MODERATE, _MODERATE),
+        edges=(MODERATE_EDGES, MODERATE_EDGES),
+    ),
+    "floordiv": Entry(
+        (lambda a, b: mp.floor(a / b), lambda a, b: 0, lambda a, b: 0),
+        (_EXACT, _EXACT, _EXACT),
+        (_MODERATE, _MODERATE),
+        edges=(MODERATE_EDGES, MODERATE_EDGES),
+    ),
+    "gelu": Entry(
+        (lambda a, b: a * mp.ncdf(a), lambda a, b: mp.ncdf(a) + a * mp.npdf(a)),
+        (Promise(20.0, 2000.0), Promise(2000.0, 4.0, of_1=True)),
+        ((Place(0.5, -9.0, 9.0), Place(0.5, 1e-20, 38.0, by_bits=True, signs=True)),),
+    ),
+    "silu": Entry(
+        (lambda a, b: a / (1 + mp.exp(-a)), lambda a, b: _silu_slope(a)),
+        (Promise(3.5, 3.5), Promise(5000.0, 4.0, of_1=True)),
+        ((Place(0.5, -40.0, 40.0), Place(0.5, 1e-20, 700.0, by_bits=True, signs=True)),),
+    ),
+    "leaky_relu": Entry(
+        (lambda a, b: a if a > 0 else a * b, lambda a, b: 1 if a > 0 else b),
+        (_ROUNDED, _EXACT),
+        (_ANY,),
+        numbers=(0.01, 0.2, 0.0, 1 / 3),
+    ),
+    "elu": Entry(
+        (
+            lambda a, b: a if a > 0 else b * mp.expm1(a),
+            lambda a, b: 1 if a > 0 else b * mp.exp(a),
+        ),
+        (Promise(2.0, 2.0), Promise(2.0, 2.0)),
+        ((*PLACES["exp"], Place(0.5, 1e-20, 700.0, by_bits=True, signs=True)),),
+        numbers=(1.0, 0.5, 1 / 3),
+    ),
+    "log_ndtr": Entry(
+        (lambda a, b: _log_ndtr(a), lambda a, b: mp.npdf(a) / mp.ncdf(a)),
+        (Promise(30.0, 2000.0), Promise(60.0, 60.0)),
+        ((Place(0.5, -38.0, 9.0), Place(0.5, 1e-20, 37.0, by_bits=True, signs=True)),),
+        edges=(TAIL_EDGES,),
+    ),
+    "lgamma": Entry(
+        (lambda a, b: mp.loggamma(a), lambda a, b: mp.digamma(a)),
+        (Promise(5.0, 5.0), Promise(5.0, 5.0)),
+        ((Place(1.0, 1e-300, 1e300, by_bits=True),),),
+        positive=True,
+    ),
+    "digamma": Entry(
+        (lambda a, b: mp.digamma(a), lambda a, b: mp.polygamma(1, a)),
+        (Promise(5.0, 5.0), Promise(5.0, 5.0)),
+        ((Place(1.0, 1e-150, 1e300, by_bits=True),),),
+        edges=(GAMMA_EDGES,),
+        positive=True,
+    ),
+    "polygamma": Entry(
+        (lambda a, b: mp.polygamma(int(b), a), lambda a, b: mp.polygamma(int(b) + 1, a)),
+        (Promise(12.0, 12.0), Promise(12.0, 12.0)),
+        ((Place(1.0, 1e-20, 1e20, by_bits=True),),),
+        edges=(GAMMA_EDGES,),
+        positive=True,
+        numbers=(0.0, 1.0, 2.0, 3.0, 5.0),
+    ),
 }
 TRUTHS = {name: entry.truths for name, entry in ENTRIES.items()}
 PROMISES = {name: entry.promises for name, entry in ENTRIES.items()}
@@ -352,7 +447,7 @@ def arguments(op: Op, points: int, everywhere: bool, seed: int = 1) -> tuple[Dou
     if ENTRIES[op.name].positive:
         columns[0] = np.abs(columns[0])
     if op.takes_number:
-        columns.append(np.resize(EXPONENTS, len(columns[0])))
+        columns.append(np.resize(ENTRIES[op.name].numbers, len(columns[0])))
     return tuple(columns)
 
 
@@ -364,10 +459,10 @@ def computed(op: Op, math_kind: str, columns: tuple[Doubles, ...]) -> list[Doubl
     if op.takes_number:
         a, b = columns
         results = [np.empty_like(a), np.empty_like(a)]
-        for exponent in EXPONENTS:
-            rows = b == exponent
-            power = _compiled(lambda a, n=exponent: a**n, math_kind)
-            for result, part in zip(results, _results(power, (a[rows],))):
+        for number in ENTRIES[op.name].numbers:
+            rows = b == number
+            function = _compiled(lambda a, n=number: getattr(a, op.method)(n), math_kind)
+            for result, part in zip(results, _results(function, (a[rows],))):
                 result[rows] = part
         return results
     infix: dict[str, Callable[..., Any]] = {

@@ -50,6 +50,9 @@ typedef struct pg_op_info {
 int pg_op_count(void);
 const pg_op_info *pg_op_describe(int op);
 
+/* The number of an op that takes one, where it is left out; nan if there is none. */
+double pg_op_default(int op);
+
 /* Details of the last call on a graph that returned PG_ERR_DOMAIN, _ZERO_DIVISION or _OVERFLOW. */
 typedef struct pg_fault {
     int op;
@@ -110,6 +113,8 @@ pg_status pg_expr_mul(pg_graph *graph, pg_node_id *id_ret, pg_operand a, pg_oper
 pg_status pg_expr_sub(pg_graph *graph, pg_node_id *id_ret, pg_operand a, pg_operand b);
 pg_status pg_expr_div(pg_graph *graph, pg_node_id *id_ret, pg_operand a, pg_operand b);
 pg_status pg_expr_pow(pg_graph *graph, pg_node_id *id_ret, pg_operand a, pg_operand b);
+pg_status pg_expr_mod(pg_graph *graph, pg_node_id *id_ret, pg_operand a, pg_operand b);
+pg_status pg_expr_floordiv(pg_graph *graph, pg_node_id *id_ret, pg_operand a, pg_operand b);
 pg_status pg_expr_neg(pg_graph *graph, pg_node_id *id_ret, pg_node_id a);
 
 /* The children of a node of any arity: count living nodes, repeats allowed. */
@@ -137,7 +142,7 @@ pg_status pg_graph_sum(pg_graph *graph, pg_node_id *id_ret, pg_operand start,
 
 /* A layer of rows neurons, each of columns inputs. */
 typedef struct pg_layer {
-    int activation;            /* a unary op, or 0 for none */
+    int activation;            /* a unary op, or one with a default number; 0 for none */
     const pg_operand *weights; /* rows x columns, row-major */
     const pg_operand *biases;  /* rows */
     const pg_operand *inputs;  /* columns */

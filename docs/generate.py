@@ -6,10 +6,11 @@ each part is up to date.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 from pathlib import Path
 
-from pygradc.core.ops import OPS, Op
+from pygradc.core.ops import FUNCTIONS, OPS, Op
 from pygradc.core.scalar import ALIASES
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -17,11 +18,17 @@ ROOT = Path(__file__).resolve().parent.parent
 
 def _call(op: Op) -> str:
     """How a user writes the op."""
-    written = {"add": "a + b", "mul": "a * b", "pown": "a ** 2", "pow": "a ** b, 2 ** b"}
+    written = {
+        **{"add": "a + b", "mul": "a * b", "pown": "a ** 2", "pow": "a ** b, 2 ** b"},
+        **{"mod": "a % b", "floordiv": "a // b", "rint": "a.rint(), round(a)"},
+    }
     if op.name in written:
         return written[op.name]
+    if op.default is not None:
+        return f"a.{op.name}(b={op.default!r})"
     names = [op.name, *(alias for alias, name in ALIASES.items() if name == op.name)]
-    return ", ".join(f"a.{name}()" if op.arity == 1 else f"a.{name}(b)" for name in names)
+    second = "" if len(op.intervals) == 1 else "b"
+    return ", ".join(f"a.{name}({second})" for name in names)
 
 
 def ops_table() -> list[str]:
@@ -36,19 +43,43 @@ def ops_table() -> list[str]:
 
 def stub_methods() -> list[str]:
     """The methods that Scalar gets from the table, typed; and their other names."""
-    operands = {1: "self", 2: "self, other: Value | Number, /"}
     return [
         *(
-            f"    def {op.name}({operands[op.arity]}) -> Value: ..."
+            f"    def {op.name}(self{_second(op)}) -> Value: ..."
             for op in OPS
-            if not op.takes_number
+            if op.name == op.method
         ),
         *(f"    {alias} = {name}" for alias, name in ALIASES.items()),
     ]
 
 
+def stub_functions() -> list[str]:
+    """The functions of pygradc.functions, typed."""
+    names = [f'    "{name}",' for name in sorted(FUNCTIONS, key=_natural)]
+    functions = [
+        f"def {name}(a: Value | Number{_second(op).replace('other:', 'b:') or ', /'}) -> Value: ..."
+        for name, op in FUNCTIONS.items()
+    ]
+    return ["__all__ = [", *names, "]", "", *functions, ""]
+
+
+def _natural(name: str) -> list[str | int]:
+    """log1p, log2, log10: as the linter sorts."""
+    return [int(part) if part.isdigit() else part for part in re.split(r"(\d+)", name)]
+
+
+def _second(op: Op) -> str:
+    """The parameters of a method after self."""
+    if op.arity == 2:
+        return ", other: Value | Number, /"
+    if not op.takes_number:
+        return ""
+    return ", number: Number, /" if op.default is None else f", number: Number = {op.default!r}, /"
+
+
 PARTS = {
     "docs/ops.md": ("<!-- ops: begin -->", "<!-- ops: end -->", ops_table),
+    "pygradc/functions.pyi": ("# ops: begin", "# ops: end", stub_functions),
     "pygradc/_core.pyi": ("    # ops: begin", "    # ops: end", stub_methods),
 }
 

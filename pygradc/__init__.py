@@ -11,12 +11,13 @@ from pygradc.core import begin
 
 begin.begin()
 
-from pygradc import compat, losses, nn, optim
+from pygradc import compat, functions, losses, nn, optim
 from pygradc.core.arrays import data, grads, set_data
 from pygradc.core.graphs import clear_grads, no_grad
 from pygradc.core.refusals import TraceError
 from pygradc.custom import op
 from pygradc.derivatives import check_grad, grad, hessian, jacobian, value_and_grad
+from pygradc.functions import *  # noqa: F403  made from the op table
 from pygradc.recorded.compiled import Compiled, compile
 from pygradc.recorded.draws import RecordingWarning
 from pygradc.recorded.fitting import fit
@@ -56,6 +57,7 @@ __all__ = [
     "dot",
     "draw_dot",
     "fit",
+    "functions",
     "grad",
     "grads",
     "hessian",
@@ -84,4 +86,6 @@ __all__ = [
     "take",
     "value_and_grad",
     "where",
+    # The ops as functions, except where `import *` would hide Python's own.
+    *(name for name in functions.__all__ if name not in ("abs", "pow", "round")),
 ]

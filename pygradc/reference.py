@@ -94,6 +94,153 @@ def _first_is_smaller(a: float, b: float) -> bool:
     return a <= b or math.isnan(a)
 
 
+def _whole(function: Callable[[float], int], a: float) -> float:
+    """floor(a) and its like as floats: with a's sign, and inf and nan as they are."""
+    return math.copysign(float(function(a)), a) if math.isfinite(a) else a
+
+
+def _fmod_quotient(a: float, b: float, y: float) -> float:
+    quotient = (a - y) / b
+    return _whole(round, quotient)
+
+
+def _gated(a: float, b: float) -> float:
+    return 0.0 if math.isnan(a * b) and b == 0.0 else a * b
+
+
+def _normal_density(a: float) -> float:
+    """exp(-a^2 / 2) / sqrt(2 pi), corrected as _bell is."""
+    half = 0.5 * a
+    upper = 134217729.0 * half - (134217729.0 * half - half)
+    error = (upper * upper - half * half) + (half - upper) * (half + upper)
+    correction = 1.0 - 2.0 * (error if abs(half) < 28.0 else 0.0)
+    return 0.3989422804014327 * (math.exp(-2.0 * (half * half)) * correction)
+
+
+def _twice_normal(a: float) -> float:
+    """Twice the normal distribution function."""
+    return math.erfc(-0.7071067811865476 * a)
+
+
+def _gelu_slope(a: float) -> float:
+    return 0.5 * _twice_normal(a) + _gated(a, _normal_density(a))
+
+
+def _silu_slope(a: float) -> float:
+    return _gated(1.0 + _gated(a, _sigmoid(-a)), _sigmoid(a))
+
+
+def _log_ndtr_slope(a: float) -> float:
+    """density(a) / distribution(a); below -5 by Laplace's continued fraction."""
+    if a > -5.0:
+        return _normal_density(a) / (0.5 * _twice_normal(a))
+    fraction = -a
+    for k in range(60, 0, -1):
+        fraction = -a + k / fraction
+    return fraction
+
+
+def _log_ndtr(a: float) -> float:
+    if a > -1.0:
+        return math.log1p(-0.5 * math.erfc(0.7071067811865476 * a))
+    if a > -5.0:
+        return math.log(0.5 * _twice_normal(a))
+    return -0.5 * (a * a) - 0.9189385332046727 - math.log(_log_ndtr_slope(a))
+
+
+# CPython has an lgamma of its own, which rounds differently.
+_lgamma = (ctypes.CDLL("ucrtbase") if sys.platform == "win32" else ctypes.CDLL(None)).lgamma
+_lgamma.restype, _lgamma.argtypes = ctypes.c_double, [ctypes.c_double]
+
+
+def _log_gamma(a: float) -> float:
+    if a <= 0.0 and math.isfinite(a) and a == math.floor(a):
+        raise ValueError("a pole")
+    return float(_lgamma(a))
+
+
+def _horner(coefficients: Sequence[float], x: float) -> float:
+    total = 0.0
+    for c in coefficients:
+        total = total * x + c
+    return total
+
+
+# fmt: off
+_NEAR_ROOT = (-0.0020713321167745952, -0.045251321448739056, -0.28919126444774784,
+              -0.65031853770896507, -0.32555031186804491, 0.25479851061131551)
+_NEAR_ROOT_BELOW = (-0.55789841321675513e-6, 0.0021284987017821144, 0.054151797245674225,
+                    0.43593529692665969, 1.4606242909763515, 2.0767117023730469, 1.0)
+_DIGAMMA_FAR = (1.0 / 12.0, -691.0 / 32760.0, 1.0 / 132.0, -1.0 / 240.0, 1.0 / 252.0,
+                -1.0 / 120.0, 1.0 / 12.0)
+# Bernoulli's numbers B(2j) / (2j)!
+_BERNOULLI = (1.0 / 12.0, -1.0 / 720.0, 1.0 / 30240.0, -1.0 / 1209600.0, 1.0 / 47900160.0,
+              -691.0 / 1307674368000.0, 1.0 / 74724249600.0, -3617.0 / 10670622842880000.0)
+# fmt: on
+
+
+def _digamma_above_0(a: float) -> float:
+    """Boost's: between 1 and 2 relative to the root, else by recurrence or a series."""
+    if a >= 10.0:
+        z = 1.0 / (a * a)
+        return math.log(a) - 0.5 / a - z * _horner(_DIGAMMA_FAR, z)
+    sum = 0.0
+    if a < 1.0:
+        sum, a = -1.0 / a, a + 1.0
+    while a > 2.0:
+        a -= 1.0
+        sum += 1.0 / a
+    from_root = a - 1569415565.0 / 1073741824.0
+    from_root -= 381566830.0 / 1073741824.0 / 1073741824.0
+    from_root -= 0.9016312093258695918615325266959189453125e-19
+    ratio = _horner(_NEAR_ROOT, a - 1.0) / _horner(_NEAR_ROOT_BELOW, a - 1.0)
+    return sum + (from_root * 0.99558162689208984 + from_root * ratio)
+
+
+def _digamma(a: float) -> float:
+    if a > 0.0:
+        return _digamma_above_0(a) if math.isfinite(a) else a
+    if math.isnan(a):
+        return a
+    if math.isinf(a) or a == math.floor(a):
+        raise ValueError("a pole")
+    turn = 3.141592653589793 * (a - _whole(round, a))
+    return _digamma_above_0(1.0 - a) - 3.141592653589793 / math.tan(turn)
+
+
+def _hurwitz_zeta(s: float, a: float) -> float:
+    """The sum of (a + k) ** -s, by Euler and Maclaurin."""
+    sum, k = 0.0, 0.0
+    while a + k < 9.0 + s:
+        sum += float((a + k) ** -s)
+        k += 1.0
+    x = a + k
+    power = float(x**-s)
+    sum += float(x ** (1.0 - s)) / (s - 1.0) + 0.5 * power
+    rising = s / x * power
+    for j, bernoulli in enumerate(_BERNOULLI):
+        sum += bernoulli * rising
+        rising *= (s + (2.0 * j + 1.0)) / x * ((s + (2.0 * j + 2.0)) / x)
+    return sum
+
+
+def _polygamma(a: float, n: float) -> float:
+    if n == 0.0:
+        return _digamma(a)
+    if math.isnan(a) or math.isnan(n):
+        return math.nan
+    if not (0.0 < n <= 100.0 and n == math.floor(n) and a > -1000.0):
+        raise ValueError("outside the domain")
+    if a <= 0.0 and a == math.floor(a):
+        raise ValueError("a pole")
+    if math.isinf(a):
+        return 0.0
+    factor = 1.0 if n % 2.0 == 1.0 else -1.0
+    for k in range(2, int(n) + 1):
+        factor *= k
+    return factor * _hurwitz_zeta(n + 1.0, a)
+
+
 # fmt: off
 OPS = {
     "add": Op("+", lambda a, b: a + b, (lambda a, b, y: 1.0, lambda a, b, y: 1.0), True),
@@ -151,6 +298,34 @@ OPS = {
     "minimum": Op("minimum", lambda a, b: a if _first_is_smaller(a, b) else b,
                   (lambda a, b, y: 1.0 if _first_is_smaller(a, b) else 0.0,
                    lambda a, b, y: 0.0 if _first_is_smaller(a, b) else 1.0), True),
+    "sign": Op("sign", lambda a, b: 1.0 if a > 0.0 else -1.0 if a < 0.0 else abs(a),
+               (lambda a, b, y: 0.0,), True),
+    "floor": Op("floor", lambda a, b: _whole(math.floor, a), (lambda a, b, y: 0.0,), True),
+    "ceil": Op("ceil", lambda a, b: _whole(math.ceil, a), (lambda a, b, y: 0.0,), True),
+    "trunc": Op("trunc", lambda a, b: _whole(math.trunc, a), (lambda a, b, y: 0.0,), True),
+    "rint": Op("rint", lambda a, b: _whole(round, a), (lambda a, b, y: 0.0,), True),
+    "fmod": Op("fmod", lambda a, b: math.fmod(a, b),
+               (lambda a, b, y: 1.0, lambda a, b, y: -_fmod_quotient(a, b, y))),
+    "mod": Op("%", lambda a, b: a % b, (lambda a, b, y: 1.0, lambda a, b, y: -(a // b)), True),
+    "floordiv": Op("//", lambda a, b: a // b,
+                   (lambda a, b, y: 0.0, lambda a, b, y: 0.0), True),
+    "gelu": Op("gelu", lambda a, b: _gated(0.5 * a, _twice_normal(a)),
+               (lambda a, b, y: _gelu_slope(a),), True),
+    "silu": Op("silu", lambda a, b: _gated(a, _sigmoid(a)),
+               (lambda a, b, y: _silu_slope(a),), True),
+    "leaky_relu": Op("leaky_relu", lambda a, b: a if a > 0.0 else b * a,
+                     (lambda a, b, y: 1.0 if a > 0.0 else b,), True),
+    "elu": Op("elu", lambda a, b: a if a > 0.0 else b * math.expm1(a),
+              (lambda a, b, y: 1.0 if a > 0.0 else b * math.exp(a),), True),
+    "log_ndtr": Op("log_ndtr", lambda a, b: _log_ndtr(a),
+                   (lambda a, b, y: _log_ndtr_slope(a),), True),
+    "lgamma": Op("lgamma", lambda a, b: _log_gamma(a), (lambda a, b, y: _digamma(a),)),
+    "digamma": Op("digamma", lambda a, b: _digamma(a), (lambda a, b, y: _polygamma(a, 1.0),)),
+    "polygamma": Op("polygamma", lambda a, b: _polygamma(a, b),
+                    (lambda a, b, y: _polygamma(a, b + 1.0),)),
+}
+NUMBERS: dict[str, float | None] = {  # ops with a number; its default
+    **{"leaky_relu": 0.01, "elu": 1.0, "polygamma": None}
 }
 # fmt: on
 
@@ -339,8 +514,49 @@ class Value:
         left = self._operand(other)
         return NotImplemented if left is None else left._make("pow", self)
 
+    def __mod__(self, other: Any) -> Value:
+        right = self._operand(other)
+        return NotImplemented if right is None else self._make("mod", right)
+
+    def __rmod__(self, other: Any) -> Value:
+        left = self._operand(other)
+        return NotImplemented if left is None else left._make("mod", self)
+
+    def __floordiv__(self, other: Any) -> Value:
+        right = self._operand(other)
+        return NotImplemented if right is None else self._make("floordiv", right)
+
+    def __rfloordiv__(self, other: Any) -> Value:
+        left = self._operand(other)
+        return NotImplemented if left is None else left._make("floordiv", self)
+
+    def __divmod__(self, other: Any) -> tuple[Value, Value]:
+        return self // other, self % other
+
+    def __rdivmod__(self, other: Any) -> tuple[Value, Value]:
+        return other // self, other % self
+
     def __abs__(self) -> Value:
         return self._make("abs")
+
+    def __int__(self) -> int:  # else Python 3.11's int() would call __trunc__
+        raise TypeError("a Value is no int")
+
+    def __floor__(self) -> Value:
+        return self._make("floor")
+
+    def __ceil__(self) -> Value:
+        return self._make("ceil")
+
+    def __trunc__(self) -> Value:
+        return self._make("trunc")
+
+    def round(self, ndigits: None = None) -> Value:
+        if ndigits is not None:
+            raise TypeError("round() of a Value takes no number of digits")
+        return self._make("rint")
+
+    __round__ = round
 
     def _compare(self, other: Any, test: Callable[[float, float], bool]) -> bool:
         number = other._data if isinstance(other, Value) else _number(other)
@@ -458,6 +674,12 @@ class Value:
 
 def _method(name: str) -> Callable[..., Value]:
     """The method of Value for a row of OPS."""
+    if name in NUMBERS:
+
+        def with_number(self: Value, number: Any = NUMBERS[name]) -> Value:
+            return self._make(name, exponent=_require_number(number, name))
+
+        return with_number
     if len(OPS[name].derivatives) == 1:
         return lambda self: self._make(name)
 

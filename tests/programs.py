@@ -189,10 +189,12 @@ def small(a: Value) -> Value:
     return a.sin().sin()
 
 
+_OF_POSITIVE = ("log", "log1p", "log2", "log10", "sqrt", "cbrt", "lgamma", "digamma")
+
 # What brings an operand into an op's domain, away from its poles, and the result to a size.
 INTO_DOMAIN: dict[str, Callable[[Value], Value]] = {
     **dict.fromkeys(("exp", "exp2", "expm1", "sinh", "cosh"), lambda a: a.tanh()),
-    **dict.fromkeys(("log", "log1p", "log2", "log10", "sqrt", "cbrt"), positive),
+    **dict.fromkeys(_OF_POSITIVE, positive),
     **dict.fromkeys(("tan", "asin", "acos", "atanh"), small),
     "acosh": lambda a: positive(a) + 1.0,
 }
@@ -333,7 +335,7 @@ def with_params(count: int, build: Callable[..., Any], inputs: int, **more: Any)
 def apply(op: Op, a: Value, b: Value | float) -> Value:
     """The op, of its first operand only if it takes one."""
     if op.takes_number:
-        return a**0.7
+        return getattr(a, op.method)(2.0 if op.name == "polygamma" else 0.7)
     return getattr(a, op.name)(*[b][: op.arity - 1])
 
 

@@ -529,13 +529,13 @@ def test_programs_with_custom_ops_are_saved_and_translated(tmp_path):
 REASONS = {
     "softplus": (softplus, r"float\(\)"),
     "hypotenuse": (lambda x: hypotenuse(x, 1.0), r"float\(\)"),
-    "rounded": (rounded, r"round\(\)"),
+    "rounded": (rounded, r"float\(\)"),
     "bool": (pygradc.op(lambda a: a if a > 0 else 0.0, lambda a, y: 1.0, name="b"), r"bool\(\)"),
     "equal": (pygradc.op(lambda a: 1.0 if a == 0.0 else a, lambda a, y: 1.0, name="e"), "=="),
     "not equal": (pygradc.op(lambda a: a if a != 0 else 0.0, lambda a, y: 1.0, name="n"), "!="),
     "derivatives": (pygradc.op(lambda a: a * a, lambda a, y: math.sin(a), name="d"), r"float\(\)"),
     "too few": (pygradc.op(lambda a: a * a, lambda a, y: (), name="f"), "0 derivatives for 1"),
-    "floor": (pygradc.op(lambda a: math.floor(a), lambda a, y: 1.0, name="l"), r"math\.floor\(\)"),
+    "to digits": (pygradc.op(lambda a: round(a, 1), lambda a, y: 1.0, name="l"), r"round\(\) to"),
     "own data": (pygradc.op(lambda a: Value(a.data), lambda a, y: 1.0, name="o"), r"\.data"),
 }
 
@@ -621,7 +621,7 @@ NEEDS_NUMBERS = {
     "int": lambda a: [1.0, 2.0, 3.0, 4.0][int(abs(a))] * a,
     "sorted": lambda a: sorted([a, 1.0])[0],
     "max": lambda a: max(a, 0.0),
-    "round": lambda a: round(a) * 1.0,
+    "round": lambda a: round(a, 1) * 1.0,
     "numpy": lambda a: float(np.tanh(a)),
     "a cache": lambda a: cached(a),
 }

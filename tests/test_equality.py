@@ -252,13 +252,8 @@ def test_two_values_are_not_compared_when_recording(of: str) -> None:
 CONVERSIONS: dict[str, Any] = {
     "float": float,
     "int": int,
-    "round": round,
-    "round to digits": lambda v: round(v, 2),
     "complex": complex,
     "math.exp": math.exp,
-    "math.floor": math.floor,
-    "math.ceil": math.ceil,
-    "math.trunc": math.trunc,
     "math.isclose": lambda v: math.isclose(v, 1.0),
     "math.fsum": lambda v: math.fsum([v]),
     "cmath.exp": cmath.exp,
@@ -286,6 +281,15 @@ def test_no_conversion_loses_a_gradient(convert: Any) -> None:
         with pytest.raises(TypeError, match=r"v\.data for its number.*v\.exp") as caught:
             convert(v)
         assert not isinstance(caught.value, TraceError)
+
+
+def test_a_value_is_not_rounded_to_digits() -> None:
+    assert round(Value(2.5), None).data == 2.0
+    for digits in (0, 2, -1):
+        with pytest.raises(TypeError, match=r"no number of digits.*\(v \* 10\*\*n\)\.round"):
+            round(Value(1.0), digits)
+        with pytest.raises(TraceError, match=r"round\(\) to digits.*\.round\(\) / 10"):
+            compile(lambda x, n=digits: round(x, n))(1.0)
 
 
 @pytest.mark.parametrize("convert", INTEGERS.values(), ids=INTEGERS)

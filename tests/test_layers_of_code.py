@@ -137,6 +137,7 @@ FLOORS = (
     ("viz", "value", "states", "optim"),
     ("recorded",),
     ("reference", "derivatives", "losses", "reductions", "nn", "custom", "datasets", "plots"),
+    ("functions",),
     ("compat",),
     ("command",),
     ("__init__", "__main__"),

@@ -179,7 +179,8 @@ def recorded(op: Op, point: tuple[float, ...], rows: int = 9) -> Any:
 
 
 def apply_to(op: Op, operands: tuple[Value, ...], point: tuple[float, ...]) -> Value:
-    y = operands[0] ** point[1] if op.takes_number else getattr(operands[0], op.name)(*operands[1:])
+    rest = point[1:] if op.takes_number else operands[1:]
+    y = getattr(operands[0], op.method)(*rest)
     assert isinstance(y, Value)
     return y
 

@@ -32,7 +32,10 @@ REAL = [
     np.ulonglong,
     np.bool_,
 ]
-ARITHMETIC = [operator.add, operator.sub, operator.mul, operator.truediv, operator.pow]
+ARITHMETIC = [
+    *(operator.add, operator.sub, operator.mul, operator.truediv, operator.pow),
+    *(operator.mod, operator.floordiv),
+]
 ORDER = [operator.lt, operator.le, operator.gt, operator.ge]
 
 
@@ -151,6 +154,35 @@ def test_numpys_names_are_the_same_methods():
     for alias, name in ALIASES.items():
         assert getattr(Value, alias) is getattr(Value, name) and hasattr(np, alias)
     assert "arctan2" in ALIASES and len(ALIASES) == 7
+
+
+STEPS = {"floor": math.floor, "ceil": math.ceil, "trunc": math.trunc, "rint": round, "round": round}
+
+
+@pytest.mark.parametrize("name", STEPS)
+def test_functions_that_round(array, name):
+    for values in (array, array * -2.5, array[0, 0]):
+        out = getattr(np, name)(values)
+        assert all(type(v) is Value and v._children for v in np.ravel(out))
+        assert numbers(out) == [STEPS[name](x) for x in numbers(values)]
+
+
+def test_functions_that_divide(array):
+    expected = [divmod(x, 0.375) for x in numbers(array)]
+    for function, wanted in (
+        (np.mod, [rest for _, rest in expected]),
+        (np.remainder, [rest for _, rest in expected]),
+        (np.floor_divide, [quotient for quotient, _ in expected]),
+        (np.fmod, [math.fmod(x, 0.375) for x in numbers(array)]),
+    ):
+        out = function(array, 0.375)
+        assert all(type(v) is Value for v in out.ravel()) and numbers(out) == wanted
+        assert numbers(function(array, Value(0.375))) == wanted
+
+
+def test_numpys_sign_compares(array):
+    """It asks each object whether it is above 0, and calls no method."""
+    assert np.sign(array).tolist() == [[1] * 3] * 2
 
 
 @pytest.mark.parametrize("name", ["tanh", "exp", "log", "sqrt", "abs", "sin", "cos", "arcsin"])

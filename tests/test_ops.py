@@ -57,6 +57,8 @@ def generator(op: Op) -> np.random.Generator:
 def sampled(op: Op) -> list[Point]:
     low, high = zip(*op.intervals)
     points = generator(op).uniform(low, high, (SAMPLES, len(low)))
+    if op.name == "polygamma":
+        points[:, 1] = np.rint(points[:, 1])  # an order
     return [tuple(point) for point in points.tolist()]
 
 
@@ -74,7 +76,7 @@ def apply(engine: Any, op: Op, point: Point) -> tuple[Any, list[Any]]:
     """The op's node, and the operands that are nodes."""
     operands = [engine(x) for x in point[: op.arity]]
     if op.takes_number:
-        return operands[0] ** point[1], operands
+        return getattr(operands[0], op.method)(point[1]), operands
     return getattr(operands[0], op.name)(*operands[1:]), operands
 
 
@@ -183,8 +185,12 @@ def test_composed_operators_are_the_oracles(expression: str) -> None:
 
 
 def near_a_kink(op: Op, point: Point) -> bool:
-    if op.name in ("relu", "abs"):
+    if op.name in ("relu", "abs", "sign", "leaky_relu", "elu"):
         return abs(point[0]) < 1e-3
+    if op.name in ("floor", "ceil", "trunc", "rint"):  # jumps at the whole numbers, or halfway
+        return abs(math.remainder(point[0] + 0.5 * (op.name == "rint"), 1.0)) < 1e-3
+    if op.name in ("fmod", "mod", "floordiv"):
+        return abs(math.remainder(*point)) < 1e-3
     return op.name in ("maximum", "minimum") and abs(point[0] - point[1]) < 1e-3
 
 
@@ -210,7 +216,7 @@ def wrong_gradients(function: Callable[..., Any], point: Point) -> list[tuple[in
 def as_function(op: Op, point: Point) -> Callable[..., Any]:
     """The op as a function of its nodes; a number is taken from the point."""
     if op.takes_number:
-        return lambda a: a ** point[1]
+        return lambda a: getattr(a, op.method)(point[1])
     return lambda *operands: getattr(operands[0], op.name)(*operands[1:])
 
 
@@ -261,7 +267,8 @@ def test_no_table_misses_an_op() -> None:
     tables = {
         "OPS in pygradc/reference.py": set(reference.OPS),
         "ENTRIES in bench/accuracy_ops.py": set(accuracy_ops.ENTRIES),
-        "the table in docs/ops.md (make docs)": written_in("docs/ops.md") | {"add", "mul"},
+        "the table in docs/ops.md (make docs)": written_in("docs/ops.md")
+        | {"add", "mul", "mod", "floordiv"},
         "the stub pygradc/_core.pyi (make docs)": written_in("pygradc/_core.pyi"),
         "docs/accuracy.md (python -m bench.accuracy_ops --write)": written_in("docs/accuracy.md"),
     }
@@ -274,7 +281,9 @@ def test_no_table_misses_an_op() -> None:
 @pytest.mark.skipif(not (ROOT / "csrc").is_dir(), reason="no sources here")
 def test_each_row_has_a_rule() -> None:
     text = (ROOT / "csrc" / "ops" / "ops.def").read_text(encoding="utf-8")
-    rows = re.findall(r"^PG_(?:HIDDEN_)?(?:UNARY|NUMBER|BINARY) *\((\w+)", text, re.MULTILINE)
+    rows = re.findall(
+        r"^PG_(?:HIDDEN_)?(?:UNARY|(?:METHOD_)?NUMBER|BINARY) *\((\w+)", text, re.MULTILINE
+    )
     rules = re.findall(r"^PG_RULE\((\w+)", text, re.MULTILINE)
     assert sorted(rows) == sorted(rules) and len(rows) == len(ROWS)
 
@@ -304,8 +313,8 @@ def test_a_row_says_all_that_it_should(op: Op) -> None:
 
 @each_op
 def test_a_row_is_a_method_unless_it_takes_a_number(op: Op) -> None:
-    assert hasattr(Value, op.name) == hasattr(reference.Value, op.name) == (not op.takes_number)
-    if not op.takes_number:
+    assert hasattr(Value, op.name) == hasattr(reference.Value, op.name) == (op.name == op.method)
+    if op.name == op.method:
         assert getattr(Value, op.name).__doc__ == op.doc
 
 
@@ -313,7 +322,7 @@ def test_a_row_is_a_method_unless_it_takes_a_number(op: Op) -> None:
 def test_a_node_says_what_it_is(op: Op) -> None:
     point = sampled(op)[0]
     y, operands = apply(Value, op, point)
-    assert y._op == (f"**{point[1]}" if op.takes_number else op.symbol)
+    assert y._op == (f"**{point[1]}" if op.name == "pown" else op.symbol)
     assert len(y._children) == op.arity
     assert all(child is operand for child, operand in zip(y._children, operands))
 
@@ -354,6 +363,82 @@ def test_nan_wins_every_comparison(name: str, a: float, b: float) -> None:
     assert gradients(getattr(Value, name), a, b) == ([1.0, 0.0] if math.isnan(a) else [0.0, 1.0])
 
 
+DIVIDENDS = (*SPECIAL, 7.0, -7.0, 0.1, 6.5, 2.5, -2.5, 0.7)
+DIVISORS = (*SPECIAL, 0.1, -0.1, 2.0, -2.0, 1e-300, 0.35)
+
+
+@pytest.mark.parametrize("a", DIVIDENDS)
+@pytest.mark.parametrize("b", DIVISORS)
+def test_divisions_are_those_of_floats(a: float, b: float) -> None:
+    """On either side of a number, and of two Values; by a method, in place and by divmod."""
+    for floats, ours in (
+        (lambda: a % b, (lambda x, y: x % y, Value.mod, operator.imod)),
+        (lambda: a // b, (lambda x, y: x // y, Value.floordiv, operator.ifloordiv)),
+        (lambda: divmod(a, b)[0], (lambda x, y: divmod(x, y)[0],)),
+        (lambda: divmod(a, b)[1], (lambda x, y: divmod(x, y)[1],)),
+    ):  # fmt: skip
+        expected = outcome(lambda f=floats: bits(f()))
+        for divide in ours:
+            for x, y in ((Value(a), Value(b)), (Value(a), b), (a, Value(b))):
+                if isinstance(x, Value) or divide not in (Value.mod, Value.floordiv):
+                    assert outcome(lambda f=divide, x=x, y=y: bits(f(x, y).data)) == expected
+
+
+@pytest.mark.parametrize("a", DIVIDENDS)
+def test_whole_numbers_are_those_of_math(a: float) -> None:
+    for name, function in (("floor", math.floor), ("ceil", math.ceil), ("trunc", math.trunc)):
+        expected = float(function(a)) if math.isfinite(a) else a
+        assert bits(function(Value(a)).data) == bits(getattr(Value(a), name)().data)
+        assert bits(abs(function(Value(a)).data)) == bits(abs(expected))
+    expected = float(round(a)) if math.isfinite(a) else a
+    assert {bits(abs(v.data)) for v in (round(Value(a)), Value(a).round(), Value(a).rint())} == {
+        bits(abs(expected))
+    }
+
+
+@pytest.mark.parametrize("a", [-9.0, -40.0, -1e5, -1e10])
+def test_log_ndtr_is_right_in_the_tail(a: float) -> None:
+    """-a^2/2 - log(-a sqrt(2 pi)) + log(1 - 1/a^2 + 3/a^4 ...)"""
+    series = math.log1p(
+        sum((-1) ** k * math.prod(range(1, 2 * k, 2)) / a ** (2 * k) for k in (1, 2, 3, 4))
+    )
+    expected = -0.5 * a * a - math.log(-a) - 0.5 * math.log(2 * math.pi) + series
+    assert Value(a).log_ndtr().data == pytest.approx(expected, rel=1e-7 if a == -9.0 else 1e-15)
+    x = Value(a)
+    x.log_ndtr().backward()
+    assert x.grad == pytest.approx(-a, rel=2.0 / a**2)
+
+
+@pytest.mark.parametrize("a", [0.0, -0.0, -1.0, -7.0, 1e308, -1e300])
+def test_lgamma_fails_where_maths_does(a: float) -> None:
+    assert outcome(lambda: Value(a).lgamma().data) is outcome(math.lgamma, a)
+    assert outcome(lambda: Value(a).digamma().data) in (ValueError, math.log(1e308))
+
+
+@pytest.mark.parametrize("a", [1e17, 1e160, 1e300])
+def test_polygamma_of_a_large_number_is_its_first_term(a: float) -> None:
+    assert Value(a).polygamma(1).data == pytest.approx(1.0 / a, rel=1e-15, abs=0.0)
+
+
+def test_polygamma_takes_whole_orders() -> None:
+    assert Value(1.0).polygamma(1).data == pytest.approx(math.pi**2 / 6, rel=1e-15)
+    assert Value(2.5).polygamma(0).data == Value(2.5).digamma().data
+    for order in (-1, 0.5, 101):
+        with pytest.raises(ValueError, match=r"polygamma\(1.0, "):
+            Value(1.0).polygamma(order)
+    with pytest.raises(TypeError):
+        Value(1.0).polygamma()
+
+
+def test_a_divisor_of_zero_names_the_op() -> None:
+    with pytest.raises(ZeroDivisionError, match=r"mod\(1.0, 0.0\)"):
+        Value(1.0) % 0.0
+    with pytest.raises(ZeroDivisionError, match=r"floordiv\(nan, 0.0\)"):
+        Value(math.nan) // 0.0
+    with pytest.raises(ValueError, match=r"fmod\(1.0, 0.0\)"):
+        Value(1.0).fmod(0.0)
+
+
 @pytest.mark.parametrize("a", [0.0, -0.0, 2.0, -2.0, math.inf])
 @pytest.mark.parametrize("exponent", [0, 0.0, -0.0])
 def test_a_to_the_zero_is_constant(a: float, exponent: float) -> None:
@@ -383,7 +468,10 @@ NUMBERS: list[Any] = [
     np.longdouble("0.1"), np.longdouble(-3),
     Fraction(1, 3), Fraction(-7, 2),
 ]  # fmt: skip
-OPERATORS = (operator.add, operator.sub, operator.mul, operator.truediv, operator.pow)
+OPERATORS = (
+    *(operator.add, operator.sub, operator.mul, operator.truediv, operator.pow),
+    *(operator.mod, operator.floordiv),
+)
 COMPARISONS = (operator.lt, operator.le, operator.gt, operator.ge)
 BINARY_METHODS = tuple(op.name for op in OPS if op.arity == 2)
 

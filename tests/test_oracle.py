@@ -297,7 +297,12 @@ def first_difference(program: Sequence[Step]) -> str | None:
 
 UNARY = [op.name for op in OPS if op.arity == 1 and not op.takes_number]
 BINARY = [op.name for op in OPS if op.arity == 2]
-OPERATORS = [operator.add, operator.sub, operator.mul, operator.truediv, operator.pow]
+WITH_NUMBER = [op.name for op in OPS if op.takes_number and op.name == op.method]
+ACTIVATIONS = ["linear", *(op.name for op in OPS if op.is_activation)]
+OPERATORS = [
+    *(operator.add, operator.sub, operator.mul, operator.truediv, operator.pow),
+    *(operator.mod, operator.floordiv),
+]
 SPECIAL = [
     0.0, -0.0, 1.0, -1.0, 2.0, 0.5, 5e-324, -2.2e-308, 1e200, -1e308, 700.0,
     math.inf, -math.inf, math.nan,
@@ -328,6 +333,7 @@ steps = st.one_of(
     st.builds(Method, st.sampled_from(UNARY), st.tuples(refs)),
     st.builds(Method, st.sampled_from(UNARY), st.tuples(refs)),
     st.builds(Method, st.sampled_from(BINARY), st.tuples(refs, operands)),
+    st.builds(Method, st.sampled_from(WITH_NUMBER), st.tuples(refs, exponents)),
     st.builds(Operator, st.sampled_from(OPERATORS), pairs),
     st.builds(Operator, st.sampled_from(OPERATORS), pairs),
     st.builds(Operator, st.just(operator.pow), st.tuples(refs, exponents)),
@@ -337,7 +343,7 @@ steps = st.one_of(
     st.builds(Sum, up_to(6, terms), terms),
     st.builds(Dot, up_to(5, st.tuples(refs, terms), 1), terms),
     st.builds(
-        Layer, st.integers(0, 9), st.integers(1, 3), st.sampled_from(["linear", *UNARY]),
+        Layer, st.integers(0, 9), st.integers(1, 3), st.sampled_from(ACTIVATIONS),
         up_to(4, operands, 1),
     ),
     st.builds(SetNumber, st.sampled_from(["data", "grad"]), refs, floats),
@@ -394,6 +400,8 @@ def small_program(name: str) -> list[Step]:
         use = Method(name, (Ref(0),))
     if name in BINARY:
         use = Method(name, (Ref(0), Ref(1)))
+    if name in WITH_NUMBER:
+        use = Method(name, (Ref(0), 3))
     return [Leaf(1.7 if name == "acosh" else 0.7), Leaf(1.3), use, *backwards]
 
 

@@ -96,14 +96,16 @@ def points(op: Op, count: int = 30) -> list[Point]:
     """Of the op's intervals, but for those near a kink."""
     low, high = zip(*op.intervals)
     found = np.random.default_rng(op.number).uniform(low, high, (count, len(low))).tolist()
-    if op.name in ("relu", "abs"):
+    if op.name == "polygamma":
+        found = [[a, float(round(b))] for a, b in found]  # an order
+    if op.name in ("relu", "abs", "leaky_relu", "elu"):
         found = [point for point in found if abs(point[0]) > 1e-3]
     return [tuple(p) for p in found if op.name not in ("maximum", "minimum") or p[0] != p[1]]
 
 
 def as_function(op: Op, point: Point) -> Function:
     if op.takes_number:
-        return lambda a: a ** point[1]
+        return lambda a: getattr(a, op.method)(point[1])
     return lambda *operands: getattr(operands[0], op.name)(*operands[1:])
 
 

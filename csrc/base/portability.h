@@ -60,4 +60,17 @@
 #define PG_HAS_AVX512() 0
 #endif
 
+/* lgamma, which writes the gamma function's sign to a global that threads would race for; POSIX has
+ * one that writes it where it is told, and that C11's headers don't declare. */
+#if defined(__unix__) || defined(__APPLE__)
+double lgamma_r(double a, int *sign_ret);
+static inline double pg_lgamma(double a) {
+    int sign;
+    return lgamma_r(a, &sign);
+}
+#else
+#include <math.h>
+static inline double pg_lgamma(double a) { return lgamma(a); }
+#endif
+
 #endif

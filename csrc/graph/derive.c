@@ -62,12 +62,18 @@ static pg_node_id op2(deriver *d, int op, pg_node_id a, pg_node_id b) {
     return keep(d, status, id);
 }
 
+/* Is the second operand a plain number, with no derivative? */
+static bool takes_number(int op) {
+    const pg_op_info *info = pg_op_describe(op);
+    return info != NULL && info->takes_number;
+}
+
 /* op(a, number); the number is a leaf, unless it is an op's. */
 static pg_node_id with_number(deriver *d, int op, pg_node_id a, double number) {
     pg_node_id id = 0;
     if (d->status != PG_OK) return 0;
     const pg_operand left = {a, 0.0}, right = {0, number};
-    pg_status status = op == PG_OP_POWN ? pg_graph_number(d->graph, &id, op, a, number)
+    pg_status status = takes_number(op) ? pg_graph_number(d->graph, &id, op, a, number)
                                         : pg_expr_binary(d->graph, &id, op, left, right);
     return keep(d, status, id);
 }
@@ -130,6 +136,7 @@ static pg_node_id slope_of(deriver *d, pg_node_id id, int which) {
 #define OP2N(NAME, a, number) with_number(d, PG_OP_##NAME, a, number)
 #define TIMES(a, number) with_number(d, PG_OP_MUL, a, number)
 #define PLUS(a, number) with_number(d, PG_OP_ADD, a, number)
+#define WITH(NAME, a, number) with_number(d, PG_OP_##NAME, a, number)
 #define POWER(a, number) with_number(d, PG_OP_POWN, a, number)
 #define SQUARES(a, b) OP2(ADD, OP2(MUL, a, a), OP2(MUL, b, b))
 #define PG_UNARY(...)
@@ -225,7 +232,7 @@ static void push(deriver *d, pg_node_id id, pg_node_id *opaque_ret) {
         *opaque_ret = id;
         d->status = PG_ERR_BAD_OP;
     } else if (node->op != PG_OP_VARIADIC) {
-        const int operands = pg_op_slots[node->op] - (node->op == PG_OP_POWN);
+        const int operands = pg_op_slots[node->op] - takes_number(node->op);
         for (int which = 1; which <= operands; which++) push_op(d, id, which, g);
     } else if (node->of.variadic->kind >= PG_VARIADIC_SELECT) {
         push_select(d, node->of.variadic, g);
@@ -248,7 +255,7 @@ static void push(deriver *d, pg_node_id id, pg_node_id *opaque_ret) {
 /* The children by which a node may lead to one of xs: not what a select compares, nor an index. */
 static const pg_node_id *led_by(const pg_node *node, size_t *count_ret) {
     const pg_node_id *ids = pg_holds(node, count_ret);
-    if (node->op == PG_OP_POWN) *count_ret = 1;
+    if (takes_number(node->op)) *count_ret = 1;
     if (node->op != PG_OP_VARIADIC) return ids;
     const pg_variadic_kind kind = node->of.variadic->kind;
     if (kind >= PG_VARIADIC_SELECT) *count_ret = 2;

@@ -153,6 +153,14 @@ pg_status pg_expr_pow(pg_graph *graph, pg_node_id *id_ret, pg_operand a, pg_oper
     return append_any(graph, id_ret, a.id != 0 && b.id == 0 ? PG_OP_POWN : PG_OP_POW, a, b);
 }
 
+pg_status pg_expr_mod(pg_graph *graph, pg_node_id *id_ret, pg_operand a, pg_operand b) {
+    return append_any(graph, id_ret, PG_OP_MOD, a, b);
+}
+
+pg_status pg_expr_floordiv(pg_graph *graph, pg_node_id *id_ret, pg_operand a, pg_operand b) {
+    return append_any(graph, id_ret, PG_OP_FLOORDIV, a, b);
+}
+
 pg_status pg_graph_where(pg_graph *graph, pg_node_id *id_ret, int condition, pg_node_id a,
                          pg_node_id b) {
     const pg_node_id ids[] = {a, b};

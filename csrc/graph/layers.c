@@ -7,6 +7,8 @@
  * Owns nothing. Cost: O(nodes). */
 #include "graph/verify.h"
 
+#include <math.h>
+
 /* Is every node alive, and can each take this many more references? */
 static pg_status check(const pg_graph *graph, const pg_operand *values, size_t count,
                        size_t references) {
@@ -71,28 +73,37 @@ static pg_operand weighted_sum(pg_graph *graph, const pg_layer *layer, size_t ro
     return total;
 }
 
+static pg_status activate(pg_graph *graph, pg_node_id *id_ret, int op, pg_node_id total) {
+    if (!pg_op_describe(op)->takes_number) return pg_graph_unary(graph, id_ret, op, total);
+    return pg_graph_number(graph, id_ret, op, total, pg_op_default(op));
+}
+
+/* Can op be applied to one node alone: a unary op, or one with a default for its number? */
+static bool is_activation(int op) {
+    const pg_op_info *info = pg_op_describe(op);
+    return info != NULL && info->arity == 1 && (!info->takes_number || !isnan(pg_op_default(op)));
+}
+
 /* The neuron's node, with one reference, owned by the caller. */
 static pg_status neuron(pg_graph *graph, pg_node_id *id_ret, const pg_layer *layer, size_t row) {
     pg_node_id total = pg_operand_node(graph, weighted_sum(graph, layer, row));
     pg_own(graph, total);
     *id_ret = total;
     if (layer->activation == 0) return PG_OK;
-    pg_status status = pg_graph_unary(graph, id_ret, layer->activation, total);
+    pg_status status = activate(graph, id_ret, layer->activation, total);
     pg_graph_release(graph, total);
     return status;
 }
 
 pg_status pg_graph_layer(pg_graph *graph, pg_node_id *ids_ret, const pg_layer *layer) {
     const size_t rows = layer->rows, columns = layer->columns;
-    const pg_op_info *info = pg_op_describe(layer->activation);
-    if (layer->activation != 0 && (info == NULL || info->arity != 1 || info->takes_number))
-        return PG_ERR_BAD_OP;
+    if (layer->activation != 0 && !is_activation(layer->activation)) return PG_ERR_BAD_OP;
     if (columns != 0 && rows > UINT32_MAX / 8 / columns) return PG_ERR_LIMIT;
     const size_t references = rows * columns + rows;
     pg_status status = check(graph, layer->weights, rows * columns, references);
     if (status == PG_OK) status = check(graph, layer->biases, rows, references);
     if (status == PG_OK) status = check(graph, layer->inputs, columns, references);
-    if (status == PG_OK) status = pg_graph_reserve(graph, rows * (4 * columns + 3));
+    if (status == PG_OK) status = pg_graph_reserve(graph, rows * (4 * columns + 4));
     for (size_t row = 0; status == PG_OK && row < rows; row++) {
         status = neuron(graph, &ids_ret[row], layer, row);
         if (status != PG_OK)

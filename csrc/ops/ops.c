@@ -4,6 +4,7 @@
 
 #include "pygradc.h"
 
+#include <math.h>
 #include <stdbool.h>
 #include <stddef.h>
 
@@ -29,6 +30,18 @@ int pg_op_count(void) { return (int)(sizeof table / sizeof table[0]); }
 
 const pg_op_info *pg_op_describe(int op) {
     return op >= 1 && op <= pg_op_count() ? &table[op - 1] : NULL;
+}
+
+double pg_op_default(int op) {
+    switch (op) {
+#define PG_UNARY(...)
+#define PG_NUMBER(...)
+#define PG_BINARY(...)
+#define PG_DEFAULT(NAME, number)                                                                   \
+    case PG_OP_##NAME: return number;
+#include "ops/ops.def"
+    default: return NAN;
+    }
 }
 
 /* The row of a table op: operands only, no pairs. */

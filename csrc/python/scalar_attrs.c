@@ -145,8 +145,8 @@ static PyObject *get_op(PyObject *self, void *Py_UNUSED(unused)) {
     const pg_op_info *info = pg_op_describe(node->op);
     if (node->op == PG_OP_VARIADIC) return name_of_wide(node->of.variadic);
     if (info == NULL) return Py_NewRef(scalar_name.empty);
-    return info->takes_number ? name_with_number("**", ((scalar *)self)->id)
-                              : PyUnicode_FromString(info->symbol);
+    return node->op == PG_OP_POWN ? name_with_number("**", ((scalar *)self)->id)
+                                  : PyUnicode_FromString(info->symbol);
 }
 
 static PyObject *get_label(PyObject *self, void *Py_UNUSED(unused)) {

@@ -15,7 +15,7 @@ typedef pg_status expression(pg_graph *graph, pg_node_id *id_ret, pg_operand a, 
 enum { most_nodes_an_expression = 4 };
 
 /* The operators that the guard may refuse, in the order of their names in compat/_guard.py. */
-enum { op_add, op_sub, op_mul, op_div, op_pow, op_neg, op_pos, op_abs };
+enum { op_add, op_sub, op_mul, op_div, op_pow, op_mod, op_floordiv, op_neg, op_pos, op_abs };
 
 static int call_guard(int operator, PyObject *left, PyObject *right) {
     return scalar_drop_result(
@@ -114,7 +114,7 @@ static PyObject *apply_slowly(expression *build, PyObject *left, PyObject *right
     if (found == 0) Py_RETURN_NOTIMPLEMENTED;
     if (found < 0) return NULL;
     if (!constructs) return append(build, a, b, is_int ? PG_FLAG_INT : 0, scalar_finished);
-    if (a.id == 0 && build != pg_expr_pow) /* 2 * a is a * 2: the number comes second */
+    if (a.id == 0 && (build == pg_expr_add || build == pg_expr_mul)) /* 2 * a is a * 2 */
         return append_constructed(build, right, left, 0, 0);
     return append_constructed(build, left, right, is_int, build == pg_expr_pow && b.id == 0);
 }
@@ -152,6 +152,35 @@ static PyObject *slot_pow(PyObject *left, PyObject *right, PyObject *modulus) {
     if (PG_LIKELY(are_plain(left, right, &a, &b, &is_int)))
         return append(pg_expr_pow, a, b, is_int ? PG_FLAG_INT : 0, scalar_finished);
     return apply_slowly(pg_expr_pow, left, right);
+}
+
+/* % and //, which are one node each. */
+static PyObject *division(expression *build, int operator, PyObject *left, PyObject *right) {
+    pg_operand a, b;
+    if (PG_UNLIKELY(scalar_global.guard != NULL) && is_refused(operator, left, right)) return NULL;
+    if (PG_LIKELY(are_plain(left, right, &a, &b, NULL)))
+        return append(build, a, b, 0, scalar_finished);
+    return apply_slowly(build, left, right);
+}
+
+static PyObject *slot_mod(PyObject *left, PyObject *right) {
+    return division(pg_expr_mod, op_mod, left, right);
+}
+
+static PyObject *slot_floordiv(PyObject *left, PyObject *right) {
+    return division(pg_expr_floordiv, op_floordiv, left, right);
+}
+
+/* divmod(left, right): the two operators, which may be patched. A class that `pygradc run` replaces
+ * has none. */
+static PyObject *slot_divmod(PyObject *left, PyObject *right) {
+    if (scalar_global.guard != NULL) Py_RETURN_NOTIMPLEMENTED;
+    PyObject *quotient = PyNumber_FloorDivide(left, right);
+    PyObject *rest = quotient != NULL ? PyNumber_Remainder(left, right) : NULL;
+    PyObject *both = rest != NULL ? PyTuple_Pack(2, quotient, rest) : NULL;
+    Py_XDECREF(quotient);
+    Py_XDECREF(rest);
+    return both;
 }
 
 static PyObject *unary(PyObject *self, int op) {
@@ -203,20 +232,25 @@ static PyObject *slot_index(PyObject *self) {
     return NULL;
 }
 
-static PyObject *method_round(PyObject *self, PyObject *Py_UNUSED(digits)) {
-    return no_number(self, "round()");
+/* math.floor(v) and its like, and round(v), are nodes: a Value's whole number is a Value. */
+static PyObject *method_round(PyObject *self, PyObject *const *args, Py_ssize_t count) {
+    if (count == 0 || (count == 1 && args[0] == Py_None)) return unary(self, PG_OP_RINT);
+    if (scalar_may_read(self, "round() to digits") < 0) return NULL;
+    PyErr_SetString(PyExc_TypeError, "round() of a Value takes no number of digits: write "
+                                     "(v * 10**n).round() / 10**n");
+    return NULL;
 }
 
 static PyObject *method_trunc(PyObject *self, PyObject *Py_UNUSED(none)) {
-    return no_number(self, "math.trunc()");
+    return unary(self, PG_OP_TRUNC);
 }
 
 static PyObject *method_floor(PyObject *self, PyObject *Py_UNUSED(none)) {
-    return no_number(self, "math.floor()");
+    return unary(self, PG_OP_FLOOR);
 }
 
 static PyObject *method_ceil(PyObject *self, PyObject *Py_UNUSED(none)) {
-    return no_number(self, "math.ceil()");
+    return unary(self, PG_OP_CEIL);
 }
 
 static PyObject *method_complex(PyObject *self, PyObject *Py_UNUSED(none)) {
@@ -224,7 +258,11 @@ static PyObject *method_complex(PyObject *self, PyObject *Py_UNUSED(none)) {
 }
 
 static PyMethodDef conversions[] = {
-    {"__round__", method_round, METH_VARARGS, "__round__($self, ndigits=None, /)\n--\n\n"},
+    {"round", (PyCFunction)(void (*)(void))method_round, METH_FASTCALL,
+     "round($self, ndigits=None, /)\n--\n\n"
+     "The nearest whole number, of two the even one: rint()."},
+    {"__round__", (PyCFunction)(void (*)(void))method_round, METH_FASTCALL,
+     "__round__($self, ndigits=None, /)\n--\n\n"},
     {"__trunc__", method_trunc, METH_NOARGS, "__trunc__($self, /)\n--\n\n"},
     {"__floor__", method_floor, METH_NOARGS, "__floor__($self, /)\n--\n\n"},
     {"__ceil__", method_ceil, METH_NOARGS, "__ceil__($self, /)\n--\n\n"},
@@ -364,8 +402,27 @@ static PyObject *binary_method(PyObject *self, PyObject *other, int op) {
     return result;
 }
 
+/* name(number), which may be left out where the op has a default. */
+static PyObject *number_method(PyObject *self, PyObject *const *args, Py_ssize_t count, int op) {
+    const char *name = pg_op_describe(op)->name;
+    double number = pg_op_default(op);
+    if (count > 1 || (count == 0 && isnan(number)))
+        return PyErr_Format(PyExc_TypeError, "%s() takes one number, not %zd arguments", name,
+                            count);
+    if (count == 1 && scalar_require_number(args[0], &number, name) < 0) return NULL;
+    if (scalar_reserve(2) < 0) return NULL;
+    pg_node_id id;
+    pg_status status = pg_graph_number(scalar_global.graph, &id, op, ((scalar *)self)->id, number);
+    return scalar_result(status, id);
+}
+
 #define PG_HIDDEN_UNARY(...)
 #define PG_HIDDEN_BINARY(...)
+#define PG_NUMBER(...)
+#define PG_METHOD_NUMBER(NAME, ...)                                                                \
+    static PyObject *method_##NAME(PyObject *self, PyObject *const *args, Py_ssize_t count) {      \
+        return number_method(self, args, count, PG_OP_##NAME);                                     \
+    }
 #define PG_UNARY(NAME, ...)                                                                        \
     static PyObject *method_##NAME(PyObject *self, PyObject *none) {                               \
         (void)none;                                                                                \
@@ -380,6 +437,11 @@ static PyObject *binary_method(PyObject *self, PyObject *other, int op) {
 static PyMethodDef op_methods[] = {
 #define PG_HIDDEN_UNARY(...)
 #define PG_HIDDEN_BINARY(...)
+#define PG_NUMBER(...)
+#define PG_METHOD_NUMBER(NAME, python, symbol, y_, da_, fault, pole, a_lo, a_hi, b_lo, b_hi, doc,  \
+                         ...)                                                                      \
+    {python, (PyCFunction)(void (*)(void))method_##NAME, METH_FASTCALL,                            \
+     python "($self, number=None, /)\n--\n\n" doc},
 #define PG_UNARY(NAME, python, symbol, y_, da_, fault, pole, lo, hi, doc, ...)                     \
     {python, method_##NAME, METH_NOARGS, python "($self, /)\n--\n\n" doc},
 #define PG_BINARY(NAME, python, symbol, y_, da_, db_, fault, pole, a_lo, a_hi, b_lo, b_hi, doc,    \
@@ -406,6 +468,9 @@ const PyType_Slot scalar_number_slots[] = {
     {Py_nb_multiply, slot_mul},
     {Py_nb_true_divide, slot_div},
     {Py_nb_power, slot_pow},
+    {Py_nb_remainder, slot_mod},
+    {Py_nb_floor_divide, slot_floordiv},
+    {Py_nb_divmod, slot_divmod},
     {Py_nb_negative, slot_neg},
     {Py_nb_positive, slot_pos},
     {Py_nb_absolute, slot_abs},

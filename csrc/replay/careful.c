@@ -1,7 +1,7 @@
 /* careful.c - gradients once more, for a chunk where one came out undefined or failed; and gated
  * dots, which are gradients computed as values.
  *
- * Runs the steps of lanes_backward.h one by one, in their order, with one difference: where
+ * Runs the steps of lanes_ops.h one by one, in their order, with one difference: where
  * derivative * g is undefined and g is 0, it counts as 0 (pg_product). nan propagates, so the fast
  * kernels needn't check: an undefined product shows in the results. All other bits are theirs.
  * Where gradients are sums over rows (the uniform section), the block's `reached` may mark a slot

@@ -16,8 +16,8 @@
             (void)a, (void)b;                                                                      \
             ys[l] = (y_);                                                                          \
         }                                                                                          \
-        const double a = 1.0;                                                                      \
-        (void)a;                                                                                   \
+        const double a = 1.0, b = 0.0;                                                             \
+        (void)a, (void)b;                                                                          \
         for (size_t l = 0; (fault) != PG_OK && block->judge && l < lanes * run; l += lanes) {      \
             if (PG_LIKELY(all_finite(ys + l, lanes))) continue;                                    \
             const pg_judged judged = {ys + l, as + l, bs + l, NULL};                               \
@@ -86,8 +86,8 @@ static pg_status NAME(forward)(pg_block *block) {
             (void)a, (void)b, (void)y;                                                             \
             ds[l] = (d_);                                                                          \
         }                                                                                          \
-        const double a = 1.0;                                                                      \
-        (void)a;                                                                                   \
+        const double a = 1.0, b = 0.0;                                                             \
+        (void)a, (void)b;                                                                          \
         if ((fault) != PG_OK && block->judge && PG_UNLIKELY(!all_finite(ds, lanes))) {             \
             const pg_judged judged = {ds, as, bs, g};                                              \
             const pg_status status = pg_judge_lanes(block, op, which, &judged);                    \

@@ -27,11 +27,11 @@ from pygradc.core.scalar import ALIASES, Scalar, core
 from pygradc.value import Value
 
 # In the numbering of csrc/python/scalar_operators.c.
-OPERATORS = ("add", "sub", "mul", "truediv", "pow", "neg", "pos", "abs")
-BINARY = OPERATORS[:5]
+OPERATORS = ("add", "sub", "mul", "truediv", "pow", "mod", "floordiv", "neg", "pos", "abs")
+BINARY = OPERATORS[:7]
 
 OF_OBJECT = ("eq", "ne", "lt", "le", "gt", "ge", "repr", "format")
-METHODS = ("conjugate", "draw_dot", *(op.name for op in OPS), *ALIASES)
+METHODS = ("conjugate", "draw_dot", "round", *(op.name for op in OPS), *ALIASES)
 
 # Using an instance of any other type may run code of the program.
 WELL_KNOWN = (Number, str, bytes, type(None), list, tuple, dict, set, np.generic, np.ndarray)

@@ -96,7 +96,7 @@ def _of_ops() -> dict[str, list[Try]]:
     for op in OPS:
         if op.arity == 2:
             tries[op.name] = _binary(_calls(op.name))
-        elif not op.takes_number:
+        elif op.is_activation:
             tries[op.name] = _unary(operator.methodcaller(op.name))
     return tries
 

@@ -16,19 +16,19 @@ from pygradc.core.refusals import untraceable
 def _call(op: int, a: float, b: float) -> str:
     """The op that failed, in the user's notation."""
     row = ROWS[op - 1]
-    if row.takes_number and b == -1.0:  # a / b is a * b ** -1.0
+    if row.name == "pown" and b == -1.0:  # a / b is a * b ** -1.0
         return f"division by {a!r}, {a!r} ** -1.0"
     if row.symbol.startswith("**"):
         return f"{a!r} ** {b!r}"
     name = row.symbol if row.name.startswith("_") else row.name
-    return f"{name}({a!r})" if row.arity == 1 else f"{name}({a!r}, {b!r})"
+    return f"{name}({a!r})" if len(row.intervals) == 1 else f"{name}({a!r}, {b!r})"
 
 
 def _where(op: int, derivative: int, a: float, b: float) -> str:
     call = _call(op, a, b)
     if not derivative:
         return call
-    if ROWS[op - 1].takes_number and b == -1.0:
+    if ROWS[op - 1].name == "pown" and b == -1.0:
         return f"derivative of {call} with respect to its second operand, the divisor"
     operand = "second" if derivative == 2 else "first"
     return f"derivative of {call} with respect to its {operand} operand"

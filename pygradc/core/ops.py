@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Any
 
@@ -21,6 +22,20 @@ class Op:
     arity: int
     takes_number: bool
     intervals: tuple[tuple[float, float], ...]
+    default: float | None
+
+    @property
+    def method(self) -> str:
+        """The method of Value that applies it, to the second operand or the number if it has one.
+
+        That of `a ** 2` has no name of its own.
+        """
+        return "__pow__" if self.name == "pown" else self.name
+
+    @property
+    def is_activation(self) -> bool:
+        """Does it need no second operand: `a.tanh()`, and `a.elu()`, whose number has a default?"""
+        return self.arity == 1 and (not self.takes_number or self.default is not None)
 
 
 def _read(number: int) -> Op:
@@ -30,6 +45,7 @@ def _read(number: int) -> Op:
         return str(ffi.string(field).decode())
 
     arity, takes_number = row.arity, bool(row.takes_number)
+    default = lib.pg_op_default(number)
     return Op(
         number=number,
         name=text(row.name),
@@ -40,25 +56,32 @@ def _read(number: int) -> Op:
         arity=arity,
         takes_number=takes_number,
         intervals=tuple((row.lo[i], row.hi[i]) for i in range(arity + takes_number)),
+        default=None if math.isnan(default) else default,
     )
 
 
 ROWS: tuple[Op, ...] = tuple(_read(number) for number in range(1, lib.pg_op_count() + 1))
 OPS = tuple(op for op in ROWS if not op.name.startswith("_"))  # methods of Value
 BY_NAME: dict[str, Op] = {op.name: op for op in OPS}
+# Those that are functions of pygradc, too, by their names there; `a ** 2` is pow(a, 2), and two are
+# written by hand.
+FUNCTIONS: dict[str, Op] = {
+    **{op.name: op for op in OPS if op.name not in ("pown", "maximum", "minimum")},
+    "round": BY_NAME["rint"],
+}
 
 
 def activation_number(name: Any) -> int:
-    """The number of a unary op, or 0 for "linear".
+    """The number of an op of one Value, or 0 for "linear".
 
     Raises:
-        ValueError: no unary op has this name; the message lists those that do.
+        ValueError: no such op has this name; the message lists those that do.
     """
     if name == "linear":
         return 0
     op = BY_NAME.get(name) if isinstance(name, str) else None
-    if op is None or op.arity != 1 or op.takes_number:
-        unary = [op.name for op in OPS if op.arity == 1 and not op.takes_number]
+    if op is None or not op.is_activation:
+        unary = [op.name for op in OPS if op.is_activation]
         raise ValueError(
             f"activation must be 'linear' or one of {unary}, not {name!r}{_meant(name, unary)}"
         )

@@ -55,10 +55,7 @@ REMEDIES = {
     "._local_grads": "write the derivative with Values' own operators",
     "float()": CONVERTED,
     "int()": AN_INDEX,
-    "round()": CONVERTED,
-    "math.trunc()": CONVERTED,
-    "math.floor()": CONVERTED,
-    "math.ceil()": CONVERTED,
+    "round() to digits": "write (v * 10**n).round() / 10**n",
     "complex()": CONVERTED,
     "an index or integer": AN_INDEX,
     "a format": "return the Value as well, and format the returned one; print() and repr() work",
@@ -80,10 +77,7 @@ REMEDIES = {
 }
 # Refused of any Value: a function that catches the error does the same in eager code.
 _NEVER_ANSWERED = frozenset(
-    (
-        *("float()", "int()", "round()", "math.trunc()", "math.floor()", "math.ceil()"),
-        *("complex()", "an index or integer"),
-    )
+    (*("float()", "int()", "complex()", "an index or integer", "round() to digits"),)
 )
 _REMEDY = (
     "compute with the Value itself; where(), maximum and minimum choose, detach() stops gradients, "

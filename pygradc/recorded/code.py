@@ -170,7 +170,7 @@ def listing(handle: Any, name: str, labels: dict[str, str], title: str) -> str:
     return "\n".join(lines)
 
 
-_INFIX = {"add": "+", "mul": "*", "pow": "**", "pown": "**"}
+_INFIX = {"add": "+", "mul": "*", "pow": "**", "pown": "**", "mod": "%", "floordiv": "//"}
 _MOST_PAIRS = 6
 
 

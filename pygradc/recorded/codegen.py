@@ -73,11 +73,12 @@ _PRODUCT = """
 static inline double product(double slope, double g) { return g != 0.0 ? slope * g : 0.0; }
 """
 
-_GATE = """
-/* slope * adjoint; 0 where the adjoint is 0, and the slope infinite or undefined. */
-static inline double gate(double slope, double adjoint) {
-    const double product = slope * adjoint;
-    return isnan(product) && adjoint == 0.0 ? 0.0 : product;
+_PYTHON_MOD = """
+/* a % b of Python's floats; nan where b is 0. */
+static inline double python_mod(double a, double b) {
+    const double rest = fmod(a, b);
+    if (rest == 0.0) return copysign(0.0, b);
+    return (b < 0.0) != (rest < 0.0) ? rest + b : rest;
 }
 """
 
@@ -102,9 +103,166 @@ static inline double search_{side}(double x, int count, const double *knots) {{
 }}
 """
 
+_PYTHON_FLOORDIV = """
+/* a // b of Python's floats; nan where b is 0. */
+static inline double python_floordiv(double a, double b) {
+    double rest = fmod(a, b), quotient = (a - rest) / b;
+    if (rest != 0.0 && (b < 0.0) != (rest < 0.0)) quotient -= 1.0;
+    if (quotient == 0.0) return copysign(0.0, a / b);
+    const double whole = floor(quotient);
+    return quotient - whole > 0.5 ? whole + 1.0 : whole;
+}
+"""
+
+_GATED = """
+/* a * b; 0 where b is 0 and a is infinite or nan. */
+static inline double gated(double a, double b) {
+    const double product = a * b;
+    return isnan(product) && b == 0.0 ? 0.0 : product;
+}
+"""
+
+_NORMAL_DENSITY = """
+/* exp(-a^2 / 2) / sqrt(2 pi). */
+static inline double normal_density(double a) {
+    const double half = 0.5 * a, bell = exp(-2.0 * (half * half));
+    return 0.3989422804014327 * (bell * (1.0 - 2.0 * square_error(half)));
+}
+"""
+
+_LOG_NDTR_SLOPE = """
+/* The derivative of log_ndtr: density over distribution. Below -5 by Laplace's continued fraction,
+ * -a + 1/(-a + 2/(-a + ...)), whose last digit 60 terms reach there.
+ * Source: Abramowitz and Stegun 26.2.14. */
+static inline double log_ndtr_slope(double a) {
+    if (a > -5.0) return normal_density(a) / (0.5 * erfc(-0.7071067811865476 * a));
+    double fraction = -a;
+    for (int k = 60; k > 0; k--) fraction = -a + k / fraction;
+    return fraction;
+}
+"""
+
+_LOG_NDTR_EXCESS = """
+/* a + log_ndtr_slope(a), which cancels in the tail: there it is the fraction's second term. */
+static inline double log_ndtr_excess(double a) {
+    if (a > -5.0) return a + log_ndtr_slope(a);
+    double fraction = -a;
+    for (int k = 60; k > 1; k--) fraction = -a + k / fraction;
+    return 1.0 / fraction;
+}
+"""
+
+_LOG_NDTR = """
+/* The logarithm of the normal distribution function. */
+static inline double log_ndtr(double a) {
+    if (a > -1.0) return log1p(-0.5 * erfc(0.7071067811865476 * a));
+    if (a > -5.0) return log(0.5 * erfc(-0.7071067811865476 * a));
+    return -0.5 * (a * a) - 0.9189385332046727 - log(log_ndtr_slope(a));
+}
+"""
+
+_HORNER = """
+/* c[0] x^(n-1) + ... + c[n-1] */
+static inline double horner(const double *c, int count, double x) {
+    double total = 0.0;
+    for (int i = 0; i < count; i++) total = total * x + c[i];
+    return total;
+}
+"""
+
+_DIGAMMA_ABOVE_0 = """
+/* digamma of a > 0: between 1 and 2 relative to the root there, elsewhere by recurrence, or from 10
+ * on by the asymptotic series. Source: Boost.Math, digamma.hpp (Maddock; 53 bits). */
+static inline double digamma_above_0(double a) {
+    static const double near_root[] = {-0.0020713321167745952, -0.045251321448739056,
+                                       -0.28919126444774784,   -0.65031853770896507,
+                                       -0.32555031186804491,   0.25479851061131551};
+    static const double below[] = {-0.55789841321675513e-6, 0.0021284987017821144,
+                                   0.054151797245674225,    0.43593529692665969,
+                                   1.4606242909763515,      2.0767117023730469,
+                                   1.0};
+    static const double far[] = {1.0 / 12.0,  -691.0 / 32760.0, 1.0 / 132.0, -1.0 / 240.0,
+                                 1.0 / 252.0, -1.0 / 120.0,     1.0 / 12.0};
+    if (a >= 10.0) {
+        const double z = 1.0 / (a * a);
+        return log(a) - 0.5 / a - z * horner(far, 7, z);
+    }
+    double sum = 0.0;
+    if (a < 1.0) {
+        sum = -1.0 / a;
+        a += 1.0;
+    }
+    while (a > 2.0) {
+        a -= 1.0;
+        sum += 1.0 / a;
+    }
+    double from_root = a - 1569415565.0 / 1073741824.0;
+    from_root -= 381566830.0 / 1073741824.0 / 1073741824.0;
+    from_root -= 0.9016312093258695918615325266959189453125e-19;
+    const double ratio = horner(near_root, 6, a - 1.0) / horner(below, 7, a - 1.0);
+    return sum + (from_root * 0.99558162689208984 + from_root * ratio);
+}
+"""
+
+_DIGAMMA = """
+/* The derivative of lgamma; nan at its poles, 0, -1, -2 ... and at -inf. */
+static inline double digamma(double a) {
+    if (isnan(a) || a == INFINITY) return a;
+    if (a > 0.0) return digamma_above_0(a);
+    if (a == floor(a)) return NAN;
+    const double turn = 3.141592653589793 * (a - rint(a));
+    return digamma_above_0(1.0 - a) - 3.141592653589793 / tan(turn);
+}
+"""
+
+_HURWITZ_ZETA = """
+/* The sum of (a + k)^-s over k = 0, 1, 2 ...: some terms, and the rest by Euler and Maclaurin, with
+ * Bernoulli's numbers B(2j) / (2j)!. Source: Abramowitz and Stegun 23.1.30. */
+static inline double hurwitz_zeta(double s, double a) {
+    static const double bernoulli[] = {1.0 / 12.0,
+                                       -1.0 / 720.0,
+                                       1.0 / 30240.0,
+                                       -1.0 / 1209600.0,
+                                       1.0 / 47900160.0,
+                                       -691.0 / 1307674368000.0,
+                                       1.0 / 74724249600.0,
+                                       -3617.0 / 10670622842880000.0};
+    double sum = 0.0, k = 0.0;
+    for (; a + k < 9.0 + s; k += 1.0) sum += pow(a + k, -s);
+    const double x = a + k, power = pow(x, -s);
+    sum += pow(x, 1.0 - s) / (s - 1.0) + 0.5 * power;
+    double rising = s / x * power;
+    for (int j = 0; j < 8; j++) {
+        sum += bernoulli[j] * rising;
+        rising *= (s + (2.0 * j + 1.0)) / x * ((s + (2.0 * j + 2.0)) / x);
+    }
+    return sum;
+}
+"""
+
+_POLYGAMMA = """
+/* The n-th derivative of digamma; nan at poles, for an order that is no whole number from 0 to 100,
+ * and at or below -1000, from where there would be too many terms. */
+static inline double polygamma(double a, double n) {
+    if (n == 0.0) return digamma(a);
+    if (isnan(a) || !(0.0 < n && n <= 100.0 && n == floor(n) && a > -1000.0)) return NAN;
+    if (a <= 0.0 && a == floor(a)) return NAN;
+    if (isinf(a)) return 0.0;
+    double factor = fmod(n, 2.0) == 1.0 ? 1.0 : -1.0;
+    for (double k = 2.0; k <= n; k += 1.0) factor *= k;
+    return factor * hurwitz_zeta(n + 1.0, a);
+}
+"""
+
+_LOG_GAMMA = """
+static inline double log_gamma(double a) { return lgamma(a); }
+"""
+
+# In the order of the file: a helper calls only those before it.
 _HELPERS = {
-    "gate": _GATE,
     "product": _PRODUCT,
+    "python_mod": _PYTHON_MOD,
+    "python_floordiv": _PYTHON_FLOORDIV,
     "saturated": _SATURATED,
     "scaled_hypot": _SCALED_HYPOT,
     "sigmoid": _SIGMOID,
@@ -113,13 +271,36 @@ _HELPERS = {
     "take": _TAKE,
     "search_left": _SEARCH.format(side="left", sign="<="),
     "search_right": _SEARCH.format(side="right", sign="<"),
+    "gated": _GATED,
+    "normal_density": _NORMAL_DENSITY,
+    "log_ndtr_slope": _LOG_NDTR_SLOPE,
+    "log_ndtr_excess": _LOG_NDTR_EXCESS,
+    "log_ndtr": _LOG_NDTR,
+    "log_gamma": _LOG_GAMMA,
+    "horner": _HORNER,
+    "digamma_above_0": _DIGAMMA_ABOVE_0,
+    "digamma": _DIGAMMA,
+    "hurwitz_zeta": _HURWITZ_ZETA,
+    "polygamma": _POLYGAMMA,
 }
 
 _LIBRARY = """
 /* The library's functions, through volatile pointers: with constant arguments the compiler would
  * replace the calls by other functions, or by results, that may round differently. */
 """
-_EXACT = {"fabs", "sqrt", "isnan", "isinf", "isfinite"}  # correctly rounded everywhere
+# Correctly rounded everywhere.
+_EXACT = {
+    "fabs",
+    "sqrt",
+    "isnan",
+    "isfinite",
+    "copysign",
+    "fmod",
+    "isinf",
+    "floor",
+    "ceil",
+    "trunc",
+}
 
 
 def _functions() -> dict[str, str]:
@@ -157,8 +338,9 @@ def translate(program: Any, name: str) -> str:
         name=name, title=title, inputs=size.inputs, params=size.params, outputs=size.outputs
     )
     body = "\n".join([*_value_function(code, name), *_gradient_function(code, program, name)])
-    helpers = [helper for name, helper in _HELPERS.items() if f"{name}(" in body]
-    body = "\n".join([*helpers, body])
+    for helper_name, helper in reversed(_HELPERS.items()):
+        if f"{helper_name}(" in body:
+            body = f"{helper}\n{body}"
     used = sorted(set(_CALL.findall(body)))
     pointers = [
         f"static double (*const volatile library_{f})({_FUNCTIONS[f]}) = {f};\n" for f in used
@@ -208,7 +390,7 @@ def _value(instruction: Instruction) -> str:
         count = len(operands) - 1
         return f"{function}({operands[0]}, {count}, (const double[]){{{entries}}})"
     if instruction.name == "dot":
-        form = "gate({}, {})" if instruction.gated else "{} * {}"
+        form = "gated({}, {})" if instruction.gated else "{} * {}"
         products = [form.format(_c(left), _c(right)) for left, right in instruction.pairs]
         return " + ".join([*operands[: instruction.starts], *products])
     return _expression(instruction.value, a=operands[0], b=operands[-1])

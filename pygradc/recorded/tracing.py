@@ -323,7 +323,7 @@ def as_value(x: Any) -> Value:
     return x._number() if isinstance(x, Condition) else Value(x)
 
 
-def _beside(x: Value | Number, other: Value | Number) -> Value:
+def beside(x: Value | Number, other: Value | Number) -> Value:
     """x as a Value; a number is detached if the other operand is, as in an expression."""
     if isinstance(x, (Value, Condition)):
         return as_value(x)
@@ -349,7 +349,7 @@ def where(condition: Any, a: Value | Number, b: Value | Number) -> Value:
     Raises:
         TypeError: the condition isn't one of these, or a or b isn't a number.
     """
-    first, second = _beside(a, b), _beside(b, a)
+    first, second = beside(a, b), beside(b, a)
     if core.tracing():
         return _condition(condition)._choose(first, second)
     if isinstance(condition, Condition):
@@ -438,7 +438,7 @@ def maximum(a: Value | Number, b: Value | Number) -> Value:
     Raises:
         TypeError: a or b isn't a number.
     """
-    return _beside(a, b).maximum(b)
+    return beside(a, b).maximum(b)
 
 
 def minimum(a: Value | Number, b: Value | Number) -> Value:
@@ -447,7 +447,7 @@ def minimum(a: Value | Number, b: Value | Number) -> Value:
     Raises:
         TypeError: a or b isn't a number.
     """
-    return _beside(a, b).minimum(b)
+    return beside(a, b).minimum(b)
 
 
 def detach(a: Value) -> Value:

@@ -60,8 +60,22 @@ static const struct {
     {PG_OP_TANH_SLOPE, 20.0, 1.0, 1.6993417021166355e-17},
     {PG_OP_SIGMOID_SLOPE, 1.0, 0.7310585786300049, 0.19661193324148185},
     {PG_OP_ERF_SLOPE, 0.5, 0.0, 0.87878257893544476},
-    {PG_OP_STEP, -0.5, 0.0, 0.0},
     {PG_OP_SIGN, -0.5, 0.0, -1.0},
+    {PG_OP_FLOOR, -0.5, 0.0, -1.0},
+    {PG_OP_CEIL, 0.5, 0.0, 1.0},
+    {PG_OP_TRUNC, -1.5, 0.0, -1.0},
+    {PG_OP_RINT, 2.5, 0.0, 2.0},
+    {PG_OP_FMOD, -7.0, 3.0, -1.0},
+    {PG_OP_MOD, -7.0, 3.0, 2.0},
+    {PG_OP_FLOORDIV, -7.0, 3.0, -3.0},
+    {PG_OP_GELU, 1.0, 0.0, 0.8413447460685429},
+    {PG_OP_GELU, -INFINITY, 0.0, 0.0},
+    {PG_OP_SILU, 1.0, 0.0, 0.7310585786300049},
+    {PG_OP_SILU, -1000.0, 0.0, 0.0},
+    {PG_OP_LEAKY_RELU, -2.0, 0.25, -0.5},
+    {PG_OP_ELU, -1.0, 2.0, -1.2642411176571153},
+    {PG_OP_STEP, -0.5, 0.0, 0.0},
+    {PG_OP_ABS_SLOPE, -0.5, 0.0, -1.0},
     {PG_OP_TAKES_LARGER, -1.0, 2.0, 0.0},
     {PG_OP_TAKES_SMALLER, -1.0, 2.0, 1.0},
     {PG_OP_POW_SLOPE, 2.0, 3.0, 12.0},
@@ -112,6 +126,7 @@ static void each_op_at_random_points(void (*ask)(int op, int which, const double
         const pg_op_info *info = pg_op_describe(op);
         for (int i = 0; i < 100; i++) {
             double x[2] = {uniform(info->lo[0], info->hi[0]), uniform(info->lo[1], info->hi[1])};
+            if (op == PG_OP_POLYGAMMA) x[1] = rint(x[1]); /* an order */
             for (int which = 0; which < info->arity; which++) ask(op, which, x);
         }
     }

@@ -264,6 +264,27 @@ static double bound(const recipe *r, const line *it) {
     case PG_OP_GATE_EITHER: return a * b;
     case PG_OP_TANH_SLOPE:
     case PG_OP_SIGMOID_SLOPE: return 1.0 + b + b * b;
+    case PG_OP_LEAKY_RELU:
+    case PG_OP_ELU: return (1.0 + fabs(it->number)) * (1.0 + a);
+    case PG_OP_LEAKY_RELU_SLOPE:
+    case PG_OP_ELU_SLOPE:
+    case PG_OP_ELU_BEND: return 1.0 + b;
+    case PG_OP_FLOOR:
+    case PG_OP_CEIL:
+    case PG_OP_TRUNC:
+    case PG_OP_RINT:
+    case PG_OP_FMOD: return 1.0 + a;
+    case PG_OP_MOD: return a + b;
+    case PG_OP_FLOORDIV:
+    case PG_OP_FMOD_QUOTIENT:
+    case PG_OP_LOG_NDTR:
+    case PG_OP_LOG_NDTR_SLOPE:
+    case PG_OP_LOG_NDTR_EXCESS:
+    case PG_OP_LGAMMA:
+    case PG_OP_DIGAMMA:
+    case PG_OP_POLYGAMMA: return 1e9;
+    case PG_OP_GELU:
+    case PG_OP_SILU:
     case PG_OP_RELU:
     case PG_OP_ABS:
     case PG_OP_CUSTOM:
@@ -329,6 +350,7 @@ static uint32_t add_any_op(recipe *r, int op) {
     line it = {.op = op, .a = any_value(r)};
     it.b = any_value(r);
     it.number = powers[below(LENGTH(powers))];
+    if (op == PG_OP_POLYGAMMA) it.number = floor(fabs(it.number)); /* an order */
     return recipe_add(r, it);
 }
 
@@ -406,6 +428,10 @@ static uint32_t add_take(recipe *r) {
     return recipe_add(r, it);
 }
 
+static bool divides(int op) {
+    return op == PG_OP_MOD || op == PG_OP_FLOORDIV || op == PG_OP_FMOD || op == PG_OP_FMOD_QUOTIENT;
+}
+
 /* The same, where no value is an error. */
 static uint32_t add_safe_op(recipe *r, int op) {
     uint32_t value = add_any_op(r, op);
@@ -413,6 +439,7 @@ static uint32_t add_safe_op(recipe *r, int op) {
     if (takes_any(&again)) return value;
     r->count--;
     again.a = in_domain(r, op);
+    if (divides(op)) again.b = add_positive(r);
     return recipe_add(r, again);
 }
 
@@ -509,8 +536,10 @@ static pg_status trace_line(pg_graph *graph, pg_node_id *id_ret, const line *it,
         const pg_node_id slopes[] = {ids[it->right], ids[it->b]};
         return pg_trace_custom(graph, id_ret, ids[it->a], operands, slopes, 2);
     }
-    case PG_OP_POWN: return pg_graph_number(graph, id_ret, it->op, ids[it->a], it->number);
-    default: return apply(graph, id_ret, it->op, ids[it->a], ids[it->b]);
+    default:
+        if (pg_op_describe(it->op)->takes_number)
+            return pg_graph_number(graph, id_ret, it->op, ids[it->a], it->number);
+        return apply(graph, id_ret, it->op, ids[it->a], ids[it->b]);
     }
 }
 

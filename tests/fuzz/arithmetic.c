@@ -1,6 +1,7 @@
 /* arithmetic.c - the ops, their derivatives and their errors, written out once more: nothing here
  * comes from ops.def, whose mistakes would else be right by definition. Only the functions of fast
  * mode are the core's own: what they return is measured elsewhere. */
+#include "base/portability.h"
 #include "ops/fastmath.h"
 #include "plain.h"
 
@@ -53,6 +54,146 @@ static double distance(double a, double b) {
 
 static double sign_of(double a) { return a > 0.0 ? 1.0 : a < 0.0 ? -1.0 : 0.0; }
 
+/* The rest with the divisor's sign, and the quotient rounded down, as Python's floats have them. */
+static double rest_of(double a, double b) {
+    double rest = fmod(a, b);
+    if (rest != 0.0 && signbit(rest) != signbit(b)) rest += b;
+    return rest == 0.0 ? copysign(rest, b) : rest;
+}
+
+static double quotient_of(double a, double b) {
+    const double rest = fmod(a, b);
+    double quotient = (a - rest) / b;
+    if (rest != 0.0 && signbit(rest) != signbit(b)) quotient -= 1.0;
+    return quotient == 0.0 ? copysign(quotient, a / b) : rint(quotient);
+}
+
+/* a * b, where a b of 0 counts more than what a is. */
+static double gated_product(double a, double b) { return b == 0.0 && !isfinite(a) ? 0.0 : a * b; }
+
+/* exp(-a^2 / 2) / sqrt(2 pi) */
+static double density(double a) {
+    const double half = a / 2.0;
+    const double upper = 134217729.0 * half - (134217729.0 * half - half);
+    const double lost = (upper * upper - half * half) + (half - upper) * (half + upper);
+    return 0.3989422804014327 *
+           (exp(-(half * half) * 2.0) * (1.0 - (fabs(half) < 28.0 ? lost : 0.0) * 2.0));
+}
+
+static double gelu_slope(double a) {
+    return erfc(a * -0.7071067811865476) / 2.0 + gated_product(a, density(a));
+}
+
+static double silu_slope(double a, bool fast) {
+    double (*const share)(double) = fast ? pg_fast_sigmoid : logistic;
+    return gated_product(1.0 + gated_product(a, share(-a)), share(a));
+}
+
+static double silu_bend(double a, bool fast) {
+    const double share = fast ? pg_fast_sigmoid(a) : logistic(a);
+    const double steep = near_one(share, fast) ? logistic_slope(a) : share * (1.0 - share);
+    return gated_product(a * (1.0 - share * 2.0) + 2.0, steep);
+}
+
+static double elu_slope(double a, double b, double (*our_exp)(double), double above) {
+    return a > 0.0 ? above : b * our_exp(a);
+}
+
+/* The tail and the gamma functions: copies of the core's, of which mpmath is the second opinion. */
+static double plain_log_ndtr_slope(double a) {
+    if (a > -5.0) return density(a) / (0.5 * erfc(-0.7071067811865476 * a));
+    double fraction = -a;
+    for (int k = 60; k > 0; k--) fraction = -a + k / fraction;
+    return fraction;
+}
+
+static double plain_log_ndtr_excess(double a) {
+    if (a > -5.0) return a + plain_log_ndtr_slope(a);
+    double fraction = -a;
+    for (int k = 60; k > 1; k--) fraction = -a + k / fraction;
+    return 1.0 / fraction;
+}
+
+static double plain_log_ndtr(double a) {
+    if (a > -1.0) return log1p(-0.5 * erfc(0.7071067811865476 * a));
+    if (a > -5.0) return log(0.5 * erfc(-0.7071067811865476 * a));
+    return -0.5 * (a * a) - 0.9189385332046727 - log(plain_log_ndtr_slope(a));
+}
+
+static double plain_horner(const double *c, int count, double x) {
+    double total = 0.0;
+    for (int i = 0; i < count; i++) total = total * x + c[i];
+    return total;
+}
+
+static double plain_digamma_above_0(double a) {
+    static const double near_root[] = {-0.0020713321167745952, -0.045251321448739056,
+                                       -0.28919126444774784,   -0.65031853770896507,
+                                       -0.32555031186804491,   0.25479851061131551};
+    static const double below[] = {-0.55789841321675513e-6,
+                                   0.0021284987017821144,
+                                   0.054151797245674225,
+                                   0.43593529692665969,
+                                   1.4606242909763515,
+                                   2.0767117023730469,
+                                   1.0};
+    static const double far[] = {1.0 / 12.0,  -691.0 / 32760.0, 1.0 / 132.0, -1.0 / 240.0,
+                                 1.0 / 252.0, -1.0 / 120.0,     1.0 / 12.0};
+    if (a >= 10.0) {
+        const double z = 1.0 / (a * a);
+        return log(a) - 0.5 / a - z * plain_horner(far, 7, z);
+    }
+    double sum = 0.0;
+    if (a < 1.0) {
+        sum = -1.0 / a;
+        a += 1.0;
+    }
+    while (a > 2.0) {
+        a -= 1.0;
+        sum += 1.0 / a;
+    }
+    double from_root = a - 1569415565.0 / 1073741824.0;
+    from_root -= 381566830.0 / 1073741824.0 / 1073741824.0;
+    from_root -= 0.9016312093258695918615325266959189453125e-19;
+    const double ratio = plain_horner(near_root, 6, a - 1.0) / plain_horner(below, 7, a - 1.0);
+    return sum + (from_root * 0.99558162689208984 + from_root * ratio);
+}
+
+static double plain_digamma(double a) {
+    if (isnan(a) || a == INFINITY) return a;
+    if (a > 0.0) return plain_digamma_above_0(a);
+    if (a == floor(a)) return NAN;
+    const double turn = 3.141592653589793 * (a - rint(a));
+    return plain_digamma_above_0(1.0 - a) - 3.141592653589793 / tan(turn);
+}
+
+static double plain_hurwitz_zeta(double s, double a) {
+    static const double bernoulli[] = {1.0 / 12.0,          -1.0 / 720.0,
+                                       1.0 / 30240.0,       -1.0 / 1209600.0,
+                                       1.0 / 47900160.0,    -691.0 / 1307674368000.0,
+                                       1.0 / 74724249600.0, -3617.0 / 10670622842880000.0};
+    double sum = 0.0, k = 0.0;
+    for (; a + k < 9.0 + s; k += 1.0) sum += pow(a + k, -s);
+    const double x = a + k, power = pow(x, -s);
+    sum += pow(x, 1.0 - s) / (s - 1.0) + 0.5 * power;
+    double rising = s / x * power;
+    for (int j = 0; j < 8; j++) {
+        sum += bernoulli[j] * rising;
+        rising *= (s + (2.0 * j + 1.0)) / x * ((s + (2.0 * j + 2.0)) / x);
+    }
+    return sum;
+}
+
+static double plain_polygamma(double a, double n) {
+    if (n == 0.0) return plain_digamma(a);
+    if (isnan(a) || !(0.0 < n && n <= 100.0 && n == floor(n) && a > -1000.0)) return NAN;
+    if (a <= 0.0 && a == floor(a)) return NAN;
+    if (isinf(a)) return 0.0;
+    double factor = fmod(n, 2.0) == 1.0 ? 1.0 : -1.0;
+    for (double k = 2.0; k <= n; k += 1.0) factor *= k;
+    return factor * plain_hurwitz_zeta(n + 1.0, a);
+}
+
 double plain_value(int op, double a, double b, bool fast) {
     double (*const our_exp)(double) = fast ? pg_fast_exp : exp;
     double (*const our_log1p)(double) = fast ? pg_fast_log1p : log1p;
@@ -92,6 +233,30 @@ double plain_value(int op, double a, double b, bool fast) {
     case PG_OP_HYPOT: return distance(a, b);
     case PG_OP_MAXIMUM: return isnan(a) || a >= b ? a : b;
     case PG_OP_MINIMUM: return isnan(a) || a <= b ? a : b;
+    case PG_OP_SIGN: return a == 0.0 ? 0.0 : isnan(a) ? a : copysign(1.0, a);
+    case PG_OP_FLOOR: return floor(a);
+    case PG_OP_CEIL: return -floor(-a);
+    case PG_OP_TRUNC: return a < 0.0 ? ceil(a) : floor(a);
+    case PG_OP_RINT: return nearbyint(a);
+    case PG_OP_FMOD: return fmod(a, b);
+    case PG_OP_MOD: return rest_of(a, b);
+    case PG_OP_FLOORDIV: return quotient_of(a, b);
+    case PG_OP_GELU: return gated_product(a / 2.0, erfc(a * -0.7071067811865476));
+    case PG_OP_SILU: return gated_product(a, fast ? pg_fast_sigmoid(a) : logistic(a));
+    case PG_OP_LEAKY_RELU: return a > 0.0 ? a : b * a;
+    case PG_OP_ELU: return a > 0.0 ? a : b * (fast ? pg_fast_expm1 : expm1)(a);
+    case PG_OP_LOG_NDTR: return plain_log_ndtr(a);
+    case PG_OP_LGAMMA: return pg_lgamma(a);
+    case PG_OP_DIGAMMA: return plain_digamma(a);
+    case PG_OP_POLYGAMMA: return plain_polygamma(a, b);
+    case PG_OP_LOG_NDTR_SLOPE: return plain_log_ndtr_slope(a);
+    case PG_OP_LOG_NDTR_EXCESS: return plain_log_ndtr_excess(a);
+    case PG_OP_NORMAL_DENSITY: return density(a);
+    case PG_OP_GELU_SLOPE: return gelu_slope(a);
+    case PG_OP_SILU_SLOPE: return silu_slope(a, fast);
+    case PG_OP_LEAKY_RELU_SLOPE: return a > 0.0 ? 1.0 : b;
+    case PG_OP_ELU_SLOPE: return elu_slope(a, b, our_exp, 1.0);
+    case PG_OP_ELU_BEND: return elu_slope(a, b, our_exp, 0.0);
     case PG_OP_GATE_EITHER:
         if (a == 0.0 && !isfinite(b)) return 0.0;
         return b == 0.0 && !isfinite(a) ? 0.0 : a * b;
@@ -100,7 +265,8 @@ double plain_value(int op, double a, double b, bool fast) {
     case PG_OP_SIGMOID_SLOPE: return near_one(b, fast) ? logistic_slope(a) : b * (1.0 - b);
     case PG_OP_ERF_SLOPE: return 1.1283791670955126 * gauss(a, our_exp); /* 2 / sqrt(pi) */
     case PG_OP_STEP: return a > 0.0 ? 1.0 : 0.0;
-    case PG_OP_SIGN: return sign_of(a);
+    case PG_OP_ABS_SLOPE: return sign_of(a);
+    case PG_OP_FMOD_QUOTIENT: return rint((a - fmod(a, b)) / b);
     case PG_OP_TAKES_LARGER: return isnan(a) || a >= b ? 1.0 : 0.0;
     case PG_OP_TAKES_SMALLER: return isnan(a) || a <= b ? 1.0 : 0.0;
     case PG_OP_POW_SLOPE: return power_by_base(a, b);
@@ -158,8 +324,33 @@ double plain_slope(int op, int by, double a, double b, double y, bool fast) {
     case PG_OP_TANH_SLOPE: return first ? 0.0 : -2.0 * b;
     case PG_OP_SIGMOID_SLOPE: return first ? 0.0 : 1.0 - 2.0 * b;
     case PG_OP_ERF_SLOPE: return -2.0 * a * y;
-    case PG_OP_STEP:
+    case PG_OP_FMOD: return first ? 1.0 : -rint((a - y) / b);
+    case PG_OP_MOD: return first ? 1.0 : -quotient_of(a, b);
+    case PG_OP_GELU: return gelu_slope(a);
+    case PG_OP_SILU: return silu_slope(a, fast);
+    case PG_OP_LEAKY_RELU: return a > 0.0 ? 1.0 : b;
+    case PG_OP_ELU: return elu_slope(a, b, our_exp, 1.0);
+    case PG_OP_LOG_NDTR: return plain_log_ndtr_slope(a);
+    case PG_OP_LGAMMA: return plain_digamma(a);
+    case PG_OP_DIGAMMA: return plain_polygamma(a, 1.0);
+    case PG_OP_POLYGAMMA: return plain_polygamma(a, b + 1.0);
+    case PG_OP_LOG_NDTR_SLOPE: return -gated_product(plain_log_ndtr_excess(a), y);
+    case PG_OP_LOG_NDTR_EXCESS: return 1.0 - gated_product(y, plain_log_ndtr_slope(a));
+    case PG_OP_NORMAL_DENSITY: return gated_product(-a, y);
+    case PG_OP_GELU_SLOPE: return gated_product(2.0 - a * a, density(a));
+    case PG_OP_SILU_SLOPE: return silu_bend(a, fast);
+    case PG_OP_LEAKY_RELU_SLOPE: return first || a > 0.0 ? 0.0 : 1.0;
+    case PG_OP_ELU_SLOPE: return elu_slope(a, first ? b : 1.0, our_exp, 0.0);
+    case PG_OP_ELU_BEND: return first ? y : elu_slope(a, 1.0, our_exp, 0.0);
     case PG_OP_SIGN:
+    case PG_OP_FLOOR:
+    case PG_OP_CEIL:
+    case PG_OP_TRUNC:
+    case PG_OP_RINT:
+    case PG_OP_FLOORDIV:
+    case PG_OP_STEP:
+    case PG_OP_ABS_SLOPE:
+    case PG_OP_FMOD_QUOTIENT:
     case PG_OP_TAKES_LARGER:
     case PG_OP_TAKES_SMALLER: return 0.0;
     case PG_OP_POW_SLOPE:
@@ -201,6 +392,11 @@ static bool carries(int op) {
     case PG_OP_HYPOT:
     case PG_OP_POW_SLOPE:
     case PG_OP_POW_LOG:
+    case PG_OP_FMOD:
+    case PG_OP_FMOD_QUOTIENT:
+    case PG_OP_LGAMMA:
+    case PG_OP_DIGAMMA:
+    case PG_OP_POLYGAMMA:
     case PG_OP_SQUARE:
     case PG_OP_RECIP: return false;
     case PG_OP_ADD:
@@ -223,6 +419,26 @@ static bool carries(int op) {
     case PG_OP_ERF_SLOPE:
     case PG_OP_STEP:
     case PG_OP_SIGN:
+    case PG_OP_FLOOR:
+    case PG_OP_CEIL:
+    case PG_OP_TRUNC:
+    case PG_OP_RINT:
+    case PG_OP_MOD:
+    case PG_OP_FLOORDIV:
+    case PG_OP_GELU:
+    case PG_OP_SILU:
+    case PG_OP_LEAKY_RELU:
+    case PG_OP_ELU:
+    case PG_OP_LOG_NDTR:
+    case PG_OP_LOG_NDTR_SLOPE:
+    case PG_OP_LOG_NDTR_EXCESS:
+    case PG_OP_NORMAL_DENSITY:
+    case PG_OP_GELU_SLOPE:
+    case PG_OP_SILU_SLOPE:
+    case PG_OP_LEAKY_RELU_SLOPE:
+    case PG_OP_ELU_SLOPE:
+    case PG_OP_ELU_BEND:
+    case PG_OP_ABS_SLOPE:
     case PG_OP_TAKES_LARGER:
     case PG_OP_TAKES_SMALLER:
     case PG_OP_DETACH:
@@ -254,6 +470,7 @@ static bool is_asymptote(int op, double a) {
     case PG_OP_POW_LOG: return a == 0.0;
     case PG_OP_LOG1P: return a == -1.0;
     case PG_OP_ATANH: return fabs(a) == 1.0;
+    case PG_OP_LGAMMA: return a <= 0.0;
     default: return false;
     }
 }
@@ -268,17 +485,24 @@ static bool is_pole(int op, double a, double b, double y) {
     case PG_OP_ACOSH: return a == 1.0;
     case PG_OP_HYPOT: return a == 0.0 && b == 0.0;
     case PG_OP_ATAN2: return a * a + b * b == 0.0;
+    case PG_OP_FMOD:
+    case PG_OP_FMOD_QUOTIENT: return b == 0.0;
+    case PG_OP_LGAMMA: return false;
     default: return is_asymptote(op, a) || (is_power(op) && a == 0.0);
     }
 }
 
+static bool is_division(int op) { return op == PG_OP_MOD || op == PG_OP_FLOORDIV; }
+
 pg_status plain_judge_value(int op, double a, double b, double y) {
+    if (is_division(op) && b == 0.0) return PG_ERR_ZERO_DIVISION;
     if (carries(op)) return PG_OK;
     if (is_asymptote(op, a)) return judge(a, b, y, PG_ERR_DOMAIN);
     return judge(a, b, y, is_power(op) && a == 0.0 ? PG_ERR_ZERO_DIVISION : PG_ERR_OVERFLOW);
 }
 
 pg_status plain_judge_slope(int op, double a, double b, double y, double slope) {
+    if (is_division(op) && b == 0.0 && !isfinite(slope)) return PG_ERR_ZERO_DIVISION;
     if (carries(op)) return PG_OK;
     if (!isfinite(slope) && is_pole(op, a, b, y) && isfinite(b)) return PG_ERR_ZERO_DIVISION;
     return judge(a, b, slope, PG_ERR_OVERFLOW);

@@ -98,7 +98,8 @@ static void make_op(void) {
     const plain_operand left = {a.plain, 0.0}, right = {PLAIN_NOBODY, power};
     pg_node_id id = 0;
     uint32_t plain = 0;
-    const bool powered = op == PG_OP_POWN, binary_op = !powered && plain_operands(op) == 2;
+    const bool powered = pg_op_describe(op)->takes_number,
+               binary_op = !powered && plain_operands(op) == 2;
     const pg_status status = powered     ? pg_graph_number(t->graph, &id, op, a.id, power)
                              : binary_op ? pg_graph_binary(t->graph, &id, op, a.id, b.id)
                                          : pg_graph_unary(t->graph, &id, op, a.id);
@@ -307,7 +308,7 @@ static void ask_slopes(void) {
     const plain_edge *edges = &t->plain.edges[plain->first];
     const double a = t->plain.nodes[edges[0].to].data;
     const double b = plain->count == 2 ? t->plain.nodes[edges[1].to].data : 0.0;
-    for (int by = 1; by <= (plain->op == PG_OP_POWN ? 1 : (int)plain->count); by++)
+    for (int by = 1; by <= pg_op_describe(plain->op)->arity; by++)
         CHECK(same_number(slopes[by - 1], plain_slope(plain->op, by, a, b, plain->data, false)));
 }
 

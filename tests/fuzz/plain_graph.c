@@ -211,7 +211,7 @@ pg_status plain_push(plain_graph *g, uint32_t id) {
     if (node->op == PG_OP_VARIADIC) return push_variadic(g, node);
     const uint32_t ids[] = {g->edges[node->first].to, g->edges[node->first + node->count - 1].to};
     const double a = g->nodes[ids[0]].data, b = node->count == 2 ? g->nodes[ids[1]].data : 0.0;
-    const int operands = node->op == PG_OP_POWN ? 1 : (int)node->count;
+    const int operands = pg_op_describe(node->op)->arity;
     double slopes[2];
     for (int by = 1; by <= operands; by++) {
         slopes[by - 1] = plain_slope(node->op, by, a, b, node->data, false);

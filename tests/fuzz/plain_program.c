@@ -172,10 +172,11 @@ static size_t ways_of(const run *r, uint32_t number, way *ways) {
     const bool custom = instr->op == PG_OP_CUSTOM, take = instr->op == PG_OP_TAKE;
     size_t count = 0;
     if (instr->op != PG_OP_DOT && !custom && !take) {
+        const pg_op_info *info = pg_op_describe(instr->op); /* NULL for what is no op */
         const int operands = instr->op == PG_OP_DETACH   ? 0
                              : instr->op == PG_OP_SEARCH ? 0
-                             : instr->op == PG_OP_POWN   ? 1
                              : instr->op == PG_OP_SELECT ? 2
+                             : info != NULL              ? info->arity
                                                          : plain_operands(instr->op);
         for (int by = 1; by <= operands; by++)
             ways[count++] = (way){place_of(r, in_rows, by == 1 ? instr->a : instr->b), by, {0}, 0};

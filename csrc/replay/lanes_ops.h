@@ -107,10 +107,26 @@ static pg_status NAME(forward)(pg_block *block) {
         }                                                                                          \
     }
 
+#if MOST == 1 /* one lane: a loop over the run, since several copies of each op cost code */
+#define PG_PUSH(op, which, d_, fault, target)                                                      \
+    for (size_t r = 0; (target).how != PG_ACCUMULATE_NONE && r < run; r++) {                       \
+        const double a = as[r], b = bs[r], y = ys[r];                                              \
+        (void)a, (void)b, (void)y;                                                                 \
+        double d = (d_);                                                                           \
+        if ((fault) != PG_OK && block->judge && PG_UNLIKELY(!isfinite(d))) {                       \
+            const pg_judged judged = {&d, as + r, bs + r, g + r};                                  \
+            const pg_status status = pg_judge_lanes(block, op, which, &judged);                    \
+            if (status != PG_OK) return status;                                                    \
+        }                                                                                          \
+        const pg_target next = {(target).how, (target).at + (uint32_t)r};                          \
+        DOTS(give_product)(to, next, &d, g + r);                                                   \
+    }
+#else
 #define PG_PUSH(op, which, d_, fault, target)                                                      \
     if (!pg_can_fail(op) && (target).how == PG_ACCUMULATE_STORE) PG_PUSH_RUN(d_, = 0.0 +, target)  \
     else if (!pg_can_fail(op) && (target).how == PG_ACCUMULATE_ADD) PG_PUSH_RUN(d_, +=, target)    \
     else if ((target).how != PG_ACCUMULATE_NONE) PG_PUSH_ONE(op, which, d_, fault, target)
+#endif
 
 static pg_status NAME(backward)(pg_block *block) {
     const size_t lanes = LANES;

@@ -214,17 +214,22 @@ def products(rounds: int, count: int = 200) -> None:
     at, direction = draw.normal(size=count), draw.normal(size=count)
     xs = [Value(float(x)) for x in at]
     works: dict[str, Work] = {}
+    found = []
     for math in MATHS:
         f = compile(lambda: rosenbrock(xs), math=math)
-        works[math] = lambda f=f: f.hvp(direction)
-    found = [np.ravel(work()) for work in works.values()]
+        f.sum()  # records it: the parameters' order is known
+        place = {id(x): i for i, x in enumerate(xs)}
+        order = [place[id(x)] for x in f.parameters()]
+        works[math] = lambda f=f, v=direction[order]: f.hvp(v)
+        found.append(np.empty(count))
+        found[-1][order] = np.ravel(works[math]())
     try:
         jax = baselines._jax()
         gradient = jax.grad(lambda x: rosenbrock_of_arrays(x[1:], x[:-1]))
         product = jax.jit(lambda x, v: jax.jvp(gradient, (x,), (v,))[1])
         a, v = jax.numpy.array(at), jax.numpy.array(direction)
-        works["JAX"] = lambda: product(a, v).block_until_ready()
-        found.append(np.asarray(works["JAX"]()))
+        works["JAX"] = lambda: np.asarray(product(a, v))
+        found.append(works["JAX"]())
     except ImportError:
         print("JAX is not installed")
     assert all(np.allclose(product, found[0], rtol=1e-9) for product in found)

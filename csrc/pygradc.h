@@ -295,6 +295,15 @@ pg_status pg_trace_detach(pg_graph *graph, pg_node_id *id_ret, pg_node_id a);
 pg_status pg_trace_custom(pg_graph *graph, pg_node_id *id_ret, pg_node_id value,
                           const pg_node_id *operands, const pg_node_id *slopes, size_t count);
 
+/* table[index] for an index that a recording evaluates for each row; and the index at which x would
+ * be inserted in knots, which are sorted, to the left of equal ones or to their right. Neither has
+ * a derivative by index or x. Returns: as pg_graph_variadic; PG_ERR_BAD_NODE also without entries.
+ */
+pg_status pg_trace_take(pg_graph *graph, pg_node_id *id_ret, pg_node_id index,
+                        const pg_node_id *table, size_t count);
+pg_status pg_trace_search(pg_graph *graph, pg_node_id *id_ret, pg_node_id x,
+                          const pg_node_id *knots, size_t count, int right);
+
 typedef enum pg_pass { /* csrc/record/passes.c; SHARE and POWERS change bits: fast mode only */
                        PG_PASS_FOLD = 1,
                        PG_PASS_HOIST = 2,
@@ -343,19 +352,20 @@ typedef struct pg_pair {
     uint32_t left, right;
 } pg_pair;
 
-enum {                           /* flags: how a dot reads its operands */
+enum {                           /* flags: how a dot, a take or a search reads its operands */
        PG_DOT_STARTS = 1,        /* the sum starts with slot a; else with the first product */
        PG_DOT_UNIFORM_START = 2, /* a is a uniform slot, even in row code */
        PG_DOT_WEIGHTED = 4,      /* left factors are uniform slots, right ones row slots */
        PG_DOT_SQUARES = 8,       /* a slot times itself fails as a ** 2 does; not with weights */
-       PG_DOT_GATED = 16         /* each product is a gate: left is its slope, right its adjoint */
+       PG_DOT_GATED = 16,        /* each product is a gate: left is its slope, right its adjoint */
+       PG_SEARCH_RIGHT = 16      /* a search counts the numbers equal to a, too */
 };
 
 typedef struct pg_instr {
     uint8_t op;            /* a row of ops.def or instructions.def; see pg_instr_name */
-    uint8_t shape;         /* select: the comparison; dot: flags */
+    uint8_t shape;         /* select: the comparison; dot, take, search: flags */
     uint32_t dst, a, b;    /* slots; a dot's a is the start */
-    uint32_t first, count; /* dot, select, custom: pairs of slots */
+    uint32_t first, count; /* pairs of slots; the right one of a take or search is a */
     uint32_t run;          /* so many, from here on, execute as one: see csrc/program/runs.c */
 } pg_instr;
 
@@ -374,7 +384,7 @@ typedef struct pg_instr_info {
     int operands;           /* how many of a, b it reads; a dot may lack a */
     int pairs;
     int receivers;     /* how many of a, b get a gradient */
-    int pairs_receive; /* do its pairs? Of a custom op only the left ones */
+    int pairs_receive; /* do its pairs? Of a custom op and of a take only the left ones */
     double power;      /* replaces a ** power, and fails as that does; else 0 */
 } pg_instr_info;
 
@@ -403,8 +413,9 @@ typedef struct pg_target {
     uint32_t at;  /* a slot or an accumulator */
 } pg_target;
 
-/* One backward step: instruction `instr` propagates its gradient. The targets of the pairs of a dot
- * or custom op are at `first`: left and right of the first pair, left and right of the second. */
+/* One backward step: instruction `instr` propagates its gradient. The targets of the pairs of a
+ * dot, custom op or take are at `first`: left and right of the first pair, left and right of the
+ * second. */
 typedef struct pg_step {
     uint32_t instr; /* or PG_COLLECT: add accumulator b.at to uniform gradient a.at */
     uint32_t first;
@@ -439,7 +450,7 @@ typedef struct pg_argument {
 } pg_argument;
 
 /* Details of the last call that returned PG_ERR_DOMAIN, _ZERO_DIVISION or _OVERFLOW. Row -1: it
- * failed in uniform code, for every row. */
+ * failed in uniform code, for every row. Of a take: a is the index, b the number of entries. */
 typedef struct pg_replay_fault {
     int64_t row;
     pg_fault fault;

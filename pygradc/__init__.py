@@ -22,6 +22,7 @@ from pygradc.recorded.compiled import Compiled, compile
 from pygradc.recorded.draws import RecordingWarning
 from pygradc.recorded.fitting import fit
 from pygradc.recorded.program import Program, load
+from pygradc.recorded.tables import interp, searchsorted, take
 from pygradc.recorded.tracing import (
     detach,
     logical_and,
@@ -60,6 +61,7 @@ __all__ = [
     "grad",
     "grads",
     "hessian",
+    "interp",
     "jacobian",
     "live_nodes",
     "load",
@@ -77,9 +79,11 @@ __all__ = [
     "op",
     "optim",
     "save_state",
+    "searchsorted",
     "set_data",
     "softmax",
     "sum",
+    "take",
     "value_and_grad",
     "where",
     # The ops as functions, except where `import *` would hide Python's own.

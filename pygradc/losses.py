@@ -18,7 +18,7 @@ import numpy as np
 from pygradc.core.masks import refuse_masked
 from pygradc.core.numbers import as_number
 from pygradc.core.scalar import core
-from pygradc.recorded import tracing
+from pygradc.recorded import tables, tracing
 from pygradc.value import Value
 
 _PLAIN = frozenset((Value, float))
@@ -323,9 +323,8 @@ def _rounding(excess: Any) -> Any:
 def soft_cross_entropy(logits: Sequence[Any], probabilities: Sequence[Any]) -> Any:
     """-sum(p * log(softmax(logits))), for one row; one-hot probabilities for a label.
 
-    Has no data-dependent branch, so it can be recorded, unlike `cross_entropy` with labels. Halves
-    of the logits are summed, which is exact: the difference of two logits may overflow, and the
-    infinity times a probability of 0 would be nan.
+    Halves of the logits are summed, which is exact: the difference of two logits may overflow, and
+    the infinity times a probability of 0 would be nan.
 
     Args:
         logits: One Value per class; or a batch, n such rows.
@@ -355,11 +354,8 @@ def _class_of(name: str, label: Any, classes: int) -> int:
     if getattr(label, "ndim", None) == 0:
         refuse_masked(f"{name}: label", label)
         label = label.item()
-    if hasattr(label, "backward") or isinstance(label, tracing.Condition):
-        raise TypeError(
-            f"{name}: a label must be a number that is known when the graph is built; "
-            "in a recorded function use soft_cross_entropy with one-hot rows"
-        )
+    if isinstance(label, Value):
+        label = label.data
     try:
         number = int(label)
         if number == label and 0 <= number < classes:
@@ -369,21 +365,24 @@ def _class_of(name: str, label: Any, classes: int) -> int:
     raise ValueError(f"{name}: label {label} for {classes} classes")
 
 
-def _row_and_class(name: str, row: Any, label: Any) -> tuple[Any, int]:
-    """One row as a list, and the index of its class."""
+def _row_and_class(name: str, row: Any, label: Any) -> tuple[list[Any], Any]:
+    """One row as a list, and the index of its class; in a recorded function perhaps a Value."""
     if not _is_batch(row) or _is_batch(label):
         raise ValueError(
             f"{name}: expected a label, the class index, for each row of logits; "
             "one-hot rows are for soft_cross_entropy"
         )
     items = row if type(row) is list else _items(f"{name}: logits", row)
-    return items, _class_of(name, label, len(items))
+    if isinstance(label, tracing.Condition):
+        label = tracing.as_value(label)
+    is_asked_later = core.tracing() and core.is_traced(label)
+    return items, label if is_asked_later else _class_of(name, label, len(items))
 
 
 def _cross_entropy(logits: Any, label: Any) -> Any:
-    row, number = _row_and_class("cross_entropy", logits, label)
+    row, index = _row_and_class("cross_entropy", logits, label)
     shifted, log_total = _shifted_logits(row)
-    return log_total - shifted[number]
+    return log_total - tables.take(shifted, index)
 
 
 def _mean_over_rows(name: str, loss: Callable[[Any, Any], Any], rows: Any, labels: Any) -> Any:
@@ -398,18 +397,19 @@ def cross_entropy(logits: Sequence[Any], labels: Any) -> Any:
 
     Args:
         logits: One Value per class; or a batch, n such rows.
-        labels: The class index; or n of them.
+        labels: The class index; or n of them. In a recorded function they may be inputs.
     Returns:
         One Value, the mean over the batch.
     Raises:
-        ValueError: a label isn't a class index, the lengths differ, or there are no rows.
+        ValueError: a label isn't a class index, the lengths differ, or there are no rows. A row of
+            a recorded function raises FloatingPointError, as `pygradc.take` does.
     """
     return _mean_over_rows("cross_entropy", _cross_entropy, logits, labels)
 
 
 def _nll(log_probabilities: Any, label: Any) -> Any:
-    row, number = _row_and_class("nll", log_probabilities, label)
-    return -_plain("nll: log_probabilities", row[number])
+    row, index = _row_and_class("nll", log_probabilities, label)
+    return -tables.take([_plain("nll: log_probabilities", x) for x in row], index)
 
 
 def nll(log_probabilities: Sequence[Any], labels: Any) -> Any:

@@ -21,7 +21,18 @@ import pytest
 from programs import is_defined
 
 import pygradc
-from pygradc import Program, Value, detach, maximum, minimum, nn, where
+from pygradc import (
+    Program,
+    Value,
+    detach,
+    interp,
+    maximum,
+    minimum,
+    nn,
+    searchsorted,
+    take,
+    where,
+)
 from pygradc._core import lib
 from pygradc.core.ops import OPS
 from pygradc.core.scalar import core
@@ -149,6 +160,20 @@ def choices_of_parameters(x: Value, y: Value) -> Any:
 @case(ANY, ANY)
 def every_comparison(x: Value, y: Value) -> Any:
     return [core.trace_select(i, x, y, x * W[0], y) for i in range(lib.PG_COMPARE_COUNT)]
+
+
+@case((-2.0, 3.0), ANY)
+def entries_of_tables(x: Value, y: Value) -> Any:
+    place = searchsorted([-1.0, 0.0, 1.0, 2.0], x)
+    right = searchsorted([0.0, 0.0, 1.0], where(x < 2.0, W[2], y), "right")
+    table = [W[0], y * y, 2.5, W[0], x.exp()]
+    return take(table, place) * take(W, right), take([W[3], 1.5], x), take(table, W[2] * 0.0)
+
+
+@case(ANY)
+def interpolation(x: Value) -> Any:
+    xs = [-1.0, 0.0, 0.5, 2.0]
+    return interp(x, xs, [1.0, -2.0, 0.5, 4.0]), interp(x * W[0], xs, W)
 
 
 @case(ANY, ANY)
@@ -478,7 +503,7 @@ def test_the_file_is_clean_text(name, passes):
     assert code.count("void some_name_value(") == code.count("void some_name_gradient(") == 1
     assert re.findall(r"#include (.*)", code) == ["<math.h>"]
     assert code == program.to_c("some_name")
-    row = [0.4 * low + 0.6 * high for low, high in intervals]  # where no op fails
+    row = [low + 0.6 * (high - low) for low, high in intervals]  # where no op fails
     program = record(function, len(intervals), row, passes=passes, errors="raise")
     assert code == program.to_c("some_name")
 

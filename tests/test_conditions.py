@@ -623,7 +623,7 @@ def test_the_line_is_the_users_also_where_a_library_asks(name: str) -> None:
 def test_indexing_a_table_by_a_value_names_the_remedy() -> None:
     table = [[Value(1.0)], [Value(2.0)]]
     for function in (lambda x: table[x][0], lambda x: table[int(x)][0] * x, lambda x: table[x:]):
-        with pytest.raises(TraceError, match=r"Instead, pass the row of a table as an argument"):
+        with pytest.raises(TraceError, match=r"Instead, look it up with pygradc.take"):
             compile(function)(1.0)
         with pytest.raises(TypeError, match=r"v\.data"):
             function(Value(1.0))

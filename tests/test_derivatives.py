@@ -408,3 +408,14 @@ def below(root: Value) -> int:
                 seen.add(child)
                 stack.append(child)
     return sum(bool(node._children) for node in seen)
+
+
+def test_a_derivative_that_is_a_value_of_the_graph_is_that_value() -> None:
+    w, x = Value(0.5), Value(2.0)
+    derivative = pygradc.grad(w * x, x)
+    assert derivative is w
+    del derivative
+    assert (w * 3.0)._children[0] is w
+    f = pygradc.compile(lambda x: w * x)
+    f(2.0).backward()
+    assert w.grad == 2.0

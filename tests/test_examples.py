@@ -31,6 +31,16 @@ def run(name: str, *arguments: str) -> str:
     return done.stdout
 
 
+def test_bigram_learns_what_counting_gives() -> None:
+    out = run("bigram.py")
+    (trained,) = re.findall(r"^after training ([\d.]+)$", out, re.M)
+    (counted,) = re.findall(r"^by counting    ([\d.]+)$", out, re.M)
+    assert float(counted) <= float(trained) < float(counted) + 0.01
+    assert float(re.findall(r"^epoch +10  loss ([\d.]+)$", out, re.M)[0]) < 2.6
+    (sampled,) = re.findall(r"^sampled: (.*)$", out, re.M)
+    assert len(sampled.split()) == 10
+
+
 def loaded(name: str) -> Any:
     """The example as a fresh module: nothing recorded."""
     spec = importlib.util.spec_from_file_location(name, EXAMPLES / f"{name}.py")
@@ -132,7 +142,11 @@ def test_the_number_that_an_example_is_about(name: str) -> None:
 
 
 def test_every_example_is_run() -> None:
-    assert {path.name for path in EXAMPLES.glob("*.py")} == {"embedding.py", *PRINTED}
+    assert {path.name for path in EXAMPLES.glob("*.py")} == {
+        "bigram.py",
+        "embedding.py",
+        *PRINTED,
+    }
 
 
 def test_an_example_fails_if_its_number_is_wrong() -> None:

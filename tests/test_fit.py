@@ -901,11 +901,20 @@ def test_soft_cross_entropy_of_a_distribution() -> None:
         losses.soft_cross_entropy([Value(1.0)], [0.5, 0.5])
 
 
-def test_cross_entropy_with_labels_says_what_to_record_instead() -> None:
-    with pytest.raises(TypeError, match="soft_cross_entropy with one-hot rows"):
-        pygradc.compile(lambda x, label: losses.cross_entropy(x, label)).map(
-            np.ones((2, 3)), [0, 1]
-        )
+def test_classes_are_learned_from_labels() -> None:
+    weights = [Value(0.0) for _ in range(6)]
+
+    @pygradc.compile
+    def loss(x: list[Value], label: Value) -> Value:
+        logits = [x[0] * w + x[1] * v for w, v in zip(weights[:3], weights[3:])]
+        return losses.cross_entropy(logits, label)
+
+    angles = np.random.default_rng(0).uniform(0, 2 * math.pi, 300)
+    points = np.stack([np.cos(angles), np.sin(angles)], 1)
+    labels = np.floor(angles / (2 * math.pi / 3)).astype(int)
+    optimizer = optim.Adam(weights, lr=0.1)
+    found = pygradc.fit(loss, points, labels, optimizer, epochs=50, batch_size=50)
+    assert found[-1] < 0.5 * found[0]
 
 
 def test_classes_are_learned() -> None:

@@ -657,8 +657,14 @@ def test_what_nll_refuses() -> None:
         losses.nll([row], [0, 1])
     with pytest.raises(TypeError, match=r"nll: log_probabilities: .* got 'a'"):
         losses.nll(["a", "b"], 0)
-    with pytest.raises(TypeError, match=r"nll: a label must be a number .* soft_cross_entropy"):
-        pygradc.compile(losses.nll)(LOGITS, 1)
+
+
+def test_nll_records_with_a_label_that_is_an_input() -> None:
+    recorded = pygradc.compile(losses.nll)
+    rows = [LOGITS] * 3
+    assert recorded.map(rows, [0, 1, 2]).tolist() == [-x for x in LOGITS]
+    with pytest.raises(FloatingPointError, match=r"row 1: take: index 3.0 is out of range"):
+        recorded.map(rows, [0, 3, 1])
 
 
 @pytest.mark.parametrize("name", ["bce", "bce_with_logits", "mae", "huber"])

@@ -257,7 +257,7 @@ ASKING: list[tuple[Callable[..., Any], str, str, str]] = [
     (loops, r"bool\(\)", r"comparison '.*x\.abs\(\) > 1\.0", "where"),
     (assigns_data, r"assigning \.data", r"'\*'", "a new Value"),
     (takes_a_root, r"float\(\)", r"'\+'", "compute with the Value itself"),
-    (rounds_down, r"int\(\)", r"'\+'", "pass the row of a table"),
+    (rounds_down, r"int\(\)", r"'\+'", "look it up with pygradc.take"),
     (takes_the_larger, r"bool\(\)", r"comparison '.*max\(x \* 2, x\.tanh\(\)\)", "maximum"),
     (takes_the_smaller, r"bool\(\)", r"comparison '.*min\(\[x \* 2, x\.tanh\(\)\]\)", "minimum"),
     (sorts, r"bool\(\)", r"comparison '.*sorted\(\[", "where"),
@@ -278,9 +278,9 @@ ASKING: list[tuple[Callable[..., Any], str, str, str]] = [
     (is_one_of, r"bool\(\)", r"comparison '.*x in \(1, 2\.0\)", "where"),
     (is_another_value, "==", r"'\*'", "a is b"),
     (is_no_other_value, "!=", "an input", "a is b"),
-    (converts_to_int, r"int\(\)", r"'\*'", "pass the row of a table"),
+    (converts_to_int, r"int\(\)", r"'\*'", "look it up with pygradc.take"),
     (rounds, r"round\(\) to digits", "an input", r"write \(v \* 10\*\*n\)\.round\(\)"),
-    (indexes, "an index or integer", "an input", "pass the row of a table"),
+    (indexes, "an index or integer", "an input", "look it up with pygradc.take"),
     (counts, "an index or integer", "an input", "a keyword argument"),
     (copies, "a copy", "an input", "make the copy before"),
     (copies_deeply, "a copy", r"'\*'", "make the copy before"),
@@ -1184,6 +1184,10 @@ def test_comparisons_as_a_mask_say_what_to_write(chooses: Callable[..., Any]) ->
         compile(chooses)(2.0)
 
 
-def test_a_comparison_as_a_label_says_what_to_write() -> None:
-    with pytest.raises(TypeError, match="soft_cross_entropy"):
-        compile(lambda x: pygradc.losses.cross_entropy([x, 2 * x], x > 0))(2.0)
+def test_a_comparison_as_a_label_is_one_or_zero() -> None:
+    found = compile(lambda x: pygradc.losses.cross_entropy([x, 2 * x], x > 0)).map([2.0, -2.0])
+    expected = [
+        pygradc.losses.cross_entropy([Value(2.0), Value(4.0)], 1).data,
+        pygradc.losses.cross_entropy([Value(-2.0), Value(-4.0)], 0).data,
+    ]
+    assert found.tolist() == expected

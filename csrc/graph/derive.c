@@ -178,6 +178,16 @@ static void push_select(deriver *d, const pg_variadic *select, pg_node_id g) {
     if (receives(d, b)) add_to(d, b, choose(d, condition, leaf(d, 0.0), g));
 }
 
+/* take() of a trace: each entry's adjoint is g where the index names it, else 0. */
+static void push_take(deriver *d, const pg_variadic *take, pg_node_id g) {
+    const size_t count = take->count - 1;
+    for (size_t i = count; i-- > 0;) {
+        if (!receives(d, take->ids[i])) continue;
+        const pg_condition taken = {PG_EQUAL, take->ids[count], leaf(d, (double)i)};
+        add_to(d, take->ids[i], choose(d, taken, g, leaf(d, 0.0)));
+    }
+}
+
 /* where() of eager code: its derivatives are the numbers 1 and 0. */
 static void push_choice(deriver *d, const pg_variadic *choice, pg_node_id g) {
     for (size_t i = 0; i < choice->count; i++)
@@ -228,6 +238,8 @@ static void push(deriver *d, pg_node_id id, pg_node_id *opaque_ret) {
         push_select(d, node->of.variadic, g);
     } else if (node->of.variadic->kind == PG_VARIADIC_RULE) {
         push_rule(d, node->of.variadic, g);
+    } else if (node->of.variadic->kind == PG_VARIADIC_TAKE) {
+        push_take(d, node->of.variadic, g);
     } else if (node->of.variadic->kind == PG_VARIADIC_CUSTOM) {
         push_custom(d, id, g);
     } else if (node->of.variadic->kind == PG_VARIADIC_CHOICE) {
@@ -240,7 +252,7 @@ static void push(deriver *d, pg_node_id id, pg_node_id *opaque_ret) {
 
 /* ---- The whole ------------------------------------------------------------------------------- */
 
-/* The children by which a node may lead to one of xs: not what a select compares. */
+/* The children by which a node may lead to one of xs: not what a select compares, nor an index. */
 static const pg_node_id *led_by(const pg_node *node, size_t *count_ret) {
     const pg_node_id *ids = pg_holds(node, count_ret);
     if (takes_number(node->op)) *count_ret = 1;
@@ -248,7 +260,8 @@ static const pg_node_id *led_by(const pg_node *node, size_t *count_ret) {
     const pg_variadic_kind kind = node->of.variadic->kind;
     if (kind >= PG_VARIADIC_SELECT) *count_ret = 2;
     else if (kind == PG_VARIADIC_RULE) *count_ret /= 2;
-    else if (kind == PG_VARIADIC_DETACH) *count_ret = 0;
+    else if (kind == PG_VARIADIC_TAKE) *count_ret -= 1;
+    else if (kind >= PG_VARIADIC_DETACH) *count_ret = 0;
     return ids;
 }
 

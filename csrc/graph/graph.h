@@ -36,8 +36,11 @@ typedef enum pg_variadic_kind {
     PG_VARIADIC_CHOICE,    /* where(condition, a, b), derivatives given as numbers */
     PG_VARIADIC_CUSTOM,    /* the tag's rule computes the derivatives on demand */
     PG_VARIADIC_DETACH,    /* children[0] without its gradient */
-    PG_VARIADIC_RULE,  /* a traced custom op; children: its n operands, its value, n derivatives */
-    PG_VARIADIC_SELECT /* + the comparison; children: a, b, and the two compared */
+    PG_VARIADIC_RULE, /* a traced custom op; children: its n operands, its value, n derivatives */
+    PG_VARIADIC_TAKE, /* table[index]; children: the entries, the index */
+    PG_VARIADIC_SEARCH_LEFT,  /* the place of x among knots; children: x, the knots */
+    PG_VARIADIC_SEARCH_RIGHT, /* the same, to the right of equal ones */
+    PG_VARIADIC_SELECT        /* + the comparison; children: a, b, and the two compared */
 } pg_variadic_kind;
 
 /* Children of a node of any arity, and the derivatives with respect to them. Owned by the node. */

@@ -3,12 +3,12 @@
  * Nodes that the function created may still be referenced: from a list, a cache, a frame that an
  * exception holds. Those that depend on an input never had a value: they are flagged, and refused
  * from then on (PG_FLAG_OVER). Those computed from parameters and constants alone become what they
- * would have been without a trace: a select becomes the choice that the data make, a detached value
- * a leaf, a custom op's rule a node that gets its derivatives from the tag; and nodes computed from
- * these get their values. A node with an error as its value is refused, too.
- * Owns its scratch. Without memory all nodes of the trace that have children are refused, and its
- * inputs.
- * Cost: one pass over the arena; a second one, O(nodes that outlive it), only if there are any. */
+ * would have been without a trace: a select or a take becomes the choice that the data make, a
+ * detached value or a place among knots a leaf, a custom op's rule a node that gets its derivatives
+ * from the tag; and nodes computed from these get their values. A node with an error as its value
+ * is refused, too. Owns its scratch. Without memory all nodes of the trace that have children are
+ * refused, and its inputs. Cost: one pass over the arena; a second one, O(nodes that outlive it),
+ * only if there are any. */
 #include "graph/walk.h"
 #include "ops/kernels.h"
 
@@ -64,6 +64,35 @@ static state resolve_rule(pg_graph *graph, pg_node_id id) {
     return set_data(&graph->nodes[id], data);
 }
 
+/* Of take(): where(True, entry, entry) of the entry that the index names. */
+static state resolve_take(pg_graph *graph, pg_node_id id) {
+    static const double locals[] = {1.0, 0.0};
+    const pg_variadic *variadic = graph->nodes[id].of.variadic;
+    const uint32_t count = (uint32_t)(variadic->count - 1);
+    const uint32_t index = pg_index_of(graph->nodes[variadic->ids[count]].data, count);
+    if (index == count) return over;
+    const pg_node_id taken[] = {variadic->ids[index], variadic->ids[index]};
+    const double data = graph->nodes[taken[0]].data;
+    if (pg_become(graph, id, PG_VARIADIC_CHOICE, (pg_children){taken, locals, 2}) != PG_OK)
+        return over;
+    return set_data(&graph->nodes[id], data);
+}
+
+/* Of searchsorted(): a leaf, since it has no derivative. */
+static state resolve_search(pg_graph *graph, pg_node_id id) {
+    pg_node *node = &graph->nodes[id];
+    const pg_variadic *variadic = node->of.variadic;
+    const bool right = variadic->kind == PG_VARIADIC_SEARCH_RIGHT;
+    const double x = graph->nodes[variadic->ids[0]].data;
+    size_t place = 0;
+    while (place + 1 < variadic->count &&
+           pg_is_after(x, graph->nodes[variadic->ids[place + 1]].data, right))
+        place++;
+    const state result = set_data(node, (double)place);
+    pg_cut(graph, id);
+    return result;
+}
+
 /* Of detach(): the leaf receives no gradient. Of no_grad(): an ordinary leaf. */
 static state resolve_detach(pg_graph *graph, pg_node_id id) {
     pg_node *node = &graph->nodes[id];
@@ -102,6 +131,9 @@ static state resolve_node(walker *walk, pg_node_id id) {
     case PG_VARIADIC_CUSTOM: return as_it_was;
     case PG_VARIADIC_DETACH: return resolve_detach(graph, id);
     case PG_VARIADIC_RULE: return resolve_rule(graph, id);
+    case PG_VARIADIC_TAKE: return resolve_take(graph, id);
+    case PG_VARIADIC_SEARCH_LEFT:
+    case PG_VARIADIC_SEARCH_RIGHT: return resolve_search(graph, id);
     default: return resolve_select(graph, id);
     }
 }

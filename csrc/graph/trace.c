@@ -70,6 +70,40 @@ pg_status pg_trace_custom(pg_graph *graph, pg_node_id *id_ret, pg_node_id value,
     return status;
 }
 
+/* head, then count nodes, then tail; 0 for none of these. NULL: no memory. */
+static pg_node_id *around(pg_node_id head, const pg_node_id *ids, size_t count, pg_node_id tail) {
+    pg_node_id *all = pg_realloc(NULL, count + 1, sizeof *all);
+    if (all == NULL) return NULL;
+    all[head != 0 ? 0 : count] = head != 0 ? head : tail;
+    memcpy(all + (head != 0), ids, count * sizeof *all);
+    return all;
+}
+
+pg_status pg_trace_take(pg_graph *graph, pg_node_id *id_ret, pg_node_id index,
+                        const pg_node_id *table, size_t count) {
+    if (count == 0 || !pg_alive(graph, index) || !pg_all_alive(graph, table, count))
+        return PG_ERR_BAD_NODE;
+    pg_node_id *all = around(0, table, count, index);
+    if (all == NULL) return PG_ERR_NOMEM;
+    pg_status status = add_symbol(graph, id_ret, PG_VARIADIC_TAKE, NAN,
+                                  (pg_children){all, NULL, count + 1}, count);
+    pg_free(all);
+    return status;
+}
+
+pg_status pg_trace_search(pg_graph *graph, pg_node_id *id_ret, pg_node_id x,
+                          const pg_node_id *knots, size_t count, int right) {
+    if (count == 0 || !pg_alive(graph, x) || !pg_all_alive(graph, knots, count))
+        return PG_ERR_BAD_NODE;
+    pg_node_id *all = around(x, knots, count, 0);
+    if (all == NULL) return PG_ERR_NOMEM;
+    pg_status status =
+        add_symbol(graph, id_ret, right ? PG_VARIADIC_SEARCH_RIGHT : PG_VARIADIC_SEARCH_LEFT, NAN,
+                   (pg_children){all, NULL, count + 1}, 0);
+    pg_free(all);
+    return status;
+}
+
 /* ---- What depends on what -------------------------------------------------------------------- */
 
 /* Visit the children of a node: 1 if one at which the walk ends has one of these flags; else 0, or

@@ -67,6 +67,9 @@ static const char *variadic_complaint(const pg_graph *graph, const pg_variadic *
     if (variadic->kind == PG_VARIADIC_RULE)
         return variadic->count < 3 || variadic->count % 2 == 0 ? "a traced rule lacks a slope"
                                                                : NULL;
+    if (variadic->kind == PG_VARIADIC_TAKE || variadic->kind == PG_VARIADIC_SEARCH_LEFT ||
+        variadic->kind == PG_VARIADIC_SEARCH_RIGHT)
+        return variadic->count < 2 ? "a table has no entries" : NULL;
     if (variadic->kind < PG_VARIADIC_SELECT) return NULL;
     if (variadic->kind >= PG_VARIADIC_SELECT + PG_COMPARE_COUNT)
         return "no such kind of variadic node";

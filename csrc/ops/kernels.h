@@ -263,6 +263,18 @@ static inline bool pg_compares(int compare, double left, double right) {
     }
 }
 
+/* The index of an entry in a table of count, at most 2**31 - 1; count where it is none: nan,
+ * negative, a fraction. */
+static inline uint32_t pg_index_of(double index, uint32_t count) {
+    const bool inside = index >= 0.0 && index < (double)count;
+    return inside && index == (double)(int32_t)index ? (uint32_t)(int32_t)index : count;
+}
+
+/* Is x inserted after this knot? nan is, after all. */
+static inline bool pg_is_after(double x, double knot, bool right) {
+    return right ? !(x < knot) : !(x <= knot);
+}
+
 /* The status of this derivative of op: PG_OK, or an error. */
 static inline pg_status pg_fault_of_derivative(int op, double derivative, double a, double b) {
     const double y = pg_value_of(op, a, b);

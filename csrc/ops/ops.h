@@ -19,6 +19,9 @@ enum {
     PG_OP_PROGRAM
 };
 
+/* Does the instruction read a table: entries, or knots, and an index or a number? */
+static inline int pg_is_lookup(int op) { return op == PG_OP_TAKE || op == PG_OP_SEARCH; }
+
 /* The number of a node's child slots in use; 0 for a leaf, and for a variadic node, which stores
  * its children elsewhere. An op with a number uses both: the number is a leaf of its own. */
 extern const unsigned char pg_op_slots[PG_OP_COUNT];

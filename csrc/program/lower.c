@@ -21,7 +21,7 @@ static void want_import(lowering *l, uint32_t value) {
 }
 
 /* Find the imports: uniform values that row code reads lane by lane. A dot reads a uniform start,
- * and the weights of weighted pairs, as single numbers. */
+ * and the weights of weighted pairs, as single numbers; a lookup, a table that is all uniform. */
 static void find_imports(lowering *l) {
     for (size_t i = 0; i < l->tape->count; i++) l->import[i] = PG_NO_VALUE;
     for (size_t i = 0; i < l->tape->count; i++) {
@@ -30,7 +30,8 @@ static void find_imports(lowering *l) {
         if (value->op != PG_OP_DOT) {
             want_import(l, value->a);
             want_import(l, value->b);
-        } else if (pg_is_weighted(l->tape, value)) continue;
+        }
+        if (pg_is_weighted(l->tape, value)) continue;
         for (uint32_t k = 0; k < value->count; k++) {
             want_import(l, l->tape->pairs[value->first + k].left);
             want_import(l, l->tape->pairs[value->first + k].right);
@@ -120,6 +121,17 @@ static void lower_dot(lowering *l, pg_instr *instr, const pg_value *dot) {
     }
 }
 
+static void lower_lookup(lowering *l, pg_instr *instr, const pg_value *value) {
+    const bool weighted = pg_is_weighted(l->tape, value);
+    if (weighted) instr->shape |= PG_DOT_WEIGHTED;
+    instr->a = slot_for(l, value->uniform, value->a);
+    for (uint32_t i = 0; i < value->count; i++) {
+        const uint32_t entry = l->tape->pairs[value->first + i].left;
+        const uint32_t slot = weighted ? l->slot[entry] : slot_for(l, value->uniform, entry);
+        l->program->pairs[value->first + i] = (pg_pair){slot, instr->a};
+    }
+}
+
 static void lower_value(lowering *l, uint32_t number) {
     const pg_value *value = &l->tape->values[number];
     pg_instr *instr = &l->program->code[l->instr[number]];
@@ -130,6 +142,10 @@ static void lower_value(lowering *l, uint32_t number) {
                         .count = value->count};
     if (value->op == PG_OP_DOT) {
         lower_dot(l, instr, value);
+        return;
+    }
+    if (pg_is_lookup(value->op)) {
+        lower_lookup(l, instr, value);
         return;
     }
     instr->a = slot_for(l, value->uniform, value->a);

@@ -77,12 +77,22 @@ static bool dot_is_sound(const pg_program *p, const pg_instr *dot, bool in_rows)
     return pairs_are_sound(p, dot, weighted ? p->uniform_slots : dot->dst);
 }
 
+static bool lookup_is_sound(const pg_program *p, const pg_instr *instr, bool in_rows) {
+    const int known = PG_DOT_WEIGHTED | (instr->op == PG_OP_SEARCH ? PG_SEARCH_RIGHT : 0);
+    const bool weighted = instr->shape & PG_DOT_WEIGHTED;
+    if ((instr->shape & ~known) != 0 || instr->count == 0 || (weighted && !in_rows)) return false;
+    for (uint32_t i = 0; i < instr->count; i++)
+        if (p->pairs[instr->first + i].right != instr->a) return false;
+    return pairs_are_sound(p, instr, weighted ? p->uniform_slots : instr->dst);
+}
+
 static bool instr_is_sound(const pg_program *p, const pg_instr *instr, bool in_rows) {
     const pg_instr_info *info = pg_instr_describe(instr->op);
     if (info == NULL) return false;
     if (instr->first > p->pair_count || instr->count > p->pair_count - instr->first) return false;
     if (instr->op == PG_OP_DOT) return dot_is_sound(p, instr, in_rows);
     if (instr->a >= instr->dst || instr->b >= instr->dst) return false;
+    if (pg_is_lookup(instr->op)) return lookup_is_sound(p, instr, in_rows);
     if (!pairs_are_sound(p, instr, instr->dst)) return false;
     if (instr->op == PG_OP_CUSTOM) return instr->shape == 0 && instr->count > 0;
     if (info->pairs == PG_PAIRS_NONE) return instr->count == 0;

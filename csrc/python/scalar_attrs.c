@@ -128,7 +128,13 @@ static PyObject *name_of_wide(const pg_variadic *variadic) {
     PyObject *tag = variadic->tag; /* a name, or a custom op's rule, which contains one */
     if (tag != NULL) return Py_NewRef(PyTuple_Check(tag) ? PyTuple_GET_ITEM(tag, 1) : tag);
     if (variadic->kind == PG_VARIADIC_PLAIN) return Py_NewRef(scalar_name.empty);
-    return PyUnicode_FromString(variadic->kind == PG_VARIADIC_DETACH ? "detach" : "where");
+    switch (variadic->kind) {
+    case PG_VARIADIC_DETACH: return PyUnicode_FromString("detach");
+    case PG_VARIADIC_TAKE: return PyUnicode_FromString("take");
+    case PG_VARIADIC_SEARCH_LEFT:
+    case PG_VARIADIC_SEARCH_RIGHT: return PyUnicode_FromString("searchsorted");
+    default: return PyUnicode_FromString("where");
+    }
 }
 
 static PyObject *get_op(PyObject *self, void *Py_UNUSED(unused)) {

@@ -399,13 +399,22 @@ static PyObject *call_adam(PyObject *Py_UNUSED(type), PyObject *args) {
     return result;
 }
 
+/* A node that the caller owns, as a Value, which takes over the reference. The derivative of w * x
+ * is w itself: a node that has a Value keeps it. */
+static PyObject *value_of(pg_node_id id) {
+    if (scalar_global.graph->owners[id] == NULL) return scalar_result(PG_OK, id);
+    PyObject *value = scalar_of_node(id);
+    pg_graph_release(scalar_global.graph, id);
+    return value;
+}
+
 /* The nodes as a tuple of Values, None for 0. Takes over the references, also on failure. */
 static PyObject *values_of(const pg_node_id *ids, size_t count) {
     PyObject *values = PyTuple_New((Py_ssize_t)count);
     for (size_t i = 0; i < count; i++) {
         if (values == NULL && ids[i] != 0) pg_graph_release(scalar_global.graph, ids[i]);
         if (values == NULL) continue;
-        scalar_put(&values, i, ids[i] == 0 ? Py_NewRef(Py_None) : scalar_result(PG_OK, ids[i]));
+        scalar_put(&values, i, ids[i] == 0 ? Py_NewRef(Py_None) : value_of(ids[i]));
     }
     return values;
 }

@@ -213,6 +213,52 @@ static PyObject *trace_select(PyObject *Py_UNUSED(module), PyObject *args) {
     return scalar_result(status, id);
 }
 
+/* A Value of a trace, looked up in a table of Values by an index, or among knots by its number. */
+typedef pg_status lookup(pg_node_id *id_ret, pg_node_id value, const pg_node_id *ids, size_t count);
+
+static PyObject *trace_lookup(PyObject *value, PyObject *table, lookup *add) {
+    size_t count;
+    pg_node_id id = 0, *ids = scalar_gather_ids(table, &count);
+    if (ids == NULL) return NULL;
+    const pg_operand operand = {((scalar *)value)->id, 0.0};
+    int failed = scalar_check_operands(&operand, 1) < 0 || scalar_reserve(1) < 0;
+    for (size_t i = 0; i < count && !failed; i++)
+        failed = scalar_check_operands(&(pg_operand){ids[i], 0.0}, 1) < 0;
+    const pg_status status = failed ? PG_OK : add(&id, operand.id, ids, count);
+    PyMem_Free(ids);
+    return failed ? NULL : scalar_result(status, id);
+}
+
+static pg_status add_take(pg_node_id *id_ret, pg_node_id index, const pg_node_id *ids,
+                          size_t count) {
+    return pg_trace_take(scalar_global.graph, id_ret, index, ids, count);
+}
+
+static pg_status add_search_left(pg_node_id *id_ret, pg_node_id x, const pg_node_id *ids,
+                                 size_t count) {
+    return pg_trace_search(scalar_global.graph, id_ret, x, ids, count, 0);
+}
+
+static pg_status add_search_right(pg_node_id *id_ret, pg_node_id x, const pg_node_id *ids,
+                                  size_t count) {
+    return pg_trace_search(scalar_global.graph, id_ret, x, ids, count, 1);
+}
+
+/* trace_take(index, entries) -> Value; all are Values */
+static PyObject *trace_take(PyObject *Py_UNUSED(module), PyObject *args) {
+    PyObject *index, *table;
+    if (!PyArg_ParseTuple(args, "O!O", scalar_global.base, &index, &table)) return NULL;
+    return trace_lookup(index, table, add_take);
+}
+
+/* trace_search(x, knots, right) -> Value; all are Values */
+static PyObject *trace_search(PyObject *Py_UNUSED(module), PyObject *args) {
+    PyObject *x, *knots;
+    int right;
+    if (!PyArg_ParseTuple(args, "O!Op", scalar_global.base, &x, &knots, &right)) return NULL;
+    return trace_lookup(x, knots, right ? add_search_right : add_search_left);
+}
+
 /* where(condition, a, b) -> Value, outside of traces */
 static PyObject *choose(PyObject *Py_UNUSED(module), PyObject *args) {
     PyTypeObject *base = scalar_global.base;
@@ -533,6 +579,8 @@ PyMethodDef scalar_trace_functions[] = {
     {"trace_number", number_of, METH_O, NULL},
     {"ask", PG_FAST(ask), METH_FASTCALL, NULL},
     {"trace_select", trace_select, METH_VARARGS, NULL},
+    {"trace_take", trace_take, METH_VARARGS, NULL},
+    {"trace_search", trace_search, METH_VARARGS, NULL},
     {"where", choose, METH_VARARGS, NULL},
     {"trace_detach", trace_detach, METH_O, NULL},
     {"detach", detach, METH_O, NULL},

@@ -86,7 +86,7 @@ static bool has_constant_operands(const pg_tape *tape, const pg_value *value) {
 }
 
 /* The value of an op of constants, as the trace computed it; detach and custom have that of a. A
- * select has none, since the trace only records it, and is not folded. */
+ * select, take or search has none, since the trace only records it, and is not folded. */
 static double number_of(const pg_tape *tape, const pg_value *value) {
     if (value->op == PG_OP_DETACH || value->op == PG_OP_CUSTOM)
         return tape->values[value->a].number;
@@ -97,6 +97,7 @@ pg_status pg_pass_fold(pg_tape *tape) {
     for (size_t i = 0; i < tape->count; i++) {
         pg_value *value = &tape->values[i];
         if (!pg_is_op(value) || value->op == PG_OP_SELECT || value->op == PG_OP_COPY) continue;
+        if (pg_is_lookup(value->op)) continue;
         if (!has_constant_operands(tape, value)) continue;
         *value = (pg_value){.op = PG_OP_CONST,
                             .number = number_of(tape, value),

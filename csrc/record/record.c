@@ -51,9 +51,31 @@ static pg_status add_rule(pg_tape *tape, uint32_t *value_ret, const walker *walk
     return pg_tape_add(tape, value_ret, value);
 }
 
+/* table[index], or a search of x: pairs of an entry or a knot, and the index or x again. */
+static pg_status add_lookup(pg_tape *tape, uint32_t *value_ret, const walker *walk,
+                            const pg_variadic *variadic) {
+    const bool takes = variadic->kind == PG_VARIADIC_TAKE;
+    const uint32_t count = (uint32_t)variadic->count - 1;
+    pg_value value = {.op = takes ? PG_OP_TAKE : PG_OP_SEARCH,
+                      .number = NAN,
+                      .b = PG_NO_VALUE,
+                      .count = count,
+                      .first = (uint32_t)tape->pair_count};
+    if (variadic->kind == PG_VARIADIC_SEARCH_RIGHT) value.compare = PG_SEARCH_RIGHT;
+    value.a = walk->value_of[variadic->ids[takes ? count : 0]] - 1;
+    for (uint32_t i = 0; i < count; i++) {
+        const uint32_t entry = walk->value_of[variadic->ids[takes ? i : i + 1]] - 1;
+        pg_status status = pg_tape_add_pair(tape, entry, value.a);
+        if (status != PG_OK) return status;
+    }
+    return pg_tape_add(tape, value_ret, value);
+}
+
 static pg_status add_variadic(pg_tape *tape, uint32_t *value_ret, const walker *walk,
                               const pg_variadic *variadic) {
     if (variadic->kind == PG_VARIADIC_RULE) return add_rule(tape, value_ret, walk, variadic);
+    if (variadic->kind >= PG_VARIADIC_TAKE && variadic->kind <= PG_VARIADIC_SEARCH_RIGHT)
+        return add_lookup(tape, value_ret, walk, variadic);
     pg_value value = {.number = NAN, .a = walk->value_of[variadic->ids[0]] - 1, .b = PG_NO_VALUE};
     if (variadic->kind == PG_VARIADIC_DETACH) {
         value.op = PG_OP_DETACH;

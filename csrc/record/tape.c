@@ -39,12 +39,14 @@ pg_status pg_tape_add_pair(pg_tape *tape, uint32_t left, uint32_t right) {
     return PG_OK;
 }
 
-bool pg_is_weighted(const pg_tape *tape, const pg_value *dot) {
-    if (dot->uniform) return false;
-    for (uint32_t i = 0; i < dot->count; i++) {
-        const pg_pair pair = tape->pairs[dot->first + i];
+bool pg_is_weighted(const pg_tape *tape, const pg_value *value) {
+    const bool is_dot = value->op == PG_OP_DOT;
+    if (value->uniform || (!is_dot && !pg_is_lookup(value->op))) return false;
+    for (uint32_t i = 0; i < value->count; i++) {
+        const pg_pair pair = tape->pairs[value->first + i];
         const bool left = tape->values[pair.left].uniform, right = tape->values[pair.right].uniform;
-        if (left == right || (right && dot->compare == PG_DOT_GATED)) return false;
+        const bool may_swap = is_dot && value->compare != PG_DOT_GATED;
+        if (may_swap ? left == right : !left || (is_dot && right)) return false;
     }
     return true;
 }

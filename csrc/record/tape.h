@@ -18,10 +18,11 @@ static const uint32_t PG_NO_VALUE = 0xffffffff; /* not an enumerator, since thos
 typedef struct pg_value {
     double number;  /* of a constant; before folding, what the trace computed */
     uint32_t a, b;  /* operands, or PG_NO_VALUE. DOT: the chain starts from a */
-    uint32_t first; /* SELECT: its pair of lhs, rhs; DOT, CUSTOM: the first pair */
+    uint32_t first; /* SELECT: its pair of lhs, rhs; else the first pair */
     uint32_t count; /* of pairs */
     uint8_t op;
-    uint8_t compare; /* SELECT: the comparison; DOT: PG_DOT_SQUARES, _GATED, or 0 */
+    uint8_t compare; /* SELECT: the comparison; DOT, SEARCH: PG_DOT_SQUARES or _GATED,
+                        PG_SEARCH_RIGHT; or 0 */
     uint8_t uniform; /* the same for all rows: given, or computed once a replay */
     uint8_t dead;    /* no output depends on it */
 } pg_value;
@@ -68,8 +69,8 @@ static inline bool pg_operand_of(const pg_tape *tape, const pg_value *value, siz
  * where the instruction has none. Returns false after the last. */
 static inline bool pg_gradient_operand_of(const pg_tape *tape, const pg_value *value, size_t index,
                                           uint32_t *operand_ret) {
-    if (!pg_is_op(value) || value->op == PG_OP_DETACH) return false;
-    if (value->op == PG_OP_CUSTOM) {
+    if (!pg_is_op(value) || value->op == PG_OP_DETACH || value->op == PG_OP_SEARCH) return false;
+    if (value->op == PG_OP_CUSTOM || value->op == PG_OP_TAKE) {
         if (index >= value->count) return false;
         *operand_ret = tape->pairs[value->first + index].left;
         return true;
@@ -91,9 +92,10 @@ pg_status pg_pass_layers(pg_tape *tape); /* layers_pass.c */
 /* passes.c: run those in `passes` (PG_PASS_... of pygradc.h), in the order that is fixed there. */
 pg_status pg_tape_run_passes(pg_tape *tape, unsigned passes);
 
-/* tape.c: does each pair of a row's dot have a uniform factor, the weight, and one that isn't? A
- * gate's weight is its slope, as its factors don't change places. */
-bool pg_is_weighted(const pg_tape *tape, const pg_value *dot);
+/* tape.c: does a row's instruction read one side of its pairs from the uniform section? Of a dot,
+ * each pair has a uniform factor, the weight, and one that isn't (a gate's weight is its slope, as
+ * its factors don't change places); of a take or search, all entries are uniform. */
+bool pg_is_weighted(const pg_tape *tape, const pg_value *value);
 /* tape.c: mark the values that no output depends on as dead; find the order of each output. */
 void pg_tape_mark_dead(pg_tape *tape);
 pg_status pg_tape_find_orders(pg_tape *tape);

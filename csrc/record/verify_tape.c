@@ -43,10 +43,11 @@ static const char *operands_complaint(const pg_tape *tape, uint32_t number, bool
 static bool is_in_order(const pg_tape *tape, const uint8_t *seen, uint32_t number) {
     const pg_value *value = &tape->values[number];
     uint32_t *operand;
-    const bool detached = value->op == PG_OP_DETACH;
+    const bool detached = value->op == PG_OP_DETACH || value->op == PG_OP_SEARCH;
+    const bool lefts_only = value->op == PG_OP_CUSTOM || value->op == PG_OP_TAKE;
     for (size_t k = 0; !detached && pg_operand_of(tape, value, k, &operand); k++) {
         if (value->op == PG_OP_SELECT && k >= 2) break;
-        if (value->op == PG_OP_CUSTOM && (k == 0 || k % 2 == 1)) continue;
+        if (lefts_only && (k == 0 || k % 2 == 1)) continue;
         if (*operand != PG_NO_VALUE && pg_is_op(&tape->values[*operand]) && !seen[*operand])
             return false;
     }

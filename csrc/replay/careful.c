@@ -158,7 +158,8 @@ pg_status pg_backward_carefully(pg_block *block) {
         const careful_step on = {block, instr, block->grads + (size_t)instr->dst * lanes, lanes,
                                  block->reached != NULL && block->reached[instr->dst] != 0};
         pg_status status = PG_OK;
-        if (pg_instr_describe(instr->op)->pairs_receive) push_pairs(&on, step);
+        if (instr->op == PG_OP_TAKE) pg_scatter(block, step, block->grads, block->accumulators);
+        else if (pg_instr_describe(instr->op)->pairs_receive) push_pairs(&on, step);
         else if (instr->op == PG_OP_SELECT) push_select(&on, step);
         else {
             status = push_derivative(&on, 1, step->a);

@@ -74,6 +74,14 @@ pg_status pg_judge_lanes(pg_block *block, int op, int derivative, const pg_judge
  * of 0; the kernels compute plain products. */
 void pg_dots_carefully(const pg_block *block, const pg_instr *dots);
 
+/* tables.c, for any number of lanes. gather: the entries that the lanes' indices name;
+ * PG_ERR_DOMAIN if an index names none, which judging blocks are told: pg_find_fault decides.
+ * search: the lanes' places among the knots. scatter: a take's step back, on these gradients and
+ * accumulators. */
+pg_status pg_gather(pg_block *block, const pg_instr *take);
+void pg_search(pg_block *block, const pg_instr *search);
+void pg_scatter(const pg_block *block, const pg_step *step, double *grads, double *accumulators);
+
 /* careful.c: run the steps as `backward` does, with 0 for undefined products with a gradient of
  * 0. Returns: PG_OK; PG_ERR_DOMAIN, _ZERO_DIVISION, _OVERFLOW. */
 pg_status pg_backward_carefully(pg_block *block);

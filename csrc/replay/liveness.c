@@ -2,12 +2,14 @@
  *
  * The block was computed to its end without judging. A backward traversal of the code, from the
  * outputs, finds what each row's results depend on: a select depends on its comparison and on the
- * operand it chose, a gate, and a gated dot's product, on its derivative only where the adjoint
- * isn't 0, every other op on all its operands. A failed op that a row depends on is that row's
- * fault; one that no row depends on is ignored: its branch wasn't taken. Hoisted code fails for all
- * rows or for none, and counts for the rows that depend on it. Invariant: lanes are bits of a word,
- * so one traversal serves a block of up to 32. Owns nothing but the workspace's scratch. Cost:
- * O(instructions * lanes + pairs) for each block of a chunk in which an op failed. */
+ * operand it chose, a take on its index and on the entry that it names, a gate, and a gated dot's
+ * product, on its derivative only where the adjoint isn't 0, every other op on all its operands. A
+ * failed op that a row depends on is that row's fault; one that no row depends on is ignored: its
+ * branch wasn't taken. Hoisted code fails for all rows or for none, and counts for the rows that
+ * depend on it.
+ * Invariant: lanes are bits of a word, so one traversal serves a block of up to 32.
+ * Owns nothing but the workspace's scratch. Cost: O(instructions * lanes + pairs) for each block of
+ * a chunk in which an op failed. */
 #include "ops/kernels.h"
 #include "replay/replay.h"
 
@@ -66,6 +68,20 @@ static uint32_t open_to(const walk *w, const section *s, uint32_t need, uint32_t
     return w->choosing ? need & nonzero(s, adjoint) : 0;
 }
 
+/* Of a take: of its entries, a row depends on the one that it takes. If rows don't choose, on none.
+ */
+static void propagate_take(walk *w, const pg_instr *take, const section *s, uint32_t *lefts) {
+    const pg_pair *const pairs = w->program->pairs + take->first;
+    const uint32_t need = s->need[take->dst];
+    const double *const indices = s->values + (size_t)take->a * s->lanes;
+    s->need[take->a] |= need;
+    for (size_t l = 0; (w->choosing || s == &w->uniform) && l < s->lanes; l++) {
+        const uint32_t index = pg_index_of(indices[l], take->count);
+        const uint32_t own = s->lanes == 1 ? need : need & (uint32_t)1 << l;
+        if (index < take->count) lefts[pairs[index].left] |= own;
+    }
+}
+
 /* Propagate the lanes that depend on an instruction to its operands; of a select, to operand a
  * those of `first`, to operand b those of `second`. */
 static void propagate(walk *w, const pg_instr *instr, const section *s, uint32_t first,
@@ -97,6 +113,11 @@ static void propagate(walk *w, const pg_instr *instr, const section *s, uint32_t
             slots[pairs[i].right] |= need;
         }
         return;
+    case PG_OP_TAKE: propagate_take(w, instr, s, lefts); return;
+    case PG_OP_SEARCH:
+        for (uint32_t i = 0; i < instr->count; i++) lefts[pairs[i].left] |= need;
+        slots[instr->a] |= need;
+        return;
     case PG_OP_CUSTOM:
         for (uint32_t i = 0; i < instr->count; i++)
             slots[pairs[i].left] |= need, slots[pairs[i].right] |= need;
@@ -123,12 +144,21 @@ static pg_status judge_squares(const walk *w, const pg_instr *dot, const section
     return PG_OK;
 }
 
-/* Judge an instruction's result in one lane. Beyond the ops of the table only squares can fail; a
- * dot's `a` may be a slot of the other section, so it is not read. */
+/* Does a take's index name an entry? */
+static pg_status judge_index(const pg_instr *take, const section *s, size_t lane,
+                             pg_fault *fault_ret) {
+    const double index = s->values[take->a * s->lanes + lane];
+    *fault_ret = (pg_fault){PG_OP_TAKE, 0, index, (double)take->count};
+    return pg_index_of(index, take->count) < take->count ? PG_OK : PG_ERR_DOMAIN;
+}
+
+/* Judge an instruction's result in one lane. Beyond the ops of the table only squares and indices
+ * can fail; a dot's `a` may be a slot of the other section, so it is not read. */
 static pg_status judge(const walk *w, const pg_instr *instr, const section *s, size_t lane,
                        pg_fault *fault_ret) {
     const double exponent = pg_instr_describe(instr->op)->power;
     const int op = exponent != 0.0 ? PG_OP_POWN : instr->op;
+    if (op == PG_OP_TAKE) return judge_index(instr, s, lane, fault_ret);
     if (op >= PG_OP_COUNT) return judge_squares(w, instr, s, lane, fault_ret);
     const double *const values = s->values + lane;
     const double y = values[instr->dst * s->lanes], a = values[instr->a * s->lanes];

@@ -163,6 +163,17 @@ INLINE void dot_tangent(const tangents *t, size_t lanes, const pg_instr *instr, 
     EACH_LANE dy[l] = sum[l];
 }
 
+static void take_tangent(const tangents *t, size_t lanes, const pg_instr *take, double *dy) {
+    const double *const indices = t->block->values + take->a * lanes;
+    for (size_t l = 0; l < lanes; l++) {
+        const uint32_t index = pg_index_of(indices[l], take->count);
+        dy[l] = 0.0;
+        if (index == take->count) continue;
+        const uint32_t left = t->block->program->pairs[take->first + index].left;
+        dy[l] = take->shape & PG_DOT_WEIGHTED ? t->uniform[left] : t->values[left * lanes + l];
+    }
+}
+
 INLINE void select_tangent(const tangents *t, size_t lanes, const pg_instr *instr, double *dy) {
     const pg_pair pair = t->block->program->pairs[instr->first];
     const double *const x = t->block->values;
@@ -176,6 +187,7 @@ INLINE void forward(const tangents *t, size_t lanes) {
         const pg_instr *instr = &t->block->code[i];
         double *dy = t->values + instr->dst * lanes;
         if (instr->op == PG_OP_DOT || instr->op == PG_OP_CUSTOM) dot_tangent(t, lanes, instr, dy);
+        else if (instr->op == PG_OP_TAKE) take_tangent(t, lanes, instr, dy);
         else if (instr->op == PG_OP_SELECT) select_tangent(t, lanes, instr, dy);
         else op_tangent(t, lanes, instr, dy);
     }
@@ -258,6 +270,10 @@ INLINE pg_status step_back(const tangents *t, size_t lanes, const pg_step *step)
     const pg_instr *instr = &t->block->program->code[step->instr];
     if (instr->op == PG_OP_DOT || instr->op == PG_OP_CUSTOM) {
         push_dot_tangent(t, lanes, step, instr);
+        return PG_OK;
+    }
+    if (instr->op == PG_OP_TAKE) {
+        pg_scatter(t->block, step, t->grads, t->accumulators);
         return PG_OK;
     }
     duals by[2];

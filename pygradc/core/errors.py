@@ -34,8 +34,19 @@ def _where(op: int, derivative: int, a: float, b: float) -> str:
     return f"derivative of {call} with respect to its {operand} operand"
 
 
+def no_index(index: float, count: int) -> str:
+    """What is wrong with this index into a table of count entries."""
+    if index < 0.0:
+        return f"index {index!r} is negative: a table of {count} has 0 to {count - 1}"
+    if index >= count:
+        return f"index {index!r} is out of range for a table of {count}, 0 to {count - 1}"
+    return f"index {index!r} is no whole number: a table of {count} has 0 to {count - 1}"
+
+
 def describe(status: int, op: int, derivative: int, a: float, b: float) -> str:
     """The error message: the op, its operands and what went wrong."""
+    if op > len(ROWS):  # of the instructions that are no ops, only take fails
+        return f"take: {no_index(a, int(b))}"
     where = _where(op, derivative, a, b)
     if status == lib.PG_ERR_DOMAIN:
         return f"{where}: outside the real domain"

@@ -35,8 +35,8 @@ CONVERTED = (
     f"math's and numpy's functions; {_KEYWORD}"
 )
 AN_INDEX = (
-    "pass the row of a table as an argument, f(table[i]), and an integer that determines a shape "
-    "as a keyword argument"
+    "look it up with pygradc.take(table, i), and pass an integer that determines a shape as a "
+    "keyword argument"
 )
 _CHANGED = "do this outside of recorded functions, between calls"
 _AFTER_BACKWARD = "call backward() on what the recorded function returns"

@@ -7,7 +7,7 @@ row; constants are written as numbers.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -27,10 +27,12 @@ class Instruction:
         result: the name of its result.
         operands: names. A dot: its start, if it has one, and then left and right of each pair. A
             custom op: its value, and then each operand and the derivative with respect to it. A
-            select: a, b and the two compared operands.
+            select: a, b and the two compared operands. A take or search: the index or number, and
+            then the entries or knots.
         starts: whether it is a dot with a start, or a custom op.
         gated: whether it is a dot of gates, not of products.
         comparison: of a select: "<", "<=", ">", ">=", "==", "!="; `opposite` if it is negated.
+        side: of a search: "left" or "right".
         value, da: the table's formulas in a, b and y, for instructions without pairs.
     """
 
@@ -42,6 +44,7 @@ class Instruction:
     gated: bool = False
     comparison: str = ""
     opposite: bool = False
+    side: str = ""
     value: str = ""
     da: str = ""
 
@@ -109,6 +112,11 @@ class Code:
         if name == "custom":
             operands = read(instr.a), *(read(slot) for p in pairs for slot in (p.left, p.right))
             return Instruction(number, name, result, operands, True)
+        if name in ("take", "search"):
+            entry = self.uniform if instr.shape & lib.PG_DOT_WEIGHTED else read
+            operands = read(instr.a), *(entry(pair.left) for pair in pairs)
+            side = "right" if instr.shape & lib.PG_SEARCH_RIGHT else "left"
+            return Instruction(number, name, result, operands, side=side)
         if name == "select":
             pair = pairs[0]
             operands = tuple(map(read, (instr.a, instr.b, pair.left, pair.right)))
@@ -166,6 +174,14 @@ _INFIX = {"add": "+", "mul": "*", "pow": "**", "pown": "**", "mod": "%", "floord
 _MOST_PAIRS = 6
 
 
+def _abridged(texts: Iterable[str]) -> list[str]:
+    """The first of these and the last, and how many there are in between."""
+    found = list(texts)
+    if len(found) > _MOST_PAIRS:
+        found[_MOST_PAIRS - 1 : -1] = [f"... {len(found) - _MOST_PAIRS} more ..."]
+    return found
+
+
 def _formula(instruction: Instruction) -> str:
     operands = instruction.operands
     if instruction.name in _INFIX:
@@ -178,11 +194,13 @@ def _formula(instruction: Instruction) -> str:
     if instruction.name == "custom":
         slopes = [f"d/d{operand} = {slope}" for operand, slope in instruction.pairs]
         return f"custom: {', '.join([operands[0], *slopes])}"
+    if instruction.name == "take":
+        return f"take {operands[0]} of: {', '.join(_abridged(operands[1:]))}"
+    if instruction.name == "search":
+        knots = ", ".join(_abridged(operands[1:]))
+        return f"search {operands[0]} ({instruction.side}) in: {knots}"
     if instruction.name == "dot":
         form = "_gate({}, {})" if instruction.gated else "{}*{}"
-        products = [form.format(left, right) for left, right in instruction.pairs]
-        if len(products) > _MOST_PAIRS:
-            count = len(products) - _MOST_PAIRS
-            products[_MOST_PAIRS - 1 : -1] = [f"... {count} more ..."]
+        products = _abridged(form.format(left, right) for left, right in instruction.pairs)
         return "dot: " + " + ".join([*operands[: instruction.starts], *products])
     return f"{instruction.name}({', '.join(operands)})"

@@ -82,6 +82,27 @@ static inline double python_mod(double a, double b) {
 }
 """
 
+_TAKE = """
+/* The entry of this index; nan if it names none. */
+static inline double take(double index, int count, const double *entries) {
+    const int inside = index >= 0.0 && index < count;
+    return inside && index == (double)(int)index ? entries[(int)index] : NAN;
+}
+"""
+
+_SEARCH = """
+/* How many of the sorted knots are below x; right: or equal to it. nan is above all. */
+static inline double search_{side}(double x, int count, const double *knots) {{
+    int from = 0;
+    while (count > 0) {{
+        const int half = count / 2, after = !(x {sign} knots[from + half]);
+        from += after ? half + 1 : 0;
+        count = after ? count - half - 1 : half;
+    }}
+    return from;
+}}
+"""
+
 _PYTHON_FLOORDIV = """
 /* a // b of Python's floats; nan where b is 0. */
 static inline double python_floordiv(double a, double b) {
@@ -247,6 +268,9 @@ _HELPERS = {
     "sigmoid": _SIGMOID,
     "sigmoid_slope": _SIGMOID_SLOPE,
     "square_error": _SQUARE_ERROR,
+    "take": _TAKE,
+    "search_left": _SEARCH.format(side="left", sign="<="),
+    "search_right": _SEARCH.format(side="right", sign="<"),
     "gated": _GATED,
     "normal_density": _NORMAL_DENSITY,
     "log_ndtr_slope": _LOG_NDTR_SLOPE,
@@ -360,6 +384,11 @@ def _value(instruction: Instruction) -> str:
         return operands[0]
     if instruction.name == "select":
         return f"{_condition(instruction)} ? {operands[0]} : {operands[1]}"
+    if instruction.name in ("take", "search"):
+        function = "take" if instruction.name == "take" else f"search_{instruction.side}"
+        entries = ", ".join(operands[1:])
+        count = len(operands) - 1
+        return f"{function}({operands[0]}, {count}, (const double[]){{{entries}}})"
     if instruction.name == "dot":
         form = "gated({}, {})" if instruction.gated else "{} * {}"
         products = [form.format(_c(left), _c(right)) for left, right in instruction.pairs]
@@ -476,6 +505,13 @@ class _Backward:
         g = self._gradient_of(instruction.result)
         if instruction.name in ("dot", "custom"):
             yield from self._dot(step, instruction, names, g)
+            return
+        if instruction.name == "take":
+            index = _c(instruction.operands[0])
+            for i in reversed(range(len(instruction.operands) - 1)):
+                target = self.steps.targets[step.first + 2 * i]
+                if target.how != lib.PG_ACCUMULATE_NONE:
+                    yield self._give(target, names, f"({index} == {i}.0 ? {g} : 0.0)")
             return
         for which, target in enumerate((step.a, step.b)):
             if target.how != lib.PG_ACCUMULATE_NONE:

@@ -567,6 +567,94 @@ static void selects_and_detach_of_bad_operands(void) {
     trace_free(&t);
 }
 
+static pg_node_id take(const trace *t, pg_node_id index, const pg_node_id *table, size_t count) {
+    pg_node_id id = 0;
+    CHECK(pg_trace_take(t->graph, &id, index, table, count) == PG_OK);
+    return id;
+}
+
+/* Uniform entries are read where they are; beside others they are imported. */
+static void takes_name_their_entries(void) {
+    trace t = trace_new();
+    const pg_node_id uniform[] = {t.w, constant(&t, 7.0), t.v}, mixed[] = {t.y, t.w};
+    for (int kind = 0; kind < 2; kind++) {
+        const pg_node_id *const table = kind == 0 ? uniform : mixed;
+        const uint32_t count = kind == 0 ? 3 : 2;
+        pg_program *program = record_one(&t, take(&t, t.x, table, count), exact_passes);
+        const pg_instr instr = pg_program_code(program)[0];
+        CHECK(code_is(program, "", "take ") && instr.count == count && instr.a == 0);
+        CHECK(instr.shape == (kind == 0 ? PG_DOT_WEIGHTED : 0));
+        CHECK(pg_program_measure(program).imports == (size_t)kind);
+        for (uint32_t i = 0; i < count; i++)
+            CHECK(pg_program_pairs(program)[instr.first + i].right == 0);
+        pg_program_free(program);
+    }
+    CHECK(value_of(&t, take(&t, t.x, uniform, 3), exact_passes) == 5.0);
+    CHECK(value_of(&t, take(&t, t.x, uniform, 3), 0) == 5.0);
+    CHECK(value_of(&t, take(&t, constant(&t, 1.0), mixed, 2), exact_passes) == 3.0);
+    trace_free(&t);
+}
+
+static void searches_note_their_side(void) {
+    trace t = trace_new();
+    const pg_node_id knots[] = {constant(&t, -7.0), constant(&t, 2.0), constant(&t, 2.0)};
+    for (int right = 0; right < 2; right++) {
+        pg_node_id id = 0;
+        CHECK(pg_trace_search(t.graph, &id, t.x, knots, 3, right) == PG_OK);
+        pg_program *program = record_one(&t, id, exact_passes);
+        CHECK(code_is(program, "", "search ") && pg_program_measure(program).constants == 2);
+        CHECK(pg_program_code(program)[0].shape ==
+              (right ? PG_DOT_WEIGHTED | PG_SEARCH_RIGHT : PG_DOT_WEIGHTED));
+        pg_program_free(program);
+        CHECK(value_of(&t, id, exact_passes) == (right ? 3.0 : 1.0));
+        CHECK(value_of(&t, id, 0) == (right ? 3.0 : 1.0));
+    }
+    trace_free(&t);
+}
+
+static void lookups_of_bad_operands(void) {
+    trace t = trace_new();
+    const pg_node_id good[] = {t.w, t.v}, bad[] = {0, 1000, UINT32_MAX};
+    pg_node_id id = 0;
+    snapshot before = snapshot_take(t.graph);
+    CHECK(pg_trace_take(t.graph, &id, t.x, good, 0) == PG_ERR_BAD_NODE);
+    CHECK(pg_trace_search(t.graph, &id, t.x, good, 0, 0) == PG_ERR_BAD_NODE);
+    for (size_t i = 0; i < LENGTH(bad); i++) {
+        const pg_node_id table[] = {t.w, bad[i]};
+        CHECK(pg_trace_take(t.graph, &id, bad[i], good, 2) == PG_ERR_BAD_NODE);
+        CHECK(pg_trace_take(t.graph, &id, t.x, table, 2) == PG_ERR_BAD_NODE);
+        CHECK(pg_trace_search(t.graph, &id, bad[i], good, 2, 1) == PG_ERR_BAD_NODE);
+        CHECK(pg_trace_search(t.graph, &id, t.x, table, 2, 1) == PG_ERR_BAD_NODE);
+    }
+    for (long n = 1; n < 3; n++) {
+        pg_alloc_fail_at(n);
+        const pg_status taken = pg_trace_take(t.graph, &id, t.x, good, 2);
+        pg_alloc_fail_at(n);
+        CHECK(taken == PG_ERR_NOMEM &&
+              pg_trace_search(t.graph, &id, t.x, good, 2, 1) == PG_ERR_NOMEM);
+        pg_alloc_fail_at(0);
+    }
+    CHECK(snapshot_holds(&before, t.graph));
+    snapshot_free(&before);
+    trace_free(&t);
+}
+
+/* By a parameter, at the end of the trace: an index of 3 for w, and of the place of w, 1. */
+static void lookups_of_parameters_become_ordinary(void) {
+    trace t = trace_new();
+    const pg_node_id table[] = {t.v, t.v, t.v, t.w}, knots[] = {constant(&t, 2.0)};
+    const pg_node_id taken = take(&t, t.w, table, 4), lost = take(&t, t.v, table, 4);
+    pg_node_id place = 0;
+    CHECK(pg_trace_search(t.graph, &place, t.w, knots, 1, 0) == PG_OK);
+    const pg_node_id again = mul(&t, take(&t, place, table + 2, 2), t.v);
+    CHECK(pg_trace_end(t.graph) == 3); /* both inputs, and the index that names nothing */
+    CHECK(isnan(pg_node_data(t.graph, lost)) && pg_node_is_leaf(t.graph, place));
+    CHECK(pg_node_data(t.graph, taken) == 3.0 && pg_node_data(t.graph, place) == 1.0);
+    CHECK(pg_node_data(t.graph, again) == 15.0 && pg_backward(t.graph, again) == PG_OK);
+    CHECK(pg_node_grad(t.graph, t.w) == 5.0 && pg_node_grad(t.graph, t.v) == 3.0);
+    pg_graph_free(t.graph);
+}
+
 static void what_depends_on_an_input(void) {
     trace t = trace_new();
     const pg_node_id two = constant(&t, 2.0), of_params = mul(&t, mul(&t, t.w, t.v), two);
@@ -764,6 +852,10 @@ const test_case record_tests[] = {
     TEST(passes_keep_the_meaning),
     TEST(selects_note_their_comparison),
     TEST(selects_and_detach_of_bad_operands),
+    TEST(takes_name_their_entries),
+    TEST(searches_note_their_side),
+    TEST(lookups_of_bad_operands),
+    TEST(lookups_of_parameters_become_ordinary),
     TEST(what_depends_on_an_input),
     TEST(what_is_made_of_parameters_becomes_ordinary),
     TEST(what_fails_is_refused),

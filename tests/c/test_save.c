@@ -65,6 +65,14 @@ static bool instr_is_sound(const pg_program *program, const pg_instr *instr) {
     if ((uint64_t)instr->first + instr->count > size.pairs) return false;
     const pg_pair *pairs = pg_program_pairs(program) + instr->first;
     if (instr->op == PG_OP_DOT) return dot_is_sound(&size, instr, pairs);
+    if (instr->op == PG_OP_TAKE || instr->op == PG_OP_SEARCH) {
+        const bool weighted = instr->shape & PG_DOT_WEIGHTED;
+        for (uint32_t i = 0; i < instr->count; i++)
+            if (pairs[i].right != instr->a) return false;
+        return instr->count > 0 && instr->a < instr->dst &&
+               pairs_are_below(pairs, instr->count, weighted ? size.uniform_slots : instr->dst,
+                               instr->dst);
+    }
     if (instr->op == PG_OP_CUSTOM && (instr->count == 0 || instr->shape != 0)) return false;
     if (instr->op == PG_OP_SELECT && (instr->count != 1 || instr->shape >= PG_COMPARE_COUNT))
         return false;
@@ -83,7 +91,7 @@ static bool code_is_sound(const pg_program *program) {
         const bool in_rows = i >= size.uniform_instrs;
         ok = instr->dst == (in_rows ? row + i - size.uniform_instrs : uniform + i) &&
              instr_is_sound(program, instr);
-        if (instr->op == PG_OP_DOT && !in_rows)
+        if ((instr->op == PG_OP_DOT || pg_is_lookup(instr->op)) && !in_rows)
             ok = ok && !(instr->shape & (PG_DOT_UNIFORM_START | PG_DOT_WEIGHTED));
     }
     return ok;
@@ -163,7 +171,7 @@ static bool can_step(const pg_program *program, const pg_steps *steps, reached *
     uint8_t *const own = &(in_rows ? now->rows : now->uniform)[instr->dst];
     if (*own != has_gradient) return false;
     *own = was_pushed;
-    if (instr->op == PG_OP_DOT || instr->op == PG_OP_CUSTOM)
+    if (instr->op == PG_OP_DOT || instr->op == PG_OP_CUSTOM || instr->op == PG_OP_TAKE)
         return can_push_dot(steps, &size, now, in_rows, step, instr->count);
     return can_give(steps, &size, now, in_rows, step->a) &&
            can_give(steps, &size, now, in_rows, step->b);
@@ -359,8 +367,8 @@ static void programs_come_back(void) {
 
 enum { kinds = 4 };
 
-/* Something of everything: uniform code, dots with weights and without, a select, a ** 2, imports,
- * two outputs, in three ways; and a random function. */
+/* Something of everything: uniform code, dots with weights and without, a select, a ** 2, a
+ * search, a take, imports, two outputs, in three ways; and a random function. */
 static file small_file(size_t kind) {
     const unsigned passes[kinds] = {exact_passes, all_passes, PG_PASS_FUSE, exact_passes};
     const line lines[] = {
@@ -372,13 +380,14 @@ static file small_file(size_t kind) {
         {.op = PG_OP_POWN, .a = 8, .number = 2.0},                                 /* 9 */
         {.op = PG_OP_MUL, .a = 8, .b = 1},                                         /* 10 */
         {.op = PG_OP_ADD, .a = 10, .b = 9},                                        /* 11: a dot */
+        {.op = PG_OP_TAKE, .a = 0, .b = 11, .left = 2, .right = 5, .compare = 1},  /* 12 */
     };
     recipe r = kind < 3 ? (recipe){.inputs = 2, .params = 2, .count = LENGTH(lines), .outputs = 2}
                         : random_recipe(2, 2, 30, 2);
     if (kind < 3) {
         r.lines = must_alloc(LENGTH(lines), sizeof *lines);
         memcpy(r.lines, lines, sizeof lines);
-        r.ends[0] = 11;
+        r.ends[0] = 12;
         r.ends[1] = 5;
     }
     pg_program *program = must_record(&r, NULL, passes[kind], kind == 1);

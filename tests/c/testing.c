@@ -296,6 +296,7 @@ static double bound(const recipe *r, const line *it) {
     case PG_OP_ASINH:
     case PG_OP_ACOS:
     case PG_OP_ACOSH: return 4.0;
+    case PG_OP_TAKE: return fmax(b, fmax(most_of(r, it->left), most_of(r, it->right)));
     case PG_OP_POWN:
     case PG_OP_POW:
     case PG_OP_POW_SLOPE:
@@ -418,6 +419,15 @@ static uint32_t in_domain(recipe *r, int op) {
     }
 }
 
+static uint32_t add_take(recipe *r) {
+    line it = {.op = PG_OP_TAKE, .a = any_value(r)};
+    it.b = any_value(r);
+    it.left = below(3) ? any_value(r) : it.b;
+    it.right = any_value(r);
+    it.compare = (int)below(2);
+    return recipe_add(r, it);
+}
+
 static bool divides(int op) {
     return op == PG_OP_MOD || op == PG_OP_FLOORDIV || op == PG_OP_FMOD || op == PG_OP_FMOD_QUOTIENT;
 }
@@ -435,12 +445,13 @@ static uint32_t add_safe_op(recipe *r, int op) {
 
 static void add_lines(recipe *r) {
     static const double constants[] = {1.0, 2.0, -1.0, -0.0, 0.0, 0.75};
-    const size_t kind = below(13);
+    const size_t kind = below(14);
     uint32_t value = 0;
     if (kind == 0) add_constant(r, constants[below(LENGTH(constants))]);
     else if (kind == 1) recipe_add(r, (line){.op = PG_OP_DETACH, .a = any_value(r)});
     else if (kind == 2) add_select(r);
     else if (kind == 12) add_custom(r);
+    else if (kind == 13) add_take(r);
     else if (kind < 5) value = add_chain(r);
     else if (kind < 7) value = add_any_op(r, kind == 5 ? PG_OP_ADD : PG_OP_MUL);
     else value = add_safe_op(r, 1 + (int)below((size_t)pg_op_count()));
@@ -495,6 +506,21 @@ void recipe_free(recipe *r) { free(r->lines); }
 
 /* ---- recording them ----------------------------------------------------------------------- */
 
+static pg_status trace_take(pg_graph *graph, pg_node_id *id_ret, const line *it,
+                            const pg_node_id *ids) {
+    const pg_node_id entries[] = {ids[it->b], ids[it->left], ids[it->right]};
+    pg_node_id knots[2] = {0}, place = 0;
+    pg_status status = pg_graph_leaf(graph, &knots[0], -0.5);
+    if (status == PG_OK) status = pg_graph_leaf(graph, &knots[1], 0.5);
+    if (status == PG_OK)
+        status = pg_trace_search(graph, &place, ids[it->a], knots, 2, it->compare % 2);
+    if (status == PG_OK) status = pg_trace_take(graph, id_ret, place, entries, 3);
+    const pg_node_id made[] = {place, knots[0], knots[1]};
+    for (size_t i = 0; i < 3; i++)
+        if (made[i] != 0) pg_graph_release(graph, made[i]);
+    return status;
+}
+
 static pg_status trace_line(pg_graph *graph, pg_node_id *id_ret, const line *it,
                             const pg_node_id *ids) {
     switch (it->op) {
@@ -504,6 +530,7 @@ static pg_status trace_line(pg_graph *graph, pg_node_id *id_ret, const line *it,
         return pg_trace_select(graph, id_ret,
                                (pg_condition){it->compare, ids[it->left], ids[it->right]},
                                ids[it->a], ids[it->b]);
+    case PG_OP_TAKE: return trace_take(graph, id_ret, it, ids);
     case PG_OP_CUSTOM: {
         const pg_node_id operands[] = {ids[it->b], ids[it->left]};
         const pg_node_id slopes[] = {ids[it->right], ids[it->b]};
@@ -579,7 +606,7 @@ static pg_node_id given_leaf(pg_graph *graph, double data) {
 eager eager_new(const recipe *r, bool split) {
     eager e = {.recipe = r, .graph = new_graph(), .split = split};
     e.ids = must_alloc(values_of(r), sizeof *e.ids);
-    e.uses = must_alloc(2 * r->count + r->outputs, sizeof *e.uses);
+    e.uses = must_alloc(3 * r->count + r->outputs, sizeof *e.uses);
     e.failures = must_alloc(r->count, sizeof *e.failures);
     e.graph->hooks.slopes = keep_slopes;
     for (size_t i = 0; i < r->inputs + r->params; i++) e.ids[i] = given_leaf(e.graph, 0.0);
@@ -640,12 +667,35 @@ static pg_status apply_custom(eager *e, pg_node_id *id_ret, const line *it) {
     return PG_OK;
 }
 
+/* Which of the three entries. */
+static uint32_t place_of(const eager *e, const line *it) {
+    const double x = pg_node_data(e->graph, e->ids[it->a]);
+    const bool right = it->compare % 2 != 0;
+    uint32_t place = isnan(x) ? 2 : 0;
+    for (double knot = -0.5; knot < 1.0; knot += 1.0) place += x > knot || (right && x == knot);
+    return place;
+}
+
+/* A custom op's node, since its last operand, too, gets its gradient first. */
+static pg_status apply_take(eager *e, pg_node_id *id_ret, const line *it) {
+    const pg_node_id children[] = {operand_node(e, it->b), operand_node(e, it->left),
+                                   operand_node(e, it->right)};
+    const uint32_t place = place_of(e, it);
+    pg_status status = pg_graph_custom(e->graph, id_ret, pg_node_data(e->graph, children[place]),
+                                       (pg_children){children, NULL, 3}, NULL);
+    if (status != PG_OK) return status;
+    double *slopes = e->graph->nodes[*id_ret].of.variadic->locals;
+    for (uint32_t i = 0; i < 3; i++) slopes[i] = i == place ? 1.0 : 0.0;
+    return PG_OK;
+}
+
 static pg_status compute(eager *e, pg_node_id *id_ret, const line *it) {
     const pg_op_info *info = pg_op_describe(it->op);
     if (it->op == PG_OP_LEAF) return pg_graph_leaf(e->graph, id_ret, it->number);
     if (it->op == PG_OP_DETACH) return pg_graph_detach(e->graph, id_ret, e->ids[it->a]);
     if (it->op == PG_OP_SELECT) return choose(e, id_ret, it);
     if (it->op == PG_OP_CUSTOM) return apply_custom(e, id_ret, it);
+    if (it->op == PG_OP_TAKE) return apply_take(e, id_ret, it);
     const pg_node_id a = operand_node(e, it->a);
     if (info->takes_number) return pg_graph_number(e->graph, id_ret, it->op, a, it->number);
     return apply(e->graph, id_ret, it->op, a, info->arity == 2 ? operand_node(e, it->b) : 0);
@@ -664,7 +714,8 @@ static void compute_unjudged(eager *e, uint32_t value, const line *it) {
         e->graph->nodes[e->ids[value]].flags |= PG_FLAG_OLD;
 }
 
-/* What an output needs: of a choice what is compared and what was chosen, of other ops all. */
+/* What an output needs: of a choice what is compared and what was chosen, of a take the place and
+ * the entry there, of other ops all. */
 static void need(const eager *e, bool *needed, uint32_t value) {
     const size_t given = e->recipe->inputs + e->recipe->params;
     if (needed[value]) return;
@@ -672,6 +723,12 @@ static void need(const eager *e, bool *needed, uint32_t value) {
     if (value < given) return;
     const line *it = &e->recipe->lines[value - given];
     const pg_op_info *info = pg_op_describe(it->op);
+    if (it->op == PG_OP_TAKE) {
+        const uint32_t entries[] = {it->b, it->left, it->right};
+        need(e, needed, it->a);
+        need(e, needed, entries[place_of(e, it)]);
+        return;
+    }
     const bool chooses = it->op == PG_OP_SELECT, takes_four = chooses || it->op == PG_OP_CUSTOM;
     if (takes_four) {
         need(e, needed, it->left);
@@ -700,7 +757,8 @@ static void reach(eager *e, uint32_t value) {
     if (e->ids[value] != 0) return;
     const line *it = &e->recipe->lines[value - e->recipe->inputs - e->recipe->params];
     const pg_op_info *info = pg_op_describe(it->op);
-    const bool takes_four = it->op == PG_OP_SELECT || it->op == PG_OP_CUSTOM;
+    const bool takes_four =
+        it->op == PG_OP_SELECT || it->op == PG_OP_CUSTOM || it->op == PG_OP_TAKE;
     if (it->op != PG_OP_LEAF) reach(e, it->a);
     if (takes_four || (info != NULL && info->arity == 2)) reach(e, it->b);
     if (takes_four) {

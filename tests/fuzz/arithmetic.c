@@ -443,6 +443,8 @@ static bool carries(int op) {
     case PG_OP_TAKES_SMALLER:
     case PG_OP_DETACH:
     case PG_OP_CUSTOM:
+    case PG_OP_TAKE:
+    case PG_OP_SEARCH:
     case PG_OP_COPY: return true;
     default: miss(op); return true;
     }

@@ -67,8 +67,41 @@ static double value_of_dot(const run *r, const pg_instr *dot, const double *row)
     return sum;
 }
 
+/* An entry of a table, or a knot. */
+static double entry_of(const run *r, const pg_instr *instr, const double *row, uint32_t index) {
+    const uint32_t slot = r->p->pairs[instr->first + index].left;
+    return read(r, instr->shape & PG_DOT_WEIGHTED ? NULL : row, slot);
+}
+
+/* The number of entries if this index names none. */
+static uint32_t index_of(const run *r, const pg_instr *take, const double *row) {
+    const double index = read(r, row, take->a);
+    for (uint32_t i = 0; i < take->count; i++)
+        if (index == i) return i;
+    return take->count;
+}
+
+/* Knots of a file may be in any order: what counts then is where a bisection ends. */
+static double value_of_search(const run *r, const pg_instr *search, const double *row) {
+    const double x = read(r, row, search->a);
+    const bool right = search->shape & PG_SEARCH_RIGHT;
+    uint32_t from = 0;
+    for (uint32_t left = search->count; left > 0;) {
+        const uint32_t half = left > 1 ? left / 2 : 1;
+        const double knot = entry_of(r, search, row, from + half - 1);
+        if (isnan(x) || isnan(knot) || x > knot || (right && x == knot)) from += half;
+        left -= half;
+    }
+    return from;
+}
+
 static double value_of_instr(const run *r, const pg_instr *instr, const double *row) {
     if (instr->op == PG_OP_DOT) return value_of_dot(r, instr, row);
+    if (instr->op == PG_OP_SEARCH) return value_of_search(r, instr, row);
+    if (instr->op == PG_OP_TAKE) {
+        const uint32_t index = index_of(r, instr, row);
+        return index < instr->count ? entry_of(r, instr, row, index) : NAN;
+    }
     const double a = read(r, row, instr->a), b = read(r, row, instr->b);
     if (instr->op != PG_OP_SELECT) return plain_value(instr->op, a, b, r->p->fast);
     const pg_pair pair = r->p->pairs[instr->first];
@@ -127,24 +160,26 @@ static bool *flag(bool *rows, bool *uniform, place at) {
 /* An operand of an instruction, and how its gradient is computed. */
 typedef struct way {
     place to;
-    int by; /* 1, 2: of a or b. 0, as it is; 3: times `factor` */
+    int by; /* 1, 2: of a or b. 0, as it is; 3: times `factor`; 4: if it is entry `index` */
     place factor;
+    uint32_t index;
 } way;
 
 /* In the order in which an instruction passes its gradient on. Returns: how many ways. */
 static size_t ways_of(const run *r, uint32_t number, way *ways) {
     const pg_instr *instr = &r->p->code[number];
     const bool in_rows = number >= r->p->uniform_length;
-    const bool custom = instr->op == PG_OP_CUSTOM;
+    const bool custom = instr->op == PG_OP_CUSTOM, take = instr->op == PG_OP_TAKE;
     size_t count = 0;
-    if (instr->op != PG_OP_DOT && !custom) {
+    if (instr->op != PG_OP_DOT && !custom && !take) {
         const pg_op_info *info = pg_op_describe(instr->op); /* NULL for what is no op */
         const int operands = instr->op == PG_OP_DETACH   ? 0
+                             : instr->op == PG_OP_SEARCH ? 0
                              : instr->op == PG_OP_SELECT ? 2
                              : info != NULL              ? info->arity
                                                          : plain_operands(instr->op);
         for (int by = 1; by <= operands; by++)
-            ways[count++] = (way){place_of(r, in_rows, by == 1 ? instr->a : instr->b), by, {0}};
+            ways[count++] = (way){place_of(r, in_rows, by == 1 ? instr->a : instr->b), by, {0}, 0};
         return count;
     }
     for (uint32_t i = instr->count; i-- > 0;) {
@@ -152,10 +187,14 @@ static size_t ways_of(const run *r, uint32_t number, way *ways) {
         const place left = place_of(r, in_rows && !(instr->shape & PG_DOT_WEIGHTED), pair.left);
         const place right = place_of(r, in_rows, pair.right);
         const bool from_rows = in_rows && !(instr->shape & PG_DOT_UNIFORM_START);
+        if (take) {
+            ways[count++] = (way){left, 4, {0}, i};
+            continue;
+        }
         if (i == 0 && !custom && instr->shape & PG_DOT_STARTS)
-            ways[count++] = (way){place_of(r, from_rows, instr->a), 0, {0}};
-        ways[count++] = (way){left, 3, right};
-        if (!custom) ways[count++] = (way){right, 3, left};
+            ways[count++] = (way){place_of(r, from_rows, instr->a), 0, {0}, 0};
+        ways[count++] = (way){left, 3, right, 0};
+        if (!custom) ways[count++] = (way){right, 3, left, 0};
     }
     return count;
 }
@@ -206,6 +245,16 @@ static bool is_shut(const run *r, const double *row, const pg_instr *dot, bool i
     return (in_rows && row == NULL) || read(r, row, right) == 0.0;
 }
 
+/* Of a take: the index, and the entry that it names. */
+static void need_entry(run *r, const double *row, const pg_instr *take, bool in_rows) {
+    need(r, row, place_of(r, in_rows, take->a));
+    if (in_rows && row == NULL) return;
+    const uint32_t index = index_of(r, take, in_rows ? row : NULL);
+    if (index == take->count) return;
+    const bool weighted = take->shape & PG_DOT_WEIGHTED;
+    need(r, row, place_of(r, in_rows && !weighted, r->p->pairs[take->first + index].left));
+}
+
 /* row NULL: what a row needs, whatever it chooses. */
 static void need(run *r, const double *row, place at) {
     bool *const needed = flag(r->row_needed, r->uniform_needed, at);
@@ -213,8 +262,12 @@ static void need(run *r, const double *row, place at) {
     *needed = true;
     if (!is_computed(r, at)) return;
     const pg_instr *instr = &r->p->code[instr_of(r, at)];
-    const bool weighted = instr->shape & PG_DOT_WEIGHTED && instr->op == PG_OP_DOT;
+    const bool weighted = instr->shape & PG_DOT_WEIGHTED && instr->op != PG_OP_SELECT;
     const double *const own = at.in_rows ? row : NULL;
+    if (instr->op == PG_OP_TAKE) {
+        need_entry(r, row, instr, at.in_rows);
+        return;
+    }
     for (uint32_t i = 0; i < instr->count; i++) {
         const pg_pair pair = r->p->pairs[instr->first + i];
         if (!is_shut(r, own, instr, at.in_rows, pair.right))
@@ -264,8 +317,16 @@ static pg_status judge_values(run *r, const double *row, int64_t number,
         const pg_instr *instr = &r->p->code[i];
         const bool in_rows = i >= r->p->uniform_length;
         const double *const own = in_rows ? row : NULL;
-        if (instr->op >= PG_OP_SELECT && instr->op != PG_OP_DOT) continue;
+        if (instr->op >= PG_OP_SELECT && instr->op != PG_OP_DOT && instr->op != PG_OP_TAKE)
+            continue;
         if (!(in_rows ? r->row_needed : r->uniform_needed)[instr->dst]) continue;
+        if (instr->op == PG_OP_TAKE) {
+            if (index_of(r, instr, own) < instr->count) continue;
+            find_needed(r, NULL);
+            const bool for_all = !in_rows && r->uniform_needed[instr->dst];
+            return note(fault_ret, for_all ? -1 : number, PG_ERR_DOMAIN, PG_OP_TAKE, 0,
+                        read(r, own, instr->a), instr->count);
+        }
         const bool dot = instr->op == PG_OP_DOT;
         const double a = dot ? overflowing(r, instr, own) : read(r, own, instr->a);
         const double b = dot ? 0.0 : second(r, instr, own);
@@ -303,6 +364,10 @@ static double passed_on(const run *r, uint32_t number, way w, size_t row) {
     const double g =
         in_rows ? r->grads[row * r->p->row_slots + instr->dst] : r->uniform_grads[instr->dst];
     if (w.by == 0) return g;
+    if (w.by == 4) {
+        const double *const own = in_rows ? r->values + row * r->p->row_slots : NULL;
+        return index_of(r, instr, own) == w.index ? g : 0.0;
+    }
     const double slope =
         w.by == 3 ? at_place(r, w.factor, row)
                   : slope_of(r, instr, w.by, in_rows ? r->values + row * r->p->row_slots : NULL);
@@ -462,7 +527,7 @@ static pg_status judge_slopes(const run *r, uint32_t number, const way *ways, si
     if (g == 0.0 && (row != NULL || !r->touched[instr->dst])) return PG_OK;
     for (size_t k = 0; status == PG_OK && k < count; k++) {
         const int by = ways[k].by;
-        if (by == 0 || by == 3 || instr->op == PG_OP_SELECT) continue;
+        if (by == 0 || by >= 3 || instr->op == PG_OP_SELECT) continue;
         if (!*flag(r->wanted, r->uniform_wanted, ways[k].to)) continue;
         const double a = read(r, row, instr->a), b = second(r, instr, row);
         const double slope = slope_of(r, instr, by, row), y = read(r, row, instr->dst);

@@ -78,7 +78,7 @@ static void read_pairs(program_file *f, pg_reader *r) {
     for (uint32_t i = 0; i < f->instrs; i++) {
         const file_instr *instr = &f->instr[i];
         const bool in_rows = i >= f->uniform;
-        const bool weighted = instr->op == PG_OP_DOT && instr->shape & PG_DOT_WEIGHTED;
+        const bool weighted = may_be_weighted(instr->op) && instr->shape & PG_DOT_WEIGHTED;
         for (uint32_t k = instr->first; k < f->pairs && k - instr->first < instr->count; k++) {
             slot_pair *pair = &f->pair[k];
             if (pair->left.kind == IN_NONE)

@@ -46,6 +46,9 @@ typedef struct program_file {
     uint32_t order_count[MOST_ENDS], order[MOST_ENDS][MOST_INSTRS];
 } program_file;
 
+/* May PG_DOT_WEIGHTED be among its flags? */
+static inline bool may_be_weighted(int op) { return op == PG_OP_DOT || pg_is_lookup(op); }
+
 /* Returns: false for bytes that are no program, or one too large for this. */
 bool file_parse(program_file *file_ret, const uint8_t *bytes, size_t count);
 /* Returns: how many bytes; 0 if there is no room. */

@@ -7,7 +7,9 @@
 
 static uint32_t rolled(size_t n) { return n > 0 ? (uint32_t)below(n) : 0; }
 
-static bool is_wide(int op) { return op == PG_OP_DOT || op == PG_OP_CUSTOM || op == PG_OP_SELECT; }
+static bool is_wide(int op) {
+    return op == PG_OP_DOT || op == PG_OP_CUSTOM || op == PG_OP_SELECT || pg_is_lookup(op);
+}
 
 /* ---- Slots that an instruction may read ------------------------------------------------------ */
 
@@ -81,13 +83,19 @@ static void repair_instr(program_file *f, uint32_t number) {
     if (dot && !(instr->shape & PG_DOT_STARTS)) instr->shape &= (uint8_t)~PG_DOT_UNIFORM_START;
     if (dot && (instr->shape & (PG_DOT_WEIGHTED | PG_DOT_GATED)))
         instr->shape &= (uint8_t)~PG_DOT_SQUARES;
+    const bool weighted = may_be_weighted(instr->op) && instr->shape & PG_DOT_WEIGHTED && in_rows;
     if (instr->op == PG_OP_CUSTOM) instr->shape = 0;
+    if (pg_is_lookup(instr->op)) {
+        const int side = instr->op == PG_OP_SEARCH ? instr->shape & PG_SEARCH_RIGHT : 0;
+        instr->shape = (uint8_t)((weighted ? PG_DOT_WEIGHTED : 0) | side);
+    }
     if (instr->op == PG_OP_SELECT) instr->shape %= PG_COMPARE_COUNT;
     repair_slot(f, &instr->a, number, dot && instr->shape & PG_DOT_UNIFORM_START);
     repair_slot(f, &instr->b, number, false);
     for (uint32_t i = instr->first; i < f->pairs && i - instr->first < instr->count; i++) {
-        repair_slot(f, &f->pair[i].left, number, dot && instr->shape & PG_DOT_WEIGHTED);
-        repair_slot(f, &f->pair[i].right, number, false);
+        repair_slot(f, &f->pair[i].left, number, weighted);
+        if (pg_is_lookup(instr->op)) f->pair[i].right = instr->a;
+        else repair_slot(f, &f->pair[i].right, number, false);
     }
 }
 
@@ -104,8 +112,8 @@ static void visit(program_file *f, uint32_t output, bool seen[MOST_INSTRS], uint
     seen[number] = true;
     const file_instr *instr = &f->instr[number];
     const bool dot = instr->op == PG_OP_DOT;
-    if (instr->op == PG_OP_DETACH || instr->op == PG_OP_FREE) {
-    } else if (dot || instr->op == PG_OP_CUSTOM) {
+    if (instr->op == PG_OP_DETACH || instr->op == PG_OP_SEARCH || instr->op == PG_OP_FREE) {
+    } else if (dot || instr->op == PG_OP_CUSTOM || instr->op == PG_OP_TAKE) {
         if (dot && instr->shape & PG_DOT_STARTS) visit(f, output, seen, writer_of(f, instr->a));
         for (uint32_t i = instr->first; i < f->pairs && i - instr->first < instr->count; i++) {
             visit(f, output, seen, writer_of(f, f->pair[i].left));
@@ -142,9 +150,9 @@ static void repair(program_file *f) {
 /* ---- Changes -------------------------------------------------------------------------------- */
 
 static uint8_t any_op(void) {
-    static const uint8_t likely[] = {PG_OP_DOT,    PG_OP_DOT,    PG_OP_MUL,
-                                     PG_OP_ADD,    PG_OP_TANH,   PG_OP_COPY,
-                                     PG_OP_SELECT, PG_OP_CUSTOM, PG_OP_DETACH};
+    static const uint8_t likely[] = {PG_OP_DOT,    PG_OP_DOT,  PG_OP_MUL,    PG_OP_ADD,
+                                     PG_OP_TANH,   PG_OP_COPY, PG_OP_SELECT, PG_OP_CUSTOM,
+                                     PG_OP_DETACH, PG_OP_TAKE, PG_OP_TAKE,   PG_OP_SEARCH};
     return below(2) ? likely[below(LENGTH(likely))] : (uint8_t)below(PG_OP_PROGRAM);
 }
 

@@ -22,7 +22,7 @@ from pygradc.core.scalar import core
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
-from tests import programs, test_program_files
+from tests import programs, test_program_files, test_take
 
 PASSES = (None, (), ("fold", "hoist"), ("fold", "hoist", "fuse", "layers", "share", "powers"))
 
@@ -47,6 +47,15 @@ def all_programs() -> Iterator[bytes]:
     cases += [programs.drawn(seed, 1 + seed % 12) for seed in range(120)]
     for i, case in enumerate(cases):
         yield recorded(case, PASSES[i % len(PASSES)], "fast" if i % 5 == 4 else "exact")
+    yield from all_tables()
+
+
+def all_tables() -> Iterator[bytes]:
+    for passes in PASSES:
+        for function in test_take.FUNCTIONS:
+            compiled = pygradc.compile(function, passes=passes, errors="ignore")
+            compiled(1, 0.5, 0.25)
+            yield code(compiled.programs[0])
 
 
 def all_parts() -> Iterator[bytes]:

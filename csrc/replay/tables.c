@@ -1,0 +1,167 @@
+/* tables.c - lookups: an entry of a table by its index, and the place of a number among knots.
+ *
+ * take reads for each lane the entry that the lane's index names; its step back scatters the lanes'
+ * gradients to the entries that were taken, and no other gets anything, not even a product with 0.
+ * An entry's contribution to an accumulator is formed as that of a product would be: of the four
+ * lanes of a sublane, those that took it are added in pairs, and entries follow each other from the
+ * last to the first (lanes_dots.h: fold_vecs).
+ * Invariant: an index that names no entry reads nothing and gives nothing.
+ * Gathers gain little from wider vectors, so these are loops over any number of lanes, compiled
+ * once. Owns nothing. Cost: O(lanes); a search, O(lanes * log(knots)); where entries are row slots,
+ * a scatter clears those that it reaches first. */
+#include "ops/kernels.h"
+#include "replay/lanes.h"
+
+#include <string.h>
+
+enum { most_lanes = 32 };
+
+/* The entries, or knots, of an instruction, and the lanes of what is looked up. */
+typedef struct table {
+    const pg_pair *pairs;
+    const double *at; /* uniform slots, or row slots */
+    const double *xs;
+    size_t lanes;
+    uint32_t count;
+    bool uniform, right;
+} table;
+
+static table table_of(const pg_block *block, const pg_instr *instr) {
+    const bool uniform = instr->shape & PG_DOT_WEIGHTED;
+    return (table){.pairs = block->program->pairs + instr->first,
+                   .at = uniform ? block->uniform : block->values,
+                   .xs = block->values + (size_t)instr->a * block->lanes,
+                   .lanes = block->lanes,
+                   .count = instr->count,
+                   .uniform = uniform,
+                   .right = instr->shape & PG_SEARCH_RIGHT};
+}
+
+/* `uniform` is a constant where it matters. */
+static inline PG_ALWAYS_INLINE double entry_of(const table *t, uint32_t index, size_t lane,
+                                               bool uniform) {
+    const size_t left = t->pairs[index].left;
+    return uniform ? t->at[left] : t->at[left * t->lanes + lane];
+}
+
+/* ---- Values ---------------------------------------------------------------------------------- */
+
+/* Returns: does each index name an entry? */
+static inline PG_ALWAYS_INLINE bool gather(const table t, double *restrict ys, bool uniform) {
+    bool inside = true;
+    for (size_t l = 0; l < t.lanes; l++) {
+        const uint32_t index = pg_index_of(t.xs[l], t.count);
+        inside &= index < t.count;
+        ys[l] = PG_LIKELY(index < t.count) ? entry_of(&t, index, l, uniform) : NAN;
+    }
+    return inside;
+}
+
+pg_status pg_gather(pg_block *block, const pg_instr *take) {
+    const table t = table_of(block, take);
+    double *const ys = block->values + (size_t)take->dst * block->lanes;
+    const bool inside = t.uniform ? gather(t, ys, true) : gather(t, ys, false);
+    return inside || !block->judge ? PG_OK : PG_ERR_DOMAIN;
+}
+
+/* Bisect for `abreast` lanes from the first on: they take each step together, since the steps don't
+ * depend on x, and their loads overlap. A comparison is no branch: it would be taken at random. */
+static inline PG_ALWAYS_INLINE void bisect(const table *t, double *ys, size_t first, int abreast,
+                                           bool uniform, bool right) {
+    uint32_t from[8] = {0};
+    for (uint32_t left = t->count; left > 1;) {
+        const uint32_t half = left / 2;
+        for (int k = 0; k < abreast; k++) {
+            const size_t lane = first + (size_t)k;
+            const double knot = entry_of(t, from[k] + half - 1, lane, uniform);
+            from[k] += half & -(uint32_t)pg_is_after(t->xs[lane], knot, right);
+        }
+        left -= half;
+    }
+    for (int k = 0; k < abreast; k++) {
+        const size_t lane = first + (size_t)k;
+        const double knot = entry_of(t, from[k], lane, uniform);
+        ys[lane] = (double)(int32_t)(from[k] + pg_is_after(t->xs[lane], knot, right));
+    }
+}
+
+static inline PG_ALWAYS_INLINE void search(const table t, double *ys, bool uniform, bool right) {
+    size_t l = 0;
+    for (; l + 8 <= t.lanes; l += 8) bisect(&t, ys, l, 8, uniform, right);
+    for (; l < t.lanes; l++) bisect(&t, ys, l, 1, uniform, right);
+}
+
+void pg_search(pg_block *block, const pg_instr *instr) {
+    const table t = table_of(block, instr);
+    double *const ys = block->values + (size_t)instr->dst * block->lanes;
+    if (!t.uniform) search(t, ys, false, t.right);
+    else if (t.right) search(t, ys, true, true);
+    else search(t, ys, true, false);
+}
+
+/* ---- Gradients ------------------------------------------------------------------------------- */
+
+/* Clear the gradients of entries that this step is the first to reach. */
+static void clear_targets(const pg_block *block, const pg_target *targets, uint32_t count,
+                          double *grads) {
+    for (uint32_t i = 0; i < count; i++)
+        if (targets[2 * i].how == PG_ACCUMULATE_STORE)
+            memset(grads + (size_t)targets[2 * i].at * block->lanes, 0,
+                   block->lanes * sizeof *grads);
+}
+
+/* Of the lanes of one sublane, `apart` from each other: give the gradients of those that took an
+ * entry with an accumulator, from the last entry to the first. indices: count where none is due. */
+static void fold_sublane(const pg_target *targets, uint32_t count, double *sums,
+                         uint32_t indices[4], const double gs[4]) {
+    for (;;) {
+        uint32_t last = count;
+        double own[4];
+        for (int k = 0; k < 4; k++)
+            if (indices[k] < count && (last == count || indices[k] > last)) last = indices[k];
+        if (last == count) return;
+        for (int k = 0; k < 4; k++) {
+            own[k] = indices[k] == last ? gs[k] : 0.0;
+            if (indices[k] == last) indices[k] = count;
+        }
+        sums[(size_t)targets[2 * last].at * PG_SUBLANES] += (own[0] + own[1]) + (own[2] + own[3]);
+    }
+}
+
+/* A block of 32 lanes: each sublane has four. */
+static void fold_all(const pg_target *targets, uint32_t count, double *accumulators,
+                     const uint32_t *indices, const double *g) {
+    for (size_t k = 0; k < PG_SUBLANES; k++) {
+        uint32_t own[4];
+        double gs[4];
+        for (size_t j = 0; j < 4; j++) {
+            own[j] = indices[k + j * PG_SUBLANES];
+            gs[j] = g[k + j * PG_SUBLANES];
+        }
+        fold_sublane(targets, count, accumulators + k, own, gs);
+    }
+}
+
+void pg_scatter(const pg_block *block, const pg_step *step, double *grads, double *accumulators) {
+    const pg_instr *const take = &block->program->code[step->instr];
+    const pg_target *const targets = block->plan->targets + step->first;
+    const size_t lanes = block->lanes;
+    const double *const indices = block->values + (size_t)take->a * lanes;
+    const double *const g = grads + (size_t)take->dst * lanes;
+    uint32_t folded[most_lanes];
+    if (step->left == PG_ACCUMULATE_STORE || step->left == PG_ACCUMULATE_MIXED)
+        clear_targets(block, targets, take->count, grads);
+    for (size_t l = 0; l < lanes; l++) {
+        const uint32_t index = pg_index_of(indices[l], take->count);
+        folded[l] = take->count;
+        if (index == take->count || targets[2 * index].how == PG_ACCUMULATE_NONE) continue;
+        const size_t at = targets[2 * index].at;
+        if (targets[2 * index].how != PG_ACCUMULATE_FOLD) grads[at * lanes + l] += g[l];
+        else if (block->mask != NULL && block->mask[l] == 0) continue;
+        else if (lanes == most_lanes) folded[l] = index;
+        else accumulators[at * PG_SUBLANES + l] += g[l];
+    }
+    if (lanes == most_lanes &&
+        (step->left == PG_ACCUMULATE_FOLD || step->left == PG_ACCUMULATE_MIXED))
+        fold_all(targets, take->count, accumulators, folded, g);
+}

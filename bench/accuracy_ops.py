@@ -373,12 +373,12 @@ ENTRIES = {
     ),
     "gelu": Entry(
         (lambda a, b: a * mp.ncdf(a), lambda a, b: mp.ncdf(a) + a * mp.npdf(a)),
-        (Promise(20.0, 2000.0), Promise(2000.0, 4.0, of_1=True)),
+        (Promise(15.0, 1500.0), Promise(3000.0, 3.0, of_1=True)),
         ((Place(0.5, -9.0, 9.0), Place(0.5, 1e-20, 38.0, by_bits=True, signs=True)),),
     ),
     "silu": Entry(
         (lambda a, b: a / (1 + mp.exp(-a)), lambda a, b: _silu_slope(a)),
-        (Promise(3.5, 3.5), Promise(5000.0, 4.0, of_1=True)),
+        (Promise(3.5, 3.5), Promise(3000.0, 4.0, of_1=True)),
         ((Place(0.5, -40.0, 40.0), Place(0.5, 1e-20, 700.0, by_bits=True, signs=True)),),
     ),
     "leaky_relu": Entry(
@@ -398,26 +398,26 @@ ENTRIES = {
     ),
     "log_ndtr": Entry(
         (lambda a, b: _log_ndtr(a), lambda a, b: mp.npdf(a) / mp.ncdf(a)),
-        (Promise(30.0, 2000.0), Promise(60.0, 60.0)),
+        (Promise(20.0, 1600.0), Promise(30.0, 30.0)),
         ((Place(0.5, -38.0, 9.0), Place(0.5, 1e-20, 37.0, by_bits=True, signs=True)),),
         edges=(TAIL_EDGES,),
     ),
     "lgamma": Entry(
         (lambda a, b: mp.loggamma(a), lambda a, b: mp.digamma(a)),
-        (Promise(5.0, 5.0), Promise(5.0, 5.0)),
+        (Promise(3.0, 3.0), Promise(4.0, 4.0)),
         ((Place(1.0, 1e-300, 1e300, by_bits=True),),),
         positive=True,
     ),
     "digamma": Entry(
         (lambda a, b: mp.digamma(a), lambda a, b: mp.polygamma(1, a)),
-        (Promise(5.0, 5.0), Promise(5.0, 5.0)),
+        (Promise(4.0, 4.0), Promise(6.0, 6.0)),
         ((Place(1.0, 1e-150, 1e300, by_bits=True),),),
         edges=(GAMMA_EDGES,),
         positive=True,
     ),
     "polygamma": Entry(
         (lambda a, b: mp.polygamma(int(b), a), lambda a, b: mp.polygamma(int(b) + 1, a)),
-        (Promise(12.0, 12.0), Promise(12.0, 12.0)),
+        (Promise(10.0, 10.0), Promise(10.0, 10.0)),
         ((Place(1.0, 1e-20, 1e20, by_bits=True),),),
         edges=(GAMMA_EDGES,),
         positive=True,

@@ -129,7 +129,7 @@ def test_the_functions_are_typed(tmp_path: Path) -> None:
 def test_an_activation_by_name(name: str) -> None:
     neuron = nn.Neuron(2, name)
     out = neuron([0.5, -1.0])
-    total = neuron.w[0] * 0.5 + neuron.w[1] * -1.0 + neuron.b
+    total = neuron.b + neuron.w[0] * 0.5 + neuron.w[1] * -1.0
     assert out.data == getattr(total, name)().data
     model = nn.MLP(2, [3, 1], activation=name)
     recorded = compile(lambda x: model(x))

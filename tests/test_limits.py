@@ -171,9 +171,12 @@ def eager(op: Op, point: tuple[float, ...]) -> Any:
 
 
 def recorded(op: Op, point: tuple[float, ...], rows: int = 9) -> Any:
-    """The same of a replay, in the last of some rows; the others are 1.0."""
+    """The same of a replay, in the last of some rows; the others are 1.0, or in the domain."""
     function = pygradc.compile(lambda *operands: apply_to(op, operands, point))
-    columns = [np.array([1.0] * (rows - 1) + [x]) for x in point[: op.arity]]
+    tame = [1.0 if low <= 1.0 <= high else 0.5 * (low + high) for low, high in op.intervals]
+    if op.name == "polygamma":
+        tame = list(point)  # its order may be one that fails at any number
+    columns = [np.array([rest] * (rows - 1) + [x]) for rest, x in zip(tame, point[: op.arity])]
     values, slopes = function.gradients(*columns)
     return bits(values[-1]), *(bits(column[-1]) for column in slopes)
 

@@ -5,8 +5,9 @@
  *   imports [all constants]
  *   code    the uniform code and then the row code, instruction by instruction, all as row code
  *
- * Only slots are renamed: a weighted dot reads its weights lane by lane. Instructions keep their
- * numbers, so the orders of backward() hold, and with them every sum and every bit.
+ * Only slots are renamed: a weighted dot reads its weights lane by lane, and a lookup its table.
+ * Instructions keep their numbers, so the orders of backward() hold, and with them every sum and
+ * every bit.
  * Weighted, the only output is a dot of the weights and the outputs: one backward pass gives the
  * product of the weights and the Jacobian.
  * The caller owns the result; the program is only read. Cost: O(instructions + pairs + orders). */
@@ -68,10 +69,11 @@ static void lift_instr(lifting *l, size_t number) {
         number < l->from->uniform_length ? lifted_uniform : lifted_row;
     const bool dot = from->op == PG_OP_DOT;
     const bool uniform_start = dot && (from->shape & PG_DOT_UNIFORM_START);
-    const bool uniform_left = dot && (from->shape & PG_DOT_WEIGHTED);
+    const bool weighs = dot || pg_is_lookup(from->op);
+    const bool uniform_left = weighs && (from->shape & PG_DOT_WEIGHTED);
     pg_instr *const to = &l->to->code[number];
     *to = *from;
-    if (dot) to->shape &= (uint8_t)~(PG_DOT_UNIFORM_START | PG_DOT_WEIGHTED);
+    if (weighs) to->shape &= (uint8_t)~(PG_DOT_UNIFORM_START | PG_DOT_WEIGHTED);
     to->dst = lifted(l, from->dst);
     to->a = to->b = 0;
     if (!dot || (from->shape & PG_DOT_STARTS))

@@ -184,7 +184,8 @@ static void slopes_are_the_kernels(void) {
         for (size_t round = 0; round < 50; round++) {
             pg_graph *graph = new_graph();
             pg_node_id a = leaf(graph, uniform(info->lo[0], info->hi[0])), y = 0;
-            pg_node_id b = leaf(graph, uniform(info->lo[1], info->hi[1]));
+            const double second = uniform(info->lo[1], info->hi[1]);
+            pg_node_id b = leaf(graph, op == PG_OP_POLYGAMMA ? rint(second) : second);
             double slopes[2] = {NAN, NAN};
             CHECK(apply(graph, &y, op, a, b) == PG_OK);
             pg_node_set_data(graph, a, uniform(info->lo[0], info->hi[0]));

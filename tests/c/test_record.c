@@ -419,7 +419,8 @@ static void fuse_makes_dots_of_gates(void) {
               (pg_pair[]){{0, 0}, {1, 1}}, 2);
     check_dot(&t, add(&t, vy, xw), fuse, PG_DOT_GATED, 0, (pg_pair[]){{2, 1}, {0, 3}}, 2);
     check_dot(&t, add(&t, mul(&t, t.w, t.x), vy), fuse,
-              PG_DOT_WEIGHTED | PG_DOT_GATED | PG_DOT_STARTS, 2, (pg_pair[]){{1, 1}}, 1);
+              PG_DOT_WEIGHTED | PG_DOT_GATED | PG_DOT_STARTS, 3, (pg_pair[]){{1, 1}},
+              1); /* after the import of w */
     trace_free(&t);
 }
 

@@ -542,3 +542,19 @@ def test_an_embedding_is_trained() -> None:
 def test_an_index_with_a_traced_number_is_refused_elsewhere() -> None:
     with pytest.raises(pygradc.TraceError):
         pygradc.compile(lambda i, x: [x, x * 2.0][i])(1, 2.0)
+
+
+# ---- Parameters' gradients of each row -----------------------------------------------------------
+
+
+@pytest.mark.parametrize("function", [of_parameters, of_itself])
+def test_each_rows_gradients_by_the_table(function: Callable[..., Any]) -> None:
+    """Of a lifted program: the table's entries are inputs there."""
+    rows = columns(37)
+    f = pygradc.compile(function)
+    values, found = f.gradients(*rows, wrt="parameters")
+    order = [next(i for i, w in enumerate(W) if w is p) for p in f.parameters()]
+    for row, value, ours in zip(zip(*rows), values, found):
+        expected, _, by_params = by_row(function, row)
+        assert value == expected and ours.tolist() == [by_params[i] for i in order]
+    clear()

@@ -19,6 +19,7 @@ import pygradc
 
 sys.path.append(str(Path(__file__).resolve().parent.parent / "examples" / "microgpt"))
 
+import batch
 import gpt
 import names
 import train
@@ -231,3 +232,39 @@ def test_a_bad_argument_is_said_in_a_line(case: str, tmp_path: Path) -> None:
     done = command(*make(tmp_path))
     assert done.returncode == 2 and done.stdout == ""
     assert message in done.stderr.splitlines()[-1] and "Traceback" not in done.stderr
+
+
+# ---- Batches of padded rows ----------------------------------------------------------------------
+
+
+@pytest.fixture
+def weights() -> gpt.Weights:
+    random.seed(7)
+    return gpt.Weights(pygradc.Value, names.load(names.FILE).vocabulary)
+
+
+def test_a_padded_row_has_the_loss_and_gradients_of_the_word(weights: gpt.Weights) -> None:
+    data = names.load(names.FILE)
+    rows, lengths = batch.padded(data, WORDS)
+    recorded = pygradc.compile(lambda row, length: batch.loss(weights, row, length))
+    found = recorded.map(rows, lengths)
+    recorded.sum(rows, lengths).backward()
+    gradients = [p.grad for p in weights.parameters()]
+    for p in weights.parameters():
+        p.grad = 0.0
+    for word, number in zip(WORDS, found):
+        codes = data.encode(word)
+        hot = [[float(i == j) for i in range(data.vocabulary)] for j in codes[1:]]
+        alone = gpt.loss(weights, [weights.tokens[i] for i in codes[:-1]], hot)
+        assert alone.data == pytest.approx(number, rel=1e-12)
+        alone.backward()
+    assert gradients == pytest.approx([p.grad for p in weights.parameters()], rel=1e-9, abs=1e-12)
+
+
+def test_batches_train() -> None:
+    done = subprocess.run(
+        [sys.executable, batch.__file__, "--epochs", "3", "--words", "600"],
+        capture_output=True, text=True, timeout=120,
+    )  # fmt: skip
+    losses = [float(x) for x in re.findall(r"loss ([\d.]+),", done.stdout)]
+    assert len(losses) == 3 and losses[-1] < 2.5 < losses[0], done.stderr

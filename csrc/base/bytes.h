@@ -67,9 +67,10 @@ static inline void *pg_alloc_read(pg_reader *r, size_t count, size_t in_file, si
     return pg_realloc(NULL, count, size);
 }
 
-/* op_names.c: write the names of all ops and instructions; read a file's names, as a map from each
- * op number in the file to this build's, 0 if it has none. */
-void pg_put_names(pg_writer *w);
+/* op_names.c: write the names of the ops and instructions that are `used`, or with NULL of all;
+ * read a file's names, as a map from each op number in the file to this build's, 0 if it has none.
+ */
+void pg_put_names(pg_writer *w, const bool *used);
 void pg_get_names(pg_reader *r, uint8_t numbers[256]);
 
 #endif

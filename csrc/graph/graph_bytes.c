@@ -185,8 +185,10 @@ static void write_node(packing *p, const pg_node *node) {
 }
 
 static void write_all(packing *p) {
+    bool used[PG_OP_PROGRAM] = {false};
+    for (size_t i = 0; i < p->part->count; i++) used[p->graph->nodes[p->part->ids[i]].op] = true;
     pg_put_u32(&p->writer, version);
-    pg_put_names(&p->writer);
+    pg_put_names(&p->writer, used);
     pg_put_u32(&p->writer, p->part->count);
     pg_put_u32(&p->writer, p->part->end_count);
     for (size_t i = 0; i < p->part->count; i++) write_node(p, &p->graph->nodes[p->part->ids[i]]);

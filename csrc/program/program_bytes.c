@@ -24,7 +24,7 @@ enum { instr_bytes = 2 + 4 * 4 };
 
 size_t pg_program_write(const pg_program *p, uint8_t *bytes_ret) {
     pg_writer w = {bytes_ret, 0};
-    pg_put_names(&w);
+    pg_put_names(&w, NULL);
     const size_t counts[] = {p->constant_count, p->param_count,    p->input_count,
                              p->import_count,   p->uniform_length, p->length,
                              p->pair_count,     p->output_count,   (size_t)p->fast};

@@ -65,13 +65,21 @@ def _power_slope(a: float, b: float) -> float:
     return 0.0 if b == 0.0 else b * _power(a, b - 1.0)
 
 
-def _cbrt(a: float) -> float:
-    """libm's: math has it since Python 3.11."""
-    if hasattr(math, "cbrt"):
-        return float(math.cbrt(a))
-    libm = ctypes.CDLL("ucrtbase" if sys.platform == "win32" else None)
-    libm.cbrt.argtypes, libm.cbrt.restype = (ctypes.c_double,), ctypes.c_double
-    return float(libm.cbrt(a))
+def _of_libm(name: str) -> Callable[[float], float]:
+    """A function of C's library: math's differs in the last bit, or is missing before 3.11."""
+    function = getattr(ctypes.CDLL("ucrtbase" if sys.platform == "win32" else None), name)
+    function.restype, function.argtypes = ctypes.c_double, [ctypes.c_double]
+    return function  # type: ignore[no-any-return]
+
+
+_cbrt, _libm_exp2, _libm_lgamma = map(_of_libm, ("cbrt", "exp2", "lgamma"))
+
+
+def _exp2(a: float) -> float:
+    y = _libm_exp2(a)
+    if math.isinf(y) and math.isfinite(a):
+        raise OverflowError("2 ** a")
+    return y
 
 
 def _hypot(a: float, b: float) -> float:
@@ -148,15 +156,10 @@ def _log_ndtr(a: float) -> float:
     return -0.5 * (a * a) - 0.9189385332046727 - math.log(_log_ndtr_slope(a))
 
 
-# CPython has an lgamma of its own, which rounds differently.
-_lgamma = (ctypes.CDLL("ucrtbase") if sys.platform == "win32" else ctypes.CDLL(None)).lgamma
-_lgamma.restype, _lgamma.argtypes = ctypes.c_double, [ctypes.c_double]
-
-
 def _log_gamma(a: float) -> float:
     if a <= 0.0 and math.isfinite(a) and a == math.floor(a):
         raise ValueError("a pole")
-    return float(_lgamma(a))
+    return _libm_lgamma(a)
 
 
 def _horner(coefficients: Sequence[float], x: float) -> float:
@@ -273,7 +276,7 @@ OPS = {
     "expm1": Op("expm1", lambda a, b: math.expm1(a), (lambda a, b, y: math.exp(a),)),
     "log2": Op("log2", lambda a, b: math.log2(a), (lambda a, b, y: 1.4426950408889634 / a,)),
     "log10": Op("log10", lambda a, b: math.log10(a), (lambda a, b, y: 0.4342944819032518 / a,)),
-    "exp2": Op("exp2", lambda a, b: 2.0**a, (lambda a, b, y: 0.6931471805599453 * y,)),
+    "exp2": Op("exp2", lambda a, b: _exp2(a), (lambda a, b, y: 0.6931471805599453 * y,)),
     "cbrt": Op("cbrt", lambda a, b: _cbrt(a), (lambda a, b, y: 1.0 / (3.0 * (y * y)),)),
     "tan": Op("tan", lambda a, b: math.tan(a), (lambda a, b, y: 1.0 + y * y,)),
     "asin": Op("asin", lambda a, b: math.asin(a),

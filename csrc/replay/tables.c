@@ -161,7 +161,7 @@ void pg_scatter(const pg_block *block, const pg_step *step, double *grads, doubl
         else if (lanes == most_lanes) folded[l] = index;
         else accumulators[at * PG_SUBLANES + l] += g[l];
     }
-    if (lanes == most_lanes &&
+    if (lanes == most_lanes && accumulators != NULL &&
         (step->left == PG_ACCUMULATE_FOLD || step->left == PG_ACCUMULATE_MIXED))
         fold_all(targets, take->count, accumulators, folded, g);
 }

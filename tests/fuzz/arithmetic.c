@@ -218,7 +218,7 @@ double plain_value(int op, double a, double b, bool fast) {
     case PG_OP_EXPM1: return fast ? pg_fast_expm1(a) : expm1(a);
     case PG_OP_LOG2: return log2(a);
     case PG_OP_LOG10: return log10(a);
-    case PG_OP_EXP2: return pow(2.0, a);
+    case PG_OP_EXP2: return exp2(a);
     case PG_OP_CBRT: return cbrt(a);
     case PG_OP_TAN: return tan(a);
     case PG_OP_ASIN: return asin(a);

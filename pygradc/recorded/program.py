@@ -17,7 +17,7 @@ import numpy as np
 from pygradc._core import ffi, lib
 from pygradc.core.scalar import core
 from pygradc.files import atomic, magic
-from pygradc.recorded import code, codegen, program_file, row_derivatives
+from pygradc.recorded import code, program_file, row_derivatives
 from pygradc.recorded import structure as structures
 from pygradc.recorded.parallel import Results, Work
 from pygradc.recorded.row_derivatives import Lifted
@@ -485,6 +485,8 @@ class Program(Replayable):
         Raises:
             ValueError: name is not a C identifier.
         """
+        from pygradc.recorded import codegen  # takes 3 ms
+
         return codegen.translate(self, name)
 
     # ---- saving and copying

@@ -22,7 +22,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 ARGS ?=
 
-PARTS := csrc/base csrc/ops csrc/graph csrc/record csrc/program csrc/replay
+PARTS := csrc/base csrc/ops csrc/graph csrc/record csrc/program csrc/native csrc/replay
 CORE := $(wildcard $(PARTS:%=%/*.c))
 GLUE_FILES := $(wildcard csrc/python/*.c)
 CORE_HEADERS := csrc/pygradc.h $(wildcard $(PARTS:%=%/*.h) $(PARTS:%=%/*.def))

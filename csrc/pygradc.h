@@ -456,12 +456,13 @@ typedef struct pg_replay_fault {
     pg_fault fault;
 } pg_replay_fault;
 
-/* The number of vector levels that this machine supports: 1, the baseline of the architecture; on
- * x86-64 also 2, AVX2, and 3, AVX-512. */
-int pg_vector_levels(void);
+/* The number of levels that this machine supports: the kernels for the architecture's baseline; on
+ * x86-64 also those for AVX2, and for AVX-512; and machine code, which needs AVX2 there, and calls
+ * the widest kernels. All give the same bits. */
+int pg_replay_levels(void);
 
 /* Working memory to replay one program, which must outlive it, in one thread.
- * In: level  0 .. pg_vector_levels() - 1, or -1: the widest. Returns: PG_OK; PG_ERR_NOMEM. */
+ * In: level  0 .. pg_replay_levels() - 1, or -1: the highest. Returns: PG_OK; PG_ERR_NOMEM. */
 typedef struct pg_workspace pg_workspace;
 pg_status pg_workspace_new(pg_workspace **workspace_ret, const pg_program *program, int level);
 void pg_workspace_free(pg_workspace *workspace); /* NULL is allowed */

@@ -11,7 +11,7 @@ import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
 CSRC, PACKAGE = ROOT / "csrc", ROOT / "pygradc"
-STAGES = ("base", "ops", "graph", "record", "program", "replay", "python")
+STAGES = ("base", "ops", "graph", "record", "program", "native", "replay", "python")
 
 pytestmark = pytest.mark.skipif(not CSRC.is_dir(), reason="no sources here")
 

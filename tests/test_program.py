@@ -62,7 +62,7 @@ from pygradc.recorded import tracing
 from pygradc.recorded.parallel import Work
 
 ROW_COUNTS = (1, 2, 7, 8, 9, 31, 32, 33, 40, 64, 100, 1023, 1024, 1025, 3000)
-LEVELS = range(lib.pg_vector_levels())
+LEVELS = range(lib.pg_replay_levels())
 PASSES: tuple[tuple[str, ...], ...] = ((), ("fold",), ("hoist",), ("fuse",), ("layers",))
 TOGETHER = (
     ("fold", "hoist", "fuse"),

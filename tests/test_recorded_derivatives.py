@@ -442,7 +442,7 @@ def test_every_vector_level_has_the_same_bits() -> None:
     f, _ = recorded("network", "fast")
     rows = sample(41, 2)
     expected = everything(f, rows)
-    for level in range(pygradc._core.lib.pg_vector_levels()):
+    for level in range(pygradc._core.lib.pg_replay_levels()):
         f.programs[0]._set_level(level)
         assert everything(f, rows) == expected
 

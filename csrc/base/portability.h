@@ -60,6 +60,21 @@
 #define PG_HAS_AVX512() 0
 #endif
 
+/* Machine code made at run time: processors that csrc/native has a file for, on systems with POSIX's
+ * calls. Elsewhere programs are interpreted. */
+#if (PG_X86_LEVELS || defined(__aarch64__)) && !defined(__STDC_NO_ATOMICS__) &&                    \
+    (defined(__unix__) || defined(__APPLE__))
+#include <stdatomic.h>
+#define PG_HAS_NATIVE 1
+#define PG_ATOMIC(type) _Atomic(type)
+/* Instructions that were written as data are fetched anew; x86-64 needs no telling. */
+#define PG_CLEAR_INSTRUCTION_CACHE(at, count)                                                      \
+    __builtin___clear_cache((char *)(at), (char *)(at) + (count))
+#else
+#define PG_HAS_NATIVE 0
+#define PG_ATOMIC(type) type
+#endif
+
 /* lgamma, which writes the gamma function's sign to a global that threads would race for; POSIX has
  * one that writes it where it is told, and that C11's headers don't declare. */
 #if defined(__unix__) || defined(__APPLE__)

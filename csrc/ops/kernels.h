@@ -232,6 +232,16 @@ static inline bool pg_can_fail(int op) {
     }
 }
 
+/* Can an instruction's result be an error (derivative 0), or can its derivatives (1, 2)? */
+static inline bool pg_may_fail(int op, int derivative) {
+    switch (op) {
+#define PG_LANEWISE(NAME, name, y_, fault, da_, da_fault, ...)                                     \
+    case PG_OP_##NAME: return (derivative == 0 ? (fault) : (da_fault)) != PG_OK;
+#include "ops/instructions.def"
+    default: return pg_can_fail(op);
+    }
+}
+
 /* slope * g; 0 if that is nan and g is 0: a node that no gradient reaches propagates none, such as
  * the branch that a select didn't take. */
 static inline double pg_product(double slope, double g) {

@@ -245,5 +245,6 @@ void pg_backward_plan_free(pg_backward_plan *plan) {
     pg_free(plan->input_reached);
     pg_free(plan->uniform_reached);
     pg_free(plan->input_order);
+    pg_free_caches(plan->cache);
     pg_free(plan);
 }

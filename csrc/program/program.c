@@ -13,6 +13,7 @@ void pg_program_free(pg_program *program) {
     pg_free(program->pairs);
     pg_free(program->outputs);
     pg_free(program->sources);
+    pg_free_caches(program->cache);
     pg_free(program);
 }
 

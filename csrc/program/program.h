@@ -13,7 +13,29 @@
 #ifndef PG_PROGRAM_H
 #define PG_PROGRAM_H
 
+#include "base/portability.h"
 #include "record/tape.h"
+
+/* The widths of a block of rows, and its lanes. */
+enum { PG_ONE, PG_EIGHT, PG_THIRTY_TWO, PG_WIDTHS };
+static const size_t pg_lanes_of[PG_WIDTHS] = {[PG_ONE] = 1, [PG_EIGHT] = 8, [PG_THIRTY_TWO] = 32};
+enum { PG_SUBLANES = 8 }; /* partial sums of an accumulator: row r is added to sublane r % 8 */
+
+/* What a later stage makes of a program or a plan, once, and keeps with it; freed with it. `free`
+ * is NULL if there is nothing to free. */
+typedef struct pg_cached {
+    void (*free)(struct pg_cached *cached);
+} pg_cached;
+
+enum { PG_CACHES = PG_WIDTHS + 1 };
+typedef PG_ATOMIC(pg_cached *) pg_cache;
+
+static inline void pg_free_caches(pg_cache *caches) {
+    for (int i = 0; i < PG_CACHES; i++) {
+        pg_cached *const cached = caches[i];
+        if (cached != NULL && cached->free != NULL) cached->free(cached);
+    }
+}
 
 struct pg_program {
     double *constants;
@@ -30,6 +52,7 @@ struct pg_program {
     size_t *order_counts;
     int fast;            /* math: our own vector functions instead of libm's */
     pg_node_id *sources; /* the parameters' nodes, if just recorded; NULL if loaded */
+    pg_cache cache[PG_CACHES];
 };
 
 /* The steps that propagate one output's gradient to the parameters, to the inputs, or to both. */
@@ -43,6 +66,7 @@ struct pg_backward_plan {
     uint8_t *input_reached;   /* for each input: does it receive a gradient at all? */
     uint32_t *input_order;    /* all inputs, by when they first receive one; others last */
     uint8_t *uniform_reached; /* for each uniform slot, likewise */
+    pg_cache cache[PG_CACHES];
 };
 
 /* The uniform slot that is broadcast to this row slot, or PG_NO_VALUE if it is no import. */

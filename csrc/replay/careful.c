@@ -35,15 +35,11 @@ static const double *lanes_of(const careful_step *on, uint32_t slot) {
     return on->block->values + (size_t)slot * on->lanes;
 }
 
-/* As the kernels do: lanes that are 8 apart are added in a fixed tree; padding lanes count as 0. */
+/* As the kernels do: lanes that are 8 apart are added in a fixed tree. */
 static void fold(const careful_step *on, double *sums, const double *ts) {
-    double kept[most_lanes];
-    const int64_t *const mask = on->block->mask;
-    for (size_t l = 0; l < on->lanes; l++) kept[l] = mask == NULL || mask[l] != 0 ? ts[l] : 0.0;
     const size_t sublanes = on->lanes < PG_SUBLANES ? on->lanes : PG_SUBLANES;
     for (size_t k = 0; k < sublanes; k++)
-        sums[k] += on->lanes == most_lanes ? (kept[k] + kept[k + 8]) + (kept[k + 16] + kept[k + 24])
-                                           : kept[k];
+        sums[k] += on->lanes == most_lanes ? (ts[k] + ts[k + 8]) + (ts[k + 16] + ts[k + 24]) : ts[k];
 }
 
 static void give(const careful_step *on, pg_target target, const double *ts) {
@@ -95,16 +91,6 @@ static void push_select(const careful_step *on, const pg_step *step) {
     give_product(on, step->b, to_b);
 }
 
-/* Can this derivative be an error? */
-static bool may_fail(int op) {
-    switch (op) {
-#define PG_LANEWISE(NAME, name, y_, fault, da_, da_fault, ...)                                     \
-    case PG_OP_##NAME: return (da_fault) != PG_OK;
-#include "ops/instructions.def"
-    default: return pg_can_fail(op);
-    }
-}
-
 /* Give the derivative by operand 1 or 2, times g, to its target. */
 static pg_status push_derivative(const careful_step *on, int which, pg_target target) {
     const int op = on->instr->op;
@@ -115,7 +101,7 @@ static pg_status push_derivative(const careful_step *on, int which, pg_target ta
     const double *const ys = lanes_of(on, on->instr->dst);
     if (on->block->program->fast) slopes_fast(op, which, &judged, ys, ds, on->lanes);
     else slopes_exact(op, which, &judged, ys, ds, on->lanes);
-    if (on->block->judge && may_fail(op)) {
+    if (on->block->judge && pg_may_fail(op, which)) {
         const pg_status status = pg_judge_lanes(on->block, op, which, &judged);
         if (status != PG_OK) return status;
     }

@@ -8,8 +8,6 @@
 
 #include "program/program.h"
 
-enum { PG_SUBLANES = 8 }; /* partial sums of an accumulator: row r is added to sublane r % 8 */
-
 /* Code, and the memory it runs on. Slot s has its values at values + s * lanes. */
 typedef struct pg_block {
     const pg_program *program;
@@ -22,9 +20,8 @@ typedef struct pg_block {
     const pg_step *steps; /* the steps of the plan to run */
     size_t step_count;
     size_t lanes;
-    size_t active;       /* lanes that hold a row; the others are padding and repeat the last row */
-    const int64_t *mask; /* for each lane: all bits, or none for padding; NULL: no padding */
-    bool judge;          /* stop at the first op that leaves its domain */
+    size_t active; /* lanes that hold a row; the others are padding and repeat the last row */
+    bool judge;    /* stop at the first op that leaves its domain */
     const uint8_t *reached; /* careful: for each slot, do rows reach it? They may cancel; or NULL */
     bool spared;            /* careful: 0 replaced a product */
     bool fault_of_all;      /* the fault is in uniform code that every row depends on */
@@ -35,11 +32,10 @@ typedef struct pg_block {
 /* Destinations of gradients. Kernels take it by value, so that no store aliases its fields. */
 typedef struct pg_place {
     double *grads, *accumulators;
-    const int64_t *mask;
 } pg_place;
 
 static inline pg_place pg_place_of(const pg_block *block) {
-    return (pg_place){block->grads, block->accumulators, block->mask};
+    return (pg_place){block->grads, block->accumulators};
 }
 
 typedef pg_status pg_run(pg_block *block);
@@ -47,10 +43,8 @@ typedef pg_status pg_run(pg_block *block);
 typedef struct pg_lanes {
     pg_run *forward;  /* computes all slots that the code writes */
     pg_run *backward; /* runs the steps: gradients of the slots they reach */
-    void (*fold)(const pg_block *block, double *accumulator, const double *lanes);
+    void (*fold)(double *accumulator, const double *lanes); /* add the lanes' sums */
 } pg_lanes;
-
-enum { PG_ONE, PG_EIGHT, PG_THIRTY_TWO, PG_WIDTHS };
 
 /* The kernels with [libm's, our own] functions, for each width. */
 typedef const pg_lanes pg_lane_table[2][PG_WIDTHS];

@@ -94,32 +94,25 @@ static void NAME(layer)(const pg_block *block, const pg_instr *dots) {
 /* ---- Gradients ------------------------------------------------------------------------------- */
 
 /* Reduce ("fold") the lanes into an accumulator's eight sublanes, in a fixed tree: lanes that are 8
- * apart are added. Padding lanes count as 0. */
-static inline PG_ALWAYS_INLINE void NAME(fold_vecs)(const int64_t *mask, double *accumulator,
-                                                    const VEC *lanes) {
+ * apart are added. */
+static inline PG_ALWAYS_INLINE void NAME(fold_vecs)(double *accumulator, const VEC *lanes) {
 #if LANES == 1
-    (void)mask;
     accumulator[0] += lanes[0];
 #else
     enum { eight = PG_SUBLANES / PG_VEC };
     pg_vec *const sums = (pg_vec *)accumulator;
-    VEC kept[VECS];
-    if (PG_UNLIKELY(mask != NULL)) {
-        EACH_VEC kept[v] = PG_MASKED(lanes[v], ((const pg_mask *)mask)[v]);
-    } else {
-        EACH_VEC kept[v] = lanes[v];
-    }
     for (int k = 0; k < eight; k++)
 #if LANES == 32
-        sums[k] += (kept[k] + kept[k + eight]) + (kept[k + 2 * eight] + kept[k + 3 * eight]);
+        sums[k] +=
+            (lanes[k] + lanes[k + eight]) + (lanes[k + 2 * eight] + lanes[k + 3 * eight]);
 #else
-        sums[k] += kept[k];
+        sums[k] += lanes[k];
 #endif
 #endif
 }
 
-static void NAME(fold)(const pg_block *block, double *accumulator, const double *lanes) {
-    NAME(fold_vecs)(block->mask, accumulator, (const VEC *)lanes);
+static void NAME(fold)(double *accumulator, const double *lanes) {
+    NAME(fold_vecs)(accumulator, (const VEC *)lanes);
 }
 
 /* Give a contribution to its target: add it, store it, or fold it into an accumulator. */
@@ -131,7 +124,7 @@ static inline PG_ALWAYS_INLINE void NAME(give)(pg_place to, pg_target target, co
         VEC *const grads = SLOT(to.grads, target.at);
         EACH_VEC grads[v] = 0.0 + lanes[v];
     } else if (target.how == PG_ACCUMULATE_FOLD) {
-        NAME(fold_vecs)(to.mask, to.accumulators + (size_t)target.at * PG_SUBLANES, lanes);
+        NAME(fold_vecs)(to.accumulators + (size_t)target.at * PG_SUBLANES, lanes);
     }
 }
 
@@ -195,11 +188,8 @@ static void NAME(push_dot)(const pg_block *block, const pg_step *step) {
 
 /* The left half of a neuron's step: the gradients of its weights. */
 static void NAME(push_weights)(const pg_block *block, const pg_step *step) {
-    pg_place to = pg_place_of(block);
-    if (step->left == PG_ACCUMULATE_FOLD && to.mask == NULL) {
-        to.mask = NULL; /* a constant: the inlined copy drops its test for each pair */
-        NAME(push_pairs)(block, to, step, PG_ACCUMULATE_FOLD, PG_ACCUMULATE_NONE, true);
-    } else if (step->left == PG_ACCUMULATE_FOLD)
+    const pg_place to = pg_place_of(block);
+    if (step->left == PG_ACCUMULATE_FOLD)
         NAME(push_pairs)(block, to, step, PG_ACCUMULATE_FOLD, PG_ACCUMULATE_NONE, true);
     else NAME(push_pairs)(block, to, step, PG_ACCUMULATE_MIXED, PG_ACCUMULATE_NONE, true);
 }

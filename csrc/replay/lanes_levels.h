@@ -8,14 +8,10 @@
 
 #if PG_HAS_VECTORS
 typedef double pg_vec PG_VECTOR(PG_VECTOR_BYTES);
-typedef int64_t pg_mask PG_VECTOR(PG_VECTOR_BYTES);
 #define PG_VEC (PG_VECTOR_BYTES / 8)
-#define PG_MASKED(lanes, mask) ((pg_vec)((pg_mask)(lanes) & (mask)))
 #else
 typedef double pg_vec;
-typedef int64_t pg_mask;
 #define PG_VEC 1
-#define PG_MASKED(lanes, mask) ((mask) != 0 ? (lanes) : 0.0)
 #endif
 
 #define LANES 1

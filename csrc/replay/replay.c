@@ -3,7 +3,7 @@
  * A block is 32 rows, or 8 where the program is so large that 32 would not fit the cache, or where
  * fewer are left; a last single row is a block of its own. Padding lanes, those without a row,
  * repeat the block's last row, so that they leave no op's domain that it doesn't; they raise no
- * error and are masked out of sums.
+ * error, and their gradients are 0, as their seeds are.
  * Invariant: a sum does not depend on the thread or the vectors that form it. Row r of a chunk is
  * added to sublane r % 8, one of the eight partial sums of an accumulator; a chunk's sublanes are
  * added in a fixed tree, and so are the chunks; their count depends on the number of rows only.
@@ -17,6 +17,7 @@
  * Griewank and Walther, Evaluating Derivatives, 2nd ed., ch. 4 (programs and their adjoints). */
 #include "replay/replay.h"
 
+#include "native/native.h"
 #include "ops/kernels.h"
 
 #include <string.h>
@@ -24,7 +25,6 @@
 static const size_t fits_the_cache = 2048; /* row slots: 1 MiB for values and gradients */
 static const size_t least_chunk = 1024, most_chunks = 64;
 static const size_t poll_after = 1 << 20; /* values computed: about a millisecond */
-const size_t pg_lanes_of[PG_WIDTHS] = {[PG_ONE] = 1, [PG_EIGHT] = 8, [PG_THIRTY_TWO] = 32};
 
 pg_status pg_reserve_numbers(pg_numbers *array, size_t count) {
     enum { alignment = 64 };
@@ -37,7 +37,9 @@ pg_status pg_reserve_numbers(pg_numbers *array, size_t count) {
     return PG_OK;
 }
 
-int pg_vector_levels(void) { return 1 + PG_HAS_AVX2() + (PG_HAS_AVX2() && PG_HAS_AVX512()); }
+static int vector_levels(void) { return 1 + PG_HAS_AVX2() + (PG_HAS_AVX2() && PG_HAS_AVX512()); }
+
+int pg_replay_levels(void) { return vector_levels() + pg_native_is_here(); }
 
 static const pg_lanes *lanes_for(int level, int fast) {
 #if PG_X86_LEVELS
@@ -51,15 +53,14 @@ static const pg_lanes *lanes_for(int level, int fast) {
 pg_status pg_workspace_new(pg_workspace **workspace_ret, const pg_program *program, int level) {
     pg_workspace *ws = pg_realloc(NULL, 1, sizeof *ws);
     if (ws == NULL) return PG_ERR_NOMEM;
-    const int widest_vectors = pg_vector_levels() - 1;
-    *ws = (pg_workspace){.program = program, .width = -1};
-    ws->lanes =
-        lanes_for(level < 0 || level > widest_vectors ? widest_vectors : level, program->fast != 0);
+    const int vectors = vector_levels(), highest = pg_replay_levels() - 1;
+    if (level < 0 || level > highest) level = highest;
+    *ws = (pg_workspace){.program = program, .width = -1, .native = level >= vectors};
+    ws->lanes = lanes_for(level < vectors ? level : vectors - 1, program->fast != 0);
     ws->widest = program->row_slots <= fits_the_cache ? PG_THIRTY_TWO : PG_EIGHT;
     const size_t cells = program->row_slots * pg_lanes_of[ws->widest];
     if (pg_reserve_numbers(&ws->uniform, program->uniform_slots) == PG_OK &&
         pg_reserve_numbers(&ws->uniform_grads, program->uniform_slots) == PG_OK &&
-        pg_reserve_numbers(&ws->mask, 32) == PG_OK &&
         pg_reserve_numbers(&ws->values, cells) == PG_OK &&
         pg_reserve_numbers(&ws->grads, cells) == PG_OK) {
         *workspace_ret = ws;
@@ -73,7 +74,6 @@ void pg_workspace_free(pg_workspace *ws) {
     if (ws == NULL) return;
     pg_free(ws->uniform.block);
     pg_free(ws->uniform_grads.block);
-    pg_free(ws->mask.block);
     pg_free(ws->needs.block);
     pg_free(ws->reached.block);
     pg_free(ws->values.block);
@@ -101,7 +101,7 @@ bool pg_must_stop(pg_workspace *ws, size_t work) {
 
 static pg_block uniform_block(pg_workspace *ws, bool judge) {
     return (pg_block){.program = ws->program,
-                      .code = ws->program->code,
+                        .code = ws->program->code,
                       .length = ws->program->uniform_length,
                       .uniform = ws->uniform.at,
                       .values = ws->uniform.at,
@@ -127,33 +127,13 @@ pg_status pg_replay_begin(pg_workspace *ws, const double *params, int ignore) {
     ws->failed = ws->careful = false;
     if (pg_must_stop(ws, program->uniform_slots + program->pair_count)) return PG_ERR_STOPPED;
     pg_block block = uniform_block(ws, !ignore);
-    if (ws->lanes[PG_ONE].forward(&block) != PG_OK) {
+    if (pg_run_code(ws, &block, PG_NATIVE_UNIFORM) != PG_OK) {
         ws->failed = true;
         block.judge = false;
-        ws->lanes[PG_ONE].forward(&block);
+        pg_run_code(ws, &block, PG_NATIVE_UNIFORM);
     }
     pg_begin_chunk(ws);
     return PG_OK;
-}
-
-static void collect(const pg_block *block, const double *sums) {
-    for (const pg_step *step = block->steps; step < block->steps + block->step_count; step++) {
-        double *grad = &block->grads[step->a.at];
-        *grad = (step->a.how == PG_ACCUMULATE_STORE ? 0.0 : *grad) + sums[step->b.at];
-    }
-}
-
-/* Run all uniform steps with this kernel; NULL: carefully. */
-static pg_status run_uniform_steps(pg_block *block, pg_run *run, const double *sums) {
-    const pg_backward_plan *plan = block->plan;
-    pg_status status = PG_OK;
-    for (size_t i = 0; status == PG_OK && i < plan->uniform_count; i += block->step_count) {
-        block->steps = &plan->uniform[i];
-        block->step_count = block->steps->run;
-        if (block->steps->instr == PG_COLLECT) collect(block, sums);
-        else status = run != NULL ? run(block) : pg_backward_carefully(block);
-    }
-    return status;
 }
 
 /* Mark the uniform slots that receive a nonzero gradient from any of these rows alone. */
@@ -169,7 +149,7 @@ static pg_status reach_from_rows(pg_workspace *ws, const pg_task *task, pg_block
     status = pg_backward_block(ws, &block, uniform->plan, rows.width);
     for (size_t l = 0; status == PG_OK && l < rows.active; l++) {
         for (size_t i = 0; i < count; i++) own[i] = sums[i * PG_SUBLANES + l];
-        status = run_uniform_steps(uniform, NULL, own);
+        status = pg_run_uniform_carefully(uniform, own);
         for (size_t i = 0; i < ws->program->uniform_slots; i++)
             reached[i] |= uniform->grads[i] != 0.0;
     }
@@ -215,7 +195,7 @@ static pg_status backward_uniform_carefully(pg_workspace *ws, const pg_task *tas
                                             const double *sums) {
     ws->careful = true;
     block->spared = false;
-    pg_status status = run_uniform_steps(block, NULL, sums);
+    pg_status status = pg_run_uniform_carefully(block, sums);
     if (!block->spared) return status;
     if (pg_reserve_numbers(&ws->reached, ws->program->uniform_slots / sizeof(double) + 1) != PG_OK)
         return PG_ERR_NOMEM;
@@ -223,14 +203,14 @@ static pg_status backward_uniform_carefully(pg_workspace *ws, const pg_task *tas
     status = find_reached(ws, task, block->plan, reached);
     if (status != PG_OK) return status;
     block->reached = reached;
-    return run_uniform_steps(block, NULL, sums);
+    return pg_run_uniform_carefully(block, sums);
 }
 
 pg_status pg_backward_uniform(pg_workspace *ws, const pg_task *task, const pg_backward_plan *plan,
                               const double *sums, double *gradients) {
     pg_block block = uniform_block(ws, !task->ignore);
     block.plan = plan;
-    pg_status status = run_uniform_steps(&block, ws->lanes[PG_ONE].backward, sums);
+    pg_status status = pg_run_uniform_steps(ws, &block, sums);
     if (status == PG_OK && !store_params(ws, plan, gradients, task->scale)) return PG_OK;
     status = backward_uniform_carefully(ws, task, &block, sums);
     if (status == PG_OK) store_params(ws, plan, gradients, task->scale);
@@ -313,8 +293,8 @@ pg_status pg_backward_block(pg_workspace *ws, pg_block *block, const pg_backward
     block->steps = plan->rows;
     block->step_count = plan->row_count;
     double *seed = block->grads + (size_t)plan->output * lanes;
-    for (size_t l = 0; l < lanes; l++) seed[l] = 1.0;
-    return ws->careful ? pg_backward_carefully(block) : ws->lanes[width].backward(block);
+    for (size_t l = 0; l < lanes; l++) seed[l] = l < block->active ? 1.0 : 0.0;
+    return ws->careful ? pg_backward_carefully(block) : pg_run_steps(ws, block, width);
 }
 
 void pg_note_fault(pg_workspace *ws, const pg_task *task, const pg_block *block, size_t first) {
@@ -328,9 +308,6 @@ pg_status pg_forward_block(pg_workspace *ws, const pg_task *task, pg_block *bloc
                            pg_rows rows) {
     const pg_program *program = ws->program;
     const size_t active = rows.active, lanes = pg_lanes_of[rows.width];
-    pg_run *const forward = ws->lanes[rows.width].forward;
-    int64_t *const mask = (int64_t *)ws->mask.at;
-    for (size_t l = 0; active < lanes && l < lanes; l++) mask[l] = l < active ? -1 : 0;
     *block_ret = (pg_block){.program = program,
                             .code = program->code + program->uniform_length,
                             .length = program->length - program->uniform_length,
@@ -339,17 +316,25 @@ pg_status pg_forward_block(pg_workspace *ws, const pg_task *task, pg_block *bloc
                             .grads = ws->grads.at,
                             .lanes = lanes,
                             .active = active,
-                            .mask = active < lanes ? mask : NULL,
                             .judge = !task->ignore && !ws->doubtful};
     broadcast_imports(ws, rows.width);
     load_inputs(ws->values.at, task, rows);
-    if (forward(block_ret) != PG_OK) {
+    if (pg_run_code(ws, block_ret, rows.width) != PG_OK) {
         ws->doubtful = true;
         block_ret->judge = false;
-        forward(block_ret);
+        pg_run_code(ws, block_ret, rows.width);
     }
     block_ret->judge = !task->ignore;
     return PG_UNLIKELY(ws->doubtful) && !task->ignore ? pg_find_fault(ws, block_ret, lanes) : PG_OK;
+}
+
+/* Add an output's values to its total; padding lanes count as 0. */
+static void add_outputs(const pg_workspace *ws, const pg_block *block, int width, uint32_t output,
+                        double *total) {
+    _Alignas(64) double kept[32];
+    const double *const values = block->values + (size_t)output * block->lanes;
+    for (size_t l = 0; l < block->lanes; l++) kept[l] = l < block->active ? values[l] : 0.0;
+    ws->lanes[width].fold(total, kept);
 }
 
 /* Each output's gradient in turn: sums over the rows, and the gradients of the rows' inputs. */
@@ -360,8 +345,7 @@ static pg_status backward_outputs(pg_workspace *ws, const pg_task *task, pg_bloc
     pg_status status = PG_OK;
     for (size_t o = 0; status == PG_OK && o < program->output_count; o++) {
         if (sums != NULL) {
-            ws->lanes[rows.width].fold(block, sums,
-                                       ws->values.at + (size_t)program->outputs[o] * lanes);
+            add_outputs(ws, block, rows.width, program->outputs[o], sums);
             block->accumulators = sums + PG_SUBLANES;
             sums += (1 + task->plan[o]->accumulators) * PG_SUBLANES;
         }

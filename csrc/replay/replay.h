@@ -14,12 +14,13 @@ typedef struct pg_numbers {
 struct pg_workspace {
     const pg_program *program;
     const pg_lanes *lanes; /* kernels for the machine's vectors and the program's math, by width */
+    bool native;           /* run machine code where there is any */
+    int odd_runs;          /* how often that code met a result that wasn't finite */
     int width, widest;     /* width: the one that imports are broadcast for; -1: none yet */
     pg_numbers uniform, uniform_grads;
     pg_numbers values, grads;
     pg_numbers sums; /* of one chunk: for each output its total and its accumulators, as sublanes */
     pg_numbers partials; /* of all chunks, for pg_replay_sum */
-    pg_numbers mask;     /* int64s: of the last block with padding lanes */
     pg_numbers needs;    /* uint32s: scratch of liveness.c, allocated once an op has failed */
     pg_numbers reached;  /* bytes: scratch of the uniform steps, once a product was undefined */
     bool failed;         /* an op of the uniform section failed */
@@ -35,8 +36,6 @@ struct pg_workspace {
 /* Ensure capacity for count doubles. Contents are not preserved if the array grows. */
 pg_status pg_reserve_numbers(pg_numbers *array, size_t count);
 
-extern const size_t pg_lanes_of[PG_WIDTHS];
-
 /* The rows of a block: first .. first + active - 1, in pg_lanes_of[width] lanes. */
 typedef struct pg_rows {
     size_t first, active;
@@ -47,6 +46,14 @@ typedef struct pg_rows {
 static inline pg_rows pg_rows_from(size_t first, size_t left, int width) {
     return (pg_rows){first, left < pg_lanes_of[width] ? left : pg_lanes_of[width], width};
 }
+
+/* run.c: run a block's code or steps, as machine code or by the kernels. Returns: PG_OK;
+ * PG_ERR_DOMAIN, _ZERO_DIVISION, _OVERFLOW: judging, an op or derivative may have failed. */
+pg_status pg_run_code(pg_workspace *ws, pg_block *block, int part);
+pg_status pg_run_steps(pg_workspace *ws, pg_block *block, int width);
+/* The plan's uniform steps; `sums` are the accumulators' totals. */
+pg_status pg_run_uniform_steps(pg_workspace *ws, pg_block *block, const double *sums);
+pg_status pg_run_uniform_carefully(pg_block *block, const double *sums); /* by careful.c */
 
 /* Load the rows, broadcast the imports, and compute all values. */
 pg_status pg_forward_block(pg_workspace *ws, const pg_task *task, pg_block *block_ret,

@@ -157,7 +157,6 @@ void pg_scatter(const pg_block *block, const pg_step *step, double *grads, doubl
         if (index == take->count || targets[2 * index].how == PG_ACCUMULATE_NONE) continue;
         const size_t at = targets[2 * index].at;
         if (targets[2 * index].how != PG_ACCUMULATE_FOLD) grads[at * lanes + l] += g[l];
-        else if (block->mask != NULL && block->mask[l] == 0) continue;
         else if (lanes == most_lanes) folded[l] = index;
         else accumulators[at * PG_SUBLANES + l] += g[l];
     }

@@ -155,7 +155,7 @@ pg_status run_anew(const scene *s, const results *r, size_t rows, int level) {
     return status;
 }
 
-int any_level(void) { return (int)below((size_t)pg_vector_levels()); }
+int any_level(void) { return (int)below((size_t)pg_replay_levels()); }
 
 /* ---- sums, as replay.c and lanes_dots.h say that they are formed ---------------------------- */
 

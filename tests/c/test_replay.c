@@ -26,7 +26,7 @@ static void replays_give_what_nodes_give(void) {
     for (size_t round = 0; round < 60; round++) {
         const unsigned passes = some_of(exact_passes);
         scene s = random_scene(4 + below(60), round % 4 == 0 ? most_rows : 100, passes);
-        for (int level = 0; level < pg_vector_levels(); level++) {
+        for (int level = 0; level < pg_replay_levels(); level++) {
             pg_workspace *ws = must_work(s.program, level);
             for (size_t i = 0; i < LENGTH(row_counts) - (round % 4 != 0); i++)
                 check_replay(&s, ws, row_counts[i]);
@@ -142,7 +142,7 @@ static void kinds_of_vectors_give_the_same_bits(void) {
         scene s = scene_new(random_recipe(3, 3, lines, 2), rows, passes, (int)(round % 2));
         results base = results_new(&s, rows), other = results_new(&s, rows);
         CHECK(run_anew(&s, &base, rows, 0) == PG_OK);
-        for (int level = -1; level <= pg_vector_levels(); level++) { /* both ends: the widest */
+        for (int level = -1; level <= pg_replay_levels(); level++) { /* both ends: the widest */
             CHECK(run_anew(&s, &other, rows, level) == PG_OK);
             CHECK(same_rows(&s, &base, &other, rows) && same_sums(&s, &base, &other));
         }
@@ -238,7 +238,7 @@ static void usual_chains_are_right(void) {
         scene s = scene_new(usual_chains(kind), 100, exact_passes, 0);
         CHECK(s.size.row_instrs == (kind == 2 ? 3 : 1)); /* dots, and a product */
         CHECK(expect_rows(&s, 100) == 100);
-        for (int level = 0; level < pg_vector_levels(); level++) {
+        for (int level = 0; level < pg_replay_levels(); level++) {
             pg_workspace *ws = must_work(s.program, level);
             for (size_t i = 0; i + 1 < LENGTH(row_counts); i++) check_replay(&s, ws, row_counts[i]);
             pg_workspace_free(ws);
@@ -274,7 +274,7 @@ static void big_programs(void) {
             s = scene_new(random_recipe(4, 5, 6000, 2), 40, passes, 0);
         }
         CHECK(expect_rows(&s, 40) == 40);
-        for (int level = 0; level < pg_vector_levels(); level++) {
+        for (int level = 0; level < pg_replay_levels(); level++) {
             pg_workspace *ws = must_work(s.program, level);
             for (size_t i = 0; i < LENGTH(counts); i++) check_replay(&s, ws, counts[i]);
             pg_workspace_free(ws);
@@ -550,7 +550,7 @@ static void check_tail(scene *s, size_t rows, double last) {
         squares += x * x;
         sizes += fabs(x);
     }
-    for (int level = 0; level < pg_vector_levels(); level++) {
+    for (int level = 0; level < pg_replay_levels(); level++) {
         CHECK(run_anew(s, &r, rows, level) == PG_OK);
         CHECK(r.totals[0] == s->captured[0] * squares + sizes && r.sums[0] == squares);
     }
@@ -606,7 +606,7 @@ static void the_first_failing_row_is_named(void) {
     static const size_t pairs[][2] = {{0, 1},   {5, 6},   {30, 31}, {31, 32}, {33, 60}, {62, 63},
                                       {64, 71}, {70, 76}, {71, 72}, {75, 76}, {3, 76}};
     scene s = scene_new(log_and_root(), 77, exact_passes, 0);
-    for (int level = 0; level < pg_vector_levels(); level++) {
+    for (int level = 0; level < pg_replay_levels(); level++) {
         for (size_t i = 0; i < LENGTH(pairs); i++) {
             double *const early = s.inputs + 2 * pairs[i][0], *const late =
                                                                   s.inputs + 2 * pairs[i][1];
@@ -694,7 +694,7 @@ static void a_fault_beside_a_uniform_start(void) {
     scene s = scene_new(r, 40, exact_passes, 0);
     for (size_t i = 0; i < 40; i++) s.inputs[i] = 1.0;
     s.inputs[23] = -1.0;
-    for (int level = 0; level < pg_vector_levels(); level++)
+    for (int level = 0; level < pg_replay_levels(); level++)
         check_fault(&s, level, 40, PG_ERR_DOMAIN, 23, (pg_fault){PG_OP_LOG, 0, -1.0, 0.0});
     scene_free(&s);
 }
@@ -904,7 +904,7 @@ static void threads_share_a_program(void) {
         job *j = &jobs[i];
         *j = (job){.scene = &s, .results = results_new(&s, rows), .expected = &expected};
         j->task = task_of(&s, j->arguments, &j->results, rows);
-        j->level = i % pg_vector_levels();
+        j->level = i % pg_replay_levels();
         if (!CHECK(pthread_create(&threads[i], NULL, work, j) == 0)) abort();
     }
     for (int i = 0; i < count; i++) {

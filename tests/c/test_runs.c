@@ -635,7 +635,7 @@ static void check_loaded(const pg_program *program) {
 static void check_bits(recipe r, size_t rows, unsigned passes) {
     scene s = scene_new(r, rows, passes, 0), apart = taken_apart(&s, passes);
     CHECK(expect_rows(&s, rows) == rows);
-    for (int level = 0; level < pg_vector_levels(); level++)
+    for (int level = 0; level < pg_replay_levels(); level++)
         for (size_t i = 0; i < row_count_kinds && row_counts[i] <= rows; i++)
             check_same_bits(&s, &apart, level, row_counts[i]);
     check_parts(&s, &apart, rows < 33 ? rows : 33);

@@ -272,7 +272,7 @@ static bool survives(const file *f, trial *t) {
     CHECK(program_is_sound(program));
     if (fits(&size)) {
         reverse_all(program, t);
-        const int level = (int)below((size_t)pg_vector_levels());
+        const int level = (int)below((size_t)pg_replay_levels());
         status = replay(program, t, level, (int)below(2));
         CHECK(status == PG_OK || (status >= PG_ERR_DOMAIN && status <= PG_ERR_OVERFLOW));
         free_reverse(program, t);

@@ -330,8 +330,8 @@ void check_program(const pg_program *program) {
     choose_numbers(&t);
     expect(&t);
     found f = room_for(&t);
-    const int chosen = (int)below((size_t)pg_vector_levels());
-    for (int level = 0; level < pg_vector_levels(); level++)
+    const int chosen = (int)below((size_t)pg_replay_levels());
+    for (int level = 0; level < pg_replay_levels(); level++)
         check_level(&t, &f, level, level == chosen);
     trial_free(&t, &f);
 }

@@ -151,7 +151,7 @@ static replayed replay(const twin *t, pg_program *program) {
                           .plan = (const pg_backward_plan *const *)r.plan,
                           .ignore = 1};
     pg_workspace *ws = NULL;
-    CHECK(pg_workspace_new(&ws, program, (int)below((size_t)pg_vector_levels())) == PG_OK);
+    CHECK(pg_workspace_new(&ws, program, (int)below((size_t)pg_replay_levels())) == PG_OK);
     CHECK(pg_replay_sum(ws, r.params_data, &task, totals, r.sums) == PG_OK);
     pg_workspace_free(ws);
     return r;

@@ -1,0 +1,74 @@
+/* emit.h - the writer of machine code: a target's operations, and what its registers hold. */
+#ifndef PG_EMIT_H
+#define PG_EMIT_H
+
+#include "native/target.h"
+#include "program/program.h"
+
+enum { PG_STRIP = 4 }; /* vectors of a slot that are worked on together: those 8 lanes apart */
+
+/* A slot of an array. */
+typedef struct pg_at {
+    pg_base base;
+    uint32_t slot;
+} pg_at;
+
+/* The operands that a formula speaks of. */
+typedef struct pg_operands {
+    pg_at a, b, y;
+} pg_operands;
+
+/* What a register holds: a vector of a slot, or a number. */
+typedef struct pg_held {
+    uint64_t where, which;
+    uint32_t used; /* when, for eviction */
+    int pins;      /* in use: not to be evicted */
+} pg_held;
+
+typedef struct pg_emitter {
+    pg_code code;
+    const pg_program *program;
+    const pg_backward_plan *plan; /* NULL: forward */
+    bool uniform;                 /* the uniform section, else rows */
+    size_t lanes;
+    int strip;                    /* vectors worked on together: 4, or 1 */
+    int32_t stride[PG_BASES];     /* bytes from slot to slot */
+    pg_held held[PG_REGISTERS];
+    uint32_t clock;
+    bool looping; /* in a loop over the block's vectors */
+    size_t loop;
+    pg_formula formulas[PG_OP_PROGRAM][PG_FORMULA_NAMES];
+} pg_emitter;
+
+/* registers.c. Each returned register is pinned until it is released. `vector`: which of the strip.
+ * take: an empty register. fetch: a slot's value, loaded if no register holds it. keep: store to a
+ * slot, and let the register hold it. */
+int pg_new_register(pg_emitter *e);
+void pg_release(pg_emitter *e, int reg);
+int pg_fetch(pg_emitter *e, pg_at at, int vector);
+int pg_fetch_number(pg_emitter *e, double number);
+void pg_keep(pg_emitter *e, int reg, pg_at at, int vector);
+void pg_forget_registers(pg_emitter *e);
+int32_t pg_offset_of(pg_emitter *e, pg_at at, int vector);
+/* A new register for an operation's result; x, y and z are released. */
+int pg_operate(pg_emitter *e, pg_step_kind kind, int x, int y);
+int pg_choose(pg_emitter *e, int condition, int x, int y);
+/* A formula's value, for one vector of the strip. */
+int pg_evaluate(pg_emitter *e, const pg_formula *formula, const pg_operands *on, int vector);
+
+/* forward.c, backward.c: can code do this instruction, or step? If not, it is interpreted. */
+bool pg_has_form(pg_emitter *e, const pg_instr *instr);
+void pg_emit_instr(pg_emitter *e, const pg_instr *instr);
+bool pg_step_has_form(pg_emitter *e, const pg_step *step);
+void pg_emit_step(pg_emitter *e, const pg_step *step);
+
+const pg_formula *pg_formula_of(pg_emitter *e, int op, pg_formula_name name);
+/* The result of the op's compiled function, for one row. */
+int pg_call_function(pg_emitter *e, int op, pg_formula_name name, const pg_operands *on);
+pg_operands pg_operands_of(const pg_instr *instr);
+/* The left factors of a dot's pairs are slots of this array. */
+pg_base pg_left_base(const pg_emitter *e, const pg_instr *dot);
+/* The mask of a select's condition. `swapped`: where it holds, the second operand is chosen. */
+int pg_emit_condition(pg_emitter *e, const pg_instr *select, int vector, bool *swapped_ret);
+
+#endif

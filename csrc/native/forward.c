@@ -1,0 +1,148 @@
+/* forward.c - instructions to machine code: what the kernels of lanes_ops.h and lanes_dots.h compute.
+ *
+ * Invariant: the same operations on the same numbers in the same order, so the same bits. */
+#include "native/emit.h"
+#include "ops/kernels.h"
+
+/* Dots of more products than these are interpreted in layers: those kernels sum several at once. */
+enum { most_products = 64 };
+
+const pg_formula *pg_formula_of(pg_emitter *e, int op, pg_formula_name name) {
+    pg_formula *const formula = &e->formulas[op][name];
+    if (!formula->read) pg_formula_read(formula, pg_formula_text(op, name), e->program->fast != 0);
+    return formula;
+}
+
+pg_operands pg_operands_of(const pg_instr *instr) {
+    return (pg_operands){{PG_VALUES, instr->a}, {PG_VALUES, instr->b}, {PG_VALUES, instr->dst}};
+}
+
+pg_base pg_left_base(const pg_emitter *e, const pg_instr *dot) {
+    return dot->shape & PG_DOT_WEIGHTED && !e->uniform ? PG_UNIFORM : PG_VALUES;
+}
+
+/* Is a kernel for many of these better? A layer's keeps its inputs in registers. */
+static bool is_wide_run(const pg_emitter *e, const pg_instr *instr) {
+    if (instr->op == PG_OP_DOT && instr->run > 1)
+        return e->lanes > 1 || (size_t)instr->run * instr->count > most_products;
+    return e->lanes > 1 && instr->run > 16;
+}
+
+bool pg_has_form(pg_emitter *e, const pg_instr *instr) {
+    if (is_wide_run(e, instr)) return false;
+    switch (instr->op) {
+    case PG_OP_SELECT:
+    case PG_OP_DETACH:
+    case PG_OP_CUSTOM:
+    case PG_OP_DOT: return true;
+    case PG_OP_TAKE:
+    case PG_OP_SEARCH: return false;
+    default:
+        return pg_formula_of(e, instr->op, PG_OF_VALUE)->known ||
+               (e->lanes == 1 && pg_scalar_of(instr->op, PG_OF_VALUE, e->program->fast) != NULL);
+    }
+}
+
+int pg_call_function(pg_emitter *e, int op, pg_formula_name name, const pg_operands *on) {
+    const pg_at operands[] = {on->a, on->b, on->y};
+    const int count = name == PG_OF_VALUE ? 2 : 3;
+    for (int i = 0; i < count; i++)
+        if (i != 1 || pg_op_slots[op] == 2)
+            pg_put_load(&e->code, i, operands[i].base, pg_offset_of(e, operands[i], 0));
+    pg_put_call(&e->code, pg_scalar_of(op, name, e->program->fast != 0));
+    pg_forget_registers(e);
+    e->held[0].pins = 1;
+    return 0;
+}
+
+static void emit_op(pg_emitter *e, const pg_instr *instr) {
+    const pg_formula *formula = pg_formula_of(e, instr->op, PG_OF_VALUE);
+    const pg_operands on = pg_operands_of(instr);
+    for (int v = 0; v < e->strip; v++) {
+        const int y = formula->known ? pg_evaluate(e, formula, &on, v)
+                                     : pg_call_function(e, instr->op, PG_OF_VALUE, &on);
+        if (pg_may_fail(instr->op, 0)) pg_put_check(&e->code, y);
+        pg_keep(e, y, on.y, v);
+        pg_release(e, y);
+    }
+}
+
+int pg_emit_condition(pg_emitter *e, const pg_instr *select, int vector, bool *swapped_ret) {
+    const pg_pair pair = e->program->pairs[select->first];
+    uint32_t left = pair.left, right = pair.right;
+    pg_step_kind kind = PG_IS_LESS;
+    *swapped_ret = false;
+    switch (select->shape) {
+    case PG_NOT_LESS: *swapped_ret = true; break;
+    case PG_LESS: break;
+    case PG_NOT_GREATER: *swapped_ret = true; /* fall through */
+    case PG_GREATER: left = pair.right, right = pair.left; break;
+    case PG_NOT_LESS_EQUAL: *swapped_ret = true; /* fall through */
+    case PG_LESS_EQUAL: kind = PG_IS_LESS_EQUAL; break;
+    case PG_NOT_EQUAL: *swapped_ret = true; /* fall through */
+    case PG_EQUAL: kind = PG_IS_EQUAL; break;
+    case PG_GREATER_EQUAL: kind = PG_IS_LESS_EQUAL, left = pair.right, right = pair.left; break;
+    default:
+        *swapped_ret = true;
+        kind = PG_IS_LESS_EQUAL, left = pair.right, right = pair.left;
+    }
+    const int x = pg_fetch(e, (pg_at){PG_VALUES, left}, vector);
+    const int y = pg_fetch(e, (pg_at){PG_VALUES, right}, vector);
+    return pg_operate(e, kind, x, y);
+}
+
+static void emit_select(pg_emitter *e, const pg_instr *instr) {
+    const pg_operands on = pg_operands_of(instr);
+    for (int v = 0; v < e->strip; v++) {
+        bool swapped;
+        const int condition = pg_emit_condition(e, instr, v, &swapped);
+        const int a = pg_fetch(e, on.a, v), b = pg_fetch(e, on.b, v);
+        const int y = pg_choose(e, condition, swapped ? b : a, swapped ? a : b);
+        pg_keep(e, y, on.y, v);
+        pg_release(e, y);
+    }
+}
+
+static void emit_copy(pg_emitter *e, const pg_instr *instr) {
+    for (int v = 0; v < e->strip; v++) {
+        const int a = pg_fetch(e, (pg_at){PG_VALUES, instr->a}, v);
+        pg_keep(e, a, (pg_at){PG_VALUES, instr->dst}, v);
+        pg_release(e, a);
+    }
+}
+
+static int product_of(pg_emitter *e, pg_base left, pg_pair pair, int vector) {
+    const int x = pg_fetch(e, (pg_at){left, pair.left}, vector);
+    const int y = pg_fetch(e, (pg_at){PG_VALUES, pair.right}, vector);
+    return pg_operate(e, PG_MULTIPLIES, x, y);
+}
+
+/* The strip's sums grow together: a weight is loaded once for all. */
+static void emit_dot(pg_emitter *e, const pg_instr *dot) {
+    const pg_pair *const pairs = e->program->pairs + dot->first;
+    const pg_base left = pg_left_base(e, dot);
+    const pg_at start = {dot->shape & PG_DOT_UNIFORM_START && !e->uniform ? PG_UNIFORM : PG_VALUES,
+                         dot->a};
+    int sums[PG_STRIP];
+    const bool starts = dot->shape & PG_DOT_STARTS;
+    for (int v = 0; v < e->strip; v++)
+        sums[v] = starts ? pg_fetch(e, start, v) : product_of(e, left, pairs[0], v);
+    for (uint32_t i = starts ? 0 : 1; i < dot->count; i++)
+        for (int v = 0; v < e->strip; v++)
+            sums[v] = pg_operate(e, PG_ADDS, sums[v], product_of(e, left, pairs[i], v));
+    for (int v = 0; v < e->strip; v++) {
+        if (dot->shape & (PG_DOT_SQUARES | PG_DOT_GATED)) pg_put_check(&e->code, sums[v]);
+        pg_keep(e, sums[v], (pg_at){PG_VALUES, dot->dst}, v);
+        pg_release(e, sums[v]);
+    }
+}
+
+void pg_emit_instr(pg_emitter *e, const pg_instr *instr) {
+    switch (instr->op) {
+    case PG_OP_SELECT: emit_select(e, instr); break;
+    case PG_OP_DETACH:
+    case PG_OP_CUSTOM: emit_copy(e, instr); break;
+    case PG_OP_DOT: emit_dot(e, instr); break;
+    default: emit_op(e, instr);
+    }
+}

@@ -1,0 +1,196 @@
+/* native.c - program to machine code: sections and steps are compiled when they first run.
+ *
+ *   program, plan -> for each instruction or step: has it a form?
+ *                       yes: forward.c, backward.c write it, with registers.c and the target's file
+ *                       no:  a call of the interpreter, for all such that follow each other
+ *                 -> bytes -> pages that can be executed, and not written
+ *
+ * Code for a block of 8 or 32 lanes works on strips: vectors of a slot that are 8 lanes apart. What
+ * lies between two calls is one loop over a block's strips, in which results stay in registers.
+ * Invariant: bits are the interpreter's. Forms check that results are finite, where an op can fail;
+ * if one isn't, the replay does the block again with the interpreter, which judges.
+ * Ownership: code belongs to its program or plan, is published by one atomic store, and freed with
+ * it. Cost: some 50 ns an instruction, once; at most 8 MiB. */
+#include "native/native.h"
+
+#include "native/emit.h"
+#include "native/pages.h"
+
+#include <string.h>
+
+enum { most_bytes = 8 << 20 };
+
+struct pg_native {
+    pg_cached cached; /* first: a program keeps it as that */
+    int (*run)(pg_frame *);
+    pg_pages pages;
+};
+
+static void free_native(pg_cached *cached) {
+    pg_native *native = (pg_native *)cached;
+    pg_free_pages(&native->pages);
+    pg_free(native);
+}
+
+/* ---- Code ------------------------------------------------------------------------------------ */
+
+#if PG_HAS_NATIVE
+
+void pg_put_bytes(pg_code *code, const void *bytes, size_t count) {
+    while (!code->failed && code->capacity - code->count < count)
+        code->failed = code->capacity >= most_bytes ||
+                       pg_grow((void **)&code->bytes, &code->capacity, code->capacity, 1) < 0;
+    if (code->failed) return;
+    memcpy(code->bytes + code->count, bytes, count);
+    code->count += count;
+}
+
+/* What lies between two calls is a loop, if the code is wide. */
+static void begin_forms(pg_emitter *e) {
+    if (!e->code.wide || e->looping) return;
+    e->loop = pg_put_loop(&e->code, PG_SUBLANES * sizeof(double) / PG_VECTOR_WIDTH);
+    e->looping = true;
+    pg_forget_registers(e);
+}
+
+static void end_forms(pg_emitter *e) {
+    if (e->looping) pg_put_repeat(&e->code, e->loop);
+    e->looping = false;
+    pg_forget_registers(e);
+}
+
+/* Calls that wait to be emitted as one. */
+typedef struct waiting {
+    uint32_t first, count;
+} waiting;
+
+static void interpret(pg_emitter *e, waiting *w, uint32_t first, uint32_t count) {
+    if (w->count == 0) end_forms(e), w->first = first;
+    w->count += count;
+}
+
+static void interpret_waiting(pg_emitter *e, waiting *w) {
+    if (w->count > 0) pg_put_interpret(&e->code, w->first, w->count);
+    w->count = 0;
+}
+
+static void emit_code(pg_emitter *e, const pg_instr *code, uint32_t length) {
+    waiting w = {0};
+    for (uint32_t i = 0; i < length && !e->code.failed;) {
+        const bool form = pg_has_form(e, &code[i]);
+        const uint32_t count = form ? 1 : code[i].run;
+        if (form) {
+            interpret_waiting(e, &w);
+            begin_forms(e);
+            pg_emit_instr(e, &code[i]);
+        } else interpret(e, &w, i, count);
+        i += count;
+    }
+    interpret_waiting(e, &w);
+    end_forms(e);
+}
+
+static void emit_steps(pg_emitter *e, const pg_step *steps, uint32_t count) {
+    waiting w = {0};
+    for (uint32_t i = 0; i < count && !e->code.failed;) {
+        const bool form = pg_step_has_form(e, &steps[i]);
+        const uint32_t run = form ? 1 : steps[i].run;
+        if (form) {
+            interpret_waiting(e, &w);
+            begin_forms(e);
+            pg_emit_step(e, &steps[i]);
+        } else interpret(e, &w, i, run);
+        i += run;
+    }
+    interpret_waiting(e, &w);
+    end_forms(e);
+}
+
+static void emit(pg_emitter *e) {
+    const pg_program *const p = e->program;
+    const uint32_t uniform = (uint32_t)p->uniform_length, rows = (uint32_t)p->length - uniform;
+    pg_forget_registers(e);
+    pg_put_begin(&e->code);
+    if (e->plan == NULL)
+        emit_code(e, e->uniform ? p->code : p->code + uniform, e->uniform ? uniform : rows);
+    else if (e->uniform) emit_steps(e, e->plan->uniform, (uint32_t)e->plan->uniform_count);
+    else emit_steps(e, e->plan->rows, (uint32_t)e->plan->row_count);
+    pg_put_end(&e->code);
+}
+
+static void set_up(pg_emitter *e, int part) {
+    const size_t lanes = part == PG_NATIVE_UNIFORM ? 1 : pg_lanes_of[part];
+    const int32_t slot = (int32_t)(lanes * sizeof(double)), number = sizeof(double);
+    e->uniform = part == PG_NATIVE_UNIFORM;
+    e->lanes = lanes;
+    e->strip = lanes == 32 ? PG_STRIP : 1;
+    e->code.wide = lanes > 1;
+    e->stride[PG_VALUES] = e->stride[PG_GRADS] = slot;
+    e->stride[PG_UNIFORM] = number;
+    e->stride[PG_SUMS] = e->uniform ? number : PG_SUBLANES * number;
+}
+
+static pg_native *compile(const pg_program *program, const pg_backward_plan *plan, int part) {
+    pg_emitter *e = pg_zeroed(1, sizeof *e);
+    pg_native *native = pg_zeroed(1, sizeof *native);
+    bool done = false;
+    if (e != NULL && native != NULL) {
+        e->program = program;
+        e->plan = plan;
+        set_up(e, part);
+        emit(e);
+        done = !e->code.failed && pg_new_pages(&native->pages, e->code.bytes, e->code.count);
+    }
+    if (e != NULL) pg_free(e->code.bytes);
+    pg_free(e);
+    if (!done) {
+        pg_free(native);
+        return NULL;
+    }
+    native->cached.free = free_native;
+    memcpy(&native->run, &native->pages.at, sizeof native->run); /* C has no such cast */
+    return native;
+}
+
+/* ---- Published ------------------------------------------------------------------------------- */
+
+bool pg_native_is_here(void) { return pg_target_is_here(); }
+
+/* Instead of code, where there can't be any: it isn't tried again. */
+static pg_cached no_code;
+
+const pg_native *pg_native_of(const pg_program *program, const pg_backward_plan *plan, int part) {
+    /* a cache is the one part of a program or plan that changes */
+    pg_cache *const cache =
+        plan != NULL ? &((pg_backward_plan *)plan)->cache[part] : &((pg_program *)program)->cache[part];
+    pg_cached *found = atomic_load_explicit(cache, memory_order_acquire);
+    if (found == NULL) {
+        pg_native *made = compile(program, plan, part);
+        pg_cached *const mine = made != NULL ? &made->cached : &no_code;
+        if (atomic_compare_exchange_strong(cache, &found, mine)) found = mine;
+        else if (made != NULL) free_native(mine);
+    }
+    return found == &no_code ? NULL : (const pg_native *)found;
+}
+
+#else
+
+bool pg_native_is_here(void) { return false; }
+
+const pg_native *pg_native_of(const pg_program *program, const pg_backward_plan *plan, int part) {
+    (void)program, (void)plan, (void)part, (void)free_native;
+    return NULL;
+}
+
+#endif
+
+int pg_native_run(const pg_native *native, pg_frame *frame) {
+    for (size_t i = 0; i < sizeof frame->odd / sizeof *frame->odd; i++) frame->odd[i] = 0.0;
+    return native->run(frame);
+}
+
+bool pg_native_is_odd(const pg_frame *frame) {
+    double odd = 0.0;
+    for (size_t i = 0; i < sizeof frame->odd / sizeof *frame->odd; i++) odd += frame->odd[i];
+    return odd != odd;
+}

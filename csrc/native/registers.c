@@ -1,0 +1,134 @@
+/* registers.c - which register holds what: a cache of slots, written through.
+ *
+ * A result is stored to its slot at once, since adjoints need all values, and kept in its register
+ * as long as no other needs that: then a later use costs no load, and a chain of results doesn't
+ * wait for memory. A register can be given up at any time without a store, so there are no spills;
+ * the one that was used longest ago goes first. A call loses all.
+ * Invariant: no two registers hold one slot. Owns nothing. Cost: a scan of the registers a use. */
+#include "native/emit.h"
+
+#include <string.h>
+
+static const uint64_t nothing = UINT64_MAX, a_number = UINT64_MAX - 1;
+
+static uint64_t where_of(pg_at at, int vector) { return (uint64_t)at.base << 8 | (uint64_t)vector; }
+
+void pg_forget_registers(pg_emitter *e) {
+    for (int r = 0; r < PG_REGISTERS; r++) e->held[r] = (pg_held){.where = nothing};
+}
+
+static int find(pg_emitter *e, uint64_t where, uint64_t which) {
+    for (int r = 0; r < PG_REGISTERS; r++)
+        if (e->held[r].where == where && e->held[r].which == which) {
+            e->held[r].used = ++e->clock;
+            e->held[r].pins++;
+            return r;
+        }
+    return -1;
+}
+
+int pg_new_register(pg_emitter *e) {
+    int oldest = -1;
+    for (int r = 0; r < PG_REGISTERS; r++)
+        if (e->held[r].pins == 0 && (oldest < 0 || e->held[r].used < e->held[oldest].used))
+            oldest = r;
+    if (oldest < 0) {
+        e->code.failed = true; /* a formula that needs more */
+        return 0;
+    }
+    e->held[oldest] = (pg_held){.where = nothing, .pins = 1};
+    return oldest;
+}
+
+void pg_release(pg_emitter *e, int reg) {
+    if (reg != PG_ZERO) e->held[reg].pins--;
+}
+
+int32_t pg_offset_of(pg_emitter *e, pg_at at, int vector) {
+    const int64_t offset =
+        (int64_t)at.slot * e->stride[at.base] +
+        (at.base == PG_UNIFORM || at.base == PG_SUMS ? 0 : (int64_t)vector * 64);
+    if (offset > INT32_MAX) e->code.failed = true;
+    return (int32_t)offset;
+}
+
+int pg_fetch(pg_emitter *e, pg_at at, int vector) {
+    if (at.base == PG_UNIFORM) vector = 0;
+    int reg = find(e, where_of(at, vector), at.slot);
+    if (reg >= 0) return reg;
+    reg = pg_new_register(e);
+    const int32_t offset = pg_offset_of(e, at, vector);
+    if (at.base == PG_UNIFORM) pg_put_spread(&e->code, reg, at.base, offset);
+    else pg_put_load(&e->code, reg, at.base, offset);
+    e->held[reg] = (pg_held){where_of(at, vector), at.slot, ++e->clock, 1};
+    return reg;
+}
+
+int pg_fetch_number(pg_emitter *e, double number) {
+    uint64_t bits;
+    memcpy(&bits, &number, sizeof bits);
+    if (bits == 0) return PG_ZERO;
+    int reg = find(e, a_number, bits);
+    if (reg >= 0) return reg;
+    reg = pg_new_register(e);
+    pg_put_number(&e->code, reg, number);
+    e->held[reg] = (pg_held){a_number, bits, ++e->clock, 1};
+    return reg;
+}
+
+void pg_keep(pg_emitter *e, int reg, pg_at at, int vector) {
+    const uint64_t where = where_of(at, vector);
+    pg_put_store(&e->code, reg, at.base, pg_offset_of(e, at, vector));
+    for (int r = 0; r < PG_REGISTERS; r++)
+        if (e->held[r].where == where && e->held[r].which == at.slot) e->held[r].where = nothing;
+    if (reg == PG_ZERO) return;
+    e->held[reg].where = where;
+    e->held[reg].which = at.slot;
+    e->held[reg].used = ++e->clock;
+}
+
+int pg_operate(pg_emitter *e, pg_step_kind kind, int x, int y) {
+    const int to = pg_new_register(e);
+    pg_put_operation(&e->code, kind, to, x, y);
+    pg_release(e, x);
+    pg_release(e, y);
+    return to;
+}
+
+int pg_choose(pg_emitter *e, int condition, int x, int y) {
+    const int to = pg_new_register(e);
+    pg_put_select(&e->code, to, condition, x, y);
+    pg_release(e, condition);
+    pg_release(e, x);
+    pg_release(e, y);
+    return to;
+}
+
+int pg_evaluate(pg_emitter *e, const pg_formula *formula, const pg_operands *on, int vector) {
+    int stack[PG_MOST_STEPS], depth = 0;
+    for (int i = 0; i < formula->count; i++) {
+        const pg_step_kind kind = (pg_step_kind)formula->steps[i].kind;
+        switch (kind) {
+        case PG_PUSH_A: stack[depth++] = pg_fetch(e, on->a, vector); break;
+        case PG_PUSH_B: stack[depth++] = pg_fetch(e, on->b, vector); break;
+        case PG_PUSH_Y: stack[depth++] = pg_fetch(e, on->y, vector); break;
+        case PG_PUSH_NUMBER:
+            stack[depth++] = pg_fetch_number(e, formula->number[formula->steps[i].number]);
+            break;
+        case PG_SELECTS:
+            depth -= 2;
+            stack[depth - 1] = pg_choose(e, stack[depth - 1], stack[depth], stack[depth + 1]);
+            break;
+        case PG_NEGATES:
+        case PG_SQUARE_ROOT:
+        case PG_MAGNITUDE:
+        case PG_IS_NAN:
+            stack[depth - 1] = pg_operate(e, kind, stack[depth - 1], PG_ZERO);
+            break;
+        default:
+            depth--;
+            stack[depth - 1] = pg_operate(e, kind, stack[depth - 1], stack[depth]);
+        }
+    }
+    return stack[0];
+}

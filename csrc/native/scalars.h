@@ -1,0 +1,26 @@
+/* scalars.h - a template: a function for each formula of the table, and a table of them. NAME(x) is
+ * defined. */
+
+#define PG_SCALAR(NAME_, formula)                                                                  \
+    static double NAME(NAME_)(double a, double b, double y) {                                      \
+        (void)a, (void)b, (void)y;                                                                 \
+        return (formula);                                                                          \
+    }
+#define PG_UNARY(NAME_, python, symbol, y_, da_, ...)                                              \
+    PG_SCALAR(NAME_##_value, y_)                                                                   \
+    PG_SCALAR(NAME_##_by_a, da_)
+#define PG_NUMBER PG_UNARY
+#define PG_BINARY(NAME_, python, symbol, y_, da_, db_, ...)                                        \
+    PG_SCALAR(NAME_##_value, y_)                                                                   \
+    PG_SCALAR(NAME_##_by_a, da_)                                                                   \
+    PG_SCALAR(NAME_##_by_b, db_)
+#include "ops/ops.def"
+#undef PG_SCALAR
+
+static pg_scalar *const NAME(functions)[PG_OP_PROGRAM][3] = {
+#define PG_UNARY(NAME_, ...) [PG_OP_##NAME_] = {NAME(NAME_##_value), NAME(NAME_##_by_a)},
+#define PG_NUMBER PG_UNARY
+#define PG_BINARY(NAME_, ...)                                                                      \
+    [PG_OP_##NAME_] = {NAME(NAME_##_value), NAME(NAME_##_by_a), NAME(NAME_##_by_b)},
+#include "ops/ops.def"
+};

@@ -1,0 +1,121 @@
+/* run.c - a block's code or steps, run as machine code where there is any, else by the kernels.
+ *
+ * Machine code calls the kernels for what it has no form for (interpret), and checks that results
+ * are finite. Where one isn't, forward runs are done again by the kernels, which judge; a backward
+ * run can't be, since sums were added to: it reports a fault, and the replay redoes the chunk
+ * carefully, as after any fault. A workspace in which that happens twice keeps to the kernels.
+ * Owns nothing. Cost: a frame of 80 bytes a run. */
+#include "native/native.h"
+#include "replay/replay.h"
+
+enum { most_odd_runs = 2 };
+
+/* What the kernels go on with in the middle of a run: its block, whole again after it. */
+typedef struct context {
+    pg_block *block;
+    pg_run *kernel;
+    const pg_instr *code;
+    const pg_step *steps;
+} context;
+
+static int interpret_code(pg_frame *frame, uint32_t first, uint32_t count) {
+    const context *c = frame->context;
+    c->block->code = c->code + first;
+    c->block->length = count;
+    return (int)c->kernel(c->block);
+}
+
+static int interpret_steps(pg_frame *frame, uint32_t first, uint32_t count) {
+    const context *c = frame->context;
+    c->block->steps = c->steps + first;
+    c->block->step_count = count;
+    return (int)c->kernel(c->block);
+}
+
+/* The arrays of machine code aren't const: it writes to some, and is compiled for the right ones. */
+static pg_frame frame_of(const pg_block *block, context *c) {
+    pg_frame frame = {.context = c};
+    frame.bases[PG_VALUES] = block->values;
+    frame.bases[PG_GRADS] = block->grads;
+    frame.bases[PG_SUMS] = block->accumulators;
+    frame.bases[PG_UNIFORM] = (double *)block->uniform;
+    return frame;
+}
+
+static bool has_native(const pg_workspace *ws) {
+    return ws->native && ws->odd_runs < most_odd_runs;
+}
+
+static pg_status run_natively(pg_workspace *ws, const pg_native *native, pg_frame *frame) {
+    const pg_status status = (pg_status)pg_native_run(native, frame);
+    if (status != PG_OK || !pg_native_is_odd(frame)) return status;
+    ws->odd_runs++;
+    return PG_ERR_DOMAIN; /* perhaps */
+}
+
+pg_status pg_run_code(pg_workspace *ws, pg_block *block, int part) {
+    const int width = part == PG_NATIVE_UNIFORM ? PG_ONE : part;
+    pg_run *const kernel = ws->lanes[width].forward;
+    const pg_native *native = has_native(ws) ? pg_native_of(ws->program, NULL, part) : NULL;
+    if (native == NULL) return kernel(block);
+    const pg_block whole = *block;
+    context c = {block, kernel, block->code, NULL};
+    pg_frame frame = frame_of(block, &c);
+    frame.interpret = interpret_code;
+    const int odd_before = ws->odd_runs;
+    const pg_status status = run_natively(ws, native, &frame);
+    block->code = whole.code;
+    block->length = whole.length;
+    return ws->odd_runs == odd_before ? status : kernel(block);
+}
+
+pg_status pg_run_steps(pg_workspace *ws, pg_block *block, int width) {
+    pg_run *const kernel = ws->lanes[width].backward;
+    const pg_native *native = has_native(ws) ? pg_native_of(ws->program, block->plan, width) : NULL;
+    if (native == NULL) return kernel(block);
+    context c = {block, kernel, NULL, block->steps};
+    pg_frame frame = frame_of(block, &c);
+    frame.interpret = interpret_steps;
+    const pg_status status = run_natively(ws, native, &frame);
+    return block->judge ? status : PG_OK;
+}
+
+/* ---- Uniform steps --------------------------------------------------------------------------- */
+
+static void collect(const pg_block *block, const double *sums) {
+    for (const pg_step *step = block->steps; step < block->steps + block->step_count; step++) {
+        double *grad = &block->grads[step->a.at];
+        *grad = (step->a.how == PG_ACCUMULATE_STORE ? 0.0 : *grad) + sums[step->b.at];
+    }
+}
+
+/* Run all uniform steps with this kernel; NULL: carefully. */
+static pg_status run_uniform_steps(pg_block *block, pg_run *run, const double *sums) {
+    const pg_backward_plan *plan = block->plan;
+    pg_status status = PG_OK;
+    for (size_t i = 0; status == PG_OK && i < plan->uniform_count; i += block->step_count) {
+        block->steps = &plan->uniform[i];
+        block->step_count = block->steps->run;
+        if (block->steps->instr == PG_COLLECT) collect(block, sums);
+        else status = run != NULL ? run(block) : pg_backward_carefully(block);
+    }
+    return status;
+}
+
+pg_status pg_run_uniform_carefully(pg_block *block, const double *sums) {
+    return run_uniform_steps(block, NULL, sums);
+}
+
+pg_status pg_run_uniform_steps(pg_workspace *ws, pg_block *block, const double *sums) {
+    pg_run *const kernel = ws->lanes[PG_ONE].backward;
+    const pg_backward_plan *const plan = block->plan;
+    const pg_native *native =
+        has_native(ws) ? pg_native_of(ws->program, plan, PG_NATIVE_UNIFORM) : NULL;
+    if (native == NULL) return run_uniform_steps(block, kernel, sums);
+    context c = {block, kernel, NULL, plan->uniform};
+    pg_frame frame = frame_of(block, &c);
+    frame.bases[PG_SUMS] = (double *)sums;
+    frame.interpret = interpret_steps;
+    const pg_status status = run_natively(ws, native, &frame);
+    return block->judge ? status : PG_OK;
+}

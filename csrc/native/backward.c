@@ -15,7 +15,7 @@ bool pg_step_has_form(pg_emitter *e, const pg_step *step) {
     const pg_instr *const instr = &e->program->code[step->instr];
     switch (instr->op) {
     case PG_OP_TAKE: return false;
-    case PG_OP_DOT: return step->run == 1 || (e->lanes == 1 && step->run * instr->count <= 64);
+    case PG_OP_DOT: return step->run == 1 || step->run * instr->count <= 64;
     case PG_OP_SELECT:
     case PG_OP_CUSTOM: return true;
     default:

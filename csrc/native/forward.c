@@ -24,7 +24,7 @@ pg_base pg_left_base(const pg_emitter *e, const pg_instr *dot) {
 /* Is a kernel for many of these better? A layer's keeps its inputs in registers. */
 static bool is_wide_run(const pg_emitter *e, const pg_instr *instr) {
     if (instr->op == PG_OP_DOT && instr->run > 1)
-        return e->lanes > 1 || (size_t)instr->run * instr->count > most_products;
+        return (size_t)instr->run * instr->count > most_products;
     return e->lanes > 1 && instr->run > 16;
 }
 

@@ -6,8 +6,7 @@
 #include "ops/kernels.h"
 
 static bool slope_has_form(pg_emitter *e, int op, pg_formula_name name, pg_target target) {
-    return target.how == PG_ACCUMULATE_NONE || pg_formula_of(e, op, name)->known ||
-           (e->lanes == 1 && pg_scalar_of(op, name, e->program->fast != 0) != NULL);
+    return target.how == PG_ACCUMULATE_NONE || pg_is_computable(e, op, name);
 }
 
 bool pg_step_has_form(pg_emitter *e, const pg_step *step) {
@@ -33,20 +32,19 @@ static int fold(pg_emitter *e, const int *ts) {
 }
 
 static void give_vector(pg_emitter *e, pg_target target, int t, int vector) {
-    const pg_at at = {PG_GRADS, target.at};
+    const pg_at at = {e->grads, target.at};
     const int before = target.how == PG_ACCUMULATE_ADD ? pg_fetch(e, at, vector) : PG_ZERO;
     const int sum = pg_operate(e, PG_ADDS, before, t);
     pg_keep(e, sum, at, vector);
     pg_release(e, sum);
 }
 
-/* Give a contribution, the strip's vectors, to its target. Releases them. */
-static void give(pg_emitter *e, pg_target target, const int *ts) {
+void pg_give(pg_emitter *e, pg_target target, const int *ts) {
     if (target.how != PG_ACCUMULATE_FOLD) {
         for (int v = 0; v < e->strip; v++) give_vector(e, target, ts[v], v);
         return;
     }
-    const pg_at at = {PG_SUMS, target.at};
+    const pg_at at = {e->sums, target.at};
     const int folded = fold(e, ts);
     const int sum = pg_operate(e, PG_ADDS, pg_fetch(e, at, 0), folded);
     pg_keep(e, sum, at, 0);
@@ -72,12 +70,11 @@ static void push(pg_emitter *e, const pg_instr *instr, pg_formula_name name, pg_
             ts[v] = gradient(e, instr, v);
             continue;
         }
-        const int slope = formula->known ? pg_evaluate(e, formula, &on, v)
-                                         : pg_call_function(e, instr->op, name, &on);
+        const int slope = pg_compute(e, instr->op, name, &on, v);
         if (pg_may_fail(instr->op, 1)) pg_put_check(&e->code, slope);
         ts[v] = pg_operate(e, PG_MULTIPLIES, slope, gradient(e, instr, v));
     }
-    give(e, target, ts);
+    pg_give(e, target, ts);
 }
 
 /* Its slopes are 1 and 0. */
@@ -91,7 +88,7 @@ static void push_select(pg_emitter *e, const pg_instr *instr, pg_target target, 
         const int slope = pg_choose(e, condition, on ? one : PG_ZERO, on ? PG_ZERO : one);
         ts[v] = pg_operate(e, PG_MULTIPLIES, slope, gradient(e, instr, v));
     }
-    give(e, target, ts);
+    pg_give(e, target, ts);
 }
 
 static void push_factor(pg_emitter *e, const pg_instr *dot, pg_at factor, pg_target target) {
@@ -99,14 +96,14 @@ static void push_factor(pg_emitter *e, const pg_instr *dot, pg_at factor, pg_tar
     if (target.how == PG_ACCUMULATE_NONE) return;
     for (int v = 0; v < e->strip; v++)
         ts[v] = pg_operate(e, PG_MULTIPLIES, pg_fetch(e, factor, v), gradient(e, dot, v));
-    give(e, target, ts);
+    pg_give(e, target, ts);
 }
 
 static void push_start(pg_emitter *e, const pg_instr *dot, pg_target target) {
     int ts[PG_STRIP];
     if (target.how == PG_ACCUMULATE_NONE) return;
     for (int v = 0; v < e->strip; v++) ts[v] = gradient(e, dot, v);
-    give(e, target, ts);
+    pg_give(e, target, ts);
 }
 
 static void push_pairs(pg_emitter *e, const pg_step *step, const pg_instr *dot) {
@@ -120,13 +117,13 @@ static void push_pairs(pg_emitter *e, const pg_step *step, const pg_instr *dot) 
     }
 }
 
-static void collect(pg_emitter *e, const pg_step *step) {
-    give(e, step->a, &(int){pg_fetch(e, (pg_at){PG_SUMS, step->b.at}, 0)});
+void pg_collect(pg_emitter *e, const pg_step *step) {
+    pg_give(e, step->a, &(int){pg_fetch(e, (pg_at){e->sums, step->b.at}, 0)});
 }
 
 void pg_emit_step(pg_emitter *e, const pg_step *step) {
     if (step->instr == PG_COLLECT) {
-        collect(e, step);
+        pg_collect(e, step);
         return;
     }
     const pg_instr *const instr = &e->program->code[step->instr];

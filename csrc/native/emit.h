@@ -16,6 +16,7 @@ typedef struct pg_at {
 /* The operands that a formula speaks of. */
 typedef struct pg_operands {
     pg_at a, b, y;
+    int slope; /* a register */
 } pg_operands;
 
 /* What a register holds: a vector of a slot, or a number. */
@@ -30,6 +31,8 @@ typedef struct pg_emitter {
     const pg_program *program;
     const pg_backward_plan *plan; /* NULL: forward */
     bool uniform;                 /* the uniform section, else rows */
+    bool tangents;                /* those of values or gradients, which are computed already */
+    pg_base grads, sums;          /* where contributions go */
     size_t lanes;
     int strip;                    /* vectors worked on together: 4, or 1 */
     int32_t stride[PG_BASES];     /* bytes from slot to slot */
@@ -61,10 +64,21 @@ bool pg_has_form(pg_emitter *e, const pg_instr *instr);
 void pg_emit_instr(pg_emitter *e, const pg_instr *instr);
 bool pg_step_has_form(pg_emitter *e, const pg_step *step);
 void pg_emit_step(pg_emitter *e, const pg_step *step);
+/* tangents.c, likewise. */
+bool pg_tangent_has_form(pg_emitter *e, const pg_instr *instr);
+void pg_emit_tangent(pg_emitter *e, const pg_instr *instr);
+bool pg_step_tangent_has_form(pg_emitter *e, const pg_step *step);
+void pg_emit_step_tangent(pg_emitter *e, const pg_step *step);
+
+/* Give a contribution, the strip's vectors, to its target. Releases them. */
+void pg_give(pg_emitter *e, pg_target target, const int *ts);
+void pg_collect(pg_emitter *e, const pg_step *step);
+/* Is there code for it: a formula that is known, or, for one row, a function? */
+bool pg_is_computable(pg_emitter *e, int op, pg_formula_name name);
+/* Its result, by that. */
+int pg_compute(pg_emitter *e, int op, pg_formula_name name, const pg_operands *on, int vector);
 
 const pg_formula *pg_formula_of(pg_emitter *e, int op, pg_formula_name name);
-/* The result of the op's compiled function, for one row. */
-int pg_call_function(pg_emitter *e, int op, pg_formula_name name, const pg_operands *on);
 pg_operands pg_operands_of(const pg_instr *instr);
 /* The left factors of a dot's pairs are slots of this array. */
 pg_base pg_left_base(const pg_emitter *e, const pg_instr *dot);

@@ -14,7 +14,8 @@ const pg_formula *pg_formula_of(pg_emitter *e, int op, pg_formula_name name) {
 }
 
 pg_operands pg_operands_of(const pg_instr *instr) {
-    return (pg_operands){{PG_VALUES, instr->a}, {PG_VALUES, instr->b}, {PG_VALUES, instr->dst}};
+    return (pg_operands){
+        {PG_VALUES, instr->a}, {PG_VALUES, instr->b}, {PG_VALUES, instr->dst}, PG_ZERO};
 }
 
 pg_base pg_left_base(const pg_emitter *e, const pg_instr *dot) {
@@ -38,12 +39,17 @@ bool pg_has_form(pg_emitter *e, const pg_instr *instr) {
     case PG_OP_TAKE:
     case PG_OP_SEARCH: return false;
     default:
-        return pg_formula_of(e, instr->op, PG_OF_VALUE)->known ||
-               (e->lanes == 1 && pg_scalar_of(instr->op, PG_OF_VALUE, e->program->fast) != NULL);
+        return pg_is_computable(e, instr->op, PG_OF_VALUE);
     }
 }
 
-int pg_call_function(pg_emitter *e, int op, pg_formula_name name, const pg_operands *on) {
+bool pg_is_computable(pg_emitter *e, int op, pg_formula_name name) {
+    return pg_formula_of(e, op, name)->known ||
+           (e->lanes == 1 && pg_scalar_of(op, name, e->program->fast != 0) != NULL);
+}
+
+/* The result of the op's compiled function, for one row. */
+static int call_function(pg_emitter *e, int op, pg_formula_name name, const pg_operands *on) {
     const pg_at operands[] = {on->a, on->b, on->y};
     const int count = name == PG_OF_VALUE ? 2 : 3;
     for (int i = 0; i < count; i++)
@@ -55,12 +61,15 @@ int pg_call_function(pg_emitter *e, int op, pg_formula_name name, const pg_opera
     return 0;
 }
 
+int pg_compute(pg_emitter *e, int op, pg_formula_name name, const pg_operands *on, int vector) {
+    const pg_formula *formula = pg_formula_of(e, op, name);
+    return formula->known ? pg_evaluate(e, formula, on, vector) : call_function(e, op, name, on);
+}
+
 static void emit_op(pg_emitter *e, const pg_instr *instr) {
-    const pg_formula *formula = pg_formula_of(e, instr->op, PG_OF_VALUE);
     const pg_operands on = pg_operands_of(instr);
     for (int v = 0; v < e->strip; v++) {
-        const int y = formula->known ? pg_evaluate(e, formula, &on, v)
-                                     : pg_call_function(e, instr->op, PG_OF_VALUE, &on);
+        const int y = pg_compute(e, instr->op, PG_OF_VALUE, &on, v);
         if (pg_may_fail(instr->op, 0)) pg_put_check(&e->code, y);
         pg_keep(e, y, on.y, v);
         pg_release(e, y);

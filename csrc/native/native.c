@@ -45,65 +45,76 @@ void pg_put_bytes(pg_code *code, const void *bytes, size_t count) {
     code->count += count;
 }
 
-/* What lies between two calls is a loop, if the code is wide. */
-static void begin_forms(pg_emitter *e) {
+/* Instructions or steps, one after the other, that one call interprets. */
+typedef struct waiting {
+    uint32_t first, count;
+} waiting;
+
+/* Forms come next: those that wait are interpreted before them. What lies between two calls is a
+ * loop, if the code is wide. */
+static void begin_forms(pg_emitter *e, waiting *w) {
+    if (w->count > 0) pg_put_interpret(&e->code, w->first, w->count);
+    w->count = 0;
     if (!e->code.wide || e->looping) return;
     e->loop = pg_put_loop(&e->code, PG_SUBLANES * sizeof(double) / PG_VECTOR_WIDTH);
     e->looping = true;
-    pg_forget_registers(e);
 }
 
-static void end_forms(pg_emitter *e) {
+static void end_loop(pg_emitter *e) {
     if (e->looping) pg_put_repeat(&e->code, e->loop);
     e->looping = false;
     pg_forget_registers(e);
 }
 
-/* Calls that wait to be emitted as one. */
-typedef struct waiting {
-    uint32_t first, count;
-} waiting;
-
 static void interpret(pg_emitter *e, waiting *w, uint32_t first, uint32_t count) {
-    if (w->count == 0) end_forms(e), w->first = first;
+    if (w->count == 0) {
+        end_loop(e);
+        w->first = first;
+    }
     w->count += count;
 }
 
-static void interpret_waiting(pg_emitter *e, waiting *w) {
+static void end_forms(pg_emitter *e, const waiting *w) {
+    end_loop(e);
     if (w->count > 0) pg_put_interpret(&e->code, w->first, w->count);
-    w->count = 0;
+}
+
+static bool has_form(pg_emitter *e, const pg_instr *instr) {
+    return e->tangents ? pg_tangent_has_form(e, instr) : pg_has_form(e, instr);
 }
 
 static void emit_code(pg_emitter *e, const pg_instr *code, uint32_t length) {
     waiting w = {0};
     for (uint32_t i = 0; i < length && !e->code.failed;) {
-        const bool form = pg_has_form(e, &code[i]);
+        const bool form = has_form(e, &code[i]);
         const uint32_t count = form ? 1 : code[i].run;
-        if (form) {
-            interpret_waiting(e, &w);
-            begin_forms(e);
-            pg_emit_instr(e, &code[i]);
-        } else interpret(e, &w, i, count);
+        if (!form) interpret(e, &w, i, count);
+        else {
+            begin_forms(e, &w);
+            (e->tangents ? pg_emit_tangent : pg_emit_instr)(e, &code[i]);
+        }
         i += count;
     }
-    interpret_waiting(e, &w);
-    end_forms(e);
+    end_forms(e, &w);
 }
 
-static void emit_steps(pg_emitter *e, const pg_step *steps, uint32_t count) {
+static bool step_has_form(pg_emitter *e, const pg_step *step) {
+    return e->tangents ? pg_step_tangent_has_form(e, step) : pg_step_has_form(e, step);
+}
+
+static void emit_steps(pg_emitter *e, const pg_step *steps, uint32_t length) {
     waiting w = {0};
-    for (uint32_t i = 0; i < count && !e->code.failed;) {
-        const bool form = pg_step_has_form(e, &steps[i]);
-        const uint32_t run = form ? 1 : steps[i].run;
-        if (form) {
-            interpret_waiting(e, &w);
-            begin_forms(e);
-            pg_emit_step(e, &steps[i]);
-        } else interpret(e, &w, i, run);
-        i += run;
+    for (uint32_t i = 0; i < length && !e->code.failed;) {
+        const bool form = step_has_form(e, &steps[i]);
+        const uint32_t count = form ? 1 : steps[i].run;
+        if (!form) interpret(e, &w, i, count);
+        else {
+            begin_forms(e, &w);
+            (e->tangents ? pg_emit_step_tangent : pg_emit_step)(e, &steps[i]);
+        }
+        i += count;
     }
-    interpret_waiting(e, &w);
-    end_forms(e);
+    end_forms(e, &w);
 }
 
 static void emit(pg_emitter *e) {
@@ -118,16 +129,24 @@ static void emit(pg_emitter *e) {
     pg_put_end(&e->code);
 }
 
+static size_t lanes_of(int part) {
+    if (part < PG_WIDTHS) return pg_lanes_of[part];
+    return part == PG_NATIVE_TANGENTS ? PG_SUBLANES : 1;
+}
+
 static void set_up(pg_emitter *e, int part) {
-    const size_t lanes = part == PG_NATIVE_UNIFORM ? 1 : pg_lanes_of[part];
-    const int32_t slot = (int32_t)(lanes * sizeof(double)), number = sizeof(double);
-    e->uniform = part == PG_NATIVE_UNIFORM;
-    e->lanes = lanes;
-    e->strip = lanes == 32 ? PG_STRIP : 1;
-    e->code.wide = lanes > 1;
-    e->stride[PG_VALUES] = e->stride[PG_GRADS] = slot;
-    e->stride[PG_UNIFORM] = number;
-    e->stride[PG_SUMS] = e->uniform ? number : PG_SUBLANES * number;
+    const int32_t number = sizeof(double), slot = (int32_t)lanes_of(part) * number;
+    e->uniform = part == PG_NATIVE_UNIFORM || part == PG_NATIVE_UNIFORM_TANGENTS;
+    e->tangents = part >= PG_NATIVE_TANGENTS;
+    e->grads = e->tangents ? PG_GRAD_TANGENTS : PG_GRADS;
+    e->sums = e->tangents ? PG_SUM_TANGENTS : PG_SUMS;
+    e->lanes = lanes_of(part);
+    e->strip = part == PG_THIRTY_TWO ? PG_STRIP : 1;
+    e->code.wide = e->lanes > 1;
+    e->code.bases = e->tangents ? PG_BASES : PG_VALUE_TANGENTS;
+    for (int base = 0; base < PG_BASES; base++) e->stride[base] = slot;
+    e->stride[PG_UNIFORM] = e->stride[PG_UNIFORM_TANGENTS] = number;
+    e->stride[PG_SUMS] = e->stride[PG_SUM_TANGENTS] = e->uniform ? number : PG_SUBLANES * number;
 }
 
 static pg_native *compile(const pg_program *program, const pg_backward_plan *plan, int part) {

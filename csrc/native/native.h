@@ -6,7 +6,11 @@
 #include "program/program.h"
 
 /* What is compiled: the uniform section, or the rows, over 1, 8 or 32 lanes. */
-enum { PG_NATIVE_UNIFORM = PG_WIDTHS };
+enum {
+    PG_NATIVE_UNIFORM = PG_WIDTHS,
+    PG_NATIVE_TANGENTS, /* of rows, in 8 lanes */
+    PG_NATIVE_UNIFORM_TANGENTS
+};
 
 typedef struct pg_native pg_native;
 
@@ -14,7 +18,7 @@ typedef struct pg_native pg_native;
 bool pg_native_is_here(void);
 
 /* The machine code of a program (plan NULL), or of a plan's steps, for rows of a width (part PG_ONE,
- * PG_EIGHT or PG_THIRTY_TWO) or for the uniform section; compiled at the first call, and kept with the program
+ * PG_EIGHT or PG_THIRTY_TWO), for the uniform section, or for tangents; compiled at the first call, and kept with the program
  * or plan. Any number of threads may call it.
  * Returns: NULL if there is none: another processor, a system that refuses executable pages, a
  * program whose code would be too large, no memory. The program is then interpreted. */

@@ -9,6 +9,7 @@
 
 #include <string.h>
 
+static const int64_t sublanes_bytes = PG_SUBLANES * sizeof(double);
 static const uint64_t nothing = UINT64_MAX, a_number = UINT64_MAX - 1;
 
 static uint64_t where_of(pg_at at, int vector) { return (uint64_t)at.base << 8 | (uint64_t)vector; }
@@ -47,18 +48,18 @@ void pg_release(pg_emitter *e, int reg) {
 int32_t pg_offset_of(pg_emitter *e, pg_at at, int vector) {
     const int64_t offset =
         (int64_t)at.slot * e->stride[at.base] +
-        (at.base == PG_UNIFORM || at.base == PG_SUMS ? 0 : (int64_t)vector * 64);
+        (pg_is_uniform(at.base) || pg_is_sum(at.base) ? 0 : vector * sublanes_bytes);
     if (offset > INT32_MAX) e->code.failed = true;
     return (int32_t)offset;
 }
 
 int pg_fetch(pg_emitter *e, pg_at at, int vector) {
-    if (at.base == PG_UNIFORM) vector = 0;
+    if (pg_is_uniform(at.base)) vector = 0;
     int reg = find(e, where_of(at, vector), at.slot);
     if (reg >= 0) return reg;
     reg = pg_new_register(e);
     const int32_t offset = pg_offset_of(e, at, vector);
-    if (at.base == PG_UNIFORM) pg_put_spread(&e->code, reg, at.base, offset);
+    if (pg_is_uniform(at.base)) pg_put_spread(&e->code, reg, at.base, offset);
     else pg_put_load(&e->code, reg, at.base, offset);
     e->held[reg] = (pg_held){where_of(at, vector), at.slot, ++e->clock, 1};
     return reg;
@@ -112,6 +113,10 @@ int pg_evaluate(pg_emitter *e, const pg_formula *formula, const pg_operands *on,
         case PG_PUSH_A: stack[depth++] = pg_fetch(e, on->a, vector); break;
         case PG_PUSH_B: stack[depth++] = pg_fetch(e, on->b, vector); break;
         case PG_PUSH_Y: stack[depth++] = pg_fetch(e, on->y, vector); break;
+        case PG_PUSH_SLOPE:
+            stack[depth++] = on->slope;
+            if (on->slope != PG_ZERO) e->held[on->slope].pins++;
+            break;
         case PG_PUSH_NUMBER:
             stack[depth++] = pg_fetch_number(e, formula->number[formula->steps[i].number]);
             break;

@@ -17,8 +17,17 @@ typedef enum pg_base {
     PG_GRADS,
     PG_SUMS,    /* accumulators */
     PG_UNIFORM, /* one number a slot, the same in all lanes */
+    PG_VALUE_TANGENTS, /* and these arrays' tangents */
+    PG_GRAD_TANGENTS,
+    PG_SUM_TANGENTS,
+    PG_UNIFORM_TANGENTS,
     PG_BASES
 } pg_base;
+
+static inline bool pg_is_uniform(pg_base base) {
+    return base == PG_UNIFORM || base == PG_UNIFORM_TANGENTS;
+}
+static inline bool pg_is_sum(pg_base base) { return base == PG_SUMS || base == PG_SUM_TANGENTS; }
 
 enum { PG_WIDEST_VECTOR = 32 }; /* bytes */
 
@@ -37,6 +46,7 @@ typedef struct pg_code {
     size_t count, capacity;
     bool failed;
     bool wide;
+    int bases; /* in use: all before this one */
 } pg_code;
 
 #if defined(__aarch64__)
@@ -67,7 +77,7 @@ void pg_put_check(pg_code *code, int result);
 void pg_put_call(pg_code *code, pg_scalar *function);
 void pg_put_interpret(pg_code *code, uint32_t first, uint32_t count);
 
-/* A loop over the vectors of a block: each time, the addresses but PG_UNIFORM advance by one. */
+/* A loop over the vectors of a block: each time, the addresses but those of uniform slots advance by one. */
 size_t pg_put_loop(pg_code *code, uint32_t times);
 void pg_put_repeat(pg_code *code, size_t loop);
 

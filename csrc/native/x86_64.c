@@ -3,6 +3,7 @@
  *   rbx        the frame                    xmm0 .. 12   the caller's
  *   rsi rdi    values, gradients            xmm13        scratch
  *   rcx rdx    sums, uniform values         xmm14        odd
+ *   r8 .. r11  their tangents
  *   r14        the loop's counter           xmm15        0.0
  *   rax        scratch
  *
@@ -23,8 +24,7 @@ enum { none = 0, p66 = 1, pF2 = 3 };         /* VEX.pp */
 enum { map_0F = 1, map_0F38 = 2, map_0F3A = 3 }; /* VEX.mmmmm */
 enum { rax = 0, rbx = 3 };
 
-static const uint8_t base_register[PG_BASES] = {
-    [PG_VALUES] = 6, [PG_GRADS] = 7, [PG_SUMS] = 1, [PG_UNIFORM] = 2}; /* rsi rdi rcx rdx */
+static const uint8_t base_register[PG_BASES] = {6, 7, 1, 2, 8, 9, 10, 11}; /* rsi rdi rcx rdx r8 */
 
 bool pg_target_is_here(void) { return PG_HAS_AVX2(); }
 
@@ -63,15 +63,15 @@ static void put_memory(pg_code *code, bool wide, int pp, int map, int opcode, in
                        int32_t offset) {
     put_vex(code, wide, pp, map, 0, opcode, reg, 0, base);
     const bool small = offset >= -128 && offset < 128;
-    put(code, (small ? 0x40 : 0x80) | (reg & 7) << 3 | base);
+    put(code, (small ? 0x40 : 0x80) | (reg & 7) << 3 | (base & 7));
     pg_put_bytes(code, &offset, small ? 1 : 4); /* little-endian */
 }
 
 /* mov base, [frame] for all bases; 0.0; odd from the frame. */
 static void put_reload(pg_code *code) {
-    for (int base = 0; base < PG_BASES; base++) {
-        put(code, 0x48), put(code, 0x8B);
-        put(code, 0x40 | base_register[base] << 3 | rbx);
+    for (int base = 0; base < code->bases; base++) {
+        put(code, base_register[base] < 8 ? 0x48 : 0x4C), put(code, 0x8B);
+        put(code, 0x40 | (base_register[base] & 7) << 3 | rbx);
         put(code, (int)(offsetof(pg_frame, bases) + (size_t)base * sizeof(double *)));
     }
     put_op(code, false, p66, map_0F, 0x57, PG_ZERO, PG_ZERO, PG_ZERO); /* vxorpd */
@@ -210,9 +210,10 @@ size_t pg_put_loop(pg_code *code, uint32_t times) {
 
 /* add base, 32 ...; dec r14d; jnz loop; the bases' beginning again */
 void pg_put_repeat(pg_code *code, size_t loop) {
-    for (int base = 0; base < PG_UNIFORM; base++) {
-        put(code, 0x48), put(code, 0x83);
-        put(code, 0xC0 | base_register[base]);
+    for (int base = 0; base < code->bases; base++) {
+        if (pg_is_uniform((pg_base)base)) continue;
+        put(code, base_register[base] < 8 ? 0x48 : 0x49), put(code, 0x83);
+        put(code, 0xC0 | (base_register[base] & 7));
         put(code, PG_VECTOR_WIDTH);
     }
     pg_put_bytes(code, "\x41\xFF\xCE\x0F\x85", 5);

@@ -27,7 +27,7 @@ typedef struct pg_cached {
     void (*free)(struct pg_cached *cached);
 } pg_cached;
 
-enum { PG_CACHES = PG_WIDTHS + 1 };
+enum { PG_CACHES = PG_WIDTHS + 3 };
 typedef PG_ATOMIC(pg_cached *) pg_cache;
 
 static inline void pg_free_caches(pg_cache *caches) {

@@ -17,7 +17,6 @@
  * Griewank and Walther, Evaluating Derivatives, 2nd ed., ch. 4 (programs and their adjoints). */
 #include "replay/replay.h"
 
-#include "native/native.h"
 #include "ops/kernels.h"
 
 #include <string.h>

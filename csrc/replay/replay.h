@@ -2,6 +2,7 @@
 #ifndef PG_REPLAY_H
 #define PG_REPLAY_H
 
+#include "native/native.h"
 #include "replay/lanes.h"
 
 /* An array of doubles, aligned for vectors; it owns `block`. */
@@ -46,6 +47,11 @@ typedef struct pg_rows {
 static inline pg_rows pg_rows_from(size_t first, size_t left, int width) {
     return (pg_rows){first, left < pg_lanes_of[width] ? left : pg_lanes_of[width], width};
 }
+
+/* run.c: the machine code that this workspace should run; NULL: none. Run it: a status other than
+ * PG_OK, also where a result wasn't finite. */
+const pg_native *pg_native_for(const pg_workspace *ws, const pg_backward_plan *plan, int part);
+pg_status pg_run_native(pg_workspace *ws, const pg_native *native, pg_frame *frame);
 
 /* run.c: run a block's code or steps, as machine code or by the kernels. Returns: PG_OK;
  * PG_ERR_DOMAIN, _ZERO_DIVISION, _OVERFLOW: judging, an op or derivative may have failed. */

@@ -5,7 +5,6 @@
  * run can't be, since sums were added to: it reports a fault, and the replay redoes the chunk
  * carefully, as after any fault. A workspace in which that happens twice keeps to the kernels.
  * Owns nothing. Cost: a frame of 80 bytes a run. */
-#include "native/native.h"
 #include "replay/replay.h"
 
 enum { most_odd_runs = 2 };
@@ -42,11 +41,12 @@ static pg_frame frame_of(const pg_block *block, context *c) {
     return frame;
 }
 
-static bool has_native(const pg_workspace *ws) {
-    return ws->native && ws->odd_runs < most_odd_runs;
+const pg_native *pg_native_for(const pg_workspace *ws, const pg_backward_plan *plan, int part) {
+    const bool wanted = ws->native && ws->odd_runs < most_odd_runs;
+    return wanted ? pg_native_of(ws->program, plan, part) : NULL;
 }
 
-static pg_status run_natively(pg_workspace *ws, const pg_native *native, pg_frame *frame) {
+pg_status pg_run_native(pg_workspace *ws, const pg_native *native, pg_frame *frame) {
     const pg_status status = (pg_status)pg_native_run(native, frame);
     if (status != PG_OK || !pg_native_is_odd(frame)) return status;
     ws->odd_runs++;
@@ -56,14 +56,14 @@ static pg_status run_natively(pg_workspace *ws, const pg_native *native, pg_fram
 pg_status pg_run_code(pg_workspace *ws, pg_block *block, int part) {
     const int width = part == PG_NATIVE_UNIFORM ? PG_ONE : part;
     pg_run *const kernel = ws->lanes[width].forward;
-    const pg_native *native = has_native(ws) ? pg_native_of(ws->program, NULL, part) : NULL;
+    const pg_native *native = pg_native_for(ws, NULL, part);
     if (native == NULL) return kernel(block);
     const pg_block whole = *block;
     context c = {block, kernel, block->code, NULL};
     pg_frame frame = frame_of(block, &c);
     frame.interpret = interpret_code;
     const int odd_before = ws->odd_runs;
-    const pg_status status = run_natively(ws, native, &frame);
+    const pg_status status = pg_run_native(ws, native, &frame);
     block->code = whole.code;
     block->length = whole.length;
     return ws->odd_runs == odd_before ? status : kernel(block);
@@ -71,12 +71,12 @@ pg_status pg_run_code(pg_workspace *ws, pg_block *block, int part) {
 
 pg_status pg_run_steps(pg_workspace *ws, pg_block *block, int width) {
     pg_run *const kernel = ws->lanes[width].backward;
-    const pg_native *native = has_native(ws) ? pg_native_of(ws->program, block->plan, width) : NULL;
+    const pg_native *native = pg_native_for(ws, block->plan, width);
     if (native == NULL) return kernel(block);
     context c = {block, kernel, NULL, block->steps};
     pg_frame frame = frame_of(block, &c);
     frame.interpret = interpret_steps;
-    const pg_status status = run_natively(ws, native, &frame);
+    const pg_status status = pg_run_native(ws, native, &frame);
     return block->judge ? status : PG_OK;
 }
 
@@ -109,13 +109,12 @@ pg_status pg_run_uniform_carefully(pg_block *block, const double *sums) {
 pg_status pg_run_uniform_steps(pg_workspace *ws, pg_block *block, const double *sums) {
     pg_run *const kernel = ws->lanes[PG_ONE].backward;
     const pg_backward_plan *const plan = block->plan;
-    const pg_native *native =
-        has_native(ws) ? pg_native_of(ws->program, plan, PG_NATIVE_UNIFORM) : NULL;
+    const pg_native *native = pg_native_for(ws, plan, PG_NATIVE_UNIFORM);
     if (native == NULL) return run_uniform_steps(block, kernel, sums);
     context c = {block, kernel, NULL, plan->uniform};
     pg_frame frame = frame_of(block, &c);
     frame.bases[PG_SUMS] = (double *)sums;
     frame.interpret = interpret_steps;
-    const pg_status status = run_natively(ws, native, &frame);
+    const pg_status status = pg_run_native(ws, native, &frame);
     return block->judge ? status : PG_OK;
 }

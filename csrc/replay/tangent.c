@@ -4,7 +4,7 @@
  * Each value has a tangent, and so has each gradient: dy = (dy/da) da + (dy/db) db, and where the
  * sweep adds d * g, the tangent is (d's tangent) * g + d * (g's tangent).
  * Values and gradients come from the ordinary kernels; only tangents are computed here, along the
- * same steps, by plain loops over eight lanes.
+ * same steps, by plain loops over eight lanes, or by machine code (native/tangents.c).
  * The direction is one in the parameters, or of each row in the inputs; a Hessian takes each input
  * in turn, and computes the values and gradients once.
  * A call owns its arrays and frees them in the end. Cost: two to three replays.
@@ -182,8 +182,8 @@ INLINE void select_tangent(const tangents *t, size_t lanes, const pg_instr *inst
                           : t->values[instr->b * lanes + l];
 }
 
-INLINE void forward(const tangents *t, size_t lanes) {
-    for (size_t i = 0; i < t->block->length; i++) {
+INLINE void forward(const tangents *t, size_t lanes, uint32_t first, uint32_t count) {
+    for (uint32_t i = first; i < first + count; i++) {
         const pg_instr *instr = &t->block->code[i];
         double *dy = t->values + instr->dst * lanes;
         if (instr->op == PG_OP_DOT || instr->op == PG_OP_CUSTOM) dot_tangent(t, lanes, instr, dy);
@@ -193,8 +193,15 @@ INLINE void forward(const tangents *t, size_t lanes) {
     }
 }
 
-static void forward_rows(const tangents *t) { forward(t, t->lanes); }
-static void forward_once(const tangents *t) { forward(t, 1); }
+/* Some of the rows' code, or of the uniform section's. */
+static int forward_rows(const tangents *t, uint32_t first, uint32_t count) {
+    forward(t, t->lanes, first, count);
+    return PG_OK;
+}
+static int forward_once(const tangents *t, uint32_t first, uint32_t count) {
+    forward(t, 1, first, count);
+    return PG_OK;
+}
 
 /* ---- Backward -------------------------------------------------------------------------------- */
 
@@ -282,31 +289,74 @@ INLINE pg_status step_back(const tangents *t, size_t lanes, const pg_step *step)
     return push_operand_tangent(t, lanes, step, instr, by);
 }
 
-/* Tangents of the rows' gradients; the gradients are computed already. */
-static pg_status backward_rows(const tangents *t) {
-    const pg_backward_plan *plan = t->block->plan;
-    double *const seed = t->grads + (size_t)plan->output * PG_SUBLANES;
+/* Some of the rows' steps; the gradients are computed already. */
+static int backward_rows(const tangents *t, uint32_t first, uint32_t count) {
     pg_status status = PG_OK;
-    for (size_t l = 0; l < PG_SUBLANES; l++) seed[l] = 0.0;
-    for (size_t i = 0; status == PG_OK && i < plan->row_count; i++)
-        status = step_back(t, t->lanes, &plan->rows[i]);
-    return status;
+    for (uint32_t i = first; status == PG_OK && i < first + count; i++)
+        status = step_back(t, t->lanes, &t->block->plan->rows[i]);
+    return (int)status;
 }
 
-/* The same for the uniform section, with the rows' sums. */
-static pg_status backward_once(const tangents *t, const double *sums) {
-    const pg_backward_plan *plan = t->block->plan;
+/* Some of the uniform steps; the accumulators are totals here. */
+static int backward_once(const tangents *t, uint32_t first, uint32_t count) {
     pg_status status = PG_OK;
-    for (size_t i = 0; status == PG_OK && i < plan->uniform_count; i++) {
-        const pg_step *step = &plan->uniform[i];
-        if (step->instr != PG_COLLECT) {
-            status = step_back(t, 1, step);
-            continue;
-        }
-        const double sum = pg_sum_of_sublanes(sums + (size_t)step->b.at * PG_SUBLANES);
-        give(t, 1, step->a, &sum);
+    for (uint32_t i = first; status == PG_OK && i < first + count; i++) {
+        const pg_step *step = &t->block->plan->uniform[i];
+        if (step->instr == PG_COLLECT) give(t, 1, step->a, &t->accumulators[step->b.at]);
+        else status = step_back(t, 1, step);
     }
-    return status;
+    return (int)status;
+}
+
+/* ---- Machine code ---------------------------------------------------------------------------- */
+
+typedef int kernel(const tangents *t, uint32_t first, uint32_t count);
+
+typedef struct context {
+    const tangents *t;
+    kernel *run;
+} context;
+
+static int interpret(pg_frame *frame, uint32_t first, uint32_t count) {
+    const context *c = frame->context;
+    return c->run(c->t, first, count);
+}
+
+/* Run a part's code (plan NULL) or steps, `count` of them, as machine code, else by the kernel.
+ * Machine code leaves nan in products with 0, and then reports a fault: the kernel must do it again,
+ * with sums as they were. */
+static pg_status run(pg_workspace *ws, const tangents *t, const pg_backward_plan *plan, int part,
+                     kernel *kernel, size_t count) {
+    const pg_native *native = ws->careful ? NULL : pg_native_for(ws, plan, part);
+    if (native == NULL) return (pg_status)kernel(t, 0, (uint32_t)count);
+    context c = {t, kernel};
+    pg_frame frame = {.interpret = interpret, .context = &c};
+    double *const bases[PG_BASES] = {
+        t->block->values, t->block->grads, NULL,            (double *)t->block->uniform,
+        t->values,        t->grads,        t->accumulators, (double *)t->uniform};
+    memcpy(frame.bases, bases, sizeof bases);
+    return pg_run_native(ws, native, &frame);
+}
+
+static void run_code(pg_workspace *ws, const tangents *t, int part, kernel *kernel) {
+    const size_t length = t->block->length;
+    if (run(ws, t, NULL, part, kernel, length) != PG_OK) kernel(t, 0, (uint32_t)length);
+}
+
+/* Tangents of the rows' gradients. */
+static pg_status run_steps(pg_workspace *ws, const tangents *t) {
+    const pg_backward_plan *const plan = t->block->plan;
+    double *const seed = t->grads + (size_t)plan->output * PG_SUBLANES;
+    for (size_t l = 0; l < PG_SUBLANES; l++) seed[l] = 0.0;
+    return run(ws, t, plan, PG_NATIVE_TANGENTS, backward_rows, plan->row_count);
+}
+
+/* The same for the uniform section. */
+static pg_status run_uniform_steps(pg_workspace *ws, const tangents *t) {
+    const pg_backward_plan *const plan = t->block->plan;
+    const size_t count = plan->uniform_count;
+    const pg_status status = run(ws, t, plan, PG_NATIVE_UNIFORM_TANGENTS, backward_once, count);
+    return status == PG_OK ? PG_OK : (pg_status)backward_once(t, 0, (uint32_t)count);
 }
 
 /* ---- A whole call ---------------------------------------------------------------------------- */
@@ -361,7 +411,8 @@ static void forward_uniform(call *c) {
     if (c->along->params != NULL && p->param_count > 0)
         memcpy(c->uniform.at + p->constant_count, c->along->params,
                p->param_count * sizeof(double));
-    forward_once(&(tangents){.block = &block, .lanes = 1, .values = c->uniform.at});
+    const tangents t = {.block = &block, .lanes = 1, .values = c->uniform.at};
+    run_code(c->ws, &t, PG_NATIVE_UNIFORM_TANGENTS, forward_once);
 }
 
 /* Tangents of the inputs that stand still, and of the imports, broadcast. */
@@ -444,9 +495,9 @@ static pg_status run_rows(call *c, pg_rows rows) {
     }
     for (size_t d = 0; status == PG_OK && d < c->directions; d++) {
         move_inputs(c, rows, d);
-        forward_rows(&t);
+        run_code(c->ws, &t, PG_NATIVE_TANGENTS, forward_rows);
         if (c->tangent_outputs != NULL) status = store_tangents(c, &t, rows);
-        if (c->plan != NULL) status = backward_rows(&t);
+        if (c->plan != NULL) status = run_steps(c->ws, &t);
         if (c->products != NULL) store_products(c, &t, rows, d);
     }
     if (pg_is_fault(status)) pg_note_fault(c->ws, c->task, &block, rows.first);
@@ -488,6 +539,11 @@ static pg_status run_rows_back(call *c) {
     return run_all_rows(c);
 }
 
+/* Sums in place: accumulator i's sublanes begin at or after i. */
+static void sum_sublanes(double *sums, size_t count) {
+    for (size_t i = 0; i < count; i++) sums[i] = pg_sum_of_sublanes(sums + i * PG_SUBLANES);
+}
+
 /* Run the uniform steps for the tangents; their gradients are computed already. */
 static pg_status reverse_uniform_tangents(call *c) {
     pg_block block = {.program = c->ws->program,
@@ -498,8 +554,10 @@ static pg_status reverse_uniform_tangents(call *c) {
                       .lanes = 1,
                       .active = 1,
                       .judge = !c->task->ignore};
-    const tangents t = {&block, 1, c->uniform.at, c->uniform_grads.at, c->uniform.at, NULL};
-    const pg_status status = backward_once(&t, c->tangent_sums.at);
+    const tangents t = {
+        &block, 1, c->uniform.at, c->uniform_grads.at, c->uniform.at, c->tangent_sums.at};
+    sum_sublanes(c->tangent_sums.at, c->plan->accumulators);
+    const pg_status status = run_uniform_steps(c->ws, &t);
     if (status != PG_OK) c->ws->fault = (pg_replay_fault){-1, block.fault};
     return status;
 }
@@ -541,9 +599,8 @@ pg_status pg_hvp(pg_workspace *ws, const double *params, const pg_direction *alo
     call c = {.ws = ws, .task = task, .plan = task->plan[0], .along = along, .directions = 1};
     pg_status status = begin_call(&c, params);
     if (status == PG_OK) status = run_rows_back(&c);
-    if (status == PG_OK) { /* sums in place: accumulator i's sublanes begin at or after i */
-        for (size_t i = 0; i < c.plan->accumulators; i++)
-            c.sums.at[i] = pg_sum_of_sublanes(c.sums.at + i * PG_SUBLANES);
+    if (status == PG_OK) {
+        sum_sublanes(c.sums.at, c.plan->accumulators);
         status = pg_backward_uniform(ws, task, c.plan, c.sums.at, gradient);
     }
     if (status == PG_OK) status = reverse_uniform_tangents(&c);

@@ -32,6 +32,7 @@ typedef struct pg_emitter {
     const pg_backward_plan *plan; /* NULL: forward */
     bool uniform;                 /* the uniform section, else rows */
     bool tangents;                /* those of values or gradients, which are computed already */
+    bool fast;                    /* by our own functions; tangents are by libm's */
     pg_base grads, sums;          /* where contributions go */
     size_t lanes;
     int strip;                    /* vectors worked on together: 4, or 1 */

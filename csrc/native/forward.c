@@ -9,7 +9,7 @@ enum { most_products = 64 };
 
 const pg_formula *pg_formula_of(pg_emitter *e, int op, pg_formula_name name) {
     pg_formula *const formula = &e->formulas[op][name];
-    if (!formula->read) pg_formula_read(formula, pg_formula_text(op, name), e->program->fast != 0);
+    if (!formula->read) pg_formula_read(formula, pg_formula_text(op, name), e->fast);
     return formula;
 }
 
@@ -45,7 +45,7 @@ bool pg_has_form(pg_emitter *e, const pg_instr *instr) {
 
 bool pg_is_computable(pg_emitter *e, int op, pg_formula_name name) {
     return pg_formula_of(e, op, name)->known ||
-           (e->lanes == 1 && pg_scalar_of(op, name, e->program->fast != 0) != NULL);
+           (e->lanes == 1 && pg_scalar_of(op, name, e->fast) != NULL);
 }
 
 /* The result of the op's compiled function, for one row. */
@@ -55,7 +55,7 @@ static int call_function(pg_emitter *e, int op, pg_formula_name name, const pg_o
     for (int i = 0; i < count; i++)
         if (i != 1 || pg_op_slots[op] == 2)
             pg_put_load(&e->code, i, operands[i].base, pg_offset_of(e, operands[i], 0));
-    pg_put_call(&e->code, pg_scalar_of(op, name, e->program->fast != 0));
+    pg_put_call(&e->code, pg_scalar_of(op, name, e->fast));
     pg_forget_registers(e);
     e->held[0].pins = 1;
     return 0;

@@ -138,6 +138,7 @@ static void set_up(pg_emitter *e, int part) {
     const int32_t number = sizeof(double), slot = (int32_t)lanes_of(part) * number;
     e->uniform = part == PG_NATIVE_UNIFORM || part == PG_NATIVE_UNIFORM_TANGENTS;
     e->tangents = part >= PG_NATIVE_TANGENTS;
+    e->fast = e->program->fast && !e->tangents;
     e->grads = e->tangents ? PG_GRAD_TANGENTS : PG_GRADS;
     e->sums = e->tangents ? PG_SUM_TANGENTS : PG_SUMS;
     e->lanes = lanes_of(part);

@@ -460,6 +460,11 @@ typedef struct pg_replay_fault {
  * x86-64 also those for AVX2, and for AVX-512; and machine code, which needs AVX2 there, and calls
  * the widest kernels. All give the same bits. */
 int pg_replay_levels(void);
+int pg_has_native(void); /* Is the highest level machine code? */
+
+/* Do replays at this level run machine code? Compiles some, to find out. 0 where there is none, or
+ * the system refuses executable pages: programs are then interpreted. */
+int pg_program_is_native(const pg_program *program, int level);
 
 /* Working memory to replay one program, which must outlive it, in one thread.
  * In: level  0 .. pg_replay_levels() - 1, or -1: the highest. Returns: PG_OK; PG_ERR_NOMEM. */

@@ -174,7 +174,7 @@ static pg_native *compile(const pg_program *program, const pg_backward_plan *pla
 
 /* ---- Published ------------------------------------------------------------------------------- */
 
-bool pg_native_is_here(void) { return pg_target_is_here(); }
+int pg_has_native(void) { return pg_target_is_here(); }
 
 /* Instead of code, where there can't be any: it isn't tried again. */
 static pg_cached no_code;
@@ -195,7 +195,7 @@ const pg_native *pg_native_of(const pg_program *program, const pg_backward_plan 
 
 #else
 
-bool pg_native_is_here(void) { return false; }
+int pg_has_native(void) { return 0; }
 
 const pg_native *pg_native_of(const pg_program *program, const pg_backward_plan *plan, int part) {
     (void)program, (void)plan, (void)part, (void)free_native;

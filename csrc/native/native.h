@@ -14,9 +14,6 @@ enum {
 
 typedef struct pg_native pg_native;
 
-/* Is there machine code for this machine? */
-bool pg_native_is_here(void);
-
 /* The machine code of a program (plan NULL), or of a plan's steps, for rows of a width (part PG_ONE,
  * PG_EIGHT or PG_THIRTY_TWO), for the uniform section, or for tangents; compiled at the first call, and kept with the program
  * or plan. Any number of threads may call it.

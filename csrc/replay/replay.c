@@ -38,7 +38,7 @@ pg_status pg_reserve_numbers(pg_numbers *array, size_t count) {
 
 static int vector_levels(void) { return 1 + PG_HAS_AVX2() + (PG_HAS_AVX2() && PG_HAS_AVX512()); }
 
-int pg_replay_levels(void) { return vector_levels() + pg_native_is_here(); }
+int pg_replay_levels(void) { return vector_levels() + pg_has_native(); }
 
 static const pg_lanes *lanes_for(int level, int fast) {
 #if PG_X86_LEVELS
@@ -49,11 +49,22 @@ static const pg_lanes *lanes_for(int level, int fast) {
     return pg_lanes_base[fast];
 }
 
+/* The highest level for -1, and for one that this machine doesn't have. */
+static int known_level(int level) {
+    const int highest = pg_replay_levels() - 1;
+    return level < 0 || level > highest ? highest : level;
+}
+
+int pg_program_is_native(const pg_program *program, int level) {
+    return known_level(level) >= vector_levels() &&
+           pg_native_of(program, NULL, PG_NATIVE_UNIFORM) != NULL;
+}
+
 pg_status pg_workspace_new(pg_workspace **workspace_ret, const pg_program *program, int level) {
     pg_workspace *ws = pg_realloc(NULL, 1, sizeof *ws);
     if (ws == NULL) return PG_ERR_NOMEM;
-    const int vectors = vector_levels(), highest = pg_replay_levels() - 1;
-    if (level < 0 || level > highest) level = highest;
+    const int vectors = vector_levels();
+    level = known_level(level);
     *ws = (pg_workspace){.program = program, .width = -1, .native = level >= vectors};
     ws->lanes = lanes_for(level < vectors ? level : vectors - 1, program->fast != 0);
     ws->widest = program->row_slots <= fits_the_cache ? PG_THIRTY_TWO : PG_EIGHT;

@@ -53,10 +53,23 @@ class Program(Replayable):
         self._name = name
         self._lifts: dict[bool, Lifted] = {}
         self._used = 0  # its compiled function's clock at the last use
-        self._set_level(-1)
+        self._set_level(self._level)
+
+    @property
+    def native(self) -> bool:
+        """Do replays run machine code? Else kernels interpret the program, with the same bits.
+
+        False on processors other than x86-64 with AVX2 and AArch64, where the system refuses
+        executable memory, and if the environment said PYGRADC_NATIVE=0 when it was recorded.
+
+        >>> f = pygradc.compile(lambda x: x * x)
+        >>> f(3.0).data, f.programs[0].native  # doctest: +SKIP
+        (9.0, True)
+        """
+        return bool(lib.pg_program_is_native(self._handle, self._level))
 
     def _set_level(self, level: int) -> None:
-        """Set the vector level for all later replays; -1: the widest that the processor has."""
+        """Set the level for all later replays (`pg_replay_levels`); -1: the highest."""
         self._level = level
         self._idle.clear()
         self._lifts.clear()

@@ -6,6 +6,7 @@ largest number of concurrent replays.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from typing import Any, NoReturn
 
@@ -150,6 +151,13 @@ class Borrowed:
             self.program._idle.append(self.ws)
 
 
+def default_level() -> int:
+    """Machine code, unless the environment says PYGRADC_NATIVE=0: then the interpreter's kernels."""
+    highest = int(lib.pg_replay_levels()) - 1
+    interpreted = os.environ.get("PYGRADC_NATIVE") == "0" and lib.pg_has_native()
+    return highest - 1 if interpreted else highest
+
+
 class Replayable:
     """The core's program with its workspaces and backward plans: the base of `Program`."""
 
@@ -157,7 +165,7 @@ class Replayable:
         self._owner, self._handle = owner, owner[0]
         self._size = lib.pg_program_measure(self._handle)
         self._errors = errors
-        self._level = -1
+        self._level = default_level()
         self._idle: list[Workspace] = []
         self._plans: dict[int, BackwardPlan] = {}
         self._fast_path: Any = None

@@ -262,7 +262,9 @@ COMPILERS = [
 
 
 def each_compiler(test: Any) -> Any:
-    return pytest.mark.once(pytest.mark.parametrize("compiler", COMPILERS)(test))
+    """On one Python and without sanitizers, which the compilers would inherit."""
+    over_compilers = pytest.mark.parametrize("compiler", COMPILERS)
+    return pytest.mark.once(pytest.mark.unsanitized(over_compilers(test)))
 
 
 class Translation:

@@ -145,9 +145,10 @@ valgrind:
 # as it is. Children of the tests inherit the sanitizers' runtime, so leaks are looked for by
 # tests/leaks.py, at the end of pytest itself.
 #
-# Marked unsanitized, and left out: tests of digits (sweeps over thousands of operands), documents,
-# sources, benches, and of what another program says (a compiler, mypy, pip). Other tests reach the
-# same memory of ours, and under the instruments all this takes many times as long.
+# Marked unsanitized, and left out: tests of digits (sweeps over thousands of operands, whole
+# trainings, output beside plain Python's), documents, sources, benches, and of what another program
+# says (a compiler, mypy, pip). Other tests reach the same memory of ours, and under the instruments
+# all this takes many times as long.
 # Left out too: what is marked memory.
 TREE := build/$(BUILD)/tree
 GLUE := $(GLUE_FILES:%.c=build/$(BUILD)/%.o) build/$(BUILD)/_core.o

@@ -17,7 +17,7 @@ import pygradc
 from bench import against, run
 from bench.against import AGAIN, OTHER, THIS, Figure
 
-pytestmark = pytest.mark.unsanitized
+pytestmark = [pytest.mark.once, pytest.mark.unsanitized]
 BUILT = Path(pygradc.__file__).resolve().parent.parent
 
 

@@ -15,6 +15,7 @@ STAGES = ("base", "ops", "graph", "record", "program", "replay", "python")
 
 pytestmark = [
     pytest.mark.skipif(not CSRC.is_dir(), reason="no sources here"),
+    pytest.mark.once,
     pytest.mark.unsanitized,
 ]
 

@@ -14,16 +14,8 @@ import multiprocessing
 import os
 import sys
 
-import pytest
-
 sys.modules["torch"] = None  # type: ignore[assignment] # as if absent: it loses memory of its own
 multiprocessing.set_start_method("forkserver")  # fork() may find the allocator locked for good
-
-
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    for item in items:
-        if item.get_closest_marker("memory") is not None:
-            item.add_marker(pytest.mark.skip(reason="the instruments' memory would be measured"))
 
 
 @atexit.register

@@ -21,7 +21,7 @@ from bench import accuracy_ops
 from pygradc import Value, losses, reference
 from pygradc.core.ops import BY_NAME, OPS
 
-pytestmark = pytest.mark.once
+pytestmark = [pytest.mark.once, pytest.mark.unsanitized]
 POINTS = 300
 glibc = pytest.mark.skipif(
     platform.libc_ver()[0] != "glibc", reason="another libm has errors of its own"

@@ -17,6 +17,7 @@ import pygradc
 from bench import against, run
 from bench.against import AGAIN, OTHER, THIS, Figure
 
+pytestmark = [pytest.mark.once, pytest.mark.unsanitized]
 BUILT = Path(pygradc.__file__).resolve().parent.parent
 
 
@@ -183,7 +184,6 @@ def test_arguments_that_make_no_sense(argv: list[str]) -> None:
     assert ended.value.code == 2
 
 
-@pytest.mark.once
 @pytest.mark.parametrize("name", against.FIGURES)
 def test_each_figure_measures_something(name: str) -> None:
     with against._program_folders:

@@ -19,6 +19,7 @@ sys.path.append(str(Path(__file__).resolve().parent.parent))  # behind an instal
 from bench import measure, microgpt, pure, recorded, report, run, workloads
 from bench.workloads import BASE, ENGINES, OP_BY_OP, USER_LOOP, Case, Engine
 
+pytestmark = [pytest.mark.once, pytest.mark.unsanitized]
 STEPS = 3
 
 

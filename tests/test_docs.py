@@ -12,6 +12,7 @@ from types import ModuleType
 
 import pytest
 
+pytestmark = pytest.mark.unsanitized
 ROOT = Path(__file__).resolve().parent.parent
 PAGES = sorted(f"docs/{path.name}" for path in (ROOT / "docs").glob("*.md"))
 LINKED = ["README.md", "CHANGELOG.md", "bench/RELIABILITY.md", *PAGES]

@@ -16,6 +16,7 @@ import pytest
 import pygradc
 from pygradc import Value
 
+pytestmark = pytest.mark.unsanitized
 ROOT = Path(pygradc.__file__).resolve().parent.parent
 EXAMPLES = ROOT / "examples"
 

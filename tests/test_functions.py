@@ -114,6 +114,8 @@ pygradc.tanh("x")
 """
 
 
+@pytest.mark.once
+@pytest.mark.unsanitized
 @pytest.mark.skipif(importlib.util.find_spec("mypy") is None, reason="no mypy here")
 def test_the_functions_are_typed(tmp_path: Path) -> None:
     file = tmp_path / "typed.py"

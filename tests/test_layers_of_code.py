@@ -13,7 +13,11 @@ ROOT = Path(__file__).resolve().parent.parent
 CSRC, PACKAGE = ROOT / "csrc", ROOT / "pygradc"
 STAGES = ("base", "ops", "graph", "record", "program", "native", "replay", "python")
 
-pytestmark = pytest.mark.skipif(not CSRC.is_dir(), reason="no sources here")
+pytestmark = [
+    pytest.mark.skipif(not CSRC.is_dir(), reason="no sources here"),
+    pytest.mark.once,
+    pytest.mark.unsanitized,
+]
 
 # What a reader asks, and where csrc/README.md sends them: (words of its row, file).
 QUESTIONS = {

@@ -380,7 +380,7 @@ TOWERS: dict[str, list[Step]] = {
                                Custom(2.0, tuple(map(Ref, range(60))), (0.1,) * 60), *backwards],
     "every number a leaf of its own": tower(lambda i: Operator(operator.add, (Ref(-1), i)), 60),
     "closures over closures": tower(lambda i: Closure((Ref(-1), Ref(-2), Ref(-1)), 0.7), 60),
-    "a chain": tower(lambda i: Method("sin", (Ref(-1),)), 2000),
+    "a chain": tower(lambda i: Method("sin", (Ref(-1),)), 1100),
 }  # fmt: skip
 
 

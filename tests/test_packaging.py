@@ -21,7 +21,10 @@ README = (ROOT / "README.md").read_text(encoding="utf-8")
 PROJECT = (ROOT / "pyproject.toml").read_text(encoding="utf-8")
 RELATIVE = re.compile(r"\]\((?![a-z]+:|#)")
 
-pytestmark = pytest.mark.skipif(find_spec("setuptools") is None, reason="needs setuptools")
+pytestmark = [
+    pytest.mark.skipif(find_spec("setuptools") is None, reason="needs setuptools"),
+    pytest.mark.unsanitized,
+]
 
 
 @pytest.fixture(scope="module")

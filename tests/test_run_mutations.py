@@ -424,6 +424,7 @@ CASES = 640
 
 
 @pytest.mark.once
+@pytest.mark.unsanitized
 def test_changed_classes_print_what_python_prints() -> None:
     forms = [path.read_text(encoding="utf-8") for path in FORMS]
     hows: Counter[str] = Counter()

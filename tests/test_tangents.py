@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import math
 import random
 from collections.abc import Callable, Sequence
@@ -28,8 +29,13 @@ MODES: dict[str, dict[str, Any]] = {
     "fast, unfused": {"math": "fast", "passes": ("share", "powers")},
 }
 each_mode = pytest.mark.parametrize("mode", MODES)
+POINTS = {mode: 30 if mode in ("exact", "fast") else 8 for mode in MODES}  # others: passes alone
 each_op = pytest.mark.parametrize("op", OPS, ids=lambda op: op.name)
 ONE_ROW = np.zeros(1)
+
+
+def digits(test: Any) -> Any:
+    return pytest.mark.once(pytest.mark.unsanitized(test))
 
 
 def sample(size: int, seed: int = 0) -> Any:
@@ -92,7 +98,7 @@ def hessian(f: Any, count: int, *arrays: Any) -> Any:
 # ---- Every op ------------------------------------------------------------------------------------
 
 
-def points(op: Op, count: int = 30) -> list[Point]:
+def points(op: Op, count: int) -> list[Point]:
     """Of the op's intervals, but for those near a kink."""
     low, high = zip(*op.intervals)
     found = np.random.default_rng(op.number).uniform(low, high, (count, len(low))).tolist()
@@ -146,16 +152,35 @@ def right(ours: Any, expected: Any) -> bool:
     return np.allclose(ours, expected, rtol=1e-5, atol=1e-8 * size)
 
 
-@pytest.mark.once
+@functools.cache
+def true_second(op: Op, point: Point) -> list[float]:
+    """d2y/da2; of a binary op d2y/dadb and d2y/db2, too: of the true first derivatives."""
+    _, by_a, *by_b = accuracy_ops.TRUTHS[op.name]
+    with mp.workdps(40):
+        at = tuple(map(mp.mpf, (*point, 0.0)[:2]))
+        found = [mp.diff(by_a, at, (1, 0))]
+        if by_b:
+            found += [mp.diff(by_a, at, (0, 1)), mp.diff(by_b[0], at, (0, 1))]
+        return [float(x) for x in found]
+
+
+@functools.cache
+def difference_of(op: Op, point: Point) -> Any:
+    return differences(as_function(op, point), point[: op.arity])
+
+
+@digits
 @each_op
 @each_mode
 @pytest.mark.parametrize("in_rows", [False, True], ids=["hoisted", "in rows"])
 def test_second_derivatives_of_every_op(op: Op, mode: str, in_rows: bool) -> None:
-    for point in points(op):
-        function, operands = as_function(op, point), point[: op.arity]
-        ours = second_derivatives(function, operands, mode, in_rows)
-        assert right(ours, differences(function, operands)), point
+    """They are the textbooks', and the differences of our own first ones."""
+    for point in points(op, POINTS[mode]):
+        ours = second_derivatives(as_function(op, point), point[: op.arity], mode, in_rows)
+        assert right(ours, difference_of(op, point)), point
         assert np.array_equal(ours, ours.T)
+        upper, expected = ours[np.triu_indices(op.arity)], np.array(true_second(op, point))
+        np.testing.assert_allclose(upper, expected, rtol=1e-12, atol=1e-13, err_msg=str(point))
 
 
 WRONG: dict[str, Callable[[Any, Any], Any]] = {
@@ -165,6 +190,7 @@ WRONG: dict[str, Callable[[Any, Any], Any]] = {
 }
 
 
+@digits
 @each_op
 @pytest.mark.parametrize("mistake", WRONG)
 def test_the_checker_notices_a_wrong_second_derivative(op: Op, mistake: str) -> None:
@@ -177,30 +203,6 @@ def test_the_checker_notices_a_wrong_second_derivative(op: Op, mistake: str) -> 
             continue  # pow near its pole: there is no telling in the small entries
         for unit in np.eye(op.arity**2).reshape(-1, op.arity, op.arity):
             assert not right(WRONG[mistake](hessian, unit), expected), point
-
-
-def true_second(op: Op, point: Point) -> list[float]:
-    """d2y/da2; of a binary op d2y/dadb and d2y/db2, too: of the true first derivatives."""
-    _, by_a, *by_b = accuracy_ops.TRUTHS[op.name]
-    with mp.workdps(40):
-        at = tuple(map(mp.mpf, (*point, 0.0)[:2]))
-        found = [mp.diff(by_a, at, (1, 0))]
-        if by_b:
-            found += [mp.diff(by_a, at, (0, 1)), mp.diff(by_b[0], at, (0, 1))]
-        return [float(x) for x in found]
-
-
-@pytest.mark.once
-@each_op
-@each_mode
-@pytest.mark.parametrize("in_rows", [False, True], ids=["hoisted", "in rows"])
-def test_second_derivatives_are_the_textbooks(op: Op, mode: str, in_rows: bool) -> None:
-    for point in points(op):
-        operands = point[: op.arity]
-        ours = second_derivatives(as_function(op, point), operands, mode, in_rows)
-        expected = np.array(true_second(op, point))
-        upper = ours[np.triu_indices(op.arity)]
-        np.testing.assert_allclose(upper, expected, rtol=1e-12, atol=1e-13, err_msg=str(point))
 
 
 @each_mode
@@ -233,11 +235,11 @@ def test_powers_of_zero(exponent: int) -> None:
     assert ours == (2.0 if exponent == 2 else 0.0)
 
 
-@pytest.mark.once
+@digits
 @each_op
 @each_mode
 def test_jvp_of_every_op_is_its_gradient(op: Op, mode: str) -> None:
-    for point in points(op):
+    for point in points(op, POINTS[mode]):
         function, operands = as_function(op, point), [Value(x) for x in point[: op.arity]]
         f = pygradc.compile(lambda x: function(*(p + x for p in operands)), **MODES[mode])  # noqa: B023
         assert [id(p) for p in parameters_of(f, [[0.0]])] == [id(p) for p in operands]

@@ -162,7 +162,28 @@ pg_status pg_clear_grads(pg_graph *graph, pg_node_id root) {
     return PG_OK;
 }
 
+/* Is it the result of a replay, a node with numeric derivatives whose children are all leaves, and
+ * without hooks? Inner nodes among its children come last: the Values among the arguments. */
+static bool is_flat(const pg_graph *graph, pg_node_id root) {
+    const pg_node *const nodes = graph->nodes, *const node = &nodes[root];
+    if (node->op != PG_OP_VARIADIC || (node->flags & PG_FLAG_CLOSURE)) return false;
+    const pg_variadic *variadic = node->of.variadic;
+    if (variadic->kind != PG_VARIADIC_PLAIN) return false;
+    for (size_t i = variadic->count; i-- > 0;) {
+        const pg_node *child = &nodes[variadic->ids[i]];
+        if (child->op != PG_OP_LEAF || (child->flags & PG_FLAG_CLOSURE)) return false;
+    }
+    return true;
+}
+
+/* The sweep of such a node without a walk: its order is known, and nothing can fail. */
+static pg_status sweep_flat(pg_graph *graph, pg_node_id root) {
+    graph->nodes[root].u.grad = 1.0;
+    return push(graph, &graph->nodes[root], graph->has_detached);
+}
+
 pg_status pg_backward(pg_graph *graph, pg_node_id root) {
+    if (pg_alive(graph, root) && is_flat(graph, root)) return sweep_flat(graph, root);
     pg_walk walk;
     pg_status status = pg_walk_begin(graph, &walk, root);
     if (status != PG_OK) return status;

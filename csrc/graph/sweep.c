@@ -6,6 +6,7 @@
  * propagates nothing, even if the derivative is infinite, undefined or an error: that is the branch
  * not taken. The walk has saved all gradients, so that a failure at any point can restore them. A
  * hook may run code that adds nodes: the arena may have moved when it returns.
+ * The result of a replay, a node above thousands of leaves, is swept without a walk.
  * Owns nothing: the order belongs to the walk, gradients to the graph. Cost: O(nodes + edges); no
  * recursion.
  * Source: Griewank and Walther, Evaluating Derivatives, 2nd ed., ch. 3. */

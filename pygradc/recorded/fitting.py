@@ -346,10 +346,15 @@ class _Order:
     def __init__(self, rows: int, batch_size: int, shuffle: bool, seed: int | None) -> None:
         self.rows = rows
         self.fixed = not shuffle or batch_size >= rows  # in one batch the order makes no difference
-        try:
-            self.random = np.random.default_rng(seed)
-        except (TypeError, ValueError) as error:
-            raise type(error)(f"fit: seed={seed!r}: {error}") from None
+        if seed is not None:
+            try:
+                self.random = np.random.default_rng(seed)
+            except (TypeError, ValueError) as error:
+                raise type(error)(f"fit: seed={seed!r}: {error}") from None
+
+    @functools.cached_property
+    def random(self) -> np.random.Generator:
+        return np.random.default_rng()  # without a seed; takes as long as the rest of a short fit
 
     def next(self) -> Any:
         if self.fixed:

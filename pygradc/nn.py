@@ -301,7 +301,10 @@ class Layer(Module):
         return outs[0] if len(outs) == 1 else outs
 
     def parameters(self) -> list[Value]:
-        return [p for neuron in self.neurons for p in neuron.parameters()]
+        found: list[Value] = []
+        for neuron in self.neurons:
+            found += neuron.parameters()
+        return found
 
     def __repr__(self) -> str:
         nin = len(self.neurons[0].w) if self.neurons else 0
@@ -355,7 +358,9 @@ class MLP(Module):
         return out
 
     def parameters(self) -> list[Value]:
-        own = [p for layer in self.layers for p in layer.parameters()]
+        own: list[Value] = []
+        for layer in self.layers:
+            own += layer.parameters()
         if type(self) is MLP and len(vars(self)) == 1:
             return own
         found = {id(p): p for p in own}

@@ -58,7 +58,9 @@ def check_parameters(name: str, parameters: Sequence[Any]) -> None:
         TypeError: an item isn't a Value.
         ValueError: the list is empty, or a Value occurs twice.
     """
-    for i, p in enumerate(() if core.all_exactly(parameters, Value) else parameters):
+    if parameters and core.are_distinct(parameters):
+        return
+    for i, p in enumerate(parameters):
         if not isinstance(p, Value):
             hint = "; pass one flat list" if isinstance(p, _CONTAINERS) else ""
             raise TypeError(f"{name}: parameter {i} must be a Value, not {type(p).__name__}{hint}")
@@ -67,15 +69,14 @@ def check_parameters(name: str, parameters: Sequence[Any]) -> None:
             f"{name}: no parameters to train: the list is empty, or an exhausted iterator; "
             "expected Values, such as model.parameters()"
         )
-    if len(set(map(id, parameters))) < len(parameters):
-        places: dict[int, int] = {}
-        for i, p in enumerate(parameters):
-            first = places.setdefault(id(p), i)
-            if first != i:
-                raise ValueError(
-                    f"{name}: parameter {i} is parameter {first} again; list a shared parameter "
-                    "once: list(dict.fromkeys(parameters))"
-                )
+    places: dict[int, int] = {}
+    for i, p in enumerate(parameters):
+        first = places.setdefault(id(p), i)
+        if first != i:
+            raise ValueError(
+                f"{name}: parameter {i} is parameter {first} again; list a shared parameter "
+                "once: list(dict.fromkeys(parameters))"
+            )
 
 
 _CONTAINERS = (list, tuple, dict, np.ndarray)

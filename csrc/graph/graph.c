@@ -106,53 +106,65 @@ static pg_variadic *new_variadic(pg_variadic_kind kind, pg_children children) {
     return variadic;
 }
 
-/* Can each of these take one more use, even if all are the same node? */
-static pg_status can_hold(const pg_graph *graph, pg_children children) {
-    if (children.count > most_nodes) return PG_ERR_LIMIT;
+/* Add a use to each of these nodes, or to none. *flags_ret: the flags that all of them have. */
+static pg_status hold(pg_graph *graph, uint8_t *flags_ret, pg_children children) {
+    *flags_ret = UINT8_MAX;
     for (size_t i = 0; i < children.count; i++) {
-        if (!pg_alive(graph, children.ids[i])) return PG_ERR_BAD_NODE;
-        if (graph->nodes[children.ids[i]].refs > UINT32_MAX - 4 - children.count)
-            return PG_ERR_LIMIT;
+        const bool alive = pg_alive(graph, children.ids[i]);
+        pg_node *node = &graph->nodes[alive ? children.ids[i] : 0];
+        if (PG_UNLIKELY(!alive || !pg_can_retain(node))) {
+            while (i-- > 0) graph->nodes[children.ids[i]].refs--;
+            return alive ? PG_ERR_LIMIT : PG_ERR_BAD_NODE;
+        }
+        node->refs++;
+        *flags_ret &= node->flags;
     }
     return PG_OK;
 }
 
-/* Turn a leaf into a variadic node, and reference each child. It is detached if all children are;
- * but not without derivatives: then a closure does the backward step, and may do anything. */
-static void become_variadic(pg_graph *graph, pg_node_id id, pg_variadic *variadic) {
-    uint8_t flags = variadic->count > 0 && variadic->locals != NULL ? PG_FLAG_DETACHED : 0;
-    for (size_t i = 0; i < variadic->count; i++) {
-        flags &= graph->nodes[variadic->ids[i]].flags;
-        graph->nodes[variadic->ids[i]].refs++;
-    }
+/* Allocate a block for these children, and add a use to each. */
+static pg_status make_variadic(pg_graph *graph, pg_variadic **variadic_ret, uint8_t *flags_ret,
+                               pg_variadic_kind kind, pg_children children) {
+    if (children.count > most_nodes) return PG_ERR_LIMIT;
+    pg_variadic *variadic = new_variadic(kind, children);
+    if (variadic == NULL) return PG_ERR_NOMEM;
+    const pg_status status = hold(graph, flags_ret, children);
+    if (status == PG_OK) *variadic_ret = variadic;
+    else pg_free(variadic);
+    return status;
+}
+
+/* Turn a leaf into a variadic node, whose children have these flags in common. It is detached if
+ * all children are; but not without derivatives: then a closure does the backward step, and may do
+ * anything. */
+static void become_variadic(pg_graph *graph, pg_node_id id, pg_variadic *variadic, uint8_t flags) {
     graph->nodes[id].op = PG_OP_VARIADIC;
     graph->nodes[id].of.variadic = variadic;
-    graph->nodes[id].flags |= flags;
+    if (variadic->count > 0 && variadic->locals != NULL)
+        graph->nodes[id].flags |= flags & PG_FLAG_DETACHED;
     PG_CHECK_GRAPH(graph);
 }
 
 pg_status pg_add_variadic(pg_graph *graph, pg_node_id *id_ret, pg_variadic_kind kind, double data,
                           pg_children children) {
-    pg_status status = can_hold(graph, children);
+    pg_variadic *variadic;
+    uint8_t flags;
+    pg_status status = pg_graph_reserve(graph, 1);
+    if (status == PG_OK) status = make_variadic(graph, &variadic, &flags, kind, children);
     if (status != PG_OK) return status;
-    status = pg_graph_reserve(graph, 1);
-    if (status != PG_OK) return status;
-    pg_variadic *variadic = new_variadic(kind, children);
-    if (variadic == NULL) return PG_ERR_NOMEM;
     *id_ret = pg_take(graph, PG_OP_LEAF, data);
     pg_own_new(graph, *id_ret);
-    become_variadic(graph, *id_ret, variadic);
+    become_variadic(graph, *id_ret, variadic, flags);
     return PG_OK;
 }
 
 pg_status pg_widen(pg_graph *graph, pg_node_id id, pg_children children) {
     if (!pg_alive(graph, id) || graph->nodes[id].op != PG_OP_LEAF) return PG_ERR_BAD_NODE;
-    pg_status status = can_hold(graph, children);
-    if (status != PG_OK) return status;
-    pg_variadic *variadic = new_variadic(PG_VARIADIC_PLAIN, children);
-    if (variadic == NULL) return PG_ERR_NOMEM;
-    become_variadic(graph, id, variadic);
-    return PG_OK;
+    pg_variadic *variadic;
+    uint8_t flags;
+    pg_status status = make_variadic(graph, &variadic, &flags, PG_VARIADIC_PLAIN, children);
+    if (status == PG_OK) become_variadic(graph, id, variadic, flags);
+    return status;
 }
 
 pg_status pg_graph_variadic(pg_graph *graph, pg_node_id *id_ret, double data,
@@ -285,11 +297,10 @@ void pg_cut(pg_graph *graph, pg_node_id id) {
 }
 
 pg_status pg_become(pg_graph *graph, pg_node_id id, pg_variadic_kind kind, pg_children children) {
-    pg_status status = can_hold(graph, children);
+    pg_variadic *variadic, *before = graph->nodes[id].of.variadic;
+    uint8_t flags;
+    pg_status status = make_variadic(graph, &variadic, &flags, kind, children);
     if (status != PG_OK) return status;
-    pg_variadic *variadic = new_variadic(kind, children), *before = graph->nodes[id].of.variadic;
-    if (variadic == NULL) return PG_ERR_NOMEM;
-    for (size_t i = 0; i < children.count; i++) graph->nodes[children.ids[i]].refs++;
     variadic->tag = before->tag;
     graph->nodes[id].of.variadic = variadic;
     pg_node_id dead = 0;

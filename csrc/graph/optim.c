@@ -9,9 +9,13 @@
 #include <math.h>
 #include <string.h>
 
+void pg_zero_living(pg_graph *graph, const pg_node_id *nodes, size_t count) {
+    for (size_t i = 0; i < count; i++) graph->nodes[nodes[i]].u.grad = 0.0;
+}
+
 pg_status pg_zero_grad(pg_graph *graph, const pg_node_id *nodes, size_t count) {
     if (!pg_all_alive(graph, nodes, count)) return PG_ERR_BAD_NODE;
-    for (size_t i = 0; i < count; i++) graph->nodes[nodes[i]].u.grad = 0.0;
+    pg_zero_living(graph, nodes, count);
     return PG_OK;
 }
 
@@ -41,27 +45,6 @@ static inline double adam_one(double p, double g, double *mean, double *square,
     *mean = s->beta1 * *mean + (1.0 - s->beta1) * g;
     *square = s->beta2 * *square + (1.0 - s->beta2) * g * g;
     return p - step->rate * *mean / (sqrt(*square) / step->correction + s->eps);
-}
-
-pg_status pg_sgd(pg_graph *graph, double *velocity, const pg_node_id *nodes, size_t count,
-                 const pg_sgd_settings *settings) {
-    if (!pg_all_alive(graph, nodes, count)) return PG_ERR_BAD_NODE;
-    for (size_t i = 0; i < count; i++) {
-        pg_node *p = &graph->nodes[nodes[i]];
-        p->data = sgd_one(p->data, p->u.grad, velocity != NULL ? &velocity[i] : NULL, settings);
-    }
-    return PG_OK;
-}
-
-pg_status pg_adam(pg_graph *graph, double *mean, double *square, const pg_node_id *nodes,
-                  size_t count, const pg_adam_settings *settings) {
-    if (!pg_all_alive(graph, nodes, count)) return PG_ERR_BAD_NODE;
-    const adam_step step = adam_step_of(settings);
-    for (size_t i = 0; i < count; i++) {
-        pg_node *p = &graph->nodes[nodes[i]];
-        p->data = adam_one(p->data, p->u.grad, &mean[i], &square[i], &step);
-    }
-    return PG_OK;
 }
 
 /* Nonzero if x isn't finite: inf - inf and nan - nan are nan. Unlike the result of a comparison,
@@ -115,4 +98,73 @@ uint64_t pg_adam_array(const pg_optimizer_arrays *next, const pg_optimizer_array
     pg_optimizer_arrays from = *now;
     from.gradients = next->gradients;
     return adam_all(next->data, next->mean, next->square, from, count, &step);
+}
+
+/* ---- Over nodes ------------------------------------------------------------------------------ */
+
+void pg_sgd_living(pg_graph *graph, double *velocity, const pg_node_id *nodes, size_t count,
+                   const pg_sgd_settings *settings) {
+    for (size_t i = 0; i < count; i++) {
+        pg_node *p = &graph->nodes[nodes[i]];
+        p->data = sgd_one(p->data, p->u.grad, velocity != NULL ? &velocity[i] : NULL, settings);
+    }
+}
+
+pg_status pg_sgd(pg_graph *graph, double *velocity, const pg_node_id *nodes, size_t count,
+                 const pg_sgd_settings *settings) {
+    if (!pg_all_alive(graph, nodes, count)) return PG_ERR_BAD_NODE;
+    pg_sgd_living(graph, velocity, nodes, count, settings);
+    return PG_OK;
+}
+
+enum { most_in_block = 256 };
+
+/* Copy the numbers of a block of nodes to arrays. Do they ascend, and so occur once each? */
+static bool gather(const pg_graph *graph, double *data, double *gradients, const pg_node_id *nodes,
+                   size_t count) {
+    bool ascends = true;
+    for (size_t i = 0; i < count; i++) {
+        const pg_node *p = &graph->nodes[nodes[i]];
+        data[i] = p->data;
+        gradients[i] = p->u.grad;
+        ascends &= i == 0 || nodes[i - 1] < nodes[i];
+    }
+    return ascends;
+}
+
+/* Step a block of nodes. Dividing numbers of an array, several at a time, takes half as long as
+ * dividing those of nodes. But a node that occurs twice steps twice, one step after the other. */
+static void adam_block(pg_graph *graph, double *mean, double *square, const pg_node_id *nodes,
+                       size_t count, const adam_step *step) {
+    double data[most_in_block], gradients[most_in_block];
+    double next[most_in_block], means[most_in_block], squares[most_in_block];
+    if (gather(graph, data, gradients, nodes, count)) {
+        const pg_optimizer_arrays from = {data, gradients, NULL, mean, square};
+        (void)adam_all(next, means, squares, from, count, step);
+        for (size_t i = 0; i < count; i++) graph->nodes[nodes[i]].data = next[i];
+        memcpy(mean, means, count * sizeof *mean);
+        memcpy(square, squares, count * sizeof *square);
+        return;
+    }
+    for (size_t i = 0; i < count; i++) {
+        pg_node *p = &graph->nodes[nodes[i]];
+        p->data = adam_one(p->data, p->u.grad, &mean[i], &square[i], step);
+    }
+}
+
+void pg_adam_living(pg_graph *graph, double *mean, double *square, const pg_node_id *nodes,
+                    size_t count, const pg_adam_settings *settings) {
+    const adam_step step = adam_step_of(settings);
+    for (size_t first = 0; first < count; first += most_in_block) {
+        const size_t left = count - first;
+        adam_block(graph, mean + first, square + first, nodes + first,
+                   left < most_in_block ? left : most_in_block, &step);
+    }
+}
+
+pg_status pg_adam(pg_graph *graph, double *mean, double *square, const pg_node_id *nodes,
+                  size_t count, const pg_adam_settings *settings) {
+    if (!pg_all_alive(graph, nodes, count)) return PG_ERR_BAD_NODE;
+    pg_adam_living(graph, mean, square, nodes, count, settings);
+    return PG_OK;
 }

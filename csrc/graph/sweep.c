@@ -6,6 +6,7 @@
  * propagates nothing, even if the derivative is infinite, undefined or an error: that is the branch
  * not taken. The walk has saved all gradients, so that a failure at any point can restore them. A
  * hook may run code that adds nodes: the arena may have moved when it returns.
+ * The result of a replay, a node above thousands of leaves, is swept without a walk.
  * Owns nothing: the order belongs to the walk, gradients to the graph. Cost: O(nodes + edges); no
  * recursion.
  * Source: Griewank and Walther, Evaluating Derivatives, 2nd ed., ch. 3. */
@@ -162,7 +163,28 @@ pg_status pg_clear_grads(pg_graph *graph, pg_node_id root) {
     return PG_OK;
 }
 
+/* Is it the result of a replay, a node with numeric derivatives whose children are all leaves, and
+ * without hooks? Inner nodes among its children come last: the Values among the arguments. */
+static bool is_flat(const pg_graph *graph, pg_node_id root) {
+    const pg_node *const nodes = graph->nodes, *const node = &nodes[root];
+    if (node->op != PG_OP_VARIADIC || (node->flags & PG_FLAG_CLOSURE)) return false;
+    const pg_variadic *variadic = node->of.variadic;
+    if (variadic->kind != PG_VARIADIC_PLAIN) return false;
+    for (size_t i = variadic->count; i-- > 0;) {
+        const pg_node *child = &nodes[variadic->ids[i]];
+        if (child->op != PG_OP_LEAF || (child->flags & PG_FLAG_CLOSURE)) return false;
+    }
+    return true;
+}
+
+/* The sweep of such a node without a walk: its order is known, and nothing can fail. */
+static pg_status sweep_flat(pg_graph *graph, pg_node_id root) {
+    graph->nodes[root].u.grad = 1.0;
+    return push(graph, &graph->nodes[root], graph->has_detached);
+}
+
 pg_status pg_backward(pg_graph *graph, pg_node_id root) {
+    if (pg_alive(graph, root) && is_flat(graph, root)) return sweep_flat(graph, root);
     pg_walk walk;
     pg_status status = pg_walk_begin(graph, &walk, root);
     if (status != PG_OK) return status;

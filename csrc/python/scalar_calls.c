@@ -1,4 +1,4 @@
-/* scalar_calls.c - calls coarser than one op: backward, sums, layers, optimizers.
+/* scalar_calls.c - calls coarser than one op: backward, sums, layers, derivatives.
  *
  * These take Python's own sequences of Values and cross into the core once. They are methods of the
  * type, not cffi functions, because they need the GIL (cffi releases it) and raise exceptions. Each
@@ -299,105 +299,7 @@ static PyObject *call_all_exactly(PyObject *Py_UNUSED(type), PyObject *const *ar
     Py_RETURN_TRUE;
 }
 
-/* ---- Optimizers ------------------------------------------------------------------------------ */
-
-pg_node_id *scalar_gather_checked(PyObject *values, size_t *count_ret, scalar_access *check,
-                                  const char *what) {
-    PyObject *fast = PySequence_Fast(values, "parameters must be a sequence of Values");
-    if (fast == NULL) return NULL;
-    Py_ssize_t count = PySequence_Fast_GET_SIZE(fast);
-    pg_node_id *ids = PyMem_New(pg_node_id, (size_t)count + 1);
-    if (ids == NULL) PyErr_NoMemory();
-    const int checks = check != NULL && scalar_watching();
-    for (Py_ssize_t i = 0; ids != NULL && i < count; i++) {
-        PyObject *value = PySequence_Fast_GET_ITEM(fast, i);
-        if (scalar_check(value) && (!checks || check(value, what) == 0)) {
-            ids[i] = ((scalar *)value)->id;
-            continue;
-        }
-        if (!scalar_check(value))
-            PyErr_Format(PyExc_TypeError, "parameter %zd must be a Value, not %.100s", i,
-                         Py_TYPE(value)->tp_name);
-        PyMem_Free(ids);
-        ids = NULL;
-    }
-    Py_DECREF(fast);
-    *count_ret = (size_t)count;
-    return ids;
-}
-
-pg_node_id *scalar_gather_ids(PyObject *values, size_t *count_ret) {
-    return scalar_gather_checked(values, count_ret, NULL, NULL);
-}
-
-double *scalar_doubles_of(PyObject *array, Py_buffer *view, size_t count, int writable) {
-    const int wanted = (writable ? PyBUF_CONTIG : PyBUF_CONTIG_RO) | PyBUF_FORMAT;
-    if (PyObject_GetBuffer(array, view, wanted) < 0) return NULL;
-    if ((size_t)view->len == count * sizeof(double) && view->format != NULL &&
-        strcmp(view->format, "d") == 0)
-        return view->buf;
-    PyErr_Format(PyExc_ValueError, "expected an array of %zu float64", count);
-    PyBuffer_Release(view);
-    return NULL;
-}
-
-/* The ids of the parameters that an optimizer is about to write. */
-static pg_node_id *gather_to_step(PyObject *values, size_t *count_ret) {
-    return scalar_gather_checked(values, count_ret, scalar_check_write, "optimizer.step()");
-}
-
-static PyObject *call_zero_grad(PyObject *Py_UNUSED(type), PyObject *values) {
-    size_t count;
-    pg_node_id *ids = scalar_gather_checked(values, &count, scalar_check_traced, "zero_grad()");
-    if (ids == NULL) return NULL;
-    pg_status status = pg_zero_grad(scalar_global.graph, ids, count);
-    PyMem_Free(ids);
-    return scalar_none(status);
-}
-
-/* sgd(parameters, velocity or None, lr, momentum, weight_decay) */
-static PyObject *call_sgd(PyObject *Py_UNUSED(type), PyObject *args) {
-    PyObject *values, *state;
-    pg_sgd_settings settings;
-    if (!PyArg_ParseTuple(args, "OOddd", &values, &state, &settings.lr, &settings.momentum,
-                          &settings.weight_decay))
-        return NULL;
-    size_t count;
-    pg_node_id *ids = gather_to_step(values, &count);
-    if (ids == NULL) return NULL;
-    Py_buffer view = {0};
-    double *velocity = state != Py_None ? scalar_doubles_of(state, &view, count, 1) : NULL;
-    PyObject *result = NULL;
-    if (velocity != NULL || state == Py_None)
-        result = scalar_none(pg_sgd(scalar_global.graph, velocity, ids, count, &settings));
-    if (velocity != NULL) PyBuffer_Release(&view);
-    PyMem_Free(ids);
-    return result;
-}
-
-/* adam(parameters, mean, square, lr, beta1, beta2, eps, weight_decay, decoupled, step) */
-static PyObject *call_adam(PyObject *Py_UNUSED(type), PyObject *args) {
-    PyObject *values, *means, *squares, *result = NULL;
-    pg_adam_settings settings;
-    if (!PyArg_ParseTuple(args, "OOOdddddpd", &values, &means, &squares, &settings.lr,
-                          &settings.beta1, &settings.beta2, &settings.eps, &settings.weight_decay,
-                          &settings.decoupled, &settings.step))
-        return NULL;
-    size_t count;
-    pg_node_id *ids = gather_to_step(values, &count);
-    if (ids == NULL) return NULL;
-    Py_buffer mean_view = {0}, square_view = {0};
-    double *mean = scalar_doubles_of(means, &mean_view, count, 1);
-    double *square = mean != NULL ? scalar_doubles_of(squares, &square_view, count, 1) : NULL;
-    if (square != NULL) {
-        pg_status status = pg_adam(scalar_global.graph, mean, square, ids, count, &settings);
-        result = scalar_none(status);
-        PyBuffer_Release(&square_view);
-    }
-    if (mean != NULL) PyBuffer_Release(&mean_view);
-    PyMem_Free(ids);
-    return result;
-}
+/* ---- Derivatives ----------------------------------------------------------------------------- */
 
 /* A node that the caller owns, as a Value, which takes over the reference. The derivative of w * x
  * is w itself: a node that has a Value keeps it. */
@@ -516,9 +418,6 @@ PyMethodDef scalar_call_functions[] = {
     {"sum", PG_FAST(call_sum), METH_FASTCALL, NULL},
     {"layer", PG_FAST(call_layer), METH_FASTCALL, NULL},
     {"all_exactly", PG_FAST(call_all_exactly), METH_FASTCALL, NULL},
-    {"zero_grad", call_zero_grad, METH_O, NULL},
-    {"sgd", call_sgd, METH_VARARGS, NULL},
-    {"adam", call_adam, METH_VARARGS, NULL},
     {"derive", PG_FAST(call_derive), METH_FASTCALL, NULL},
     {"live_nodes", call_live_nodes, METH_NOARGS, NULL},
     {"adopt", call_adopt, METH_VARARGS, NULL},

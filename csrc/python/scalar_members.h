@@ -10,6 +10,7 @@ extern PyMethodDef scalar_trace_functions[];
 extern PyMethodDef scalar_replay_functions[];
 extern PyMethodDef scalar_no_grad_functions[];
 extern PyMethodDef scalar_pack_functions[];
+extern PyMethodDef scalar_param_functions[];
 extern PyMethodDef scalar_custom_functions[];
 extern PyMethodDef scalar_array_functions[];
 extern PyGetSetDef scalar_getset[];

@@ -41,6 +41,9 @@ static inline void scalar_put(PyObject **tuple, size_t place, PyObject *item) {
     if (item != NULL) PyTuple_SET_ITEM(*tuple, (Py_ssize_t)place, item);
     else Py_CLEAR(*tuple);
 }
+/* Write the ids of these objects, which the caller holds. 0; -1 with TypeError set if one is not a
+ * Value. */
+int scalar_read_ids(pg_node_id *ids_ret, PyObject *const *objects, Py_ssize_t count);
 /* The ids of a sequence of Values, to be freed with PyMem_Free. NULL with an exception set. */
 pg_node_id *scalar_gather_ids(PyObject *values, size_t *count_ret);
 /* Likewise; each Value must pass a check for `what`: scalar_check_traced or _write. */

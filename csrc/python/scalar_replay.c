@@ -245,12 +245,13 @@ static int read_items(walk *w, PyObject *const *items, Py_ssize_t count) {
 
 /* ---- Results --------------------------------------------------------------------------------- */
 
-static void read_params(const call *c, buffers *b, PyObject *params) {
+/* Read the ids and data of the parameters. 0, or -1 with an exception set. */
+static int read_params(const call *c, buffers *b, PyObject *params) {
+    PyObject *const *objects = &PyTuple_GET_ITEM(params, 0);
+    if (scalar_read_ids(b->ids, objects, PyTuple_GET_SIZE(params)) < 0) return -1;
     const pg_node *nodes = scalar_global.graph->nodes;
-    for (size_t i = 0; i < c->size.params; i++) {
-        b->ids[i] = ((scalar *)PyTuple_GET_ITEM(params, (Py_ssize_t)i))->id;
-        b->params[i] = nodes[b->ids[i]].data;
-    }
+    for (size_t i = 0; i < c->size.params; i++) b->params[i] = nodes[b->ids[i]].data;
+    return 0;
 }
 
 /* A node of the parameters, and of the inputs that are Values. These are in the order in which the
@@ -376,7 +377,7 @@ typedef PyObject *replay_kind(call *c, buffers *b, PyObject *const *args);
 static PyObject *row(call *c, buffers *b, PyObject *const *args) {
     walk w = {.call = c, .shape = c->shape, .buffers = b};
     if (!read_items(&w, &PyTuple_GET_ITEM(args[2], 0), c->argument_count)) Py_RETURN_NOTIMPLEMENTED;
-    read_params(c, b, args[1]);
+    if (read_params(c, b, args[1]) < 0) return NULL;
     return replay_one(c, b, w.values);
 }
 
@@ -387,8 +388,8 @@ static PyObject *sum(call *c, buffers *b, PyObject *const *args) {
     size_t rows = c->argument_count == 0; /* without arguments there is one row */
     PyObject *result = NULL;
     const Py_ssize_t good = read_arrays(c, b, views, args[2], &rows);
-    if (good == c->argument_count && rows > 0) {
-        read_params(c, b, args[1]);
+    if (good != c->argument_count || rows == 0) result = Py_NewRef(Py_NotImplemented);
+    else if (read_params(c, b, args[1]) == 0) {
         const pg_task task = {.arguments = b->arguments,
                               .argument_count = (size_t)c->argument_count,
                               .rows = rows,
@@ -396,7 +397,7 @@ static PyObject *sum(call *c, buffers *b, PyObject *const *args) {
                               .plan = c->plan[PG_WRT_PARAMS],
                               .ignore = c->ignore};
         result = replay(c, b, &task, b->totals, 0);
-    } else result = Py_NewRef(Py_NotImplemented);
+    }
     for (Py_ssize_t i = 0; i < good; i++) PyBuffer_Release(&views[i]);
     return result;
 }

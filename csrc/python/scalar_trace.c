@@ -1,5 +1,5 @@
 /* scalar_trace.c - recorded programs, as far as they touch the default graph: tracing a function,
- * recording its graph, reading and writing parameters, and the node of a replay's result.
+ * recording its graph, and the node of a replay's result.
  *
  * The replay itself touches no graph; it is called through cffi, which releases the GIL. */
 #include "python/scalar_trace.h"
@@ -442,44 +442,7 @@ static PyObject *find_unheld(PyObject *Py_UNUSED(module), PyObject *args) {
     return found;
 }
 
-/* ---- Parameters and results ------------------------------------------------------------------ */
-
-/* Copy a field of the nodes of these Values to an array of as many float64, or from it. */
-static PyObject *copy_numbers(PyObject *const *args, Py_ssize_t arg_count, size_t field,
-                              int is_read, scalar_access *check, const char *what) {
-    if (arg_count != 2) return PyErr_Format(PyExc_TypeError, "two arguments: Values and an array");
-    size_t count;
-    pg_node_id *ids = scalar_gather_checked(args[0], &count, check, what);
-    if (ids == NULL) return NULL;
-    Py_buffer view;
-    double *numbers = scalar_doubles_of(args[1], &view, count, is_read);
-    for (size_t i = 0; numbers != NULL && i < count; i++) {
-        double *number = (double *)((char *)&scalar_global.graph->nodes[ids[i]] + field);
-        if (is_read) numbers[i] = *number;
-        else *number = numbers[i];
-    }
-    PyMem_Free(ids);
-    if (numbers == NULL) return NULL;
-    PyBuffer_Release(&view);
-    Py_RETURN_NONE;
-}
-
-static PyObject *read_numbers(PyObject *Py_UNUSED(module), PyObject *const *args,
-                              Py_ssize_t count) {
-    return copy_numbers(args, count, offsetof(pg_node, data), 1, scalar_check_traced, "a replay");
-}
-
-static PyObject *write_numbers(PyObject *Py_UNUSED(module), PyObject *const *args,
-                               Py_ssize_t count) {
-    return copy_numbers(args, count, offsetof(pg_node, data), 0, scalar_check_write,
-                        "assigning .data");
-}
-
-static PyObject *write_gradients(PyObject *Py_UNUSED(module), PyObject *const *args,
-                                 Py_ssize_t count) {
-    return copy_numbers(args, count, offsetof(pg_node, u), 0, scalar_check_traced,
-                        "assigning .grad");
-}
+/* ---- Results --------------------------------------------------------------------------------- */
 
 /* result(data, children, derivatives) -> Value: derivatives an array of float64, one for each
  * child. */
@@ -589,9 +552,6 @@ PyMethodDef scalar_trace_functions[] = {
     {"frameless", frameless, METH_O, NULL},
     {"record", record, METH_VARARGS, NULL},
     {"unheld", find_unheld, METH_VARARGS, NULL},
-    {"read", PG_FAST(read_numbers), METH_FASTCALL, NULL},
-    {"write", PG_FAST(write_numbers), METH_FASTCALL, NULL},
-    {"write_grad", PG_FAST(write_gradients), METH_FASTCALL, NULL},
     {"main_thread", set_main_thread, METH_O, NULL},
     {"raise_signal", raise_signal, METH_NOARGS, NULL},
     {"result", PG_FAST(make_result), METH_FASTCALL, NULL},

@@ -90,10 +90,10 @@ int scalar_add_methods(PyTypeObject *type, PyMethodDef *methods) {
 }
 
 static int add_functions(PyObject *module) {
-    PyMethodDef *const tables[] = {scalar_call_functions,   scalar_trace_functions,
-                                   scalar_replay_functions, scalar_no_grad_functions,
-                                   scalar_custom_functions, scalar_array_functions,
-                                   scalar_pack_functions,   scalar_cycle_functions};
+    PyMethodDef *const tables[] = {
+        scalar_call_functions,    scalar_trace_functions,  scalar_replay_functions,
+        scalar_no_grad_functions, scalar_custom_functions, scalar_array_functions,
+        scalar_pack_functions,    scalar_param_functions,  scalar_cycle_functions};
     for (size_t i = 0; i < sizeof tables / sizeof tables[0]; i++)
         if (describe(tables[i]) < 0 || PyModule_AddFunctions(module, tables[i]) < 0) return -1;
     return 0;

@@ -177,8 +177,7 @@ class Checkpoint:
             (optimizer.parameters, data, gradients),
             (captured, theirs, their_gradients),
         ):
-            core.write(values, numbers)
-            core.write_grad(values, slopes)
+            core.write(values, numbers, slopes)
         self.first, self.stopped = about["settings"]["first"], about.get("stopped") is True
         return list(map(float, history))
 

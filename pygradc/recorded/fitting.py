@@ -11,6 +11,7 @@ Source: csrc/replay/fit.c, csrc/graph/optim.c.
 from __future__ import annotations
 
 import collections
+import functools
 import math
 import operator
 import os
@@ -36,11 +37,9 @@ from pygradc.recorded.program import Program
 from pygradc.recorded.rows import Floats, Rows
 from pygradc.recorded.workspace import Borrowed, Workspace, pointer
 
-_NOWHERE = 0xFFFFFFFF
 _LONG_ORDER = 1_000_000  # rows, which numpy takes 50 ms to permute
 _SHOW_EVERY = 0.1  # seconds of training between two updates of the bar
 _STEPS = {kind: kind.step for kind in (optim.SGD, optim.Adam)}  # those implemented in C
-_CHILDREN = operator.attrgetter("_children")
 _ZERO_GRAD = optim.Optimizer.zero_grad
 
 
@@ -123,12 +122,16 @@ def fit(
         every = _whole("checkpoint_every", checkpoint_every)
         run = describe(program, rows, optimizer, batch_size, bool(shuffle), seed)
         saved = Checkpoint(checkpoint, every, run, program, optimizer, callback, order.random)
-    claim = _Claim(optimizer)
-    _check_parameters(function, program, optimizer, claim.ids)
+    trained = _Trained(program, optimizer)
+    _check_parameters(function, program, trained)
+    claim = _Claim(trained.values)
     try:
         claim.take()
-        history = saved.begin(epochs, resume) if saved else []
-        loop = _Loop(program, rows, optimizer, batch_size)
+        history = []
+        if saved is not None:
+            history = saved.begin(epochs, resume)
+            trained = _Trained(program, optimizer)  # a callback's state may have replaced them
+        loop = _Loop(program, rows, optimizer, batch_size, trained)
         with _Bar(progress, epochs, rows.count, len(history)) as bar:
             return _run(loop, order, epochs, claim.lent_to(callback), bar, history, saved)
     finally:
@@ -179,24 +182,38 @@ def _program(function: Any, data: tuple[Any, ...], rows: Rows, static: dict[str,
     return program
 
 
-def _check_parameters(
-    function: Any, program: Program, optimizer: optim.Optimizer, ids: frozenset[int]
-) -> None:
-    """Require an optimizer with parameters, each once, at least one of which the program has.
+class _Trained:
+    """An optimizer's parameters, and where they are among a program's.
 
     Raises:
-        TypeError, ValueError: it isn't so; says what to write.
+        TypeError, ValueError: they aren't Values, at least one, each once; says what to write.
     """
-    if len(ids) != len(optimizer.parameters) or not ids:
-        optim.check_parameters("fit", optimizer.parameters)
-    _refuse_ancestors(program, optimizer.parameters)
-    if not ids.isdisjoint(map(id, program._params)):
-        if not ids.issubset(map(id, program._params)):
-            _check_replaced(function, program, optimizer, ids)
+
+    def __init__(self, program: Program, optimizer: optim.Optimizer) -> None:
+        self.values = list(optimizer.parameters)
+        answer = core.places(self.values, program._params)
+        if answer is None or not self.values:
+            optim.check_parameters("fit", self.values)
+        assert answer is not None
+        places, self.found, are_leaves = answer  # found: how many the program has
+        self.places = np.frombuffer(places, dtype=np.uint32)
+        if not are_leaves:
+            _refuse_ancestors(program, self.values)
+
+
+def _check_parameters(function: Any, program: Program, trained: _Trained) -> None:
+    """Require that the program has one of the optimizer's parameters, and warn if it lacks some.
+
+    Raises:
+        ValueError: it isn't so; says what to write.
+    """
+    count = len(trained.values)
+    if trained.found > 0:
+        if trained.found < count:
+            _check_replaced(function, program, trained.values)
         return
     if not program._params:
         raise ValueError("fit: nothing to train: the function uses no parameters")
-    count = len(ids)
     what = f"the program has {len(program._params)} parameters, but none of the optimizer's {count}"
     if function is program:
         why = "pass the program's own to the optimizer: program.parameters()"
@@ -209,9 +226,7 @@ def _check_parameters(
     raise ValueError(f"fit: {what}: {why}")
 
 
-def _check_replaced(
-    function: Any, program: Program, optimizer: optim.Optimizer, ids: frozenset[int]
-) -> None:
+def _check_replaced(function: Any, program: Program, parameters: list[Any]) -> None:
     """Detect parameters that were replaced after the function was recorded with them.
 
     Warns if the program has parameters that the optimizer doesn't.
@@ -220,15 +235,16 @@ def _check_replaced(
         ValueError: the program holds the only references to such a parameter.
     """
     programs = function.programs if isinstance(function, Compiled) else (program,)
+    ids = set(map(id, parameters))
     references = collections.Counter(id(p) for each in programs for p in each._params)
     counts = tuple(references[id(p)] or 1 for p in program._params)
     gone = [i for i in core.unheld(program._params, counts) if id(program._params[i]) not in ids]
     others = sum(id(p) not in ids for p in program._params)
     known = set(map(id, program._params))
-    place = next(i for i, p in enumerate(optimizer.parameters) if id(p) not in known)
+    place = next(i for i, p in enumerate(parameters) if id(p) not in known)
     what = (
         f"fit: the program doesn't have the optimizer's "
-        f"{_called(place, optimizer.parameters[place])}, and the optimizer doesn't have "
+        f"{_called(place, parameters[place])}, and the optimizer doesn't have "
     )
     why = "compile the function again after changing the model"
     if gone:
@@ -251,8 +267,6 @@ def _refuse_ancestors(program: Program, parameters: list[Any]) -> None:
     Raises:
         ValueError: the optimizer has such a Value; names it, and says what to write.
     """
-    if not any(map(_CHILDREN, program._params)):
-        return
     places = {id(p): i for i, p in enumerate(parameters)}
     seen: dict[int, Any] = {}
     for i, parameter in enumerate(program._params):
@@ -283,10 +297,14 @@ class _Claim:
     # Weak references: a claim ends with its call.
     _taken: ClassVar[weakref.WeakSet[_Claim]] = weakref.WeakSet()
 
-    def __init__(self, optimizer: optim.Optimizer) -> None:
+    def __init__(self, parameters: list[Any]) -> None:
         self.thread = threading.get_ident()
-        self.parameters = optimizer.parameters.copy()  # keeps them alive, so that ids stay valid
-        self.ids = frozenset(map(id, self.parameters))
+        self.parameters = parameters  # keeps them alive, so that ids stay valid
+
+    @functools.cached_property
+    def ids(self) -> frozenset[int]:
+        """Made where another thread fits at the same time: it costs as much as many steps."""
+        return frozenset(map(id, self.parameters))
 
     def take(self) -> None:
         with self._lock:
@@ -328,10 +346,15 @@ class _Order:
     def __init__(self, rows: int, batch_size: int, shuffle: bool, seed: int | None) -> None:
         self.rows = rows
         self.fixed = not shuffle or batch_size >= rows  # in one batch the order makes no difference
-        try:
-            self.random = np.random.default_rng(seed)
-        except (TypeError, ValueError) as error:
-            raise type(error)(f"fit: seed={seed!r}: {error}") from None
+        if seed is not None:
+            try:
+                self.random = np.random.default_rng(seed)
+            except (TypeError, ValueError) as error:
+                raise type(error)(f"fit: seed={seed!r}: {error}") from None
+
+    @functools.cached_property
+    def random(self) -> np.random.Generator:
+        return np.random.default_rng()  # without a seed; takes as long as the rest of a short fit
 
     def next(self) -> Any:
         if self.fixed:
@@ -423,11 +446,16 @@ class _Loop:
     """The loop in C, or in Python for an optimizer without C code; a callback may switch it."""
 
     def __init__(
-        self, program: Program, rows: Rows, optimizer: optim.Optimizer, batch_size: int
+        self,
+        program: Program,
+        rows: Rows,
+        optimizer: optim.Optimizer,
+        batch_size: int,
+        trained: _Trained,
     ) -> None:
         self.what = program, rows, optimizer, batch_size
         self.kind: type[_InC] | type[_InPython] = _InC if _is_known(optimizer) else _InPython
-        self.loop = self.kind(*self.what)
+        self.loop = self.kind(*self.what, trained)
 
     def run(self, epochs: int, index: Any, done: int) -> list[float]:
         """Run `epochs` more after `done` epochs; returns their losses."""
@@ -440,9 +468,8 @@ class _Loop:
         if kind is self.kind and optimizer.parameters == self.loop.parameters:
             self.loop.read()
             return
-        optim.check_parameters("fit", optimizer.parameters)
-        _refuse_ancestors(self.what[0], optimizer.parameters)
-        self.kind, self.loop = kind, kind(*self.what)
+        trained = _Trained(self.what[0], optimizer)
+        self.kind, self.loop = kind, kind(*self.what, trained)
 
     def write_back(self) -> None:
         """Copy the results of the steps since `read` to the graph and the optimizer."""
@@ -497,17 +524,17 @@ def _called(i: int, parameter: Any) -> str:
 class _InC:
     """The loop in csrc/replay/fit.c."""
 
-    def __init__(self, program: Program, rows: Rows, optimizer: Any, batch_size: int) -> None:
+    def __init__(
+        self, program: Program, rows: Rows, optimizer: Any, batch_size: int, trained: _Trained
+    ) -> None:
         self.program, self.rows, self.optimizer = program, rows, optimizer
         self.plan = program._plan(lib.PG_WRT_PARAMS)
-        self.parameters = optimizer.parameters.copy()
-        place = {id(p): i for i, p in enumerate(program._params)}
-        places = [place.get(id(p), _NOWHERE) for p in self.parameters]
-        self.data, self.gradients = np.empty(len(places)), np.zeros(len(places))
+        self.parameters, self.places = trained.values, trained.places
+        count = len(self.places)
+        self.data, self.gradients = np.empty(count), np.empty(count)
         self.params = np.empty(program._size.params)
-        self.places = np.array(places, dtype=np.uint32)
         training = self.training = ffi.new("pg_training *")
-        training.count, training.batch_rows = len(places), batch_size
+        training.count, training.batch_rows = count, batch_size
         arrays = training.arrays
         arrays.data, arrays.gradients = pointer(self.data), pointer(self.gradients)
         training.params = pointer(self.params)
@@ -579,8 +606,7 @@ class _InC:
     def write_back(self) -> None:
         if self.training.steps == self.written:
             return  # also if the first step failed: gradients belong to a step that was taken
-        core.write(self.parameters, self.data)
-        core.write_grad(self.parameters, self.gradients)
+        core.write(self.parameters, self.data, self.gradients)
         self.optimizer.steps = self.training.steps
         self.written = self.training.steps
 
@@ -589,11 +615,16 @@ class _InPython:
     """The loop in Python, for an optimizer without C code."""
 
     def __init__(
-        self, program: Program, rows: Rows, optimizer: optim.Optimizer, batch_size: int
+        self,
+        program: Program,
+        rows: Rows,
+        optimizer: optim.Optimizer,
+        batch_size: int,
+        trained: _Trained,
     ) -> None:
         self.program, self.rows, self.optimizer = program, rows, optimizer
         self.batch_size = batch_size
-        self.parameters = optimizer.parameters.copy()
+        self.parameters = trained.values
         self.is_guarded = program._errors != "ignore"
 
     def read(self) -> None:
@@ -663,8 +694,7 @@ class _Before:
         return None
 
     def restore(self) -> None:
-        core.write(self.parameters, self.data)
-        core.write_grad(self.parameters, self.gradients)
+        core.write(self.parameters, self.data, self.gradients)
         vars(self.optimizer).clear()
         vars(self.optimizer).update(self.attributes)
         if self.state is not None:

@@ -220,7 +220,7 @@ double plain_value(int op, double a, double b, bool fast) {
     case PG_OP_LOG10: return log10(a);
     case PG_OP_EXP2: return exp2(a);
     case PG_OP_CBRT: return cbrt(a);
-    case PG_OP_TAN: return tan(a);
+    case PG_OP_TAN: return fast && !(fabs(a) > PG_TAN_REACH) ? pg_fast_tan(a) : tan(a);
     case PG_OP_ASIN: return asin(a);
     case PG_OP_ACOS: return acos(a);
     case PG_OP_ATAN: return fast ? pg_fast_atan(a) : atan(a);

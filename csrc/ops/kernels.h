@@ -52,6 +52,17 @@ static inline double scaled_hypot(double a, double b) {
     return isinf(a) || isinf(b) ? INFINITY : sqrt(u * u + v * v) / scale;
 }
 
+/* a / hypot(a, b): 1 or -1 where only a is infinite. */
+static inline double hypot_slope(double a, double b) {
+    const double ratio = a / scaled_hypot(a, b);
+    return isinf(a) && isfinite(b) ? copysign(1.0, a) : ratio;
+}
+
+/* a / sum, of squares of a and another number; 0 where the sum is infinite, even if a is. */
+static inline double over_squares(double a, double sum) {
+    return isinf(sum) ? copysign(0.0, a) : a / sum;
+}
+
 /* a * b; 0 where b is 0 and a is infinite or nan. The op GATE, as a function. */
 static inline double gated(double a, double b) {
     const double product = a * b;
@@ -80,6 +91,11 @@ static inline double log_ndtr_excess(double a) {
     double fraction = -a;
     for (int k = 60; k > 1; k--) fraction = -a + k / fraction;
     return 1.0 / fraction;
+}
+
+/* The second derivative of log_ndtr: its limits are -1 and 0. */
+static inline double log_ndtr_bend(double a) {
+    return a == -INFINITY ? -1.0 : -gated(log_ndtr_excess(a), log_ndtr_slope(a));
 }
 
 /* The logarithm of the normal distribution function. */

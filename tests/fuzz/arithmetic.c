@@ -25,8 +25,6 @@ static void miss(int op) {
     abort();
 }
 
-static double power_by_base(double a, double b) { return b == 0.0 ? 0.0 : b * pow(a, b - 1.0); }
-
 /* exp(-a^2): a * a is rounded, by what an upper half's square lacks of it. */
 static double gauss(double a, double (*our_exp)(double)) {
     const double upper = 134217729.0 * a - (134217729.0 * a - a);
@@ -71,6 +69,25 @@ static double quotient_of(double a, double b) {
 /* a * b, where a b of 0 counts more than what a is. */
 static double gated_product(double a, double b) { return b == 0.0 && !isfinite(a) ? 0.0 : a * b; }
 
+static double power_by_base(double a, double b) {
+    return b == 0.0 ? 0.0 : gated_product(b, pow(a, b - 1.0));
+}
+
+static double power_by_exponent(double a, double y, double (*our_log)(double)) {
+    if (a == 0.0 || (y == 0.0 && isinf(a) && a > 0.0)) return 0.0;
+    return our_log(a) * y;
+}
+
+static double cosine_of(double a, double b) {
+    if (isinf(a) && isfinite(b)) return a > 0.0 ? 1.0 : -1.0;
+    return a / distance(a, b);
+}
+
+/* Of an infinite a nothing is left, either, but its sign. */
+static double by_square(double a, double square) {
+    return (isinf(square) && isinf(a) ? copysign(1.0, a) : a) / square;
+}
+
 /* exp(-a^2 / 2) / sqrt(2 pi) */
 static double density(double a) {
     const double half = a / 2.0;
@@ -112,6 +129,11 @@ static double plain_log_ndtr_excess(double a) {
     double fraction = -a;
     for (int k = 60; k > 1; k--) fraction = -a + k / fraction;
     return 1.0 / fraction;
+}
+
+static double plain_log_ndtr_bend(double a) {
+    if (a < 0.0 && isinf(a)) return -1.0;
+    return -gated_product(plain_log_ndtr_excess(a), plain_log_ndtr_slope(a));
 }
 
 static double plain_log_ndtr(double a) {
@@ -251,6 +273,8 @@ double plain_value(int op, double a, double b, bool fast) {
     case PG_OP_POLYGAMMA: return plain_polygamma(a, b);
     case PG_OP_LOG_NDTR_SLOPE: return plain_log_ndtr_slope(a);
     case PG_OP_LOG_NDTR_EXCESS: return plain_log_ndtr_excess(a);
+    case PG_OP_LOG_NDTR_BEND: return plain_log_ndtr_bend(a);
+    case PG_OP_HYPOT_SLOPE: return cosine_of(a, b);
     case PG_OP_NORMAL_DENSITY: return density(a);
     case PG_OP_GELU_SLOPE: return gelu_slope(a);
     case PG_OP_SILU_SLOPE: return silu_slope(a, fast);
@@ -286,8 +310,8 @@ double plain_slope(int op, int by, double a, double b, double y, bool fast) {
     const bool first = by == 1;
     switch (op) {
     case PG_OP_MUL: return first ? b : a;
-    case PG_OP_POWN: return power_by_base(a, b);
-    case PG_OP_POW: return first ? power_by_base(a, b) : a == 0.0 ? 0.0 : y * our_log(a);
+    case PG_OP_POWN: return b == 0.0 ? 0.0 : b * pow(a, b - 1.0);
+    case PG_OP_POW: return first ? power_by_base(a, b) : power_by_exponent(a, y, our_log);
     case PG_OP_EXP: return y;
     case PG_OP_LOG: return 1.0 / a;
     case PG_OP_TANH: return near_one(y, fast) ? 4.0 * logistic_slope(a + a) : 1.0 - y * y;
@@ -299,7 +323,7 @@ double plain_slope(int op, int by, double a, double b, double y, bool fast) {
     case PG_OP_COS: return -sin(a);
     case PG_OP_ERF: return 1.1283791670955126 * gauss(a, our_exp); /* 2 / sqrt(pi) */
     case PG_OP_SOFTPLUS: return fast ? pg_fast_sigmoid(a) : logistic(a);
-    case PG_OP_ATAN2: return (first ? b : -a) / (a * a + b * b);
+    case PG_OP_ATAN2: return by_square(first ? b : -a, a * a + b * b);
     case PG_OP_LOG1P: return 1.0 / (a + 1.0);
     case PG_OP_EXPM1: return our_exp(a);
     case PG_OP_LOG2: return 1.4426950408889634 / a;  /* 1 / log(2) */
@@ -316,14 +340,14 @@ double plain_slope(int op, int by, double a, double b, double y, bool fast) {
     case PG_OP_ACOSH: return 1.0 / (sqrt(a + 1.0) * sqrt(a - 1.0));
     case PG_OP_ATANH: return 1.0 / ((1.0 + a) * (1.0 - a));
     case PG_OP_ERFC: return -(1.1283791670955126 * gauss(a, our_exp)); /* -2 / sqrt(pi) */
-    case PG_OP_HYPOT: return (first ? a : b) / distance(a, b);
+    case PG_OP_HYPOT: return first ? cosine_of(a, b) : cosine_of(b, a);
     case PG_OP_MAXIMUM: return (isnan(a) || a >= b) == first ? 1.0 : 0.0;
     case PG_OP_MINIMUM: return (isnan(a) || a <= b) == first ? 1.0 : 0.0;
     case PG_OP_GATE:
     case PG_OP_GATE_EITHER: return first ? b : a;
     case PG_OP_TANH_SLOPE: return first ? 0.0 : -2.0 * b;
     case PG_OP_SIGMOID_SLOPE: return first ? 0.0 : 1.0 - 2.0 * b;
-    case PG_OP_ERF_SLOPE: return -2.0 * a * y;
+    case PG_OP_ERF_SLOPE: return gated_product(-2.0 * a, y);
     case PG_OP_FMOD: return first ? 1.0 : -rint((a - y) / b);
     case PG_OP_MOD: return first ? 1.0 : -quotient_of(a, b);
     case PG_OP_GELU: return gelu_slope(a);
@@ -334,8 +358,13 @@ double plain_slope(int op, int by, double a, double b, double y, bool fast) {
     case PG_OP_LGAMMA: return plain_digamma(a);
     case PG_OP_DIGAMMA: return plain_polygamma(a, 1.0);
     case PG_OP_POLYGAMMA: return plain_polygamma(a, b + 1.0);
-    case PG_OP_LOG_NDTR_SLOPE: return -gated_product(plain_log_ndtr_excess(a), y);
-    case PG_OP_LOG_NDTR_EXCESS: return 1.0 - gated_product(y, plain_log_ndtr_slope(a));
+    case PG_OP_LOG_NDTR_SLOPE: return plain_log_ndtr_bend(a);
+    case PG_OP_LOG_NDTR_EXCESS: return 1.0 + plain_log_ndtr_bend(a);
+    case PG_OP_LOG_NDTR_BEND:
+        return -(gated_product(plain_log_ndtr_excess(a), y) +
+                 gated_product(plain_log_ndtr_slope(a), 1.0 + y));
+    case PG_OP_HYPOT_SLOPE:
+        return (first ? cosine_of(b, a) : -y) * cosine_of(b, a) / distance(a, b);
     case PG_OP_NORMAL_DENSITY: return gated_product(-a, y);
     case PG_OP_GELU_SLOPE: return gated_product(2.0 - a * a, density(a));
     case PG_OP_SILU_SLOPE: return silu_bend(a, fast);
@@ -354,8 +383,9 @@ double plain_slope(int op, int by, double a, double b, double y, bool fast) {
     case PG_OP_TAKES_LARGER:
     case PG_OP_TAKES_SMALLER: return 0.0;
     case PG_OP_POW_SLOPE:
-        if (first) return b == 0.0 || b == 1.0 ? 0.0 : b * (b - 1.0) * pow(a, b - 2.0);
-        return a == 0.0 ? 0.0 : pow(a, b - 1.0) * (1.0 + b * our_log(a));
+        if (first)
+            return b == 0.0 || b == 1.0 ? 0.0 : gated_product(b * (b - 1.0), pow(a, b - 2.0));
+        return a == 0.0 ? 0.0 : gated_product(1.0 + b * our_log(a), pow(a, b - 1.0));
     case PG_OP_POW_LOG: return a == 0.0 ? 0.0 : 1.0 / a;
     case PG_OP_SQUARE: return 2.0 * a;
     case PG_OP_RECIP: return -(y * y);
@@ -390,6 +420,7 @@ static bool carries(int op) {
     case PG_OP_ACOSH:
     case PG_OP_ATANH:
     case PG_OP_HYPOT:
+    case PG_OP_HYPOT_SLOPE:
     case PG_OP_POW_SLOPE:
     case PG_OP_POW_LOG:
     case PG_OP_FMOD:
@@ -432,6 +463,7 @@ static bool carries(int op) {
     case PG_OP_LOG_NDTR:
     case PG_OP_LOG_NDTR_SLOPE:
     case PG_OP_LOG_NDTR_EXCESS:
+    case PG_OP_LOG_NDTR_BEND:
     case PG_OP_NORMAL_DENSITY:
     case PG_OP_GELU_SLOPE:
     case PG_OP_SILU_SLOPE:
@@ -483,7 +515,8 @@ static bool is_pole(int op, double a, double b, double y) {
     case PG_OP_ASIN:
     case PG_OP_ACOS: return fabs(a) == 1.0;
     case PG_OP_ACOSH: return a == 1.0;
-    case PG_OP_HYPOT: return a == 0.0 && b == 0.0;
+    case PG_OP_HYPOT:
+    case PG_OP_HYPOT_SLOPE: return a == 0.0 && b == 0.0;
     case PG_OP_ATAN2: return a * a + b * b == 0.0;
     case PG_OP_FMOD:
     case PG_OP_FMOD_QUOTIENT: return b == 0.0;
@@ -496,6 +529,7 @@ static bool is_division(int op) { return op == PG_OP_MOD || op == PG_OP_FLOORDIV
 
 pg_status plain_judge_value(int op, double a, double b, double y) {
     if (is_division(op) && b == 0.0) return PG_ERR_ZERO_DIVISION;
+    if (op == PG_OP_HYPOT_SLOPE && a == 0.0 && b == 0.0) return PG_ERR_ZERO_DIVISION;
     if (carries(op)) return PG_OK;
     if (is_asymptote(op, a)) return judge(a, b, y, PG_ERR_DOMAIN);
     return judge(a, b, y, is_power(op) && a == 0.0 ? PG_ERR_ZERO_DIVISION : PG_ERR_OVERFLOW);

@@ -1,9 +1,15 @@
 /* arithmetic.c - the ops, their derivatives and their errors, written out once more: nothing here
  * comes from ops.def, whose mistakes would else be right by definition. Only the functions of fast
- * mode are the core's own: what they return is measured elsewhere. */
+ * mode are the core's own: what they return is measured elsewhere; and lgamma is libm's in both.
+ *
+ * Results are compared bit for bit, so log_ndtr, digamma and polygamma are computed as the core
+ * does. Each is held against another method that shares nothing with that, an integral, to 11
+ * digits: log_ndtr with its derivatives everywhere, digamma above -100, polygamma above 0. What is
+ * left, digamma and polygamma below, is the same here and there. */
 #include "base/portability.h"
 #include "ops/fastmath.h"
 #include "plain.h"
+#include "testing.h"
 
 #include <math.h>
 #include <stdio.h>
@@ -116,19 +122,108 @@ static double elu_slope(double a, double b, double (*our_exp)(double), double ab
     return a > 0.0 ? above : b * our_exp(a);
 }
 
-/* The tail and the gamma functions: copies of the core's, of which mpmath is the second opinion. */
-static double plain_log_ndtr_slope(double a) {
+/* ---- Integrals: other methods for the functions below --------------------------------------- */
+
+/* The trapezoidal rule is exact to the last digits for a smooth function that vanishes at both
+ * ends. Source: Trefethen and Weideman, The exponentially convergent trapezoidal rule, SIAM Review
+ * 56, 2014. */
+static double integral(double (*f)(double v, double x, double n), double x, double n) {
+    enum { steps = 1024 };
+    const double from = -45.0, to = 5.0, h = (to - from) / steps;
+    double sum = 0.0;
+    for (int i = 0; i <= steps; i++) sum += f(from + i * h, x, n);
+    return sum * h;
+}
+
+/* A value that another method confirms, to 1e-11 of the scale. */
+static double held(double value, double opinion, double scale) {
+    CHECK(fabs(value - opinion) <= 1e-11 * fmax(scale, 1e-290));
+    return value;
+}
+
+/* t^n exp(-x t - t^2 / 2) dt, times (1 + x)^(n + 1); t is exp(v) / (1 + x). */
+static double mills(double v, double x, double n) {
+    const double t = exp(v) / (1.0 + x);
+    return exp((n + 1.0) * v - x * t - 0.5 * t * t);
+}
+
+/* The distribution function at -x over the density there, x >= 0. */
+static double mills_ratio(double x) { return integral(mills, x, 0.0) / (1.0 + x); }
+
+static double log_ndtr_by_mills(double a) {
+    const double half_square = 0.5 * a * a + 0.9189385332046727; /* log(2 pi) / 2 */
+    const double ratio = mills_ratio(fabs(a));
+    return a > 0.0 ? log1p(-exp(-half_square) * ratio) : log(ratio) - half_square;
+}
+
+static double log_ndtr_slope_by_mills(double a) {
+    if (a <= 0.0) return 1.0 / mills_ratio(-a);
+    return exp(-0.5 * a * a - 0.9189385332046727 - log_ndtr_by_mills(a));
+}
+
+/* By parts, 1 = x * ratio + first moment. */
+static double log_ndtr_excess_by_mills(double a) {
+    if (a > 0.0) return a + log_ndtr_slope_by_mills(a);
+    return integral(mills, -a, 1.0) / integral(mills, -a, 0.0) / (1.0 - a);
+}
+
+/* t / ((t^2 + x^2) (exp(2 pi t) - 1)) dt; t is exp(v). */
+static double binet(double v, double x, double n) {
+    const double t = exp(v);
+    (void)n;
+    return t / (t * t + x * x) * (t / expm1(6.283185307179586 * t));
+}
+
+/* Binet's integral from 1 on, below by recurrence. Source: Abramowitz and Stegun 6.3.5, 6.3.21. */
+static double digamma_by_binet(double a, double *scale_ret) {
+    double sum = 0.0, scale = 1.0;
+    for (; a < 1.0; a += 1.0) {
+        sum -= 1.0 / a;
+        scale += fabs(1.0 / a);
+    }
+    *scale_ret = scale + log(a);
+    return sum + (log(a) - 0.5 / a - 2.0 * integral(binet, a, 0.0));
+}
+
+/* t^n exp(-x t) / (1 - exp(-t)) dt, without its constant factors; t is exp(v) (n + 1) / x. */
+static double bose(double v, double x, double n) {
+    const double t = exp(v) * ((n + 1.0) / x);
+    return exp((n + 1.0) * (v - exp(v) + 1.0) - v) * (t < 1e-290 ? 1.0 : t / -expm1(-t));
+}
+
+/* The logarithm of |polygamma|, a > 0. Source: Abramowitz and Stegun 6.4.1. */
+static double log_polygamma_by_bose(double a, double n) {
+    return n * log((n + 1.0) / a) - (n + 1.0) + log(integral(bose, a, n));
+}
+
+/* ---- The tail and the gamma functions: with the core's bits, held against the above ---------- */
+
+static double log_ndtr_slope_as_core(double a) {
     if (a > -5.0) return density(a) / (0.5 * erfc(-0.7071067811865476 * a));
     double fraction = -a;
     for (int k = 60; k > 0; k--) fraction = -a + k / fraction;
     return fraction;
 }
 
-static double plain_log_ndtr_excess(double a) {
-    if (a > -5.0) return a + plain_log_ndtr_slope(a);
+static double log_ndtr_excess_as_core(double a) {
+    if (a > -5.0) return a + log_ndtr_slope_as_core(a);
     double fraction = -a;
     for (int k = 60; k > 1; k--) fraction = -a + k / fraction;
     return 1.0 / fraction;
+}
+
+static double plain_log_ndtr_slope(double a) {
+    const double slope = log_ndtr_slope_as_core(a);
+    if (!isfinite(a)) return slope;
+    const double opinion = log_ndtr_slope_by_mills(a);
+    return held(slope, opinion, opinion);
+}
+
+static double plain_log_ndtr_excess(double a) {
+    const double excess = log_ndtr_excess_as_core(a);
+    if (!isfinite(a)) return excess;
+    const double opinion = log_ndtr_excess_by_mills(a);
+    return held(excess, opinion, opinion);
 }
 
 static double plain_log_ndtr_bend(double a) {
@@ -136,10 +231,17 @@ static double plain_log_ndtr_bend(double a) {
     return -gated_product(plain_log_ndtr_excess(a), plain_log_ndtr_slope(a));
 }
 
-static double plain_log_ndtr(double a) {
+static double log_ndtr_as_core(double a) {
     if (a > -1.0) return log1p(-0.5 * erfc(0.7071067811865476 * a));
     if (a > -5.0) return log(0.5 * erfc(-0.7071067811865476 * a));
-    return -0.5 * (a * a) - 0.9189385332046727 - log(plain_log_ndtr_slope(a));
+    return -0.5 * (a * a) - 0.9189385332046727 - log(log_ndtr_slope_as_core(a));
+}
+
+static double plain_log_ndtr(double a) {
+    const double value = log_ndtr_as_core(a);
+    if (!isfinite(a) || !isfinite(value)) return value;
+    const double opinion = log_ndtr_by_mills(a);
+    return held(value, opinion, fabs(opinion));
 }
 
 static double plain_horner(const double *c, int count, double x) {
@@ -181,12 +283,20 @@ static double plain_digamma_above_0(double a) {
     return sum + (from_root * 0.99558162689208984 + from_root * ratio);
 }
 
-static double plain_digamma(double a) {
+static double digamma_as_core(double a) {
     if (isnan(a) || a == INFINITY) return a;
     if (a > 0.0) return plain_digamma_above_0(a);
     if (a == floor(a)) return NAN;
     const double turn = 3.141592653589793 * (a - rint(a));
     return plain_digamma_above_0(1.0 - a) - 3.141592653589793 / tan(turn);
+}
+
+static double plain_digamma(double a) {
+    const double value = digamma_as_core(a);
+    if (!isfinite(value) || a < -100.0) return value;
+    double scale = 0.0;
+    const double opinion = digamma_by_binet(a, &scale);
+    return held(value, opinion, scale);
 }
 
 static double plain_hurwitz_zeta(double s, double a) {
@@ -213,7 +323,10 @@ static double plain_polygamma(double a, double n) {
     if (isinf(a)) return 0.0;
     double factor = fmod(n, 2.0) == 1.0 ? 1.0 : -1.0;
     for (double k = 2.0; k <= n; k += 1.0) factor *= k;
-    return factor * plain_hurwitz_zeta(n + 1.0, a);
+    const double sum = plain_hurwitz_zeta(n + 1.0, a), value = factor * sum;
+    if (isnormal(sum) && isnormal(value) && a > 0.0) /* a subnormal sum has few digits */
+        (void)held(log(fabs(value)), log_polygamma_by_bose(a, n), 1.0 + n);
+    return value;
 }
 
 double plain_value(int op, double a, double b, bool fast) {

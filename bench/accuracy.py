@@ -139,6 +139,14 @@ PLACES = {
         Place(0.2, 1.8, 2.3, signs=True),
         Place(0.3, TINY, HUGE, by_bits=True, signs=True),
     ),
+    "tan": (  # up to PG_TAN_REACH
+        Place(0.2, -1.6, 1.6),
+        Place(0.1, 0.7, 0.9, signs=True),  # pi/4, from where it is -cos / sin
+        Place(0.1, 1e-17, 0.1, by_bits=True, signs=True, plus=1.5707963267948966),
+        Place(0.2, -100.0, 100.0),
+        Place(0.2, -1647099.3, 1647099.3),
+        Place(0.2, TINY, 1647099.3, by_bits=True, signs=True),
+    ),
 }
 
 
@@ -200,6 +208,7 @@ TRUTH: dict[str, Callable[[Any], Any]] = {
     "expm1": mp.expm1,
     "log1p": mp.log1p,
     "atan": mp.atan,
+    "tan": mp.tan,
 }
 
 

@@ -279,6 +279,7 @@ ENTRIES = {
         (lambda a, b: mp.tan(a), lambda a, b: mp.sec(a) ** 2),
         (Promise(1.0, 1.0), Promise(2.5, 2.5)),
         (_ANGLE,),
+        fast=(Promise(1.5, 1.5), Promise(3.0, 3.0)),
     ),
     "asin": Entry(
         (lambda a, b: mp.asin(a), lambda a, b: 1 / mp.sqrt((1 - a) * (1 + a))),

@@ -61,8 +61,17 @@ def _log_or_nan(a: float) -> float:
     return math.log(a) if a > 0.0 else math.nan
 
 
-def _power_slope(a: float, b: float) -> float:
+def _pown_slope(a: float, b: float) -> float:
     return 0.0 if b == 0.0 else b * _power(a, b - 1.0)
+
+
+def _power_slope(a: float, b: float) -> float:
+    return 0.0 if b == 0.0 else _gated(b, _power(a, b - 1.0))
+
+
+def _exponent_slope(a: float, y: float) -> float:
+    """The derivative of y = a**b by b."""
+    return 0.0 if a == 0.0 or (a == math.inf and y == 0.0) else y * _log_or_nan(a)
 
 
 def _of_libm(name: str) -> Callable[[float], float]:
@@ -92,6 +101,17 @@ def _hypot(a: float, b: float) -> float:
     scale = 2.0**-600 if larger > 2.0**500 else 2.0**600 if larger < 2.0**-500 else 1.0
     u, v = a * scale, b * scale
     return math.sqrt(u * u + v * v) / scale
+
+
+def _hypot_slope(a: float, b: float) -> float:
+    """a / hypot(a, b): 1 or -1 where only a is infinite."""
+    ratio = a / _hypot(a, b)
+    return math.copysign(1.0, a) if math.isinf(a) and math.isfinite(b) else ratio
+
+
+def _over_squares(a: float, sum: float) -> float:
+    """a / sum, of squares of a and another number; 0 where the sum is infinite."""
+    return math.copysign(0.0, a) if math.isinf(sum) else a / sum
 
 
 def _first_is_larger(a: float, b: float) -> bool:
@@ -248,10 +268,9 @@ def _polygamma(a: float, n: float) -> float:
 OPS = {
     "add": Op("+", lambda a, b: a + b, (lambda a, b, y: 1.0, lambda a, b, y: 1.0), True),
     "mul": Op("*", lambda a, b: a * b, (lambda a, b, y: b, lambda a, b, y: a), True),
-    "pown": Op("**", lambda a, b: _power(a, b), (lambda a, b, y: _power_slope(a, b),)),
+    "pown": Op("**", lambda a, b: _power(a, b), (lambda a, b, y: _pown_slope(a, b),)),
     "pow": Op("**", lambda a, b: _power(a, b),
-              (lambda a, b, y: _power_slope(a, b),
-               lambda a, b, y: 0.0 if a == 0.0 else y * _log_or_nan(a))),
+              (lambda a, b, y: _power_slope(a, b), lambda a, b, y: _exponent_slope(a, y))),
     "exp": Op("exp", lambda a, b: math.exp(a), (lambda a, b, y: y,)),
     "log": Op("log", lambda a, b: math.log(a), (lambda a, b, y: 1.0 / a,)),
     "tanh": Op("tanh", lambda a, b: math.tanh(a),
@@ -271,7 +290,8 @@ OPS = {
     "softplus": Op("softplus", lambda a, b: math.log1p(math.exp(-abs(a))) + (a if a > 0.0 else 0.0),
                    (lambda a, b, y: _sigmoid(a),), True),
     "atan2": Op("atan2", lambda a, b: math.atan2(a, b),
-                (lambda a, b, y: b / (a * a + b * b), lambda a, b, y: -a / (a * a + b * b))),
+                (lambda a, b, y: _over_squares(b, a * a + b * b),
+                 lambda a, b, y: -_over_squares(a, a * a + b * b))),
     "log1p": Op("log1p", lambda a, b: math.log1p(a), (lambda a, b, y: 1.0 / (1.0 + a),)),
     "expm1": Op("expm1", lambda a, b: math.expm1(a), (lambda a, b, y: math.exp(a),)),
     "log2": Op("log2", lambda a, b: math.log2(a), (lambda a, b, y: 1.4426950408889634 / a,)),
@@ -294,7 +314,7 @@ OPS = {
     "erfc": Op("erfc", lambda a, b: math.erfc(a),
                (lambda a, b, y: -1.1283791670955126 * _bell(a),), True),
     "hypot": Op("hypot", lambda a, b: _hypot(a, b),
-                (lambda a, b, y: a / _hypot(a, b), lambda a, b, y: b / _hypot(a, b))),
+                (lambda a, b, y: _hypot_slope(a, b), lambda a, b, y: _hypot_slope(b, a))),
     "maximum": Op("maximum", lambda a, b: a if _first_is_larger(a, b) else b,
                   (lambda a, b, y: 1.0 if _first_is_larger(a, b) else 0.0,
                    lambda a, b, y: 0.0 if _first_is_larger(a, b) else 1.0), True),

@@ -9,6 +9,7 @@ import dataclasses
 import math
 import platform
 import re
+import sys
 from typing import Any
 
 import numpy as np
@@ -17,6 +18,7 @@ import pytest
 pytest.importorskip("mpmath")
 from mpmath import mp
 
+import pygradc
 from bench import accuracy_ops
 from pygradc import Value, losses, reference
 from pygradc.core.ops import BY_NAME, OPS
@@ -121,6 +123,38 @@ def test_the_slope_of_erf_far_out(a: float) -> None:
             v = engine(x)
             v.erf().backward()
             assert repr(v.grad) == repr(math.nan if math.isnan(a) else 0.0)
+
+
+def test_tan_of_fast_mode_wherever_its_method_changes() -> None:
+    """Near multiples of pi/2, where its reduction ends, and far beyond; 0 keeps its sign."""
+    quarters = [*range(70), *(2**i + j for i in range(7, 31) for j in (-1, 0, 1))]
+    x = [float(k * mp.pi / 2) for k in quarters]
+    x += [0.0, 5e-324, 2.2250738585072014e-308, 1e-8, 1e22, 1e300, sys.float_info.max]
+    near = [math.nextafter(a, to) for a in x for to in (0.0, math.inf)]
+    x += [a for a in near if a < math.inf]
+    x += [-a for a in x]
+
+    f = pygradc.compile(lambda a: a.tan(), math="fast")
+    found = f.map(np.array(x)).tolist()
+    for a, y in zip(x, found):
+        if a == 0.0:
+            assert repr(y) == repr(a)
+        else:
+            assert accuracy_ops.error_in_ulp(y, mp.tan(mp.mpf(a))) < 1.1, a
+    for rows in (1, 7, 8, 33):  # whatever a lane's neighbours are
+        for at in range(0, len(x), rows):
+            assert f.map(np.array(x[at : at + rows])).tolist() == found[at : at + rows]
+
+
+@pytest.mark.parametrize("rows", [1, 8, 40])
+def test_tan_of_fast_mode_at_infinity_and_of_nan(rows: int) -> None:
+    f = pygradc.compile(lambda a: a.tan(), math="fast", errors="ignore")
+    for odd in (math.inf, -math.inf, math.nan):
+        x = np.full(rows, 0.5)
+        x[-1] = odd
+        y, (slope,) = f.gradients(x)
+        assert np.isnan(y[-1]) and np.isnan(slope[-1])
+        assert np.isfinite(y[:-1]).all() and np.isfinite(slope[:-1]).all()
 
 
 SATURATING = {"tanh": lambda y: 1.0 - y * y, "sigmoid": lambda y: y * (1.0 - y)}

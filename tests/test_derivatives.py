@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+import itertools
 import math
 import random
 from collections.abc import Callable
@@ -9,8 +11,10 @@ from typing import Any
 
 import numpy as np
 import pytest
+from mpmath import mp
 
 import pygradc
+from bench import accuracy_ops
 from pygradc import (
     Value,
     compile,
@@ -304,22 +308,110 @@ def test_detached_values_and_no_grad() -> None:
     assert d.data == 6.0 and d._children == ()
 
 
-@pytest.mark.parametrize(
-    ("name", "at", "expected"),
-    [
-        *(("silu", at, (slope, 0.0)) for at, slope in ((math.inf, 1.0), (-math.inf, 0.0))),
-        *(("gelu", at, (slope, 0.0)) for at, slope in ((math.inf, 1.0), (-math.inf, 0.0))),
-        ("log_ndtr", math.inf, (0.0, 0.0)),
-    ],
-)
-def test_two_derivatives_at_infinity_are_the_limits(
-    name: str, at: float, expected: tuple[float, ...]
-) -> None:
+# ---- At infinity ---------------------------------------------------------------------------------
+
+INF = math.inf
+# Of two operands: the derivatives by each, and the second ones by a, a; a, b; b, b.
+LIMITS_OF_TWO = {
+    "add": {(INF, 2.0): (1.0, 1.0, 0.0, 0.0, 0.0)},
+    "mul": {(INF, 2.0): (2.0, INF, 0.0, 1.0, 0.0)},
+    "pow": {
+        **dict.fromkeys([(INF, -2.0), (2.0, -INF), (0.5, INF)], (0.0,) * 5),
+        (INF, 2.0): (INF, INF, 2.0, INF, INF),
+        (INF, 0.5): (0.0, INF, 0.0, 0.0, INF),
+    },
+    "atan2": {
+        **{(a, b): (0.0,) * 5 for a in (INF, -INF) for b in (0.0, -0.5)},
+        **{(b, a): (0.0,) * 5 for a in (INF, -INF) for b in (0.0, -0.5)},
+    },
+    "hypot": {
+        **{(a, b): (math.copysign(1.0, a), *(0.0,) * 4) for a in (INF, -INF) for b in (0.0, -2.0)},
+        **{
+            (b, a): (0.0, math.copysign(1.0, a), *(0.0,) * 3)
+            for a in (INF, -INF)
+            for b in (0.0, 2.0)
+        },
+    },
+    "maximum": {(INF, 2.0): (1.0, *(0.0,) * 4), (-INF, 2.0): (0.0, 1.0, *(0.0,) * 3)},
+    "minimum": {(-INF, 2.0): (1.0, *(0.0,) * 4), (INF, 2.0): (0.0, 1.0, *(0.0,) * 3)},
+    "fmod": {(2.0, INF): (1.0, *(0.0,) * 4)},
+    "mod": {(2.0, INF): (1.0, *(0.0,) * 4)},
+    "floordiv": {(2.0, INF): (0.0,) * 5},
+}
+# Rules that are products, with an adjoint of inf that meets a derivative of 0.
+NOT_AS_NODES = {"pow": [(1, 1)], "atan2": [(0, 0), (0, 1), (1, 1)]}
+NUMBERS = {"pown": (-2.0, -0.5, 0.0, 1.0, 1.5, 2.0, 3.0), "polygamma": (0.0, 1.0, 2.0)}
+WITHOUT_LIMIT = {("lgamma", -INF)}  # poles all the way
+
+
+def limit(f: Callable[[Any], Any], at: float) -> float:
+    """Of f at inf or -inf: what it is far out, and farther."""
+    near, far = (f(math.copysign(1.0, at) * mp.mpf(10) ** power) for power in (9, 15))
+    if abs(far - near) < 1e-3:
+        return float(mp.nint(far))
+    assert abs(far) > abs(near)
+    return math.copysign(INF, far)
+
+
+def limits_of_one(op: Op) -> Any:
+    """(a, b) -> the two derivatives, where the value isn't an error or nan."""
+    numbers = NUMBERS.get(op.name, (1.0,))
+    for at, b in itertools.product((INF, -INF), numbers):
+        if (op.name, at) in WITHOUT_LIMIT or (op.name == "pown" and at < 0 and b != round(b)):
+            continue
+        try:
+            value = call(op, *operands(op, (at, b))).data
+        except (ValueError, ArithmeticError):
+            continue
+        if not math.isnan(value):
+            slope = functools.partial(accuracy_ops.TRUTHS[op.name][1], b=mp.mpf(b))
+            yield (at, b), (limit(slope, at), limit(functools.partial(mp.diff, slope), at))
+
+
+def recorded_limits(op: Op, point: tuple[float, ...], kind: str) -> tuple[list[float], list[float]]:
+    """The first derivatives and the Hessian of the op's program."""
+    given = point[: op.arity]
+    f = compile(lambda *xs: call(op, xs[0], xs[1] if op.arity == 2 else point[1]),
+                math=kind, errors="ignore")  # fmt: skip
+    rows = [np.array([x]) for x in given]
+    slopes = [float(d[0]) for d in f.gradients(*rows)[1]]
+    return slopes, np.array(f.hessian(*rows)).ravel().tolist()
+
+
+@each_op
+def test_derivatives_at_infinity_are_the_limits(op: Op) -> None:
+    """Of the numeric sweep, of nodes, eager and recorded, and of tangents."""
+    with mp.workdps(60):
+        cases = LIMITS_OF_TWO[op.name].items() if op.arity == 2 else list(limits_of_one(op))
+    seconds = [(0, 0)] if op.arity == 1 else [(0, 0), (0, 1), (1, 1)]
+    for point, limits in cases:
+        first, second = limits[: op.arity], dict(zip(seconds, limits[op.arity :]))
+        given = operands(op, point)
+        y = call(op, *given)
+        y.backward()
+        assert [x.grad for x in given[: op.arity]] == list(first), point
+        assert [nth(op, point, (i,)) for i in range(op.arity)] == list(first), point
+        for order, wanted in second.items():
+            if order not in NOT_AS_NODES.get(op.name, ()):
+                assert nth(op, point, order) == wanted, (point, order)
+        for kind in ("exact", "fast"):
+            slopes, hessian_of = recorded_limits(op, point, kind)
+            assert slopes == list(first), (point, kind)
+            corners = hessian_of if op.arity == 1 else [hessian_of[i] for i in (0, 1, 3)]
+            assert corners == list(second.values()), (point, kind)
+
+
+@pytest.mark.parametrize("at", [INF, -INF])
+def test_the_second_derivative_of_log_ndtr_at_infinity(at: float) -> None:
+    """Also where a recording differentiates, and along a direction."""
+    wanted = 0.0 if at > 0 else -1.0
+    twice = compile(lambda x: grad(grad(x.log_ndtr(), x), x))
+    assert twice.map([at] * 9).tolist() == [wanted] * 9
+    f = compile(lambda x: x.log_ndtr())
+    assert f.hessian([at]).ravel().tolist() == [wanted]
     x = Value(at)
-    y = getattr(x, name)()
-    for wanted in expected:
-        y = grad(y, x)
-        assert y.data == wanted
+    third = grad(grad(grad(x.log_ndtr(), x), x), x)
+    assert third.data == 0.0
 
 
 # ---- Custom ops ----------------------------------------------------------------------------------

@@ -1,4 +1,5 @@
-/* fastmath.h - exp, log, tanh, sigmoid, erf, expm1, log1p and atan that a compiler can vectorise.
+/* fastmath.h - exp, log, tanh, sigmoid, erf, expm1, log1p, atan and tan that a compiler can
+ * vectorise.
  *
  * Idea: a loop over a libm call handles one element at a time. These functions are straight-line
  * code of +, -, *, /, comparisons and integer shifts, so at -O3 a plain loop over one of them
@@ -8,7 +9,7 @@
  * the compiler doesn't rewrite the arithmetic: compile with -ffp-contract=off and without
  * -ffast-math. nan gives nan; infinities, signed zeros and subnormals, as arguments and as results,
  * are right. The error is at most 1 ulp more than that of glibc's function; `python
- * bench/accuracy.py` measures it.
+ * bench/accuracy.py` measures it. tan has a reach, PG_TAN_REACH: beyond it, callers ask libm.
  *
  * Cost: no table, no branch, at most one division; 0.65 to 1.5 ns an element with AVX-512. gcc
  * needs -fno-trapping-math: without it, gcc won't compute both sides of a selection, and the loop
@@ -25,9 +26,9 @@
  * Source: Cody and Waite, Software Manual for the Elementary Functions, 1980 (the reductions, tanh
  * by a rational function up to 0.55); Tang, Table-driven implementation of the logarithm function,
  * ACM TOMS 16(4), 1990, and fdlibm's e_log.c (log from s = f / (2 + f)); Cody, Rational Chebyshev
- * approximations for the error function, Math. Comp. 23, 1969; fdlibm's s_expm1.c, s_log1p.c and
- * s_atan.c (what to correct, and where to reduce). The coefficients are our own: by the
- * Remez algorithm in 50 digits, minimising the error relative to the result. */
+ * approximations for the error function, Math. Comp. 23, 1969; fdlibm's s_expm1.c, s_log1p.c,
+ * s_atan.c, e_rem_pio2.c and k_tan.c (what to correct, and where to reduce). The coefficients are
+ * our own: by the Remez algorithm in 50 digits, minimising the error relative to the result. */
 #ifndef PG_FASTMATH_H
 #define PG_FASTMATH_H
 
@@ -230,6 +231,63 @@ static inline double pg_fast_atan(double x) {
     double t = numerator / denominator, z = t * t;
     double y = base + (t + (t * (z * pg_atan_tail(z)) + rest));
     return pg_from_bits(pg_bits_of(y) | (pg_bits_of(x) & PG_SIGN_BIT));
+}
+
+/* Up to here multiples of pi/2 are below 2**20, and their products with 33 bits are exact. */
+#define PG_TAN_REACH 0x1.921fb5p+20
+
+/* x without its lower 27 bits: the product of two such numbers is exact. */
+static inline double pg_upper_half(double x) {
+    return pg_from_bits(pg_bits_of(x) & 0xfffffffff8000000u);
+}
+
+/* a - k pi/2, as the sum of the result and *low; pi/2 has 152 bits here, as doubles within the
+ * reach come as near as 2**-60 to a multiple. A difference that isn't exact has a smaller
+ * subtrahend, so that its rounding error is known. */
+static inline double pg_less_quarters(double a, double k, double *low) {
+    double first = a - k * 0x1.921fb544p+0, w = k * 0x1.0b4611a6p-34, second = first - w;
+    double lost = (first - second) - w;
+    w = k * 0x1.3198a2ep-69;
+    double r = second - w;
+    *low = lost + (((second - r) - w) - k * 0x1.b839a252049c1p-104);
+    return r;
+}
+
+/* (sin(r) - r) / r as a function of z = r**2, for |r| <= pi/4. */
+static inline double pg_sin_tail(double z) {
+    double z2 = z * z;
+    return z * ((-0x1.5555555555548p-3 + 0x1.111111110f7d0p-7 * z) +
+                z2 * ((-0x1.a01a019bfdf00p-13 + 0x1.71de3567d4735p-19 * z) +
+                      z2 * (-0x1.ae5e5a9286348p-26 + 0x1.5d8fd1fae5bc3p-33 * z)));
+}
+
+/* cos(r) - 1 + z / 2, likewise. */
+static inline double pg_cos_tail(double z) {
+    double z2 = z * z;
+    return z2 * ((0x1.555555555554bp-5 + -0x1.6c16c16c14f91p-10 * z) +
+                 z2 * ((0x1.a01a019c844f9p-16 + -0x1.27e4f7eac4ee0p-22 * z) +
+                       z2 * (0x1.1ee9d7b505c16p-29 + -0x1.8fa49a19e2a15p-37 * z)));
+}
+
+/* tan(k pi/2 + r) is sin(r) / cos(r) for even k, else -cos(r) / sin(r). Both come with what their
+ * rounding lost, and the quotient of upper halves leaves a remainder that is exact but for that: so
+ * only the last sum rounds. */
+static inline double pg_fast_tan(double x) {
+    double a = pg_from_bits(pg_bits_of(x) & ~PG_SIGN_BIT);
+    double k = (a * 0x1.45f306dc9c883p-1 + PG_ROUND) - PG_ROUND, half_k = 0.5 * k;
+    int odd = (half_k + PG_ROUND) - PG_ROUND != half_k;
+    double r_low, r = pg_less_quarters(a, k, &r_low), z = r * r, half_z = 0.5 * z;
+    double bend = r * pg_sin_tail(z) + r_low * (1.0 - half_z), sine = r + bend;
+    double sine_low = (r - sine) + bend;
+    double upper = 1.0 - half_z, rest = ((1.0 - upper) - half_z) + (pg_cos_tail(z) - r * r_low);
+    double cosine = upper + rest, cosine_low = (upper - cosine) + rest;
+    double top = odd ? -cosine : sine, top_low = odd ? -cosine_low : sine_low;
+    double bottom = odd ? sine : cosine, bottom_low = odd ? sine_low : cosine_low;
+    double inverse = 1.0 / bottom, y = pg_upper_half(top * inverse);
+    double divisor = pg_upper_half(bottom);
+    double remainder = (top - y * divisor) + (top_low - y * ((bottom - divisor) + bottom_low));
+    y = y + remainder * inverse;
+    return pg_from_bits(pg_bits_of(y) ^ (pg_bits_of(x) & PG_SIGN_BIT));
 }
 
 /* The fraction P/Q of erf: the same operations for both ranges of a, with different

@@ -8,5 +8,7 @@
 #define expm1 pg_fast_expm1
 #define log1p pg_fast_log1p
 #define atan pg_fast_atan
+#define tan pg_fast_tan
 #define sigmoid pg_fast_sigmoid
 #define saturated(y) false /* the exp in the slopes would take a quarter of a step */
+#define out_of_reach(op, a) ((op) == PG_OP_TAN && fabs(a) > PG_TAN_REACH)

@@ -6,5 +6,7 @@
 #undef expm1
 #undef log1p
 #undef atan
+#undef tan
 #undef sigmoid
 #undef saturated
+#undef out_of_reach

@@ -21,6 +21,12 @@ static inline double sigmoid(double a) {
 /* Is y so near 1 or -1 that 1 - |y| has lost digits? Derivatives are then computed from a. */
 static inline bool saturated(double y) { return fabs(y) > 0.96875; }
 
+/* Is a too large for fast mode's function? Then the op's value is libm's there, too. */
+static inline bool out_of_reach(int op, double a) {
+    (void)op, (void)a;
+    return false;
+}
+
 /* sigmoid'(a) to full precision; tanh'(a) is 4 sigmoid'(2a). */
 static inline double sigmoid_slope(double a) {
     const double e = exp(-fabs(a));
@@ -44,6 +50,17 @@ static inline double scaled_hypot(double a, double b) {
     const double scale = larger > 0x1p500 ? 0x1p-600 : larger < 0x1p-500 ? 0x1p600 : 1.0;
     const double u = a * scale, v = b * scale;
     return isinf(a) || isinf(b) ? INFINITY : sqrt(u * u + v * v) / scale;
+}
+
+/* a / hypot(a, b): 1 or -1 where only a is infinite. */
+static inline double hypot_slope(double a, double b) {
+    const double ratio = a / scaled_hypot(a, b);
+    return isinf(a) && isfinite(b) ? copysign(1.0, a) : ratio;
+}
+
+/* a / sum, of squares of a and another number; 0 where the sum is infinite, even if a is. */
+static inline double over_squares(double a, double sum) {
+    return isinf(sum) ? copysign(0.0, a) : a / sum;
 }
 
 /* a * b; 0 where b is 0 and a is infinite or nan. The op GATE, as a function. */
@@ -74,6 +91,11 @@ static inline double log_ndtr_excess(double a) {
     double fraction = -a;
     for (int k = 60; k > 1; k--) fraction = -a + k / fraction;
     return 1.0 / fraction;
+}
+
+/* The second derivative of log_ndtr: its limits are -1 and 0. */
+static inline double log_ndtr_bend(double a) {
+    return a == -INFINITY ? -1.0 : -gated(log_ndtr_excess(a), log_ndtr_slope(a));
 }
 
 /* The logarithm of the normal distribution function. */

@@ -16,6 +16,10 @@
             (void)a, (void)b;                                                                      \
             ys[l] = (y_);                                                                          \
         }                                                                                          \
+        int far = 0;                                                                               \
+        for (size_t l = 0; l < lanes * run; l++) far |= out_of_reach(op, as[l]);                   \
+        for (size_t l = 0; PG_UNLIKELY(far) && l < lanes * run; l++)                               \
+            if (out_of_reach(op, as[l])) ys[l] = pg_value_of(op, as[l], bs[l]);                    \
         const double a = 1.0, b = 0.0;                                                             \
         (void)a, (void)b;                                                                          \
         for (size_t l = 0; (fault) != PG_OK && block->judge && l < lanes * run; l += lanes) {      \

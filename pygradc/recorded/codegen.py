@@ -152,6 +152,28 @@ static inline double log_ndtr_excess(double a) {
 }
 """
 
+_LOG_NDTR_BEND = """
+/* The second derivative of log_ndtr: its limits are -1 and 0. */
+static inline double log_ndtr_bend(double a) {
+    return a == -INFINITY ? -1.0 : -gated(log_ndtr_excess(a), log_ndtr_slope(a));
+}
+"""
+
+_HYPOT_SLOPE = """
+/* The share of a in the root of a^2 + b^2: 1 or -1 where only a is infinite. */
+static inline double hypot_slope(double a, double b) {
+    const double ratio = a / scaled_hypot(a, b);
+    return isinf(a) && isfinite(b) ? copysign(1.0, a) : ratio;
+}
+"""
+
+_OVER_SQUARES = """
+/* a / sum, of squares of a and another number; 0 where the sum is infinite, even if a is. */
+static inline double over_squares(double a, double sum) {
+    return isinf(sum) ? copysign(0.0, a) : a / sum;
+}
+"""
+
 _LOG_NDTR = """
 /* The logarithm of the normal distribution function. */
 static inline double log_ndtr(double a) {
@@ -265,6 +287,8 @@ _HELPERS = {
     "python_floordiv": _PYTHON_FLOORDIV,
     "saturated": _SATURATED,
     "scaled_hypot": _SCALED_HYPOT,
+    "hypot_slope": _HYPOT_SLOPE,
+    "over_squares": _OVER_SQUARES,
     "sigmoid": _SIGMOID,
     "sigmoid_slope": _SIGMOID_SLOPE,
     "square_error": _SQUARE_ERROR,
@@ -275,6 +299,7 @@ _HELPERS = {
     "normal_density": _NORMAL_DENSITY,
     "log_ndtr_slope": _LOG_NDTR_SLOPE,
     "log_ndtr_excess": _LOG_NDTR_EXCESS,
+    "log_ndtr_bend": _LOG_NDTR_BEND,
     "log_ndtr": _LOG_NDTR,
     "log_gamma": _LOG_GAMMA,
     "horner": _HORNER,

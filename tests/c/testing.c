@@ -280,6 +280,8 @@ static double bound(const recipe *r, const line *it) {
     case PG_OP_LOG_NDTR:
     case PG_OP_LOG_NDTR_SLOPE:
     case PG_OP_LOG_NDTR_EXCESS:
+    case PG_OP_LOG_NDTR_BEND:
+    case PG_OP_HYPOT_SLOPE:
     case PG_OP_LGAMMA:
     case PG_OP_DIGAMMA:
     case PG_OP_POLYGAMMA: return 1e9;

@@ -1,9 +1,15 @@
 /* arithmetic.c - the ops, their derivatives and their errors, written out once more: nothing here
  * comes from ops.def, whose mistakes would else be right by definition. Only the functions of fast
- * mode are the core's own: what they return is measured elsewhere. */
+ * mode are the core's own: what they return is measured elsewhere; and lgamma is libm's in both.
+ *
+ * Results are compared bit for bit, so log_ndtr, digamma and polygamma are computed as the core
+ * does. Each is held against another method that shares nothing with that, an integral, to 11
+ * digits: log_ndtr with its derivatives everywhere, digamma above -100, polygamma above 0. What is
+ * left, digamma and polygamma below, is the same here and there. */
 #include "base/portability.h"
 #include "ops/fastmath.h"
 #include "plain.h"
+#include "testing.h"
 
 #include <math.h>
 #include <stdio.h>
@@ -24,8 +30,6 @@ static void miss(int op) {
     fprintf(stderr, "tests/fuzz/arithmetic.c lacks %s\n", pg_instr_name(op));
     abort();
 }
-
-static double power_by_base(double a, double b) { return b == 0.0 ? 0.0 : b * pow(a, b - 1.0); }
 
 /* exp(-a^2): a * a is rounded, by what an upper half's square lacks of it. */
 static double gauss(double a, double (*our_exp)(double)) {
@@ -71,6 +75,25 @@ static double quotient_of(double a, double b) {
 /* a * b, where a b of 0 counts more than what a is. */
 static double gated_product(double a, double b) { return b == 0.0 && !isfinite(a) ? 0.0 : a * b; }
 
+static double power_by_base(double a, double b) {
+    return b == 0.0 ? 0.0 : gated_product(b, pow(a, b - 1.0));
+}
+
+static double power_by_exponent(double a, double y, double (*our_log)(double)) {
+    if (a == 0.0 || (y == 0.0 && isinf(a) && a > 0.0)) return 0.0;
+    return our_log(a) * y;
+}
+
+static double cosine_of(double a, double b) {
+    if (isinf(a) && isfinite(b)) return a > 0.0 ? 1.0 : -1.0;
+    return a / distance(a, b);
+}
+
+/* Of an infinite a nothing is left, either, but its sign. */
+static double by_square(double a, double square) {
+    return (isinf(square) && isinf(a) ? copysign(1.0, a) : a) / square;
+}
+
 /* exp(-a^2 / 2) / sqrt(2 pi) */
 static double density(double a) {
     const double half = a / 2.0;
@@ -99,25 +122,126 @@ static double elu_slope(double a, double b, double (*our_exp)(double), double ab
     return a > 0.0 ? above : b * our_exp(a);
 }
 
-/* The tail and the gamma functions: copies of the core's, of which mpmath is the second opinion. */
-static double plain_log_ndtr_slope(double a) {
+/* ---- Integrals: other methods for the functions below --------------------------------------- */
+
+/* The trapezoidal rule is exact to the last digits for a smooth function that vanishes at both
+ * ends. Source: Trefethen and Weideman, The exponentially convergent trapezoidal rule, SIAM Review
+ * 56, 2014. */
+static double integral(double (*f)(double v, double x, double n), double x, double n) {
+    enum { steps = 1024 };
+    const double from = -45.0, to = 5.0, h = (to - from) / steps;
+    double sum = 0.0;
+    for (int i = 0; i <= steps; i++) sum += f(from + i * h, x, n);
+    return sum * h;
+}
+
+/* A value that another method confirms, to 1e-11 of the scale. */
+static double held(double value, double opinion, double scale) {
+    CHECK(fabs(value - opinion) <= 1e-11 * fmax(scale, 1e-290));
+    return value;
+}
+
+/* t^n exp(-x t - t^2 / 2) dt, times (1 + x)^(n + 1); t is exp(v) / (1 + x). */
+static double mills(double v, double x, double n) {
+    const double t = exp(v) / (1.0 + x);
+    return exp((n + 1.0) * v - x * t - 0.5 * t * t);
+}
+
+/* The distribution function at -x over the density there, x >= 0. */
+static double mills_ratio(double x) { return integral(mills, x, 0.0) / (1.0 + x); }
+
+static double log_ndtr_by_mills(double a) {
+    const double half_square = 0.5 * a * a + 0.9189385332046727; /* log(2 pi) / 2 */
+    const double ratio = mills_ratio(fabs(a));
+    return a > 0.0 ? log1p(-exp(-half_square) * ratio) : log(ratio) - half_square;
+}
+
+static double log_ndtr_slope_by_mills(double a) {
+    if (a <= 0.0) return 1.0 / mills_ratio(-a);
+    return exp(-0.5 * a * a - 0.9189385332046727 - log_ndtr_by_mills(a));
+}
+
+/* By parts, 1 = x * ratio + first moment. */
+static double log_ndtr_excess_by_mills(double a) {
+    if (a > 0.0) return a + log_ndtr_slope_by_mills(a);
+    return integral(mills, -a, 1.0) / integral(mills, -a, 0.0) / (1.0 - a);
+}
+
+/* t / ((t^2 + x^2) (exp(2 pi t) - 1)) dt; t is exp(v). */
+static double binet(double v, double x, double n) {
+    const double t = exp(v);
+    (void)n;
+    return t / (t * t + x * x) * (t / expm1(6.283185307179586 * t));
+}
+
+/* Binet's integral from 1 on, below by recurrence. Source: Abramowitz and Stegun 6.3.5, 6.3.21. */
+static double digamma_by_binet(double a, double *scale_ret) {
+    double sum = 0.0, scale = 1.0;
+    for (; a < 1.0; a += 1.0) {
+        sum -= 1.0 / a;
+        scale += fabs(1.0 / a);
+    }
+    *scale_ret = scale + log(a);
+    return sum + (log(a) - 0.5 / a - 2.0 * integral(binet, a, 0.0));
+}
+
+/* t^n exp(-x t) / (1 - exp(-t)) dt, without its constant factors; t is exp(v) (n + 1) / x. */
+static double bose(double v, double x, double n) {
+    const double t = exp(v) * ((n + 1.0) / x);
+    return exp((n + 1.0) * (v - exp(v) + 1.0) - v) * (t < 1e-290 ? 1.0 : t / -expm1(-t));
+}
+
+/* The logarithm of |polygamma|, a > 0. Source: Abramowitz and Stegun 6.4.1. */
+static double log_polygamma_by_bose(double a, double n) {
+    return n * log((n + 1.0) / a) - (n + 1.0) + log(integral(bose, a, n));
+}
+
+/* ---- The tail and the gamma functions: with the core's bits, held against the above ---------- */
+
+static double log_ndtr_slope_as_core(double a) {
     if (a > -5.0) return density(a) / (0.5 * erfc(-0.7071067811865476 * a));
     double fraction = -a;
     for (int k = 60; k > 0; k--) fraction = -a + k / fraction;
     return fraction;
 }
 
-static double plain_log_ndtr_excess(double a) {
-    if (a > -5.0) return a + plain_log_ndtr_slope(a);
+static double log_ndtr_excess_as_core(double a) {
+    if (a > -5.0) return a + log_ndtr_slope_as_core(a);
     double fraction = -a;
     for (int k = 60; k > 1; k--) fraction = -a + k / fraction;
     return 1.0 / fraction;
 }
 
-static double plain_log_ndtr(double a) {
+static double plain_log_ndtr_slope(double a) {
+    const double slope = log_ndtr_slope_as_core(a);
+    if (!isfinite(a)) return slope;
+    const double opinion = log_ndtr_slope_by_mills(a);
+    return held(slope, opinion, opinion);
+}
+
+static double plain_log_ndtr_excess(double a) {
+    const double excess = log_ndtr_excess_as_core(a);
+    if (!isfinite(a)) return excess;
+    const double opinion = log_ndtr_excess_by_mills(a);
+    return held(excess, opinion, opinion);
+}
+
+static double plain_log_ndtr_bend(double a) {
+    if (a < 0.0 && isinf(a)) return -1.0;
+    return -gated_product(plain_log_ndtr_excess(a), plain_log_ndtr_slope(a));
+}
+
+static double log_ndtr_as_core(double a) {
     if (a > -1.0) return log1p(-0.5 * erfc(0.7071067811865476 * a));
     if (a > -5.0) return log(0.5 * erfc(-0.7071067811865476 * a));
-    return -0.5 * (a * a) - 0.9189385332046727 - log(plain_log_ndtr_slope(a));
+    return -0.5 * (a * a) - 0.9189385332046727 - log(log_ndtr_slope_as_core(a));
+}
+
+static double plain_log_ndtr(double a) {
+    const double value = log_ndtr_as_core(a);
+    if (!isfinite(a) || !isfinite(value)) return value;
+    const double opinion = log_ndtr_by_mills(a);
+    return held(value, opinion, fabs(opinion));
 }
 
 static double plain_horner(const double *c, int count, double x) {
@@ -159,12 +283,20 @@ static double plain_digamma_above_0(double a) {
     return sum + (from_root * 0.99558162689208984 + from_root * ratio);
 }
 
-static double plain_digamma(double a) {
+static double digamma_as_core(double a) {
     if (isnan(a) || a == INFINITY) return a;
     if (a > 0.0) return plain_digamma_above_0(a);
     if (a == floor(a)) return NAN;
     const double turn = 3.141592653589793 * (a - rint(a));
     return plain_digamma_above_0(1.0 - a) - 3.141592653589793 / tan(turn);
+}
+
+static double plain_digamma(double a) {
+    const double value = digamma_as_core(a);
+    if (!isfinite(value) || a < -100.0) return value;
+    double scale = 0.0;
+    const double opinion = digamma_by_binet(a, &scale);
+    return held(value, opinion, scale);
 }
 
 static double plain_hurwitz_zeta(double s, double a) {
@@ -191,7 +323,10 @@ static double plain_polygamma(double a, double n) {
     if (isinf(a)) return 0.0;
     double factor = fmod(n, 2.0) == 1.0 ? 1.0 : -1.0;
     for (double k = 2.0; k <= n; k += 1.0) factor *= k;
-    return factor * plain_hurwitz_zeta(n + 1.0, a);
+    const double sum = plain_hurwitz_zeta(n + 1.0, a), value = factor * sum;
+    if (isnormal(sum) && isnormal(value) && a > 0.0) /* a subnormal sum has few digits */
+        (void)held(log(fabs(value)), log_polygamma_by_bose(a, n), 1.0 + n);
+    return value;
 }
 
 double plain_value(int op, double a, double b, bool fast) {
@@ -220,7 +355,7 @@ double plain_value(int op, double a, double b, bool fast) {
     case PG_OP_LOG10: return log10(a);
     case PG_OP_EXP2: return exp2(a);
     case PG_OP_CBRT: return cbrt(a);
-    case PG_OP_TAN: return tan(a);
+    case PG_OP_TAN: return fast && !(fabs(a) > PG_TAN_REACH) ? pg_fast_tan(a) : tan(a);
     case PG_OP_ASIN: return asin(a);
     case PG_OP_ACOS: return acos(a);
     case PG_OP_ATAN: return fast ? pg_fast_atan(a) : atan(a);
@@ -251,6 +386,8 @@ double plain_value(int op, double a, double b, bool fast) {
     case PG_OP_POLYGAMMA: return plain_polygamma(a, b);
     case PG_OP_LOG_NDTR_SLOPE: return plain_log_ndtr_slope(a);
     case PG_OP_LOG_NDTR_EXCESS: return plain_log_ndtr_excess(a);
+    case PG_OP_LOG_NDTR_BEND: return plain_log_ndtr_bend(a);
+    case PG_OP_HYPOT_SLOPE: return cosine_of(a, b);
     case PG_OP_NORMAL_DENSITY: return density(a);
     case PG_OP_GELU_SLOPE: return gelu_slope(a);
     case PG_OP_SILU_SLOPE: return silu_slope(a, fast);
@@ -286,8 +423,8 @@ double plain_slope(int op, int by, double a, double b, double y, bool fast) {
     const bool first = by == 1;
     switch (op) {
     case PG_OP_MUL: return first ? b : a;
-    case PG_OP_POWN: return power_by_base(a, b);
-    case PG_OP_POW: return first ? power_by_base(a, b) : a == 0.0 ? 0.0 : y * our_log(a);
+    case PG_OP_POWN: return b == 0.0 ? 0.0 : b * pow(a, b - 1.0);
+    case PG_OP_POW: return first ? power_by_base(a, b) : power_by_exponent(a, y, our_log);
     case PG_OP_EXP: return y;
     case PG_OP_LOG: return 1.0 / a;
     case PG_OP_TANH: return near_one(y, fast) ? 4.0 * logistic_slope(a + a) : 1.0 - y * y;
@@ -299,7 +436,7 @@ double plain_slope(int op, int by, double a, double b, double y, bool fast) {
     case PG_OP_COS: return -sin(a);
     case PG_OP_ERF: return 1.1283791670955126 * gauss(a, our_exp); /* 2 / sqrt(pi) */
     case PG_OP_SOFTPLUS: return fast ? pg_fast_sigmoid(a) : logistic(a);
-    case PG_OP_ATAN2: return (first ? b : -a) / (a * a + b * b);
+    case PG_OP_ATAN2: return by_square(first ? b : -a, a * a + b * b);
     case PG_OP_LOG1P: return 1.0 / (a + 1.0);
     case PG_OP_EXPM1: return our_exp(a);
     case PG_OP_LOG2: return 1.4426950408889634 / a;  /* 1 / log(2) */
@@ -316,14 +453,14 @@ double plain_slope(int op, int by, double a, double b, double y, bool fast) {
     case PG_OP_ACOSH: return 1.0 / (sqrt(a + 1.0) * sqrt(a - 1.0));
     case PG_OP_ATANH: return 1.0 / ((1.0 + a) * (1.0 - a));
     case PG_OP_ERFC: return -(1.1283791670955126 * gauss(a, our_exp)); /* -2 / sqrt(pi) */
-    case PG_OP_HYPOT: return (first ? a : b) / distance(a, b);
+    case PG_OP_HYPOT: return first ? cosine_of(a, b) : cosine_of(b, a);
     case PG_OP_MAXIMUM: return (isnan(a) || a >= b) == first ? 1.0 : 0.0;
     case PG_OP_MINIMUM: return (isnan(a) || a <= b) == first ? 1.0 : 0.0;
     case PG_OP_GATE:
     case PG_OP_GATE_EITHER: return first ? b : a;
     case PG_OP_TANH_SLOPE: return first ? 0.0 : -2.0 * b;
     case PG_OP_SIGMOID_SLOPE: return first ? 0.0 : 1.0 - 2.0 * b;
-    case PG_OP_ERF_SLOPE: return -2.0 * a * y;
+    case PG_OP_ERF_SLOPE: return gated_product(-2.0 * a, y);
     case PG_OP_FMOD: return first ? 1.0 : -rint((a - y) / b);
     case PG_OP_MOD: return first ? 1.0 : -quotient_of(a, b);
     case PG_OP_GELU: return gelu_slope(a);
@@ -334,8 +471,13 @@ double plain_slope(int op, int by, double a, double b, double y, bool fast) {
     case PG_OP_LGAMMA: return plain_digamma(a);
     case PG_OP_DIGAMMA: return plain_polygamma(a, 1.0);
     case PG_OP_POLYGAMMA: return plain_polygamma(a, b + 1.0);
-    case PG_OP_LOG_NDTR_SLOPE: return -gated_product(plain_log_ndtr_excess(a), y);
-    case PG_OP_LOG_NDTR_EXCESS: return 1.0 - gated_product(y, plain_log_ndtr_slope(a));
+    case PG_OP_LOG_NDTR_SLOPE: return plain_log_ndtr_bend(a);
+    case PG_OP_LOG_NDTR_EXCESS: return 1.0 + plain_log_ndtr_bend(a);
+    case PG_OP_LOG_NDTR_BEND:
+        return -(gated_product(plain_log_ndtr_excess(a), y) +
+                 gated_product(plain_log_ndtr_slope(a), 1.0 + y));
+    case PG_OP_HYPOT_SLOPE:
+        return (first ? cosine_of(b, a) : -y) * cosine_of(b, a) / distance(a, b);
     case PG_OP_NORMAL_DENSITY: return gated_product(-a, y);
     case PG_OP_GELU_SLOPE: return gated_product(2.0 - a * a, density(a));
     case PG_OP_SILU_SLOPE: return silu_bend(a, fast);
@@ -354,8 +496,9 @@ double plain_slope(int op, int by, double a, double b, double y, bool fast) {
     case PG_OP_TAKES_LARGER:
     case PG_OP_TAKES_SMALLER: return 0.0;
     case PG_OP_POW_SLOPE:
-        if (first) return b == 0.0 || b == 1.0 ? 0.0 : b * (b - 1.0) * pow(a, b - 2.0);
-        return a == 0.0 ? 0.0 : pow(a, b - 1.0) * (1.0 + b * our_log(a));
+        if (first)
+            return b == 0.0 || b == 1.0 ? 0.0 : gated_product(b * (b - 1.0), pow(a, b - 2.0));
+        return a == 0.0 ? 0.0 : gated_product(1.0 + b * our_log(a), pow(a, b - 1.0));
     case PG_OP_POW_LOG: return a == 0.0 ? 0.0 : 1.0 / a;
     case PG_OP_SQUARE: return 2.0 * a;
     case PG_OP_RECIP: return -(y * y);
@@ -390,6 +533,7 @@ static bool carries(int op) {
     case PG_OP_ACOSH:
     case PG_OP_ATANH:
     case PG_OP_HYPOT:
+    case PG_OP_HYPOT_SLOPE:
     case PG_OP_POW_SLOPE:
     case PG_OP_POW_LOG:
     case PG_OP_FMOD:
@@ -432,6 +576,7 @@ static bool carries(int op) {
     case PG_OP_LOG_NDTR:
     case PG_OP_LOG_NDTR_SLOPE:
     case PG_OP_LOG_NDTR_EXCESS:
+    case PG_OP_LOG_NDTR_BEND:
     case PG_OP_NORMAL_DENSITY:
     case PG_OP_GELU_SLOPE:
     case PG_OP_SILU_SLOPE:
@@ -483,7 +628,8 @@ static bool is_pole(int op, double a, double b, double y) {
     case PG_OP_ASIN:
     case PG_OP_ACOS: return fabs(a) == 1.0;
     case PG_OP_ACOSH: return a == 1.0;
-    case PG_OP_HYPOT: return a == 0.0 && b == 0.0;
+    case PG_OP_HYPOT:
+    case PG_OP_HYPOT_SLOPE: return a == 0.0 && b == 0.0;
     case PG_OP_ATAN2: return a * a + b * b == 0.0;
     case PG_OP_FMOD:
     case PG_OP_FMOD_QUOTIENT: return b == 0.0;
@@ -496,6 +642,7 @@ static bool is_division(int op) { return op == PG_OP_MOD || op == PG_OP_FLOORDIV
 
 pg_status plain_judge_value(int op, double a, double b, double y) {
     if (is_division(op) && b == 0.0) return PG_ERR_ZERO_DIVISION;
+    if (op == PG_OP_HYPOT_SLOPE && a == 0.0 && b == 0.0) return PG_ERR_ZERO_DIVISION;
     if (carries(op)) return PG_OK;
     if (is_asymptote(op, a)) return judge(a, b, y, PG_ERR_DOMAIN);
     return judge(a, b, y, is_power(op) && a == 0.0 ? PG_ERR_ZERO_DIVISION : PG_ERR_OVERFLOW);

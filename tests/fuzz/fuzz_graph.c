@@ -7,7 +7,7 @@
 
 #include <math.h>
 
-enum { MOST_BYTES = 1 << 10, MOST_CHILDREN = 12 };
+enum { MOST_BYTES = 1 << 10, MOST_CHILDREN = 12, MOST_ENTRIES = TWIN_ENTRIES };
 
 static twin *const t = &both_graphs;
 static const uint8_t *at, *end;
@@ -345,6 +345,19 @@ static void make_detached(void) {
         hold(status, id, PG_OK, plain_wide(&t->plain, PG_VARIADIC_DETACH, data, &edge, 1, false));
 }
 
+/* table[index] of any nodes. */
+static void make_take(void) {
+    pg_node_id ids[MOST_ENTRIES], id = 0;
+    plain_edge edges[MOST_ENTRIES + 1];
+    const twin_node index = next_held();
+    const size_t count = next_edges(ids, edges, 1 + next() % MOST_ENTRIES);
+    edges[count] = (plain_edge){index.plain, 0.0};
+    const pg_status status = pg_trace_take(t->graph, &id, index.id, ids, count);
+    if (went_well(status))
+        hold(status, id, PG_OK,
+             plain_wide(&t->plain, PG_VARIADIC_TAKE, NAN, edges, count + 1, false));
+}
+
 typedef void step(void);
 
 static void run_one(step *const *steps, size_t count) {
@@ -368,7 +381,7 @@ static size_t make_inputs(size_t count) {
 static void trace(void) {
     static step *const steps[] = {make_op,     make_expression, make_expression, make_sum,
                                   make_layer,  make_select,     make_detached,   make_leaf,
-                                  make_choice, hold_again,      make_op,         make_expression};
+                                  make_choice, hold_again,      make_op,         make_take};
     const uint8_t shape = next();
     const unsigned passes = next() & exact_passes;
     const size_t before = t->count;

@@ -199,6 +199,7 @@ static pg_status push_variadic(plain_graph *g, const plain_node *node) {
     for (uint32_t k = 0; k < node->count && (custom || node->has_locals); k++) {
         const uint32_t i = custom ? node->count - 1 - k : k; /* a custom op's last one first */
         const plain_edge edge = g->edges[node->first + i];
+        if (node->kind == PG_VARIADIC_TAKE && edge.slope == 0.0) continue; /* not taken */
         const double slope = custom ? plain_rule(node->tag, i, g->nodes[edge.to].data) : edge.slope;
         give(g, edge.to, slope, node->grad);
     }

@@ -8,7 +8,7 @@
 
 #include "fuzz.h"
 
-enum { TWIN_HELD = 64 };
+enum { TWIN_HELD = 64, TWIN_ENTRIES = 5 }; /* entries of a table, at most */
 
 typedef struct twin_node {
     pg_node_id id;

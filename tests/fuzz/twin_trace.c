@@ -66,9 +66,24 @@ static bool is_input(const trace *t, uint32_t id, double *number_ret) {
 
 static uint32_t again(trace *t, uint32_t id);
 
+/* An index that names no entry gives nan, and nothing back. */
+static uint32_t taken_again(const plain_node *node, const uint32_t *children) {
+    plain_edge edges[TWIN_ENTRIES + 1];
+    const uint32_t count = node->count - 1;
+    const double index = replica.nodes[children[count]].data;
+    double data = NAN;
+    for (uint32_t i = 0; i <= count; i++) {
+        const bool taken = i < count && index == (double)i;
+        edges[i] = (plain_edge){children[i], taken ? 1.0 : 0.0};
+        if (taken) data = replica.nodes[children[i]].data;
+    }
+    return plain_wide(&replica, PG_VARIADIC_TAKE, data, edges, node->count, true);
+}
+
 static uint32_t wide_again(const plain_node *node, const uint32_t *children) {
     if (node->kind == PG_VARIADIC_DETACH)
         return plain_leaf(&replica, replica.nodes[children[0]].data);
+    if (node->kind == PG_VARIADIC_TAKE) return taken_again(node, children);
     const bool holds =
         plain_compare((int)(node->kind - PG_VARIADIC_SELECT), replica.nodes[children[2]].data,
                       replica.nodes[children[3]].data);
@@ -79,7 +94,7 @@ static uint32_t wide_again(const plain_node *node, const uint32_t *children) {
 
 static uint32_t made_again(trace *t, uint32_t id) {
     const plain_node *node = &t->from->nodes[id];
-    uint32_t children[4] = {0}, copy = 0;
+    uint32_t children[TWIN_ENTRIES + 1] = {0}, copy = 0;
     double number = node->data;
     if (id < t->since || node->op == PG_OP_LEAF || is_input(t, id, &number)) {
         (void)is_input(t, id, &number);

@@ -5,8 +5,28 @@
 #include "native/emit.h"
 #include "ops/kernels.h"
 
+/* More than these in one run are left to the kernels: products of a layer, instructions. */
+enum { most_products = 64, most_of_run = 16 };
+
 static bool slope_has_form(pg_emitter *e, int op, pg_formula_name name, pg_target target) {
     return target.how == PG_ACCUMULATE_NONE || pg_is_computable(e, op, name);
+}
+
+/* Can the contribution of the operand in this slot be given? In a block of 32 lanes it waits in its
+ * gradient's place, if no other does. */
+static bool can_give(const pg_emitter *e, pg_target target, uint32_t operand) {
+    if (target.how != PG_ACCUMULATE_FOLD || e->lanes < 32) return true;
+    for (uint32_t i = 0; i < e->fold_count; i++)
+        if (e->folds[i].slot == operand) return false;
+    return e->fold_count + 2 <= PG_MOST_FOLDS;
+}
+
+static bool op_has_form(pg_emitter *e, const pg_step *step, const pg_instr *instr) {
+    if (!can_give(e, step->a, instr->a) || !can_give(e, step->b, instr->b)) return false;
+    if (step->a.how == PG_ACCUMULATE_FOLD && step->b.how == PG_ACCUMULATE_FOLD && e->lanes >= 32)
+        return false;
+    return instr->op == PG_OP_SELECT || (slope_has_form(e, instr->op, PG_OF_SLOPE_A, step->a) &&
+                                         slope_has_form(e, instr->op, PG_OF_SLOPE_B, step->b));
 }
 
 bool pg_step_has_form(pg_emitter *e, const pg_step *step) {
@@ -14,45 +34,51 @@ bool pg_step_has_form(pg_emitter *e, const pg_step *step) {
     const pg_instr *const instr = &e->program->code[step->instr];
     switch (instr->op) {
     case PG_OP_TAKE: return false;
-    case PG_OP_DOT: return step->run == 1 || step->run * instr->count <= 64;
-    case PG_OP_SELECT:
-    case PG_OP_CUSTOM: return true;
-    default:
-        return (e->lanes == 1 || step->run <= 16) &&
-               slope_has_form(e, instr->op, PG_OF_SLOPE_A, step->a) &&
-               slope_has_form(e, instr->op, PG_OF_SLOPE_B, step->b);
+    case PG_OP_CUSTOM:
+    case PG_OP_DOT:
+        return e->lanes == 1 && (step->run == 1 || step->run * instr->count <= most_products);
+    default: return (e->lanes == 1 || step->run <= most_of_run) && op_has_form(e, step, instr);
     }
 }
 
-/* The sum of the strip: lanes that are 8 apart are added in a fixed tree. */
-static int fold(pg_emitter *e, const int *ts) {
-    if (e->strip == 1) return ts[0];
-    const int low = pg_operate(e, PG_ADDS, ts[0], ts[1]);
-    return pg_operate(e, PG_ADDS, low, pg_operate(e, PG_ADDS, ts[2], ts[3]));
-}
-
-static void give_vector(pg_emitter *e, pg_target target, int t, int vector) {
-    const pg_at at = {e->grads, target.at};
-    const int before = target.how == PG_ACCUMULATE_ADD ? pg_fetch(e, at, vector) : PG_ZERO;
-    const int sum = pg_operate(e, PG_ADDS, before, t);
-    pg_keep(e, sum, at, vector);
-    pg_release(e, sum);
-}
-
-void pg_give(pg_emitter *e, pg_target target, const int *ts) {
-    if (target.how != PG_ACCUMULATE_FOLD) {
-        for (int v = 0; v < e->strip; v++) give_vector(e, target, ts[v], v);
+/* First contributions are 0.0 + t, as the kernels' are. */
+void pg_give(pg_emitter *e, pg_target target, uint32_t operand, int t) {
+    const bool fold = target.how == PG_ACCUMULATE_FOLD;
+    const pg_at at = {fold ? e->sums : e->grads, target.at};
+    if (fold && e->lanes == 32) {
+        e->folds[e->fold_count++] = (pg_fold){operand, target.at};
+        pg_keep(e, t, (pg_at){e->grads, operand});
         return;
     }
-    const pg_at at = {e->sums, target.at};
-    const int folded = fold(e, ts);
-    const int sum = pg_operate(e, PG_ADDS, pg_fetch(e, at, 0), folded);
-    pg_keep(e, sum, at, 0);
-    pg_release(e, sum);
+    const int before = target.how == PG_ACCUMULATE_STORE ? PG_ZERO : pg_fetch(e, at);
+    pg_keep(e, pg_operate(e, PG_ADDS, before, t), at);
 }
 
-static int gradient(pg_emitter *e, const pg_instr *instr, int vector) {
-    return pg_fetch(e, (pg_at){PG_GRADS, instr->dst}, vector);
+/* Lanes that are 8 apart are added in a fixed tree, as by the kernels. */
+static void emit_fold(pg_emitter *e, pg_fold fold) {
+    pg_code *const code = &e->code;
+    const int32_t sublanes = PG_SUBLANES * sizeof(double);
+    const int32_t from = pg_offset_of(e, (pg_at){e->grads, fold.slot});
+    const int32_t to = pg_offset_of(e, (pg_at){e->sums, fold.accumulator});
+    for (int32_t part = 0; part < sublanes; part += PG_VECTOR_WIDTH) {
+        for (int32_t k = 0; k < 4; k++)
+            pg_put_load(code, k, e->grads, from + k * sublanes + part);
+        pg_put_operation(code, PG_ADDS, 0, 0, 1);
+        pg_put_operation(code, PG_ADDS, 2, 2, 3);
+        pg_put_operation(code, PG_ADDS, 0, 0, 2);
+        pg_put_load(code, 1, e->sums, to + part);
+        pg_put_operation(code, PG_ADDS, 0, 1, 0);
+        pg_put_store(code, 0, e->sums, to + part);
+    }
+}
+
+void pg_emit_folds(pg_emitter *e) {
+    for (uint32_t i = 0; i < e->fold_count; i++) emit_fold(e, e->folds[i]);
+    e->fold_count = 0;
+}
+
+static int gradient(pg_emitter *e, const pg_instr *instr) {
+    return pg_fetch(e, (pg_at){PG_GRADS, instr->dst});
 }
 
 static bool is_one(const pg_formula *formula) {
@@ -60,65 +86,49 @@ static bool is_one(const pg_formula *formula) {
            formula->number[0] == 1.0;
 }
 
-static void push(pg_emitter *e, const pg_instr *instr, pg_formula_name name, pg_target target) {
+static void push(pg_emitter *e, const pg_instr *instr, pg_formula_name name, pg_target target,
+                 uint32_t operand) {
     if (target.how == PG_ACCUMULATE_NONE) return;
-    const pg_formula *formula = pg_formula_of(e, instr->op, name);
-    const pg_operands on = pg_operands_of(instr);
-    int ts[PG_STRIP];
-    for (int v = 0; v < e->strip; v++) {
-        if (is_one(formula)) {
-            ts[v] = gradient(e, instr, v);
-            continue;
-        }
-        const int slope = pg_compute(e, instr->op, name, &on, v);
-        if (pg_may_fail(instr->op, 1)) pg_put_check(&e->code, slope);
-        ts[v] = pg_operate(e, PG_MULTIPLIES, slope, gradient(e, instr, v));
+    if (is_one(pg_formula_of(e, instr->op, name))) {
+        pg_give(e, target, operand, gradient(e, instr));
+        return;
     }
-    pg_give(e, target, ts);
+    const pg_operands on = pg_operands_of(instr);
+    const int slope = pg_compute(e, instr->op, name, &on);
+    if (pg_may_fail(instr->op, 1)) pg_put_check(&e->code, slope);
+    pg_give(e, target, operand, pg_operate(e, PG_MULTIPLIES, slope, gradient(e, instr)));
 }
 
 /* Its slopes are 1 and 0. */
 static void push_select(pg_emitter *e, const pg_instr *instr, pg_target target, bool first) {
     if (target.how == PG_ACCUMULATE_NONE) return;
-    int ts[PG_STRIP];
-    for (int v = 0; v < e->strip; v++) {
-        bool swapped;
-        const int condition = pg_emit_condition(e, instr, v, &swapped), one = pg_fetch_number(e, 1.0);
-        const bool on = swapped != first;
-        const int slope = pg_choose(e, condition, on ? one : PG_ZERO, on ? PG_ZERO : one);
-        ts[v] = pg_operate(e, PG_MULTIPLIES, slope, gradient(e, instr, v));
-    }
-    pg_give(e, target, ts);
+    bool swapped;
+    const int condition = pg_emit_condition(e, instr, &swapped), one = pg_fetch_number(e, 1.0);
+    const bool on = swapped != first;
+    const int slope = pg_choose(e, condition, on ? one : PG_ZERO, on ? PG_ZERO : one);
+    pg_give(e, target, first ? instr->a : instr->b,
+            pg_operate(e, PG_MULTIPLIES, slope, gradient(e, instr)));
 }
 
 static void push_factor(pg_emitter *e, const pg_instr *dot, pg_at factor, pg_target target) {
-    int ts[PG_STRIP];
     if (target.how == PG_ACCUMULATE_NONE) return;
-    for (int v = 0; v < e->strip; v++)
-        ts[v] = pg_operate(e, PG_MULTIPLIES, pg_fetch(e, factor, v), gradient(e, dot, v));
-    pg_give(e, target, ts);
+    pg_give(e, target, 0, pg_operate(e, PG_MULTIPLIES, pg_fetch(e, factor), gradient(e, dot)));
 }
 
-static void push_start(pg_emitter *e, const pg_instr *dot, pg_target target) {
-    int ts[PG_STRIP];
-    if (target.how == PG_ACCUMULATE_NONE) return;
-    for (int v = 0; v < e->strip; v++) ts[v] = gradient(e, dot, v);
-    pg_give(e, target, ts);
-}
-
+/* For one row only. */
 static void push_pairs(pg_emitter *e, const pg_step *step, const pg_instr *dot) {
     const pg_target *const targets = e->plan->targets + step->first;
-    const pg_base left = pg_left_base(e, dot);
     for (uint32_t i = dot->count; i-- > 0;) {
         const pg_pair pair = e->program->pairs[dot->first + i];
-        if (i == 0) push_start(e, dot, step->a);
+        if (i == 0 && step->a.how != PG_ACCUMULATE_NONE)
+            pg_give(e, step->a, 0, gradient(e, dot));
         push_factor(e, dot, (pg_at){PG_VALUES, pair.right}, targets[2 * i]);
-        push_factor(e, dot, (pg_at){left, pair.left}, targets[2 * i + 1]);
+        push_factor(e, dot, (pg_at){pg_left_base(e, dot), pair.left}, targets[2 * i + 1]);
     }
 }
 
 void pg_collect(pg_emitter *e, const pg_step *step) {
-    pg_give(e, step->a, &(int){pg_fetch(e, (pg_at){e->sums, step->b.at}, 0)});
+    pg_give(e, step->a, 0, pg_fetch(e, (pg_at){e->sums, step->b.at}));
 }
 
 void pg_emit_step(pg_emitter *e, const pg_step *step) {
@@ -135,7 +145,7 @@ void pg_emit_step(pg_emitter *e, const pg_step *step) {
     case PG_OP_CUSTOM:
     case PG_OP_DOT: push_pairs(e, step, instr); break;
     default:
-        push(e, instr, PG_OF_SLOPE_A, step->a);
-        push(e, instr, PG_OF_SLOPE_B, step->b);
+        push(e, instr, PG_OF_SLOPE_A, step->a, instr->a);
+        push(e, instr, PG_OF_SLOPE_B, step->b, instr->b);
     }
 }

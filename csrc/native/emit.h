@@ -5,7 +5,13 @@
 #include "native/target.h"
 #include "program/program.h"
 
-enum { PG_STRIP = 4 }; /* vectors of a slot that are worked on together: those 8 lanes apart */
+enum { PG_MOST_FOLDS = 16 };
+
+/* A contribution to an accumulator of a block of 32 lanes: products that wait in the gradient's place
+ * of an import's slot, which has none, until the loop over the block's vectors has formed all. */
+typedef struct pg_fold {
+    uint32_t slot, accumulator;
+} pg_fold;
 
 /* A slot of an array. */
 typedef struct pg_at {
@@ -19,7 +25,7 @@ typedef struct pg_operands {
     int slope; /* a register */
 } pg_operands;
 
-/* What a register holds: a vector of a slot, or a number. */
+/* What a register holds: a slot's lanes, or a number. */
 typedef struct pg_held {
     uint64_t where, which;
     uint32_t used; /* when, for eviction */
@@ -35,30 +41,30 @@ typedef struct pg_emitter {
     bool fast;                    /* by our own functions; tangents are by libm's */
     pg_base grads, sums;          /* where contributions go */
     size_t lanes;
-    int strip;                    /* vectors worked on together: 4, or 1 */
     int32_t stride[PG_BASES];     /* bytes from slot to slot */
     pg_held held[PG_REGISTERS];
     uint32_t clock;
     bool looping; /* in a loop over the block's vectors */
     size_t loop;
+    pg_fold folds[PG_MOST_FOLDS];
+    uint32_t fold_count;
     pg_formula formulas[PG_OP_PROGRAM][PG_FORMULA_NAMES];
 } pg_emitter;
 
-/* registers.c. Each returned register is pinned until it is released. `vector`: which of the strip.
- * take: an empty register. fetch: a slot's value, loaded if no register holds it. keep: store to a
- * slot, and let the register hold it. */
-int pg_new_register(pg_emitter *e);
-void pg_release(pg_emitter *e, int reg);
-int pg_fetch(pg_emitter *e, pg_at at, int vector);
+/* registers.c. Each returned register is pinned until it is released.
+ * fetch: a slot's value, loaded if no register holds it. keep: store to a slot, and let the register
+ * hold it, as long as nothing else needs it; releases it. */
+int pg_fetch(pg_emitter *e, pg_at at);
 int pg_fetch_number(pg_emitter *e, double number);
-void pg_keep(pg_emitter *e, int reg, pg_at at, int vector);
+void pg_keep(pg_emitter *e, int reg, pg_at at);
+void pg_release(pg_emitter *e, int reg);
 void pg_forget_registers(pg_emitter *e);
-int32_t pg_offset_of(pg_emitter *e, pg_at at, int vector);
-/* A new register for an operation's result; x, y and z are released. */
+int32_t pg_offset_of(pg_emitter *e, pg_at at);
+/* A new register for an operation's result; the operands are released. */
 int pg_operate(pg_emitter *e, pg_step_kind kind, int x, int y);
 int pg_choose(pg_emitter *e, int condition, int x, int y);
-/* A formula's value, for one vector of the strip. */
-int pg_evaluate(pg_emitter *e, const pg_formula *formula, const pg_operands *on, int vector);
+/* A formula's value. */
+int pg_evaluate(pg_emitter *e, const pg_formula *formula, const pg_operands *on);
 
 /* forward.c, backward.c: can code do this instruction, or step? If not, it is interpreted. */
 bool pg_has_form(pg_emitter *e, const pg_instr *instr);
@@ -71,19 +77,21 @@ void pg_emit_tangent(pg_emitter *e, const pg_instr *instr);
 bool pg_step_tangent_has_form(pg_emitter *e, const pg_step *step);
 void pg_emit_step_tangent(pg_emitter *e, const pg_step *step);
 
-/* Give a contribution, the strip's vectors, to its target. Releases them. */
-void pg_give(pg_emitter *e, pg_target target, const int *ts);
+/* Give a contribution, that of the operand in this slot, to its target. Releases it. */
+void pg_give(pg_emitter *e, pg_target target, uint32_t operand, int t);
 void pg_collect(pg_emitter *e, const pg_step *step);
+/* Add the products that wait to their accumulators, after a loop. */
+void pg_emit_folds(pg_emitter *e);
 /* Is there code for it: a formula that is known, or, for one row, a function? */
 bool pg_is_computable(pg_emitter *e, int op, pg_formula_name name);
 /* Its result, by that. */
-int pg_compute(pg_emitter *e, int op, pg_formula_name name, const pg_operands *on, int vector);
+int pg_compute(pg_emitter *e, int op, pg_formula_name name, const pg_operands *on);
 
 const pg_formula *pg_formula_of(pg_emitter *e, int op, pg_formula_name name);
 pg_operands pg_operands_of(const pg_instr *instr);
 /* The left factors of a dot's pairs are slots of this array. */
 pg_base pg_left_base(const pg_emitter *e, const pg_instr *dot);
 /* The mask of a select's condition. `swapped`: where it holds, the second operand is chosen. */
-int pg_emit_condition(pg_emitter *e, const pg_instr *select, int vector, bool *swapped_ret);
+int pg_emit_condition(pg_emitter *e, const pg_instr *select, bool *swapped_ret);
 
 #endif

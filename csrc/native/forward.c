@@ -24,6 +24,7 @@ pg_base pg_left_base(const pg_emitter *e, const pg_instr *dot) {
 
 /* Is a kernel for many of these better? A layer's keeps its inputs in registers. */
 static bool is_wide_run(const pg_emitter *e, const pg_instr *instr) {
+    if (instr->op == PG_OP_DOT && e->lanes > 1) return instr->run > 1 || instr->count > 4;
     if (instr->op == PG_OP_DOT && instr->run > 1)
         return (size_t)instr->run * instr->count > most_products;
     return e->lanes > 1 && instr->run > 16;
@@ -54,29 +55,26 @@ static int call_function(pg_emitter *e, int op, pg_formula_name name, const pg_o
     const int count = name == PG_OF_VALUE ? 2 : 3;
     for (int i = 0; i < count; i++)
         if (i != 1 || pg_op_slots[op] == 2)
-            pg_put_load(&e->code, i, operands[i].base, pg_offset_of(e, operands[i], 0));
+            pg_put_load(&e->code, i, operands[i].base, pg_offset_of(e, operands[i]));
     pg_put_call(&e->code, pg_scalar_of(op, name, e->fast));
     pg_forget_registers(e);
     e->held[0].pins = 1;
     return 0;
 }
 
-int pg_compute(pg_emitter *e, int op, pg_formula_name name, const pg_operands *on, int vector) {
+int pg_compute(pg_emitter *e, int op, pg_formula_name name, const pg_operands *on) {
     const pg_formula *formula = pg_formula_of(e, op, name);
-    return formula->known ? pg_evaluate(e, formula, on, vector) : call_function(e, op, name, on);
+    return formula->known ? pg_evaluate(e, formula, on) : call_function(e, op, name, on);
 }
 
 static void emit_op(pg_emitter *e, const pg_instr *instr) {
     const pg_operands on = pg_operands_of(instr);
-    for (int v = 0; v < e->strip; v++) {
-        const int y = pg_compute(e, instr->op, PG_OF_VALUE, &on, v);
-        if (pg_may_fail(instr->op, 0)) pg_put_check(&e->code, y);
-        pg_keep(e, y, on.y, v);
-        pg_release(e, y);
-    }
+    const int y = pg_compute(e, instr->op, PG_OF_VALUE, &on);
+    if (pg_may_fail(instr->op, 0)) pg_put_check(&e->code, y);
+    pg_keep(e, y, on.y);
 }
 
-int pg_emit_condition(pg_emitter *e, const pg_instr *select, int vector, bool *swapped_ret) {
+int pg_emit_condition(pg_emitter *e, const pg_instr *select, bool *swapped_ret) {
     const pg_pair pair = e->program->pairs[select->first];
     uint32_t left = pair.left, right = pair.right;
     pg_step_kind kind = PG_IS_LESS;
@@ -95,55 +93,39 @@ int pg_emit_condition(pg_emitter *e, const pg_instr *select, int vector, bool *s
         *swapped_ret = true;
         kind = PG_IS_LESS_EQUAL, left = pair.right, right = pair.left;
     }
-    const int x = pg_fetch(e, (pg_at){PG_VALUES, left}, vector);
-    const int y = pg_fetch(e, (pg_at){PG_VALUES, right}, vector);
+    const int x = pg_fetch(e, (pg_at){PG_VALUES, left});
+    const int y = pg_fetch(e, (pg_at){PG_VALUES, right});
     return pg_operate(e, kind, x, y);
 }
 
 static void emit_select(pg_emitter *e, const pg_instr *instr) {
     const pg_operands on = pg_operands_of(instr);
-    for (int v = 0; v < e->strip; v++) {
-        bool swapped;
-        const int condition = pg_emit_condition(e, instr, v, &swapped);
-        const int a = pg_fetch(e, on.a, v), b = pg_fetch(e, on.b, v);
-        const int y = pg_choose(e, condition, swapped ? b : a, swapped ? a : b);
-        pg_keep(e, y, on.y, v);
-        pg_release(e, y);
-    }
+    bool swapped;
+    const int condition = pg_emit_condition(e, instr, &swapped);
+    const int a = pg_fetch(e, on.a), b = pg_fetch(e, on.b);
+    pg_keep(e, pg_choose(e, condition, swapped ? b : a, swapped ? a : b), on.y);
 }
 
 static void emit_copy(pg_emitter *e, const pg_instr *instr) {
-    for (int v = 0; v < e->strip; v++) {
-        const int a = pg_fetch(e, (pg_at){PG_VALUES, instr->a}, v);
-        pg_keep(e, a, (pg_at){PG_VALUES, instr->dst}, v);
-        pg_release(e, a);
-    }
+    pg_keep(e, pg_fetch(e, (pg_at){PG_VALUES, instr->a}), (pg_at){PG_VALUES, instr->dst});
 }
 
-static int product_of(pg_emitter *e, pg_base left, pg_pair pair, int vector) {
-    const int x = pg_fetch(e, (pg_at){left, pair.left}, vector);
-    const int y = pg_fetch(e, (pg_at){PG_VALUES, pair.right}, vector);
-    return pg_operate(e, PG_MULTIPLIES, x, y);
+static int product_of(pg_emitter *e, pg_base left, pg_pair pair) {
+    const int x = pg_fetch(e, (pg_at){left, pair.left});
+    return pg_operate(e, PG_MULTIPLIES, x, pg_fetch(e, (pg_at){PG_VALUES, pair.right}));
 }
 
-/* The strip's sums grow together: a weight is loaded once for all. */
 static void emit_dot(pg_emitter *e, const pg_instr *dot) {
     const pg_pair *const pairs = e->program->pairs + dot->first;
     const pg_base left = pg_left_base(e, dot);
-    const pg_at start = {dot->shape & PG_DOT_UNIFORM_START && !e->uniform ? PG_UNIFORM : PG_VALUES,
-                         dot->a};
-    int sums[PG_STRIP];
+    const bool uniform_start = dot->shape & PG_DOT_UNIFORM_START && !e->uniform;
+    const pg_at start = {uniform_start ? PG_UNIFORM : PG_VALUES, dot->a};
     const bool starts = dot->shape & PG_DOT_STARTS;
-    for (int v = 0; v < e->strip; v++)
-        sums[v] = starts ? pg_fetch(e, start, v) : product_of(e, left, pairs[0], v);
+    int sum = starts ? pg_fetch(e, start) : product_of(e, left, pairs[0]);
     for (uint32_t i = starts ? 0 : 1; i < dot->count; i++)
-        for (int v = 0; v < e->strip; v++)
-            sums[v] = pg_operate(e, PG_ADDS, sums[v], product_of(e, left, pairs[i], v));
-    for (int v = 0; v < e->strip; v++) {
-        if (dot->shape & (PG_DOT_SQUARES | PG_DOT_GATED)) pg_put_check(&e->code, sums[v]);
-        pg_keep(e, sums[v], (pg_at){PG_VALUES, dot->dst}, v);
-        pg_release(e, sums[v]);
-    }
+        sum = pg_operate(e, PG_ADDS, sum, product_of(e, left, pairs[i]));
+    if (dot->shape & (PG_DOT_SQUARES | PG_DOT_GATED)) pg_put_check(&e->code, sum);
+    pg_keep(e, sum, (pg_at){PG_VALUES, dot->dst});
 }
 
 void pg_emit_instr(pg_emitter *e, const pg_instr *instr) {

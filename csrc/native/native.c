@@ -5,8 +5,9 @@
  *                       no:  a call of the interpreter, for all such that follow each other
  *                 -> bytes -> pages that can be executed, and not written
  *
- * Code for a block of 8 or 32 lanes works on strips: vectors of a slot that are 8 lanes apart. What
- * lies between two calls is one loop over a block's strips, in which results stay in registers.
+ * Code for a block of 8 or 32 lanes is a loop over its vectors, for all that lies between two calls:
+ * results stay in registers from one instruction to the next. Dots and long runs of one op are left
+ * to the kernels, which do several vectors at a time.
  * Invariant: bits are the interpreter's. Forms check that results are finite, where an op can fail;
  * if one isn't, the replay does the block again with the interpreter, which judges.
  * Ownership: code belongs to its program or plan, is published by one atomic store, and freed with
@@ -56,13 +57,14 @@ static void begin_forms(pg_emitter *e, waiting *w) {
     if (w->count > 0) pg_put_interpret(&e->code, w->first, w->count);
     w->count = 0;
     if (!e->code.wide || e->looping) return;
-    e->loop = pg_put_loop(&e->code, PG_SUBLANES * sizeof(double) / PG_VECTOR_WIDTH);
+    e->loop = pg_put_loop(&e->code, (uint32_t)(e->lanes * sizeof(double) / PG_VECTOR_WIDTH));
     e->looping = true;
 }
 
 static void end_loop(pg_emitter *e) {
     if (e->looping) pg_put_repeat(&e->code, e->loop);
     e->looping = false;
+    pg_emit_folds(e);
     pg_forget_registers(e);
 }
 
@@ -142,7 +144,6 @@ static void set_up(pg_emitter *e, int part) {
     e->grads = e->tangents ? PG_GRAD_TANGENTS : PG_GRADS;
     e->sums = e->tangents ? PG_SUM_TANGENTS : PG_SUMS;
     e->lanes = lanes_of(part);
-    e->strip = part == PG_THIRTY_TWO ? PG_STRIP : 1;
     e->code.wide = e->lanes > 1;
     e->code.bases = e->tangents ? PG_BASES : PG_VALUE_TANGENTS;
     for (int base = 0; base < PG_BASES; base++) e->stride[base] = slot;

@@ -9,10 +9,8 @@
 
 #include <string.h>
 
-static const int64_t sublanes_bytes = PG_SUBLANES * sizeof(double);
+/* What else than a base a register's contents can be of. */
 static const uint64_t nothing = UINT64_MAX, a_number = UINT64_MAX - 1;
-
-static uint64_t where_of(pg_at at, int vector) { return (uint64_t)at.base << 8 | (uint64_t)vector; }
 
 void pg_forget_registers(pg_emitter *e) {
     for (int r = 0; r < PG_REGISTERS; r++) e->held[r] = (pg_held){.where = nothing};
@@ -28,7 +26,7 @@ static int find(pg_emitter *e, uint64_t where, uint64_t which) {
     return -1;
 }
 
-int pg_new_register(pg_emitter *e) {
+static int new_register(pg_emitter *e) {
     int oldest = -1;
     for (int r = 0; r < PG_REGISTERS; r++)
         if (e->held[r].pins == 0 && (oldest < 0 || e->held[r].used < e->held[oldest].used))
@@ -45,23 +43,20 @@ void pg_release(pg_emitter *e, int reg) {
     if (reg != PG_ZERO) e->held[reg].pins--;
 }
 
-int32_t pg_offset_of(pg_emitter *e, pg_at at, int vector) {
-    const int64_t offset =
-        (int64_t)at.slot * e->stride[at.base] +
-        (pg_is_uniform(at.base) || pg_is_sum(at.base) ? 0 : vector * sublanes_bytes);
+int32_t pg_offset_of(pg_emitter *e, pg_at at) {
+    const int64_t offset = (int64_t)at.slot * e->stride[at.base];
     if (offset > INT32_MAX) e->code.failed = true;
     return (int32_t)offset;
 }
 
-int pg_fetch(pg_emitter *e, pg_at at, int vector) {
-    if (pg_is_uniform(at.base)) vector = 0;
-    int reg = find(e, where_of(at, vector), at.slot);
+int pg_fetch(pg_emitter *e, pg_at at) {
+    int reg = find(e, at.base, at.slot);
     if (reg >= 0) return reg;
-    reg = pg_new_register(e);
-    const int32_t offset = pg_offset_of(e, at, vector);
+    reg = new_register(e);
+    const int32_t offset = pg_offset_of(e, at);
     if (pg_is_uniform(at.base)) pg_put_spread(&e->code, reg, at.base, offset);
     else pg_put_load(&e->code, reg, at.base, offset);
-    e->held[reg] = (pg_held){where_of(at, vector), at.slot, ++e->clock, 1};
+    e->held[reg] = (pg_held){at.base, at.slot, ++e->clock, 1};
     return reg;
 }
 
@@ -71,25 +66,25 @@ int pg_fetch_number(pg_emitter *e, double number) {
     if (bits == 0) return PG_ZERO;
     int reg = find(e, a_number, bits);
     if (reg >= 0) return reg;
-    reg = pg_new_register(e);
+    reg = new_register(e);
     pg_put_number(&e->code, reg, number);
     e->held[reg] = (pg_held){a_number, bits, ++e->clock, 1};
     return reg;
 }
 
-void pg_keep(pg_emitter *e, int reg, pg_at at, int vector) {
-    const uint64_t where = where_of(at, vector);
-    pg_put_store(&e->code, reg, at.base, pg_offset_of(e, at, vector));
+void pg_keep(pg_emitter *e, int reg, pg_at at) {
+    pg_put_store(&e->code, reg, at.base, pg_offset_of(e, at));
     for (int r = 0; r < PG_REGISTERS; r++)
-        if (e->held[r].where == where && e->held[r].which == at.slot) e->held[r].where = nothing;
+        if (e->held[r].where == at.base && e->held[r].which == at.slot) e->held[r].where = nothing;
     if (reg == PG_ZERO) return;
-    e->held[reg].where = where;
+    e->held[reg].where = at.base;
     e->held[reg].which = at.slot;
     e->held[reg].used = ++e->clock;
+    pg_release(e, reg);
 }
 
 int pg_operate(pg_emitter *e, pg_step_kind kind, int x, int y) {
-    const int to = pg_new_register(e);
+    const int to = new_register(e);
     pg_put_operation(&e->code, kind, to, x, y);
     pg_release(e, x);
     pg_release(e, y);
@@ -97,7 +92,7 @@ int pg_operate(pg_emitter *e, pg_step_kind kind, int x, int y) {
 }
 
 int pg_choose(pg_emitter *e, int condition, int x, int y) {
-    const int to = pg_new_register(e);
+    const int to = new_register(e);
     pg_put_select(&e->code, to, condition, x, y);
     pg_release(e, condition);
     pg_release(e, x);
@@ -105,14 +100,14 @@ int pg_choose(pg_emitter *e, int condition, int x, int y) {
     return to;
 }
 
-int pg_evaluate(pg_emitter *e, const pg_formula *formula, const pg_operands *on, int vector) {
+int pg_evaluate(pg_emitter *e, const pg_formula *formula, const pg_operands *on) {
     int stack[PG_MOST_STEPS], depth = 0;
     for (int i = 0; i < formula->count; i++) {
         const pg_step_kind kind = (pg_step_kind)formula->steps[i].kind;
         switch (kind) {
-        case PG_PUSH_A: stack[depth++] = pg_fetch(e, on->a, vector); break;
-        case PG_PUSH_B: stack[depth++] = pg_fetch(e, on->b, vector); break;
-        case PG_PUSH_Y: stack[depth++] = pg_fetch(e, on->y, vector); break;
+        case PG_PUSH_A: stack[depth++] = pg_fetch(e, on->a); break;
+        case PG_PUSH_B: stack[depth++] = pg_fetch(e, on->b); break;
+        case PG_PUSH_Y: stack[depth++] = pg_fetch(e, on->y); break;
         case PG_PUSH_SLOPE:
             stack[depth++] = on->slope;
             if (on->slope != PG_ZERO) e->held[on->slope].pins++;

@@ -17,15 +17,14 @@ static int times(pg_emitter *e, int x, int y) { return pg_operate(e, PG_MULTIPLI
 static int plus(pg_emitter *e, int x, int y) { return pg_operate(e, PG_ADDS, x, y); }
 
 static int fetch(pg_emitter *e, pg_base base, uint32_t slot) {
-    return pg_fetch(e, (pg_at){base, slot}, 0);
+    return pg_fetch(e, (pg_at){base, slot});
 }
 
 static bool has_formula(int op, pg_formula_name name) { return pg_formula_text(op, name) != NULL; }
 
 static void keep_tangent(pg_emitter *e, const pg_instr *instr, int dy) {
     pg_put_check(&e->code, dy);
-    pg_keep(e, dy, (pg_at){PG_VALUE_TANGENTS, instr->dst}, 0);
-    pg_release(e, dy);
+    pg_keep(e, dy, (pg_at){PG_VALUE_TANGENTS, instr->dst});
 }
 
 /* ---- Values ---------------------------------------------------------------------------------- */
@@ -47,9 +46,9 @@ bool pg_tangent_has_form(pg_emitter *e, const pg_instr *instr) {
 
 /* x's tangent times y, and x times y's tangent. */
 static int product_tangent(pg_emitter *e, pg_at x, pg_at y, bool constant) {
-    const int left = times(e, pg_fetch(e, tangent_of(x), 0), pg_fetch(e, y, 0));
-    const int dy = constant ? PG_ZERO : pg_fetch(e, tangent_of(y), 0);
-    return plus(e, left, times(e, pg_fetch(e, x, 0), dy));
+    const int left = times(e, pg_fetch(e, tangent_of(x)), pg_fetch(e, y));
+    const int dy = constant ? PG_ZERO : pg_fetch(e, tangent_of(y));
+    return plus(e, left, times(e, pg_fetch(e, x), dy));
 }
 
 /* A custom op's right factors are derivatives, taken as constants. */
@@ -68,7 +67,7 @@ static void emit_dot_tangent(pg_emitter *e, const pg_instr *dot) {
 
 static void emit_select_tangent(pg_emitter *e, const pg_instr *instr) {
     bool swapped;
-    const int condition = pg_emit_condition(e, instr, 0, &swapped);
+    const int condition = pg_emit_condition(e, instr, &swapped);
     const int a = fetch(e, PG_VALUE_TANGENTS, instr->a), b = fetch(e, PG_VALUE_TANGENTS, instr->b);
     keep_tangent(e, instr, pg_choose(e, condition, swapped ? b : a, swapped ? a : b));
 }
@@ -76,19 +75,17 @@ static void emit_select_tangent(pg_emitter *e, const pg_instr *instr) {
 static void emit_op_tangent(pg_emitter *e, const pg_instr *instr) {
     const pg_operands on = pg_operands_of(instr);
     if (!has_formula(instr->op, PG_OF_SLOPE_B)) {
-        const int slope = pg_compute(e, instr->op, PG_OF_SLOPE_A, &on, 0);
+        const int slope = pg_compute(e, instr->op, PG_OF_SLOPE_A, &on);
         keep_tangent(e, instr, times(e, slope, fetch(e, PG_VALUE_TANGENTS, instr->a)));
         return;
     }
-    /* a function loses all registers, so the first product is kept in the result's place */
+    /* by b first: a function loses all registers, so its product waits in the result's place */
     const pg_at result = {PG_VALUE_TANGENTS, instr->dst};
-    int slope = pg_compute(e, instr->op, PG_OF_SLOPE_A, &on, 0);
+    int slope = pg_compute(e, instr->op, PG_OF_SLOPE_B, &on);
+    pg_keep(e, times(e, slope, fetch(e, PG_VALUE_TANGENTS, instr->b)), result);
+    slope = pg_compute(e, instr->op, PG_OF_SLOPE_A, &on);
     const int by_a = times(e, slope, fetch(e, PG_VALUE_TANGENTS, instr->a));
-    if (!pg_formula_of(e, instr->op, PG_OF_SLOPE_B)->known) pg_keep(e, by_a, result, 0);
-    slope = pg_compute(e, instr->op, PG_OF_SLOPE_B, &on, 0);
-    const int by_b = times(e, slope, fetch(e, PG_VALUE_TANGENTS, instr->b));
-    const bool kept = !pg_formula_of(e, instr->op, PG_OF_SLOPE_B)->known;
-    keep_tangent(e, instr, plus(e, kept ? pg_fetch(e, result, 0) : by_a, by_b));
+    keep_tangent(e, instr, plus(e, by_a, pg_fetch(e, result)));
 }
 
 void pg_emit_tangent(pg_emitter *e, const pg_instr *instr) {
@@ -137,19 +134,19 @@ static int add_term(pg_emitter *e, int sum, const pg_instr *instr, pg_formula_na
     if (!has_formula(instr->op, name)) return sum;
     const pg_formula *second = pg_formula_of(e, instr->op, name);
     if (second->count == 1 && second->numbers == 1 && second->number[0] == 0.0) return sum;
-    const int term = times(e, pg_evaluate(e, second, on, 0), fetch(e, PG_VALUE_TANGENTS, operand));
+    const int term = times(e, pg_evaluate(e, second, on), fetch(e, PG_VALUE_TANGENTS, operand));
     return sum == PG_ZERO ? term : plus(e, sum, term);
 }
 
 static void give(pg_emitter *e, pg_target target, int amount) {
     pg_put_check(&e->code, amount);
-    pg_give(e, target, &amount);
+    pg_give(e, target, 0, amount);
 }
 
 static void push_operand(pg_emitter *e, const pg_instr *instr, int which, pg_target target) {
     if (target.how == PG_ACCUMULATE_NONE) return;
     pg_operands on = pg_operands_of(instr);
-    on.slope = pg_compute(e, instr->op, which == 1 ? PG_OF_SLOPE_A : PG_OF_SLOPE_B, &on, 0);
+    on.slope = pg_compute(e, instr->op, which == 1 ? PG_OF_SLOPE_A : PG_OF_SLOPE_B, &on);
     int tangent = add_term(e, PG_ZERO, instr, second_by_a(which), &on, instr->a);
     tangent = add_term(e, tangent, instr, second_by_b(which), &on, instr->b);
     int amount = times(e, on.slope, fetch(e, PG_GRAD_TANGENTS, instr->dst));
@@ -161,7 +158,7 @@ static void push_operand(pg_emitter *e, const pg_instr *instr, int which, pg_tar
 static void push_select(pg_emitter *e, const pg_instr *instr, pg_target target, bool first) {
     if (target.how == PG_ACCUMULATE_NONE) return;
     bool swapped;
-    const int condition = pg_emit_condition(e, instr, 0, &swapped);
+    const int condition = pg_emit_condition(e, instr, &swapped);
     const int dg = fetch(e, PG_GRAD_TANGENTS, instr->dst);
     const bool on = swapped != first;
     give(e, target, pg_choose(e, condition, on ? dg : PG_ZERO, on ? PG_ZERO : dg));
@@ -170,8 +167,8 @@ static void push_select(pg_emitter *e, const pg_instr *instr, pg_target target, 
 static void push_factor(pg_emitter *e, const pg_instr *dot, pg_at factor, pg_target target) {
     if (target.how == PG_ACCUMULATE_NONE) return;
     const int moved =
-        times(e, pg_fetch(e, tangent_of(factor), 0), fetch(e, PG_GRADS, dot->dst));
-    const int rest = times(e, pg_fetch(e, factor, 0), fetch(e, PG_GRAD_TANGENTS, dot->dst));
+        times(e, pg_fetch(e, tangent_of(factor)), fetch(e, PG_GRADS, dot->dst));
+    const int rest = times(e, pg_fetch(e, factor), fetch(e, PG_GRAD_TANGENTS, dot->dst));
     give(e, target, plus(e, moved, rest));
 }
 

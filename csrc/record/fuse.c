@@ -8,7 +8,8 @@
  *   p1 = l1 * r1          =>
  *   s1 = s0 + p1                 s1 = dot: a + l0*r0 + l1*r1
  *
- * Products are those of `*`, or all of them gates.
+ * Products are those of `*`, or all of them gates. A chain ends before a product without a weight,
+ * if some with weights follow it (ends_before).
  * What fusing can change is the order in which gradients are summed. Unfused, a product passes its
  * gradient on when backward() reaches it; fused, all products do at the root, that is, earlier.
  * With r1 = exp(l0), the contributions to l0's gradient would change places:
@@ -87,20 +88,39 @@ static bool is_link(const fuser *f, uint32_t root, uint32_t sum, kind wanted, li
     return true;
 }
 
+/* Has this product a weight: one factor, of a gate the slope, that is the same for all rows? */
+static bool has_weight(const fuser *f, uint32_t product) {
+    const pg_value *const values = f->tape->values, *const value = &values[product];
+    if (value->uniform || value->op == PG_OP_SQUARE) return false;
+    const bool left = values[value->a].uniform, right = values[value->b].uniform;
+    return value->op == PG_OP_GATE ? left && !right : left != right;
+}
+
+/* Does a chain that has absorbed so many products, all with weights, end before this one? Only a
+ * dot whose products all have weights reads them as numbers; another one imports them, as lanes. */
+static bool ends_before(const fuser *f, uint32_t weights, uint32_t product) {
+    enum { worth_a_dot = 4 };
+    return weights >= worth_a_dot && !has_weight(f, product);
+}
+
 /* Absorb the chain that ends in `root`, or release it. */
 static void set_chain(fuser *f, uint32_t root, bool absorb) {
     link link;
-    uint32_t sum = root;
+    uint32_t sum = root, weights = 0;
     kind kind = NO_PRODUCT;
-    bool at_base = false; /* product + rest, not rest + product: the chain starts from the rest */
+    bool weighted = true, at_base = false; /* product + rest: the chain starts from the rest */
     while (!at_base && is_link(f, root, sum, kind, &link)) {
+        if (ends_before(f, weights, link.product)) return;
+        weighted = weighted && has_weight(f, link.product);
+        weights = weighted ? weights + 1 : 0;
         kind = kind_of(&f->tape->values[link.product]);
         at_base = link.product == f->tape->values[sum].a;
         f->root[sum] = absorb ? root : sum;
         f->root[link.product] = absorb ? root : link.product;
         sum = link.rest;
     }
-    if (!at_base && sum != root && can_absorb_product(f, root, sum, kind))
+    if (!at_base && sum != root && can_absorb_product(f, root, sum, kind) &&
+        !ends_before(f, weights, sum))
         f->root[sum] = absorb ? root : sum;
 }
 

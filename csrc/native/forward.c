@@ -74,6 +74,14 @@ static void emit_op(pg_emitter *e, const pg_instr *instr) {
     pg_keep(e, y, on.y);
 }
 
+/* A gate is the product of its operands, if that is finite. */
+static void emit_gate(pg_emitter *e, const pg_instr *gate) {
+    const pg_operands on = pg_operands_of(gate);
+    const int a = pg_fetch(e, on.a), y = pg_operate(e, PG_MULTIPLIES, a, pg_fetch(e, on.b));
+    pg_put_check(&e->code, y);
+    pg_keep(e, y, on.y);
+}
+
 int pg_emit_condition(pg_emitter *e, const pg_instr *select, bool *swapped_ret) {
     const pg_pair pair = e->program->pairs[select->first];
     uint32_t left = pair.left, right = pair.right;
@@ -134,6 +142,8 @@ void pg_emit_instr(pg_emitter *e, const pg_instr *instr) {
     case PG_OP_DETACH:
     case PG_OP_CUSTOM: emit_copy(e, instr); break;
     case PG_OP_DOT: emit_dot(e, instr); break;
+    case PG_OP_GATE:
+    case PG_OP_GATE_EITHER: emit_gate(e, instr); break;
     default: emit_op(e, instr);
     }
 }

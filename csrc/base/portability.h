@@ -60,8 +60,8 @@
 #define PG_HAS_AVX512() 0
 #endif
 
-/* Machine code made at run time: processors that csrc/native has a file for, on systems with POSIX's
- * calls. Elsewhere programs are interpreted. */
+/* Machine code made at run time: processors that csrc/native has a file for, on systems with
+ * POSIX's calls. Elsewhere programs are interpreted. */
 #if (PG_X86_LEVELS || defined(__aarch64__)) && !defined(__STDC_NO_ATOMICS__) &&                    \
     (defined(__unix__) || defined(__APPLE__))
 #include <stdatomic.h>

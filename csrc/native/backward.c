@@ -61,8 +61,7 @@ static void emit_fold(pg_emitter *e, pg_fold fold) {
     const int32_t from = pg_offset_of(e, (pg_at){e->grads, fold.slot});
     const int32_t to = pg_offset_of(e, (pg_at){e->sums, fold.accumulator});
     for (int32_t part = 0; part < sublanes; part += PG_VECTOR_WIDTH) {
-        for (int32_t k = 0; k < 4; k++)
-            pg_put_load(code, k, e->grads, from + k * sublanes + part);
+        for (int32_t k = 0; k < 4; k++) pg_put_load(code, k, e->grads, from + k * sublanes + part);
         pg_put_operation(code, PG_ADDS, 0, 0, 1);
         pg_put_operation(code, PG_ADDS, 2, 2, 3);
         pg_put_operation(code, PG_ADDS, 0, 0, 2);
@@ -120,8 +119,7 @@ static void push_pairs(pg_emitter *e, const pg_step *step, const pg_instr *dot) 
     const pg_target *const targets = e->plan->targets + step->first;
     for (uint32_t i = dot->count; i-- > 0;) {
         const pg_pair pair = e->program->pairs[dot->first + i];
-        if (i == 0 && step->a.how != PG_ACCUMULATE_NONE)
-            pg_give(e, step->a, 0, gradient(e, dot));
+        if (i == 0 && step->a.how != PG_ACCUMULATE_NONE) pg_give(e, step->a, 0, gradient(e, dot));
         push_factor(e, dot, (pg_at){PG_VALUES, pair.right}, targets[2 * i]);
         push_factor(e, dot, (pg_at){pg_left_base(e, dot), pair.left}, targets[2 * i + 1]);
     }

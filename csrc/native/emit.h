@@ -7,8 +7,9 @@
 
 enum { PG_MOST_FOLDS = 16 };
 
-/* A contribution to an accumulator of a block of 32 lanes: products that wait in the gradient's place
- * of an import's slot, which has none, until the loop over the block's vectors has formed all. */
+/* A contribution to an accumulator of a block of 32 lanes: products that wait in the gradient's
+ * place of an import's slot, which has none, until the loop over the block's vectors has formed
+ * all. */
 typedef struct pg_fold {
     uint32_t slot, accumulator;
 } pg_fold;
@@ -41,8 +42,10 @@ typedef struct pg_emitter {
     bool fast;                    /* by our own functions; tangents are by libm's */
     pg_base grads, sums;          /* where contributions go */
     size_t lanes;
-    int32_t stride[PG_BASES];     /* bytes from slot to slot */
+    int32_t stride[PG_BASES]; /* bytes from slot to slot */
     pg_held held[PG_REGISTERS];
+    pg_at unloaded[PG_MOST_STEPS]; /* operands in memory, the last ones that were fetched */
+    uint32_t fetched;
     uint32_t clock;
     bool looping; /* in a loop over the block's vectors */
     size_t loop;
@@ -52,9 +55,12 @@ typedef struct pg_emitter {
 } pg_emitter;
 
 /* registers.c. Each returned register is pinned until it is released.
- * fetch: a slot's value, loaded if no register holds it. keep: store to a slot, and let the register
+ * fetch: a slot's value; if no register holds it, an operand in memory, PG_IN_MEMORY or more, which
+ * operations take as it is, and load makes a register. keep: store to a slot, and let the register
  * hold it, as long as nothing else needs it; releases it. */
+enum { PG_IN_MEMORY = 64 };
 int pg_fetch(pg_emitter *e, pg_at at);
+int pg_load(pg_emitter *e, int operand);
 int pg_fetch_number(pg_emitter *e, double number);
 void pg_keep(pg_emitter *e, int reg, pg_at at);
 void pg_release(pg_emitter *e, int reg);

@@ -67,7 +67,9 @@ static void expect(parser *p, const char *token) {
     if (!accept(p, token)) p->failed = true;
 }
 
-static bool is_letter(char c) { return c == '_' || (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z'); }
+static bool is_letter(char c) {
+    return c == '_' || (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z');
+}
 
 /* A name that nothing else goes on from. */
 static bool accept_name(parser *p, const char *name) {

@@ -55,8 +55,8 @@ typedef enum pg_formula_name {
 
 /* The text in the table; NULL if the row has none. */
 const char *pg_formula_text(int op, pg_formula_name name);
-/* Read a formula. `known` is false if it is more than arithmetic, comparisons, sqrt and fabs. In fast
- * mode nothing is `saturated` (fastnames.h). */
+/* Read a formula. `known` is false if it is more than arithmetic, comparisons, sqrt and fabs. In
+ * fast mode nothing is `saturated` (fastnames.h). */
 void pg_formula_read(pg_formula *formula_ret, const char *text, bool fast);
 
 /* The same formula as a compiled function of one row, with libm's functions or our own; NULL if the

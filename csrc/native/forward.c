@@ -1,4 +1,5 @@
-/* forward.c - instructions to machine code: what the kernels of lanes_ops.h and lanes_dots.h compute.
+/* forward.c - instructions to machine code: what the kernels of lanes_ops.h and lanes_dots.h
+ * compute.
  *
  * Invariant: the same operations on the same numbers in the same order, so the same bits. */
 #include "native/emit.h"
@@ -39,8 +40,7 @@ bool pg_has_form(pg_emitter *e, const pg_instr *instr) {
     case PG_OP_DOT: return true;
     case PG_OP_TAKE:
     case PG_OP_SEARCH: return false;
-    default:
-        return pg_is_computable(e, instr->op, PG_OF_VALUE);
+    default: return pg_is_computable(e, instr->op, PG_OF_VALUE);
     }
 }
 
@@ -97,9 +97,7 @@ int pg_emit_condition(pg_emitter *e, const pg_instr *select, bool *swapped_ret) 
     case PG_NOT_EQUAL: *swapped_ret = true; /* fall through */
     case PG_EQUAL: kind = PG_IS_EQUAL; break;
     case PG_GREATER_EQUAL: kind = PG_IS_LESS_EQUAL, left = pair.right, right = pair.left; break;
-    default:
-        *swapped_ret = true;
-        kind = PG_IS_LESS_EQUAL, left = pair.right, right = pair.left;
+    default: *swapped_ret = true; kind = PG_IS_LESS_EQUAL, left = pair.right, right = pair.left;
     }
     const int x = pg_fetch(e, (pg_at){PG_VALUES, left});
     const int y = pg_fetch(e, (pg_at){PG_VALUES, right});

@@ -5,13 +5,13 @@
  *                       no:  a call of the interpreter, for all such that follow each other
  *                 -> bytes -> pages that can be executed, and not written
  *
- * Code for a block of 8 or 32 lanes is a loop over its vectors, for all that lies between two calls:
- * results stay in registers from one instruction to the next. Dots and long runs of one op are left
- * to the kernels, which do several vectors at a time.
- * Invariant: bits are the interpreter's. Forms check that results are finite, where an op can fail;
- * if one isn't, the replay does the block again with the interpreter, which judges.
- * Ownership: code belongs to its program or plan, is published by one atomic store, and freed with
- * it. Cost: some 50 ns an instruction, once; at most 8 MiB. */
+ * Code for a block of 8 or 32 lanes is a loop over its vectors, for all that lies between two
+ * calls: results stay in registers from one instruction to the next. Dots and long runs of one op
+ * are left to the kernels, which do several vectors at a time. Invariant: bits are the
+ * interpreter's. Forms check that results are finite, where an op can fail; if one isn't, the
+ * replay does the block again with the interpreter, which judges. Ownership: code belongs to its
+ * program or plan, is published by one atomic store, and freed with it. Cost: some 50 ns an
+ * instruction, once; at most 8 MiB. */
 #include "native/native.h"
 
 #include "native/emit.h"
@@ -182,8 +182,8 @@ static pg_cached no_code;
 
 const pg_native *pg_native_of(const pg_program *program, const pg_backward_plan *plan, int part) {
     /* a cache is the one part of a program or plan that changes */
-    pg_cache *const cache =
-        plan != NULL ? &((pg_backward_plan *)plan)->cache[part] : &((pg_program *)program)->cache[part];
+    pg_cache *const cache = plan != NULL ? &((pg_backward_plan *)plan)->cache[part]
+                                         : &((pg_program *)program)->cache[part];
     pg_cached *found = atomic_load_explicit(cache, memory_order_acquire);
     if (found == NULL) {
         pg_native *made = compile(program, plan, part);

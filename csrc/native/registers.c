@@ -40,7 +40,7 @@ static int new_register(pg_emitter *e) {
 }
 
 void pg_release(pg_emitter *e, int reg) {
-    if (reg != PG_ZERO) e->held[reg].pins--;
+    if (reg != PG_ZERO && reg < PG_IN_MEMORY) e->held[reg].pins--;
 }
 
 int32_t pg_offset_of(pg_emitter *e, pg_at at) {
@@ -49,15 +49,29 @@ int32_t pg_offset_of(pg_emitter *e, pg_at at) {
     return (int32_t)offset;
 }
 
-int pg_fetch(pg_emitter *e, pg_at at) {
-    int reg = find(e, at.base, at.slot);
-    if (reg >= 0) return reg;
-    reg = new_register(e);
+static int load(pg_emitter *e, pg_at at) {
+    const int reg = new_register(e);
     const int32_t offset = pg_offset_of(e, at);
     if (pg_is_uniform(at.base)) pg_put_spread(&e->code, reg, at.base, offset);
     else pg_put_load(&e->code, reg, at.base, offset);
     e->held[reg] = (pg_held){at.base, at.slot, ++e->clock, 1};
     return reg;
+}
+
+int pg_fetch(pg_emitter *e, pg_at at) {
+    const int reg = find(e, at.base, at.slot);
+    if (reg >= 0) return reg;
+    if (pg_is_uniform(at.base)) return load(e, at);
+    const uint32_t place = e->fetched++ % PG_MOST_STEPS;
+    e->unloaded[place] = at;
+    return PG_IN_MEMORY + (int)place;
+}
+
+int pg_load(pg_emitter *e, int operand) {
+    if (operand < PG_IN_MEMORY) return operand;
+    const pg_at at = e->unloaded[operand - PG_IN_MEMORY];
+    const int reg = find(e, at.base, at.slot); /* another operand may have been the same */
+    return reg >= 0 ? reg : load(e, at);
 }
 
 int pg_fetch_number(pg_emitter *e, double number) {
@@ -73,6 +87,7 @@ int pg_fetch_number(pg_emitter *e, double number) {
 }
 
 void pg_keep(pg_emitter *e, int reg, pg_at at) {
+    reg = pg_load(e, reg);
     pg_put_store(&e->code, reg, at.base, pg_offset_of(e, at));
     for (int r = 0; r < PG_REGISTERS; r++)
         if (e->held[r].where == at.base && e->held[r].which == at.slot) e->held[r].where = nothing;
@@ -84,14 +99,28 @@ void pg_keep(pg_emitter *e, int reg, pg_at at) {
 }
 
 int pg_operate(pg_emitter *e, pg_step_kind kind, int x, int y) {
+    const bool symmetric = kind == PG_ADDS || kind == PG_MULTIPLIES;
+    const bool arithmetic = symmetric || kind == PG_SUBTRACTS || kind == PG_DIVIDES;
+    if (symmetric && x >= PG_IN_MEMORY) {
+        const int swap = x;
+        x = y;
+        y = swap;
+    }
+    x = pg_load(e, x);
+    if (!arithmetic) y = pg_load(e, y);
     const int to = new_register(e);
-    pg_put_operation(&e->code, kind, to, x, y);
+    if (y >= PG_IN_MEMORY) {
+        const pg_at at = e->unloaded[y - PG_IN_MEMORY];
+        pg_put_operation_on(&e->code, kind, to, x, at.base, pg_offset_of(e, at));
+    } else pg_put_operation(&e->code, kind, to, x, y);
     pg_release(e, x);
     pg_release(e, y);
     return to;
 }
 
 int pg_choose(pg_emitter *e, int condition, int x, int y) {
+    x = pg_load(e, x);
+    y = pg_load(e, y);
     const int to = new_register(e);
     pg_put_select(&e->code, to, condition, x, y);
     pg_release(e, condition);
@@ -110,7 +139,7 @@ int pg_evaluate(pg_emitter *e, const pg_formula *formula, const pg_operands *on)
         case PG_PUSH_Y: stack[depth++] = pg_fetch(e, on->y); break;
         case PG_PUSH_SLOPE:
             stack[depth++] = on->slope;
-            if (on->slope != PG_ZERO) e->held[on->slope].pins++;
+            if (on->slope != PG_ZERO) e->held[on->slope].pins++; /* it is a register */
             break;
         case PG_PUSH_NUMBER:
             stack[depth++] = pg_fetch_number(e, formula->number[formula->steps[i].number]);
@@ -122,13 +151,9 @@ int pg_evaluate(pg_emitter *e, const pg_formula *formula, const pg_operands *on)
         case PG_NEGATES:
         case PG_SQUARE_ROOT:
         case PG_MAGNITUDE:
-        case PG_IS_NAN:
-            stack[depth - 1] = pg_operate(e, kind, stack[depth - 1], PG_ZERO);
-            break;
-        default:
-            depth--;
-            stack[depth - 1] = pg_operate(e, kind, stack[depth - 1], stack[depth]);
+        case PG_IS_NAN: stack[depth - 1] = pg_operate(e, kind, stack[depth - 1], PG_ZERO); break;
+        default: depth--; stack[depth - 1] = pg_operate(e, kind, stack[depth - 1], stack[depth]);
         }
     }
-    return stack[0];
+    return pg_load(e, stack[0]);
 }

@@ -15,5 +15,7 @@
 #include "ops/fastnames_end.h"
 
 pg_scalar *pg_scalar_of(int op, pg_formula_name name, bool fast) {
-    return name > PG_OF_SLOPE_B ? NULL : fast ? fast_functions[op][name] : exact_functions[op][name];
+    return name > PG_OF_SLOPE_B ? NULL
+           : fast               ? fast_functions[op][name]
+                                : exact_functions[op][name];
 }

@@ -1,4 +1,5 @@
-/* tangents.c - instructions and steps to machine code that computes their tangents: tangent.c's loops.
+/* tangents.c - instructions and steps to machine code that computes their tangents: tangent.c's
+ * loops.
  *
  *   y = op(a, b)       dy = (dy/da) da + (dy/db) db
  *   t = slope * g      dt = (slope's tangent) g + slope (g's tangent), to the same target
@@ -101,8 +102,12 @@ void pg_emit_tangent(pg_emitter *e, const pg_instr *instr) {
 /* ---- Gradients ------------------------------------------------------------------------------- */
 
 /* The second derivatives by operand 1 or 2, and a, or b. */
-static pg_formula_name second_by_a(int which) { return which == 1 ? PG_OF_SECOND_AA : PG_OF_SECOND_AB; }
-static pg_formula_name second_by_b(int which) { return which == 1 ? PG_OF_SECOND_AB : PG_OF_SECOND_BB; }
+static pg_formula_name second_by_a(int which) {
+    return which == 1 ? PG_OF_SECOND_AA : PG_OF_SECOND_AB;
+}
+static pg_formula_name second_by_b(int which) {
+    return which == 1 ? PG_OF_SECOND_AB : PG_OF_SECOND_BB;
+}
 
 static bool is_known(pg_emitter *e, int op, pg_formula_name name) {
     return !has_formula(op, name) || pg_formula_of(e, op, name)->known;
@@ -111,7 +116,8 @@ static bool is_known(pg_emitter *e, int op, pg_formula_name name) {
 static bool operand_has_form(pg_emitter *e, const pg_instr *instr, int which, pg_target target) {
     return target.how == PG_ACCUMULATE_NONE ||
            (pg_formula_of(e, instr->op, which == 1 ? PG_OF_SLOPE_A : PG_OF_SLOPE_B)->known &&
-            is_known(e, instr->op, second_by_a(which)) && is_known(e, instr->op, second_by_b(which)));
+            is_known(e, instr->op, second_by_a(which)) &&
+            is_known(e, instr->op, second_by_b(which)));
 }
 
 bool pg_step_tangent_has_form(pg_emitter *e, const pg_step *step) {
@@ -139,6 +145,7 @@ static int add_term(pg_emitter *e, int sum, const pg_instr *instr, pg_formula_na
 }
 
 static void give(pg_emitter *e, pg_target target, int amount) {
+    amount = pg_load(e, amount);
     pg_put_check(&e->code, amount);
     pg_give(e, target, 0, amount);
 }
@@ -166,8 +173,7 @@ static void push_select(pg_emitter *e, const pg_instr *instr, pg_target target, 
 
 static void push_factor(pg_emitter *e, const pg_instr *dot, pg_at factor, pg_target target) {
     if (target.how == PG_ACCUMULATE_NONE) return;
-    const int moved =
-        times(e, pg_fetch(e, tangent_of(factor)), fetch(e, PG_GRADS, dot->dst));
+    const int moved = times(e, pg_fetch(e, tangent_of(factor)), fetch(e, PG_GRADS, dot->dst));
     const int rest = times(e, pg_fetch(e, factor), fetch(e, PG_GRAD_TANGENTS, dot->dst));
     give(e, target, plus(e, moved, rest));
 }
@@ -196,8 +202,6 @@ void pg_emit_step_tangent(pg_emitter *e, const pg_step *step) {
         break;
     case PG_OP_CUSTOM:
     case PG_OP_DOT: push_pairs(e, step, instr); break;
-    default:
-        push_operand(e, instr, 1, step->a);
-        push_operand(e, instr, 2, step->b);
+    default: push_operand(e, instr, 1, step->a); push_operand(e, instr, 2, step->b);
     }
 }

@@ -15,8 +15,8 @@
 typedef enum pg_base {
     PG_VALUES,
     PG_GRADS,
-    PG_SUMS,    /* accumulators */
-    PG_UNIFORM, /* one number a slot, the same in all lanes */
+    PG_SUMS,           /* accumulators */
+    PG_UNIFORM,        /* one number a slot, the same in all lanes */
     PG_VALUE_TANGENTS, /* and these arrays' tangents */
     PG_GRAD_TANGENTS,
     PG_SUM_TANGENTS,
@@ -70,6 +70,9 @@ void pg_put_number(pg_code *code, int to, double number);
 
 /* An operation of formula.h; y is ignored where it has one operand. */
 void pg_put_operation(pg_code *code, pg_step_kind kind, int to, int x, int y);
+/* The same with y in memory, for add, subtract, multiply and divide. */
+void pg_put_operation_on(pg_code *code, pg_step_kind kind, int to, int x, pg_base base,
+                         int32_t offset);
 void pg_put_select(pg_code *code, int to, int condition, int x, int y);
 void pg_put_check(pg_code *code, int result);
 
@@ -77,7 +80,8 @@ void pg_put_check(pg_code *code, int result);
 void pg_put_call(pg_code *code, pg_scalar *function);
 void pg_put_interpret(pg_code *code, uint32_t first, uint32_t count);
 
-/* A loop over the vectors of a block: each time, the addresses but those of uniform slots advance by one. */
+/* A loop over the vectors of a block: each time, the addresses but those of uniform slots advance
+ * by one. */
 size_t pg_put_loop(pg_code *code, uint32_t times);
 void pg_put_repeat(pg_code *code, size_t loop);
 

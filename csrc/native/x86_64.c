@@ -20,7 +20,7 @@
 #if PG_X86_LEVELS
 
 enum { scratch = 13, odd = 14 };
-enum { none = 0, p66 = 1, pF2 = 3 };         /* VEX.pp */
+enum { none = 0, p66 = 1, pF2 = 3 };             /* VEX.pp */
 enum { map_0F = 1, map_0F38 = 2, map_0F3A = 3 }; /* VEX.mmmmm */
 enum { rax = 0, rbx = 3 };
 
@@ -37,8 +37,8 @@ static void put_u32(pg_code *code, uint32_t x) { pg_put_bytes(code, &x, sizeof x
 
 /* An instruction with a VEX prefix, up to its opcode; the operand that ModRM.rm names has its
  * register's upper bit in `rm`. `third`: the operand in vvvv; 0 if there is none. */
-static void put_vex(pg_code *code, bool wide, int pp, int map, int w, int opcode, int reg, int third,
-                    int rm) {
+static void put_vex(pg_code *code, bool wide, int pp, int map, int w, int opcode, int reg,
+                    int third, int rm) {
     const int not_r = reg < 8 ? 0x80 : 0, low = (~third & 15) << 3 | (wide ? 4 : 0) | pp;
     if (map == map_0F && w == 0 && rm < 8) {
         put(code, 0xC5);
@@ -58,10 +58,10 @@ static void put_op(pg_code *code, bool wide, int pp, int map, int opcode, int re
     put(code, 0xC0 | (reg & 7) << 3 | (rm & 7));
 }
 
-/* op reg, [base + offset] */
-static void put_memory(pg_code *code, bool wide, int pp, int map, int opcode, int reg, int base,
-                       int32_t offset) {
-    put_vex(code, wide, pp, map, 0, opcode, reg, 0, base);
+/* op reg, third, [base + offset] */
+static void put_memory(pg_code *code, bool wide, int pp, int map, int opcode, int reg, int third,
+                       int base, int32_t offset) {
+    put_vex(code, wide, pp, map, 0, opcode, reg, third, base);
     const bool small = offset >= -128 && offset < 128;
     put(code, (small ? 0x40 : 0x80) | (reg & 7) << 3 | (base & 7));
     pg_put_bytes(code, &offset, small ? 1 : 4); /* little-endian */
@@ -75,11 +75,11 @@ static void put_reload(pg_code *code) {
         put(code, (int)(offsetof(pg_frame, bases) + (size_t)base * sizeof(double *)));
     }
     put_op(code, false, p66, map_0F, 0x57, PG_ZERO, PG_ZERO, PG_ZERO); /* vxorpd */
-    put_memory(code, code->wide, p66, map_0F, 0x10, odd, rbx, offsetof(pg_frame, odd));
+    put_memory(code, code->wide, p66, map_0F, 0x10, odd, 0, rbx, offsetof(pg_frame, odd));
 }
 
 static void put_keep_odd(pg_code *code) {
-    put_memory(code, code->wide, p66, map_0F, 0x11, odd, rbx, offsetof(pg_frame, odd));
+    put_memory(code, code->wide, p66, map_0F, 0x11, odd, 0, rbx, offsetof(pg_frame, odd));
 }
 
 static void put_zero_upper(pg_code *code) {
@@ -103,18 +103,17 @@ void pg_put_end(pg_code *code) {
 }
 
 void pg_put_load(pg_code *code, int to, pg_base base, int32_t offset) {
-    put_memory(code, code->wide, code->wide ? p66 : pF2, map_0F, 0x10, to, base_register[base],
+    put_memory(code, code->wide, code->wide ? p66 : pF2, map_0F, 0x10, to, 0, base_register[base],
                offset);
 }
 
 void pg_put_store(pg_code *code, int from, pg_base base, int32_t offset) {
-    put_memory(code, code->wide, code->wide ? p66 : pF2, map_0F, 0x11, from, base_register[base],
+    put_memory(code, code->wide, code->wide ? p66 : pF2, map_0F, 0x11, from, 0, base_register[base],
                offset);
 }
 
 void pg_put_spread(pg_code *code, int to, pg_base base, int32_t offset) {
-    if (code->wide)
-        put_memory(code, true, p66, map_0F38, 0x19, to, base_register[base], offset);
+    if (code->wide) put_memory(code, true, p66, map_0F38, 0x19, to, 0, base_register[base], offset);
     else pg_put_load(code, to, base, offset);
 }
 
@@ -129,7 +128,7 @@ void pg_put_number(pg_code *code, int to, double number) {
 
 /* The sign's bit, or all others, in the scratch register: all bits, shifted. */
 static void put_sign(pg_code *code, bool sign) {
-    put_op(code, code->wide, p66, map_0F, 0x76, scratch, scratch, scratch); /* vpcmpeqd */
+    put_op(code, code->wide, p66, map_0F, 0x76, scratch, scratch, scratch);      /* vpcmpeqd */
     put_op(code, code->wide, p66, map_0F, 0x73, sign ? 6 : 2, scratch, scratch); /* psllq, psrlq */
     put(code, sign ? 63 : 1);
 }
@@ -143,12 +142,23 @@ static void put_comparison(pg_code *code, int predicate, int to, int x, int y) {
     put(code, predicate);
 }
 
+/* Of addition, subtraction, multiplication and division. */
+static int opcode_of(pg_step_kind kind) {
+    return kind == PG_ADDS ? 0x58 : kind == PG_SUBTRACTS ? 0x5C : kind == PG_DIVIDES ? 0x5E : 0x59;
+}
+
+void pg_put_operation_on(pg_code *code, pg_step_kind kind, int to, int x, pg_base base,
+                         int32_t offset) {
+    put_memory(code, code->wide, code->wide ? p66 : pF2, map_0F, opcode_of(kind), to, x,
+               base_register[base], offset);
+}
+
 void pg_put_operation(pg_code *code, pg_step_kind kind, int to, int x, int y) {
     switch (kind) {
-    case PG_ADDS: put_arithmetic(code, 0x58, to, x, y); break;
-    case PG_SUBTRACTS: put_arithmetic(code, 0x5C, to, x, y); break;
-    case PG_MULTIPLIES: put_arithmetic(code, 0x59, to, x, y); break;
-    case PG_DIVIDES: put_arithmetic(code, 0x5E, to, x, y); break;
+    case PG_ADDS:
+    case PG_SUBTRACTS:
+    case PG_MULTIPLIES:
+    case PG_DIVIDES: put_arithmetic(code, opcode_of(kind), to, x, y); break;
     case PG_SQUARE_ROOT: put_arithmetic(code, 0x51, to, code->wide ? 0 : x, x); break;
     case PG_IS_LESS: put_comparison(code, 0x11, to, x, y); break;
     case PG_IS_LESS_EQUAL: put_comparison(code, 0x12, to, x, y); break;

@@ -39,7 +39,8 @@ static const double *lanes_of(const careful_step *on, uint32_t slot) {
 static void fold(const careful_step *on, double *sums, const double *ts) {
     const size_t sublanes = on->lanes < PG_SUBLANES ? on->lanes : PG_SUBLANES;
     for (size_t k = 0; k < sublanes; k++)
-        sums[k] += on->lanes == most_lanes ? (ts[k] + ts[k + 8]) + (ts[k + 16] + ts[k + 24]) : ts[k];
+        sums[k] +=
+            on->lanes == most_lanes ? (ts[k] + ts[k + 8]) + (ts[k + 16] + ts[k + 24]) : ts[k];
 }
 
 static void give(const careful_step *on, pg_target target, const double *ts) {

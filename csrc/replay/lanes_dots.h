@@ -103,8 +103,7 @@ static inline PG_ALWAYS_INLINE void NAME(fold_vecs)(double *accumulator, const V
     pg_vec *const sums = (pg_vec *)accumulator;
     for (int k = 0; k < eight; k++)
 #if LANES == 32
-        sums[k] +=
-            (lanes[k] + lanes[k + eight]) + (lanes[k + 2 * eight] + lanes[k + 3 * eight]);
+        sums[k] += (lanes[k] + lanes[k + eight]) + (lanes[k + 2 * eight] + lanes[k + 3 * eight]);
 #else
         sums[k] += lanes[k];
 #endif

@@ -111,7 +111,7 @@ bool pg_must_stop(pg_workspace *ws, size_t work) {
 
 static pg_block uniform_block(pg_workspace *ws, bool judge) {
     return (pg_block){.program = ws->program,
-                        .code = ws->program->code,
+                      .code = ws->program->code,
                       .length = ws->program->uniform_length,
                       .uniform = ws->uniform.at,
                       .values = ws->uniform.at,

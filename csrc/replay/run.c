@@ -31,7 +31,8 @@ static int interpret_steps(pg_frame *frame, uint32_t first, uint32_t count) {
     return (int)c->kernel(c->block);
 }
 
-/* The arrays of machine code aren't const: it writes to some, and is compiled for the right ones. */
+/* The arrays of machine code aren't const: it writes to some, and is compiled for the right ones.
+ */
 static pg_frame frame_of(const pg_block *block, context *c) {
     pg_frame frame = {.context = c};
     frame.bases[PG_VALUES] = block->values;

@@ -323,17 +323,22 @@ static int interpret(pg_frame *frame, uint32_t first, uint32_t count) {
 }
 
 /* Run a part's code (plan NULL) or steps, `count` of them, as machine code, else by the kernel.
- * Machine code leaves nan in products with 0, and then reports a fault: the kernel must do it again,
- * with sums as they were. */
+ * Machine code leaves nan in products with 0, and then reports a fault: the kernel must do it
+ * again, with sums as they were. */
 static pg_status run(pg_workspace *ws, const tangents *t, const pg_backward_plan *plan, int part,
                      kernel *kernel, size_t count) {
     const pg_native *native = ws->careful ? NULL : pg_native_for(ws, plan, part);
     if (native == NULL) return (pg_status)kernel(t, 0, (uint32_t)count);
     context c = {t, kernel};
     pg_frame frame = {.interpret = interpret, .context = &c};
-    double *const bases[PG_BASES] = {
-        t->block->values, t->block->grads, NULL,            (double *)t->block->uniform,
-        t->values,        t->grads,        t->accumulators, (double *)t->uniform};
+    double *const bases[PG_BASES] = {t->block->values,
+                                     t->block->grads,
+                                     NULL,
+                                     (double *)t->block->uniform,
+                                     t->values,
+                                     t->grads,
+                                     t->accumulators,
+                                     (double *)t->uniform};
     memcpy(frame.bases, bases, sizeof bases);
     return pg_run_native(ws, native, &frame);
 }

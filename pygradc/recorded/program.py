@@ -429,9 +429,11 @@ class Program(Replayable):
 
     def _direction(self, v: Any) -> Floats:
         given = () if v is None else v
-        direction = np.atleast_1d(_floats(given, ("argument", "v")))
-        if direction.shape != (self._size.params,):
-            count = self._size.params
+        direction = _floats(given, ("argument", "v"))
+        if direction.ndim == 0:
+            direction = np.atleast_1d(direction)
+        count = len(self._params)
+        if direction.shape != (count,):
             raise ValueError(
                 f"v has shape {direction.shape}, expected ({count},): a number for each of the "
                 f"{count} parameters, the captured Values of parameters(). To differentiate with "

@@ -27,6 +27,8 @@ if TYPE_CHECKING:
     from concurrent.futures import Executor
 
 _NONE = np.empty(0)
+_BY_PARAMETERS = lib.PG_WRT_PARAMS
+_hvp = lib.pg_hvp  # looked up once: a product of one row takes about as long
 
 
 class Lifted(Replayable):
@@ -170,21 +172,18 @@ def along(program: Any, v: Any, rows: Rows, wrt: str) -> tuple[Floats, Floats]:
 
 def hessian_of_sum_times(program: Any, v: Any, rows: Rows, scale: float) -> Floats:
     """The Hessian of the scaled sum over the rows, times v, by the parameters."""
-    keep = program._direction(v)
-    product = np.empty(program._size.params)
+    along = pointer(program._direction(v))
+    product = np.empty(len(program._params))
     with Borrowed(program) as ws:
-        ws.aim(rows.columns, rows.count, program._plan(lib.PG_WRT_PARAMS))
-        ws.task.scale = scale
+        ws.aim(rows.columns, rows.count, program._plan(_BY_PARAMETERS))
+        task, direction = ws.task, ws.direction
+        task.scale = scale
+        direction.params = along
         core.read(program._params, ws.params)
-        status = lib.pg_hvp(
-            ws.handle,
-            ws.params_at,
-            _direction(params=pointer(keep)),
-            ws.task,
-            pointer(product),
-            ws.gradients_at,
+        status = _hvp(
+            ws.handle, ws.params_at, direction, task, pointer(product), ws.gradients_at
         )
-        if status != lib.PG_OK:
+        if status:
             program._fail(status, ws)
     return product
 

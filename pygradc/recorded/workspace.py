@@ -39,6 +39,7 @@ class Workspace:
             raise MemoryError
         self.handle = self.owner[0]
         self.task = ffi.new("pg_task *")
+        self.direction = ffi.new("pg_direction *")  # in the parameters only
         self.task.ignore = program._errors == "ignore"
         self.arguments: Any = ()
         self.keep: list[Any] | None = None  # the arrays that `arguments` point to

@@ -50,7 +50,7 @@ typedef struct pg_code {
 } pg_code;
 
 #if defined(__aarch64__)
-enum { PG_REGISTERS = 28, PG_VECTOR_WIDTH = 16, PG_ZERO = 31 };
+enum { PG_REGISTERS = 29, PG_VECTOR_WIDTH = 16, PG_ZERO = 31 };
 #else
 enum { PG_REGISTERS = 13, PG_VECTOR_WIDTH = 32, PG_ZERO = 15 };
 #endif

@@ -9,6 +9,7 @@
 #   make ctest    the C core alone, under AddressSanitizer and UBSan
 #   make verify   the same, and the core checks its invariants after every operation
 #   make valgrind the C core alone, under valgrind's memcheck
+#   make ctest-aarch64  the C core alone, built for AArch64, under qemu
 #   make fuzz     the C core and bytes that nobody thought of, for FUZZ_SECONDS=60
 #   make pytest-asan  the tests, and the extension as `make verify` builds it: ARGS= which tests
 #   make lint     ruff, clang-format, mypy, the warnings of gcc and clang
@@ -35,8 +36,8 @@ WARNINGS := -std=c11 -Wall -Wextra -Wconversion -Werror
 SANITIZE := -g -O1 -fPIC -fsanitize=address,undefined -fno-sanitize-recover=all
 VERIFY := BUILD=verify INSTRUMENTS="$(SANITIZE) -DPG_VERIFY"
 
-.PHONY: train test bench ctest verify valgrind pytest-asan analyze clean-ctest fuzz fuzz-merge lint \
-	format docs clean
+.PHONY: train test bench ctest ctest-aarch64 verify valgrind pytest-asan analyze clean-ctest fuzz \
+	fuzz-merge lint format docs clean
 
 # Of what pyproject.toml declares from some version on, just that version.
 define DECLARED
@@ -90,6 +91,7 @@ bench: $(VENV)/ready
 BUILD ?= $(CC)
 INSTRUMENTS ?= $(SANITIZE)
 RUN ?=
+EMULATOR ?=
 OBJECTS := $(patsubst %.c,build/$(BUILD)/%.o,$(CORE) $(wildcard tests/c/*.c) tests/fuzz/arithmetic.c)
 HEADERS := $(CORE_HEADERS) $(wildcard tests/c/*.h tests/fuzz/*.h)
 
@@ -125,9 +127,9 @@ $(REPLAYED): build/$(BUILD)/replay_%: build/$(BUILD)/tests/fuzz/fuzz_%.o build/$
 
 ctest:
 	$(MAKE) -s -j2 build/$(BUILD)/test_core $(REPLAYED)
-	build/$(BUILD)/test_core $(RUN)
+	$(EMULATOR) build/$(BUILD)/test_core $(RUN)
 	for target in $(FUZZ_TARGETS); do \
-		build/$(BUILD)/replay_$$target tests/fuzz/corpus/$$target || exit 1; \
+		$(EMULATOR) build/$(BUILD)/replay_$$target tests/fuzz/corpus/$$target || exit 1; \
 	done
 
 verify:
@@ -140,6 +142,13 @@ valgrind: RUN := failure starved custom pack -pack/a_million record bulk save/pr
 valgrind:
 	$(MAKE) -s -j2 build/valgrind/test_core BUILD=valgrind INSTRUMENTS="-g -O1"
 	$(MEMCHECK) build/valgrind/test_core $(RUN)
+
+# The machine code of that processor beside its kernels: Debian's packages qemu-user,
+# gcc-aarch64-linux-gnu and libc6-dev-arm64-cross.
+ctest-aarch64: RUN := custom derive record replay runs take -runs/random_functions
+ctest-aarch64:
+	$(MAKE) -s ctest BUILD=aarch64 CC=aarch64-linux-gnu-gcc INSTRUMENTS="-g -O1" \
+	    EMULATOR="qemu-aarch64 -L /usr/aarch64-linux-gnu" RUN="$(RUN)"
 
 # The extension, linked from the objects of `make verify`, in a copy of the tree: the other one stays
 # as it is. Children of the tests inherit the sanitizers' runtime, so leaks are looked for by

@@ -5,6 +5,8 @@
 #include "native/emit.h"
 #include "ops/kernels.h"
 
+#if PG_HAS_NATIVE
+
 /* More than these in one run are left to the kernels: products of a layer, instructions. */
 enum { most_products = 64, most_of_run = 16 };
 
@@ -147,3 +149,5 @@ void pg_emit_step(pg_emitter *e, const pg_step *step) {
         push(e, instr, PG_OF_SLOPE_B, step->b, instr->b);
     }
 }
+
+#endif

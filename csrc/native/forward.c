@@ -5,6 +5,8 @@
 #include "native/emit.h"
 #include "ops/kernels.h"
 
+#if PG_HAS_NATIVE
+
 /* Dots of more products than these are interpreted in layers: those kernels sum several at once. */
 enum { most_products = 64 };
 
@@ -145,3 +147,5 @@ void pg_emit_instr(pg_emitter *e, const pg_instr *instr) {
     default: emit_op(e, instr);
     }
 }
+
+#endif

@@ -9,6 +9,8 @@
 
 #include <string.h>
 
+#if PG_HAS_NATIVE
+
 /* What else than a base a register's contents can be of. */
 static const uint64_t nothing = UINT64_MAX, a_number = UINT64_MAX - 1;
 
@@ -157,3 +159,5 @@ int pg_evaluate(pg_emitter *e, const pg_formula *formula, const pg_operands *on)
     }
     return pg_load(e, stack[0]);
 }
+
+#endif

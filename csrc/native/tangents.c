@@ -9,6 +9,8 @@
  * Invariant: the same bits, but for the sign of a zero that is then added to a gradient. */
 #include "native/emit.h"
 
+#if PG_HAS_NATIVE
+
 /* The tangent of a slot of values, or of uniform values. */
 static pg_at tangent_of(pg_at at) {
     return (pg_at){at.base == PG_UNIFORM ? PG_UNIFORM_TANGENTS : PG_VALUE_TANGENTS, at.slot};
@@ -205,3 +207,5 @@ void pg_emit_step_tangent(pg_emitter *e, const pg_step *step) {
     default: push_operand(e, instr, 1, step->a); push_operand(e, instr, 2, step->b);
     }
 }
+
+#endif

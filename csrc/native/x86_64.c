@@ -17,7 +17,7 @@
 
 #include <string.h>
 
-#if PG_X86_LEVELS
+#if PG_HAS_NATIVE && PG_X86_LEVELS
 
 enum { scratch = 13, odd = 14 };
 enum { none = 0, p66 = 1, pF2 = 3 };             /* VEX.pp */

@@ -68,7 +68,8 @@ void pg_put_spread(pg_code *code, int to, pg_base base, int32_t offset);
 void pg_put_store(pg_code *code, int from, pg_base base, int32_t offset);
 void pg_put_number(pg_code *code, int to, double number);
 
-/* An operation of formula.h; y is ignored where it has one operand. */
+/* An operation of formula.h; y is ignored where it has one operand. In a select `to` is none of the
+ * others. */
 void pg_put_operation(pg_code *code, pg_step_kind kind, int to, int x, int y);
 /* The same with y in memory, for add, subtract, multiply and divide. */
 void pg_put_operation_on(pg_code *code, pg_step_kind kind, int to, int x, pg_base base,

@@ -180,6 +180,12 @@ void pg_put_operation(pg_code *code, pg_step_kind kind, int to, int x, int y) {
     if (opcode == 0) code->failed = true;
 }
 
+void pg_put_operation_on(pg_code *code, pg_step_kind kind, int to, int x, pg_base base,
+                         int32_t offset) {
+    pg_put_load(code, scratch, base, offset);
+    pg_put_operation(code, kind, to, x, scratch);
+}
+
 /* y, and the bits of x where the condition's are set */
 void pg_put_select(pg_code *code, int to, int condition, int x, int y) {
     put_op(code, orr, to, y, y);

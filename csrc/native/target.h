@@ -68,12 +68,12 @@ void pg_put_spread(pg_code *code, int to, pg_base base, int32_t offset);
 void pg_put_store(pg_code *code, int from, pg_base base, int32_t offset);
 void pg_put_number(pg_code *code, int to, double number);
 
-/* An operation of formula.h; y is ignored where it has one operand. In a select `to` is none of the
- * others. */
+/* An operation of formula.h; y is ignored where it has one operand. */
 void pg_put_operation(pg_code *code, pg_step_kind kind, int to, int x, int y);
 /* The same with y in memory, for add, subtract, multiply and divide. */
 void pg_put_operation_on(pg_code *code, pg_step_kind kind, int to, int x, pg_base base,
                          int32_t offset);
+/* x where the condition's bits are set, else y; `to` is none of these. */
 void pg_put_select(pg_code *code, int to, int condition, int x, int y);
 void pg_put_check(pg_code *code, int result);
 

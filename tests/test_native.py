@@ -88,7 +88,9 @@ def of_op(op: Op, p: Value, q: Value) -> tuple[Callable[..., Any], list[Any]]:
     return function, columns
 
 
-def at_both_levels(function: Callable[..., Any], params: list[Value], columns: Any, math: str) -> None:
+def at_both_levels(
+    function: Callable[..., Any], params: list[Value], columns: Any, math: str
+) -> None:
     """For numbers of rows that take blocks of 1, 8 and 32, whole ones and with padding."""
     found = []
     for level in (HIGHEST, HIGHEST - 1):

@@ -180,9 +180,7 @@ def hessian_of_sum_times(program: Any, v: Any, rows: Rows, scale: float) -> Floa
         task.scale = scale
         direction.params = along
         core.read(program._params, ws.params)
-        status = _hvp(
-            ws.handle, ws.params_at, direction, task, pointer(product), ws.gradients_at
-        )
+        status = _hvp(ws.handle, ws.params_at, direction, task, pointer(product), ws.gradients_at)
         if status:
             program._fail(status, ws)
     return product

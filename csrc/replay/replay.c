@@ -57,7 +57,8 @@ static int known_level(int level) {
 
 int pg_program_is_native(const pg_program *program, int level) {
     return known_level(level) >= vector_levels() &&
-           pg_native_of(program, NULL, PG_NATIVE_UNIFORM) != NULL;
+           pg_native_of(program, NULL, PG_NATIVE_UNIFORM) != NULL &&
+           pg_native_of(program, NULL, PG_ONE) != NULL;
 }
 
 pg_status pg_workspace_new(pg_workspace **workspace_ret, const pg_program *program, int level) {

@@ -161,6 +161,24 @@ def test_a_result_that_is_not_finite_is_judged_by_the_interpreter() -> None:
             assert f.map(rows[:35]).tolist() == [1.0] * 35
 
 
+def test_a_gate_that_meets_an_infinity() -> None:
+    """The same in a derivative that is a value: the gate's product is undefined, and counts as 0."""
+    p = Value(2.0)
+
+    def slope(x: Any) -> Any:
+        y = pygradc.where(x > 0.5, (p * x).sqrt(), p * x)
+        return pygradc.grad(y, x) * p
+
+    rows = np.array([0.0, 1.0, 4.0, 0.0] * 10)
+    expected = np.where(rows > 0.5, 4.0 / (2.0 * np.sqrt(2.0 * np.maximum(rows, 1.0))), 4.0)
+    found = []
+    for level in (HIGHEST, HIGHEST - 1):
+        f = at_level(slope, level, rows[1:3], errors="ignore")
+        found.append(bits(*(f.map(rows[:n]) for n in (1, 4, 40, 1, 1)), *f.gradients(rows)))
+        np.testing.assert_allclose(f.map(rows), expected, rtol=1e-14)
+    assert found[0] == found[1]
+
+
 def test_an_infinity_in_a_gradient_that_is_zero() -> None:
     """sqrt'(0) is infinite, and met by a gradient of 0."""
     p = Value(2.0)

@@ -7,9 +7,6 @@
 
 #if PG_HAS_NATIVE
 
-/* More than these in one run are left to the kernels: products of a layer, instructions. */
-enum { most_products = 64, most_of_run = 16 };
-
 static bool slope_has_form(pg_emitter *e, int op, pg_formula_name name, pg_target target) {
     return target.how == PG_ACCUMULATE_NONE || pg_is_computable(e, op, name);
 }
@@ -34,12 +31,12 @@ static bool op_has_form(pg_emitter *e, const pg_step *step, const pg_instr *inst
 bool pg_step_has_form(pg_emitter *e, const pg_step *step) {
     if (step->instr == PG_COLLECT) return true;
     const pg_instr *const instr = &e->program->code[step->instr];
+    if (pg_is_for_kernel(e, instr, step->run)) return false;
     switch (instr->op) {
     case PG_OP_TAKE: return false;
     case PG_OP_CUSTOM:
-    case PG_OP_DOT:
-        return e->lanes == 1 && (step->run == 1 || step->run * instr->count <= most_products);
-    default: return (e->lanes == 1 || step->run <= most_of_run) && op_has_form(e, step, instr);
+    case PG_OP_DOT: return e->lanes == 1;
+    default: return op_has_form(e, step, instr);
     }
 }
 

@@ -72,6 +72,8 @@ int pg_choose(pg_emitter *e, int condition, int x, int y);
 /* A formula's value. */
 int pg_evaluate(pg_emitter *e, const pg_formula *formula, const pg_operands *on);
 
+/* forward.c: is the kernel for this run, forward or backward, better than code? */
+bool pg_is_for_kernel(const pg_emitter *e, const pg_instr *instr, uint32_t run);
 /* forward.c, backward.c: can code do this instruction, or step? If not, it is interpreted. */
 bool pg_has_form(pg_emitter *e, const pg_instr *instr);
 void pg_emit_instr(pg_emitter *e, const pg_instr *instr);

@@ -7,8 +7,10 @@
 
 #if PG_HAS_NATIVE
 
-/* Dots of more products than these are interpreted in layers: those kernels sum several at once. */
-enum { most_products = 64 };
+/* Longer ones are left to the kernels: a loop over pairs is shorter than code for each, and a
+ * layer's sums share their inputs. Products of a dot, of a layer, of a dot in a block; a run of one
+ * op. */
+enum { most_in_dot = 256, most_in_layer = 64, most_in_block = 4, most_of_run = 16 };
 
 const pg_formula *pg_formula_of(pg_emitter *e, int op, pg_formula_name name) {
     pg_formula *const formula = &e->formulas[op][name];
@@ -25,16 +27,14 @@ pg_base pg_left_base(const pg_emitter *e, const pg_instr *dot) {
     return dot->shape & PG_DOT_WEIGHTED && !e->uniform ? PG_UNIFORM : PG_VALUES;
 }
 
-/* Is a kernel for many of these better? A layer's keeps its inputs in registers. */
-static bool is_wide_run(const pg_emitter *e, const pg_instr *instr) {
-    if (instr->op == PG_OP_DOT && e->lanes > 1) return instr->run > 1 || instr->count > 4;
-    if (instr->op == PG_OP_DOT && instr->run > 1)
-        return (size_t)instr->run * instr->count > most_products;
-    return e->lanes > 1 && instr->run > 16;
+bool pg_is_for_kernel(const pg_emitter *e, const pg_instr *instr, uint32_t run) {
+    if (instr->op != PG_OP_DOT) return e->lanes > 1 && run > most_of_run;
+    if (e->lanes > 1) return run > 1 || instr->count > most_in_block;
+    return run > 1 ? (size_t)run * instr->count > most_in_layer : instr->count > most_in_dot;
 }
 
 bool pg_has_form(pg_emitter *e, const pg_instr *instr) {
-    if (is_wide_run(e, instr)) return false;
+    if (pg_is_for_kernel(e, instr, instr->run)) return false;
     switch (instr->op) {
     case PG_OP_SELECT:
     case PG_OP_DETACH:

@@ -11,7 +11,7 @@
  * interpreter's. Forms check that results are finite, where an op can fail; if one isn't, the
  * replay does the block again with the interpreter, which judges. Ownership: code belongs to its
  * program or plan, is published by one atomic store, and freed with it. Cost: some 50 ns an
- * instruction, once; at most 8 MiB. */
+ * instruction, once; at most 2 MiB for each part. */
 #include "native/native.h"
 
 #include "native/emit.h"
@@ -19,7 +19,8 @@
 
 #include <string.h>
 
-enum { most_bytes = 8 << 20 };
+/* Of each part. Longer code is slower than the interpreter: it is fetched anew each time. */
+enum { most_bytes = 2 << 20 };
 
 struct pg_native {
     pg_cached cached; /* first: a program keeps it as that */
@@ -37,13 +38,12 @@ static void free_native(pg_cached *cached) {
 
 #if PG_HAS_NATIVE
 
-void pg_put_bytes(pg_code *code, const void *bytes, size_t count) {
+bool pg_grow_code(pg_code *code, size_t count) {
     while (!code->failed && code->capacity - code->count < count)
         code->failed = code->capacity >= most_bytes ||
                        pg_grow((void **)&code->bytes, &code->capacity, code->capacity, 1) < 0;
-    if (code->failed) return;
-    memcpy(code->bytes + code->count, bytes, count);
-    code->count += count;
+    if (code->failed) code->count = code->capacity; /* nothing more is written */
+    return !code->failed;
 }
 
 /* Instructions or steps, one after the other, that one call interprets. */

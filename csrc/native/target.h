@@ -10,6 +10,7 @@
 
 #include <stddef.h>
 #include <stdint.h>
+#include <string.h>
 
 /* The arrays that code works on; their addresses are in the frame, and in registers. */
 typedef enum pg_base {
@@ -86,7 +87,14 @@ void pg_put_interpret(pg_code *code, uint32_t first, uint32_t count);
 size_t pg_put_loop(pg_code *code, uint32_t times);
 void pg_put_repeat(pg_code *code, size_t loop);
 
+/* native.c: make place for so many more bytes; false if there can't be any: the code has failed. */
+bool pg_grow_code(pg_code *code, size_t count);
+
 /* Append to the code; for targets. */
-void pg_put_bytes(pg_code *code, const void *bytes, size_t count);
+static inline void pg_put_bytes(pg_code *code, const void *bytes, size_t count) {
+    if (code->capacity - code->count < count && !pg_grow_code(code, count)) return;
+    memcpy(code->bytes + code->count, bytes, count);
+    code->count += count;
+}
 
 #endif

@@ -61,7 +61,7 @@ class Program(Replayable):
 
         False on processors other than x86-64 with AVX2 and AArch64, where the system refuses
         executable memory, if the environment said PYGRADC_NATIVE=0 when it was recorded, and if
-        the code of one row would be larger than 8 MiB.
+        the code of one row would be larger than 2 MiB.
 
         >>> f = pygradc.compile(lambda x: x * x)
         >>> f(3.0).data, f.programs[0].native  # doctest: +SKIP

@@ -162,7 +162,7 @@ def test_a_result_that_is_not_finite_is_judged_by_the_interpreter() -> None:
 
 
 def test_a_gate_that_meets_an_infinity() -> None:
-    """The same in a derivative that is a value: the gate's product is undefined, and counts as 0."""
+    """The same in a derivative that is a value: the gate's product is undefined; it counts as 0."""
     p = Value(2.0)
 
     def slope(x: Any) -> Any:

@@ -41,6 +41,8 @@ typedef struct pg_emitter {
     bool tangents;                /* those of values or gradients, which are computed already */
     bool fast;                    /* by our own functions; tangents are by libm's */
     pg_base grads, sums;          /* where contributions go */
+    const pg_instr *code_of;      /* the section's */
+    const pg_step *steps;         /* the plan's, for the section */
     size_t lanes;
     int32_t stride[PG_BASES]; /* bytes from slot to slot */
     pg_held held[PG_REGISTERS];

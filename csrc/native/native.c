@@ -10,8 +10,8 @@
  * are left to the kernels, which do several vectors at a time. Invariant: bits are the
  * interpreter's. Forms check that results are finite, where an op can fail; if one isn't, the
  * replay does the block again with the interpreter, which judges. Ownership: code belongs to its
- * program or plan, is published by one atomic store, and freed with it. Cost: some 50 ns an
- * instruction, once; at most 2 MiB for each part. */
+ * program or plan, is published by one atomic store, and freed with it. Cost: some 100 ns
+ * an instruction and part, once; at most 2 MiB for each part. */
 #include "native/native.h"
 
 #include "native/emit.h"
@@ -81,53 +81,47 @@ static void end_forms(pg_emitter *e, const waiting *w) {
     if (w->count > 0) pg_put_interpret(&e->code, w->first, w->count);
 }
 
-static bool has_form(pg_emitter *e, const pg_instr *instr) {
-    return e->tangents ? pg_tangent_has_form(e, instr) : pg_has_form(e, instr);
+static bool has_form(pg_emitter *e, uint32_t i) {
+    if (e->plan == NULL)
+        return e->tangents ? pg_tangent_has_form(e, &e->code_of[i])
+                           : pg_has_form(e, &e->code_of[i]);
+    return e->tangents ? pg_step_tangent_has_form(e, &e->steps[i])
+                       : pg_step_has_form(e, &e->steps[i]);
 }
 
-static void emit_code(pg_emitter *e, const pg_instr *code, uint32_t length) {
+static void emit_form(pg_emitter *e, uint32_t i) {
+    if (e->plan == NULL) (e->tangents ? pg_emit_tangent : pg_emit_instr)(e, &e->code_of[i]);
+    else (e->tangents ? pg_emit_step_tangent : pg_emit_step)(e, &e->steps[i]);
+}
+
+/* What has no form is interpreted in whole runs. */
+static void emit_all(pg_emitter *e, uint32_t length) {
     waiting w = {0};
     for (uint32_t i = 0; i < length && !e->code.failed;) {
-        const bool form = has_form(e, &code[i]);
-        const uint32_t count = form ? 1 : code[i].run;
-        if (!form) interpret(e, &w, i, count);
+        const bool form = has_form(e, i);
+        const uint32_t run = e->plan != NULL ? e->steps[i].run : e->code_of[i].run;
+        if (!form) interpret(e, &w, i, run);
         else {
             begin_forms(e, &w);
-            (e->tangents ? pg_emit_tangent : pg_emit_instr)(e, &code[i]);
+            emit_form(e, i);
         }
-        i += count;
-    }
-    end_forms(e, &w);
-}
-
-static bool step_has_form(pg_emitter *e, const pg_step *step) {
-    return e->tangents ? pg_step_tangent_has_form(e, step) : pg_step_has_form(e, step);
-}
-
-static void emit_steps(pg_emitter *e, const pg_step *steps, uint32_t length) {
-    waiting w = {0};
-    for (uint32_t i = 0; i < length && !e->code.failed;) {
-        const bool form = step_has_form(e, &steps[i]);
-        const uint32_t count = form ? 1 : steps[i].run;
-        if (!form) interpret(e, &w, i, count);
-        else {
-            begin_forms(e, &w);
-            (e->tangents ? pg_emit_step_tangent : pg_emit_step)(e, &steps[i]);
-        }
-        i += count;
+        i += form ? 1 : run;
     }
     end_forms(e, &w);
 }
 
 static void emit(pg_emitter *e) {
     const pg_program *const p = e->program;
-    const uint32_t uniform = (uint32_t)p->uniform_length, rows = (uint32_t)p->length - uniform;
+    const size_t uniform = p->uniform_length;
+    size_t length = e->uniform ? uniform : p->length - uniform;
+    e->code_of = e->uniform ? p->code : p->code + uniform;
+    if (e->plan != NULL) {
+        e->steps = e->uniform ? e->plan->uniform : e->plan->rows;
+        length = e->uniform ? e->plan->uniform_count : e->plan->row_count;
+    }
     pg_forget_registers(e);
     pg_put_begin(&e->code);
-    if (e->plan == NULL)
-        emit_code(e, e->uniform ? p->code : p->code + uniform, e->uniform ? uniform : rows);
-    else if (e->uniform) emit_steps(e, e->plan->uniform, (uint32_t)e->plan->uniform_count);
-    else emit_steps(e, e->plan->rows, (uint32_t)e->plan->row_count);
+    emit_all(e, (uint32_t)length);
     pg_put_end(&e->code);
 }
 

@@ -110,7 +110,7 @@ def test_no_enumerator_is_beyond_int() -> None:
 @pytest.fixture(scope="module")
 def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """An sdist of a copy of the tree, and a wheel of that."""
-    pytest.importorskip("build")
+    pytest.importorskip("build.__main__")  # not a folder of that name
     tree = tmp_path_factory.mktemp("packaging") / "tree"
     leave_out = shutil.ignore_patterns(".*", "build", "*.so", "__pycache__", "*.egg-info")
     shutil.copytree(ROOT, tree, ignore=leave_out)

@@ -467,7 +467,9 @@ int pg_has_native(void); /* Is the highest level machine code? */
 int pg_program_is_native(const pg_program *program, int level);
 
 /* Working memory to replay one program, which must outlive it, in one thread.
- * In: level  0 .. pg_replay_levels() - 1, or -1: the highest. Returns: PG_OK; PG_ERR_NOMEM. */
+ * In: level  0 .. pg_replay_levels() - 1, or -1: the highest, whose machine code is made at the
+ *            second run of a part, since it isn't worth it for one. Returns: PG_OK; PG_ERR_NOMEM.
+ */
 typedef struct pg_workspace pg_workspace;
 pg_status pg_workspace_new(pg_workspace **workspace_ret, const pg_program *program, int level);
 void pg_workspace_free(pg_workspace *workspace); /* NULL is allowed */

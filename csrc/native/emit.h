@@ -53,7 +53,7 @@ typedef struct pg_emitter {
     size_t loop;
     pg_fold folds[PG_MOST_FOLDS];
     uint32_t fold_count;
-    pg_formula formulas[PG_OP_PROGRAM][PG_FORMULA_NAMES];
+    pg_formula *formulas[PG_OP_PROGRAM][PG_FORMULA_NAMES]; /* those that were read */
 } pg_emitter;
 
 /* registers.c. Each returned register is pinned until it is released.

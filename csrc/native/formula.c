@@ -209,7 +209,7 @@ static void read_choice(parser *p) {
 
 void pg_formula_read(pg_formula *formula_ret, const char *text, bool fast) {
     parser p = {text, formula_ret, fast, false};
-    *formula_ret = (pg_formula){.read = true};
+    *formula_ret = (pg_formula){0};
     if (text == NULL) return;
     read_choice(&p);
     while (!p.failed && *p.at == ' ') p.at++;

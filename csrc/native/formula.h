@@ -34,7 +34,7 @@ typedef enum pg_step_kind {
 enum { PG_MOST_STEPS = 32, PG_MOST_NUMBERS = 8 };
 
 typedef struct pg_formula {
-    bool read, known; /* unknown: it calls functions, and has no steps */
+    bool known; /* else it calls functions, and has no steps */
     uint8_t count, numbers;
     struct {
         uint8_t kind, number; /* number: an index, of what is pushed */

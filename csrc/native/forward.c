@@ -13,9 +13,14 @@
 enum { most_in_dot = 256, most_in_layer = 64, most_in_block = 4, most_of_run = 16 };
 
 const pg_formula *pg_formula_of(pg_emitter *e, int op, pg_formula_name name) {
-    pg_formula *const formula = &e->formulas[op][name];
-    if (!formula->read) pg_formula_read(formula, pg_formula_text(op, name), e->fast);
-    return formula;
+    static const pg_formula unknown;
+    pg_formula **const kept = &e->formulas[op][name];
+    if (*kept != NULL) return *kept;
+    pg_formula *const formula = pg_realloc(NULL, 1, sizeof *formula);
+    if (formula == NULL) e->code.failed = true;
+    else pg_formula_read(formula, pg_formula_text(op, name), e->fast);
+    *kept = formula;
+    return formula != NULL ? formula : &unknown;
 }
 
 pg_operands pg_operands_of(const pg_instr *instr) {

@@ -1,4 +1,4 @@
-/* native.c - program to machine code: sections and steps are compiled when they first run.
+/* native.c - program to machine code: sections and steps are compiled when they run again.
  *
  *   program, plan -> for each instruction or step: has it a form?
  *                       yes: forward.c, backward.c write it, with registers.c and the target's file
@@ -145,6 +145,11 @@ static void set_up(pg_emitter *e, int part) {
     e->stride[PG_SUMS] = e->stride[PG_SUM_TANGENTS] = e->uniform ? number : PG_SUBLANES * number;
 }
 
+static void free_formulas(pg_emitter *e) {
+    for (int op = 0; op < PG_OP_PROGRAM; op++)
+        for (int name = 0; name < PG_FORMULA_NAMES; name++) pg_free(e->formulas[op][name]);
+}
+
 static pg_native *compile(const pg_program *program, const pg_backward_plan *plan, int part) {
     pg_emitter *e = pg_zeroed(1, sizeof *e);
     pg_native *native = pg_zeroed(1, sizeof *native);
@@ -156,7 +161,10 @@ static pg_native *compile(const pg_program *program, const pg_backward_plan *pla
         emit(e);
         done = !e->code.failed && pg_new_pages(&native->pages, e->code.bytes, e->code.count);
     }
-    if (e != NULL) pg_free(e->code.bytes);
+    if (e != NULL) {
+        free_formulas(e);
+        pg_free(e->code.bytes);
+    }
     pg_free(e);
     if (!done) {
         pg_free(native);
@@ -171,18 +179,32 @@ static pg_native *compile(const pg_program *program, const pg_backward_plan *pla
 
 int pg_has_native(void) { return pg_target_is_here(); }
 
-/* Instead of code, where there can't be any: it isn't tried again. */
-static pg_cached no_code;
+/* Instead of code: where there can't be any, it isn't tried again; where it ran once, the second
+ * run compiles it. */
+static pg_cached no_code, ran_once;
 
-const pg_native *pg_native_of(const pg_program *program, const pg_backward_plan *plan, int part) {
+/* Put it into the cache, unless there is code already: `found_ret`. */
+static bool publish(pg_cache *cache, pg_cached **found_ret, pg_cached *mine) {
+    while (*found_ret == NULL || *found_ret == &ran_once)
+        if (atomic_compare_exchange_strong(cache, found_ret, mine)) return true;
+    return false;
+}
+
+const pg_native *pg_native_of(const pg_program *program, const pg_backward_plan *plan, int part,
+                              bool at_once) {
     /* a cache is the one part of a program or plan that changes */
     pg_cache *const cache = plan != NULL ? &((pg_backward_plan *)plan)->cache[part]
                                          : &((pg_program *)program)->cache[part];
     pg_cached *found = atomic_load_explicit(cache, memory_order_acquire);
-    if (found == NULL) {
+    if (found == NULL && !at_once) {
+        atomic_compare_exchange_strong(cache, &found,
+                                       &ran_once); /* if another was first: as well */
+        return NULL;
+    }
+    if (found == NULL || found == &ran_once) {
         pg_native *made = compile(program, plan, part);
         pg_cached *const mine = made != NULL ? &made->cached : &no_code;
-        if (atomic_compare_exchange_strong(cache, &found, mine)) found = mine;
+        if (publish(cache, &found, mine)) found = mine;
         else if (made != NULL) free_native(mine);
     }
     return found == &no_code ? NULL : (const pg_native *)found;
@@ -192,8 +214,9 @@ const pg_native *pg_native_of(const pg_program *program, const pg_backward_plan 
 
 int pg_has_native(void) { return 0; }
 
-const pg_native *pg_native_of(const pg_program *program, const pg_backward_plan *plan, int part) {
-    (void)program, (void)plan, (void)part, (void)free_native;
+const pg_native *pg_native_of(const pg_program *program, const pg_backward_plan *plan, int part,
+                              bool at_once) {
+    (void)program, (void)plan, (void)part, (void)at_once, (void)free_native;
     return NULL;
 }
 

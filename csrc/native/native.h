@@ -15,11 +15,13 @@ enum {
 typedef struct pg_native pg_native;
 
 /* The machine code of a program (plan NULL), or of a plan's steps, for rows of a width (part
- * PG_ONE, PG_EIGHT or PG_THIRTY_TWO), for the uniform section, or for tangents; compiled at the
- * first call, and kept with the program or plan. Any number of threads may call it. Returns: NULL
- * if there is none: another processor, a system that refuses executable pages, a program whose code
- * would be too large, no memory. The program is then interpreted. */
-const pg_native *pg_native_of(const pg_program *program, const pg_backward_plan *plan, int part);
+ * PG_ONE, PG_EIGHT or PG_THIRTY_TWO), for the uniform section, or for tangents; kept with the
+ * program or plan. Compiled at the second call, or `at_once`: what runs once isn't worth it. Any
+ * number of threads may call it. Returns: NULL if there is none, or none yet: another processor, a
+ * system that refuses executable pages, a program whose code would be too large, no memory. The
+ * program is then interpreted. */
+const pg_native *pg_native_of(const pg_program *program, const pg_backward_plan *plan, int part,
+                              bool at_once);
 
 /* Run it on a frame. Returns: 0; what `interpret` returned, if that wasn't 0. The frame's `odd`
  * says whether the interpreter must judge the results. */

@@ -57,16 +57,18 @@ static int known_level(int level) {
 
 int pg_program_is_native(const pg_program *program, int level) {
     return known_level(level) >= vector_levels() &&
-           pg_native_of(program, NULL, PG_NATIVE_UNIFORM) != NULL &&
-           pg_native_of(program, NULL, PG_ONE) != NULL;
+           pg_native_of(program, NULL, PG_NATIVE_UNIFORM, true) != NULL &&
+           pg_native_of(program, NULL, PG_ONE, true) != NULL;
 }
 
 pg_status pg_workspace_new(pg_workspace **workspace_ret, const pg_program *program, int level) {
     pg_workspace *ws = pg_realloc(NULL, 1, sizeof *ws);
     if (ws == NULL) return PG_ERR_NOMEM;
     const int vectors = vector_levels();
+    const bool at_once = level >= 0;
     level = known_level(level);
-    *ws = (pg_workspace){.program = program, .width = -1, .native = level >= vectors};
+    *ws = (pg_workspace){
+        .program = program, .width = -1, .native = level >= vectors, .at_once = at_once};
     ws->lanes = lanes_for(level < vectors ? level : vectors - 1, program->fast != 0);
     ws->widest = program->row_slots <= fits_the_cache ? PG_THIRTY_TWO : PG_EIGHT;
     const size_t cells = program->row_slots * pg_lanes_of[ws->widest];

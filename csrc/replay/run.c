@@ -44,7 +44,7 @@ static pg_frame frame_of(const pg_block *block, context *c) {
 
 const pg_native *pg_native_for(const pg_workspace *ws, const pg_backward_plan *plan, int part) {
     const bool wanted = ws->native && ws->odd_runs < most_odd_runs;
-    return wanted ? pg_native_of(ws->program, plan, part) : NULL;
+    return wanted ? pg_native_of(ws->program, plan, part, ws->at_once) : NULL;
 }
 
 pg_status pg_run_native(pg_workspace *ws, const pg_native *native, pg_frame *frame) {

@@ -70,7 +70,7 @@ class Program(Replayable):
         return bool(lib.pg_program_is_native(self._handle, self._level))
 
     def _set_level(self, level: int) -> None:
-        """Set the level for all later replays (`pg_replay_levels`); -1: the highest."""
+        """Set the level for all later replays: see `pg_replay_levels`, `pg_workspace_new`."""
         self._level = level
         self._idle.clear()
         self._lifts.clear()

@@ -154,9 +154,8 @@ class Borrowed:
 
 def default_level() -> int:
     """Machine code, unless the environment says PYGRADC_NATIVE=0: then the kernels."""
-    highest = int(lib.pg_replay_levels()) - 1
     interpreted = os.environ.get("PYGRADC_NATIVE") == "0" and lib.pg_has_native()
-    return highest - 1 if interpreted else highest
+    return int(lib.pg_replay_levels()) - 2 if interpreted else -1
 
 
 class Replayable:

@@ -270,7 +270,7 @@ class Scene:
         """The same program with its steps back: what is missing is what the short way needs."""
         program = copy.copy(program)
         program._plan(wrt)
-        program._one_row = program._total = None  # it must not go the long way
+        program._one_row = program._total = program._jvp = program._hvp = None  # it must not go the long way
         return program
 
     def fit(self, name: str, **settings: Any) -> Any:
@@ -314,6 +314,11 @@ def short_sum(s: Scene) -> str:
     return numbers(s.short(s.of_arrays, lib.PG_WRT_PARAMS).sum(s.x, s.y).data)
 
 
+def short_product(s: Scene) -> str:
+    program, v = s.short(s.of_arrays, lib.PG_WRT_PARAMS), np.array(s.start)
+    return numbers(program.hvp(v, s.x, s.y), *program.jvp(v, s.x, s.y))
+
+
 def gradients(s: Scene) -> str:
     outputs, (by_x, by_y) = s.again().gradients(s.x, s.y)
     return numbers(outputs, by_x, by_y)
@@ -347,6 +352,7 @@ CALLS: dict[str, tuple[Callable[[Scene], Any], int]] = {
     "hessian": (lambda s: numbers(s.again().hessian(s.x, s.y)), 10),
     "hessian by parameters": (lambda s: numbers(s.again().hessian(s.x, s.y, wrt="parameters")), 10),
     "jvp": (lambda s: numbers(*s.again().jvp(s.start, s.x, s.y)), 10),
+    "hvp and jvp, the short way": (short_product, 10),
     "hvp": (lambda s: numbers(s.again().hvp(s.start, s.x, s.y)), 10),
     "fit, SGD": (lambda s: repr(s.fit("SGD")), 10),
     "fit, Adam": (lambda s: repr(s.fit("Adam")), 10),

@@ -52,7 +52,7 @@ class LongOnly:
 def long_ways(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """Grows whenever a replay goes the long way."""
     taken: list[str] = []
-    for name in ("_one_row", "_total"):
+    for name in ("_one_row", "_total", "_jvp", "_hvp"):
         usual = getattr(Program, name)
 
         def noted(*args: Any, name: str = name, usual: Any = usual) -> Any:
@@ -376,6 +376,259 @@ def test_a_wrong_row_is_refused_in_the_same_words(args: Any) -> None:
     assert live_nodes() == nodes
 
 
+# ---- Along a direction ---------------------------------------------------------------------------
+
+
+def of_one(x: Any, y: Any) -> Any:
+    u, v = W
+    return (x[0] * u + x[1] * y + x[2] * v).tanh() * v * u + y.sin() * x[3] * u * u
+
+
+def moved(f: Any, method: str, v: Any, args: Any, **options: Any) -> tuple[Any, Any]:
+    """The bits of what `jvp` or `hvp` gives, its shapes, and that these are arrays of their own."""
+    before = live_nodes()
+    found = getattr(f, method)(v, *args, **options)
+    for array in (arrays := found if method == "jvp" else (found,)):
+        assert type(array) is np.ndarray and array.flags.writeable and array.dtype == np.float64
+    assert live_nodes() == before
+    return b"".join(map(bits, arrays)), [array.shape for array in arrays]
+
+
+def outcome(*args: Any, **options: Any) -> Any:
+    """What `moved` gives, or the failure."""
+    found: list[Any] = []
+    failed = failure(lambda: found.append(moved(*args, **options)))
+    return found[0] if found else failed
+
+
+ALONG: dict[str, tuple[str, dict[str, Any], Any]] = {
+    "hvp of the sum": ("hvp", {}, 2),
+    "hvp of the mean": ("hvp", {"mean": True}, 2),
+    "hvp by inputs": ("hvp", {"wrt": "inputs"}, 5),
+    "hvp by inputs, one for each row": ("hvp", {"wrt": "inputs"}, (6, 5)),
+    "jvp": ("jvp", {}, 2),
+    "jvp by inputs": ("jvp", {"wrt": "inputs"}, 5),
+    "jvp by inputs, one for each row": ("jvp", {"wrt": "inputs"}, (6, 5)),
+}
+each_along = pytest.mark.parametrize("along", ALONG)
+
+
+def direction(shape: Any) -> Any:
+    return np.random.default_rng(3).normal(size=shape)
+
+
+@each_math
+@each_along
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_along_a_direction(long_ways: list[str], layout: str, along: str, math_: str) -> None:
+    method, options, shape = ALONG[along]
+    f, g = compile(of_one, math=math_), LongOnly(of_one, math=math_)
+    args, v = (LAYOUTS[layout], Y), direction(shape)
+    for h in (f, g):
+        moved(h, method, v, (X, Y), **options)
+    long_ways.clear()
+    ours = moved(f, method, v, args, **options)
+    assert bool(long_ways) == (layout not in READY)
+    assert ours == moved(g, method, v, args, **options)
+    assert ours == moved(f.programs[0], method, v, args, **options)
+
+
+def wide(v: Any) -> Any:
+    return np.repeat(v, 2, axis=-1)[..., ::2]
+
+
+DIRECTIONS: dict[str, Callable[[Any], Any]] = {
+    "a list": lambda v: v.tolist(),
+    "a tuple": lambda v: tuple(v.tolist()),
+    "not contiguous": wide,
+    "backwards": lambda v: v[..., ::-1],
+    "Fortran's order": np.asfortranarray,
+    "float32": lambda v: v.astype(np.float32),
+    "ints": lambda v: (8 * v).astype(int),
+    "the other byte order": lambda v: v.astype(">f8"),
+    "a subclass": lambda v: v.view(np.recarray),
+    "objects": lambda v: v.astype(object),
+    "nan": lambda v: v * math.nan,
+    "inf": lambda v: v * math.inf,
+    "zero": lambda v: v * -0.0,
+    "too long": lambda v: np.concatenate([v, v], axis=-1),
+    "too short": lambda v: v[..., 1:],
+    "another axis": lambda v: v[None],
+    "none": lambda v: None,
+    "one number": lambda v: 1.0,
+    "complex": lambda v: v * 1j,
+    "masked": np.ma.masked_invalid,
+    "Values": lambda v: [Value(float(x)) for x in np.ravel(v)],
+}
+
+
+@each_along
+@pytest.mark.parametrize("name", DIRECTIONS)
+def test_directions_of_any_kind(name: str, along: str) -> None:
+    method, options, shape = ALONG[along]
+    f, g = compile(of_one), LongOnly(of_one)
+    v = DIRECTIONS[name](direction(shape))
+    for h in (f, g):
+        moved(h, method, direction(shape), (X, Y), **options)
+    ours, theirs = (outcome(h, method, v, (X, Y), **options) for h in (f, g))
+    assert ours == theirs
+
+
+@each_along
+@pytest.mark.parametrize("count", [1, 2, 8, 9, 1025])
+def test_along_a_direction_in_any_number_of_rows(
+    long_ways: list[str], count: int, along: str
+) -> None:
+    method, options, shape = ALONG[along]
+    f, g = compile(of_one), LongOnly(of_one)
+    dice = np.random.default_rng(count)
+    args = dice.uniform(-2, 2, (count, 4)), dice.uniform(-2, 2, count)
+    v = direction((count, 5) if shape == (6, 5) else shape)
+    for h in (f, g):
+        moved(h, method, v, args, **options)
+    long_ways.clear()
+    ours = moved(f, method, v, args, **options)
+    assert long_ways == [] and ours == moved(g, method, v, args, **options)
+
+
+@pytest.mark.parametrize("name", ROWS)
+@each_along
+def test_along_a_direction_rows_of_other_kinds(along: str, name: str) -> None:
+    method, options, shape = ALONG[along]
+    f, g = compile(of_one), LongOnly(of_one)
+    for h in (f, g):
+        moved(h, method, direction(shape), (X, Y), **options)
+    v = direction(5 if shape == (6, 5) else shape)
+    ours, theirs = (outcome(h, method, v, ROWS[name], **options) for h in (f, g))
+    assert ours == theirs
+    assert (ours[0] is ValueError) == (name == "no rows" and "mean" in options)
+
+
+@each_along
+@pytest.mark.parametrize("name", WRONG)
+def test_along_a_direction_wrong_rows_are_refused_in_the_same_words(name: str, along: str) -> None:
+    method, options, shape = ALONG[along]
+    (p,), (q,) = (ready_along(kind(of_one)).programs for kind in (compile, LongOnly))
+    v, nodes = direction(shape), live_nodes()
+    ours = failure(lambda: getattr(p, method)(v, *WRONG[name], **options))
+    assert ours[0] in (ValueError, TypeError)
+    assert ours == failure(lambda: getattr(q, method)(v, *WRONG[name], **options))
+    assert live_nodes() == nodes
+
+
+def ready_along(f: Any) -> Any:
+    """f, recorded for X and Y, with all steps back that the short way needs."""
+    f.hvp(np.ones(2), X, Y), f.hvp(np.ones(5), X, Y, wrt="inputs")
+    return f
+
+
+@pytest.mark.parametrize(
+    ("method", "options"),
+    [
+        ("hvp", {"wrt": "inputs", "mean": True}),
+        ("hvp", {"wrt": "outputs"}),
+        ("hvp", {"wrt": None}),
+        ("jvp", {"wrt": "outputs"}),
+        ("jvp", {"mean": True}),
+    ],
+)
+def test_wrong_options_are_refused_in_the_same_words(method: str, options: dict[str, Any]) -> None:
+    f, g = (ready_along(kind(of_one)) for kind in (compile, LongOnly))
+    v = np.ones(5 if options.get("wrt") == "inputs" else 2)
+    ours = failure(lambda: getattr(f, method)(v, X, Y, **options))
+    assert ours[0] in (ValueError, TypeError)
+    assert ours == failure(lambda: getattr(g, method)(v, X, Y, **options))
+
+
+@pytest.mark.parametrize("mean", [0, 1, np.True_, np.False_, "yes"], ids=repr)
+def test_a_mean_by_any_truth(mean: Any) -> None:
+    f, g = (ready_along(kind(of_one)) for kind in (compile, LongOnly))
+    ours = moved(f, "hvp", direction(2), (X, Y), mean=mean)
+    assert ours == moved(g, "hvp", direction(2), (X, Y), mean=mean)
+    assert ours == moved(f, "hvp", direction(2), (X, Y), mean=bool(mean))
+
+
+def test_several_outputs_along_a_direction(long_ways: list[str]) -> None:
+    f, g = compile(of_rows), LongOnly(of_rows)
+    v = direction(2)
+    f.jvp(v, X, Y), g.jvp(v, X, Y)
+    long_ways.clear()
+    ours, theirs = f.jvp(v, X, Y), g.jvp(v, X, Y)
+    assert long_ways == ["_jvp"]  # g's
+    for mine, other in zip(ours, theirs):
+        assert type(mine) is type(other) is tuple
+        assert bits(mine[0]) == bits(other[0])
+        assert [bits(x) for x in mine[1]] == [bits(x) for x in other[1]]
+    (p,), (q,) = f.programs, g.programs
+    assert failure(lambda: p.hvp(v, X, Y)) == failure(lambda: q.hvp(v, X, Y))
+
+
+def test_along_a_direction_without_arguments(long_ways: list[str]) -> None:
+    p = values(0.3, -1.1, 2.0)
+    f = compile(lambda: (p[0] * p[1]).tanh() * p[2] ** 2)
+    g = LongOnly(lambda: (p[0] * p[1]).tanh() * p[2] ** 2)
+    v = direction(3)
+    for h in (f, g):
+        h.hvp(v), h.jvp(v)
+    for data in (0.3, -0.0, 1.5):
+        p[0].data = data  # parameters are read at each call
+        long_ways.clear()
+        ours = moved(f, "hvp", v, ()), moved(f, "jvp", v, ())
+        assert long_ways == []
+        assert ours == (moved(g, "hvp", v, ()), moved(g, "jvp", v, ()))
+    assert f.hvp(v).shape == (3,)
+
+
+def test_a_program_that_went_serves_no_product() -> None:
+    f, v = compile(total, max_programs=1), np.ones(3)
+    for n in (3, 2, 3):
+        assert f.jvp(np.ones(n), rows(n), wrt="inputs")[1].tolist() == [n, n]
+        assert recent(f) == widths(f) == [n]
+    f.hvp(v, rows(3), wrt="inputs"), f.hvp(v, rows(3), wrt="inputs")
+    gone = weakref.ref(f.programs[0])
+    f(row(2))
+    gc.collect()
+    assert gone() is None
+    assert f.hvp(v, rows(3), wrt="inputs").tolist() == [[0.0] * 3] * 2 and widths(f) == [3]
+
+
+@both_errors
+@pytest.mark.parametrize("bad", [-1.0, 0.0, math.nan, math.inf])
+@each_along
+def test_faults_along_a_direction(along: str, bad: float, errors: str) -> None:
+    method, options, shape = ALONG[along]
+
+    def function(x: Any, y: Any) -> Any:
+        return of_one(x, y) + (x[0] * W[0]).log() * W[1] + (x[1] * W[0] * W[1]).sqrt()
+
+    f, g = (kind(function, errors=errors) for kind in (compile, LongOnly))
+    good = np.abs(X) + 0.5
+    good[:, 1] *= -1.0
+    v = direction(shape)
+    for h in (f, g):
+        moved(h, method, v, (good, Y), **options)
+    for column in (0, 1):
+        rows = good.copy()
+        rows[4, column] = bad
+        ours, theirs = (outcome(h, method, v, (rows, Y), **options) for h in (f, g))
+        assert ours == theirs
+        if (column, bad, errors) == (0, -1.0, "raise"):
+            assert ours[0] is FloatingPointError and ours[1].startswith("row 4: log(")
+    assert moved(f, method, v, (good, Y), **options) == moved(g, method, v, (good, Y), **options)
+
+
+@each_along
+def test_along_a_direction_within_a_trace(along: str) -> None:
+    method, options, shape = ALONG[along]
+    (p,), (q,) = (ready_along(kind(of_one)).programs for kind in (compile, LongOnly))
+    v = direction(shape)
+    ours, theirs = (
+        failure(lambda h=h: compile(lambda x: x * moved(h, method, v, (X, Y), **options))(1.0))
+        for h in (p, q)
+    )
+    assert ours == theirs and ours[0] is TraceError
+
+
 # ---- Faults --------------------------------------------------------------------------------------
 
 
@@ -526,15 +779,17 @@ def deep(x: Any, steps: int = 300) -> Any:
 
 def test_threads_replay_one_program_at_once(switching: None, long_ways: list[str]) -> None:
     f = ready(compile(deep), 1)
+    f.hvp(direction(2), np.ones(2))
     long_ways.clear()
     rows = [np.linspace(i, i + 1, 100) for i in range(4)]
 
     def found(i: int) -> Any:
         x = Value(float(i))
         ends = f(x), f(float(i)), f.sum(rows[i])
+        along = bits(f.hvp(direction(2), rows[i])), *map(bits, f.jvp(direction(2), rows[i]))
         grads = pygradc.grads(list(W))  # threads share the parameters, not what is added to them
         ends[0].backward()
-        return [(y.data, bits(y._local_grads)) for y in ends], x.grad, len(grads)
+        return [(y.data, bits(y._local_grads)) for y in ends], x.grad, len(grads), along
 
     expected = [found(i) for i in range(4)]
 
@@ -578,11 +833,13 @@ def test_inputs_outlive_their_replay_whoever_drops_them(switching: None) -> None
 def test_a_signal_ends_a_long_sum(long_ways: list[str]) -> None:
     f, rows = ready(compile(deep), 1), np.ones(1_000_000)
     expected = f.sum(rows[:50]).data
+    f.hvp(direction(2), rows[:50])
     long_ways.clear()
     gc.collect()
     nodes = live_nodes()
-    with alarm(0.05):
-        f.sum(rows)
+    for call in (f.sum, lambda x: f.hvp(direction(2), x), lambda x: f.jvp(direction(2), x)):
+        with alarm(0.05):
+            call(rows)
     assert live_nodes() == nodes and f.sum(rows[:50]).data == expected
     assert long_ways == []
 
@@ -596,6 +853,8 @@ CALLS: dict[str, Callable[[Any], Any]] = {
     "rows": lambda f: f.sum(Y, Y, Y),
     "the long way": lambda f: f.sum(Y, Y, 1.0),
     "a wrong row": lambda f: failure(lambda: f.programs[0](1.0, 2.0)),
+    "along a direction": lambda f: (f.jvp(np.ones(2), Y, Y, Y), f.hvp(np.ones(2), Y, Y, Y)),
+    "a wrong direction": lambda f: failure(lambda: f.hvp(np.ones(3), Y, Y, Y)),
     "other rows": lambda f: failure(lambda: f.sum(Y, Y, Y[1:])),
 }
 
@@ -645,6 +904,8 @@ USES: dict[str, Callable[[Any, int], Any]] = {
     "mean": lambda f, n: f.mean(rows(n)),
     "map": lambda f, n: f.map(rows(n)),
     "gradients": lambda f, n: f.gradients(rows(n)),
+    "jvp": lambda f, n: f.jvp(np.ones(n), rows(n), wrt="inputs"),
+    "hvp": lambda f, n: f.hvp(np.ones(n), rows(n), wrt="inputs"),
 }
 
 

@@ -2,9 +2,10 @@
  *
  * recorded/program.py handles all calls, for any arguments and any executor. This path is for each
  * step of a training loop, where the ten microseconds of program.py would be most of the step: the
- * sum of a program over rows of float64 arrays, or one row of numbers and Values. For anything else
- * (another structure, a fault) it returns NotImplemented, and program.py, called next, reports what
- * is wrong.
+ * sum of a program over rows of float64 arrays, or one row of numbers and Values; and of each step
+ * of Newton's or a conjugate gradient method: derivatives of rows along a direction. For anything
+ * else (another structure, a fault) it returns NotImplemented, and program.py, called next, reports
+ * what is wrong.
  *
  * A capsule holds a `call`: a program and its backward plans, which the Program that owns the
  * capsule keeps alive, and a list of idle buffers: as many as there were replays at the same time.
@@ -298,17 +299,20 @@ static void release_values(const buffers *b, size_t inputs) {
         if (b->value_ids[i] != 0) scalar_release_node(b->value_ids[i]);
 }
 
-/* Replay, with the GIL released. A fault is left to program.py, which can describe it. */
-static PyObject *replay(call *c, buffers *b, const pg_task *task, const double *data, int values) {
-    pg_status status;
-    b->stop = 0;
-    Py_BEGIN_ALLOW_THREADS;
-    status = pg_replay_sum(b->workspace, b->params, task, b->totals, b->gradients);
-    Py_END_ALLOW_THREADS;
-    if (status == PG_OK) return make_values(c, b, data, values);
+/* The result of a replay that failed. A fault is left to program.py, which can describe it. */
+static PyObject *replay_failed(pg_status status) {
     if (status == PG_ERR_NOMEM) return PyErr_NoMemory();
     if (status == PG_ERR_STOPPED) return scalar_raise_signal();
     Py_RETURN_NOTIMPLEMENTED;
+}
+
+/* Replay, with the GIL released. */
+static PyObject *replay(call *c, buffers *b, const pg_task *task, const double *data, int values) {
+    pg_status status;
+    Py_BEGIN_ALLOW_THREADS;
+    status = pg_replay_sum(b->workspace, b->params, task, b->totals, b->gradients);
+    Py_END_ALLOW_THREADS;
+    return status == PG_OK ? make_values(c, b, data, values) : replay_failed(status);
 }
 
 static PyObject *replay_one(call *c, buffers *b, int values) {
@@ -347,7 +351,7 @@ static call *call_of(PyObject *capsule, PyObject *params, PyObject *arguments) {
     return c;
 }
 
-/* Read the arrays of a sum as arguments of a task. The views are held until the sum is done.
+/* Read arrays of rows as arguments of a task. The views are held until the replay is done.
  * Returns how many arrays fit before the first that doesn't. */
 static Py_ssize_t read_arrays(const call *c, buffers *b, Py_buffer *views, PyObject *arrays,
                               size_t *rows_ret) {
@@ -371,8 +375,10 @@ static Py_ssize_t read_arrays(const call *c, buffers *b, Py_buffer *views, PyObj
     return c->argument_count;
 }
 
-/* A replay of one row, or of the sum over rows, with the arguments of the functions below. */
+/* A replay of one row, or of rows of arrays, with the arguments of the functions below. */
 typedef PyObject *replay_kind(call *c, buffers *b, PyObject *const *args);
+/* Of rows that are read: its kind sets the task's plan and results. */
+typedef PyObject *rows_kind(call *c, buffers *b, pg_task *task, PyObject *const *args);
 
 static PyObject *row(call *c, buffers *b, PyObject *const *args) {
     walk w = {.call = c, .shape = c->shape, .buffers = b};
@@ -381,26 +387,168 @@ static PyObject *row(call *c, buffers *b, PyObject *const *args) {
     return replay_one(c, b, w.values);
 }
 
-static PyObject *sum(call *c, buffers *b, PyObject *const *args) {
+static PyObject *replay_rows(call *c, buffers *b, PyObject *const *args, rows_kind *kind) {
     enum { most_arrays = 16 };
     Py_buffer views[most_arrays];
-    if (c->argument_count > most_arrays || c->plan[PG_WRT_PARAMS] == NULL) Py_RETURN_NOTIMPLEMENTED;
+    if (c->argument_count > most_arrays) Py_RETURN_NOTIMPLEMENTED;
     size_t rows = c->argument_count == 0; /* without arguments there is one row */
     PyObject *result = NULL;
     const Py_ssize_t good = read_arrays(c, b, views, args[2], &rows);
     if (good != c->argument_count || rows == 0) result = Py_NewRef(Py_NotImplemented);
     else if (read_params(c, b, args[1]) == 0) {
-        const pg_task task = {.arguments = b->arguments,
-                              .argument_count = (size_t)c->argument_count,
-                              .rows = rows,
-                              .scale = args[3] == Py_True ? 1.0 / (double)rows : 1.0,
-                              .plan = c->plan[PG_WRT_PARAMS],
-                              .ignore = c->ignore};
-        result = replay(c, b, &task, b->totals, 0);
+        pg_task task = {.arguments = b->arguments,
+                        .argument_count = (size_t)c->argument_count,
+                        .rows = rows,
+                        .scale = 1.0,
+                        .ignore = c->ignore};
+        result = kind(c, b, &task, args);
     }
     for (Py_ssize_t i = 0; i < good; i++) PyBuffer_Release(&views[i]);
     return result;
 }
+
+static void set_scale(pg_task *task, PyObject *mean) {
+    if (mean == Py_True) task->scale = 1.0 / (double)task->rows;
+}
+
+static PyObject *sum_rows(call *c, buffers *b, pg_task *task, PyObject *const *args) {
+    task->plan = c->plan[PG_WRT_PARAMS];
+    if (task->plan == NULL) Py_RETURN_NOTIMPLEMENTED;
+    set_scale(task, args[3]);
+    return replay(c, b, task, b->totals, 0);
+}
+
+static PyObject *sum(call *c, buffers *b, PyObject *const *args) {
+    return replay_rows(c, b, args, sum_rows);
+}
+
+/* ---- Along a direction ----------------------------------------------------------------------- */
+
+/* Read v, numbers for the parameters, or for the inputs (of all rows, or of each). If it is such an
+ * array, the view must be released. */
+static int read_direction(const call *c, pg_direction *along_ret, Py_buffer *view, PyObject *v,
+                          size_t rows, int by_inputs) {
+    const size_t count = by_inputs ? c->size.inputs : c->size.params;
+    const int64_t shape[] = {1, (int64_t)count};
+    const int same = holds_doubles(c, v, view, shape, 0);
+    if (!same && (!by_inputs || !holds_doubles(c, v, view, shape, 1))) return 0;
+    if (!same && (size_t)view->shape[0] != rows) {
+        PyBuffer_Release(view);
+        return 0;
+    }
+    if (by_inputs)
+        *along_ret =
+            (pg_direction){.inputs = view->buf, .stride = same ? 0 : count, .count = count};
+    else *along_ret = (pg_direction){.params = view->buf};
+    return 1;
+}
+
+/* A new array of float64 of this shape, a tuple that is stolen, and where its numbers are; NULL
+ * with an exception set. */
+static PyObject *new_array(const call *c, double **numbers_ret, PyObject *shape) {
+    if (shape == NULL) return NULL;
+    PyObject *array = PyObject_CallOneArg((PyObject *)c->array, shape);
+    Py_DECREF(shape);
+    Py_buffer view;
+    if (array == NULL) return NULL;
+    if (PyObject_GetBuffer(array, &view, PyBUF_C_CONTIGUOUS | PyBUF_WRITABLE) < 0) {
+        Py_DECREF(array);
+        return NULL;
+    }
+    *numbers_ret = view.buf;
+    PyBuffer_Release(&view);
+    return array;
+}
+
+static PyObject *new_rows(const call *c, double **numbers_ret, size_t rows, size_t columns) {
+    return new_array(c, numbers_ret, Py_BuildValue("(nn)", (Py_ssize_t)rows, (Py_ssize_t)columns));
+}
+
+/* The results, which are stolen, if the replay that filled them was good. */
+static PyObject *results_of(pg_status status, PyObject *results) {
+    if (status == PG_OK) return results;
+    Py_DECREF(results);
+    return replay_failed(status);
+}
+
+/* The Hessian of the sum by the parameters, times the direction. */
+static PyObject *product(call *c, buffers *b, pg_task *task, const pg_direction *along) {
+    double *numbers;
+    pg_status status;
+    task->plan = c->plan[PG_WRT_PARAMS];
+    if (task->plan == NULL) Py_RETURN_NOTIMPLEMENTED;
+    PyObject *array = new_array(c, &numbers, Py_BuildValue("(n)", (Py_ssize_t)c->size.params));
+    if (array == NULL) return NULL;
+    Py_BEGIN_ALLOW_THREADS;
+    status = pg_hvp(b->workspace, b->params, along, task, numbers, b->gradients);
+    Py_END_ALLOW_THREADS;
+    return results_of(status, array);
+}
+
+/* The Hessian of each row by the inputs, times the direction. */
+static PyObject *products(call *c, buffers *b, pg_task *task, const pg_direction *along) {
+    double *numbers;
+    pg_status status;
+    task->plan = c->plan[PG_WRT_INPUTS];
+    if (task->plan == NULL) Py_RETURN_NOTIMPLEMENTED;
+    PyObject *array = new_rows(c, &numbers, task->rows, c->size.inputs);
+    if (array == NULL) return NULL;
+    Py_BEGIN_ALLOW_THREADS;
+    status = pg_hvp_rows(b->workspace, b->params, along, task, numbers);
+    Py_END_ALLOW_THREADS;
+    return results_of(status, array);
+}
+
+/* Outputs and tangents, a pair. */
+static PyObject *tangents(call *c, buffers *b, pg_task *task, const pg_direction *along) {
+    double *numbers;
+    pg_status status;
+    PyObject *outputs = new_rows(c, &task->outputs, task->rows, c->size.outputs);
+    PyObject *array = new_rows(c, &numbers, task->rows, c->size.outputs);
+    PyObject *pair = outputs != NULL && array != NULL ? PyTuple_Pack(2, outputs, array) : NULL;
+    Py_XDECREF(outputs);
+    Py_XDECREF(array);
+    if (pair == NULL) return NULL;
+    Py_BEGIN_ALLOW_THREADS;
+    status = pg_jvp(b->workspace, b->params, along, task, numbers);
+    Py_END_ALLOW_THREADS;
+    return results_of(status, pair);
+}
+
+typedef PyObject *along_kind(call *c, buffers *b, pg_task *task, const pg_direction *along);
+
+static PyObject *replay_along(call *c, buffers *b, pg_task *task, PyObject *const *args,
+                              along_kind *kind) {
+    pg_direction along;
+    Py_buffer view;
+    if (!read_direction(c, &along, &view, args[3], task->rows, args[4] == Py_True))
+        Py_RETURN_NOTIMPLEMENTED;
+    PyObject *result = kind(c, b, task, &along);
+    PyBuffer_Release(&view);
+    return result;
+}
+
+static PyObject *jvp_rows(call *c, buffers *b, pg_task *task, PyObject *const *args) {
+    return replay_along(c, b, task, args, tangents);
+}
+
+static PyObject *hvp_rows(call *c, buffers *b, pg_task *task, PyObject *const *args) {
+    const int by_inputs = args[4] == Py_True;
+    if (c->size.outputs != 1 || !PyBool_Check(args[5])) Py_RETURN_NOTIMPLEMENTED;
+    if (by_inputs && args[5] == Py_True) Py_RETURN_NOTIMPLEMENTED; /* no sum, no mean */
+    set_scale(task, args[5]);
+    return replay_along(c, b, task, args, by_inputs ? products : product);
+}
+
+static PyObject *jvp(call *c, buffers *b, PyObject *const *args) {
+    return replay_rows(c, b, args, jvp_rows);
+}
+
+static PyObject *hvp(call *c, buffers *b, PyObject *const *args) {
+    return replay_rows(c, b, args, hvp_rows);
+}
+
+/* ---- Python's functions ---------------------------------------------------------------------- */
 
 /* Check the arguments, and replay with idle buffers. */
 static PyObject *replay_with_buffers(PyObject *const *args, replay_kind *kind) {
@@ -428,10 +576,26 @@ static PyObject *replay_sum(PyObject *Py_UNUSED(module), PyObject *const *args, 
     return replay_with_buffers(args, sum);
 }
 
+/* replay_jvp(capsule, parameters, arrays, v, by inputs) -> (outputs, tangents), two arrays of shape
+ * (rows, outputs), or NotImplemented */
+static PyObject *replay_jvp(PyObject *Py_UNUSED(module), PyObject *const *args, Py_ssize_t count) {
+    if (count != 5) return PyErr_Format(PyExc_TypeError, "_replay_jvp takes 5 arguments");
+    return replay_with_buffers(args, jvp);
+}
+
+/* replay_hvp(capsule, parameters, arrays, v, by inputs, mean) -> the product with the Hessian, an
+ * array of shape (parameters,), or by the inputs (rows, inputs), or NotImplemented */
+static PyObject *replay_hvp(PyObject *Py_UNUSED(module), PyObject *const *args, Py_ssize_t count) {
+    if (count != 6) return PyErr_Format(PyExc_TypeError, "_replay_hvp takes 6 arguments");
+    return replay_with_buffers(args, hvp);
+}
+
 PyMethodDef scalar_replay_functions[] = {
     {"replay", replay_new, METH_VARARGS, NULL},
     {"replay_back", replay_back, METH_VARARGS, NULL},
     {"replay_row", PG_FAST(replay_row), METH_FASTCALL, NULL},
     {"replay_sum", PG_FAST(replay_sum), METH_FASTCALL, NULL},
+    {"replay_jvp", PG_FAST(replay_jvp), METH_FASTCALL, NULL},
+    {"replay_hvp", PG_FAST(replay_hvp), METH_FASTCALL, NULL},
     {NULL, NULL, 0, NULL},
 };

@@ -227,6 +227,12 @@ class Compiled(Bindable):
 
     def jvp(self, v: Any, *arrays: Any, wrt: str = "parameters", **static: Any) -> tuple[Any, Any]:
         """Outputs, and their derivatives along v: see `Program.jvp`."""
+        if not static:
+            for program in self._kept.recent:
+                pair = program._jvp_by_fast_path(v, arrays, wrt)
+                if pair is not NotImplemented:
+                    self._kept.chose(program)
+                    return pair  # type: ignore[no-any-return]
         program, rows = self._chosen(arrays, static)
         return program._jvp(v, rows, wrt)
 
@@ -234,6 +240,12 @@ class Compiled(Bindable):
         self, v: Any, *arrays: Any, wrt: str = "parameters", mean: bool = False, **static: Any
     ) -> Floats:
         """The Hessian times v, of the sum over the rows or row by row: see `Program.hvp`."""
+        if not static:
+            for program in self._kept.recent:
+                product = program._hvp_by_fast_path(v, arrays, wrt, mean)
+                if product is not NotImplemented:
+                    self._kept.chose(program)
+                    return product  # type: ignore[no-any-return]
         program, rows = self._chosen(arrays, static)
         return program._hvp(v, rows, wrt, mean)
 

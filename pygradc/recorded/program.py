@@ -123,6 +123,19 @@ class Program(Replayable):
             return NotImplemented
         return self._put_together(core.replay_sum(self._fast_path, self._params, arrays, mean))
 
+    def _jvp_by_fast_path(self, v: Any, arrays: tuple[Any, ...], wrt: str) -> Any:
+        """`jvp` as one call to C; NotImplemented if the fast path doesn't apply."""
+        if self._fast_path is None or wrt not in row_derivatives.WRT:
+            return NotImplemented
+        pair = core.replay_jvp(self._fast_path, self._params, arrays, v, wrt == "inputs")
+        return pair if pair is NotImplemented else self._stack_both(*pair)
+
+    def _hvp_by_fast_path(self, v: Any, arrays: tuple[Any, ...], wrt: str, mean: bool) -> Any:
+        """`hvp` as one call to C; NotImplemented if the fast path doesn't apply."""
+        if self._fast_path is None or wrt not in row_derivatives.WRT:
+            return NotImplemented
+        return core.replay_hvp(self._fast_path, self._params, arrays, v, wrt == "inputs", mean)
+
     def _one_row(self, leaves: list[Any]) -> Any:
         values = {i: leaf for i, leaf in enumerate(leaves) if isinstance(leaf, Value)}
         plan = self._plan(lib.PG_WRT_PARAMS | (lib.PG_WRT_INPUTS if values else 0))
@@ -386,11 +399,14 @@ class Program(Replayable):
             FloatingPointError: also where a derivative is infinite or undefined.
         Source: csrc/replay/tangent.c.
         """
-        return self._jvp(v, Rows(arrays), wrt)
+        pair = self._jvp_by_fast_path(v, arrays, wrt)
+        return self._jvp(v, Rows(arrays), wrt) if pair is NotImplemented else pair
 
     def _jvp(self, v: Any, rows: Rows, wrt: str) -> tuple[Any, Any]:
         self._check(rows.structure)
-        outputs, tangents = row_derivatives.along(self, v, rows, wrt)
+        return self._stack_both(*row_derivatives.along(self, v, rows, wrt))
+
+    def _stack_both(self, outputs: Floats, tangents: Floats) -> tuple[Any, Any]:
         return structures.stack(self._outputs, outputs), structures.stack(self._outputs, tangents)
 
     def hvp(self, v: Any, *arrays: Any, wrt: str = "parameters", mean: bool = False) -> Floats:
@@ -411,7 +427,8 @@ class Program(Replayable):
             FloatingPointError: also where a second derivative is infinite or undefined.
         Source: csrc/replay/tangent.c.
         """
-        return self._hvp(v, Rows(arrays), wrt, mean)
+        product = self._hvp_by_fast_path(v, arrays, wrt, mean)
+        return self._hvp(v, Rows(arrays), wrt, mean) if product is NotImplemented else product
 
     def _hvp(self, v: Any, rows: Rows, wrt: str, mean: bool) -> Floats:
         self._check(rows.structure)

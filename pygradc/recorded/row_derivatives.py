@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from concurrent.futures import Executor
 
 _NONE = np.empty(0)
+WRT = ("inputs", "parameters")
 _BY_PARAMETERS = lib.PG_WRT_PARAMS
 _hvp = lib.pg_hvp  # looked up once: a product of one row takes about as long
 
@@ -64,7 +65,7 @@ def is_by_inputs(wrt: str) -> bool:
     Raises:
         ValueError: wrt is neither.
     """
-    if wrt not in ("inputs", "parameters"):
+    if wrt not in WRT:
         raise ValueError(f"wrt must be 'inputs' or 'parameters', not {wrt!r}")
     return wrt == "inputs"
 

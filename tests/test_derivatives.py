@@ -316,13 +316,14 @@ LIMITS_OF_TWO = {
     "add": {(INF, 2.0): (1.0, 1.0, 0.0, 0.0, 0.0)},
     "mul": {(INF, 2.0): (2.0, INF, 0.0, 1.0, 0.0)},
     "pow": {
-        **dict.fromkeys([(INF, -2.0), (2.0, -INF), (0.5, INF)], (0.0,) * 5),
+        **dict.fromkeys([(INF, -2.0), (INF, -0.5), (2.0, -INF), (0.5, INF)], (0.0,) * 5),
         (INF, 2.0): (INF, INF, 2.0, INF, INF),
         (INF, 0.5): (0.0, INF, 0.0, 0.0, INF),
     },
     "atan2": {
         **{(a, b): (0.0,) * 5 for a in (INF, -INF) for b in (0.0, -0.5)},
         **{(b, a): (0.0,) * 5 for a in (INF, -INF) for b in (0.0, -0.5)},
+        **{(a, b): (0.0,) * 5 for a in (INF, -INF) for b in (INF, -INF)},
     },
     "hypot": {
         **{(a, b): (math.copysign(1.0, a), *(0.0,) * 4) for a in (INF, -INF) for b in (0.0, -2.0)},
@@ -338,8 +339,8 @@ LIMITS_OF_TWO = {
     "mod": {(2.0, INF): (1.0, *(0.0,) * 4)},
     "floordiv": {(2.0, INF): (0.0,) * 5},
 }
-# Rules that are products, with an adjoint of inf that meets a derivative of 0.
-NOT_AS_NODES = {"pow": [(1, 1)], "atan2": [(0, 0), (0, 1), (1, 1)]}
+# By b and then by a: a rule that is a product, inf of a ** b times 0 of 1 / a.
+NOT_AS_NODES = {("pow", (INF, 2.0)), ("pow", (INF, 0.5))}
 NUMBERS = {"pown": (-2.0, -0.5, 0.0, 1.0, 1.5, 2.0, 3.0), "polygamma": (0.0, 1.0, 2.0)}
 WITHOUT_LIMIT = {("lgamma", -INF)}  # poles all the way
 
@@ -378,6 +379,19 @@ def recorded_limits(op: Op, point: tuple[float, ...], kind: str) -> tuple[list[f
     return slopes, np.array(f.hessian(*rows)).ravel().tolist()
 
 
+def recorded_nth(op: Op, point: tuple[float, ...], order: tuple[int, ...], kind: str) -> float:
+    """As nth, of a recording."""
+
+    def derivative(*xs: Any) -> Any:
+        y = call(op, xs[0], xs[1] if op.arity == 2 else point[1])
+        for which in order:
+            y = grad(y, xs[which])
+        return y
+
+    rows = [np.array([x]) for x in point[: op.arity]]
+    return float(compile(derivative, math=kind, errors="ignore").map(*rows)[0])
+
+
 @each_op
 def test_derivatives_at_infinity_are_the_limits(op: Op) -> None:
     """Of the numeric sweep, of nodes, eager and recorded, and of tangents."""
@@ -392,13 +406,16 @@ def test_derivatives_at_infinity_are_the_limits(op: Op) -> None:
         assert [x.grad for x in given[: op.arity]] == list(first), point
         assert [nth(op, point, (i,)) for i in range(op.arity)] == list(first), point
         for order, wanted in second.items():
-            if order not in NOT_AS_NODES.get(op.name, ()):
-                assert nth(op, point, order) == wanted, (point, order)
+            assert nth(op, point, order) == wanted, (point, order)
+            if (op.name, point) not in NOT_AS_NODES:
+                assert nth(op, point, order[::-1]) == wanted, (point, order)
         for kind in ("exact", "fast"):
             slopes, hessian_of = recorded_limits(op, point, kind)
             assert slopes == list(first), (point, kind)
             corners = hessian_of if op.arity == 1 else [hessian_of[i] for i in (0, 1, 3)]
             assert corners == list(second.values()), (point, kind)
+            for order, wanted in second.items():
+                assert recorded_nth(op, point, order, kind) == wanted, (point, order, kind)
 
 
 @pytest.mark.parametrize("at", [INF, -INF])

@@ -112,7 +112,8 @@ static void give(deriver *d, pg_node_id child, int gate, pg_node_id slope, pg_no
 /* The product of a derivative of this node and its adjoint. The derivative of a gate by its first
  * operand is itself an adjoint, of a lower order: where that one is 0, too, nothing passes. */
 static int gate_of(const pg_node *node, int which) {
-    const bool either = node->op == PG_OP_GATE_EITHER || (node->op == PG_OP_GATE && which == 1);
+    const bool gate = node->op == PG_OP_GATE || node->op == PG_OP_GATE_HELD;
+    const bool either = node->op == PG_OP_GATE_EITHER || (gate && which == 1);
     return either ? PG_OP_GATE_EITHER : PG_OP_GATE;
 }
 

@@ -148,6 +148,7 @@ void pg_emit_instr(pg_emitter *e, const pg_instr *instr) {
     case PG_OP_CUSTOM: emit_copy(e, instr); break;
     case PG_OP_DOT: emit_dot(e, instr); break;
     case PG_OP_GATE:
+    case PG_OP_GATE_HELD:
     case PG_OP_GATE_EITHER: emit_gate(e, instr); break;
     default: emit_op(e, instr);
     }

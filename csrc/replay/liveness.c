@@ -30,8 +30,13 @@ typedef struct walk {
     bool choosing;            /* else a row's select depends on its comparison only */
 } walk;
 
+/* A product that depends on its first operand where the second isn't 0? */
+static bool is_gate(const pg_instr *instr) {
+    return instr->op == PG_OP_GATE || instr->op == PG_OP_GATE_HELD;
+}
+
 static bool is_choice(const pg_instr *instr) {
-    return instr->op == PG_OP_SELECT || instr->op == PG_OP_GATE || instr->op == PG_OP_GATE_EITHER;
+    return instr->op == PG_OP_SELECT || is_gate(instr) || instr->op == PG_OP_GATE_EITHER;
 }
 
 static inline bool needs(uint32_t need, size_t lane) { return need >> lane & 1; }
@@ -46,7 +51,7 @@ static uint32_t nonzero(const section *s, uint32_t slot) {
 
 /* The lanes in which a select takes its first operand, and a product depends on its first. */
 static uint32_t chosen(const walk *w, const pg_instr *select, const section *s) {
-    if (select->op == PG_OP_GATE) return nonzero(s, select->b);
+    if (is_gate(select)) return nonzero(s, select->b);
     if (select->op == PG_OP_GATE_EITHER) return nonzero(s, select->b) | ~nonzero(s, select->a);
     const pg_pair pair = w->program->pairs[select->first];
     const double *left = s->values + pair.left * s->lanes;
@@ -97,6 +102,7 @@ static void propagate(walk *w, const pg_instr *instr, const section *s, uint32_t
         slots[instr->b] |= need & second;
         return;
     case PG_OP_GATE:
+    case PG_OP_GATE_HELD:
         slots[instr->a] |= need & first;
         slots[instr->b] |= need;
         return;

@@ -261,7 +261,8 @@ static double bound(const recipe *r, const line *it) {
     case PG_OP_ADD: return a + b;
     case PG_OP_MUL:
     case PG_OP_GATE:
-    case PG_OP_GATE_EITHER: return a * b;
+    case PG_OP_GATE_EITHER:
+    case PG_OP_GATE_HELD: return a * b;
     case PG_OP_TANH_SLOPE:
     case PG_OP_SIGMOID_SLOPE: return 1.0 + b + b * b;
     case PG_OP_LEAKY_RELU:
@@ -285,6 +286,7 @@ static double bound(const recipe *r, const line *it) {
     case PG_OP_LGAMMA:
     case PG_OP_DIGAMMA:
     case PG_OP_POLYGAMMA: return 1e9;
+    case PG_OP_HELD:
     case PG_OP_GELU:
     case PG_OP_SILU:
     case PG_OP_RELU:
@@ -495,7 +497,8 @@ recipe reckless_recipe(size_t inputs, size_t count, size_t outputs) {
     recipe r = recipe_new(inputs, 0);
     while (r.count < count) {
         const int op = (int)below((size_t)pg_op_count() + 1);
-        const bool gate = op == PG_OP_GATE || op == PG_OP_GATE_EITHER; /* excuses faults, at 0 */
+        const bool gate = op == PG_OP_GATE || op == PG_OP_GATE_EITHER ||
+                          op == PG_OP_GATE_HELD; /* excuses faults, at 0 */
         if (op == 0) add_select(&r);
         else add_any_op(&r, gate ? PG_OP_MUL : op);
         r.lines[r.count - 1].most = 0.0; /* who cares */

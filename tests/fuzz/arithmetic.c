@@ -398,6 +398,8 @@ double plain_value(int op, double a, double b, bool fast) {
         if (a == 0.0 && !isfinite(b)) return 0.0;
         return b == 0.0 && !isfinite(a) ? 0.0 : a * b;
     case PG_OP_GATE: return b == 0.0 && !isfinite(a) ? 0.0 : a * b;
+    case PG_OP_GATE_HELD: return b == 0.0 && !isfinite(a) ? 0.0 : a * b;
+    case PG_OP_HELD: return isinf(a) && b == 0.0 ? 0.0 : a;
     case PG_OP_TANH_SLOPE: return near_one(b, fast) ? 4.0 * logistic_slope(a + a) : 1.0 - b * b;
     case PG_OP_SIGMOID_SLOPE: return near_one(b, fast) ? logistic_slope(a) : b * (1.0 - b);
     case PG_OP_ERF_SLOPE: return 1.1283791670955126 * gauss(a, our_exp); /* 2 / sqrt(pi) */
@@ -458,6 +460,8 @@ double plain_slope(int op, int by, double a, double b, double y, bool fast) {
     case PG_OP_MINIMUM: return (isnan(a) || a <= b) == first ? 1.0 : 0.0;
     case PG_OP_GATE:
     case PG_OP_GATE_EITHER: return first ? b : a;
+    case PG_OP_GATE_HELD: return first ? b : isinf(a) && b == 0.0 ? 0.0 : a;
+    case PG_OP_HELD: return first ? 1.0 : 0.0;
     case PG_OP_TANH_SLOPE: return first ? 0.0 : -2.0 * b;
     case PG_OP_SIGMOID_SLOPE: return first ? 0.0 : 1.0 - 2.0 * b;
     case PG_OP_ERF_SLOPE: return gated_product(-2.0 * a, y);
@@ -558,6 +562,8 @@ static bool carries(int op) {
     case PG_OP_MINIMUM:
     case PG_OP_GATE:
     case PG_OP_GATE_EITHER:
+    case PG_OP_GATE_HELD:
+    case PG_OP_HELD:
     case PG_OP_TANH_SLOPE:
     case PG_OP_SIGMOID_SLOPE:
     case PG_OP_ERF_SLOPE:

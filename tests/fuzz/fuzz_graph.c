@@ -90,8 +90,8 @@ static void make_leaf(void) {
 
 static void make_op(void) {
     const int wanted = 1 + next() % pg_op_count();
-    const bool gate =
-        wanted == PG_OP_GATE || wanted == PG_OP_GATE_EITHER; /* excuses faults, at 0 */
+    const bool gate = wanted == PG_OP_GATE || wanted == PG_OP_GATE_EITHER ||
+                      wanted == PG_OP_GATE_HELD; /* excuses faults, at 0 */
     const int op = gate ? PG_OP_MUL : wanted;
     const twin_node a = next_held(), b = next_held();
     const double power = next_number();

@@ -280,7 +280,8 @@ static void need(run *r, const double *row, place at) {
         const bool first =
             plain_compare(instr->shape, read(r, own, pair.left), read(r, own, pair.right));
         need(r, row, place_of(r, at.in_rows, first ? instr->a : instr->b));
-    } else if (instr->op == PG_OP_GATE || instr->op == PG_OP_GATE_EITHER) {
+    } else if (instr->op == PG_OP_GATE || instr->op == PG_OP_GATE_EITHER ||
+               instr->op == PG_OP_GATE_HELD) {
         need_factors(r, row, instr, at.in_rows);
     } else if (instr->op == PG_OP_DOT) {
         const bool from_rows = at.in_rows && !(instr->shape & PG_DOT_UNIFORM_START);

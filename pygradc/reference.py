@@ -238,8 +238,12 @@ def _hurwitz_zeta(s: float, a: float) -> float:
         sum += float((a + k) ** -s)
         k += 1.0
     x = a + k
-    power = float(x**-s)
-    sum += float(x ** (1.0 - s)) / (s - 1.0) + 0.5 * power
+    return _add_zeta(sum, s, x, float(x ** (1.0 - s)), float(x**-s))
+
+
+def _add_zeta(sum: float, s: float, x: float, first: float, power: float) -> float:
+    """sum, and Euler and Maclaurin's for (x + k) ** -s, in the units of x ** (1 - s) and x ** -s."""
+    sum += first / (s - 1.0) + 0.5 * power
     rising = s / x * power
     for j, bernoulli in enumerate(_BERNOULLI):
         sum += bernoulli * rising
@@ -261,7 +265,10 @@ def _polygamma(a: float, n: float) -> float:
     factor = 1.0 if n % 2.0 == 1.0 else -1.0
     for k in range(2, int(n) + 1):
         factor *= k
-    return factor * _hurwitz_zeta(n + 1.0, a)
+    if not (a > 500.0 and a**-n < 1e-290):
+        return factor * _hurwitz_zeta(n + 1.0, a)
+    half = float(a ** (-0.5 * n))  # the sum would underflow: it is taken in units of a ** -n
+    return factor * half * _add_zeta(0.0, n + 1.0, a, 1.0, 1.0 / a) * half
 
 
 # fmt: off

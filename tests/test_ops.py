@@ -19,9 +19,10 @@ from typing import Any
 
 import numpy as np
 import pytest
+from mpmath import mp
 
 from bench import accuracy_ops
-from pygradc import Value, reference
+from pygradc import Value, compile, reference
 from pygradc.core.ops import BY_NAME, OPS, ROWS, Op
 
 SAMPLES = 300
@@ -427,6 +428,29 @@ def test_lgamma_fails_where_maths_does(a: float) -> None:
 @pytest.mark.parametrize("a", [1e17, 1e160, 1e300])
 def test_polygamma_of_a_large_number_is_its_first_term(a: float) -> None:
     assert Value(a).polygamma(1).data == pytest.approx(1.0 / a, rel=1e-15, abs=0.0)
+
+
+@pytest.mark.parametrize("n", [1, 2, 9, 28, 29, 60, 99, 100])
+def test_polygamma_keeps_its_digits_where_its_sum_would_underflow(n: int) -> None:
+    """The sum is n! times smaller than the result."""
+    with mp.workdps(40):
+        for exponent in (-280, -289, -291, -300, -307, -311, -323):
+            a = float(mp.mpf(10) ** (-mp.mpf(exponent) / n))
+            truth = mp.polygamma(n, a) if n * a < 1e9 else far_polygamma(n, mp.mpf(a))
+            y = Value(a).polygamma(n)
+            least = mp.mpf(math.ulp(float(truth)))
+            assert abs(mp.mpf(y.data) - truth) <= 10 * least, (n, a)
+            assert compile(lambda x: x.polygamma(n)).map([a])[0] == y.data == oracle(a, n)
+
+
+def far_polygamma(n: int, a: Any) -> Any:
+    """By its series of powers of 1 / a, far out."""
+    first = (-1) ** (n + 1) * mp.factorial(n - 1) / a**n
+    return first * (1 + mp.mpf(n) / (2 * a) + mp.mpf(n) * (n + 1) / (12 * a * a))
+
+
+def oracle(a: float, n: int) -> float:
+    return reference.Value(a).polygamma(n).data
 
 
 def test_polygamma_takes_whole_orders() -> None:

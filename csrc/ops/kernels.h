@@ -159,23 +159,29 @@ static inline double digamma(double a) {
     return digamma_above_0(1.0 - a) - 3.141592653589793 / tan(turn);
 }
 
-/* The sum of (a + k)^-s over k = 0, 1, 2 ...: some terms, and the rest by Euler and Maclaurin, with
- * Bernoulli's numbers B(2j) / (2j)!. Source: Abramowitz and Stegun 23.1.30. */
-static inline double hurwitz_zeta(double s, double a) {
+/* sum, and the sum of (x + k)^-s over k = 0, 1, 2 ... by Euler and Maclaurin, with Bernoulli's
+ * numbers B(2j) / (2j)!; in units of u, given x^(1-s) / u and x^-s / u.
+ * Source: Abramowitz and Stegun 23.1.30. */
+static inline double add_zeta(double sum, double s, double x, double first, double power) {
     static const double bernoulli[] = {1.0 / 12.0,          -1.0 / 720.0,
                                        1.0 / 30240.0,       -1.0 / 1209600.0,
                                        1.0 / 47900160.0,    -691.0 / 1307674368000.0,
                                        1.0 / 74724249600.0, -3617.0 / 10670622842880000.0};
-    double sum = 0.0, k = 0.0;
-    for (; a + k < 9.0 + s; k += 1.0) sum += pow(a + k, -s);
-    const double x = a + k, power = pow(x, -s);
-    sum += pow(x, 1.0 - s) / (s - 1.0) + 0.5 * power;
+    sum += first / (s - 1.0) + 0.5 * power;
     double rising = s / x * power;
     for (int j = 0; j < 8; j++) {
         sum += bernoulli[j] * rising;
         rising *= (s + (2.0 * j + 1.0)) / x * ((s + (2.0 * j + 2.0)) / x);
     }
     return sum;
+}
+
+/* The sum of (a + k)^-s over k = 0, 1, 2 ...: some terms, and the rest. */
+static inline double hurwitz_zeta(double s, double a) {
+    double sum = 0.0, k = 0.0;
+    for (; a + k < 9.0 + s; k += 1.0) sum += pow(a + k, -s);
+    const double x = a + k;
+    return add_zeta(sum, s, x, pow(x, 1.0 - s), pow(x, -s));
 }
 
 /* The n-th derivative of digamma; nan at poles, for an order that is no whole number from 0 to 100,
@@ -187,7 +193,10 @@ static inline double polygamma(double a, double n) {
     if (isinf(a)) return 0.0;
     double factor = fmod(n, 2.0) == 1.0 ? 1.0 : -1.0;
     for (double k = 2.0; k <= n; k += 1.0) factor *= k;
-    return factor * hurwitz_zeta(n + 1.0, a);
+    if (!(a > 500.0 && pow(a, -n) < 1e-290)) return factor * hurwitz_zeta(n + 1.0, a);
+    const double half =
+        pow(a, -0.5 * n); /* the sum would underflow: it is taken in units of a^-n */
+    return factor * half * add_zeta(0.0, n + 1.0, a, 1.0, 1.0 / a) * half;
 }
 
 /* a % b of Python's floats: its sign is b's, that of a 0 too. nan where b is 0. */

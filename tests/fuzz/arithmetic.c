@@ -299,21 +299,25 @@ static double plain_digamma(double a) {
     return held(value, opinion, scale);
 }
 
-static double plain_hurwitz_zeta(double s, double a) {
+static double plain_add_zeta(double sum, double s, double x, double first, double power) {
     static const double bernoulli[] = {1.0 / 12.0,          -1.0 / 720.0,
                                        1.0 / 30240.0,       -1.0 / 1209600.0,
                                        1.0 / 47900160.0,    -691.0 / 1307674368000.0,
                                        1.0 / 74724249600.0, -3617.0 / 10670622842880000.0};
-    double sum = 0.0, k = 0.0;
-    for (; a + k < 9.0 + s; k += 1.0) sum += pow(a + k, -s);
-    const double x = a + k, power = pow(x, -s);
-    sum += pow(x, 1.0 - s) / (s - 1.0) + 0.5 * power;
+    sum += first / (s - 1.0) + 0.5 * power;
     double rising = s / x * power;
     for (int j = 0; j < 8; j++) {
         sum += bernoulli[j] * rising;
         rising *= (s + (2.0 * j + 1.0)) / x * ((s + (2.0 * j + 2.0)) / x);
     }
     return sum;
+}
+
+static double plain_hurwitz_zeta(double s, double a) {
+    double sum = 0.0, k = 0.0;
+    for (; a + k < 9.0 + s; k += 1.0) sum += pow(a + k, -s);
+    const double x = a + k;
+    return plain_add_zeta(sum, s, x, pow(x, 1.0 - s), pow(x, -s));
 }
 
 static double plain_polygamma(double a, double n) {
@@ -323,8 +327,11 @@ static double plain_polygamma(double a, double n) {
     if (isinf(a)) return 0.0;
     double factor = fmod(n, 2.0) == 1.0 ? 1.0 : -1.0;
     for (double k = 2.0; k <= n; k += 1.0) factor *= k;
-    const double sum = plain_hurwitz_zeta(n + 1.0, a), value = factor * sum;
-    if (isnormal(sum) && isnormal(value) && a > 0.0) /* a subnormal sum has few digits */
+    const bool far = a > 500.0 && pow(a, -n) < 1e-290;
+    const double half = pow(a, -0.5 * n);
+    const double value = far ? factor * half * plain_add_zeta(0.0, n + 1.0, a, 1.0, 1.0 / a) * half
+                             : factor * plain_hurwitz_zeta(n + 1.0, a);
+    if (isnormal(value) && a > 0.0)
         (void)held(log(fabs(value)), log_polygamma_by_bose(a, n), 1.0 + n);
     return value;
 }

@@ -461,6 +461,8 @@ typedef struct pg_replay_fault {
  * the widest kernels. All give the same bits. */
 int pg_replay_levels(void);
 int pg_has_native(void); /* Is the highest level machine code? */
+/* The name and version of the compiler that built this core. */
+const char *pg_compiler(void);
 
 /* Do replays at this level run machine code? Compiles some, to find out. 0 where there is none, or
  * the system refuses executable pages: programs are then interpreted. */

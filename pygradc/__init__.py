@@ -12,6 +12,8 @@ from pygradc.core import begin
 begin.begin()
 
 from pygradc import compat, functions, losses, nn, optim
+from pygradc.about import __version__ as __version__
+from pygradc.about import info
 from pygradc.core.arrays import data, grads, set_data
 from pygradc.core.graphs import clear_grads, no_grad
 from pygradc.core.refusals import TraceError
@@ -39,8 +41,6 @@ from pygradc.viz import draw_dot
 
 begin.end()
 
-__version__ = "0.1.0"
-
 __all__ = [
     "Compiled",
     "Program",
@@ -61,6 +61,7 @@ __all__ = [
     "grad",
     "grads",
     "hessian",
+    "info",
     "interp",
     "jacobian",
     "live_nodes",

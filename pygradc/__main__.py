@@ -1,4 +1,5 @@
-"""The command line: `python -m pygradc train` and `python -m pygradc run program.py`.
+"""The command line: `python -m pygradc train`, `python -m pygradc run program.py`, and
+`python -m pygradc info`.
 
 Exit codes: 0; 1 the training failed; 2 a bad argument or file (one line on stderr); 130 Ctrl-C.
 """
@@ -10,6 +11,7 @@ import sys
 from collections.abc import Sequence
 from typing import Any
 
+from pygradc import about
 from pygradc.compat._run import run
 
 
@@ -23,6 +25,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
         train.add_to(commands)
     _add_run(commands)
+    _add_info(commands)
     options = parser.parse_args(given)
     return int(options.call(options))
 
@@ -35,6 +38,12 @@ def _add_run(commands: Any) -> None:
     add("program", metavar="PROGRAM.py", help="the program")
     add("arguments", metavar="...", nargs=argparse.REMAINDER, help="its arguments")
     command.set_defaults(call=lambda o: run(o.program, o.arguments, keep=o.keep))
+
+
+def _add_info(commands: Any) -> None:
+    told = "print versions, compiler, vector level, native code, as a bug report needs"
+    command = commands.add_parser("info", help=told, description=told[0].upper() + told[1:] + ".")
+    command.set_defaults(call=about.show)
 
 
 if __name__ == "__main__":

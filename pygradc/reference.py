@@ -242,7 +242,7 @@ def _hurwitz_zeta(s: float, a: float) -> float:
 
 
 def _add_zeta(sum: float, s: float, x: float, first: float, power: float) -> float:
-    """sum, and Euler and Maclaurin's for (x + k) ** -s, in the units of x ** (1 - s) and x ** -s."""
+    """sum, and that of (x + k) ** -s, in the units of first, x ** (1 - s), and power, x ** -s."""
     sum += first / (s - 1.0) + 0.5 * power
     rising = s / x * power
     for j, bernoulli in enumerate(_BERNOULLI):

@@ -270,7 +270,8 @@ class Scene:
         """The same program with its steps back: what is missing is what the short way needs."""
         program = copy.copy(program)
         program._plan(wrt)
-        program._one_row = program._total = program._jvp = program._hvp = None  # it must not go the long way
+        for long in ("_one_row", "_total", "_jvp", "_hvp"):
+            setattr(program, long, None)  # it must not go the long way
         return program
 
     def fit(self, name: str, **settings: Any) -> Any:

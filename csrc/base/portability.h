@@ -15,6 +15,19 @@
 #define PG_ALWAYS_INLINE
 #endif
 
+/* The compiler's name and version. */
+#define PG_TEXT_OF(x) #x
+#define PG_TEXT(x) PG_TEXT_OF(x)
+#if defined(__clang__)
+#define PG_COMPILER "clang " __clang_version__
+#elif defined(__GNUC__)
+#define PG_COMPILER "gcc " __VERSION__
+#elif defined(_MSC_VER)
+#define PG_COMPILER "MSVC " PG_TEXT(_MSC_VER)
+#else
+#define PG_COMPILER "unknown"
+#endif
+
 /* A variable with one instance per thread. */
 #if defined(_MSC_VER)
 #define PG_THREAD_LOCAL __declspec(thread)

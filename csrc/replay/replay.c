@@ -38,6 +38,8 @@ pg_status pg_reserve_numbers(pg_numbers *array, size_t count) {
 
 static int vector_levels(void) { return 1 + PG_HAS_AVX2() + (PG_HAS_AVX2() && PG_HAS_AVX512()); }
 
+const char *pg_compiler(void) { return PG_COMPILER; }
+
 int pg_replay_levels(void) { return vector_levels() + pg_has_native(); }
 
 static const pg_lanes *lanes_for(int level, int fast) {

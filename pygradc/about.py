@@ -1,7 +1,7 @@
 """What this installation is: versions, compiler, vector level, native code, as a bug report needs.
 
-`pygradc.info()` and `python -m pygradc info` show the same lines. Collected at the call, which costs
-a few milliseconds.
+`pygradc.info()` and `python -m pygradc info` show the same lines. Collected at the call: a few
+milliseconds.
 """
 
 from __future__ import annotations

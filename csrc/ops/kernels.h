@@ -194,8 +194,7 @@ static inline double polygamma(double a, double n) {
     double factor = fmod(n, 2.0) == 1.0 ? 1.0 : -1.0;
     for (double k = 2.0; k <= n; k += 1.0) factor *= k;
     if (!(a > 500.0 && pow(a, -n) < 1e-290)) return factor * hurwitz_zeta(n + 1.0, a);
-    const double half =
-        pow(a, -0.5 * n); /* the sum would underflow: it is in units of a^-n */
+    const double half = pow(a, -0.5 * n); /* the sum would underflow: it is in units of a^-n */
     return factor * half * add_zeta(0.0, n + 1.0, a, 1.0, 1.0 / a) * half;
 }
 

@@ -8,8 +8,8 @@
  * The adjoint's products are GATE nodes: as in the numeric sweep, where an adjoint is 0 an infinite
  * or undefined derivative contributes 0. A derivative that fails there contributes nothing; in a
  * trace the replay decides, row by row.
- * The derivatives of all takes from one table are one scatter: the sweep collects them, and builds it
- * at the last of these takes, before it reaches any entry. That of a scatter are takes again.
+ * The derivatives of all takes from one table are one scatter: the sweep collects them, and builds
+ * it at the last of these takes, before it reaches any entry. That of a scatter are takes again.
  * Invariant: no gradient changes, and no node of y's graph.
  * Owns the nodes that it builds until the end; the result owns those that it uses.
  * Cost: O(arena) bytes of scratch; up to eight nodes for each that leads to an x, and one for each
@@ -23,10 +23,11 @@
 
 /* What reaches a table or a scatter by several nodes. */
 typedef struct collection {
-    const pg_variadic *of;  /* a scatter, or the first take of a table */
-    pg_node_id last;        /* of a table: its take that the sweep reaches last */
-    pg_node_id *gradients;  /* owned. Those of takes; of a scatter: the adjoints of its parts, or 0 */
-    pg_node_id *indices;    /* owned. Of the takes */
+    const pg_variadic *of; /* a scatter, or the first take of a table */
+    pg_node_id last;       /* of a table: its take that the sweep reaches last */
+    pg_node_id
+        *gradients;      /* owned. Those of takes; of a scatter: the adjoints of its parts, or 0 */
+    pg_node_id *indices; /* owned. Of the takes */
     size_t count, capacity; /* of the takes */
     uint32_t next;          /* the next one with this key, + 1; 0: none */
 } collection;
@@ -288,9 +289,8 @@ static void push_scatter(deriver *d, pg_node_id id) {
     for (size_t i = scatter->count / 2; i-- > 0 && d->status == PG_OK;) {
         if (!receives(d, scatter->ids[i])) continue;
         pg_node_id taken = 0;
-        pg_status status =
-            pg_trace_take(d->graph, &taken, scatter->ids[scatter->count / 2 + i], parts->gradients,
-                          scatter->number);
+        pg_status status = pg_trace_take(d->graph, &taken, scatter->ids[scatter->count / 2 + i],
+                                         parts->gradients, scatter->number);
         add_to(d, scatter->ids[i], keep(d, status, taken));
     }
 }

@@ -51,8 +51,8 @@ typedef struct pg_variadic {
     size_t cursor; /* order.c: the next child to visit */
     pg_variadic_kind kind;
     uint32_t number; /* of a scatter: its parts; of a part: its place among them */
-    void *tag;      /* identifies the op outside the core, or NULL; see pg_hooks.untag */
-    double *locals; /* count doubles behind the ids, or NULL */
+    void *tag;       /* identifies the op outside the core, or NULL; see pg_hooks.untag */
+    double *locals;  /* count doubles behind the ids, or NULL */
     pg_node_id ids[];
 } pg_variadic;
 

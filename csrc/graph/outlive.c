@@ -4,11 +4,11 @@
  * exception holds. Those that depend on an input never had a value: they are flagged, and refused
  * from then on (PG_FLAG_OVER). Those computed from parameters and constants alone become what they
  * would have been without a trace: a select, a take or a scatter's part becomes the choice that the
- * data make, a detached value or a place among knots a leaf, a custom op's rule a node that gets its derivatives
- * from the tag; and nodes computed from these get their values. A node with an error as its value
- * is refused, too. Owns its scratch. Without memory all nodes of the trace that have children are
- * refused, and its inputs. Cost: one pass over the arena; a second one, O(nodes that outlive it),
- * only if there are any. */
+ * data make, a detached value or a place among knots a leaf, a custom op's rule a node that gets
+ * its derivatives from the tag; and nodes computed from these get their values. A node with an
+ * error as its value is refused, too. Owns its scratch. Without memory all nodes of the trace that
+ * have children are refused, and its inputs. Cost: one pass over the arena; a second one, O(nodes
+ * that outlive it), only if there are any. */
 #include "graph/walk.h"
 #include "ops/kernels.h"
 

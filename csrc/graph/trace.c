@@ -124,8 +124,8 @@ pg_status pg_trace_scatter(pg_graph *graph, pg_node_id *id_ret, const pg_node_id
 pg_status pg_trace_part(pg_graph *graph, pg_node_id *id_ret, pg_node_id scatter, size_t entry) {
     if (!pg_is_scatter(graph, scatter) || entry >= graph->nodes[scatter].of.variadic->number)
         return PG_ERR_BAD_NODE;
-    pg_status status = add_symbol(graph, id_ret, PG_VARIADIC_PART, NAN,
-                                  (pg_children){&scatter, NULL, 1}, 1);
+    pg_status status =
+        add_symbol(graph, id_ret, PG_VARIADIC_PART, NAN, (pg_children){&scatter, NULL, 1}, 1);
     if (status == PG_OK) graph->nodes[*id_ret].of.variadic->number = (uint32_t)entry;
     return status;
 }

@@ -100,8 +100,7 @@ static pg_status add_variadic(pg_tape *tape, uint32_t *value_ret, const walker *
     if (variadic->kind == PG_VARIADIC_RULE) return add_rule(tape, value_ret, walk, variadic);
     if (variadic->kind >= PG_VARIADIC_TAKE && variadic->kind <= PG_VARIADIC_SEARCH_RIGHT)
         return add_lookup(tape, value_ret, walk, variadic);
-    if (variadic->kind == PG_VARIADIC_SCATTER)
-        return add_scatter(tape, value_ret, walk, variadic);
+    if (variadic->kind == PG_VARIADIC_SCATTER) return add_scatter(tape, value_ret, walk, variadic);
     if (variadic->kind == PG_VARIADIC_PART) {
         *value_ret = walk->value_of[variadic->ids[0]] + variadic->number;
         return PG_OK;

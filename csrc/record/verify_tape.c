@@ -2,7 +2,8 @@
  *
  * Operands stand before their users; no live value uses a dead one; no uniform value uses a row's;
  * an order has each value once, after its operands, and ends in its output; a schedule has all
- * values, likewise; the parts of a living scatter are behind it. Owns nothing but scratch. Cost: O(values + pairs + orders) for each check. */
+ * values, likewise; the parts of a living scatter are behind it. Owns nothing but scratch. Cost:
+ * O(values + pairs + orders) for each check. */
 #include "record/verify_tape.h"
 
 #ifdef PG_VERIFY

@@ -2,12 +2,11 @@
  *
  * The block was computed to its end without judging. A backward traversal of the code, from the
  * outputs, finds what each row's results depend on: a select depends on its comparison and on the
- * operand it chose, a take on its index and on the entry that it names, a scatter on its indices and
- * on the numbers that they add to a part in demand, a gate, and a gated dot's
- * product, on its derivative only where the adjoint isn't 0, every other op on all its operands. A
- * failed op that a row depends on is that row's fault; one that no row depends on is ignored: its
- * branch wasn't taken. Hoisted code fails for all rows or for none, and counts for the rows that
- * depend on it.
+ * operand it chose, a take on its index and on the entry that it names, a scatter on its indices
+ * and on the numbers that they add to a part in demand, a gate, and a gated dot's product, on its
+ * derivative only where the adjoint isn't 0, every other op on all its operands. A failed op that a
+ * row depends on is that row's fault; one that no row depends on is ignored: its branch wasn't
+ * taken. Hoisted code fails for all rows or for none, and counts for the rows that depend on it.
  * Invariant: lanes are bits of a word, so one traversal serves a block of up to 32.
  * Owns nothing but the workspace's scratch. Cost: O(instructions * lanes + pairs) for each block of
  * a chunk in which an op failed. */

@@ -6,12 +6,12 @@
  * An entry's contribution to an accumulator is formed as that of a product would be: of the four
  * lanes of a sublane, those that took it are added in pairs, and entries follow each other from the
  * last to the first (lanes_dots.h: fold_vecs).
- * scatter is that step back as an instruction: it clears its parts, and adds each number to the part
- * that its index names; its own step back gathers.
- * Invariant: an index that names no entry reads nothing and gives nothing.
- * Gathers gain little from wider vectors, so these are loops over any number of lanes, compiled
- * once. Owns nothing. Cost: O(lanes); a search, O(lanes * log(knots)); where entries are row slots,
- * a step back clears those that it reaches first; a scatter, O(lanes * (parts + pairs)). */
+ * scatter is that step back as an instruction: it clears its parts, and adds each number to the
+ * part that its index names; its own step back gathers. Invariant: an index that names no entry
+ * reads nothing and gives nothing. Gathers gain little from wider vectors, so these are loops over
+ * any number of lanes, compiled once. Owns nothing. Cost: O(lanes); a search, O(lanes *
+ * log(knots)); where entries are row slots, a step back clears those that it reaches first; a
+ * scatter, O(lanes * (parts + pairs)). */
 #include "ops/kernels.h"
 #include "replay/lanes.h"
 

@@ -184,8 +184,8 @@ static bool *flag(bool *rows, bool *uniform, place at) {
 /* An operand of an instruction, and how its gradient is computed. */
 typedef struct way {
     place to;
-    int by; /* 1, 2: of a or b. 0, as it is; 3: times `factor`; 4: if it is entry `index`; 5: that of
-               the part which the index in `factor` names; 6: only says that there is one */
+    int by; /* 1, 2: of a or b. 0, as it is; 3: times `factor`; 4: if it is entry `index`; 5: that
+               of the part which the index in `factor` names; 6: only says that there is one */
     place factor;
     uint32_t index;
 } way;

@@ -170,9 +170,9 @@ static void repair(program_file *f) {
 /* ---- Changes -------------------------------------------------------------------------------- */
 
 static uint8_t any_op(void) {
-    static const uint8_t likely[] = {PG_OP_DOT,    PG_OP_DOT,  PG_OP_MUL,    PG_OP_ADD,
-                                     PG_OP_TANH,   PG_OP_COPY, PG_OP_SELECT, PG_OP_CUSTOM,
-                                     PG_OP_DETACH, PG_OP_TAKE, PG_OP_TAKE,   PG_OP_SEARCH,
+    static const uint8_t likely[] = {PG_OP_DOT,     PG_OP_DOT,     PG_OP_MUL,    PG_OP_ADD,
+                                     PG_OP_TANH,    PG_OP_COPY,    PG_OP_SELECT, PG_OP_CUSTOM,
+                                     PG_OP_DETACH,  PG_OP_TAKE,    PG_OP_TAKE,   PG_OP_SEARCH,
                                      PG_OP_SCATTER, PG_OP_SCATTER, PG_OP_PART};
     return below(2) ? likely[below(LENGTH(likely))] : (uint8_t)below(PG_OP_PROGRAM);
 }

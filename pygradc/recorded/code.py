@@ -28,7 +28,8 @@ class Instruction:
         operands: names. A dot: its start, if it has one, and then left and right of each pair. A
             custom op: its value, and then each operand and the derivative with respect to it. A
             select: a, b and the two compared operands. A take or search: the index or number, and
-            then the entries or knots. A scatter: each gradient and its index. A part: its scatter.
+            then the entries or knots. A scatter: each gradient and its index. A part: its place,
+            and its scatter.
         starts: whether it is a dot with a start, or a custom op.
         gated: whether it is a dot of gates, not of products.
         comparison: of a select: "<", "<=", ">", ">=", "==", "!="; `opposite` if it is negated.
@@ -118,6 +119,8 @@ class Code:
             operands = tuple(read(slot) for p in pairs for slot in (p.left, p.right))
             parts = tuple(read(instr.dst + i) for i in range(1, instr.run))
             return Instruction(number, name, result, operands, parts=parts)
+        if name == "part":
+            return Instruction(number, name, result, (str(instr.dst - instr.a - 1), read(instr.a)))
         if name in ("take", "search"):
             entry = self.uniform if instr.shape & lib.PG_DOT_WEIGHTED else read
             operands = read(instr.a), *(entry(pair.left) for pair in pairs)
@@ -171,9 +174,7 @@ def listing(handle: Any, name: str, labels: dict[str, str], title: str) -> str:
     for instruction in code.instructions():
         if instruction.number == size.uniform_instrs:
             lines.append("for each row:")
-        if instruction.name != "part":  # listed with its scatter
-            results = ", ".join(_abridged(instruction.parts or [instruction.result]))
-            lines.append(f"  {results} = {_formula(instruction)}")
+        lines.append(f"  {instruction.result} = {_formula(instruction)}")
     lines.append(f"return {', '.join(code.outputs())}")
     return "\n".join(lines)
 
@@ -206,7 +207,9 @@ def _formula(instruction: Instruction) -> str:
         return f"take {operands[0]} of: {', '.join(_abridged(operands[1:]))}"
     if instruction.name == "scatter":
         sums = _abridged(f"{gradient} by {index}" for gradient, index in instruction.pairs)
-        return f"scatter: {' + '.join(sums)}"
+        return f"scatter: {', '.join(sums)}"
+    if instruction.name == "part":
+        return f"part {operands[0]} of {operands[1]}"
     if instruction.name == "search":
         knots = ", ".join(_abridged(operands[1:]))
         return f"search {operands[0]} ({instruction.side}) in: {knots}"

@@ -437,6 +437,8 @@ def _value(instruction: Instruction) -> str:
     if instruction.name in ("take", "search"):
         function = "take" if instruction.name == "take" else f"search_{instruction.side}"
         return f"{function}({operands[0]}, {len(operands) - 1}, {_array(operands[1:])})"
+    if instruction.name == "part":
+        return f"{operands[1]}[{operands[0]}]"
     if instruction.name == "dot":
         form = "gated({}, {})" if instruction.gated else "{} * {}"
         products = [form.format(_c(left), _c(right)) for left, right in instruction.pairs]
@@ -455,22 +457,20 @@ def _array(elements: Iterable[str]) -> str:
 
 
 def _scatter(instruction: Instruction) -> Iterator[str]:
-    """The sums as an array under the scatter's own name, and each part as a number."""
-    sums, parts = instruction.result, instruction.parts
+    """The sums, as an array under the scatter's own name."""
+    sums, parts = instruction.result, len(instruction.parts)
     numbers, indices = zip(*((_c(number), _c(index)) for number, index in instruction.pairs))
-    yield f"    double {sums}[{len(parts)}];"
-    yield (
-        f"    scatter({sums}, {len(parts)}, {len(numbers)}, {_array(numbers)}, {_array(indices)});"
-    )
-    for i, part in enumerate(parts):
-        yield f"    const double {part} = {sums}[{i}];"
+    yield f"    double {sums}[{parts}];"
+    yield f"    scatter({sums}, {parts}, {len(numbers)}, {_array(numbers)}, {_array(indices)});"
 
 
 def _values(code: Code) -> Iterator[str]:
+    used = {name for instruction in code.instructions() for name in instruction.operands}
+    used.update(code.outputs())  # a scatter's parts are there without a use, too
     for instruction in code.instructions():
         if instruction.name == "scatter":
             yield from _scatter(instruction)
-        elif instruction.name != "part":
+        elif instruction.name != "part" or instruction.result in used:
             yield f"    const double {instruction.result} = {_value(instruction)};"
 
 

@@ -71,8 +71,8 @@ static const char *variadic_complaint(const pg_graph *graph, const pg_variadic *
         variadic->kind == PG_VARIADIC_SEARCH_RIGHT)
         return variadic->count < 2 ? "a table has no entries" : NULL;
     if (variadic->kind == PG_VARIADIC_SCATTER)
-        return variadic->count < 2 || variadic->count % 2 != 0 || variadic->number == 0
-                   ? "a scatter lacks a gradient, an index or a part"
+        return variadic->count < 2 || variadic->count % 2 != 0
+                   ? "a scatter lacks a gradient or an index"
                    : NULL;
     if (variadic->kind == PG_VARIADIC_PART)
         return variadic->count != 1 || !pg_is_scatter(graph, variadic->ids[0]) ||

@@ -53,7 +53,7 @@ class Instruction:
 
     @property
     def pairs(self) -> list[tuple[str, str]]:
-        """A dot's factors; operands and derivatives of a custom op; a scatter's numbers, indices."""
+        """A dot's factors; a custom op's operands, derivatives; a scatter's numbers, indices."""
         rest = self.operands[self.starts :]
         return list(zip(rest[::2], rest[1::2]))
 

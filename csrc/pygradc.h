@@ -303,6 +303,14 @@ pg_status pg_trace_take(pg_graph *graph, pg_node_id *id_ret, pg_node_id index,
                         const pg_node_id *table, size_t count);
 pg_status pg_trace_search(pg_graph *graph, pg_node_id *id_ret, pg_node_id x,
                           const pg_node_id *knots, size_t count, int right);
+/* The derivative of takes from one table of so many entries: entry k gets the sum of the gradients
+ * whose index is k, from the first to the last; 0 without any. An index that names no entry gives
+ * nothing. The node of the scatter has no value; those of its parts have the sums.
+ * Returns: as pg_graph_variadic; PG_ERR_BAD_NODE also without gradients or entries, and for what is
+ *          no scatter or has no such part; PG_ERR_LIMIT for more than 2**31 - 1 entries. */
+pg_status pg_trace_scatter(pg_graph *graph, pg_node_id *id_ret, const pg_node_id *gradients,
+                           const pg_node_id *indices, size_t count, size_t entries);
+pg_status pg_trace_part(pg_graph *graph, pg_node_id *id_ret, pg_node_id scatter, size_t entry);
 
 typedef enum pg_pass { /* csrc/record/passes.c; SHARE and POWERS change bits: fast mode only */
                        PG_PASS_FOLD = 1,
@@ -384,7 +392,7 @@ typedef struct pg_instr_info {
     int operands;           /* how many of a, b it reads; a dot may lack a */
     int pairs;
     int receivers;     /* how many of a, b get a gradient */
-    int pairs_receive; /* do its pairs? Of a custom op and of a take only the left ones */
+    int pairs_receive; /* do its pairs? Only the left ones, but of a dot */
     double power;      /* replaces a ** power, and fails as that does; else 0 */
 } pg_instr_info;
 
@@ -414,8 +422,9 @@ typedef struct pg_target {
 } pg_target;
 
 /* One backward step: instruction `instr` propagates its gradient. The targets of the pairs of a
- * dot, custom op or take are at `first`: left and right of the first pair, left and right of the
- * second. */
+ * dot, custom op, take or scatter are at `first`: left and right of the first pair, left and right
+ * of the second. Behind those of a scatter there is one for each part: the slot of its gradient, or
+ * PG_ACCUMULATE_NONE where it has none. */
 typedef struct pg_step {
     uint32_t instr; /* or PG_COLLECT: add accumulator b.at to uniform gradient a.at */
     uint32_t first;

@@ -172,6 +172,15 @@ def entries_of_tables(x: Value, y: Value) -> Any:
     return take(table, place) * take(W, right), take([W[3], 1.5], x), take(table, W[2] * 0.0)
 
 
+@case((-2.0, 3.0), (-2.0, 3.0))
+def derivatives_of_takes(x: Value, y: Value) -> Any:
+    i, j = x.floor(), searchsorted([0.0, 1.0, 2.0], y)
+    table = [W[0], y * y, W[2] * x, W[0]]
+    found = pygradc.grad(take(table, i) * take(table, j) * take(W, i), [*W, x, y])
+    uniform = pygradc.grad(take(table, W[2] * 0.0) * take(W, W[2] * 0.0) ** 3, [W[0], W[2]])
+    return found, pygradc.grad(pygradc.sum(found) ** 2, W), uniform
+
+
 @case(ANY)
 def interpolation(x: Value) -> Any:
     xs = [-1.0, 0.0, 0.5, 2.0]

@@ -14,6 +14,7 @@ import pytest
 
 import pygradc
 from pygradc import Value, interp, losses, nn, optim, searchsorted, take
+from pygradc._core import lib
 from pygradc.core.scalar import core
 from tests.programs import bits, first_difference
 
@@ -558,3 +559,190 @@ def test_each_rows_gradients_by_the_table(function: Callable[..., Any]) -> None:
         expected, _, by_params = by_row(function, row)
         assert value == expected and ours.tolist() == [by_params[i] for i in order]
     clear()
+
+
+# ---- Derivatives as Values: scatters -------------------------------------------------------------
+
+
+def of_one_table(i: Any, x: Any, y: Any) -> Any:
+    """Takes that repeat an index, meet and part, and come after each other."""
+    first, second, third = take(W, i), take(W, 4 - i), take(W, take([2.0, 2.0, 0.0, 1.0, 4.0], i))
+    return (first * second * x + third * third * y + first) * third
+
+
+def of_two_tables(i: Any, x: Any, y: Any) -> Any:
+    table = [x * y, x + W[0], (y * W[1]).tanh(), x * W[2] * W[3], y * y * y]
+    return take(table, i) * take(W, i) * take(table, 4 - i) + take(W, 4 - i) * take(W[::-1], i)
+
+
+def of_a_hoisted_index(i: Any, x: Any, y: Any) -> Any:
+    squares, sign = [p * p for p in W], W[2].sign()
+    return take(squares, sign) * take(squares, sign * 4.0) * (x + i * y)
+
+
+def of_values_among_numbers(i: Any, x: Any, y: Any) -> Any:
+    table = [1.5, W[0], -2.0, x, W[0]]
+    return take(table, i) ** 2 * take(table, 4 - i) * y
+
+
+SCATTERED = [*FUNCTIONS, of_one_table, of_two_tables, of_a_hoisted_index, of_values_among_numbers]
+
+
+def slopes(function: Any, order: int = 1) -> Callable[..., list[Any]]:
+    """The function's derivatives by x, y and the parameters, and their sum's."""
+
+    def derivatives(i: Any, x: Any, y: Any) -> list[Any]:
+        result = function(i, x, y)
+        for _ in range(order):
+            found = pygradc.grad(result, [x, y, *W])
+            result = pygradc.sum([d * (k + 1.0) for k, d in enumerate(found)])
+        return found
+
+    return derivatives
+
+
+def eager_slopes(function: Any, order: int, rows: Any) -> list[list[float]]:
+    by = slopes(function, order)
+    cells = ((int(i), Value(float(x)), Value(float(y))) for i, x, y in zip(*rows))
+    return [[d.data for d in by(*cell)] for cell in cells]
+
+
+def scatters(f: Any) -> int:
+    return str(f.programs[0]).count(" = scatter: ")
+
+
+@pytest.mark.parametrize("function", SCATTERED)
+@pytest.mark.parametrize("count", [1, 31, 33])
+@pytest.mark.parametrize("order", [1, 2])
+def test_derivatives_of_takes_are_eager_codes(function: Any, count: int, order: int) -> None:
+    rows = columns(count)
+    expected = eager_slopes(function, order, rows)
+    for options in ({}, {"passes": ()}, {"math": "fast"}):
+        f = pygradc.compile(slopes(function, order), **options)
+        found = f.map(*rows)
+        assert np.allclose(found, expected, rtol=1e-13, atol=1e-14)
+        program = f.programs[0]
+        for level in range(lib.pg_replay_levels()):
+            program._set_level(level)
+            assert bits(f.map(*rows)) == bits(found)
+
+
+@pytest.mark.parametrize("function", SCATTERED)
+@pytest.mark.parametrize("count", [1, 31, 33])
+def test_derivatives_of_takes_can_be_trained_through(function: Any, count: int) -> None:
+    """Gradients of a sum of squared derivatives: those of eager code, at every level."""
+
+    def loss(i: Any, x: Any, y: Any) -> Any:
+        return pygradc.sum([d * d for d in slopes(function)(i, x, y)])
+
+    rows = columns(count)
+    expected = [by_row(loss, row) for row in zip(*rows)]
+    f = pygradc.compile(loss)
+    values, (_, gx, gy) = f.gradients(*rows)
+    assert np.allclose(values, [value for value, *_ in expected], rtol=1e-13)
+    assert np.allclose(np.stack([gx, gy], 1), [inputs for _, inputs, _ in expected], atol=1e-12)
+    sums = []
+    for level in range(lib.pg_replay_levels()):
+        f.programs[0]._set_level(level)
+        clear()
+        f.sum(*rows).backward()
+        sums.append([p.grad for p in W])
+        again, (_, *inputs) = f.gradients(*rows)
+        assert bits([again, *inputs]) == bits([values, gx, gy])
+    assert all(bits(each) == bits(sums[0]) for each in sums)
+    assert np.allclose(sums[0], np.sum([of_w for *_, of_w in expected], axis=0), atol=1e-11)
+
+
+@pytest.mark.parametrize("function", SCATTERED)
+@pytest.mark.parametrize("count", [1, 20])
+def test_jvp_and_hvp_of_derivatives_of_takes(function: Any, count: int) -> None:
+    def total(i: Any, x: Any, y: Any) -> Any:
+        return pygradc.sum([d.sin() for d in slopes(function)(i, x, y)])
+
+    test_jvp_and_hvp_agree_with_differences(total, count)
+
+
+def test_takes_of_one_table_are_one_scatter() -> None:
+    f = pygradc.compile(slopes(of_one_table))
+    f(1, 0.5, 0.25)
+    assert scatters(f) == 1
+    g = pygradc.compile(slopes(of_two_tables))
+    g(1, 0.5, 0.25)
+    assert scatters(g) == 3  # the table of expressions, the parameters, these backwards
+    table = [Value(float(k)) for k in range(200)]
+    h = pygradc.compile(
+        lambda x: pygradc.grad(sum(take(table, (x + k) % 200) for k in range(20)), table)
+    )
+    h(3.0)
+    listing = str(h.programs[0])
+    assert scatters(h) == 1 and "... 14 more ..." in listing and "select" not in listing
+    assert listing.count(" = part ") == 200 and listing.count("\n") < 270
+    hessian = pygradc.compile(lambda i, x: pygradc.hessian(take(W, i) * take(W, 4 - i) * x, W))
+    ours = np.array(hessian.map([1, 2, 0], [3.0, 5.0, 7.0])).reshape(3, 5, 5)
+    assert ours[0][1, 3] == ours[0][3, 1] == 3.0 and ours[1][2, 2] == 10.0 and ours[2][0, 4] == 7.0
+    assert np.count_nonzero(ours) == 5
+
+
+def test_an_entry_gets_its_gradient_to_the_last_bit() -> None:
+    """-0.0 and nan, too; the others get 0 whatever that is."""
+    f = pygradc.compile(lambda i, x: pygradc.grad(take(W, i) * x, W))
+    numbers = [-0.0, math.nan, math.inf, 5e-324, 0.0]
+    expected = np.zeros((5, 5))
+    np.fill_diagonal(expected, numbers)
+    assert bits(f.map(range(5), numbers)) == bits(expected)
+    twice = pygradc.compile(lambda i, x: pygradc.grad(take(W, i) * x + take(W, i * 1.0) * x, W[0]))
+    assert bits(twice.map([0, 0, 1], [-0.0, 0.1, 1.0])) == bits([-0.0, 0.2, 0.0])
+
+
+@pytest.mark.parametrize("index", BAD, ids=repr)
+@pytest.mark.parametrize("count", [1, 31, 33])
+def test_an_index_that_names_no_entry_scatters_nothing(index: float, count: int) -> None:
+    i, x, _ = columns(count)
+    i = i.astype(float)
+    i[::3] = index
+    f = pygradc.compile(lambda i, x: pygradc.grad(take(W, i) * x, W), errors="ignore")
+    expected = np.where(i[:, None] == np.arange(5), x[:, None], 0.0)
+    assert bits(f.map(i, x)) == bits(expected)
+    _, (_, gx) = f.gradients(i, x)
+    assert bits(np.sum(gx, axis=-1)) == bits(np.sum(i[:, None] == np.arange(5), axis=1))
+
+
+def test_only_what_a_part_adds_up_can_fail_a_row() -> None:
+    f = pygradc.compile(lambda i, x: pygradc.grad(take(W, i) * x.log(), W)[1])
+    assert f.map([0, 1, 2], [-1.0, 1.0, -1.0]).tolist() == [0.0, 0.0, 0.0]
+    with pytest.raises(FloatingPointError, match=r"row 2: log\(-1.0\)"):
+        f.map([0, 0, 1], [-1.0, 1.0, -1.0])
+
+
+@pytest.mark.parametrize("function", SCATTERED)
+def test_a_saved_scatter_is_the_same(function: Any, tmp_path: Path) -> None:
+    f = pygradc.compile(slopes(function, 2))
+    rows = columns(40)
+    expected = f.map(*rows)
+    f.programs[0].save(tmp_path / "f.pygradc")
+    loaded = pygradc.load(tmp_path / "f.pygradc")
+    assert bits(loaded.map(*rows)) == bits(expected)
+    assert str(loaded).splitlines()[1:] == str(f.programs[0]).splitlines()[1:]
+    assert bits(pickle.loads(pickle.dumps(f.programs[0])).map(*rows)) == bits(expected)
+
+
+def test_a_curve_is_fitted_by_its_slope() -> None:
+    """A loss with a derivative inside: an interpolation whose slope is that of a parabola."""
+    xs = [-1.0, -0.5, 0.0, 0.5, 1.0]
+    ys = parameters(*[0.0] * 5)
+
+    @pygradc.compile
+    def loss(x: Any) -> Any:
+        return (pygradc.grad(interp(x, xs, ys), x) - 2.0 * x) ** 2 + 0.1 * interp(0.0, xs, ys) ** 2
+
+    rows = np.linspace(-0.99, 0.99, 200)
+    losses = pygradc.fit(loss, rows, optimizer=optim.Adam(ys, lr=0.05), epochs=600)
+    assert losses[-1] < 0.1 < losses[0]
+    assert np.allclose([p.data for p in ys], [1.0, 0.25, 0.0, 0.25, 1.0], atol=0.02)
+
+    @pygradc.compile
+    def by_values(x: Any) -> Any:
+        return pygradc.sum([d * d for d in pygradc.grad(interp(x, xs, ys), ys)])
+
+    weights = 1.0 - np.abs(rows[:, None] - xs) / 0.5
+    assert np.allclose(by_values.map(rows), np.sum(np.maximum(weights, 0.0) ** 2, axis=1))

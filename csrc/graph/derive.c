@@ -8,9 +8,12 @@
  * The adjoint's products are GATE nodes: as in the numeric sweep, where an adjoint is 0 an infinite
  * or undefined derivative contributes 0. A derivative that fails there contributes nothing; in a
  * trace the replay decides, row by row.
+ * The derivatives of all takes from one table are one scatter: the sweep collects them, and builds
+ * it at the last of these takes, before it reaches any entry. That of a scatter are takes again.
  * Invariant: no gradient changes, and no node of y's graph.
  * Owns the nodes that it builds until the end; the result owns those that it uses.
- * Cost: O(arena) bytes of scratch; up to eight nodes for each that leads to an x. No recursion.
+ * Cost: O(arena) bytes of scratch; up to eight nodes for each that leads to an x, and one for each
+ * entry of a table; the tables of takes are compared. No recursion.
  * Source: Griewank and Walther, Evaluating Derivatives, 2nd ed., ch. 3; adjoints that are nodes
  * themselves: ch. 5. */
 #include "graph/verify.h"
@@ -18,12 +21,27 @@
 
 #include <string.h>
 
+/* What reaches a table or a scatter by several nodes. */
+typedef struct collection {
+    const pg_variadic *of; /* a scatter, or the first take of a table */
+    pg_node_id last;       /* of a table: its take that the sweep reaches last */
+    pg_node_id
+        *gradients;      /* owned. Those of takes; of a scatter: the adjoints of its parts, or 0 */
+    pg_node_id *indices; /* owned. Of the takes */
+    size_t count, capacity; /* of the takes */
+    uint32_t next;          /* the next one with this key, + 1; 0: none */
+} collection;
+
 typedef struct deriver {
     pg_graph *graph;
     pg_node_id *adjoints; /* for each slot of the arena; 0: none yet */
     unsigned char *leads; /* for each slot: does the node lead to one of xs? */
     pg_node_id *built;    /* owned */
     size_t count, capacity;
+    collection *collections; /* owned */
+    size_t collected, collection_capacity;
+    uint32_t *newest; /* for each slot: the newest collection with this key, + 1; 0: none. The key
+                         of a table is its first entry */
     pg_node_id one;   /* the adjoint of y, and as a derivative: 1 */
     pg_status status; /* the first failure; nothing is built after it */
 } deriver;
@@ -179,15 +197,115 @@ static void push_select(deriver *d, const pg_variadic *select, pg_node_id g) {
     if (receives(d, b)) add_to(d, b, choose(d, condition, leaf(d, 0.0), g));
 }
 
-/* take() of a trace: each entry's adjoint is g where the index names it, else 0. */
-static void push_take(deriver *d, const pg_variadic *take, pg_node_id g) {
-    const size_t count = take->count - 1;
-    for (size_t i = count; i-- > 0;) {
-        if (!receives(d, take->ids[i])) continue;
-        const pg_condition taken = {PG_EQUAL, take->ids[count], leaf(d, (double)i)};
-        add_to(d, take->ids[i], choose(d, taken, g, leaf(d, 0.0)));
+/* ---- Tables and scatters ----------------------------------------------------------------------*/
+
+static bool are_of_one_table(const pg_variadic *x, const pg_variadic *y) {
+    return x->kind == PG_VARIADIC_TAKE && y->kind == PG_VARIADIC_TAKE && x->count == y->count &&
+           memcmp(x->ids, y->ids, (x->count - 1) * sizeof *x->ids) == 0;
+}
+
+/* The collection of this scatter, or take's table; a new one, if there is none yet. NULL: no
+ * memory. Valid until the next one is added. */
+static collection *collection_of(deriver *d, pg_node_id key, const pg_variadic *of) {
+    for (uint32_t i = d->newest[key]; i != 0; i = d->collections[i - 1].next) {
+        collection *known = &d->collections[i - 1];
+        if (known->of == of || are_of_one_table(known->of, of)) return known;
+    }
+    if (pg_grow((void **)&d->collections, &d->collection_capacity, d->collected,
+                sizeof *d->collections) < 0) {
+        d->status = PG_ERR_NOMEM;
+        return NULL;
+    }
+    d->collections[d->collected] = (collection){.of = of, .next = d->newest[key]};
+    d->newest[key] = (uint32_t)d->collected + 1;
+    return &d->collections[d->collected++];
+}
+
+static bool is_take(const pg_node *node) {
+    return node->op == PG_OP_VARIADIC && node->of.variadic->kind == PG_VARIADIC_TAKE;
+}
+
+static collection *table_of(deriver *d, pg_node_id take) {
+    const pg_variadic *of = d->graph->nodes[take].of.variadic;
+    return collection_of(d, of->ids[0], of);
+}
+
+/* take() of a trace: its gradient and its index wait for those of the other takes. */
+static void push_take(deriver *d, pg_node_id id, pg_node_id g) {
+    collection *table = table_of(d, id);
+    if (table == NULL) return;
+    size_t capacity = table->capacity;
+    if (pg_grow((void **)&table->gradients, &capacity, table->count, sizeof g) < 0 ||
+        pg_grow((void **)&table->indices, &table->capacity, table->count, sizeof g) < 0) {
+        d->status = PG_ERR_NOMEM;
+        return;
+    }
+    const pg_variadic *take = d->graph->nodes[id].of.variadic;
+    table->gradients[table->count] = g;
+    table->indices[table->count++] = take->ids[take->count - 1];
+}
+
+/* After the last take from a table: a scatter, and for each entry its part. */
+static void scatter_table(deriver *d, pg_node_id take) {
+    const collection *table = d->status == PG_OK ? table_of(d, take) : NULL;
+    if (table == NULL || table->last != take || table->count == 0) return;
+    const pg_variadic *of = table->of;
+    pg_node_id scatter = 0;
+    pg_status status = pg_trace_scatter(d->graph, &scatter, table->gradients, table->indices,
+                                        table->count, of->count - 1);
+    scatter = keep(d, status, scatter);
+    for (size_t i = of->count - 1; i-- > 0 && d->status == PG_OK;) {
+        if (!receives(d, of->ids[i])) continue;
+        pg_node_id part = 0;
+        status = pg_trace_part(d->graph, &part, scatter, i);
+        add_to(d, of->ids[i], keep(d, status, part));
     }
 }
+
+/* One part of a scatter: its adjoint waits for those of the others. That of the scatter itself only
+ * says that there is one. */
+static void push_part(deriver *d, const pg_variadic *part, pg_node_id g) {
+    const pg_node_id scatter = part->ids[0];
+    const pg_variadic *of = d->graph->nodes[scatter].of.variadic;
+    collection *parts = collection_of(d, scatter, of);
+    if (parts == NULL) return;
+    if (parts->gradients == NULL)
+        parts->gradients = pg_zeroed(of->number, sizeof *parts->gradients);
+    if (parts->gradients == NULL) {
+        d->status = PG_ERR_NOMEM;
+        return;
+    }
+    pg_node_id *adjoint = &parts->gradients[part->number];
+    *adjoint = *adjoint == 0 ? g : op2(d, PG_OP_ADD, *adjoint, g);
+    d->adjoints[scatter] = g;
+}
+
+/* Each gradient that was scattered takes the adjoint of its part. */
+static void push_scatter(deriver *d, pg_node_id id) {
+    const pg_variadic *scatter = d->graph->nodes[id].of.variadic;
+    const collection *parts = collection_of(d, id, scatter);
+    const pg_node_id none = leaf(d, 0.0);
+    for (size_t k = 0; k < scatter->number && d->status == PG_OK; k++)
+        if (parts->gradients[k] == 0) parts->gradients[k] = none;
+    for (size_t i = scatter->count / 2; i-- > 0 && d->status == PG_OK;) {
+        if (!receives(d, scatter->ids[i])) continue;
+        pg_node_id taken = 0;
+        pg_status status = pg_trace_take(d->graph, &taken, scatter->ids[scatter->count / 2 + i],
+                                         parts->gradients, scatter->number);
+        add_to(d, scatter->ids[i], keep(d, status, taken));
+    }
+}
+
+static void free_collections(deriver *d) {
+    for (size_t i = 0; i < d->collected; i++) {
+        pg_free(d->collections[i].gradients);
+        pg_free(d->collections[i].indices);
+    }
+    pg_free(d->collections);
+    pg_free(d->newest);
+}
+
+/* ---- The other variadic nodes -----------------------------------------------------------------*/
 
 /* where() of eager code: its derivatives are the numbers 1 and 0. */
 static void push_choice(deriver *d, const pg_variadic *choice, pg_node_id g) {
@@ -223,6 +341,26 @@ static void push_custom(deriver *d, pg_node_id id, pg_node_id g) {
     pg_free(slopes);
 }
 
+static void push_variadic(deriver *d, pg_node_id id, pg_node_id g, pg_node_id *opaque_ret) {
+    const pg_variadic *const variadic = d->graph->nodes[id].of.variadic;
+    switch (variadic->kind) {
+    case PG_VARIADIC_PLAIN:
+        *opaque_ret = id;
+        d->status = PG_ERR_BAD_OP;
+        break;
+    case PG_VARIADIC_CHOICE: push_choice(d, variadic, g); break;
+    case PG_VARIADIC_CUSTOM: push_custom(d, id, g); break;
+    case PG_VARIADIC_RULE: push_rule(d, variadic, g); break;
+    case PG_VARIADIC_TAKE: push_take(d, id, g); break;
+    case PG_VARIADIC_SCATTER: push_scatter(d, id); break;
+    case PG_VARIADIC_PART: push_part(d, variadic, g); break;
+    case PG_VARIADIC_DETACH:
+    case PG_VARIADIC_SEARCH_LEFT:
+    case PG_VARIADIC_SEARCH_RIGHT: break;
+    default: push_select(d, variadic, g);
+    }
+}
+
 /* Push a node's adjoint to its children. A copy of a variadic node's children isn't needed: y holds
  * the node. */
 static void push(deriver *d, pg_node_id id, pg_node_id *opaque_ret) {
@@ -235,20 +373,7 @@ static void push(deriver *d, pg_node_id id, pg_node_id *opaque_ret) {
     } else if (node->op != PG_OP_VARIADIC) {
         const int operands = pg_op_slots[node->op] - takes_number(node->op);
         for (int which = 1; which <= operands; which++) push_op(d, id, which, g);
-    } else if (node->of.variadic->kind >= PG_VARIADIC_SELECT) {
-        push_select(d, node->of.variadic, g);
-    } else if (node->of.variadic->kind == PG_VARIADIC_RULE) {
-        push_rule(d, node->of.variadic, g);
-    } else if (node->of.variadic->kind == PG_VARIADIC_TAKE) {
-        push_take(d, node->of.variadic, g);
-    } else if (node->of.variadic->kind == PG_VARIADIC_CUSTOM) {
-        push_custom(d, id, g);
-    } else if (node->of.variadic->kind == PG_VARIADIC_CHOICE) {
-        push_choice(d, node->of.variadic, g);
-    } else if (node->of.variadic->kind == PG_VARIADIC_PLAIN) {
-        *opaque_ret = id;
-        d->status = PG_ERR_BAD_OP;
-    }
+    } else push_variadic(d, id, g, opaque_ret);
 }
 
 /* ---- The whole ------------------------------------------------------------------------------- */
@@ -261,7 +386,9 @@ static const pg_node_id *led_by(const pg_node *node, size_t *count_ret) {
     const pg_variadic_kind kind = node->of.variadic->kind;
     if (kind >= PG_VARIADIC_SELECT) *count_ret = 2;
     else if (kind == PG_VARIADIC_RULE) *count_ret /= 2;
+    else if (kind == PG_VARIADIC_SCATTER) *count_ret /= 2;
     else if (kind == PG_VARIADIC_TAKE) *count_ret -= 1;
+    else if (kind == PG_VARIADIC_PART) *count_ret = 1;
     else if (kind >= PG_VARIADIC_DETACH) *count_ret = 0;
     return ids;
 }
@@ -275,11 +402,22 @@ static void mark(deriver *d, const pg_walk *walk, const pg_node_id *xs, size_t c
     }
 }
 
+/* Find the tables, and of each the take that the sweep reaches last, the first one of the walk. */
+static void find_tables(deriver *d, const pg_walk *walk) {
+    for (size_t i = 0; i < walk->count && d->status == PG_OK; i++) {
+        const pg_node_id id = walk->ids[i];
+        if (!d->leads[id] || !is_take(&d->graph->nodes[id])) continue;
+        collection *table = table_of(d, id);
+        if (table != NULL && table->last == 0) table->last = id;
+    }
+}
+
 static void sweep(deriver *d, const pg_walk *walk, pg_node_id *opaque_ret) {
     const pg_graph *const graph = d->graph;
     for (size_t i = walk->count; i-- > 0 && d->status == PG_OK;) {
         const pg_node_id id = walk->ids[i];
         if (d->adjoints[id] != 0 && d->leads[id]) push(d, id, opaque_ret);
+        if (d->leads[id] && is_take(&graph->nodes[id])) scatter_table(d, id);
         if (i % pg_patience == 0 && graph->hooks.stop != NULL && graph->hooks.stop() != 0)
             d->status = PG_ERR_STOPPED;
     }
@@ -296,9 +434,11 @@ pg_status pg_graph_derive(pg_graph *graph, pg_node_id *ids_ret, pg_node_id *opaq
     deriver d = {.graph = graph};
     d.adjoints = pg_zeroed(graph->used, sizeof *d.adjoints);
     d.leads = pg_zeroed(graph->used, sizeof *d.leads);
-    if (d.adjoints == NULL || d.leads == NULL) d.status = PG_ERR_NOMEM;
+    d.newest = pg_zeroed(graph->used, sizeof *d.newest);
+    if (d.adjoints == NULL || d.leads == NULL || d.newest == NULL) d.status = PG_ERR_NOMEM;
     else {
         mark(&d, &walk, xs, count);
+        find_tables(&d, &walk);
         d.adjoints[y] = d.one = leaf(&d, 1.0);
         sweep(&d, &walk, opaque_ret);
     }
@@ -307,6 +447,7 @@ pg_status pg_graph_derive(pg_graph *graph, pg_node_id *ids_ret, pg_node_id *opaq
         if (ids_ret[i] != 0) pg_own(graph, ids_ret[i]);
     }
     drop_built(&d, 0);
+    free_collections(&d);
     pg_free(d.built);
     pg_free(d.adjoints);
     pg_free(d.leads);

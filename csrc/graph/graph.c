@@ -97,6 +97,7 @@ static pg_variadic *new_variadic(pg_variadic_kind kind, pg_children children) {
     variadic->count = count;
     variadic->cursor = 0;
     variadic->kind = kind;
+    variadic->number = 0;
     variadic->tag = NULL;
     variadic->locals = has_locals ? (double *)((char *)variadic->ids + ids) : NULL;
     if (count > 0) memcpy(variadic->ids, children.ids, count * sizeof *children.ids);

@@ -33,13 +33,15 @@
  * reads them. */
 typedef enum pg_variadic_kind {
     PG_VARIADIC_PLAIN = 0, /* derivatives given as numbers */
-    PG_VARIADIC_CHOICE,    /* where(condition, a, b), derivatives given as numbers */
+    PG_VARIADIC_CHOICE,    /* where(condition, a, b), or a sum of some; derivatives are 1 or 0 */
     PG_VARIADIC_CUSTOM,    /* the tag's rule computes the derivatives on demand */
     PG_VARIADIC_DETACH,    /* children[0] without its gradient */
     PG_VARIADIC_RULE, /* a traced custom op; children: its n operands, its value, n derivatives */
     PG_VARIADIC_TAKE, /* table[index]; children: the entries, the index */
     PG_VARIADIC_SEARCH_LEFT,  /* the place of x among knots; children: x, the knots */
     PG_VARIADIC_SEARCH_RIGHT, /* the same, to the right of equal ones */
+    PG_VARIADIC_SCATTER,      /* a take's derivative; children: gradients, as many indices */
+    PG_VARIADIC_PART,         /* one sum of children[0], a scatter */
     PG_VARIADIC_SELECT        /* + the comparison; children: a, b, and the two compared */
 } pg_variadic_kind;
 
@@ -48,8 +50,9 @@ typedef struct pg_variadic {
     size_t count;
     size_t cursor; /* order.c: the next child to visit */
     pg_variadic_kind kind;
-    void *tag;      /* identifies the op outside the core, or NULL; see pg_hooks.untag */
-    double *locals; /* count doubles behind the ids, or NULL */
+    uint32_t number; /* of a scatter: its parts; of a part: its place among them */
+    void *tag;       /* identifies the op outside the core, or NULL; see pg_hooks.untag */
+    double *locals;  /* count doubles behind the ids, or NULL */
     pg_node_id ids[];
 } pg_variadic;
 
@@ -135,6 +138,11 @@ static inline bool pg_all_alive(const pg_graph *graph, const pg_node_id *ids, si
     for (size_t i = 0; i < count; i++)
         if (!pg_alive(graph, ids[i])) return false;
     return true;
+}
+
+static inline bool pg_is_scatter(const pg_graph *graph, pg_node_id id) {
+    return pg_alive(graph, id) && graph->nodes[id].op == PG_OP_VARIADIC &&
+           graph->nodes[id].of.variadic->kind == PG_VARIADIC_SCATTER;
 }
 
 /* The number of slots available without growing. */

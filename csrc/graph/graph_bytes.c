@@ -271,7 +271,7 @@ static pg_status read_wide_parts(unpacking *u, wide_parts *w, bool has_locals) {
 
 static bool fits_kind(pg_variadic_kind kind, const wide_parts *w, bool has_locals) {
     if (kind == PG_VARIADIC_CUSTOM) return w->count > 0 && !has_locals;
-    return kind != PG_VARIADIC_CHOICE || (w->count == 2 && has_locals);
+    return kind != PG_VARIADIC_CHOICE || (w->count > 0 && has_locals);
 }
 
 static pg_status read_variadic(unpacking *u, pg_node_id *id_ret, uint8_t flags, double data) {

@@ -3,12 +3,12 @@
  * Nodes that the function created may still be referenced: from a list, a cache, a frame that an
  * exception holds. Those that depend on an input never had a value: they are flagged, and refused
  * from then on (PG_FLAG_OVER). Those computed from parameters and constants alone become what they
- * would have been without a trace: a select or a take becomes the choice that the data make, a
- * detached value or a place among knots a leaf, a custom op's rule a node that gets its derivatives
- * from the tag; and nodes computed from these get their values. A node with an error as its value
- * is refused, too. Owns its scratch. Without memory all nodes of the trace that have children are
- * refused, and its inputs. Cost: one pass over the arena; a second one, O(nodes that outlive it),
- * only if there are any. */
+ * would have been without a trace: a select, a take or a scatter's part becomes the choice that the
+ * data make, a detached value or a place among knots a leaf, a custom op's rule a node that gets
+ * its derivatives from the tag; and nodes computed from these get their values. A node with an
+ * error as its value is refused, too. Owns its scratch. Without memory all nodes of the trace that
+ * have children are refused, and its inputs. Cost: one pass over the arena; a second one, O(nodes
+ * that outlive it), only if there are any. */
 #include "graph/walk.h"
 #include "ops/kernels.h"
 
@@ -78,6 +78,34 @@ static state resolve_take(pg_graph *graph, pg_node_id id) {
     return set_data(&graph->nodes[id], data);
 }
 
+/* Its parts read it until they are resolved, too. Without them it means nothing. */
+static state resolve_scatter(pg_graph *graph, pg_node_id id) {
+    graph->nodes[id].flags |= PG_FLAG_OVER;
+    return as_it_was;
+}
+
+/* The sum of the gradients whose index names this part, from the first on. */
+static state resolve_part(pg_graph *graph, pg_node_id id) {
+    const pg_variadic *part = graph->nodes[id].of.variadic;
+    const pg_variadic *scatter = graph->nodes[part->ids[0]].of.variadic;
+    const size_t count = scatter->count / 2;
+    double *locals = pg_zeroed(count, sizeof *locals), data = 0.0;
+    if (locals == NULL) return over;
+    bool any = false;
+    for (size_t i = 0; i < count; i++) {
+        const double index = graph->nodes[scatter->ids[count + i]].data;
+        if (pg_index_of(index, scatter->number) != part->number) continue;
+        const double gradient = graph->nodes[scatter->ids[i]].data;
+        data = any ? data + gradient : gradient;
+        any = true;
+        locals[i] = 1.0;
+    }
+    const pg_children gradients = {scatter->ids, locals, count};
+    const pg_status status = pg_become(graph, id, PG_VARIADIC_CHOICE, gradients);
+    pg_free(locals);
+    return status == PG_OK ? set_data(&graph->nodes[id], data) : over;
+}
+
 /* Of searchsorted(): a leaf, since it has no derivative. */
 static state resolve_search(pg_graph *graph, pg_node_id id) {
     pg_node *node = &graph->nodes[id];
@@ -134,6 +162,8 @@ static state resolve_node(walker *walk, pg_node_id id) {
     case PG_VARIADIC_TAKE: return resolve_take(graph, id);
     case PG_VARIADIC_SEARCH_LEFT:
     case PG_VARIADIC_SEARCH_RIGHT: return resolve_search(graph, id);
+    case PG_VARIADIC_SCATTER: return resolve_scatter(graph, id);
+    case PG_VARIADIC_PART: return resolve_part(graph, id);
     default: return resolve_select(graph, id);
     }
 }

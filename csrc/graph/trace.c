@@ -104,6 +104,32 @@ pg_status pg_trace_search(pg_graph *graph, pg_node_id *id_ret, pg_node_id x,
     return status;
 }
 
+pg_status pg_trace_scatter(pg_graph *graph, pg_node_id *id_ret, const pg_node_id *gradients,
+                           const pg_node_id *indices, size_t count, size_t entries) {
+    if (count == 0 || entries == 0 || !pg_all_alive(graph, gradients, count) ||
+        !pg_all_alive(graph, indices, count))
+        return PG_ERR_BAD_NODE;
+    if (entries > INT32_MAX) return PG_ERR_LIMIT;
+    pg_node_id *all = pg_realloc(NULL, 2 * count, sizeof *all);
+    if (all == NULL) return PG_ERR_NOMEM;
+    memcpy(all, gradients, count * sizeof *all);
+    memcpy(all + count, indices, count * sizeof *all);
+    pg_status status = add_symbol(graph, id_ret, PG_VARIADIC_SCATTER, NAN,
+                                  (pg_children){all, NULL, 2 * count}, count);
+    pg_free(all);
+    if (status == PG_OK) graph->nodes[*id_ret].of.variadic->number = (uint32_t)entries;
+    return status;
+}
+
+pg_status pg_trace_part(pg_graph *graph, pg_node_id *id_ret, pg_node_id scatter, size_t entry) {
+    if (!pg_is_scatter(graph, scatter) || entry >= graph->nodes[scatter].of.variadic->number)
+        return PG_ERR_BAD_NODE;
+    pg_status status =
+        add_symbol(graph, id_ret, PG_VARIADIC_PART, NAN, (pg_children){&scatter, NULL, 1}, 1);
+    if (status == PG_OK) graph->nodes[*id_ret].of.variadic->number = (uint32_t)entry;
+    return status;
+}
+
 /* ---- What depends on what -------------------------------------------------------------------- */
 
 /* Visit the children of a node: 1 if one at which the walk ends has one of these flags; else 0, or

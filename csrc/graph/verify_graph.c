@@ -61,7 +61,7 @@ static const char *variadic_complaint(const pg_graph *graph, const pg_variadic *
     if (variadic->kind == PG_VARIADIC_CUSTOM)
         return variadic->locals == NULL ? "a rule has no locals" : NULL;
     if (variadic->kind == PG_VARIADIC_CHOICE)
-        return variadic->count != 2 || variadic->locals == NULL ? "a choice is between two" : NULL;
+        return variadic->count == 0 || variadic->locals == NULL ? "a choice of nothing" : NULL;
     if (variadic->kind == PG_VARIADIC_DETACH)
         return variadic->count != 1 ? "a detach has one operand" : NULL;
     if (variadic->kind == PG_VARIADIC_RULE)
@@ -70,6 +70,15 @@ static const char *variadic_complaint(const pg_graph *graph, const pg_variadic *
     if (variadic->kind == PG_VARIADIC_TAKE || variadic->kind == PG_VARIADIC_SEARCH_LEFT ||
         variadic->kind == PG_VARIADIC_SEARCH_RIGHT)
         return variadic->count < 2 ? "a table has no entries" : NULL;
+    if (variadic->kind == PG_VARIADIC_SCATTER)
+        return variadic->count < 2 || variadic->count % 2 != 0
+                   ? "a scatter lacks a gradient or an index"
+                   : NULL;
+    if (variadic->kind == PG_VARIADIC_PART)
+        return variadic->count != 1 || !pg_is_scatter(graph, variadic->ids[0]) ||
+                       variadic->number >= graph->nodes[variadic->ids[0]].of.variadic->number
+                   ? "a part of no scatter"
+                   : NULL;
     if (variadic->kind < PG_VARIADIC_SELECT) return NULL;
     if (variadic->kind >= PG_VARIADIC_SELECT + PG_COMPARE_COUNT)
         return "no such kind of variadic node";

@@ -33,7 +33,8 @@ bool pg_step_has_form(pg_emitter *e, const pg_step *step) {
     const pg_instr *const instr = &e->program->code[step->instr];
     if (pg_is_for_kernel(e, instr, step->run)) return false;
     switch (instr->op) {
-    case PG_OP_TAKE: return false;
+    case PG_OP_TAKE:
+    case PG_OP_SCATTER: return false;
     case PG_OP_CUSTOM:
     case PG_OP_DOT: return e->lanes == 1;
     default: return op_has_form(e, step, instr);

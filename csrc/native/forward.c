@@ -46,7 +46,8 @@ bool pg_has_form(pg_emitter *e, const pg_instr *instr) {
     case PG_OP_CUSTOM:
     case PG_OP_DOT: return true;
     case PG_OP_TAKE:
-    case PG_OP_SEARCH: return false;
+    case PG_OP_SEARCH:
+    case PG_OP_SCATTER: return false;
     default: return pg_is_computable(e, instr->op, PG_OF_VALUE);
     }
 }

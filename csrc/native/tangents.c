@@ -35,7 +35,8 @@ static void keep_tangent(pg_emitter *e, const pg_instr *instr, int dy) {
 bool pg_tangent_has_form(pg_emitter *e, const pg_instr *instr) {
     switch (instr->op) {
     case PG_OP_TAKE:
-    case PG_OP_SEARCH: return false;
+    case PG_OP_SEARCH:
+    case PG_OP_SCATTER: return false;
     case PG_OP_SELECT:
     case PG_OP_DETACH:
     case PG_OP_CUSTOM:
@@ -126,7 +127,8 @@ bool pg_step_tangent_has_form(pg_emitter *e, const pg_step *step) {
     if (step->instr == PG_COLLECT) return true;
     const pg_instr *const instr = &e->program->code[step->instr];
     switch (instr->op) {
-    case PG_OP_TAKE: return false;
+    case PG_OP_TAKE:
+    case PG_OP_SCATTER: return false;
     case PG_OP_SELECT:
     case PG_OP_CUSTOM:
     case PG_OP_DOT: return true;

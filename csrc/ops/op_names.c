@@ -2,7 +2,7 @@
  *
  *   u32 names, each: u8 length, letters; an op's number in the file is its index in this list
  *
- * An op that isn't used has an empty name. Owns nothing. Cost: some 600 bytes for all ops. */
+ * An op that isn't used has an empty name. Owns nothing. Cost: some 650 bytes for all ops. */
 #include "base/bytes.h"
 #include "ops/ops.h"
 #include "pygradc.h"

@@ -22,6 +22,11 @@ enum {
 /* Does the instruction read a table: entries, or knots, and an index or a number? */
 static inline int pg_is_lookup(int op) { return op == PG_OP_TAKE || op == PG_OP_SEARCH; }
 
+/* Of its operands, does it give gradients to the left ones of its pairs only? */
+static inline int pg_gives_lefts(int op) {
+    return op == PG_OP_CUSTOM || op == PG_OP_TAKE || op == PG_OP_SCATTER;
+}
+
 /* The number of a node's child slots in use; 0 for a leaf, and for a variadic node, which stores
  * its children elsewhere. An op with a number uses both: the number is a leaf of its own. */
 extern const unsigned char pg_op_slots[PG_OP_COUNT];

@@ -8,6 +8,8 @@
  *   uniform    uniform       STORE, ADD
  *   either     not wanted    NONE
  *
+ * A part has no step: that of its scatter reads the gradients of all parts (add_sources).
+ *
  *   1. Forwards over the code, find the wanted slots: those with something below them that is asked
  *      for, parameters or inputs (find_wanted). No other slot gets a gradient.
  *   2. Backwards over the output's order, each wanted instruction that a gradient reaches becomes a
@@ -156,6 +158,19 @@ static pg_status set_pair_targets(builder *b, pg_step *step, const pg_instr *dot
     return status;
 }
 
+/* Behind the targets of a scatter: what its step reads, the gradients of its parts; NONE where no
+ * gradient reached a part. */
+static pg_status add_sources(builder *b, const pg_instr *scatter) {
+    const uint8_t *reached = b->in_rows ? b->row_reached : b->plan->uniform_reached;
+    pg_status status = PG_OK;
+    for (uint32_t k = 1; status == PG_OK && k < scatter->run; k++) {
+        const uint32_t slot = scatter->dst + k;
+        const int how = reached[slot] ? PG_ACCUMULATE_STORE : PG_ACCUMULATE_NONE;
+        status = add_target(b, (pg_target){(uint32_t)how, slot});
+    }
+    return status;
+}
+
 /* What every second target, from this one on, says if all agree; else MIXED. */
 static pg_accumulation common_give(const pg_target *targets, uint32_t count) {
     for (uint32_t i = 1; i < count; i++)
@@ -168,11 +183,17 @@ static pg_status add_instr(builder *b, uint32_t number) {
     pg_backward_plan *r = b->plan;
     b->in_rows = number >= b->program->uniform_length;
     if (!is_wanted(b, b->in_rows, instr->dst)) return PG_OK;
-    if (!(b->in_rows ? b->row_reached : r->uniform_reached)[instr->dst]) return PG_OK;
+    uint8_t *const reached = b->in_rows ? b->row_reached : r->uniform_reached;
+    if (!reached[instr->dst]) return PG_OK;
+    if (instr->op == PG_OP_PART) { /* its scatter's step reads its gradient */
+        reached[instr->a] = 1;
+        return PG_OK;
+    }
     pg_step step = {.instr = number, .run = 1};
     pg_status status;
     if (pg_instr_describe(instr->op)->pairs_receive) {
         status = set_pair_targets(b, &step, instr);
+        if (status == PG_OK && instr->op == PG_OP_SCATTER) status = add_sources(b, instr);
         if (status != PG_OK) return status;
         step.left = common_give(r->targets + step.first, instr->count);
         step.right = common_give(r->targets + step.first + 1, instr->count);

@@ -74,7 +74,9 @@ static void note_contributions(joiner *j, const pg_step *step, uint32_t layer) {
 static void add_step(joiner *j, uint32_t number) {
     const pg_step *step = &j->plan->rows[number];
     const uint32_t layer = layer_of(j->program, step);
-    release_layer(j, j->slot_of[j->program->code[step->instr].dst]);
+    const pg_instr *instr = &j->program->code[step->instr];
+    const uint32_t read = instr->op == PG_OP_SCATTER ? instr->run : 1; /* its parts' gradients */
+    for (uint32_t i = 0; i < read; i++) release_layer(j, j->slot_of[instr->dst + i]);
     note_contributions(j, step, layer);
     if (layer == NO_LAYER) {
         j->steps[j->count++] = *step;

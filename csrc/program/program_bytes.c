@@ -86,6 +86,22 @@ static bool lookup_is_sound(const pg_program *p, const pg_instr *instr, bool in_
     return pairs_are_sound(p, instr, weighted ? p->uniform_slots : instr->dst);
 }
 
+/* Does this instruction, in one section with the one before it, extend a scatter's run? */
+static bool follows_scatter(const pg_instr *part) {
+    const pg_instr *before = part - 1;
+    return before->op == PG_OP_SCATTER ? part->a == before->dst
+                                       : before->op == PG_OP_PART && part->a == before->a;
+}
+
+/* A scatter has parts, and a part is directly behind its scatter's others. */
+static bool parts_are_sound(const pg_program *p, size_t number) {
+    const pg_instr *instr = &p->code[number];
+    const bool first = number == 0 || number == p->uniform_length;
+    const bool last = number + 1 == p->length || number + 1 == p->uniform_length;
+    if (instr->op == PG_OP_SCATTER && (last || instr[1].op != PG_OP_PART)) return false;
+    return instr->op != PG_OP_PART || (!first && follows_scatter(instr));
+}
+
 static bool instr_is_sound(const pg_program *p, const pg_instr *instr, bool in_rows) {
     const pg_instr_info *info = pg_instr_describe(instr->op);
     if (info == NULL) return false;
@@ -94,7 +110,7 @@ static bool instr_is_sound(const pg_program *p, const pg_instr *instr, bool in_r
     if (instr->a >= instr->dst || instr->b >= instr->dst) return false;
     if (pg_is_lookup(instr->op)) return lookup_is_sound(p, instr, in_rows);
     if (!pairs_are_sound(p, instr, instr->dst)) return false;
-    if (instr->op == PG_OP_CUSTOM) return instr->shape == 0 && instr->count > 0;
+    if (info->pairs == PG_PAIRS_SOME) return instr->shape == 0 && instr->count > 0;
     if (info->pairs == PG_PAIRS_NONE) return instr->count == 0;
     return instr->count == 1 && instr->shape < PG_COMPARE_COUNT;
 }
@@ -153,6 +169,7 @@ bool pg_program_is_sound(const pg_program *p, uint8_t *seen) {
     size_t pairs = 0; /* shared ones would let a small file cost any amount of work */
     for (size_t i = 0; i < p->length; i++) {
         if (!instr_is_sound(p, &p->code[i], i >= p->uniform_length)) return false;
+        if (!parts_are_sound(p, i)) return false;
         pairs += p->code[i].count;
     }
     if (pairs > p->pair_count) return false;

@@ -87,9 +87,11 @@ pg_status pg_mark_runs(pg_program *p) {
     for (uint32_t i = (uint32_t)p->length; i-- > 0;) {
         pg_instr *x = &p->code[i], *y = x + 1;
         x->run = 1;
-        if (i + 1 == p->uniform_length || i + 1 == p->length || x->op != y->op) continue;
-        const bool joined = x->op != PG_OP_DOT ? are_neighbours(x, y, y->run)
-                                               : is_fit(p, &r, i) && same_layer(p, x, y);
+        if (i + 1 == p->uniform_length || i + 1 == p->length) continue;
+        const bool joined = y->op == PG_OP_PART  ? true
+                            : x->op != y->op     ? false
+                            : x->op != PG_OP_DOT ? are_neighbours(x, y, y->run)
+                                                 : is_fit(p, &r, i) && same_layer(p, x, y);
         if (joined) x->run = y->run + 1;
     }
     pg_free(r.slot);

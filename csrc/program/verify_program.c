@@ -13,14 +13,16 @@
 
 /* ---- Program --------------------------------------------------------------------------------- */
 
-/* A run stays in its section, and has one op. */
+/* A run stays in its section, and has one op, or is a scatter and its parts. */
 static const char *runs_complaint(const pg_program *p) {
     for (size_t i = 0; i < p->length; i++) {
         const pg_instr *instr = &p->code[i];
         const size_t end = i < p->uniform_length ? p->uniform_length : p->length;
         if (instr->run == 0 || instr->run > end - i) return "a run leaves its part";
-        if (instr->run > 1 && (instr[1].op != instr->op || instr[1].run != instr->run - 1))
-            return "a run of two ops";
+        const bool scattered = instr->run > 1 && instr[1].op == PG_OP_PART;
+        if (instr->run > 1 && !scattered && instr[1].op != instr->op) return "a run of two ops";
+        if (instr->run > 1 && instr[1].run != instr->run - 1) return "a run that is cut short";
+        if (instr->op == PG_OP_SCATTER && !scattered) return "a scatter without its parts";
     }
     return NULL;
 }
@@ -94,16 +96,38 @@ static const char *pairs_complaint(follower *f, const pg_step *step, const pg_in
     return complaint;
 }
 
+/* A scatter passes its parts' gradients on, of which it has at least one. */
+static const char *sources_complaint(follower *f, const pg_step *step, const pg_instr *scatter) {
+    const pg_backward_plan *r = f->plan;
+    uint8_t *states = f->in_rows ? f->rows : f->uniform;
+    const size_t first = step->first + 2 * (size_t)scatter->count;
+    bool any = states[scatter->dst] == has_gradient; /* of a file that reads it as a number */
+    if (first + scatter->run - 1 > r->target_count) return "a step's sources are missing";
+    for (uint32_t k = 1; k < scatter->run; k++) {
+        const pg_target source = r->targets[first + k - 1];
+        uint8_t *state = &states[scatter->dst + k];
+        if (source.at != scatter->dst + k) return "a source that is no part";
+        if ((source.how != PG_ACCUMULATE_NONE) != (*state == has_gradient))
+            return "a source that no gradient reached, or that is left out";
+        if (*state == has_gradient) *state = was_passed_on, any = true;
+    }
+    states[scatter->dst] = has_gradient;
+    return any ? NULL : "a scatter without a gradient to pass on";
+}
+
 static const char *step_complaint(follower *f, const pg_step *step) {
     const pg_program *p = f->program;
     if (step->instr >= p->length || (step->instr >= p->uniform_length) != f->in_rows)
         return "a step of another part";
     const pg_instr *instr = &p->code[step->instr];
     uint8_t *state = &(f->in_rows ? f->rows : f->uniform)[instr->dst];
+    const char *complaint = NULL;
+    if (instr->op == PG_OP_SCATTER) complaint = sources_complaint(f, step, instr);
+    if (complaint != NULL) return complaint;
     if (*state != has_gradient) return "a step without a gradient to pass on";
     *state = was_passed_on;
     if (pg_instr_describe(instr->op)->pairs_receive) return pairs_complaint(f, step, instr);
-    const char *complaint = give_complaint(f, step->a);
+    complaint = give_complaint(f, step->a);
     return complaint == NULL ? give_complaint(f, step->b) : complaint;
 }
 

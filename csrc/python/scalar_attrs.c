@@ -131,6 +131,8 @@ static PyObject *name_of_wide(const pg_variadic *variadic) {
     switch (variadic->kind) {
     case PG_VARIADIC_DETACH: return PyUnicode_FromString("detach");
     case PG_VARIADIC_TAKE: return PyUnicode_FromString("take");
+    case PG_VARIADIC_SCATTER: return PyUnicode_FromString("scatter");
+    case PG_VARIADIC_PART: return PyUnicode_FromString("part");
     case PG_VARIADIC_SEARCH_LEFT:
     case PG_VARIADIC_SEARCH_RIGHT: return PyUnicode_FromString("searchsorted");
     default: return PyUnicode_FromString("where");

@@ -26,6 +26,7 @@ static bool same(const pg_tape *tape, const pg_value *x, const pg_value *y) {
     if (x->op == PG_OP_CONST) return memcmp(&x->number, &y->number, sizeof x->number) == 0;
     if (x->a != y->a || x->b != y->b || x->compare != y->compare || x->count != y->count)
         return false;
+    if ((x->op == PG_OP_SCATTER || x->op == PG_OP_PART) && x->number != y->number) return false;
     for (uint32_t i = 0; i < x->count; i++) {
         const pg_pair *p = &tape->pairs[x->first + i], *q = &tape->pairs[y->first + i];
         if (p->left != q->left || p->right != q->right) return false;
@@ -38,6 +39,7 @@ static bool same(const pg_tape *tape, const pg_value *x, const pg_value *y) {
 static size_t hash(const pg_value *value) {
     uint64_t bits = 0;
     if (value->op == PG_OP_CONST) memcpy(&bits, &value->number, sizeof bits);
+    else if (value->op == PG_OP_PART) bits = (uint64_t)value->a << 32 | (uint32_t)value->number;
     else bits = (uint64_t)value->a << 32 | value->b;
     bits = (bits ^ bits >> 32 ^ value->op) * 0x9e3779b97f4a7c15u;
     return (size_t)(bits >> 32);
@@ -86,7 +88,7 @@ static bool has_constant_operands(const pg_tape *tape, const pg_value *value) {
 }
 
 /* The value of an op of constants, as the trace computed it; detach and custom have that of a. A
- * select, take or search has none, since the trace only records it, and is not folded. */
+ * select, take, search or scatter has none, since the trace only records it, and is not folded. */
 static double number_of(const pg_tape *tape, const pg_value *value) {
     if (value->op == PG_OP_DETACH || value->op == PG_OP_CUSTOM)
         return tape->values[value->a].number;
@@ -97,7 +99,7 @@ pg_status pg_pass_fold(pg_tape *tape) {
     for (size_t i = 0; i < tape->count; i++) {
         pg_value *value = &tape->values[i];
         if (!pg_is_op(value) || value->op == PG_OP_SELECT || value->op == PG_OP_COPY) continue;
-        if (pg_is_lookup(value->op)) continue;
+        if (pg_is_lookup(value->op) || value->op == PG_OP_SCATTER) continue;
         if (!has_constant_operands(tape, value)) continue;
         *value = (pg_value){.op = PG_OP_CONST,
                             .number = number_of(tape, value),

@@ -71,11 +71,40 @@ static pg_status add_lookup(pg_tape *tape, uint32_t *value_ret, const walker *wa
     return pg_tape_add(tape, value_ret, value);
 }
 
+/* Pairs of a gradient and its index; all parts follow at once, whether they are used or not. */
+static pg_status add_scatter(pg_tape *tape, uint32_t *value_ret, const walker *walk,
+                             const pg_variadic *scatter) {
+    const uint32_t count = (uint32_t)(scatter->count / 2);
+    const pg_value value = {.op = PG_OP_SCATTER,
+                            .number = scatter->number,
+                            .a = PG_NO_VALUE,
+                            .b = PG_NO_VALUE,
+                            .count = count,
+                            .first = (uint32_t)tape->pair_count};
+    pg_status status = PG_OK;
+    for (uint32_t i = 0; status == PG_OK && i < count; i++)
+        status = pg_tape_add_pair(tape, walk->value_of[scatter->ids[i]] - 1,
+                                  walk->value_of[scatter->ids[count + i]] - 1);
+    if (status == PG_OK) status = pg_tape_add(tape, value_ret, value);
+    for (uint32_t i = 0; status == PG_OK && i < scatter->number; i++) {
+        uint32_t part;
+        status = pg_tape_add(
+            tape, &part,
+            (pg_value){.op = PG_OP_PART, .number = i, .a = *value_ret, .b = PG_NO_VALUE});
+    }
+    return status;
+}
+
 static pg_status add_variadic(pg_tape *tape, uint32_t *value_ret, const walker *walk,
                               const pg_variadic *variadic) {
     if (variadic->kind == PG_VARIADIC_RULE) return add_rule(tape, value_ret, walk, variadic);
     if (variadic->kind >= PG_VARIADIC_TAKE && variadic->kind <= PG_VARIADIC_SEARCH_RIGHT)
         return add_lookup(tape, value_ret, walk, variadic);
+    if (variadic->kind == PG_VARIADIC_SCATTER) return add_scatter(tape, value_ret, walk, variadic);
+    if (variadic->kind == PG_VARIADIC_PART) {
+        *value_ret = walk->value_of[variadic->ids[0]] + variadic->number;
+        return PG_OK;
+    }
     pg_value value = {.number = NAN, .a = walk->value_of[variadic->ids[0]] - 1, .b = PG_NO_VALUE};
     if (variadic->kind == PG_VARIADIC_DETACH) {
         value.op = PG_OP_DETACH;

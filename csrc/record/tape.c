@@ -51,6 +51,11 @@ bool pg_is_weighted(const pg_tape *tape, const pg_value *value) {
     return true;
 }
 
+/* A scatter computes all of its parts, also those without a use. */
+static void keep_parts(pg_value *scatter) {
+    for (size_t k = 1; k <= (size_t)scatter->number; k++) scatter[k].dead = 0;
+}
+
 void pg_tape_mark_dead(pg_tape *tape) {
     for (size_t i = 0; i < tape->count; i++)
         tape->values[i].dead = pg_is_op(&tape->values[i]) || tape->values[i].op == PG_OP_CONST;
@@ -60,6 +65,7 @@ void pg_tape_mark_dead(pg_tape *tape) {
         uint32_t *operand;
         for (size_t k = 0; pg_operand_of(tape, &tape->values[i], k, &operand); k++)
             if (*operand != PG_NO_VALUE) tape->values[*operand].dead = 0;
+        if (tape->values[i].op == PG_OP_SCATTER) keep_parts(&tape->values[i]);
     }
 }
 

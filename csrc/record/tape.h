@@ -4,7 +4,8 @@
  * A tape is a list of values in which operands stand before their users. A value is an input, a
  * parameter, a constant, or an op of values before it. It has no slots and no lanes yet: a pass may
  * redirect operands, replace one value by another, append values, mark values dead, or write the
- * schedule, and nothing else. */
+ * schedule, and nothing else. The parts of a scatter stand directly behind it, in their order, and
+ * live as long as it does. */
 #ifndef PG_TAPE_H
 #define PG_TAPE_H
 
@@ -16,7 +17,8 @@ enum { PG_OP_INPUT = PG_OP_PROGRAM, PG_OP_PARAM, PG_OP_CONST };
 static const uint32_t PG_NO_VALUE = 0xffffffff; /* not an enumerator, since those are ints */
 
 typedef struct pg_value {
-    double number;  /* of a constant; before folding, what the trace computed */
+    double number;  /* of a constant; SCATTER: how many parts; PART: its place among them; else,
+                       before folding, what the trace computed */
     uint32_t a, b;  /* operands, or PG_NO_VALUE. DOT: the chain starts from a */
     uint32_t first; /* SELECT: its pair of lhs, rhs; else the first pair */
     uint32_t count; /* of pairs */
@@ -70,7 +72,7 @@ static inline bool pg_operand_of(const pg_tape *tape, const pg_value *value, siz
 static inline bool pg_gradient_operand_of(const pg_tape *tape, const pg_value *value, size_t index,
                                           uint32_t *operand_ret) {
     if (!pg_is_op(value) || value->op == PG_OP_DETACH || value->op == PG_OP_SEARCH) return false;
-    if (value->op == PG_OP_CUSTOM || value->op == PG_OP_TAKE) {
+    if (pg_gives_lefts(value->op)) {
         if (index >= value->count) return false;
         *operand_ret = tape->pairs[value->first + index].left;
         return true;

@@ -2,7 +2,8 @@
  *
  * Operands stand before their users; no live value uses a dead one; no uniform value uses a row's;
  * an order has each value once, after its operands, and ends in its output; a schedule has all
- * values, likewise. Owns nothing but scratch. Cost: O(values + pairs + orders) for each check. */
+ * values, likewise; the parts of a living scatter are behind it. Owns nothing but scratch. Cost:
+ * O(values + pairs + orders) for each check. */
 #include "record/verify_tape.h"
 
 #ifdef PG_VERIFY
@@ -21,6 +22,20 @@ static const char *shape_complaint(const pg_value *value) {
                       : info->pairs == PG_PAIRS_ONE ? value->count == 1
                                                     : value->count == 0;
     return fits ? NULL : "an instruction's pairs";
+}
+
+/* A living scatter has all of its parts behind it; a living part has its scatter before it. */
+static const char *parts_complaint(const pg_tape *tape, uint32_t number) {
+    const pg_value *value = &tape->values[number];
+    if (value->op == PG_OP_PART && value->number != (double)number - value->a - 1.0)
+        return "a part is not where its scatter is";
+    if (value->op != PG_OP_SCATTER) return NULL;
+    for (size_t k = 1; k <= (size_t)value->number; k++) {
+        if (number + k >= tape->count) return "a scatter lacks parts";
+        if (value[k].op != PG_OP_PART || value[k].a != number || value[k].dead)
+            return "a scatter's part is missing";
+    }
+    return NULL;
 }
 
 static const char *operands_complaint(const pg_tape *tape, uint32_t number, bool marked) {
@@ -44,7 +59,7 @@ static bool is_in_order(const pg_tape *tape, const uint8_t *seen, uint32_t numbe
     const pg_value *value = &tape->values[number];
     uint32_t *operand;
     const bool detached = value->op == PG_OP_DETACH || value->op == PG_OP_SEARCH;
-    const bool lefts_only = value->op == PG_OP_CUSTOM || value->op == PG_OP_TAKE;
+    const bool lefts_only = pg_gives_lefts(value->op);
     for (size_t k = 0; !detached && pg_operand_of(tape, value, k, &operand); k++) {
         if (value->op == PG_OP_SELECT && k >= 2) break;
         if (lefts_only && (k == 0 || k % 2 == 1)) continue;
@@ -81,6 +96,8 @@ static const char *schedule_complaint(const pg_tape *tape, uint8_t *seen) {
             if (*operand != PG_NO_VALUE && !seen[*operand] &&
                 tape->values[*operand].uniform == value->uniform)
                 return "a schedule has a value before its operand";
+        if (!value->dead && value->op == PG_OP_PART && tape->schedule[i - 1] != number - 1)
+            return "a schedule tears a part off its scatter";
         seen[number] = 1;
     }
     return NULL;
@@ -97,6 +114,7 @@ static const char *values_complaint(const pg_tape *tape, bool marked) {
         if (!pg_is_op(value) || value->dead) continue;
         complaint = shape_complaint(value);
         if (complaint == NULL) complaint = operands_complaint(tape, i, marked);
+        if (complaint == NULL && marked) complaint = parts_complaint(tape, i);
     }
     if (complaint == NULL && params != tape->param_count) return "parameters are counted wrong";
     for (size_t i = 0; complaint == NULL && i < tape->output_count; i++)

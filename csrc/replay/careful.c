@@ -36,21 +36,24 @@ static const double *lanes_of(const careful_step *on, uint32_t slot) {
 }
 
 /* As the kernels do: lanes that are 8 apart are added in a fixed tree. */
-static void fold(const careful_step *on, double *sums, const double *ts) {
-    const size_t sublanes = on->lanes < PG_SUBLANES ? on->lanes : PG_SUBLANES;
+static void fold(double *sums, const double *ts, size_t lanes) {
+    const size_t sublanes = lanes < PG_SUBLANES ? lanes : PG_SUBLANES;
     for (size_t k = 0; k < sublanes; k++)
-        sums[k] +=
-            on->lanes == most_lanes ? (ts[k] + ts[k + 8]) + (ts[k + 16] + ts[k + 24]) : ts[k];
+        sums[k] += lanes == most_lanes ? (ts[k] + ts[k + 8]) + (ts[k + 16] + ts[k + 24]) : ts[k];
+}
+
+void pg_give_lanes(pg_place to, pg_target target, const double *ts, size_t lanes) {
+    double *const grads = to.grads + (size_t)target.at * lanes;
+    if (target.how == PG_ACCUMULATE_ADD)
+        for (size_t l = 0; l < lanes; l++) grads[l] += ts[l];
+    else if (target.how == PG_ACCUMULATE_STORE)
+        for (size_t l = 0; l < lanes; l++) grads[l] = 0.0 + ts[l];
+    else if (target.how == PG_ACCUMULATE_FOLD)
+        fold(to.accumulators + (size_t)target.at * PG_SUBLANES, ts, lanes);
 }
 
 static void give(const careful_step *on, pg_target target, const double *ts) {
-    double *const grads = on->block->grads + (size_t)target.at * on->lanes;
-    if (target.how == PG_ACCUMULATE_ADD)
-        for (size_t l = 0; l < on->lanes; l++) grads[l] += ts[l];
-    else if (target.how == PG_ACCUMULATE_STORE)
-        for (size_t l = 0; l < on->lanes; l++) grads[l] = 0.0 + ts[l];
-    else if (target.how == PG_ACCUMULATE_FOLD)
-        fold(on, on->block->accumulators + (size_t)target.at * PG_SUBLANES, ts);
+    pg_give_lanes(pg_place_of(on->block), target, ts, on->lanes);
 }
 
 static void give_product(const careful_step *on, pg_target target, const double *slopes) {
@@ -146,6 +149,7 @@ pg_status pg_backward_carefully(pg_block *block) {
                                  block->reached != NULL && block->reached[instr->dst] != 0};
         pg_status status = PG_OK;
         if (instr->op == PG_OP_TAKE) pg_scatter(block, step, block->grads, block->accumulators);
+        else if (instr->op == PG_OP_SCATTER) pg_gather_parts(block, step, pg_place_of(block));
         else if (pg_instr_describe(instr->op)->pairs_receive) push_pairs(&on, step);
         else if (instr->op == PG_OP_SELECT) push_select(&on, step);
         else {

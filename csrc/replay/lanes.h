@@ -71,10 +71,16 @@ void pg_dots_carefully(const pg_block *block, const pg_instr *dots);
 /* tables.c, for any number of lanes. gather: the entries that the lanes' indices name;
  * PG_ERR_DOMAIN if an index names none, which judging blocks are told: pg_find_fault decides.
  * search: the lanes' places among the knots. scatter: a take's step back, on these gradients and
- * accumulators. */
+ * accumulators. sum_parts: a scatter's values, or, as it is linear, their tangents, in these slots;
+ * gather_parts: its step back. */
 pg_status pg_gather(pg_block *block, const pg_instr *take);
 void pg_search(pg_block *block, const pg_instr *search);
 void pg_scatter(const pg_block *block, const pg_step *step, double *grads, double *accumulators);
+void pg_sum_parts(const pg_block *block, const pg_instr *scatter, double *slots);
+void pg_gather_parts(const pg_block *block, const pg_step *step, pg_place to);
+
+/* careful.c: give contributions, one for each lane, to a target, as the kernels do. */
+void pg_give_lanes(pg_place to, pg_target target, const double *ts, size_t lanes);
 
 /* careful.c: run the steps as `backward` does, with 0 for undefined products with a gradient of
  * 0. Returns: PG_OK; PG_ERR_DOMAIN, _ZERO_DIVISION, _OVERFLOW. */

@@ -64,6 +64,7 @@ static pg_status NAME(forward)(pg_block *block) {
             if (pg_gather(block, instr) != PG_OK) return PG_ERR_DOMAIN;
             break;
         case PG_OP_SEARCH: pg_search(block, instr); break;
+        case PG_OP_SCATTER: pg_sum_parts(block, instr, values); break;
         case PG_OP_DOT:
             if (run > 1) DOTS(layer)(block, instr);
             else DOTS(dot)(block, instr);
@@ -175,6 +176,7 @@ static pg_status NAME(backward)(pg_block *block) {
         }
         case PG_OP_CUSTOM: DOTS(push_dot)(block, step); break; /* right factors get no gradient */
         case PG_OP_TAKE: pg_scatter(block, step, to.grads, to.accumulators); break;
+        case PG_OP_SCATTER: pg_gather_parts(block, step, to); break;
         case PG_OP_DOT:
             if (run > 1) DOTS(push_layer)(block, &block->steps[i - run]);
             else DOTS(push_dot)(block, step);

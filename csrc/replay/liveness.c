@@ -2,11 +2,11 @@
  *
  * The block was computed to its end without judging. A backward traversal of the code, from the
  * outputs, finds what each row's results depend on: a select depends on its comparison and on the
- * operand it chose, a take on its index and on the entry that it names, a gate, and a gated dot's
- * product, on its derivative only where the adjoint isn't 0, every other op on all its operands. A
- * failed op that a row depends on is that row's fault; one that no row depends on is ignored: its
- * branch wasn't taken. Hoisted code fails for all rows or for none, and counts for the rows that
- * depend on it.
+ * operand it chose, a take on its index and on the entry that it names, a scatter on its indices
+ * and on the numbers that they add to a part in demand, a gate, and a gated dot's product, on its
+ * derivative only where the adjoint isn't 0, every other op on all its operands. A failed op that a
+ * row depends on is that row's fault; one that no row depends on is ignored: its branch wasn't
+ * taken. Hoisted code fails for all rows or for none, and counts for the rows that depend on it.
  * Invariant: lanes are bits of a word, so one traversal serves a block of up to 32.
  * Owns nothing but the workspace's scratch. Cost: O(instructions * lanes + pairs) for each block of
  * a chunk in which an op failed. */
@@ -87,6 +87,22 @@ static void propagate_take(walk *w, const pg_instr *take, const section *s, uint
     }
 }
 
+/* Of a scatter: on all indices, and of the numbers on those that were added to a part that it
+ * depends on. If rows don't choose, on no number. */
+static void propagate_scatter(walk *w, const pg_instr *scatter, const section *s) {
+    const uint32_t need = s->need[scatter->dst], parts = scatter->run - 1;
+    for (uint32_t i = 0; i < scatter->count; i++) {
+        const pg_pair pair = w->program->pairs[scatter->first + i];
+        const double *const indices = s->values + (size_t)pair.right * s->lanes;
+        s->need[pair.right] |= need;
+        for (size_t l = 0; (w->choosing || s == &w->uniform) && l < s->lanes; l++) {
+            const uint32_t named = pg_index_of(indices[l], parts);
+            const uint32_t lane = s->lanes == 1 ? UINT32_MAX : (uint32_t)1 << l;
+            if (named < parts) s->need[pair.left] |= s->need[scatter->dst + 1 + named] & lane;
+        }
+    }
+}
+
 /* Propagate the lanes that depend on an instruction to its operands; of a select, to operand a
  * those of `first`, to operand b those of `second`. */
 static void propagate(walk *w, const pg_instr *instr, const section *s, uint32_t first,
@@ -120,6 +136,7 @@ static void propagate(walk *w, const pg_instr *instr, const section *s, uint32_t
         }
         return;
     case PG_OP_TAKE: propagate_take(w, instr, s, lefts); return;
+    case PG_OP_SCATTER: propagate_scatter(w, instr, s); return;
     case PG_OP_SEARCH:
         for (uint32_t i = 0; i < instr->count; i++) lefts[pairs[i].left] |= need;
         slots[instr->a] |= need;

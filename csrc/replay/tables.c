@@ -1,14 +1,17 @@
-/* tables.c - lookups: an entry of a table by its index, and the place of a number among knots.
+/* tables.c - lookups: an entry of a table by its index, the place of a number among knots, and
+ * sums by index.
  *
  * take reads for each lane the entry that the lane's index names; its step back scatters the lanes'
  * gradients to the entries that were taken, and no other gets anything, not even a product with 0.
  * An entry's contribution to an accumulator is formed as that of a product would be: of the four
  * lanes of a sublane, those that took it are added in pairs, and entries follow each other from the
  * last to the first (lanes_dots.h: fold_vecs).
- * Invariant: an index that names no entry reads nothing and gives nothing.
- * Gathers gain little from wider vectors, so these are loops over any number of lanes, compiled
- * once. Owns nothing. Cost: O(lanes); a search, O(lanes * log(knots)); where entries are row slots,
- * a scatter clears those that it reaches first. */
+ * scatter is that step back as an instruction: it clears its parts, and adds each number to the
+ * part that its index names; its own step back gathers. Invariant: an index that names no entry
+ * reads nothing and gives nothing. Gathers gain little from wider vectors, so these are loops over
+ * any number of lanes, compiled once. Owns nothing. Cost: O(lanes); a search, O(lanes *
+ * log(knots)); where entries are row slots, a step back clears those that it reaches first; a
+ * scatter, O(lanes * (parts + pairs)). */
 #include "ops/kernels.h"
 #include "replay/lanes.h"
 
@@ -163,4 +166,53 @@ void pg_scatter(const pg_block *block, const pg_step *step, double *grads, doubl
     if (lanes == most_lanes && accumulators != NULL &&
         (step->left == PG_ACCUMULATE_FOLD || step->left == PG_ACCUMULATE_MIXED))
         fold_all(targets, take->count, accumulators, folded, g);
+}
+
+/* ---- Scatters ---------------------------------------------------------------------------------*/
+
+/* The parts that a pair's indices name, lane by lane; `parts` where they name none. */
+static void parts_named(const pg_block *block, pg_pair pair, uint32_t parts, uint32_t *named) {
+    const double *const indices = block->values + (size_t)pair.right * block->lanes;
+    for (size_t l = 0; l < block->lanes; l++) named[l] = pg_index_of(indices[l], parts);
+}
+
+/* A part that is named starts from -0.0, which changes no first summand, not even -0.0. */
+void pg_sum_parts(const pg_block *block, const pg_instr *scatter, double *slots) {
+    const pg_pair *const pairs = block->program->pairs + scatter->first;
+    const size_t lanes = block->lanes;
+    const uint32_t parts = scatter->run - 1;
+    double *const own = slots + (size_t)scatter->dst * lanes, *const sums = own + lanes;
+    uint32_t named[most_lanes];
+    memset(own, 0, scatter->run * lanes * sizeof *own);
+    for (uint32_t i = 0; i < scatter->count; i++) {
+        parts_named(block, pairs[i], parts, named);
+        for (size_t l = 0; l < lanes; l++)
+            if (named[l] < parts) sums[named[l] * lanes + l] = -0.0;
+    }
+    for (uint32_t i = 0; i < scatter->count; i++) {
+        const double *const gs = slots + (size_t)pairs[i].left * lanes;
+        parts_named(block, pairs[i], parts, named);
+        for (size_t l = 0; l < lanes; l++)
+            if (named[l] < parts) sums[named[l] * lanes + l] += gs[l];
+    }
+}
+
+/* Each left operand gets the gradient of the part that it was added to. */
+void pg_gather_parts(const pg_block *block, const pg_step *step, pg_place to) {
+    const pg_instr *const scatter = &block->program->code[step->instr];
+    const pg_target *const targets = block->plan->targets + step->first;
+    const pg_target *const sources = targets + 2 * (size_t)scatter->count;
+    const size_t lanes = block->lanes;
+    const uint32_t parts = scatter->run - 1;
+    for (uint32_t i = scatter->count; i-- > 0;) {
+        uint32_t named[most_lanes];
+        double ts[most_lanes];
+        if (targets[2 * i].how == PG_ACCUMULATE_NONE) continue;
+        parts_named(block, block->program->pairs[scatter->first + i], parts, named);
+        for (size_t l = 0; l < lanes; l++) {
+            const bool given = named[l] < parts && sources[named[l]].how != PG_ACCUMULATE_NONE;
+            ts[l] = given ? to.grads[(size_t)sources[named[l]].at * lanes + l] : 0.0;
+        }
+        pg_give_lanes(to, targets[2 * i], ts, lanes);
+    }
 }

@@ -188,6 +188,8 @@ INLINE void forward(const tangents *t, size_t lanes, uint32_t first, uint32_t co
         double *dy = t->values + instr->dst * lanes;
         if (instr->op == PG_OP_DOT || instr->op == PG_OP_CUSTOM) dot_tangent(t, lanes, instr, dy);
         else if (instr->op == PG_OP_TAKE) take_tangent(t, lanes, instr, dy);
+        else if (instr->op == PG_OP_SCATTER) pg_sum_parts(t->block, instr, t->values);
+        else if (instr->op == PG_OP_PART) continue;
         else if (instr->op == PG_OP_SELECT) select_tangent(t, lanes, instr, dy);
         else op_tangent(t, lanes, instr, dy);
     }
@@ -281,6 +283,10 @@ INLINE pg_status step_back(const tangents *t, size_t lanes, const pg_step *step)
     }
     if (instr->op == PG_OP_TAKE) {
         pg_scatter(t->block, step, t->grads, t->accumulators);
+        return PG_OK;
+    }
+    if (instr->op == PG_OP_SCATTER) {
+        pg_gather_parts(t->block, step, (pg_place){t->grads, t->accumulators});
         return PG_OK;
     }
     duals by[2];

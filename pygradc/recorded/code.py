@@ -28,11 +28,13 @@ class Instruction:
         operands: names. A dot: its start, if it has one, and then left and right of each pair. A
             custom op: its value, and then each operand and the derivative with respect to it. A
             select: a, b and the two compared operands. A take or search: the index or number, and
-            then the entries or knots.
+            then the entries or knots. A scatter: each gradient and its index. A part: its place,
+            and its scatter.
         starts: whether it is a dot with a start, or a custom op.
         gated: whether it is a dot of gates, not of products.
         comparison: of a select: "<", "<=", ">", ">=", "==", "!="; `opposite` if it is negated.
         side: of a search: "left" or "right".
+        parts: of a scatter: the names of its parts, which are instructions of their own behind it.
         value, da: the table's formulas in a, b and y, for instructions without pairs.
     """
 
@@ -45,12 +47,13 @@ class Instruction:
     comparison: str = ""
     opposite: bool = False
     side: str = ""
+    parts: tuple[str, ...] = ()
     value: str = ""
     da: str = ""
 
     @property
     def pairs(self) -> list[tuple[str, str]]:
-        """The factors of a dot; the operands and derivatives of a custom op."""
+        """A dot's factors; a custom op's operands, derivatives; a scatter's numbers, indices."""
         rest = self.operands[self.starts :]
         return list(zip(rest[::2], rest[1::2]))
 
@@ -112,6 +115,12 @@ class Code:
         if name == "custom":
             operands = read(instr.a), *(read(slot) for p in pairs for slot in (p.left, p.right))
             return Instruction(number, name, result, operands, True)
+        if name == "scatter":
+            operands = tuple(read(slot) for p in pairs for slot in (p.left, p.right))
+            parts = tuple(read(instr.dst + i) for i in range(1, instr.run))
+            return Instruction(number, name, result, operands, parts=parts)
+        if name == "part":
+            return Instruction(number, name, result, (str(instr.dst - instr.a - 1), read(instr.a)))
         if name in ("take", "search"):
             entry = self.uniform if instr.shape & lib.PG_DOT_WEIGHTED else read
             operands = read(instr.a), *(entry(pair.left) for pair in pairs)
@@ -196,6 +205,11 @@ def _formula(instruction: Instruction) -> str:
         return f"custom: {', '.join([operands[0], *slopes])}"
     if instruction.name == "take":
         return f"take {operands[0]} of: {', '.join(_abridged(operands[1:]))}"
+    if instruction.name == "scatter":
+        sums = _abridged(f"{gradient} by {index}" for gradient, index in instruction.pairs)
+        return f"scatter: {', '.join(sums)}"
+    if instruction.name == "part":
+        return f"part {operands[0]} of {operands[1]}"
     if instruction.name == "search":
         knots = ", ".join(_abridged(operands[1:]))
         return f"search {operands[0]} ({instruction.side}) in: {knots}"

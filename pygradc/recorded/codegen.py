@@ -7,7 +7,7 @@ the bits are those of exact mode. A program of fast mode becomes C with libm's f
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 from pygradc._core import lib
@@ -87,6 +87,29 @@ _TAKE = """
 static inline double take(double index, int count, const double *entries) {
     const int inside = index >= 0.0 && index < count;
     return inside && index == (double)(int)index ? entries[(int)index] : NAN;
+}
+"""
+
+_GATHER = """
+/* The entry of this index; 0 if it names none. */
+static inline double gather(double index, int count, const double *entries) {
+    const int inside = index >= 0.0 && index < count;
+    return inside && index == (double)(int)index ? entries[(int)index] : 0.0;
+}
+"""
+
+_SCATTER = """
+/* Add each number to the sum that its index names. Sums without a summand are 0; those with one
+ * start from -0.0, which changes no first summand. */
+static inline void scatter(double *sums, int parts, int count, const double *numbers,
+                           const double *indices) {
+    for (int k = 0; k < parts; k++) sums[k] = 0.0;
+    for (int adding = 0; adding < 2; adding++)
+        for (int i = 0; i < count; i++) {
+            const double index = indices[i];
+            if (!(index >= 0.0 && index < parts) || index != (double)(int)index) continue;
+            sums[(int)index] = adding ? sums[(int)index] + numbers[i] : -0.0;
+        }
 }
 """
 
@@ -303,6 +326,8 @@ _HELPERS = {
     "sigmoid_slope": _SIGMOID_SLOPE,
     "square_error": _SQUARE_ERROR,
     "take": _TAKE,
+    "gather": _GATHER,
+    "scatter": _SCATTER,
     "search_left": _SEARCH.format(side="left", sign="<="),
     "search_right": _SEARCH.format(side="right", sign="<"),
     "gated": _GATED,
@@ -422,9 +447,9 @@ def _value(instruction: Instruction) -> str:
         return f"{_condition(instruction)} ? {operands[0]} : {operands[1]}"
     if instruction.name in ("take", "search"):
         function = "take" if instruction.name == "take" else f"search_{instruction.side}"
-        entries = ", ".join(operands[1:])
-        count = len(operands) - 1
-        return f"{function}({operands[0]}, {count}, (const double[]){{{entries}}})"
+        return f"{function}({operands[0]}, {len(operands) - 1}, {_array(operands[1:])})"
+    if instruction.name == "part":
+        return f"{operands[1]}[{operands[0]}]"
     if instruction.name == "dot":
         form = "gated({}, {})" if instruction.gated else "{} * {}"
         products = [form.format(_c(left), _c(right)) for left, right in instruction.pairs]
@@ -438,9 +463,26 @@ def _condition(instruction: Instruction) -> str:
     return f"!{condition}" if instruction.opposite else condition
 
 
+def _array(elements: Iterable[str]) -> str:
+    return f"(const double[]){{{', '.join(elements)}}}"
+
+
+def _scatter(instruction: Instruction) -> Iterator[str]:
+    """The sums, as an array under the scatter's own name."""
+    sums, parts = instruction.result, len(instruction.parts)
+    numbers, indices = zip(*((_c(number), _c(index)) for number, index in instruction.pairs))
+    yield f"    double {sums}[{parts}];"
+    yield f"    scatter({sums}, {parts}, {len(numbers)}, {_array(numbers)}, {_array(indices)});"
+
+
 def _values(code: Code) -> Iterator[str]:
+    used = {name for instruction in code.instructions() for name in instruction.operands}
+    used.update(code.outputs())  # a scatter's parts are there without a use, too
     for instruction in code.instructions():
-        yield f"    const double {instruction.result} = {_value(instruction)};"
+        if instruction.name == "scatter":
+            yield from _scatter(instruction)
+        elif instruction.name != "part" or instruction.result in used:
+            yield f"    const double {instruction.result} = {_value(instruction)};"
 
 
 def _results(code: Code) -> Iterator[str]:
@@ -549,9 +591,24 @@ class _Backward:
                 if target.how != lib.PG_ACCUMULATE_NONE:
                     yield self._give(target, names, f"({index} == {i}.0 ? {g} : 0.0)")
             return
+        if instruction.name == "scatter":
+            yield from self._gather(step, instruction, names)
+            return
         for which, target in enumerate((step.a, step.b)):
             if target.how != lib.PG_ACCUMULATE_NONE:
                 yield self._give(target, names, _product(_derivative(instruction, which), g))
+
+    def _gather(self, step: Any, scatter: Instruction, names: Any) -> Iterator[str]:
+        targets, pairs, parts = self.steps.targets, scatter.pairs, scatter.parts
+        sources = targets[step.first + 2 * len(pairs) : step.first + 2 * len(pairs) + len(parts)]
+        reached = (source.how != lib.PG_ACCUMULATE_NONE for source in sources)
+        gradients = [self._gradient_of(part) if has else "0.0" for part, has in zip(parts, reached)]
+        for i in reversed(range(len(pairs))):
+            target = targets[step.first + 2 * i]
+            if target.how != lib.PG_ACCUMULATE_NONE:
+                index = _c(pairs[i][1])
+                amount = f"gather({index}, {len(parts)}, {_array(gradients)})"
+                yield self._give(target, names, amount)
 
     def _dot(self, step: Any, dot: Instruction, names: Any, g: str) -> Iterator[str]:
         for i in reversed(range(len(dot.pairs))):

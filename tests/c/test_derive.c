@@ -109,11 +109,74 @@ static void a_failing_derivative_names_the_op(void) {
     pg_graph_free(graph);
 }
 
+/* y = the sum of takes from one table, in a trace: of its entries' squares at three indices. */
+static pg_node_id takes(pg_graph *graph, const pg_node_id *table, const pg_node_id *indices) {
+    pg_node_id y = leaf(graph, 0.0);
+    for (size_t i = 0; i < 3; i++) {
+        pg_node_id taken = 0;
+        if (pg_trace_take(graph, &taken, indices[i], table, 2) != PG_OK) return 0;
+        y = binary(graph, PG_OP_ADD, y, binary(graph, PG_OP_MUL, taken, taken));
+    }
+    return y;
+}
+
+static size_t scatters_below(pg_graph *graph, pg_node_id root) {
+    static pg_node_id order[1000];
+    size_t count = 0, found = 0;
+    CHECK(pg_graph_order(graph, NULL, &count, root) == PG_OK && count <= LENGTH(order));
+    CHECK(pg_graph_order(graph, order, &count, root) == PG_OK);
+    for (size_t i = 0; i < count; i++) found += pg_is_scatter(graph, order[i]);
+    return found;
+}
+
+/* One scatter a table; the second derivative needs another one, and not the first. */
+static void takes_of_a_table_are_one_scatter(void) {
+    pg_graph *graph = new_graph();
+    const pg_node_id table[] = {leaf(graph, 3.0), leaf(graph, 5.0)};
+    pg_trace_begin(graph);
+    pg_node_id indices[3], found[2], opaque;
+    for (size_t i = 0; i < 3; i++) CHECK(pg_trace_input(graph, &indices[i]) == PG_OK);
+    pg_node_id y = takes(graph, table, indices);
+    for (size_t order = 1; order < 3; order++) {
+        CHECK(pg_graph_derive(graph, found, &opaque, y, table, 2) == PG_OK);
+        CHECK(found[0] != 0 && found[1] != 0);
+        y = binary(graph, PG_OP_ADD, found[0], found[1]);
+        CHECK(scatters_below(graph, y) == 1);
+    }
+    pg_trace_end(graph);
+    pg_graph_free(graph);
+}
+
+/* Of the second derivative, which scatters and takes. */
+static void memory_runs_out_on_the_way_to_a_table(void) {
+    for (long n = 1; n < 400; n++) {
+        pg_graph *graph = new_graph();
+        const pg_node_id table[] = {leaf(graph, 3.0), leaf(graph, 5.0)};
+        pg_trace_begin(graph);
+        pg_node_id indices[3], found[2], again[2], opaque;
+        for (size_t i = 0; i < 3; i++) CHECK(pg_trace_input(graph, &indices[i]) == PG_OK);
+        const pg_node_id y = takes(graph, table, indices);
+        CHECK(pg_graph_derive(graph, found, &opaque, y, table, 2) == PG_OK);
+        snapshot before = snapshot_take(graph);
+        pg_alloc_fail_at(n);
+        pg_status status = pg_graph_derive(graph, again, &opaque, found[0], table, 2);
+        pg_alloc_fail_at(0);
+        CHECK(status == PG_OK || status == PG_ERR_NOMEM);
+        if (status == PG_OK) n = 400;
+        else CHECK(pg_graph_live(graph) == before.live);
+        snapshot_free(&before);
+        pg_trace_end(graph);
+        pg_graph_free(graph);
+    }
+}
+
 const test_case derive_tests[] = {
     TEST(random_graphs),
     TEST(orders),
     TEST(what_is_unrelated_has_none),
     TEST(memory_runs_out),
+    TEST(takes_of_a_table_are_one_scatter),
+    TEST(memory_runs_out_on_the_way_to_a_table),
     TEST(a_failing_derivative_names_the_op),
     {0},
 };

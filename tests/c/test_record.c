@@ -595,6 +595,101 @@ static void takes_name_their_entries(void) {
     trace_free(&t);
 }
 
+static pg_node_id part_of(const trace *t, pg_node_id scatter, size_t entry) {
+    pg_node_id id = 0;
+    CHECK(pg_trace_part(t->graph, &id, scatter, entry) == PG_OK);
+    return id;
+}
+
+/* y and w, which are 3, go where x says, to 2, and w to 0; the part in between gets nothing. */
+static void scatters_are_followed_by_their_parts(void) {
+    trace t = trace_new();
+    const pg_node_id numbers[] = {t.y, t.w, t.w}, indices[] = {t.x, constant(&t, 0.0), t.x};
+    pg_node_id id = 0;
+    CHECK(pg_trace_scatter(t.graph, &id, numbers, indices, 3, 3) == PG_OK);
+    const pg_node_id last = part_of(&t, id, 2), first = part_of(&t, id, 0);
+    for (unsigned passes = 0; passes <= all_passes; passes++) {
+        CHECK(value_of(&t, last, passes) == -4.0 && value_of(&t, first, passes) == 3.0);
+        CHECK(value_of(&t, part_of(&t, id, 1), passes) == 0.0);
+        CHECK(value_of(&t, mul(&t, add(&t, last, first), last), passes) == 4.0);
+    }
+    pg_program *program = record_one(&t, add(&t, last, last), exact_passes);
+    CHECK(code_is(program, "", "scatter part part part add "));
+    const pg_instr *code = pg_program_code(program);
+    for (uint32_t k = 0; k < 4; k++)
+        CHECK(code[k].run == 4 - k && (k == 0 || code[k].a == code->dst));
+    pg_program_free(program);
+    trace_free(&t);
+}
+
+/* Equal ones are shared, those with other numbers of parts are not; of parameters they are hoisted;
+ * without a use they are removed. */
+static void scatters_through_the_passes(void) {
+    trace t = trace_new();
+    const pg_node_id number = mul(&t, t.w, t.v);
+    pg_node_id ids[3];
+    for (size_t i = 0; i < 3; i++)
+        CHECK(pg_trace_scatter(t.graph, &ids[i], &number, &t.x, 1, i < 2 ? 2 : 3) == PG_OK);
+    const pg_node_id equal = add(&t, part_of(&t, ids[0], 1), part_of(&t, ids[1], 1));
+    const pg_node_id longer = add(&t, part_of(&t, ids[0], 1), part_of(&t, ids[2], 2));
+    CHECK(becomes(&t, equal, exact_passes, "mul ", "scatter part part scatter part part add "));
+    CHECK(becomes(&t, equal, PG_PASS_SHARE, "", "mul scatter part part add "));
+    CHECK(becomes(&t, longer, PG_PASS_SHARE, "",
+                  "mul scatter part part scatter part part part add "));
+    pg_node_id uniform = 0;
+    CHECK(pg_trace_scatter(t.graph, &uniform, &number, &t.w, 1, 4) == PG_OK);
+    const pg_node_id hoisted = mul(&t, part_of(&t, uniform, 3), t.x);
+    CHECK(becomes(&t, hoisted, exact_passes, "mul scatter part part part part ", "mul "));
+    CHECK(value_of(&t, hoisted, exact_passes) == 30.0);
+    CHECK(becomes(&t, mul(&t, t.x, t.y), exact_passes, "", "mul "));
+    trace_free(&t);
+}
+
+static void scatters_of_bad_operands(void) {
+    trace t = trace_new();
+    const pg_node_id good[] = {t.w, t.v}, bad[] = {t.w, 1000};
+    pg_node_id id = 0, part = 0;
+    CHECK(pg_trace_scatter(t.graph, &id, good, good, 2, 2) == PG_OK);
+    snapshot before = snapshot_take(t.graph);
+    CHECK(pg_trace_scatter(t.graph, &part, good, good, 0, 2) == PG_ERR_BAD_NODE);
+    CHECK(pg_trace_scatter(t.graph, &part, good, good, 2, 0) == PG_ERR_BAD_NODE);
+    CHECK(pg_trace_scatter(t.graph, &part, good, bad, 2, 2) == PG_ERR_BAD_NODE);
+    CHECK(pg_trace_scatter(t.graph, &part, bad, good, 2, 2) == PG_ERR_BAD_NODE);
+    CHECK(pg_trace_scatter(t.graph, &part, good, good, 2, (size_t)1 << 31) == PG_ERR_LIMIT);
+    CHECK(pg_trace_part(t.graph, &part, id, 2) == PG_ERR_BAD_NODE);
+    CHECK(pg_trace_part(t.graph, &part, t.w, 0) == PG_ERR_BAD_NODE);
+    CHECK(pg_trace_part(t.graph, &part, 1000, 0) == PG_ERR_BAD_NODE);
+    for (long n = 1; n < 3; n++) {
+        pg_alloc_fail_at(n);
+        CHECK(pg_trace_scatter(t.graph, &part, good, good, 2, 2) == PG_ERR_NOMEM);
+        pg_alloc_fail_at(0);
+    }
+    CHECK(snapshot_holds(&before, t.graph));
+    snapshot_free(&before);
+    trace_free(&t);
+}
+
+/* At the end of the trace a part becomes the sum of what goes there: of 7 and v, twice w, which is
+ * 3, the index of the last part. */
+static void scatters_of_parameters_become_ordinary(void) {
+    trace t = trace_new();
+    const pg_node_id numbers[] = {t.v, constant(&t, 7.0), t.v, t.x};
+    const pg_node_id indices[] = {t.w, t.w, constant(&t, 0.0), t.w};
+    pg_node_id id = 0, lost = 0;
+    CHECK(pg_trace_scatter(t.graph, &id, numbers, indices, 3, 4) == PG_OK);
+    CHECK(pg_trace_scatter(t.graph, &lost, numbers, indices, 4, 4) == PG_OK);
+    const pg_node_id last = part_of(&t, id, 3), none = part_of(&t, id, 1);
+    const pg_node_id of_input = part_of(&t, lost, 3), twice = mul(&t, last, t.v);
+    pg_graph_release(t.graph, id);
+    pg_graph_release(t.graph, lost);
+    CHECK(pg_trace_end(t.graph) == 4); /* both inputs, and what depends on one */
+    CHECK(isnan(pg_node_data(t.graph, of_input)));
+    CHECK(pg_node_data(t.graph, last) == 12.0 && pg_node_data(t.graph, none) == 0.0);
+    CHECK(pg_node_data(t.graph, twice) == 60.0 && pg_backward(t.graph, twice) == PG_OK);
+    CHECK(pg_node_grad(t.graph, t.v) == 17.0 && pg_node_grad(t.graph, t.w) == 0.0);
+    pg_graph_free(t.graph);
+}
+
 static void searches_note_their_side(void) {
     trace t = trace_new();
     const pg_node_id knots[] = {constant(&t, -7.0), constant(&t, 2.0), constant(&t, 2.0)};
@@ -852,6 +947,10 @@ const test_case record_tests[] = {
     TEST(passes_keep_the_meaning),
     TEST(selects_note_their_comparison),
     TEST(selects_and_detach_of_bad_operands),
+    TEST(scatters_are_followed_by_their_parts),
+    TEST(scatters_through_the_passes),
+    TEST(scatters_of_bad_operands),
+    TEST(scatters_of_parameters_become_ordinary),
     TEST(takes_name_their_entries),
     TEST(searches_note_their_side),
     TEST(lookups_of_bad_operands),

@@ -160,7 +160,7 @@ static recipe smooth_recipe(size_t inputs, size_t params, size_t lines) {
         bool smooth = true;
         for (size_t i = 0; i < r.count; i++) {
             const int op = r.lines[i].op;
-            smooth = smooth && op != PG_OP_SELECT && op != PG_OP_TAKE &&
+            smooth = smooth && op != PG_OP_SELECT && op != PG_OP_TAKE && op != PG_OP_SCATTER &&
                      (op < PG_OP_MAXIMUM || op >= PG_OP_LEAF);
         }
         if (smooth) return r;

@@ -73,11 +73,23 @@ static bool instr_is_sound(const pg_program *program, const pg_instr *instr) {
                pairs_are_below(pairs, instr->count, weighted ? size.uniform_slots : instr->dst,
                                instr->dst);
     }
-    if (instr->op == PG_OP_CUSTOM && (instr->count == 0 || instr->shape != 0)) return false;
+    const bool lefts = instr->op == PG_OP_CUSTOM || instr->op == PG_OP_SCATTER;
+    if (lefts && (instr->count == 0 || instr->shape != 0)) return false;
     if (instr->op == PG_OP_SELECT && (instr->count != 1 || instr->shape >= PG_COMPARE_COUNT))
         return false;
     return instr->a < instr->dst && instr->b < instr->dst &&
            pairs_are_below(pairs, instr->count, instr->dst, instr->dst);
+}
+
+/* Between a scatter and its part there are only others of its parts. */
+static bool is_behind_its_scatter(const pg_program *program, size_t number) {
+    const pg_instr *code = pg_program_code(program);
+    const size_t first = pg_program_measure(program).uniform_instrs;
+    for (size_t i = number; i-- > (number >= first ? first : 0);) {
+        if (code[i].op == PG_OP_SCATTER) return code[i].dst == code[number].a;
+        if (code[i].op != PG_OP_PART) return false;
+    }
+    return false;
 }
 
 /* Each instruction writes a slot of its own, one after the other. */
@@ -86,11 +98,15 @@ static bool code_is_sound(const pg_program *program) {
     const size_t uniform = size.constants + size.params, row = size.inputs + size.imports;
     bool ok = size.uniform_slots == uniform + size.uniform_instrs &&
               size.row_slots == row + size.row_instrs;
-    for (size_t i = 0; ok && i < size.uniform_instrs + size.row_instrs; i++) {
+    const size_t ends = size.uniform_instrs + size.row_instrs;
+    for (size_t i = 0; ok && i < ends; i++) {
         const pg_instr *instr = &pg_program_code(program)[i];
         const bool in_rows = i >= size.uniform_instrs;
         ok = instr->dst == (in_rows ? row + i - size.uniform_instrs : uniform + i) &&
              instr_is_sound(program, instr);
+        const bool last = i + 1 == size.uniform_instrs || i + 1 == ends;
+        if (instr->op == PG_OP_SCATTER) ok = ok && !last && instr[1].op == PG_OP_PART;
+        if (instr->op == PG_OP_PART) ok = ok && is_behind_its_scatter(program, i);
         if ((instr->op == PG_OP_DOT || pg_is_lookup(instr->op)) && !in_rows)
             ok = ok && !(instr->shape & (PG_DOT_UNIFORM_START | PG_DOT_WEIGHTED));
     }
@@ -152,6 +168,21 @@ static bool can_push_dot(const pg_steps *steps, const pg_program_size *size, rea
     return ok;
 }
 
+/* Behind the targets: of each part that a gradient reached its slot. All of them are passed on. */
+static bool can_read_parts(const pg_steps *steps, uint8_t *slots, const pg_step *step,
+                           const pg_instr *scatter) {
+    const pg_target *sources = steps->targets + step->first + 2 * scatter->count;
+    bool ok = true;
+    for (uint32_t k = 1; k < scatter->run; k++) {
+        const pg_target source = sources[k - 1];
+        uint8_t *const part = &slots[scatter->dst + k];
+        const bool has = *part == has_gradient;
+        ok = ok && source.at == scatter->dst + k && (source.how != PG_ACCUMULATE_NONE) == has;
+        if (has) slots[scatter->dst] = has_gradient, *part = was_pushed;
+    }
+    return ok;
+}
+
 static bool can_collect(const pg_steps *steps, const pg_program_size *size, reached *now,
                         const pg_step *step) {
     if (step->b.at >= steps->accumulators || now->collected[step->b.at]) return false;
@@ -169,9 +200,12 @@ static bool can_step(const pg_program *program, const pg_steps *steps, reached *
     if (step->instr < first || step->instr >= first + count) return false;
     const pg_instr *instr = &pg_program_code(program)[step->instr];
     uint8_t *const own = &(in_rows ? now->rows : now->uniform)[instr->dst];
+    if (instr->op == PG_OP_SCATTER &&
+        !can_read_parts(steps, in_rows ? now->rows : now->uniform, step, instr))
+        return false;
     if (*own != has_gradient) return false;
     *own = was_pushed;
-    if (instr->op == PG_OP_DOT || instr->op == PG_OP_CUSTOM || instr->op == PG_OP_TAKE)
+    if (instr->op == PG_OP_DOT || pg_gives_lefts(instr->op))
         return can_push_dot(steps, &size, now, in_rows, step, instr->count);
     return can_give(steps, &size, now, in_rows, step->a) &&
            can_give(steps, &size, now, in_rows, step->b);
@@ -368,9 +402,10 @@ static void programs_come_back(void) {
 enum { kinds = 4 };
 
 /* Something of everything: uniform code, dots with weights and without, a select, a ** 2, a
- * search, a take, imports, two outputs, in three ways; and a random function. */
+ * search, a take, a scatter, imports, two outputs, in three ways; and a random function. */
 static file small_file(size_t kind) {
     const unsigned passes[kinds] = {exact_passes, all_passes, PG_PASS_FUSE, exact_passes};
+    const line part = {.op = PG_OP_SCATTER, .a = 0, .b = 12, .left = 7, .right = 1, .compare = 4};
     const line lines[] = {
         {.op = PG_OP_MUL, .a = 2, .b = 3},                                         /* 4 */
         {.op = PG_OP_ADD, .a = 2, .b = 4},                                         /* 5: a dot */
@@ -381,13 +416,14 @@ static file small_file(size_t kind) {
         {.op = PG_OP_MUL, .a = 8, .b = 1},                                         /* 10 */
         {.op = PG_OP_ADD, .a = 10, .b = 9},                                        /* 11: a dot */
         {.op = PG_OP_TAKE, .a = 0, .b = 11, .left = 2, .right = 5, .compare = 1},  /* 12 */
+        part,                                                                      /* 13 */
     };
     recipe r = kind < 3 ? (recipe){.inputs = 2, .params = 2, .count = LENGTH(lines), .outputs = 2}
                         : random_recipe(2, 2, 30, 2);
     if (kind < 3) {
         r.lines = must_alloc(LENGTH(lines), sizeof *lines);
         memcpy(r.lines, lines, sizeof lines);
-        r.ends[0] = 12;
+        r.ends[0] = 13;
         r.ends[1] = 5;
     }
     pg_program *program = must_record(&r, NULL, passes[kind], kind == 1);

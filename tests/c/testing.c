@@ -301,6 +301,7 @@ static double bound(const recipe *r, const line *it) {
     case PG_OP_ACOS:
     case PG_OP_ACOSH: return 4.0;
     case PG_OP_TAKE: return fmax(b, fmax(most_of(r, it->left), most_of(r, it->right)));
+    case PG_OP_SCATTER: return b + most_of(r, it->left);
     case PG_OP_POWN:
     case PG_OP_POW:
     case PG_OP_POW_SLOPE:
@@ -423,12 +424,14 @@ static uint32_t in_domain(recipe *r, int op) {
     }
 }
 
-static uint32_t add_take(recipe *r) {
-    line it = {.op = PG_OP_TAKE, .a = any_value(r)};
+/* A take, or a scatter. */
+static uint32_t add_indexed(recipe *r) {
+    const bool takes = below(2) != 0;
+    line it = {.op = takes ? PG_OP_TAKE : PG_OP_SCATTER, .a = any_value(r)};
     it.b = any_value(r);
     it.left = below(3) ? any_value(r) : it.b;
-    it.right = any_value(r);
-    it.compare = (int)below(2);
+    it.right = takes || below(3) ? any_value(r) : it.a;
+    it.compare = (int)below(takes ? 2 : 6);
     return recipe_add(r, it);
 }
 
@@ -455,7 +458,7 @@ static void add_lines(recipe *r) {
     else if (kind == 1) recipe_add(r, (line){.op = PG_OP_DETACH, .a = any_value(r)});
     else if (kind == 2) add_select(r);
     else if (kind == 12) add_custom(r);
-    else if (kind == 13) add_take(r);
+    else if (kind == 13) add_indexed(r);
     else if (kind < 5) value = add_chain(r);
     else if (kind < 7) value = add_any_op(r, kind == 5 ? PG_OP_ADD : PG_OP_MUL);
     else value = add_safe_op(r, 1 + (int)below((size_t)pg_op_count()));
@@ -511,16 +514,36 @@ void recipe_free(recipe *r) { free(r->lines); }
 
 /* ---- recording them ----------------------------------------------------------------------- */
 
+/* Places among the knots -0.5 and 0.5. */
+static pg_status trace_places(pg_graph *graph, pg_node_id *places_ret, const pg_node_id *xs,
+                              size_t count, int right) {
+    pg_node_id knots[2] = {0};
+    pg_status status = pg_graph_leaf(graph, &knots[0], -0.5);
+    if (status == PG_OK) status = pg_graph_leaf(graph, &knots[1], 0.5);
+    for (size_t i = 0; i < count && status == PG_OK; i++)
+        status = pg_trace_search(graph, &places_ret[i], xs[i], knots, 2, right);
+    for (size_t i = 0; i < 2; i++)
+        if (knots[i] != 0) pg_graph_release(graph, knots[i]);
+    return status;
+}
+
 static pg_status trace_take(pg_graph *graph, pg_node_id *id_ret, const line *it,
                             const pg_node_id *ids) {
     const pg_node_id entries[] = {ids[it->b], ids[it->left], ids[it->right]};
-    pg_node_id knots[2] = {0}, place = 0;
-    pg_status status = pg_graph_leaf(graph, &knots[0], -0.5);
-    if (status == PG_OK) status = pg_graph_leaf(graph, &knots[1], 0.5);
-    if (status == PG_OK)
-        status = pg_trace_search(graph, &place, ids[it->a], knots, 2, it->compare % 2);
+    pg_node_id place = 0;
+    pg_status status = trace_places(graph, &place, &ids[it->a], 1, it->compare % 2);
     if (status == PG_OK) status = pg_trace_take(graph, id_ret, place, entries, 3);
-    const pg_node_id made[] = {place, knots[0], knots[1]};
+    if (place != 0) pg_graph_release(graph, place);
+    return status;
+}
+
+static pg_status trace_scatter(pg_graph *graph, pg_node_id *id_ret, const line *it,
+                               const pg_node_id *ids) {
+    const pg_node_id numbers[] = {ids[it->b], ids[it->left]}, xs[] = {ids[it->a], ids[it->right]};
+    pg_node_id made[3] = {0}; /* two places, the scatter */
+    pg_status status = trace_places(graph, made, xs, 2, it->compare % 2);
+    if (status == PG_OK) status = pg_trace_scatter(graph, &made[2], numbers, made, 2, 3);
+    if (status == PG_OK) status = pg_trace_part(graph, id_ret, made[2], (size_t)(it->compare / 2));
     for (size_t i = 0; i < 3; i++)
         if (made[i] != 0) pg_graph_release(graph, made[i]);
     return status;
@@ -536,6 +559,7 @@ static pg_status trace_line(pg_graph *graph, pg_node_id *id_ret, const line *it,
                                (pg_condition){it->compare, ids[it->left], ids[it->right]},
                                ids[it->a], ids[it->b]);
     case PG_OP_TAKE: return trace_take(graph, id_ret, it, ids);
+    case PG_OP_SCATTER: return trace_scatter(graph, id_ret, it, ids);
     case PG_OP_CUSTOM: {
         const pg_node_id operands[] = {ids[it->b], ids[it->left]};
         const pg_node_id slopes[] = {ids[it->right], ids[it->b]};
@@ -672,9 +696,9 @@ static pg_status apply_custom(eager *e, pg_node_id *id_ret, const line *it) {
     return PG_OK;
 }
 
-/* Which of the three entries. */
-static uint32_t place_of(const eager *e, const line *it) {
-    const double x = pg_node_data(e->graph, e->ids[it->a]);
+/* Which of the three entries, or parts. */
+static uint32_t place_of(const eager *e, const line *it, uint32_t value) {
+    const double x = pg_node_data(e->graph, e->ids[value]);
     const bool right = it->compare % 2 != 0;
     uint32_t place = isnan(x) ? 2 : 0;
     for (double knot = -0.5; knot < 1.0; knot += 1.0) place += x > knot || (right && x == knot);
@@ -685,12 +709,34 @@ static uint32_t place_of(const eager *e, const line *it) {
 static pg_status apply_take(eager *e, pg_node_id *id_ret, const line *it) {
     const pg_node_id children[] = {operand_node(e, it->b), operand_node(e, it->left),
                                    operand_node(e, it->right)};
-    const uint32_t place = place_of(e, it);
+    const uint32_t place = place_of(e, it, it->a);
     pg_status status = pg_graph_custom(e->graph, id_ret, pg_node_data(e->graph, children[place]),
                                        (pg_children){children, NULL, 3}, NULL);
     if (status != PG_OK) return status;
     double *slopes = e->graph->nodes[*id_ret].of.variadic->locals;
     for (uint32_t i = 0; i < 3; i++) slopes[i] = i == place ? 1.0 : 0.0;
+    return PG_OK;
+}
+
+/* Which of its two numbers are added to the part of a scatter: b, left? */
+static void find_summands(const eager *e, const line *it, bool added_ret[2]) {
+    const uint32_t part = (uint32_t)(it->compare / 2);
+    added_ret[0] = place_of(e, it, it->a) == part;
+    added_ret[1] = place_of(e, it, it->right) == part;
+}
+
+static pg_status apply_scatter(eager *e, pg_node_id *id_ret, const line *it) {
+    const pg_node_id children[] = {operand_node(e, it->b), operand_node(e, it->left)};
+    const double b = pg_node_data(e->graph, children[0]),
+                 left = pg_node_data(e->graph, children[1]);
+    bool added[2];
+    find_summands(e, it, added);
+    const double sum = added[0] && added[1] ? b + left : added[0] ? b : added[1] ? left : 0.0;
+    pg_status status =
+        pg_graph_custom(e->graph, id_ret, sum, (pg_children){children, NULL, 2}, NULL);
+    if (status != PG_OK) return status;
+    double *slopes = e->graph->nodes[*id_ret].of.variadic->locals;
+    for (uint32_t i = 0; i < 2; i++) slopes[i] = added[i] ? 1.0 : 0.0;
     return PG_OK;
 }
 
@@ -701,6 +747,7 @@ static pg_status compute(eager *e, pg_node_id *id_ret, const line *it) {
     if (it->op == PG_OP_SELECT) return choose(e, id_ret, it);
     if (it->op == PG_OP_CUSTOM) return apply_custom(e, id_ret, it);
     if (it->op == PG_OP_TAKE) return apply_take(e, id_ret, it);
+    if (it->op == PG_OP_SCATTER) return apply_scatter(e, id_ret, it);
     const pg_node_id a = operand_node(e, it->a);
     if (info->takes_number) return pg_graph_number(e->graph, id_ret, it->op, a, it->number);
     return apply(e->graph, id_ret, it->op, a, info->arity == 2 ? operand_node(e, it->b) : 0);
@@ -719,8 +766,24 @@ static void compute_unjudged(eager *e, uint32_t value, const line *it) {
         e->graph->nodes[e->ids[value]].flags |= PG_FLAG_OLD;
 }
 
-/* What an output needs: of a choice what is compared and what was chosen, of a take the place and
- * the entry there, of other ops all. */
+static void need(const eager *e, bool *needed, uint32_t value);
+
+/* Of a take the place and the entry there; of a scatter's part both places, and what is added. */
+static void need_indexed(const eager *e, bool *needed, const line *it) {
+    const uint32_t entries[] = {it->b, it->left, it->right};
+    bool added[2];
+    need(e, needed, it->a);
+    if (it->op == PG_OP_TAKE) {
+        need(e, needed, entries[place_of(e, it, it->a)]);
+        return;
+    }
+    need(e, needed, it->right);
+    find_summands(e, it, added);
+    for (size_t i = 0; i < 2; i++)
+        if (added[i]) need(e, needed, entries[i]);
+}
+
+/* What an output needs: of a choice what is compared and what was chosen, of other ops all. */
 static void need(const eager *e, bool *needed, uint32_t value) {
     const size_t given = e->recipe->inputs + e->recipe->params;
     if (needed[value]) return;
@@ -728,10 +791,8 @@ static void need(const eager *e, bool *needed, uint32_t value) {
     if (value < given) return;
     const line *it = &e->recipe->lines[value - given];
     const pg_op_info *info = pg_op_describe(it->op);
-    if (it->op == PG_OP_TAKE) {
-        const uint32_t entries[] = {it->b, it->left, it->right};
-        need(e, needed, it->a);
-        need(e, needed, entries[place_of(e, it)]);
+    if (it->op == PG_OP_TAKE || it->op == PG_OP_SCATTER) {
+        need_indexed(e, needed, it);
         return;
     }
     const bool chooses = it->op == PG_OP_SELECT, takes_four = chooses || it->op == PG_OP_CUSTOM;
@@ -762,8 +823,8 @@ static void reach(eager *e, uint32_t value) {
     if (e->ids[value] != 0) return;
     const line *it = &e->recipe->lines[value - e->recipe->inputs - e->recipe->params];
     const pg_op_info *info = pg_op_describe(it->op);
-    const bool takes_four =
-        it->op == PG_OP_SELECT || it->op == PG_OP_CUSTOM || it->op == PG_OP_TAKE;
+    const bool takes_four = it->op == PG_OP_SELECT || it->op == PG_OP_CUSTOM ||
+                            it->op == PG_OP_TAKE || it->op == PG_OP_SCATTER;
     if (it->op != PG_OP_LEAF) reach(e, it->a);
     if (takes_four || (info != NULL && info->arity == 2)) reach(e, it->b);
     if (takes_four) {

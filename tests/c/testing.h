@@ -88,12 +88,14 @@ enum {
 
 /* One line of a function: op(a, b), where a and b are values that come before it. */
 typedef struct line {
-    int op; /* a row of ops.def; PG_OP_LEAF, a constant; or PG_OP_SELECT, _DETACH, _CUSTOM, _TAKE */
+    int op; /* a row of ops.def; PG_OP_LEAF, a constant; or PG_OP_SELECT, _DETACH, _CUSTOM, _TAKE,
+               _SCATTER */
     uint32_t a, b;        /* values */
     uint32_t left, right; /* SELECT: left < right ? a : b, or another comparison; CUSTOM: a, whose
                              derivative by b is right, and by left is b; TAKE: of b, left and right
-                             the one at a's place among the knots -0.5 and 0.5 */
-    int compare;          /* TAKE: odd: a knot that equals a counts */
+                             the one at a's place among the knots -0.5 and 0.5; SCATTER: the part
+                             compare / 2, where b goes to a's place and left to right's */
+    int compare;          /* TAKE, SCATTER: odd: a knot that equals a counts */
     double number;        /* a constant, or the 2 of a ** 2 */
     double most;          /* no result is larger than this */
 } line;

@@ -603,6 +603,8 @@ static bool carries(int op) {
     case PG_OP_CUSTOM:
     case PG_OP_TAKE:
     case PG_OP_SEARCH:
+    case PG_OP_SCATTER:
+    case PG_OP_PART:
     case PG_OP_COPY: return true;
     default: miss(op); return true;
     }

@@ -358,6 +358,29 @@ static void make_take(void) {
              plain_wide(&t->plain, PG_VARIADIC_TAKE, NAN, edges, count + 1, false));
 }
 
+/* Some parts of a scatter of any nodes; the scatter itself is theirs alone. */
+static void make_scatter(void) {
+    pg_node_id gradients[TWIN_SUMMANDS], indices[TWIN_SUMMANDS], id = 0;
+    plain_edge edges[2 * TWIN_SUMMANDS];
+    const size_t count = next_edges(gradients, edges, 1 + next() % TWIN_SUMMANDS);
+    const size_t entries = 1 + next() % MOST_ENTRIES, at = t->count;
+    if (at + 4 > TWIN_HELD) return;
+    (void)next_edges(indices, edges + count, count);
+    pg_status status = pg_trace_scatter(t->graph, &id, gradients, indices, count, entries);
+    if (!went_well(status)) return;
+    const pg_node_id scatter = id;
+    const plain_edge of = {plain_wide(&t->plain, PG_VARIADIC_SCATTER, NAN, edges, 2 * count, false),
+                           0.0};
+    hold(status, scatter, PG_OK, of.to);
+    for (size_t i = 1 + next() % 2; i > 0; i--) {
+        const plain_edge edge = {of.to, (double)(next() % entries)};
+        status = pg_trace_part(t->graph, &id, scatter, (size_t)edge.slope);
+        if (went_well(status))
+            hold(status, id, PG_OK, plain_wide(&t->plain, PG_VARIADIC_PART, NAN, &edge, 1, false));
+    }
+    twin_drop(t, at);
+}
+
 typedef void step(void);
 
 static void run_one(step *const *steps, size_t count) {
@@ -381,7 +404,8 @@ static size_t make_inputs(size_t count) {
 static void trace(void) {
     static step *const steps[] = {make_op,     make_expression, make_expression, make_sum,
                                   make_layer,  make_select,     make_detached,   make_leaf,
-                                  make_choice, hold_again,      make_op,         make_take};
+                                  make_choice, hold_again,      make_op,         make_take,
+                                  make_scatter};
     const uint8_t shape = next();
     const unsigned passes = next() & exact_passes;
     const size_t before = t->count;

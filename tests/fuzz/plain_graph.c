@@ -193,7 +193,26 @@ static void give(plain_graph *g, uint32_t to, double slope, double grad) {
     if (!g->nodes[to].detached) g->nodes[to].grad += plain_product(slope, grad);
 }
 
+/* Each gradient that was added to this part gets its gradient, once the scatter gives it away. */
+static void push_part(plain_graph *g, const plain_node *part) {
+    const plain_edge own = g->edges[part->first];
+    const plain_node *scatter = &g->nodes[own.to];
+    plain_edge *summands = &g->edges[scatter->first], *indices = summands + scatter->count / 2;
+    for (uint32_t i = 0; i < scatter->count / 2; i++)
+        if (g->nodes[indices[i].to].data == own.slope) summands[i].slope = part->grad;
+}
+
+static void push_scatter(plain_graph *g, const plain_node *scatter) {
+    plain_edge *summands = &g->edges[scatter->first];
+    for (uint32_t i = scatter->count / 2; i-- > 0;) {
+        give(g, summands[i].to, 1.0, summands[i].slope);
+        summands[i].slope = 0.0;
+    }
+}
+
 static pg_status push_variadic(plain_graph *g, const plain_node *node) {
+    if (node->kind == PG_VARIADIC_PART) push_part(g, node);
+    if (node->kind == PG_VARIADIC_SCATTER) push_scatter(g, node);
     const bool custom = node->kind == PG_VARIADIC_CUSTOM;
     if (custom && node->tag == PLAIN_TAG_STOPS) return PG_ERR_STOPPED;
     for (uint32_t k = 0; k < node->count && (custom || node->has_locals); k++) {

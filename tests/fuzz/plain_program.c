@@ -95,7 +95,31 @@ static double value_of_search(const run *r, const pg_instr *search, const double
     return from;
 }
 
+/* The scatter that a part belongs to, and its place there, counted from 0. */
+static const pg_instr *scatter_of(const pg_instr *part) { return part - (part->dst - part->a); }
+static uint32_t place_in(const pg_instr *part) { return part->dst - part->a - 1; }
+
+static bool names(const run *r, pg_pair pair, const double *row, uint32_t place) {
+    return read(r, row, pair.right) == (double)place;
+}
+
+/* From the first number to the last. */
+static double value_of_part(const run *r, const pg_instr *part, const double *row) {
+    const pg_instr *scatter = scatter_of(part);
+    double sum = 0.0;
+    bool any = false;
+    for (uint32_t i = scatter->first; i < scatter->first + scatter->count; i++) {
+        if (!names(r, r->p->pairs[i], row, place_in(part))) continue;
+        const double number = read(r, row, r->p->pairs[i].left);
+        sum = any ? sum + number : number;
+        any = true;
+    }
+    return sum;
+}
+
 static double value_of_instr(const run *r, const pg_instr *instr, const double *row) {
+    if (instr->op == PG_OP_SCATTER) return 0.0;
+    if (instr->op == PG_OP_PART) return value_of_part(r, instr, row);
     if (instr->op == PG_OP_DOT) return value_of_dot(r, instr, row);
     if (instr->op == PG_OP_SEARCH) return value_of_search(r, instr, row);
     if (instr->op == PG_OP_TAKE) {
@@ -160,7 +184,8 @@ static bool *flag(bool *rows, bool *uniform, place at) {
 /* An operand of an instruction, and how its gradient is computed. */
 typedef struct way {
     place to;
-    int by; /* 1, 2: of a or b. 0, as it is; 3: times `factor`; 4: if it is entry `index` */
+    int by; /* 1, 2: of a or b. 0, as it is; 3: times `factor`; 4: if it is entry `index`; 5: that
+               of the part which the index in `factor` names; 6: only says that there is one */
     place factor;
     uint32_t index;
 } way;
@@ -170,8 +195,13 @@ static size_t ways_of(const run *r, uint32_t number, way *ways) {
     const pg_instr *instr = &r->p->code[number];
     const bool in_rows = number >= r->p->uniform_length;
     const bool custom = instr->op == PG_OP_CUSTOM, take = instr->op == PG_OP_TAKE;
+    const bool scatter = instr->op == PG_OP_SCATTER;
     size_t count = 0;
-    if (instr->op != PG_OP_DOT && !custom && !take) {
+    if (instr->op == PG_OP_PART) {
+        ways[0] = (way){{in_rows, instr->a}, 6, {0}, 0};
+        return 1;
+    }
+    if (instr->op != PG_OP_DOT && !custom && !take && !scatter) {
         const pg_op_info *info = pg_op_describe(instr->op); /* NULL for what is no op */
         const int operands = instr->op == PG_OP_DETACH   ? 0
                              : instr->op == PG_OP_SEARCH ? 0
@@ -187,8 +217,8 @@ static size_t ways_of(const run *r, uint32_t number, way *ways) {
         const place left = place_of(r, in_rows && !(instr->shape & PG_DOT_WEIGHTED), pair.left);
         const place right = place_of(r, in_rows, pair.right);
         const bool from_rows = in_rows && !(instr->shape & PG_DOT_UNIFORM_START);
-        if (take) {
-            ways[count++] = (way){left, 4, {0}, i};
+        if (take || scatter) {
+            ways[count++] = take ? (way){left, 4, {0}, i} : (way){left, 5, right, 0};
             continue;
         }
         if (i == 0 && !custom && instr->shape & PG_DOT_STARTS)
@@ -255,6 +285,16 @@ static void need_entry(run *r, const double *row, const pg_instr *take, bool in_
     need(r, row, place_of(r, in_rows && !weighted, r->p->pairs[take->first + index].left));
 }
 
+/* Of a part: its scatter, and with it the indices, and the numbers that are added to this part. */
+static void need_summands(run *r, const double *row, const pg_instr *part, bool in_rows) {
+    const pg_instr *scatter = scatter_of(part);
+    need(r, row, (place){in_rows, part->a});
+    for (uint32_t i = scatter->first; i < scatter->first + scatter->count; i++)
+        if (!(in_rows && row == NULL) &&
+            names(r, r->p->pairs[i], in_rows ? row : NULL, place_in(part)))
+            need(r, row, place_of(r, in_rows, r->p->pairs[i].left));
+}
+
 /* row NULL: what a row needs, whatever it chooses. */
 static void need(run *r, const double *row, place at) {
     bool *const needed = flag(r->row_needed, r->uniform_needed, at);
@@ -268,12 +308,17 @@ static void need(run *r, const double *row, place at) {
         need_entry(r, row, instr, at.in_rows);
         return;
     }
+    if (instr->op == PG_OP_PART) {
+        need_summands(r, row, instr, at.in_rows);
+        return;
+    }
     for (uint32_t i = 0; i < instr->count; i++) {
         const pg_pair pair = r->p->pairs[instr->first + i];
-        if (!is_shut(r, own, instr, at.in_rows, pair.right))
+        if (instr->op != PG_OP_SCATTER && !is_shut(r, own, instr, at.in_rows, pair.right))
             need(r, row, place_of(r, at.in_rows && !weighted, pair.left));
         need(r, row, place_of(r, at.in_rows, pair.right));
     }
+    if (instr->op == PG_OP_SCATTER) return;
     if (instr->op == PG_OP_SELECT) {
         const pg_pair pair = r->p->pairs[instr->first];
         if (at.in_rows && row == NULL) return;
@@ -359,7 +404,21 @@ static double slope_of(const run *r, const pg_instr *instr, int by, const double
     return left == (by == 1) ? 1.0 : 0.0;
 }
 
+/* The gradient of the part that an index names; 0 where it names none. */
+static double of_part(const run *r, uint32_t number, way w, size_t row) {
+    const pg_instr *scatter = &r->p->code[number], *part = scatter + 1;
+    const bool in_rows = number >= r->p->uniform_length;
+    const size_t end = in_rows ? r->p->length : r->p->uniform_length;
+    for (; part < r->p->code + end && part->op == PG_OP_PART; part++)
+        if (at_place(r, w.factor, row) == (double)place_in(part))
+            return in_rows ? r->grads[row * r->p->row_slots + part->dst]
+                           : r->uniform_grads[part->dst];
+    return 0.0;
+}
+
 static double passed_on(const run *r, uint32_t number, way w, size_t row) {
+    if (w.by == 6) return 0.0;
+    if (w.by == 5) return of_part(r, number, w, row);
     const pg_instr *instr = &r->p->code[number];
     const bool in_rows = number >= r->p->uniform_length;
     const double g =

@@ -6,7 +6,7 @@
 
 #include "fuzz.h"
 
-enum { MOST_INSTRS = 96, MOST_PAIRS = 192, MOST_ENDS = 16, MOST_GIVEN = 32, MOST_NAMES = 600 };
+enum { MOST_INSTRS = 96, MOST_PAIRS = 192, MOST_ENDS = 16, MOST_GIVEN = 32, MOST_NAMES = 800 };
 
 /* What is in a slot; IN_NONE: a number that names none, kept as it is. */
 typedef enum slot_kind {

@@ -8,7 +8,7 @@
 static uint32_t rolled(size_t n) { return n > 0 ? (uint32_t)below(n) : 0; }
 
 static bool is_wide(int op) {
-    return op == PG_OP_DOT || op == PG_OP_CUSTOM || op == PG_OP_SELECT || pg_is_lookup(op);
+    return op == PG_OP_DOT || op == PG_OP_SELECT || op == PG_OP_SEARCH || pg_gives_lefts(op);
 }
 
 /* ---- Slots that an instruction may read ------------------------------------------------------ */
@@ -75,8 +75,28 @@ static void repair_pairs(program_file *f, file_instr *instr) {
         f->pair[f->pairs++] = (slot_pair){{IN_NONE, 0}, {IN_NONE, 0}};
 }
 
+static slot result_of(const program_file *f, uint32_t number) {
+    return number >= f->uniform ? (slot){IN_ROWS, number - f->uniform} : (slot){IN_UNIFORM, number};
+}
+
+/* A scatter and its parts follow each other, in one section; what is left over becomes a copy. */
+static void repair_parts(program_file *f, uint32_t number) {
+    file_instr *instr = &f->instr[number];
+    const bool first = number == 0 || number == f->uniform;
+    const bool last = number + 1 == f->instrs || number + 1 == f->uniform;
+    if (instr->op == PG_OP_PART) {
+        const uint8_t before = first ? PG_OP_FREE : instr[-1].op;
+        if (before == PG_OP_SCATTER) instr->a = result_of(f, number - 1);
+        else if (before == PG_OP_PART) instr->a = instr[-1].a;
+        else instr->op = PG_OP_COPY;
+    }
+    if (instr->op == PG_OP_SCATTER && last) instr->op = PG_OP_COPY;
+    else if (instr->op == PG_OP_SCATTER) instr[1].op = PG_OP_PART;
+}
+
 static void repair_instr(program_file *f, uint32_t number) {
     file_instr *instr = &f->instr[number];
+    repair_parts(f, number);
     const bool dot = instr->op == PG_OP_DOT, in_rows = number >= f->uniform;
     repair_pairs(f, instr);
     if (dot && !in_rows) instr->shape &= PG_DOT_STARTS | PG_DOT_SQUARES | PG_DOT_GATED;
@@ -84,7 +104,7 @@ static void repair_instr(program_file *f, uint32_t number) {
     if (dot && (instr->shape & (PG_DOT_WEIGHTED | PG_DOT_GATED)))
         instr->shape &= (uint8_t)~PG_DOT_SQUARES;
     const bool weighted = may_be_weighted(instr->op) && instr->shape & PG_DOT_WEIGHTED && in_rows;
-    if (instr->op == PG_OP_CUSTOM) instr->shape = 0;
+    if (instr->op == PG_OP_CUSTOM || instr->op == PG_OP_SCATTER) instr->shape = 0;
     if (pg_is_lookup(instr->op)) {
         const int side = instr->op == PG_OP_SEARCH ? instr->shape & PG_SEARCH_RIGHT : 0;
         instr->shape = (uint8_t)((weighted ? PG_DOT_WEIGHTED : 0) | side);
@@ -113,7 +133,7 @@ static void visit(program_file *f, uint32_t output, bool seen[MOST_INSTRS], uint
     const file_instr *instr = &f->instr[number];
     const bool dot = instr->op == PG_OP_DOT;
     if (instr->op == PG_OP_DETACH || instr->op == PG_OP_SEARCH || instr->op == PG_OP_FREE) {
-    } else if (dot || instr->op == PG_OP_CUSTOM || instr->op == PG_OP_TAKE) {
+    } else if (dot || pg_gives_lefts(instr->op)) {
         if (dot && instr->shape & PG_DOT_STARTS) visit(f, output, seen, writer_of(f, instr->a));
         for (uint32_t i = instr->first; i < f->pairs && i - instr->first < instr->count; i++) {
             visit(f, output, seen, writer_of(f, f->pair[i].left));
@@ -150,9 +170,10 @@ static void repair(program_file *f) {
 /* ---- Changes -------------------------------------------------------------------------------- */
 
 static uint8_t any_op(void) {
-    static const uint8_t likely[] = {PG_OP_DOT,    PG_OP_DOT,  PG_OP_MUL,    PG_OP_ADD,
-                                     PG_OP_TANH,   PG_OP_COPY, PG_OP_SELECT, PG_OP_CUSTOM,
-                                     PG_OP_DETACH, PG_OP_TAKE, PG_OP_TAKE,   PG_OP_SEARCH};
+    static const uint8_t likely[] = {PG_OP_DOT,     PG_OP_DOT,     PG_OP_MUL,    PG_OP_ADD,
+                                     PG_OP_TANH,    PG_OP_COPY,    PG_OP_SELECT, PG_OP_CUSTOM,
+                                     PG_OP_DETACH,  PG_OP_TAKE,    PG_OP_TAKE,   PG_OP_SEARCH,
+                                     PG_OP_SCATTER, PG_OP_SCATTER, PG_OP_PART};
     return below(2) ? likely[below(LENGTH(likely))] : (uint8_t)below(PG_OP_PROGRAM);
 }
 
@@ -291,8 +312,7 @@ static void step_over(program_file *f) {
     if (f->instrs == 0) return;
     const uint32_t number = rolled(f->instrs), results = f->instrs - f->uniform;
     file_instr *instr = &f->instr[number];
-    const bool in_rows = number >= f->uniform;
-    const slot own = in_rows ? (slot){IN_ROWS, number - f->uniform} : (slot){IN_UNIFORM, number};
+    const slot own = result_of(f, number);
     slot_pair *pair = instr->count > 0 && instr->first < f->pairs ? &f->pair[instr->first] : NULL;
     switch (below(8)) {
     case 0: instr->a = own; break;

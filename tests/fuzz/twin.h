@@ -8,7 +8,8 @@
 
 #include "fuzz.h"
 
-enum { TWIN_HELD = 64, TWIN_ENTRIES = 5 }; /* entries of a table, at most */
+/* Held nodes, entries of a table, summands of a scatter: at most so many. */
+enum { TWIN_HELD = 64, TWIN_ENTRIES = 5, TWIN_SUMMANDS = 5 };
 
 typedef struct twin_node {
     pg_node_id id;

@@ -80,10 +80,34 @@ static uint32_t taken_again(const plain_node *node, const uint32_t *children) {
     return plain_wide(&replica, PG_VARIADIC_TAKE, data, edges, node->count, true);
 }
 
-static uint32_t wide_again(const plain_node *node, const uint32_t *children) {
+/* The edges to gradients will hold the gradients of the parts that they were added to. */
+static uint32_t scattered_again(const plain_node *node, const uint32_t *children) {
+    plain_edge edges[2 * TWIN_SUMMANDS];
+    for (uint32_t i = 0; i < node->count; i++) edges[i] = (plain_edge){children[i], 0.0};
+    return plain_wide(&replica, PG_VARIADIC_SCATTER, 0.0, edges, node->count, false);
+}
+
+static uint32_t part_again(uint32_t scatter, double place) {
+    const plain_node *from = &replica.nodes[scatter];
+    const plain_edge edge = {scatter, place};
+    double sum = 0.0;
+    bool any = false;
+    for (uint32_t i = from->first; i < from->first + from->count / 2; i++) {
+        if (replica.nodes[replica.edges[i + from->count / 2].to].data != place) continue;
+        const double summand = replica.nodes[replica.edges[i].to].data;
+        sum = any ? sum + summand : summand;
+        any = true;
+    }
+    return plain_wide(&replica, PG_VARIADIC_PART, sum, &edge, 1, false);
+}
+
+static uint32_t wide_again(const trace *t, const plain_node *node, const uint32_t *children) {
     if (node->kind == PG_VARIADIC_DETACH)
         return plain_leaf(&replica, replica.nodes[children[0]].data);
     if (node->kind == PG_VARIADIC_TAKE) return taken_again(node, children);
+    if (node->kind == PG_VARIADIC_SCATTER) return scattered_again(node, children);
+    if (node->kind == PG_VARIADIC_PART)
+        return part_again(children[0], t->from->edges[node->first].slope);
     const bool holds =
         plain_compare((int)(node->kind - PG_VARIADIC_SELECT), replica.nodes[children[2]].data,
                       replica.nodes[children[3]].data);
@@ -94,7 +118,7 @@ static uint32_t wide_again(const plain_node *node, const uint32_t *children) {
 
 static uint32_t made_again(trace *t, uint32_t id) {
     const plain_node *node = &t->from->nodes[id];
-    uint32_t children[TWIN_ENTRIES + 1] = {0}, copy = 0;
+    uint32_t children[2 * TWIN_SUMMANDS] = {0}, copy = 0;
     double number = node->data;
     if (id < t->since || node->op == PG_OP_LEAF || is_input(t, id, &number)) {
         (void)is_input(t, id, &number);
@@ -104,7 +128,7 @@ static uint32_t made_again(trace *t, uint32_t id) {
     }
     for (uint32_t i = 0; i < node->count; i++)
         children[i] = again(t, t->from->edges[node->first + i].to);
-    if (node->op == PG_OP_VARIADIC) return wide_again(node, children);
+    if (node->op == PG_OP_VARIADIC) return wide_again(t, node, children);
     CHECK(plain_op(&replica, &copy, node->op, children[0], children[1]) == PG_OK);
     return copy;
 }

@@ -1,7 +1,8 @@
 /* lanes_levels.h - the kernels of one vector level: for one lane and for many, with libm's
  * functions and our own. Included once by each of lanes_base.c, lanes_avx2.c and lanes_avx512.c,
- * which define PG_LANE_TABLE and PG_VECTOR_BYTES. */
+ * which define PG_LANE_TABLE, PG_VECTOR_BYTES, and PG_FUSED: 1 with a fused multiply-add. */
 #include "ops/kernels.h"
+#include "ops/powers.h"
 #include "replay/lanes.h"
 
 #include <float.h>
@@ -34,6 +35,36 @@ static inline bool all_finite(const double *lanes, size_t count) {
     int odd = 0;
     for (size_t l = 0; l < count; l++) odd |= !(fabs(lanes[l]) <= DBL_MAX);
     return odd == 0;
+}
+
+/* Is this ** a number, and one that powers.h computes as pow does? Then ys = as ** (number - less).
+ * A run's numbers may differ; all lanes have the same, if it is an import. */
+static bool raise_all(const pg_block *block, const pg_instr *instr, double less, double *ys,
+                      size_t lanes, size_t run) {
+#if PG_FUSED
+    const pg_program *const p = block->program;
+    for (size_t r = 0; r < run; r++, instr++, ys += lanes) {
+        const double exponent = block->values[instr->b * lanes] - less;
+        const bool import =
+            instr->b >= p->input_count && instr->b < p->input_count + p->import_count;
+        const int n = pg_halves_of(exponent);
+        if (!block->powers || !import || n == 0) return false;
+        pg_powers(ys, block->values + instr->a * lanes, exponent, n, lanes);
+    }
+    return true;
+#else
+    (void)block, (void)instr, (void)less, (void)ys, (void)lanes, (void)run;
+    return false;
+#endif
+}
+
+/* The same for the derivative by a, number * as ** (number - 1). */
+static bool slopes_of_power(const pg_block *block, const pg_instr *instr, double *ds,
+                            size_t lanes) {
+    const double number = block->values[instr->b * lanes];
+    if (number == 0.0 || !raise_all(block, instr, 1.0, ds, lanes, 1)) return false;
+    for (size_t l = 0; l < lanes; l++) ds[l] *= number;
+    return true;
 }
 
 #define LANES 1

@@ -8,10 +8,14 @@
 
 /* ---- Values ---------------------------------------------------------------------------------- */
 
+/* Has powers.h computed it? In one lane it isn't asked. */
+#define RAISED(op, done) ((op) == PG_OP_POWN && MOST > 1 && (done))
+
 /* y = op(a, b) in all lanes of a run; `fault` says what an infinite y means, as in the op table. */
 #define PG_FORWARD(op, y_, fault)                                                                  \
     {                                                                                              \
-        for (size_t l = 0; l < lanes * run; l++) {                                                 \
+        const bool raised = RAISED(op, raise_all(block, instr, 0.0, ys, lanes, run));              \
+        for (size_t l = 0; !raised && l < lanes * run; l++) {                                      \
             const double a = as[l], b = bs[l];                                                     \
             (void)a, (void)b;                                                                      \
             ys[l] = (y_);                                                                          \
@@ -85,7 +89,8 @@ static pg_status NAME(forward)(pg_block *block) {
 #define PG_PUSH_ONE(op, which, d_, fault, target)                                                  \
     {                                                                                              \
         _Alignas(64) double ds[MOST];                                                              \
-        for (size_t l = 0; l < lanes; l++) {                                                       \
+        const bool raised = RAISED(op, slopes_of_power(block, instr, ds, lanes));                  \
+        for (size_t l = 0; !raised && l < lanes; l++) {                                            \
             const double a = as[l], b = bs[l], y = ys[l];                                          \
             (void)a, (void)b, (void)y;                                                             \
             ds[l] = (d_);                                                                          \
@@ -185,6 +190,7 @@ static pg_status NAME(backward)(pg_block *block) {
     return PG_OK;
 }
 
+#undef RAISED
 #undef PG_FORWARD
 #undef PG_PUSH
 #undef PG_PUSH_RUN

@@ -18,6 +18,7 @@
 #include "replay/replay.h"
 
 #include "ops/kernels.h"
+#include "ops/powers.h"
 
 #include <string.h>
 
@@ -69,6 +70,7 @@ pg_status pg_workspace_new(pg_workspace **workspace_ret, const pg_program *progr
     level = known_level(level);
     *ws = (pg_workspace){
         .program = program, .width = -1, .native = level >= vectors, .at_once = at_once};
+    ws->powers = pg_pow_is_known();
     ws->lanes = lanes_for(level < vectors ? level : vectors - 1, program->fast != 0);
     ws->widest = program->row_slots <= fits_the_cache ? PG_THIRTY_TWO : PG_EIGHT;
     const size_t cells = program->row_slots * pg_lanes_of[ws->widest];
@@ -329,6 +331,7 @@ pg_status pg_forward_block(pg_workspace *ws, const pg_task *task, pg_block *bloc
                             .grads = ws->grads.at,
                             .lanes = lanes,
                             .active = active,
+                            .powers = ws->powers,
                             .judge = !task->ignore && !ws->doubtful};
     broadcast_imports(ws, rows.width);
     load_inputs(ws->values.at, task, rows);

@@ -22,6 +22,15 @@ static inline int pg_lowest_bit(unsigned long long x) {
 #define PG_LOWEST_BIT(x) pg_lowest_bit(x)
 #endif
 
+/* The signs of four doubles, as bits; code for AVX2 has an instruction for it. */
+#if defined(__x86_64__) && (defined(__GNUC__) || defined(__clang__))
+typedef double pg_four_doubles __attribute__((vector_size(32), aligned(8), may_alias));
+#define PG_SIGNS_OF_FOUR(p) __builtin_ia32_movmskpd256(*(const pg_four_doubles *)(p))
+#else
+#define PG_SIGNS_OF_FOUR(p)                                                                        \
+    (((p)[0] < 0) | ((p)[1] < 0) << 1 | ((p)[2] < 0) << 2 | ((p)[3] < 0) << 3)
+#endif
+
 /* A variable with one instance per thread. */
 #if defined(_MSC_VER)
 #define PG_THREAD_LOCAL __declspec(thread)

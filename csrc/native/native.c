@@ -16,7 +16,7 @@
 
 #include "native/emit.h"
 #include "native/pages.h"
-#include "ops/powers.h"
+#include "ops/kernels.h"
 
 #include <string.h>
 

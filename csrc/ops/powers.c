@@ -2,7 +2,7 @@
  *
  * glibc's is since 2.28, on processors for which it compiles its generic code: older versions had
  * another pow, and other libraries state no bound, or may change theirs. */
-#include "ops/powers.h"
+#include "ops/kernels.h"
 
 #include <stdlib.h>
 

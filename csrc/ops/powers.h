@@ -25,7 +25,8 @@
  * result would leave it, pow is asked.
  *
  * Invariant: bits are pow's, where its error is known (pg_pow_is_known); elsewhere the caller
- * doesn't come here. `make prove-powers` compares 10^9 points of each formula.
+ * doesn't come here. Included where the target has a fused multiply-add: PG_BEGIN_AVX2, or where
+ * PG_HAS_FMA says so. `make prove-powers` compares 10^9 points of each formula.
  * Owns nothing. Cost: 1 to 3 ns a lane, with a fused multiply-add; never without.
  * Source: Ziv, Fast evaluation of elementary mathematical functions with correctly rounded last
  * bit, ACM TOMS 17(3), 1991; Dekker, A floating-point technique for extending the available
@@ -39,15 +40,11 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
-#include <string.h>
 
 /* Lanes are whole eights, for the vectoriser. */
 enum { PG_MOST_POWER_LANES = 32, PG_MOST_HALVES = 64 };
 
 #define PG_TO_TIE 0x1.0842108421085p+0 /* 32/31, rounded up */
-
-/* powers.c: is the C library's pow one whose error is stated above? */
-bool pg_pow_is_known(void);
 
 /* n of an exponent n / 2; 0 if there is none, or it isn't computed here. */
 static inline int pg_halves_of(double exponent) {
@@ -93,14 +90,23 @@ static inline pg_pair_sum pg_normal_sum(pg_pair_sum a) {
 
 /* ---- Powers ---------------------------------------------------------------------------------- */
 
+/* 1 if pow's result is y; -1 if the rest leaves a doubt, or y is out of range. */
+static inline double pg_clear(pg_pair_sum power) {
+    const double size = fabs(power.y);
+    const double from_tie = power.y + power.rest * PG_TO_TIE == power.y ? 1.0 : -1.0;
+    const double not_small = size >= 0x1p-128 ? from_tie : -1.0;
+    return size <= 0x1p128 ? not_small : -1.0;
+}
+
 #define EACH_LANE for (size_t l = 0; l < lanes; l++)
 #define SUM ((pg_pair_sum){ys[l], rests[l]})
-#define STORE_EACH(power_)                                                                         \
+#define REST power.rest
+#define STORE_EACH(power_, rest_)                                                                  \
     EACH_LANE {                                                                                    \
         const pg_pair_sum x = {xs[l], 0.0}, power = power_;                                        \
         (void)x;                                                                                   \
         ys[l] = power.y;                                                                           \
-        rests[l] = power.rest;                                                                     \
+        rests[l] = rest_;                                                                          \
     }
 
 /* xs ** n, n >= 1: square and multiply, from the highest bit on. Rests grow to n ulp. */
@@ -108,21 +114,22 @@ static inline void pg_whole_powers(double *restrict ys, double *restrict rests,
                                    const double *restrict xs, unsigned n, size_t lanes) {
     unsigned bit = 1;
     while (bit <= n / 2) bit *= 2;
-    STORE_EACH(x)
+    STORE_EACH(x, REST)
     while (bit /= 2, bit > 0) {
-        STORE_EACH(pg_long_product(SUM, SUM))
-        if (n & bit) STORE_EACH(pg_long_product(SUM, x))
+        STORE_EACH(pg_long_product(SUM, SUM), REST)
+        if (n & bit) STORE_EACH(pg_long_product(SUM, x), REST)
     }
 }
 
-static inline void pg_any_powers(double *restrict ys, double *restrict rests,
-                                 const double *restrict xs, int n, size_t lanes) {
+static inline PG_ALWAYS_INLINE void pg_any_powers(double *restrict ys, double *restrict rests,
+                                                  const double *restrict xs, int n, size_t lanes,
+                                                  bool judged) {
     const unsigned halves = n < 0 ? -(unsigned)n : (unsigned)n;
     if (halves > 1) pg_whole_powers(ys, rests, xs, halves / 2, lanes);
     else EACH_LANE ys[l] = 1.0, rests[l] = 0.0;
-    if (halves & 1) STORE_EACH(pg_long_product(SUM, pg_long_root(x.y)))
-    if (n < 0) STORE_EACH(pg_long_inverse(SUM))
-    STORE_EACH(pg_normal_sum(SUM))
+    if (halves & 1) STORE_EACH(pg_long_product(SUM, pg_long_root(x.y)), REST)
+    if (n < 0) STORE_EACH(pg_long_inverse(SUM), REST)
+    STORE_EACH(pg_normal_sum(SUM), judged ? pg_clear(power) : REST)
 }
 
 /* Those that are frequent, of an x without a rest: PG_USUAL(NAME, n, power). */
@@ -134,56 +141,42 @@ static inline void pg_any_powers(double *restrict ys, double *restrict rests,
     PG_USUAL(inverse_square, -4, pg_normal_sum(pg_long_inverse(pg_exact_product(x.y, x.y))))       \
     PG_USUAL(inverse_root, -1, pg_normal_sum(pg_long_inverse(pg_long_root(x.y))))
 
-/* ys + rests = xs ** (n / 2) */
-static inline void pg_long_powers(double *restrict ys, double *restrict rests,
-                                  const double *restrict xs, int n, size_t lanes) {
+/* ys + rests = xs ** (n / 2); `judged`, a constant: instead of the rests, are they clear? */
+static inline PG_ALWAYS_INLINE void pg_long_powers(double *restrict ys, double *restrict rests,
+                                                   const double *restrict xs, int n, size_t lanes,
+                                                   bool judged) {
     switch (n) {
 #define PG_USUAL(NAME, n_, power_)                                                                 \
-    case n_: STORE_EACH(power_) break;
+    case n_: STORE_EACH(power_, judged ? pg_clear(power) : REST) break;
         PG_USUAL_POWERS
 #undef PG_USUAL
-    default: pg_any_powers(ys, rests, xs, n, lanes);
+    default: pg_any_powers(ys, rests, xs, n, lanes, judged);
     }
 }
 
-/* 1 if pow's result is y; -1 if the rest leaves a doubt, or y is out of range. */
-static inline double pg_is_clear(pg_pair_sum power) {
-    const double size = fabs(power.y);
-    const double from_tie = power.y + power.rest * PG_TO_TIE == power.y ? 1.0 : -1.0;
-    const double not_small = size >= 0x1p-128 ? from_tie : -1.0;
-    return size <= 0x1p128 ? not_small : -1.0;
-}
-
-/* Where it isn't clear: libm's power. */
-static inline void pg_ask_libm(double *restrict ys, double *restrict rests,
-                               const double *restrict xs, double exponent, size_t lanes) {
+/* ys = xs ** exponent, which is n / 2: libm's power where it isn't clear. Returns: were all? Then
+ * they are finite. */
+static inline bool pg_powers(double *restrict ys, const double *restrict xs, double exponent, int n,
+                             size_t count) {
+    const size_t lanes = count / 8 * 8; /* so that loops over vectors have no remainder */
+    double clear[PG_MOST_POWER_LANES];
     uint64_t doubts = 0;
-    EACH_LANE rests[l] = pg_is_clear(SUM);
-    EACH_LANE {
-        uint64_t bits;
-        memcpy(&bits, &rests[l], sizeof bits);
-        doubts |= bits >> 63 << l;
+    if (n == 2) {
+        EACH_LANE ys[l] = xs[l];
+        return false;
     }
+    pg_long_powers(ys, clear, xs, n, lanes, true);
+    for (size_t l = 0; l < lanes; l += 4) doubts |= (uint64_t)PG_SIGNS_OF_FOUR(clear + l) << l;
+    if (PG_LIKELY(doubts == 0)) return true;
     for (; doubts != 0; doubts &= doubts - 1) {
         const int l = PG_LOWEST_BIT(doubts);
         ys[l] = pow(xs[l], exponent);
     }
-}
-
-/* ys = xs ** exponent, which is n / 2. */
-static inline void pg_powers(double *restrict ys, const double *restrict xs, double exponent, int n,
-                             size_t count) {
-    const size_t lanes = count / 8 * 8; /* so that loops over vectors have no remainder */
-    double rests[PG_MOST_POWER_LANES];
-    if (n == 2) {
-        EACH_LANE ys[l] = xs[l];
-        return;
-    }
-    pg_long_powers(ys, rests, xs, n, lanes);
-    pg_ask_libm(ys, rests, xs, exponent, lanes);
+    return false;
 }
 
 #undef EACH_LANE
 #undef SUM
+#undef REST
 #undef STORE_EACH
 #endif

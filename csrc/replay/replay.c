@@ -18,7 +18,6 @@
 #include "replay/replay.h"
 
 #include "ops/kernels.h"
-#include "ops/powers.h"
 
 #include <string.h>
 

@@ -18,6 +18,7 @@
 #if PG_X86_LEVELS
 PG_BEGIN_AVX2
 #endif
+#include "ops/kernels.h"
 #include "ops/powers.h"
 
 typedef struct source {
@@ -135,6 +136,8 @@ static bool same_number(double a, double b) {
     return bits_of(a) == bits_of(b) || (isnan(a) && isnan(b));
 }
 
+int halves_of(double exponent) { return pg_halves_of(exponent); }
+
 bool powers_are_used(void) {
 #if PG_X86_LEVELS
     return pg_pow_is_known() && PG_HAS_AVX2();
@@ -152,7 +155,7 @@ agreement compare_powers(double exponent, uint64_t points, uint64_t seed) {
     for (; a.points < points; a.points += lanes) {
         fill(&s, xs, a.points / lanes);
         pg_powers(ys, xs, exponent, n, lanes);
-        pg_long_powers(long_ys, rests, xs, n, lanes);
+        pg_long_powers(long_ys, rests, xs, n, lanes, false);
         for (int l = 0; l < lanes; l++) {
             const double libms = pow(xs[l], exponent);
             if (n != 2) judge(&a, long_ys[l], rests[l], libms);

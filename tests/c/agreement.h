@@ -15,6 +15,8 @@ typedef struct agreement {
 
 /* Is there a fused multiply-add here, and a pow whose error is known? */
 bool powers_are_used(void);
+/* pg_halves_of, which is compiled for such machines only. */
+int halves_of(double exponent);
 /* Compare at this many points: all kinds of doubles, those whose power is in range, those whose
  * power is next to a tie, to a power of two, to the ends of the range. The same points for the same
  * seed. */

@@ -2,7 +2,6 @@
  *
  * tests/prove/powers.c asks the same of 10^9 points. */
 #include "agreement.h"
-#include "ops/powers.h"
 #include "testing.h"
 
 #include <math.h>
@@ -30,14 +29,14 @@ static void few_ask(void) {
 }
 
 static void exponents_are_halves(void) {
-    CHECK(pg_halves_of(2.0) == 4);
-    CHECK(pg_halves_of(-0.5) == -1);
-    CHECK(pg_halves_of(32.0) == 64);
-    CHECK(pg_halves_of(32.5) == 0);
-    CHECK(pg_halves_of(1.0 / 3.0) == 0);
-    CHECK(pg_halves_of(0.0) == 0);
-    CHECK(pg_halves_of((double)NAN) == 0);
-    CHECK(pg_halves_of((double)-INFINITY) == 0);
+    CHECK(halves_of(2.0) == 4);
+    CHECK(halves_of(-0.5) == -1);
+    CHECK(halves_of(32.0) == 64);
+    CHECK(halves_of(32.5) == 0);
+    CHECK(halves_of(1.0 / 3.0) == 0);
+    CHECK(halves_of(0.0) == 0);
+    CHECK(halves_of((double)NAN) == 0);
+    CHECK(halves_of((double)-INFINITY) == 0);
 }
 
 const test_case powers_tests[] = {

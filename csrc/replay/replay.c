@@ -249,6 +249,10 @@ static void load_column(double *lanes, pg_argument column, const int64_t *index,
         return;
     }
     data += rows.first * stride;
+    if (stride == 1) {
+        memcpy(lanes, data, rows.active * sizeof *lanes);
+        return;
+    }
     for (size_t l = 0; l < rows.active; l++, data += stride) lanes[l] = *data;
 }
 
@@ -289,13 +293,10 @@ static void store_gradients(pg_workspace *ws, const pg_block *block, double *gra
     const size_t stride = block->program->output_count * inputs;
     uint64_t odd = 0;
     for (size_t k = 0; k < inputs; k++) {
-        const double *const grads = block->grads + k * lanes;
-        const bool reached = block->plan->input_reached[k];
-        for (size_t l = 0; l < block->active; l++) {
-            const double grad = reached ? grads[l] : 0.0;
-            gradients[l * stride + k] = grad;
-            odd |= if_nan(grad);
-        }
+        static const double none[32];
+        const double *const grads = block->plan->input_reached[k] ? block->grads + k * lanes : none;
+        for (size_t l = 0; l < block->active; l++) odd |= if_nan(grads[l]); /* in vectors */
+        for (size_t l = 0; l < block->active; l++) gradients[l * stride + k] = grads[l];
     }
     if (odd != 0) ws->undefined = true;
 }

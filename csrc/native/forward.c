@@ -73,8 +73,7 @@ int pg_slope_op(const pg_emitter *e, const pg_instr *instr) {
 static pg_scalar *function_of(const pg_emitter *e, int op, pg_formula_name name,
                               const pg_operands *on) {
     pg_scalar *power = NULL;
-    if (op == PG_OP_POWN && e->powers)
-        power = pg_power_scalar_of(constant_in(e, on->b.slot), name);
+    if (op == PG_OP_POWN && e->powers) power = pg_power_scalar_of(constant_in(e, on->b.slot), name);
     return power != NULL ? power : pg_scalar_of(op, name, e->fast);
 }
 

@@ -19,7 +19,7 @@ PG_BEGIN_AVX2
 #define PG_USUAL(NAME, n, power_)                                                                  \
     static inline double NAME(double a, double exponent) {                                         \
         const pg_pair_sum x = {a, 0.0}, power = power_;                                            \
-        return PG_LIKELY(pg_clear(power) > 0.0) ? power.y : pow(a, exponent);                   \
+        return PG_LIKELY(pg_clear(power) > 0.0) ? power.y : pow(a, exponent);                      \
     }                                                                                              \
     static double NAME##_value(double a, double b, double y) {                                     \
         (void)y;                                                                                   \

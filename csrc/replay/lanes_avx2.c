@@ -1,4 +1,4 @@
-/* lanes_avx2.c - the lane kernels for x86-64 with AVX2: four doubles a vector. */
+/* lanes_avx2.c - the lane kernels for x86-64 with AVX2 and FMA: four doubles a vector. */
 #include "base/portability.h"
 #if PG_X86_LEVELS
 PG_BEGIN_AVX2

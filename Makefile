@@ -10,6 +10,7 @@
 #   make verify   the same, and the core checks its invariants after every operation
 #   make valgrind the C core alone, under valgrind's memcheck
 #   make ctest-aarch64  the C core alone, built for AArch64, under qemu
+#   make prove-powers  the vectors for a ** 2 and its like, beside libm's pow, at POINTS=10000000 of each
 #   make fuzz     the C core and bytes that nobody thought of, for FUZZ_SECONDS=60
 #   make pytest-asan  the tests, and the extension as `make verify` builds it: ARGS= which tests
 #   make lint     ruff, clang-format, mypy, the warnings of gcc and clang
@@ -29,14 +30,14 @@ GLUE_FILES := $(wildcard csrc/python/*.c)
 CORE_HEADERS := csrc/pygradc.h $(wildcard $(PARTS:%=%/*.h) $(PARTS:%=%/*.def))
 GLUE_HEADERS := $(wildcard csrc/python/*.h)
 C_FILES := $(filter-out %.def,$(CORE) $(CORE_HEADERS) $(GLUE_FILES) $(GLUE_HEADERS)) \
-	csrc/python/gil/gil.c $(wildcard tests/c/*.[ch] tests/fuzz/*.[ch])
+	csrc/python/gil/gil.c $(wildcard tests/c/*.[ch] tests/fuzz/*.[ch] tests/prove/*.c)
 SOURCES := pygradc/core/build.py $(CORE) $(CORE_HEADERS) $(GLUE_FILES) \
 	$(GLUE_HEADERS) csrc/python/gil/gil.c
 WARNINGS := -std=c11 -Wall -Wextra -Wconversion -Werror
 SANITIZE := -g -O1 -fPIC -fsanitize=address,undefined -fno-sanitize-recover=all
 VERIFY := BUILD=verify INSTRUMENTS="$(SANITIZE) -DPG_VERIFY"
 
-.PHONY: train test bench ctest ctest-aarch64 verify valgrind pytest-asan analyze clean-ctest fuzz \
+.PHONY: train test bench ctest ctest-aarch64 prove-powers verify valgrind pytest-asan analyze clean-ctest fuzz \
 	fuzz-merge lint format docs clean
 
 # Of what pyproject.toml declares from some version on, just that version.
@@ -145,10 +146,23 @@ valgrind:
 
 # The machine code of that processor beside its kernels: Debian's packages qemu-user,
 # gcc-aarch64-linux-gnu and libc6-dev-arm64-cross.
-ctest-aarch64: RUN := custom derive record replay runs take -runs/random_functions
+ctest-aarch64: RUN := custom derive powers record replay runs take -runs/random_functions
 ctest-aarch64:
 	$(MAKE) -s ctest BUILD=aarch64 CC=aarch64-linux-gnu-gcc INSTRUMENTS="-g -O1" \
 	    EMULATOR="qemu-aarch64 -L /usr/aarch64-linux-gnu" RUN="$(RUN)"
+
+# powers.h must have pow's bits. EXPONENTS= which; as optimised as the extension is.
+POINTS ?= 10000000
+EXPONENTS ?=
+PROVED := tests/prove/powers.c tests/c/agreement.c csrc/ops/powers.c
+
+build/$(BUILD)/prove_powers: $(PROVED) tests/c/agreement.h csrc/ops/powers.h csrc/base/portability.h
+	@mkdir -p $(@D)
+	$(CC) $(WARNINGS) -O3 -ffp-contract=off -fno-math-errno -fno-trapping-math -Icsrc -Itests/c \
+	    $(PROVED) -lm -o $@
+
+prove-powers: build/$(BUILD)/prove_powers
+	$(EMULATOR) $< $(POINTS) $(EXPONENTS)
 
 # The extension, linked from the objects of `make verify`, in a copy of the tree: the other one stays
 # as it is. Children of the tests inherit the sanitizers' runtime, so leaks are looked for by

@@ -466,8 +466,8 @@ typedef struct pg_replay_fault {
 } pg_replay_fault;
 
 /* The number of levels that this machine supports: the kernels for the architecture's baseline; on
- * x86-64 also those for AVX2, and for AVX-512; and machine code, which needs AVX2 there, and calls
- * the widest kernels. All give the same bits. */
+ * x86-64 also those for AVX2 and FMA, and for AVX-512; and machine code, which needs the former
+ * there, and calls the widest kernels. All give the same bits. */
 int pg_replay_levels(void);
 int pg_has_native(void); /* Is the highest level machine code? */
 /* The name and version of the compiler that built this core. */

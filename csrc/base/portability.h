@@ -8,11 +8,27 @@
 #define PG_UNLIKELY(x) __builtin_expect(!!(x), 0)
 #define PG_PREFETCH(p) __builtin_prefetch(p)
 #define PG_ALWAYS_INLINE __attribute__((always_inline))
+#define PG_LOWEST_BIT(x) __builtin_ctzll(x) /* which it is; x isn't 0 */
 #else
 #define PG_LIKELY(x) (x)
 #define PG_UNLIKELY(x) (x)
 #define PG_PREFETCH(p) ((void)(p))
 #define PG_ALWAYS_INLINE
+static inline int pg_lowest_bit(unsigned long long x) {
+    int bit = 0;
+    for (; !(x & 1); x >>= 1) bit++;
+    return bit;
+}
+#define PG_LOWEST_BIT(x) pg_lowest_bit(x)
+#endif
+
+/* The signs of four doubles, as bits; code for AVX2 has an instruction for it. */
+#if defined(__x86_64__) && (defined(__GNUC__) || defined(__clang__))
+typedef double pg_four_doubles __attribute__((vector_size(32), aligned(8), may_alias));
+#define PG_SIGNS_OF_FOUR(p) __builtin_ia32_movmskpd256(*(const pg_four_doubles *)(p))
+#else
+#define PG_SIGNS_OF_FOUR(p)                                                                        \
+    (((p)[0] < 0) | ((p)[1] < 0) << 1 | ((p)[2] < 0) << 2 | ((p)[3] < 0) << 3)
 #endif
 
 /* The compiler's name and version. */
@@ -45,26 +61,35 @@
 #define PG_HAS_VECTORS 0
 #endif
 
+/* Has every machine that this is compiled for a fused multiply-add? C's fma is one instruction
+ * then. It is called by name only: compilers don't fuse (-ffp-contract=off). */
+#if defined(__aarch64__) || defined(__FMA__)
+#define PG_HAS_FMA 1
+#else
+#define PG_HAS_FMA 0
+#endif
+
 /* Vector levels on x86-64: code between PG_BEGIN_x and PG_END_TARGET is compiled for x, and
- * PG_HAS_x() tells whether this machine supports it. Other architectures have one level. */
+ * PG_HAS_x() tells whether this machine supports it; both have a fused multiply-add. Other
+ * architectures have one level. */
 #if defined(__x86_64__) && (defined(__clang__) || (defined(__GNUC__) && __GNUC__ >= 8))
 #define PG_X86_LEVELS 1
-#define PG_HAS_AVX2() (__builtin_cpu_supports("avx2") != 0)
+#define PG_HAS_AVX2() (__builtin_cpu_supports("avx2") != 0 && __builtin_cpu_supports("fma") != 0)
 #define PG_HAS_AVX512()                                                                            \
     (__builtin_cpu_supports("avx512f") != 0 && __builtin_cpu_supports("avx512dq") != 0)
 #if defined(__clang__)
 /* clang-format off */
 #define PG_BEGIN_AVX2 \
-    _Pragma("clang attribute push(__attribute__((target(\"avx2\"))), apply_to = function)")
+    _Pragma("clang attribute push(__attribute__((target(\"avx2,fma\"))), apply_to = function)")
 #define PG_BEGIN_AVX512 \
-    _Pragma("clang attribute push(__attribute__((target(\"avx512f,avx512dq,avx512vl\"))), apply_to = function)")
+    _Pragma("clang attribute push(__attribute__((target(\"avx512f,avx512dq,avx512vl,fma\"))), apply_to = function)")
 /* clang-format on */
 #define PG_END_TARGET _Pragma("clang attribute pop")
 #else
-#define PG_BEGIN_AVX2 _Pragma("GCC push_options") _Pragma("GCC target(\"avx2\")")
+#define PG_BEGIN_AVX2 _Pragma("GCC push_options") _Pragma("GCC target(\"avx2,fma\")")
 #define PG_BEGIN_AVX512                                                                            \
     _Pragma("GCC push_options")                                                                    \
-        _Pragma("GCC target(\"avx512f,avx512dq,avx512vl,prefer-vector-width=512\")")
+        _Pragma("GCC target(\"avx512f,avx512dq,avx512vl,fma,prefer-vector-width=512\")")
 #define PG_END_TARGET _Pragma("GCC pop_options")
 #endif
 #else
@@ -86,6 +111,15 @@
 #else
 #define PG_HAS_NATIVE 0
 #define PG_ATOMIC(type) type
+#endif
+
+/* The version of glibc that the process runs on, such as "2.36"; NULL for other C libraries. */
+#include <limits.h> /* any of C's own headers defines __GLIBC__ */
+#if defined(__GLIBC__)
+#include <gnu/libc-version.h>
+#define PG_GLIBC_VERSION() gnu_get_libc_version()
+#else
+#define PG_GLIBC_VERSION() ((const char *)0)
 #endif
 
 /* lgamma, which writes the gamma function's sign to a global that threads would race for; POSIX has

@@ -24,8 +24,9 @@ static bool op_has_form(pg_emitter *e, const pg_step *step, const pg_instr *inst
     if (!can_give(e, step->a, instr->a) || !can_give(e, step->b, instr->b)) return false;
     if (step->a.how == PG_ACCUMULATE_FOLD && step->b.how == PG_ACCUMULATE_FOLD && e->lanes >= 32)
         return false;
-    return instr->op == PG_OP_SELECT || (slope_has_form(e, instr->op, PG_OF_SLOPE_A, step->a) &&
-                                         slope_has_form(e, instr->op, PG_OF_SLOPE_B, step->b));
+    return instr->op == PG_OP_SELECT ||
+           (slope_has_form(e, pg_slope_op(e, instr), PG_OF_SLOPE_A, step->a) &&
+            slope_has_form(e, instr->op, PG_OF_SLOPE_B, step->b));
 }
 
 bool pg_step_has_form(pg_emitter *e, const pg_step *step) {
@@ -88,12 +89,13 @@ static bool is_one(const pg_formula *formula) {
 static void push(pg_emitter *e, const pg_instr *instr, pg_formula_name name, pg_target target,
                  uint32_t operand) {
     if (target.how == PG_ACCUMULATE_NONE) return;
-    if (is_one(pg_formula_of(e, instr->op, name))) {
+    const int op = name == PG_OF_SLOPE_A ? pg_slope_op(e, instr) : instr->op;
+    if (is_one(pg_formula_of(e, op, name))) {
         pg_give(e, target, operand, gradient(e, instr));
         return;
     }
     const pg_operands on = pg_operands_of(instr);
-    const int slope = pg_compute(e, instr->op, name, &on);
+    const int slope = pg_compute(e, op, name, &on);
     if (pg_may_fail(instr->op, 1)) pg_put_check(&e->code, slope);
     pg_give(e, target, operand, pg_operate(e, PG_MULTIPLIES, slope, gradient(e, instr)));
 }

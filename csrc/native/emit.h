@@ -40,6 +40,7 @@ typedef struct pg_emitter {
     bool uniform;                 /* the uniform section, else rows */
     bool tangents;                /* those of values or gradients, which are computed already */
     bool fast;                    /* by our own functions; tangents are by libm's */
+    bool powers;                  /* powers.h may compute what pow does */
     pg_base grads, sums;          /* where contributions go */
     const pg_instr *code_of;      /* the section's */
     const pg_step *steps;         /* the plan's, for the section */
@@ -96,6 +97,9 @@ void pg_emit_folds(pg_emitter *e);
 bool pg_is_computable(pg_emitter *e, int op, pg_formula_name name);
 /* Its result, by that. */
 int pg_compute(pg_emitter *e, int op, pg_formula_name name, const pg_operands *on);
+
+/* The op whose derivative by a this one's is: that of a ** 2, 2 * pow(a, 1), is the square's. */
+int pg_slope_op(const pg_emitter *e, const pg_instr *instr);
 
 const pg_formula *pg_formula_of(pg_emitter *e, int op, pg_formula_name name);
 pg_operands pg_operands_of(const pg_instr *instr);

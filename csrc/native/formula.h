@@ -63,5 +63,8 @@ void pg_formula_read(pg_formula *formula_ret, const char *text, bool fast);
  * row has none. Of a second derivative none is kept. */
 typedef double pg_scalar(double a, double b, double y);
 pg_scalar *pg_scalar_of(int op, pg_formula_name name, bool fast);
+/* power_scalars.c: the same for a power with this exponent, or its derivative; NULL if it has none.
+ */
+pg_scalar *pg_power_scalar_of(double exponent, pg_formula_name name);
 
 #endif

@@ -57,6 +57,27 @@ bool pg_is_computable(pg_emitter *e, int op, pg_formula_name name) {
            (e->lanes == 1 && pg_scalar_of(op, name, e->fast) != NULL);
 }
 
+/* The number in the slot; nan if it isn't a constant. */
+static double constant_in(const pg_emitter *e, uint32_t slot) {
+    const pg_program *const p = e->program;
+    if (!e->uniform && (slot < p->input_count || slot >= p->input_count + p->import_count))
+        return NAN;
+    const uint32_t uniform = e->uniform ? slot : p->imports[slot - p->input_count];
+    return uniform < p->constant_count ? p->constants[uniform] : NAN;
+}
+
+int pg_slope_op(const pg_emitter *e, const pg_instr *instr) {
+    const bool square = instr->op == PG_OP_POWN && constant_in(e, instr->b) == 2.0;
+    return square && e->powers ? PG_OP_SQUARE : instr->op;
+}
+
+static pg_scalar *function_of(const pg_emitter *e, int op, pg_formula_name name,
+                              const pg_operands *on) {
+    pg_scalar *power = NULL;
+    if (op == PG_OP_POWN && e->powers) power = pg_power_scalar_of(constant_in(e, on->b.slot), name);
+    return power != NULL ? power : pg_scalar_of(op, name, e->fast);
+}
+
 /* The result of the op's compiled function, for one row. */
 static int call_function(pg_emitter *e, int op, pg_formula_name name, const pg_operands *on) {
     const pg_at operands[] = {on->a, on->b, on->y};
@@ -64,7 +85,7 @@ static int call_function(pg_emitter *e, int op, pg_formula_name name, const pg_o
     for (int i = 0; i < count; i++)
         if (i != 1 || pg_op_slots[op] == 2)
             pg_put_load(&e->code, i, operands[i].base, pg_offset_of(e, operands[i]));
-    pg_put_call(&e->code, pg_scalar_of(op, name, e->fast));
+    pg_put_call(&e->code, function_of(e, op, name, on));
     pg_forget_registers(e);
     e->held[0].pins = 1;
     return 0;

@@ -16,6 +16,7 @@
 
 #include "native/emit.h"
 #include "native/pages.h"
+#include "ops/kernels.h"
 
 #include <string.h>
 
@@ -135,6 +136,7 @@ static void set_up(pg_emitter *e, int part) {
     e->uniform = part == PG_NATIVE_UNIFORM || part == PG_NATIVE_UNIFORM_TANGENTS;
     e->tangents = part >= PG_NATIVE_TANGENTS;
     e->fast = e->program->fast && !e->tangents;
+    e->powers = pg_pow_is_known();
     e->grads = e->tangents ? PG_GRAD_TANGENTS : PG_GRADS;
     e->sums = e->tangents ? PG_SUM_TANGENTS : PG_SUMS;
     e->lanes = lanes_of(part);

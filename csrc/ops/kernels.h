@@ -13,6 +13,9 @@
 #include <math.h>
 #include <stdbool.h>
 
+/* powers.c: is the C library's pow the one whose error ops/powers.h states? */
+bool pg_pow_is_known(void);
+
 /* Doesn't overflow at either end. */
 static inline double sigmoid(double a) {
     return a >= 0.0 ? 1.0 / (1.0 + exp(-a)) : exp(a) / (1.0 + exp(a));

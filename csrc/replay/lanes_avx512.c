@@ -4,6 +4,7 @@
 PG_BEGIN_AVX512
 #define PG_LANE_TABLE pg_lanes_avx512
 #define PG_VECTOR_BYTES 64
+#define PG_FUSED 1
 #include "replay/lanes_levels.h"
 PG_END_TARGET
 #else

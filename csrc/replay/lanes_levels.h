@@ -1,7 +1,10 @@
 /* lanes_levels.h - the kernels of one vector level: for one lane and for many, with libm's
  * functions and our own. Included once by each of lanes_base.c, lanes_avx2.c and lanes_avx512.c,
- * which define PG_LANE_TABLE and PG_VECTOR_BYTES. */
+ * which define PG_LANE_TABLE, PG_VECTOR_BYTES, and PG_FUSED: 1 with a fused multiply-add. */
 #include "ops/kernels.h"
+#if PG_FUSED
+#include "ops/powers.h"
+#endif
 #include "replay/lanes.h"
 
 #include <float.h>
@@ -34,6 +37,40 @@ static inline bool all_finite(const double *lanes, size_t count) {
     int odd = 0;
     for (size_t l = 0; l < count; l++) odd |= !(fabs(lanes[l]) <= DBL_MAX);
     return odd == 0;
+}
+
+/* What powers.h has done: nothing; all lanes; all lanes, and all are finite. */
+typedef enum powers_done { none_done, all_done, all_finite_done } powers_done;
+
+/* Is this ** a number, and one that powers.h computes as pow does? Then ys = as ** (number - less).
+ * A run's numbers may differ; all lanes have the same, if it is an import. */
+static powers_done raise_all(const pg_block *block, const pg_instr *instr, double less, double *ys,
+                             size_t lanes, size_t run) {
+#if PG_FUSED
+    const pg_program *const p = block->program;
+    bool finite = true;
+    for (size_t r = 0; r < run; r++, instr++, ys += lanes) {
+        const double exponent = block->values[instr->b * lanes] - less;
+        const bool import = instr->b - p->input_count < p->import_count;
+        const int n = pg_halves_of(exponent);
+        if (!block->powers || !import || n == 0) return none_done;
+        finite &= pg_powers(ys, block->values + instr->a * lanes, exponent, n, lanes);
+    }
+    return finite ? all_finite_done : all_done;
+#else
+    (void)block, (void)instr, (void)less, (void)ys, (void)lanes, (void)run;
+    return none_done;
+#endif
+}
+
+/* The same for the derivative by a, number * as ** (number - 1). */
+static powers_done slopes_of_power(const pg_block *block, const pg_instr *instr, double *ds,
+                                   size_t lanes) {
+    const double number = block->values[instr->b * lanes];
+    if (number == 0.0) return none_done;
+    const powers_done done = raise_all(block, instr, 1.0, ds, lanes, 1);
+    for (size_t l = 0; done != none_done && l < lanes; l++) ds[l] *= number;
+    return done;
 }
 
 #define LANES 1

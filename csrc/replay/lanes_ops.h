@@ -8,10 +8,14 @@
 
 /* ---- Values ---------------------------------------------------------------------------------- */
 
+/* Has powers.h computed it? In one lane it isn't asked. */
+#define RAISED(op, done) ((op) == PG_OP_POWN && MOST > 1 ? (done) : none_done)
+
 /* y = op(a, b) in all lanes of a run; `fault` says what an infinite y means, as in the op table. */
 #define PG_FORWARD(op, y_, fault)                                                                  \
     {                                                                                              \
-        for (size_t l = 0; l < lanes * run; l++) {                                                 \
+        const powers_done done = RAISED(op, raise_all(block, instr, 0.0, ys, lanes, run));         \
+        for (size_t l = 0; done == none_done && l < lanes * run; l++) {                            \
             const double a = as[l], b = bs[l];                                                     \
             (void)a, (void)b;                                                                      \
             ys[l] = (y_);                                                                          \
@@ -20,6 +24,7 @@
         for (size_t l = 0; l < lanes * run; l++) far |= out_of_reach(op, as[l]);                   \
         for (size_t l = 0; PG_UNLIKELY(far) && l < lanes * run; l++)                               \
             if (out_of_reach(op, as[l])) ys[l] = pg_value_of(op, as[l], bs[l]);                    \
+        if (done == all_finite_done) break;                                                        \
         const double a = 1.0, b = 0.0;                                                             \
         (void)a, (void)b;                                                                          \
         for (size_t l = 0; (fault) != PG_OK && block->judge && l < lanes * run; l += lanes) {      \
@@ -86,14 +91,16 @@ static pg_status NAME(forward)(pg_block *block) {
 #define PG_PUSH_ONE(op, which, d_, fault, target)                                                  \
     {                                                                                              \
         _Alignas(64) double ds[MOST];                                                              \
-        for (size_t l = 0; l < lanes; l++) {                                                       \
+        const powers_done done = RAISED(op, slopes_of_power(block, instr, ds, lanes));             \
+        for (size_t l = 0; done == none_done && l < lanes; l++) {                                  \
             const double a = as[l], b = bs[l], y = ys[l];                                          \
             (void)a, (void)b, (void)y;                                                             \
             ds[l] = (d_);                                                                          \
         }                                                                                          \
         const double a = 1.0, b = 0.0;                                                             \
         (void)a, (void)b;                                                                          \
-        if ((fault) != PG_OK && block->judge && PG_UNLIKELY(!all_finite(ds, lanes))) {             \
+        const bool finite = done == all_finite_done;                                               \
+        if ((fault) != PG_OK && block->judge && !finite && PG_UNLIKELY(!all_finite(ds, lanes))) {  \
             const pg_judged judged = {ds, as, bs, g};                                              \
             const pg_status status = pg_judge_lanes(block, op, which, &judged);                    \
             if (status != PG_OK) return status;                                                    \
@@ -187,6 +194,7 @@ static pg_status NAME(backward)(pg_block *block) {
     return PG_OK;
 }
 
+#undef RAISED
 #undef PG_FORWARD
 #undef PG_PUSH
 #undef PG_PUSH_RUN

@@ -71,6 +71,7 @@ pg_status pg_workspace_new(pg_workspace **workspace_ret, const pg_program *progr
     level = known_level(level);
     *ws = (pg_workspace){
         .program = program, .width = -1, .native = level >= vectors, .at_once = at_once};
+    ws->powers = pg_pow_is_known();
     ws->lanes = lanes_for(level < vectors ? level : vectors - 1, program->fast != 0);
     ws->widest = program->row_slots <= fits_the_cache ? PG_THIRTY_TWO : PG_EIGHT;
     const size_t cells = program->row_slots * pg_lanes_of[ws->widest];
@@ -250,6 +251,10 @@ static void load_column(double *lanes, pg_argument column, const int64_t *index,
         return;
     }
     data += rows.first * stride;
+    if (stride == 1) {
+        memcpy(lanes, data, rows.active * sizeof *lanes);
+        return;
+    }
     for (size_t l = 0; l < rows.active; l++, data += stride) lanes[l] = *data;
 }
 
@@ -290,13 +295,10 @@ static void store_gradients(pg_workspace *ws, const pg_block *block, double *gra
     const size_t stride = block->program->output_count * inputs;
     uint64_t odd = 0;
     for (size_t k = 0; k < inputs; k++) {
-        const double *const grads = block->grads + k * lanes;
-        const bool reached = block->plan->input_reached[k];
-        for (size_t l = 0; l < block->active; l++) {
-            const double grad = reached ? grads[l] : 0.0;
-            gradients[l * stride + k] = grad;
-            odd |= if_nan(grad);
-        }
+        static const double none[32];
+        const double *const grads = block->plan->input_reached[k] ? block->grads + k * lanes : none;
+        for (size_t l = 0; l < block->active; l++) odd |= if_nan(grads[l]); /* in vectors */
+        for (size_t l = 0; l < block->active; l++) gradients[l * stride + k] = grads[l];
     }
     if (odd != 0) ws->undefined = true;
 }
@@ -331,6 +333,7 @@ pg_status pg_forward_block(pg_workspace *ws, const pg_task *task, pg_block *bloc
                             .grads = ws->grads.at,
                             .lanes = lanes,
                             .active = active,
+                            .powers = ws->powers,
                             .judge = !task->ignore && !ws->doubtful};
     broadcast_imports(ws, rows.width);
     load_inputs(ws->values.at, task, rows);

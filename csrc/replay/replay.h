@@ -17,6 +17,7 @@ struct pg_workspace {
     const pg_lanes *lanes; /* kernels for the machine's vectors and the program's math, by width */
     bool native;           /* run machine code where there is any */
     bool at_once;          /* made at its first run */
+    bool powers;           /* powers.h may compute what pow does */
     int odd_runs;          /* how often that code met a result that wasn't finite */
     int width, widest;     /* width: the one that imports are broadcast for; -1: none yet */
     pg_numbers uniform, uniform_grads;

@@ -59,9 +59,9 @@ class Program(Replayable):
     def native(self) -> bool:
         """Do replays run machine code? Else kernels interpret the program, with the same bits.
 
-        False on processors other than x86-64 with AVX2 and AArch64, where the system refuses
-        executable memory, if the environment said PYGRADC_NATIVE=0 when it was recorded, and if
-        the code of one row would be larger than 2 MiB.
+        False on processors other than x86-64 with AVX2 and FMA, and AArch64, where the system
+        refuses executable memory, if the environment said PYGRADC_NATIVE=0 when it was recorded,
+        and if the code of one row would be larger than 2 MiB.
 
         >>> f = pygradc.compile(lambda x: x * x)
         >>> f(3.0).data, f.programs[0].native  # doctest: +SKIP

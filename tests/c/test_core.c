@@ -11,6 +11,7 @@
  *   test_save.c     programs to bytes and back, and bytes that are no program
  *   test_custom.c   custom ops, tags, local derivatives, nodes that are cut off, cleared gradients
  *   test_derive.c   derivatives that are nodes
+ *   test_powers.c   powers that aren't asked of libm, and have its bits
  *   test_pack.c     graphs to bytes and back, part by part, and bytes that are no graph
  *
  * Arguments are parts of tests' names, as in `test_core sweep/ failure`: those tests run whose name
@@ -30,7 +31,7 @@ static const struct {
     {"bulk", bulk_tests},     {"failure", failure_tests}, {"record", record_tests},
     {"replay", replay_tests}, {"runs", runs_tests},       {"save", save_tests},
     {"custom", custom_tests}, {"pack", pack_tests},       {"starved", starved_tests},
-    {"derive", derive_tests},
+    {"derive", derive_tests}, {"powers", powers_tests},
 };
 
 static int failures = 0; /* of the test that runs */

@@ -20,7 +20,7 @@ typedef struct test_case {
 /* One list a file, ended by a row of zeros. */
 extern const test_case op_tests[], sweep_tests[], memory_tests[], bulk_tests[], failure_tests[],
     record_tests[], replay_tests[], runs_tests[], save_tests[], custom_tests[], pack_tests[],
-    starved_tests[], derive_tests[];
+    starved_tests[], derive_tests[], powers_tests[];
 
 #define TEST(function) {#function, function}
 #define LENGTH(array) (sizeof(array) / sizeof((array)[0]))

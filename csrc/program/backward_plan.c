@@ -16,6 +16,8 @@
  *   3. A new accumulator appends a COLLECT to the uniform steps, which adds its total to the
  *      uniform slot (fold_into). Row steps run once a block, uniform steps once, after all rows.
  *   4. Row steps that execute as one are brought together (join_runs.c).
+ *   5. Where a layer's weights have accumulators of their own, its dots are marked (mark_folds), to
+ *      be summed in registers.
  * Invariant: each gradient is the sum that backward() forms, in its order. So rows' contributions
  * to a uniform slot share an accumulator only as long as nothing else was added to that slot;
  * after that each gets an accumulator of its own, to be added in its turn.
@@ -185,6 +187,51 @@ static pg_status add_instr(builder *b, uint32_t number) {
     return add_step(&r->rows, &r->row_count, &r->row_capacity, step);
 }
 
+/* ---- Accumulators of layers ------------------------------------------------------------------ */
+
+/* The accumulators that a run of steps has met so far: marked with its first step. Of one dot, the
+ * one that would follow the last: that one's neighbour. */
+typedef struct met {
+    uint32_t *by, run, next;
+    bool apart, neighbours;
+} met;
+
+static void meet(met *m, pg_target target) {
+    m->apart = m->apart && target.how == PG_ACCUMULATE_FOLD && m->by[target.at] != m->run;
+    m->neighbours = m->neighbours && (m->next == PG_NO_VALUE || target.at == m->next);
+    if (target.how == PG_ACCUMULATE_FOLD) m->by[target.at] = m->run;
+    m->next = target.at + 1;
+}
+
+/* How the accumulators of a dot's weights lie, in the order of its contributions. */
+static pg_folds folds_of(met *m, const pg_backward_plan *r, const pg_step *step, uint32_t count) {
+    const pg_target *const targets = r->targets + step->first;
+    m->next = PG_NO_VALUE;
+    m->apart = m->neighbours = true;
+    for (uint32_t i = count; i-- > 0;) {
+        if (i == 0 && step->a.how == PG_ACCUMULATE_FOLD) meet(m, step->a);
+        meet(m, targets[2 * i]);
+        m->apart = m->apart && targets[2 * i + 1].how != PG_ACCUMULATE_FOLD;
+    }
+    return !m->apart ? PG_FOLDS_ANY : m->neighbours ? PG_FOLDS_NEIGHBOURS : PG_FOLDS_APART;
+}
+
+static pg_status mark_folds(const pg_program *p, pg_backward_plan *r) {
+    met m = {.by = pg_realloc(NULL, r->accumulators, sizeof *m.by)};
+    if (m.by == NULL) return PG_ERR_NOMEM;
+    memset(m.by, 0xff, r->accumulators * sizeof *m.by); /* no run */
+    for (uint32_t i = 0; i < r->row_count; i++) {
+        pg_step *const step = &r->rows[i];
+        const pg_instr *const instr = &p->code[step->instr];
+        if (i == 0 || r->rows[i - 1].run == 1) m.run = i;
+        if (instr->op == PG_OP_DOT && (instr->shape & PG_DOT_WEIGHTED) &&
+            step->left == PG_ACCUMULATE_FOLD)
+            step->folds = folds_of(&m, r, step, instr->count);
+    }
+    pg_free(m.by);
+    return PG_OK;
+}
+
 static pg_status build(builder *b, size_t output, unsigned wrt) {
     const pg_program *p = b->program;
     find_wanted(b, wrt);
@@ -198,6 +245,7 @@ static pg_status build(builder *b, size_t output, unsigned wrt) {
         status = add_instr(b, p->orders[output][i]);
     if (status == PG_OK) PG_CHECK_PLAN(p, b->plan, false);
     if (status == PG_OK) status = pg_join_runs(p, b->plan);
+    if (status == PG_OK) status = mark_folds(p, b->plan);
     for (uint32_t i = 0; i < p->input_count; i++) {
         b->plan->input_reached[i] = b->row_reached[i];
         if (!b->row_reached[i]) b->plan->input_order[b->inputs_reached++] = i;

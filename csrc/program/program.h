@@ -19,7 +19,7 @@
 /* The widths of a block of rows, and its lanes. */
 enum { PG_ONE, PG_EIGHT, PG_THIRTY_TWO, PG_WIDTHS };
 static const size_t pg_lanes_of[PG_WIDTHS] = {[PG_ONE] = 1, [PG_EIGHT] = 8, [PG_THIRTY_TWO] = 32};
-enum { PG_SUBLANES = 8 }; /* partial sums of an accumulator: row r is added to sublane r % 8 */
+enum { PG_SUBLANES = 8 }; /* partial sums of an accumulator's tangent: a block's rows have one each */
 
 /* What a later stage makes of a program or a plan, once, and keeps with it; freed with it. `free`
  * is NULL if there is nothing to free. */

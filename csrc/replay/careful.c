@@ -35,14 +35,6 @@ static const double *lanes_of(const careful_step *on, uint32_t slot) {
     return on->block->values + (size_t)slot * on->lanes;
 }
 
-/* As the kernels do: lanes that are 8 apart are added in a fixed tree. */
-static void fold(const careful_step *on, double *sums, const double *ts) {
-    const size_t sublanes = on->lanes < PG_SUBLANES ? on->lanes : PG_SUBLANES;
-    for (size_t k = 0; k < sublanes; k++)
-        sums[k] +=
-            on->lanes == most_lanes ? (ts[k] + ts[k + 8]) + (ts[k + 16] + ts[k + 24]) : ts[k];
-}
-
 static void give(const careful_step *on, pg_target target, const double *ts) {
     double *const grads = on->block->grads + (size_t)target.at * on->lanes;
     if (target.how == PG_ACCUMULATE_ADD)
@@ -50,7 +42,7 @@ static void give(const careful_step *on, pg_target target, const double *ts) {
     else if (target.how == PG_ACCUMULATE_STORE)
         for (size_t l = 0; l < on->lanes; l++) grads[l] = 0.0 + ts[l];
     else if (target.how == PG_ACCUMULATE_FOLD)
-        fold(on, on->block->accumulators + (size_t)target.at * PG_SUBLANES, ts);
+        for (size_t l = 0; l < on->lanes; l++) on->block->accumulators[target.at] += ts[l];
 }
 
 static void give_product(const careful_step *on, pg_target target, const double *slopes) {
@@ -145,7 +137,8 @@ pg_status pg_backward_carefully(pg_block *block) {
         const careful_step on = {block, instr, block->grads + (size_t)instr->dst * lanes, lanes,
                                  block->reached != NULL && block->reached[instr->dst] != 0};
         pg_status status = PG_OK;
-        if (instr->op == PG_OP_TAKE) pg_scatter(block, step, block->grads, block->accumulators);
+        if (instr->op == PG_OP_TAKE) 
+            pg_scatter(block, step, block->grads, block->accumulators, 1);
         else if (pg_instr_describe(instr->op)->pairs_receive) push_pairs(&on, step);
         else if (instr->op == PG_OP_SELECT) push_select(&on, step);
         else {

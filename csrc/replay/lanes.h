@@ -15,7 +15,7 @@ typedef struct pg_block {
     size_t length;
     const double *uniform; /* the uniform slots */
     double *values, *grads;
-    double *accumulators; /* PG_SUBLANES doubles each */
+    double *accumulators;
     const pg_backward_plan *plan;
     const pg_step *steps; /* the steps of the plan to run */
     size_t step_count;
@@ -43,7 +43,6 @@ typedef pg_status pg_run(pg_block *block);
 typedef struct pg_lanes {
     pg_run *forward;  /* computes all slots that the code writes */
     pg_run *backward; /* runs the steps: gradients of the slots they reach */
-    void (*fold)(double *accumulator, const double *lanes); /* add the lanes' sums */
 } pg_lanes;
 
 /* The kernels with [libm's, our own] functions, for each width. */
@@ -71,10 +70,11 @@ void pg_dots_carefully(const pg_block *block, const pg_instr *dots);
 /* tables.c, for any number of lanes. gather: the entries that the lanes' indices name;
  * PG_ERR_DOMAIN if an index names none, which judging blocks are told: pg_find_fault decides.
  * search: the lanes' places among the knots. scatter: a take's step back, on these gradients and
- * accumulators. */
+ * accumulators, which are `apart` doubles apart: lane l is added to the one l % apart further on. */
 pg_status pg_gather(pg_block *block, const pg_instr *take);
 void pg_search(pg_block *block, const pg_instr *search);
-void pg_scatter(const pg_block *block, const pg_step *step, double *grads, double *accumulators);
+void pg_scatter(const pg_block *block, const pg_step *step, double *grads, double *accumulators,
+                size_t apart);
 
 /* careful.c: run the steps as `backward` does, with 0 for undefined products with a gradient of
  * 0. Returns: PG_OK; PG_ERR_DOMAIN, _ZERO_DIVISION, _OVERFLOW. */

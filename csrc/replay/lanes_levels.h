@@ -5,6 +5,7 @@
 #include "replay/lanes.h"
 
 #include <float.h>
+#include <string.h>
 
 #if PG_HAS_VECTORS
 typedef double pg_vec PG_VECTOR(PG_VECTOR_BYTES);
@@ -13,6 +14,8 @@ typedef double pg_vec PG_VECTOR(PG_VECTOR_BYTES);
 typedef double pg_vec;
 #define PG_VEC 1
 #endif
+
+#include "replay/lanes_weights.h"
 
 #define LANES 1
 #define NAME(x) x##_1
@@ -67,10 +70,10 @@ static inline bool all_finite(const double *lanes, size_t count) {
 #undef DOTS
 
 pg_lane_table PG_LANE_TABLE = {
-    {{forward_one_exact, backward_one_exact, fold_1},
-     {forward_many_exact, backward_many_exact, fold_8},
-     {forward_many_exact, backward_many_exact, fold_32}},
-    {{forward_one_fast, backward_one_fast, fold_1},
-     {forward_many_fast, backward_many_fast, fold_8},
-     {forward_many_fast, backward_many_fast, fold_32}},
+    {{forward_one_exact, backward_one_exact},
+     {forward_many_exact, backward_many_exact},
+     {forward_many_exact, backward_many_exact}},
+    {{forward_one_fast, backward_one_fast},
+     {forward_many_fast, backward_many_fast},
+     {forward_many_fast, backward_many_fast}},
 };

@@ -413,11 +413,11 @@ typedef struct pg_target {
     uint32_t at;  /* a slot or an accumulator */
 } pg_target;
 
-typedef enum pg_folds { /* the accumulators of a dot's weights, and of a start that has one */
-                       PG_FOLDS_ANY = 0,    /* some, perhaps, or the same one twice */
-                       PG_FOLDS_APART,      /* each has one, which no other of the layer has */
-                       PG_FOLDS_NEIGHBOURS, /* and they are neighbours, that of the last pair first,
-                                               that of the start before the first pair's */
+typedef enum pg_folds { /* the accumulators of a dot's weights, and of its start if that has one */
+                       PG_FOLDS_ANY = 0,   /* some, perhaps, or the same one twice */
+                       PG_FOLDS_APART,     /* each has one, which no other of the layer has */
+                       PG_FOLDS_NEIGHBOURS /* and they are neighbours: the start's, the first pair's
+                                              and so on */
 } pg_folds;
 
 /* One backward step: instruction `instr` propagates its gradient. The targets of the pairs of a
@@ -429,6 +429,7 @@ typedef struct pg_step {
     pg_accumulation left,
         right; /* of these: what all left (all right) targets do, or PG_ACCUMULATE_MIXED */
     pg_folds folds;
+    int alone; /* do these accumulators get nothing from other steps? */
     pg_target a, b;
     uint32_t run; /* so many, from here on, execute as one */
 } pg_step;
@@ -520,14 +521,15 @@ pg_status pg_replay_begin(pg_workspace *workspace, const double *params, int ign
  * Returns: PG_OK; PG_ERR_DOMAIN, _ZERO_DIVISION, _OVERFLOW (see pg_workspace_fault: the first row
  *          that fails); PG_ERR_STOPPED; PG_ERR_NOMEM. */
 pg_status pg_replay(pg_workspace *workspace, const pg_task *task);
-/* When all chunks are done, and task->partials are the sums over all rows: the totals, and their gradients with respect to the parameters, both
- * times task->scale. The task's arguments are those of all rows, which are read again where a sum
- * of 0 meets an infinite derivative; without them (NULL) no such sum counts as 0.
+/* When all chunks are done, and task->partials are the sums over all rows: the totals, and their
+ * gradients with respect to the parameters, both times task->scale. The task's arguments are those
+ * of all rows, which are read again where a sum of 0 meets an infinite derivative; without them
+ * (NULL) no such sum counts as 0.
  * Out: totals     one per output
  *      gradients  outputs x params */
 pg_status pg_replay_finish(pg_workspace *workspace, const pg_task *task, double *totals,
                            double *gradients);
-/* The three in one, for all chunks. task->partials may be NULL if there is one chunk. */
+/* The three in one, for all chunks. task->partials is ignored. */
 pg_status pg_replay_sum(pg_workspace *workspace, const double *params, const pg_task *task,
                         double *totals, double *gradients);
 

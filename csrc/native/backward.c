@@ -29,7 +29,7 @@ static bool op_has_form(pg_emitter *e, const pg_step *step, const pg_instr *inst
 }
 
 bool pg_step_has_form(pg_emitter *e, const pg_step *step) {
-    if (step->instr == PG_COLLECT) return true;
+    if (step->instr == PG_COLLECT) return step->run == 1 || !pg_is_direct(e->program, step);
     const pg_instr *const instr = &e->program->code[step->instr];
     if (pg_is_for_kernel(e, instr, step->run)) return false;
     switch (instr->op) {

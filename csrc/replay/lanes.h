@@ -21,7 +21,8 @@ typedef struct pg_block {
     size_t step_count;
     size_t lanes;
     size_t active; /* lanes that hold a row; the others are padding and repeat the last row */
-    bool judge;    /* stop at the first op that leaves its domain */
+    bool first; /* of its chunk: accumulators that get contributions from one dot are not cleared */
+    bool judge; /* stop at the first op that leaves its domain */
     const uint8_t *reached; /* careful: for each slot, do rows reach it? They may cancel; or NULL */
     bool spared;            /* careful: 0 replaced a product */
     bool fault_of_all;      /* the fault is in uniform code that every row depends on */

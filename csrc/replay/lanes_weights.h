@@ -10,8 +10,9 @@
  *   1. Transpose a panel of factors, so that those of one row are neighbours (transpose).
  *   2. A tile of sums, TILE_DOTS dots x TILE_VECS vectors of factors, is loaded to registers; each
  *      row adds its products to all of them; then it is stored (add_products).
- * A dot's start counts as a factor that is 1. Factors are in the order in which their accumulators
- * were made (backward_plan.c), which therefore are neighbours as a rule (PG_FOLDS_NEIGHBOURS).
+ * A dot's start counts as a factor that is 1, and comes first. Accumulators are in the order of the
+ * parameters (backward_plan.c), so those of a dot are neighbours as a rule (PG_FOLDS_NEIGHBOURS).
+ * In a chunk's first block, sums that get nothing else start from 0 here, and needn't be cleared.
  * Invariant: each accumulator gets its products row by row, as from lanes_dots.h.
  * Not a template: it serves any number of lanes, and is compiled once a vector level.
  * Owns a panel on the stack, 18 KiB. Cost: for each block a load and a store of each sum, and half
@@ -31,26 +32,18 @@ typedef struct outer {
     size_t lanes;
 } outer;
 
-/* The place among a dot's pairs of its k-th factor, in the order of their accumulators: the last
- * pair comes first, the start just before the first pair. PG_NO_VALUE: the start. */
-static inline uint32_t place_of(const outer *o, uint32_t k) {
-    if (!o->starts) return o->count - 1 - k;
-    return k + 2 == o->count ? PG_NO_VALUE : k + 1 == o->count ? 0 : o->count - 2 - k;
-}
-
+/* The accumulator of a dot's k-th factor. The start, if it counts, is the first. */
 static inline uint32_t sum_of(const outer *o, const pg_step *step, uint32_t k) {
-    const uint32_t place = place_of(o, k);
-    return place == PG_NO_VALUE ? step->a.at
-                                : o->block->plan->targets[step->first + 2 * place].at;
+    if (o->starts && k == 0) return step->a.at;
+    return o->block->plan->targets[step->first + 2 * (k - o->starts)].at;
 }
 
 /* ---- A panel --------------------------------------------------------------------------------- */
 
 /* The lanes of a factor; `ones` is what a start has. */
 static const double *factor_of(const outer *o, uint32_t k, const double *ones) {
-    const uint32_t place = k < o->count ? place_of(o, k) : PG_NO_VALUE;
-    return place == PG_NO_VALUE ? ones
-                                : o->block->values + (size_t)o->pairs[place].right * o->lanes;
+    if (k >= o->count || (o->starts && k == 0)) return ones;
+    return o->block->values + (size_t)o->pairs[k - o->starts].right * o->lanes;
 }
 
 /* Transpose `count` factors, from the first one on; the last vector is filled up with any. */
@@ -97,11 +90,12 @@ static inline PG_ALWAYS_INLINE void add_products(const outer *o, const pg_step *
     pg_vec sums[TILE_DOTS][TILE_VECS];
     const double *g[TILE_DOTS];
     if (whole) t.count = (uint32_t)vecs * PG_VEC;
-    else memset(sums, 0, sizeof sums);
     for (int d = 0; d < dots; d++) {
+        const bool first = o->block->first && steps[d].alone;
+        for (int v = 0; v < TILE_VECS; v++) sums[d][v] = (pg_vec){0};
         g[d] = o->block->grads +
                (size_t)o->block->program->code[steps[d].instr].dst * o->lanes;
-        load_sums(o, &steps[d], t, whole, (double *)sums[d]);
+        if (!first) load_sums(o, &steps[d], t, whole, (double *)sums[d]);
     }
     for (size_t r = 0; r < rows; r++) {
         const pg_vec *const x = (const pg_vec *)(t.panel + r * ROW_OF_PANEL);

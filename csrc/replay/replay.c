@@ -183,18 +183,32 @@ static pg_status find_reached(pg_workspace *ws, const pg_task *task, const pg_ba
     return status;
 }
 
-/* Store the parameters' gradients. Returns: is any of them nan? */
-static bool store_params(const pg_workspace *ws, const pg_backward_plan *plan, double *gradients,
-                         double scale) {
-    const pg_program *program = ws->program;
+/* Store the parameters' gradients, from these sums. Returns: is any of them nan? */
+static bool store_params(const pg_program *program, const pg_backward_plan *plan,
+                         const double *grads, double *gradients, double scale) {
     const uint8_t *const reached = plan->uniform_reached + program->constant_count;
-    const double *const grads = ws->uniform_grads.at + program->constant_count;
     uint64_t odd = 0;
     for (size_t i = 0; i < program->param_count; i++) {
         gradients[i] = reached[i] ? scale * grads[i] : 0.0;
         odd |= if_nan(gradients[i]);
     }
     return odd != 0;
+}
+
+/* The same where each is the sum over the rows, and nothing else. */
+static bool store_sums(size_t count, const double *sums, double *restrict gradients, double scale) {
+    uint64_t odd = 0;
+    for (size_t i = 0; i < count; i++) {
+        gradients[i] = scale * sums[i];
+        odd |= if_nan(gradients[i]);
+    }
+    return odd != 0;
+}
+
+/* Are the uniform steps but one copy, of all parameters' sums? */
+static bool only_collects(const pg_program *program, const pg_backward_plan *plan) {
+    return plan->uniform_count > 0 && plan->uniform_count == program->param_count &&
+           plan->uniform->run == plan->uniform_count && pg_is_direct(program, plan->uniform);
 }
 
 /* Redo the uniform steps, with 0 for undefined products with a gradient of 0; except where that 0
@@ -216,12 +230,18 @@ static pg_status backward_uniform_carefully(pg_workspace *ws, const pg_task *tas
 
 pg_status pg_backward_uniform(pg_workspace *ws, const pg_task *task, const pg_backward_plan *plan,
                               const double *sums, double *gradients) {
+    const pg_program *const program = ws->program;
+    const double *const grads = ws->uniform_grads.at + program->constant_count;
+    if (only_collects(program, plan) &&
+        !store_sums(program->param_count, sums, gradients, task->scale))
+        return PG_OK;
     pg_block block = uniform_block(ws, !task->ignore);
     block.plan = plan;
     pg_status status = pg_run_uniform_steps(ws, &block, sums);
-    if (status == PG_OK && !store_params(ws, plan, gradients, task->scale)) return PG_OK;
+    if (status == PG_OK && !store_params(program, plan, grads, gradients, task->scale))
+        return PG_OK;
     status = backward_uniform_carefully(ws, task, &block, sums);
-    if (status == PG_OK) store_params(ws, plan, gradients, task->scale);
+    if (status == PG_OK) store_params(program, plan, grads, gradients, task->scale);
     if (pg_is_fault(status)) ws->fault = (pg_replay_fault){-1, block.fault};
     return status;
 }
@@ -362,9 +382,12 @@ static pg_status backward_outputs(pg_workspace *ws, const pg_task *task, pg_bloc
     return status;
 }
 
-static pg_status run_block(pg_workspace *ws, const pg_task *task, pg_rows rows, double *sums) {
+/* `first`: of a chunk whose sums weren't all cleared. */
+static pg_status run_block(pg_workspace *ws, const pg_task *task, pg_rows rows, double *sums,
+                           bool first) {
     pg_block block;
     pg_status status = pg_forward_block(ws, task, &block, rows);
+    block.first = first;
     if (status == PG_OK && task->outputs != NULL)
         store_outputs(&block, task->outputs + rows.first * ws->program->output_count,
                       pg_lanes_of[rows.width]);
@@ -401,13 +424,15 @@ size_t pg_partial_count(const pg_program *program, const pg_backward_plan *const
 /* Run all rows of a chunk and add to the sums, if there are any. A block that fails is re-run row by row, to
  * find the first failing row; but only in careful mode: a fault of the fast kernels may be
  * spurious. */
-static pg_status run_blocks(pg_workspace *ws, const pg_task *task, size_t chunk, double *sums) {
+static pg_status run_blocks(pg_workspace *ws, const pg_task *task, size_t chunk, double *sums,
+                            bool cleared) {
     const size_t base = first_row(task), work = ws->program->row_slots + ws->program->pair_count;
     const size_t end = pg_chunk_start(task->rows, chunk + 1) - base;
     bool singly = false;
     for (size_t row = pg_chunk_start(task->rows, chunk) - base; row < end;) {
         const pg_rows rows = next_rows(row, singly ? 1 : end - row, ws->widest);
-        const pg_status status = run_block(ws, task, rows, sums);
+        const pg_status status = run_block(ws, task, rows, sums, sums != NULL && !cleared);
+        cleared = true;
         if (pg_is_fault(status) && ws->careful && rows.active > 1) {
             singly = true;
             continue;
@@ -419,12 +444,26 @@ static pg_status run_blocks(pg_workspace *ws, const pg_task *task, size_t chunk,
     return PG_OK;
 }
 
+/* Clear all sums but those that the kernels for many lanes start from 0. */
+static void clear_sums(const pg_workspace *ws, const pg_task *task, double *sums) {
+    for (size_t o = 0; o < ws->program->output_count; o++) {
+        const pg_backward_plan *const plan = task->plan[o];
+        *sums++ = 0.0;
+        for (size_t i = 0; i < plan->cleared_count; i++)
+            memset(sums + plan->cleared[i].first, 0, plan->cleared[i].count * sizeof *sums);
+        sums += plan->accumulators;
+    }
+}
+
 /* Run a chunk and form its sums, from zero: `count` of them, or none. */
 static pg_status sum_blocks(pg_workspace *ws, const pg_task *task, size_t chunk, size_t count,
                             double *sums) {
-    if (count > 0) memset(sums, 0, count * sizeof *sums);
+    const size_t rows = pg_chunk_start(task->rows, chunk + 1) - pg_chunk_start(task->rows, chunk);
+    const bool all = count > 0 && (ws->careful || rows == 1);
+    if (all) memset(sums, 0, count * sizeof *sums);
+    else if (count > 0) clear_sums(ws, task, sums);
     pg_begin_chunk(ws);
-    pg_status status = run_blocks(ws, task, chunk, count > 0 ? sums : NULL);
+    pg_status status = run_blocks(ws, task, chunk, count > 0 ? sums : NULL, all);
     uint64_t odd = 0;
     for (size_t i = 0; i < count; i++) odd |= if_nan(sums[i]);
     if (odd != 0) ws->undefined = true;

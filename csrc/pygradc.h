@@ -364,6 +364,7 @@ enum {                           /* flags: how a dot, a take or a search reads i
 typedef struct pg_instr {
     uint8_t op;            /* a row of ops.def or instructions.def; see pg_instr_name */
     uint8_t shape;         /* select: the comparison; dot, take, search: flags */
+    uint8_t neighbours;    /* a dot: its left slots lie side by side */
     uint32_t dst, a, b;    /* slots; a dot's a is the start */
     uint32_t first, count; /* pairs of slots; the right one of a take or search is a */
     uint32_t run;          /* so many, from here on, execute as one: see csrc/program/runs.c */

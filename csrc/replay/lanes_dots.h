@@ -60,9 +60,17 @@ static inline void NAME(dot)(const pg_block *block, const pg_instr *instr) {
     EACH_VEC SLOT(values, instr->dst)[v] = sum[v];
 }
 
-/* Register tile: `abreast` dots of a layer, in AT_ONCE vectors from the `from`-th on. */
+/* The weight of a pair: a constant's offset from the first where the left slots are neighbours. */
+static inline PG_ALWAYS_INLINE double NAME(weight)(const double *uniform, const pg_pair *pairs,
+                                                   uint32_t i, bool neighbours) {
+    return neighbours ? uniform[pairs->left + i] : uniform[pairs[i].left];
+}
+
+/* Register tile: `abreast` dots of a layer, in AT_ONCE vectors from the `from`-th on, as far as
+ * some of their pairs go. `neighbours`, a constant: left slots are. */
 static inline PG_ALWAYS_INLINE void NAME(dots)(const pg_block *block, const pg_instr *dots,
-                                               int abreast, int from) {
+                                               int abreast, int from, uint32_t first,
+                                               uint32_t last, bool neighbours) {
     double *const values = block->values;
     const double *const uniform = block->uniform;
     const pg_pair *pairs[ABREAST];
@@ -71,13 +79,14 @@ static inline PG_ALWAYS_INLINE void NAME(dots)(const pg_block *block, const pg_i
     const VEC *right = SLOT(values, pairs[0]->right) + from;
     const bool starts = dots->shape & PG_DOT_STARTS;
     for (int d = 0; d < abreast; d++) {
-        const double first = uniform[starts ? dots[d].a : pairs[d]->left];
-        EACH_AT_ONCE sums[d][v] = starts ? first - (VEC){0} : first * right[v];
+        const double number = uniform[starts ? dots[d].a : pairs[d]->left];
+        if (first > 0) EACH_AT_ONCE sums[d][v] = (SLOT(values, dots[d].dst) + from)[v];
+        else EACH_AT_ONCE sums[d][v] = starts ? number - (VEC){0} : number * right[v];
     }
-    for (uint32_t i = starts ? 0 : 1; i < dots->count; i++) {
+    for (uint32_t i = first == 0 && !starts ? 1 : first; i < last; i++) {
         right = SLOT(values, pairs[0][i].right) + from;
         for (int d = 0; d < abreast; d++) {
-            const double left = uniform[pairs[d][i].left];
+            const double left = NAME(weight)(uniform, pairs[d], i, neighbours);
             EACH_AT_ONCE sums[d][v] += left * right[v];
         }
     }
@@ -85,12 +94,25 @@ static inline PG_ALWAYS_INLINE void NAME(dots)(const pg_block *block, const pg_i
         EACH_AT_ONCE(SLOT(values, dots[d].dst) + from)[v] = sums[d][v];
 }
 
+/* A layer, in panels of pairs whose factors fit the first cache, `from` on. */
+static inline PG_ALWAYS_INLINE void NAME(panels)(const pg_block *block, const pg_instr *dots,
+                                                 int from, bool neighbours) {
+    enum { panel = 128 };
+    const uint32_t count = dots->count;
+    for (uint32_t first = 0; first < count; first += panel) {
+        const uint32_t last = count - first < panel ? count : first + panel;
+        uint32_t d = 0;
+        for (; d + ABREAST <= dots->run; d += ABREAST)
+            NAME(dots)(block, dots + d, ABREAST, from, first, last, neighbours);
+        for (; d < dots->run; d++) NAME(dots)(block, dots + d, 1, from, first, last, neighbours);
+    }
+}
+
 static void NAME(layer)(const pg_block *block, const pg_instr *dots) {
-    uint32_t left = dots->run;
-    for (; left >= ABREAST; left -= ABREAST, dots += ABREAST)
-        for (int v = 0; v < VECS; v += AT_ONCE) NAME(dots)(block, dots, ABREAST, v);
-    for (; left > 0; left--, dots++)
-        for (int v = 0; v < VECS; v += AT_ONCE) NAME(dots)(block, dots, 1, v);
+    const bool neighbours = all_neighbours(dots);
+    for (int v = 0; v < VECS; v += AT_ONCE)
+        if (neighbours) NAME(panels)(block, dots, v, true);
+        else NAME(panels)(block, dots, v, false);
 }
 
 /* ---- Gradients ------------------------------------------------------------------------------- */

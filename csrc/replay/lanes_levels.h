@@ -15,6 +15,13 @@ typedef double pg_vec;
 #define PG_VEC 1
 #endif
 
+/* Do the left slots of all dots of a layer lie side by side? */
+static bool all_neighbours(const pg_instr *dots) {
+    bool all = true;
+    for (uint32_t d = 0; d < dots->run; d++) all = all && dots[d].neighbours;
+    return all;
+}
+
 #include "replay/lanes_weights.h"
 
 #define LANES 1

@@ -118,6 +118,13 @@ static void add_tile(const outer *o, const pg_step *steps, tile t, int dots) {
 
 /* ---- A layer --------------------------------------------------------------------------------- */
 
+/* Sums are far apart, and one use a block: ask for those of the next dots early. */
+static void prefetch_sums(const outer *o, uint32_t dot, uint32_t k) {
+    const uint32_t end = dot + TILE_DOTS < o->dots ? dot + TILE_DOTS : o->dots;
+    for (; dot < end; dot++)
+        PG_PREFETCH(o->block->accumulators + sum_of(o, &o->steps[dot], k));
+}
+
 static void add_panel(const outer *o, double *panel, uint32_t first) {
     enum { most = TILE_VECS * PG_VEC };
     const uint32_t left = o->count - first, count = left < PANEL ? left : PANEL;
@@ -126,6 +133,7 @@ static void add_panel(const outer *o, double *panel, uint32_t first) {
         const uint32_t dots = o->dots - d < TILE_DOTS ? o->dots - d : TILE_DOTS;
         for (uint32_t k = 0; k < count; k += most) {
             const tile t = {panel + k, first + k, count - k < most ? count - k : most};
+            prefetch_sums(o, d + TILE_DOTS, first + k);
             add_tile(o, o->steps + d, t, (int)dots);
         }
     }

@@ -372,6 +372,7 @@ enum {                           /* flags: how a dot, a take or a search reads i
 typedef struct pg_instr {
     uint8_t op;            /* a row of ops.def or instructions.def; see pg_instr_name */
     uint8_t shape;         /* select: the comparison; dot, take, search: flags */
+    uint8_t neighbours;    /* a dot: its left slots lie side by side */
     uint32_t dst, a, b;    /* slots; a dot's a is the start */
     uint32_t first, count; /* pairs of slots; the right one of a take or search is a */
     uint32_t run;          /* so many, from here on, execute as one: see csrc/program/runs.c */
@@ -421,6 +422,13 @@ typedef struct pg_target {
     uint32_t at;  /* a slot or an accumulator */
 } pg_target;
 
+typedef enum pg_folds { /* the accumulators of a dot's weights, and of its start if that has one */
+                        PG_FOLDS_ANY = 0,   /* some, perhaps, or the same one twice */
+                        PG_FOLDS_APART,     /* each has one, which no other of the layer has */
+                        PG_FOLDS_NEIGHBOURS /* and they are neighbours: the start's, the first
+                                               pair's and so on */
+} pg_folds;
+
 /* One backward step: instruction `instr` propagates its gradient. The targets of the pairs of a
  * dot, custom op, take or scatter are at `first`: left and right of the first pair, left and right
  * of the second. Behind those of a scatter there is one for each part: the slot of its gradient, or
@@ -430,6 +438,8 @@ typedef struct pg_step {
     uint32_t first;
     pg_accumulation left,
         right; /* of these: what all left (all right) targets do, or PG_ACCUMULATE_MIXED */
+    pg_folds folds;
+    int alone; /* do these accumulators get nothing from other steps? */
     pg_target a, b;
     uint32_t run; /* so many, from here on, execute as one */
 } pg_step;
@@ -488,28 +498,31 @@ pg_replay_fault pg_workspace_fault(const pg_workspace *workspace);
 /* A callback, called periodically in a long replay; nonzero stops it. NULL: none. */
 void pg_workspace_poll(pg_workspace *workspace, int (*poll)(void *), void *context);
 
-/* A replay's arguments and results. Rows are divided into chunks; their number depends only on the
- * number of rows; sums are formed chunk by chunk, and then in a fixed tree over all chunks. All
- * arrays start at the first row of base_chunk, or at base_chunk. */
+/* A replay's arguments and results. Rows are divided into chunks of 1,024, which are summed each,
+ * and then in a fixed tree. Arrays of rows start at the first row of base_chunk. */
 typedef struct pg_task {
     const pg_argument *arguments; /* argument_count of them */
     size_t argument_count;
     const int64_t *index;                /* row indices, or NULL: 0, 1, 2 ... */
     size_t rows;                         /* of all chunks */
     size_t base_chunk;                   /* at most first_chunk */
-    size_t first_chunk, last_chunk;      /* the range to do, last_chunk excluded */
+    size_t first_chunk, last_chunk;      /* the range to do, last_chunk excluded: with sums a branch
+                                            of the tree */
     double *outputs;                     /* rows x outputs, or NULL */
     double *gradients;                   /* rows x outputs x inputs, or NULL */
-    double *partials;                    /* chunks x pg_partial_count, or NULL: no sums */
+    double *partials;                    /* the range's sums: pg_partial_count; or NULL: none */
     double scale;                        /* a factor of the sums: 1, or 1 / rows for means */
     const pg_backward_plan *const *plan; /* one per output; NULL: no gradients, no sums */
     int ignore;                          /* rows outside an op's domain yield inf and nan */
 } pg_task;
 
 size_t pg_chunk_count(size_t rows);
-size_t pg_chunk_start(size_t rows,
-                      size_t chunk); /* its first row; rows for the chunk after the last */
-/* The number of doubles in a chunk's sums: for each output its total and its accumulators. */
+/* A chunk's first row; rows for the chunk after the last. */
+size_t pg_chunk_start(size_t rows, size_t chunk);
+/* The tree of sums: that of two or more chunks first .. last - 1 is first .. middle - 1 plus middle
+ * .. last - 1. The first half is the larger one. */
+size_t pg_chunk_middle(size_t first, size_t last);
+/* The number of doubles in sums over rows: for each output its total and its accumulators. */
 size_t pg_partial_count(const pg_program *program, const pg_backward_plan *const *plan);
 /* Execute the uniform section. Required in each workspace before its rows. A failure here is
  * reported only for rows that need the value. Returns: PG_OK; PG_ERR_STOPPED. */
@@ -520,14 +533,15 @@ pg_status pg_replay_begin(pg_workspace *workspace, const double *params, int ign
  * Returns: PG_OK; PG_ERR_DOMAIN, _ZERO_DIVISION, _OVERFLOW (see pg_workspace_fault: the first row
  *          that fails); PG_ERR_STOPPED; PG_ERR_NOMEM. */
 pg_status pg_replay(pg_workspace *workspace, const pg_task *task);
-/* When all chunks are done: the sums, and their gradients with respect to the parameters, both
- * times task->scale. The task's arguments are those of all rows, which are read again where a sum
- * of 0 meets an infinite derivative; without them (NULL) no such sum counts as 0.
+/* When all chunks are done, and task->partials are the sums over all rows: the totals, and their
+ * gradients with respect to the parameters, both times task->scale. The task's arguments are those
+ * of all rows, which are read again where a sum of 0 meets an infinite derivative; without them
+ * (NULL) no such sum counts as 0.
  * Out: totals     one per output
  *      gradients  outputs x params */
 pg_status pg_replay_finish(pg_workspace *workspace, const pg_task *task, double *totals,
                            double *gradients);
-/* The three in one, for all chunks. task->partials may be NULL if there is one chunk. */
+/* The three in one, for all chunks. task->partials is ignored. */
 pg_status pg_replay_sum(pg_workspace *workspace, const double *params, const pg_task *task,
                         double *totals, double *gradients);
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import functools
 import math
+import operator
 import pickle
 import re
 from collections.abc import Callable
@@ -149,25 +151,13 @@ def test_values_and_gradients_of_rows(function: Any, math_mode: Any, passes: Any
         assert agree(result.data, value) and agree([p.grad for p in W], of_params)
 
 
-def sum_of_chunk(v: Any) -> float:
-    """The order of sums that docs/how-replay-works.md states, for one chunk."""
-    s = [0.0] * 8
-    full = len(v) // 32 * 32
-    for at in range(0, full, 32):
-        for k in range(8):
-            s[k] += (v[at + k] + v[at + k + 8]) + (v[at + k + 16] + v[at + k + 24])
-    for r in range(full, len(v)):
-        s[r % 8] += v[r]
-    return ((s[0] + s[4]) + (s[2] + s[6])) + ((s[1] + s[5]) + (s[3] + s[7]))
-
-
 def sum_of_rows(v: Any) -> float:
+    """The order of sums that docs/how-replay-works.md states."""
     chunks = core.lib.pg_chunk_count(len(v))
-    starts = [core.lib.pg_chunk_start(len(v), i) for i in range(chunks + 1)]
-    sums = [sum_of_chunk(v[i:j]) for i, j in zip(starts, starts[1:])]
-    while len(sums) > 1:
-        sums = [sum(sums[i + 1 : i + 2], sums[i]) for i in range(0, len(sums), 2)]
-    return sums[0]
+    if chunks == 1:
+        return functools.reduce(operator.add, v, 0.0)
+    middle = core.lib.pg_chunk_start(len(v), core.lib.pg_chunk_middle(0, chunks))
+    return sum_of_rows(v[:middle]) + sum_of_rows(v[middle:])
 
 
 @pytest.mark.parametrize("count", ROWS)

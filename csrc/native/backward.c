@@ -1,7 +1,7 @@
 /* backward.c - steps to machine code: what the kernels of lanes_ops.h and lanes_dots.h propagate.
  *
  * Invariant: contributions reach their targets in the order of those kernels, each by the same
- * operations: a first one is 0.0 + t, and an accumulator gets lanes that are 8 apart as a tree. */
+ * operations: a first one is 0.0 + t, and an accumulator gets lane after lane. */
 #include "native/emit.h"
 #include "ops/kernels.h"
 
@@ -11,10 +11,10 @@ static bool slope_has_form(pg_emitter *e, int op, pg_formula_name name, pg_targe
     return target.how == PG_ACCUMULATE_NONE || pg_is_computable(e, op, name);
 }
 
-/* Can the contribution of the operand in this slot be given? In a block of 32 lanes it waits in its
- * gradient's place, if no other does. */
+/* Can the contribution of the operand in this slot be given? In a block of many lanes one to an
+ * accumulator waits in its gradient's place, if no other does. */
 static bool can_give(const pg_emitter *e, pg_target target, uint32_t operand) {
-    if (target.how != PG_ACCUMULATE_FOLD || e->lanes < 32) return true;
+    if (target.how != PG_ACCUMULATE_FOLD || e->lanes == 1) return true;
     for (uint32_t i = 0; i < e->fold_count; i++)
         if (e->folds[i].slot == operand) return false;
     return e->fold_count + 2 <= PG_MOST_FOLDS;
@@ -22,7 +22,7 @@ static bool can_give(const pg_emitter *e, pg_target target, uint32_t operand) {
 
 static bool op_has_form(pg_emitter *e, const pg_step *step, const pg_instr *instr) {
     if (!can_give(e, step->a, instr->a) || !can_give(e, step->b, instr->b)) return false;
-    if (step->a.how == PG_ACCUMULATE_FOLD && step->b.how == PG_ACCUMULATE_FOLD && e->lanes >= 32)
+    if (step->a.how == PG_ACCUMULATE_FOLD && step->b.how == PG_ACCUMULATE_FOLD && e->lanes > 1)
         return false;
     return instr->op == PG_OP_SELECT ||
            (slope_has_form(e, pg_slope_op(e, instr), PG_OF_SLOPE_A, step->a) &&
@@ -30,7 +30,7 @@ static bool op_has_form(pg_emitter *e, const pg_step *step, const pg_instr *inst
 }
 
 bool pg_step_has_form(pg_emitter *e, const pg_step *step) {
-    if (step->instr == PG_COLLECT) return true;
+    if (step->instr == PG_COLLECT) return step->run == 1 || !pg_is_direct(e->program, step);
     const pg_instr *const instr = &e->program->code[step->instr];
     if (pg_is_for_kernel(e, instr, step->run)) return false;
     switch (instr->op) {
@@ -46,7 +46,7 @@ bool pg_step_has_form(pg_emitter *e, const pg_step *step) {
 void pg_give(pg_emitter *e, pg_target target, uint32_t operand, int t) {
     const bool fold = target.how == PG_ACCUMULATE_FOLD;
     const pg_at at = {fold ? e->sums : e->grads, target.at};
-    if (fold && e->lanes == 32) {
+    if (fold && e->lanes > 1 && !e->tangents) {
         e->folds[e->fold_count++] = (pg_fold){operand, target.at};
         pg_keep(e, t, (pg_at){e->grads, operand});
         return;
@@ -55,21 +55,17 @@ void pg_give(pg_emitter *e, pg_target target, uint32_t operand, int t) {
     pg_keep(e, pg_operate(e, PG_ADDS, before, t), at);
 }
 
-/* Lanes that are 8 apart are added in a fixed tree, as by the kernels. */
+/* Lane after lane. */
 static void emit_fold(pg_emitter *e, pg_fold fold) {
     pg_code *const code = &e->code;
-    const int32_t sublanes = PG_SUBLANES * sizeof(double);
     const int32_t from = pg_offset_of(e, (pg_at){e->grads, fold.slot});
     const int32_t to = pg_offset_of(e, (pg_at){e->sums, fold.accumulator});
-    for (int32_t part = 0; part < sublanes; part += PG_VECTOR_WIDTH) {
-        for (int32_t k = 0; k < 4; k++) pg_put_load(code, k, e->grads, from + k * sublanes + part);
-        pg_put_operation(code, PG_ADDS, 0, 0, 1);
-        pg_put_operation(code, PG_ADDS, 2, 2, 3);
-        pg_put_operation(code, PG_ADDS, 0, 0, 2);
-        pg_put_load(code, 1, e->sums, to + part);
-        pg_put_operation(code, PG_ADDS, 0, 1, 0);
-        pg_put_store(code, 0, e->sums, to + part);
-    }
+    code->wide = false;
+    pg_put_load(code, 0, e->sums, to);
+    for (int32_t l = 0; l < (int32_t)e->lanes; l++)
+        pg_put_operation_on(code, PG_ADDS, 0, 0, e->grads, from + l * (int32_t)sizeof(double));
+    pg_put_store(code, 0, e->sums, to);
+    code->wide = true;
 }
 
 void pg_emit_folds(pg_emitter *e) {

@@ -7,7 +7,7 @@
 
 enum { PG_MOST_FOLDS = 16 };
 
-/* A contribution to an accumulator of a block of 32 lanes: products that wait in the gradient's
+/* A contribution to an accumulator of a block of many lanes: products that wait in the gradient's
  * place of an import's slot, which has none, until the loop over the block's vectors has formed
  * all. */
 typedef struct pg_fold {

@@ -144,7 +144,8 @@ static void set_up(pg_emitter *e, int part) {
     e->code.bases = e->tangents ? PG_BASES : PG_VALUE_TANGENTS;
     for (int base = 0; base < PG_BASES; base++) e->stride[base] = slot;
     e->stride[PG_UNIFORM] = e->stride[PG_UNIFORM_TANGENTS] = number;
-    e->stride[PG_SUMS] = e->stride[PG_SUM_TANGENTS] = e->uniform ? number : PG_SUBLANES * number;
+    e->stride[PG_SUMS] = number;
+    e->stride[PG_SUM_TANGENTS] = e->uniform ? number : PG_SUBLANES * number;
 }
 
 static void free_formulas(pg_emitter *e) {

@@ -17,7 +17,12 @@
  *      the contributions away (set_target, set_pair_targets).
  *   3. A new accumulator appends a COLLECT to the uniform steps, which adds its total to the
  *      uniform slot (fold_into). Row steps run once a block, uniform steps once, after all rows.
- *   4. Row steps that execute as one are brought together (join_runs.c).
+ *   4. COLLECTs to parameters come first, and they and their accumulators in the order of the
+ *      parameters, as far as nothing is added before them (number_sums): so one copy collects them
+ *      all, and those of a layer's weights are neighbours.
+ *   5. Row steps that execute as one are brought together (join_runs.c).
+ *   6. Where a layer's weights have accumulators of their own, its dots are marked (mark_folds), to
+ *      be summed in registers.
  * Invariant: each gradient is the sum that backward() forms, in its order. So rows' contributions
  * to a uniform slot share an accumulator only as long as nothing else was added to that slot;
  * after that each gets an accumulator of its own, to be added in its turn.
@@ -206,6 +211,137 @@ static pg_status add_instr(builder *b, uint32_t number) {
     return add_step(&r->rows, &r->row_count, &r->row_capacity, step);
 }
 
+/* ---- Accumulators ---------------------------------------------------------------------------- */
+
+/* Give each accumulator the number that its COLLECT has among the uniform steps. */
+static void renumber(pg_backward_plan *r, uint32_t *number_of) {
+    uint32_t next = 0;
+    for (size_t i = 0; i < r->uniform_count; i++)
+        if (r->uniform[i].instr == PG_COLLECT) {
+            number_of[r->uniform[i].b.at] = next;
+            r->uniform[i].b.at = next++;
+        }
+    for (size_t i = 0; i < r->target_count; i++)
+        if (r->targets[i].how == PG_ACCUMULATE_FOLD) r->targets[i].at = number_of[r->targets[i].at];
+    for (size_t i = 0; i < r->row_count; i++) {
+        pg_target *const to[] = {&r->rows[i].a, &r->rows[i].b};
+        for (int k = 0; k < 2; k++)
+            if (to[k]->how == PG_ACCUMULATE_FOLD) to[k]->at = number_of[to[k]->at];
+    }
+}
+
+static pg_status number_sums(const pg_program *p, pg_backward_plan *r) {
+    pg_step *const steps = pg_realloc(NULL, r->uniform_count, sizeof *steps);
+    uint32_t *const scratch = pg_realloc(NULL, p->param_count + r->accumulators, sizeof *scratch);
+    uint32_t *const direct = scratch; /* for each parameter the step that moves to the front */
+    size_t count = 0;
+    if (steps == NULL || scratch == NULL) {
+        pg_free(steps);
+        pg_free(scratch);
+        return PG_ERR_NOMEM;
+    }
+    memset(direct, 0xff, p->param_count * sizeof *direct);
+    for (uint32_t i = 0; i < r->uniform_count; i++)
+        if (pg_is_direct(p, &r->uniform[i])) direct[r->uniform[i].a.at - p->constant_count] = i;
+    for (size_t i = 0; i < p->param_count; i++)
+        if (direct[i] != PG_NO_VALUE) steps[count++] = r->uniform[direct[i]];
+    for (size_t i = 0; i < r->uniform_count; i++)
+        if (!pg_is_direct(p, &r->uniform[i])) steps[count++] = r->uniform[i];
+    pg_free(r->uniform);
+    r->uniform = steps;
+    r->uniform_capacity = r->uniform_count;
+    renumber(r, scratch + p->param_count);
+    pg_free(scratch);
+    return PG_OK;
+}
+
+/* The accumulators that a run of steps has met so far: marked with its first step. Of one dot, the
+ * one that would follow the last: that one's neighbour. */
+typedef struct met {
+    uint32_t *by, *uses; /* uses: of an accumulator, by all steps */
+    uint32_t run, next;
+    bool apart, alone, neighbours;
+} met;
+
+static void meet(met *m, pg_target target) {
+    m->apart = m->apart && target.how == PG_ACCUMULATE_FOLD && m->by[target.at] != m->run;
+    m->alone = m->alone && m->apart && m->uses[target.at] == 1;
+    m->neighbours = m->neighbours && (m->next == PG_NO_VALUE || target.at == m->next);
+    if (target.how == PG_ACCUMULATE_FOLD) m->by[target.at] = m->run;
+    m->next = target.at + 1;
+}
+
+/* How do the accumulators of a dot's weights lie? */
+static void mark_step(met *m, const pg_backward_plan *r, pg_step *step, uint32_t count) {
+    const pg_target *const targets = r->targets + step->first;
+    m->next = PG_NO_VALUE;
+    m->apart = m->alone = m->neighbours = true;
+    if (step->a.how == PG_ACCUMULATE_FOLD) meet(m, step->a);
+    for (uint32_t i = 0; i < count; i++) {
+        meet(m, targets[2 * i]);
+        m->apart = m->apart && targets[2 * i + 1].how != PG_ACCUMULATE_FOLD;
+    }
+    if (m->apart) step->folds = m->neighbours ? PG_FOLDS_NEIGHBOURS : PG_FOLDS_APART;
+    step->alone = m->apart && m->alone;
+}
+
+static void count_use(uint32_t *uses, pg_target target) {
+    if (target.how == PG_ACCUMULATE_FOLD) uses[target.at]++;
+}
+
+/* How many contributions in a block does each accumulator get? */
+static void count_uses(const pg_program *p, const pg_backward_plan *r, uint32_t *uses) {
+    for (size_t i = 0; i < r->row_count; i++) {
+        const pg_step *const step = &r->rows[i];
+        const pg_instr *const instr = &p->code[step->instr];
+        const uint32_t pairs = pg_instr_describe(instr->op)->pairs_receive ? instr->count : 0;
+        count_use(uses, step->a);
+        count_use(uses, step->b);
+        for (uint32_t k = 0; k < 2 * pairs; k++) count_use(uses, r->targets[step->first + k]);
+    }
+}
+
+/* The accumulators that no dot has alone, as ranges. Those that one has needn't be cleared. */
+static pg_status list_cleared(const pg_program *p, pg_backward_plan *r, uint32_t *uses) {
+    for (size_t i = 0; i < r->row_count; i++) {
+        const pg_step *const step = &r->rows[i];
+        if (!step->alone) continue;
+        if (step->a.how == PG_ACCUMULATE_FOLD) uses[step->a.at] = PG_NO_VALUE;
+        for (uint32_t k = 0; k < p->code[step->instr].count; k++)
+            uses[r->targets[step->first + 2 * k].at] = PG_NO_VALUE;
+    }
+    for (size_t i = 0; i < r->accumulators; i++) {
+        if (uses[i] == PG_NO_VALUE) continue;
+        if (i == 0 || uses[i - 1] == PG_NO_VALUE) {
+            if (pg_grow((void **)&r->cleared, &r->cleared_capacity, r->cleared_count,
+                        sizeof *r->cleared) < 0)
+                return PG_ERR_NOMEM;
+            r->cleared[r->cleared_count++] = (pg_range){i, 0};
+        }
+        r->cleared[r->cleared_count - 1].count++;
+    }
+    return PG_OK;
+}
+
+static pg_status mark_folds(const pg_program *p, pg_backward_plan *r) {
+    uint32_t *const scratch = pg_zeroed(2 * r->accumulators, sizeof *scratch);
+    if (scratch == NULL) return PG_ERR_NOMEM;
+    met m = {.by = scratch, .uses = scratch + r->accumulators};
+    memset(m.by, 0xff, r->accumulators * sizeof *m.by); /* no run */
+    count_uses(p, r, m.uses);
+    for (uint32_t i = 0; i < r->row_count; i++) {
+        pg_step *const step = &r->rows[i];
+        const pg_instr *const instr = &p->code[step->instr];
+        if (i == 0 || r->rows[i - 1].run == 1) m.run = i;
+        if (instr->op == PG_OP_DOT && (instr->shape & PG_DOT_WEIGHTED) &&
+            step->left == PG_ACCUMULATE_FOLD)
+            mark_step(&m, r, step, instr->count);
+    }
+    const pg_status status = list_cleared(p, r, m.uses);
+    pg_free(scratch);
+    return status;
+}
+
 static pg_status build(builder *b, size_t output, unsigned wrt) {
     const pg_program *p = b->program;
     find_wanted(b, wrt);
@@ -217,8 +353,10 @@ static pg_status build(builder *b, size_t output, unsigned wrt) {
     pg_status status = PG_OK;
     for (size_t i = p->order_counts[output]; status == PG_OK && i-- > 0;)
         status = add_instr(b, p->orders[output][i]);
+    if (status == PG_OK) status = number_sums(p, b->plan);
     if (status == PG_OK) PG_CHECK_PLAN(p, b->plan, false);
     if (status == PG_OK) status = pg_join_runs(p, b->plan);
+    if (status == PG_OK) status = mark_folds(p, b->plan);
     for (uint32_t i = 0; i < p->input_count; i++) {
         b->plan->input_reached[i] = b->row_reached[i];
         if (!b->row_reached[i]) b->plan->input_order[b->inputs_reached++] = i;
@@ -263,6 +401,7 @@ void pg_backward_plan_free(pg_backward_plan *plan) {
     pg_free(plan->rows);
     pg_free(plan->uniform);
     pg_free(plan->targets);
+    pg_free(plan->cleared);
     pg_free(plan->input_reached);
     pg_free(plan->uniform_reached);
     pg_free(plan->input_order);

@@ -12,10 +12,10 @@
  *      to the gradient that this step reads, or to one that it adds to, unless the step is of that
  *      layer itself. Then a layer's step waits; any other is emitted.
  *   2. In the end, release all layers.
- *   3. Count runs (count_runs): besides the dots of a layer, adjacent COLLECTs, and steps of one op
- *      on neighbouring slots, such as t1 and t0.
- * Invariant: a step may pass its gradient on later than planned; the order of a sum never changes.
- * Owns nothing but scratch. Cost: O(targets + instructions). */
+ *   3. Count runs (count_runs): besides the dots of a layer, COLLECTs of a kind, and steps of one
+ * op on neighbouring slots, such as t1 and t0. Invariant: a step may pass its gradient on later
+ * than planned; the order of a sum never changes. Owns nothing but scratch. Cost: O(targets +
+ * instructions). */
 #include "ops/kernels.h"
 #include "program/program.h"
 #include "program/verify_program.h"
@@ -109,14 +109,17 @@ static bool run_back(const pg_program *p, const pg_step *x, const pg_step *y) {
     return pg_op_slots[low->op] < 2 || apart > y->run;
 }
 
-static bool both_collect(const pg_step *x, const pg_step *y) {
-    return x->instr == PG_COLLECT && y->instr == PG_COLLECT;
+static bool both_collect(const pg_program *p, const pg_step *x, const pg_step *y) {
+    const bool direct = pg_is_direct(p, x);
+    if (x->instr != PG_COLLECT || y->instr != PG_COLLECT || direct != pg_is_direct(p, y))
+        return false;
+    return !direct || (y->a.at == x->a.at + 1 && y->b.at == x->b.at + 1);
 }
 
 static void count_runs(const pg_program *p, pg_step *steps, size_t count) {
     for (size_t i = count; i-- > 1;) {
         pg_step *x = &steps[i - 1], *y = x + 1;
-        if (x->instr == PG_COLLECT || y->instr == PG_COLLECT ? both_collect(x, y)
+        if (x->instr == PG_COLLECT || y->instr == PG_COLLECT ? both_collect(p, x, y)
                                                              : run_back(p, x, y))
             x->run = y->run + 1;
     }

@@ -19,7 +19,9 @@
 /* The widths of a block of rows, and its lanes. */
 enum { PG_ONE, PG_EIGHT, PG_THIRTY_TWO, PG_WIDTHS };
 static const size_t pg_lanes_of[PG_WIDTHS] = {[PG_ONE] = 1, [PG_EIGHT] = 8, [PG_THIRTY_TWO] = 32};
-enum { PG_SUBLANES = 8 }; /* partial sums of an accumulator: row r is added to sublane r % 8 */
+enum {
+    PG_SUBLANES = 8
+}; /* partial sums of an accumulator's tangent: a block's rows have one each */
 
 /* What a later stage makes of a program or a plan, once, and keeps with it; freed with it. `free`
  * is NULL if there is nothing to free. */
@@ -55,6 +57,10 @@ struct pg_program {
     pg_cache cache[PG_CACHES];
 };
 
+typedef struct pg_range {
+    size_t first, count;
+} pg_range;
+
 /* The steps that propagate one output's gradient to the parameters, to the inputs, or to both. */
 struct pg_backward_plan {
     pg_step *rows, *uniform;
@@ -62,6 +68,8 @@ struct pg_backward_plan {
     pg_target *targets;
     size_t target_count, target_capacity;
     size_t accumulators;
+    pg_range *cleared; /* accumulators to clear before a chunk: those of no dot alone */
+    size_t cleared_count, cleared_capacity;
     uint32_t output;          /* its row slot */
     uint8_t *input_reached;   /* for each input: does it receive a gradient at all? */
     uint32_t *input_order;    /* all inputs, by when they first receive one; others last */
@@ -74,6 +82,14 @@ static inline uint32_t pg_import_of(const pg_program *program, uint32_t slot) {
     size_t index = (size_t)slot - program->input_count;
     return slot >= program->input_count && index < program->import_count ? program->imports[index]
                                                                          : PG_NO_VALUE;
+}
+
+/* Does this step collect an accumulator that is all that a parameter has got so far? Such steps
+ * come first; those of a run copy neighbours to neighbours. */
+static inline bool pg_is_direct(const pg_program *program, const pg_step *step) {
+    const size_t param = (size_t)step->a.at - program->constant_count;
+    return step->instr == PG_COLLECT && step->a.how == PG_ACCUMULATE_STORE &&
+           step->a.at >= program->constant_count && param < program->param_count;
 }
 
 /* lower.c: lower a tape, after its passes, to a program. */

@@ -81,12 +81,20 @@ static bool are_neighbours(const pg_instr *x, const pg_instr *y, uint32_t run) {
     return pg_op_slots[x->op] < 2 || (y->b == x->b + 1 && x->b + run < x->dst);
 }
 
+static bool has_neighbours(const pg_program *p, const pg_instr *dot) {
+    const pg_pair *pairs = p->pairs + dot->first;
+    for (uint32_t i = 1; i < dot->count; i++)
+        if (pairs[i].left != pairs[0].left + i) return false;
+    return dot->op == PG_OP_DOT;
+}
+
 pg_status pg_mark_runs(pg_program *p) {
     readers r;
     if (new_readers(&r, p) != PG_OK) return PG_ERR_NOMEM;
     for (uint32_t i = (uint32_t)p->length; i-- > 0;) {
         pg_instr *x = &p->code[i], *y = x + 1;
         x->run = 1;
+        x->neighbours = has_neighbours(p, x);
         if (i + 1 == p->uniform_length || i + 1 == p->length) continue;
         const bool joined = y->op == PG_OP_PART  ? true
                             : x->op != y->op     ? false

@@ -35,25 +35,18 @@ static const double *lanes_of(const careful_step *on, uint32_t slot) {
     return on->block->values + (size_t)slot * on->lanes;
 }
 
-/* As the kernels do: lanes that are 8 apart are added in a fixed tree. */
-static void fold(double *sums, const double *ts, size_t lanes) {
-    const size_t sublanes = lanes < PG_SUBLANES ? lanes : PG_SUBLANES;
-    for (size_t k = 0; k < sublanes; k++)
-        sums[k] += lanes == most_lanes ? (ts[k] + ts[k + 8]) + (ts[k + 16] + ts[k + 24]) : ts[k];
-}
-
-void pg_give_lanes(pg_place to, pg_target target, const double *ts, size_t lanes) {
+void pg_give_lanes(pg_place to, size_t apart, pg_target target, const double *ts, size_t lanes) {
     double *const grads = to.grads + (size_t)target.at * lanes;
     if (target.how == PG_ACCUMULATE_ADD)
         for (size_t l = 0; l < lanes; l++) grads[l] += ts[l];
     else if (target.how == PG_ACCUMULATE_STORE)
         for (size_t l = 0; l < lanes; l++) grads[l] = 0.0 + ts[l];
     else if (target.how == PG_ACCUMULATE_FOLD)
-        fold(to.accumulators + (size_t)target.at * PG_SUBLANES, ts, lanes);
+        for (size_t l = 0; l < lanes; l++) to.accumulators[target.at * apart + l % apart] += ts[l];
 }
 
 static void give(const careful_step *on, pg_target target, const double *ts) {
-    pg_give_lanes(pg_place_of(on->block), target, ts, on->lanes);
+    pg_give_lanes(pg_place_of(on->block), 1, target, ts, on->lanes);
 }
 
 static void give_product(const careful_step *on, pg_target target, const double *slopes) {
@@ -148,8 +141,8 @@ pg_status pg_backward_carefully(pg_block *block) {
         const careful_step on = {block, instr, block->grads + (size_t)instr->dst * lanes, lanes,
                                  block->reached != NULL && block->reached[instr->dst] != 0};
         pg_status status = PG_OK;
-        if (instr->op == PG_OP_TAKE) pg_scatter(block, step, block->grads, block->accumulators);
-        else if (instr->op == PG_OP_SCATTER) pg_gather_parts(block, step, pg_place_of(block));
+        if (instr->op == PG_OP_TAKE) pg_scatter(block, step, pg_place_of(block), 1);
+        else if (instr->op == PG_OP_SCATTER) pg_gather_parts(block, step, pg_place_of(block), 1);
         else if (pg_instr_describe(instr->op)->pairs_receive) push_pairs(&on, step);
         else if (instr->op == PG_OP_SELECT) push_select(&on, step);
         else {

@@ -1,9 +1,15 @@
 /* fit.c - the training loop: replay a batch, take an optimizer's step, and repeat.
  *
- * The parameters live in arrays meanwhile; the caller reads them from the graph and writes them
- * back. There are two sets of arrays. A step computes `next` from `now`, and is committed, by
- * exchanging the two, only if everything it computed is finite; else `now` is unchanged.
- * Owns the second set while it trains. Cost: a replay and one pass over the parameters a step; no
+ * The parameters live in arrays meanwhile, in the program's order, so that a replay reads them and
+ * writes their gradients in place; the caller's are in the optimizer's order, and are copied at the
+ * beginning and in the end. There are two sets of arrays. A step computes `next` from `now`, and is
+ * committed, by exchanging the two, only if everything it computed is finite; else `now` is
+ * unchanged.
+ *
+ *   [ the program's parameters | those that only the optimizer has: their gradients are 0 ]
+ *
+ * A parameter that only the program has is stepped with the others, and then put back.
+ * Owns both sets while it trains. Cost: a replay and one pass over the parameters a step; no
  * allocation after the first. */
 #include "replay/replay.h"
 
@@ -15,47 +21,89 @@ typedef struct trainer {
     const pg_task *task;
     pg_training *t;
     pg_argument *arguments; /* of a batch, if there is no index */
-    double *by_param;       /* the gradient of each of the program's parameters, and, in the same
-                               allocation, the second set of arrays */
+    size_t count;           /* of numbers in an array */
+    double *numbers;        /* the arrays */
+    uint32_t *at;           /* where in them the optimizer's parameters are */
+    uint32_t *fixed;        /* those that only the program has */
+    size_t fixed_count;
     pg_optimizer_arrays now, next;
 } trainer;
 
+/* ---- The arrays ------------------------------------------------------------------------------ */
+
+/* Find each parameter's place. */
+static void arrange(trainer *r) {
+    const size_t params = r->ws->program->param_count;
+    r->count = params;
+    for (size_t i = 0; i < params; i++) r->fixed[i] = 1;
+    for (size_t i = 0; i < r->t->count; i++) {
+        const uint32_t place = r->t->places[i];
+        r->at[i] = place != PG_NO_VALUE ? place : (uint32_t)r->count++;
+        if (place != PG_NO_VALUE) r->fixed[place] = 0;
+    }
+    for (uint32_t i = 0; i < params; i++)
+        if (r->fixed[i] != 0) r->fixed[r->fixed_count++] = i;
+}
+
+/* One array of a set: NULL if the optimizer has none. */
+static double *array_of(trainer *r, size_t number, const double *wanted) {
+    return wanted != NULL ? r->numbers + number * r->count : NULL;
+}
+
+static pg_optimizer_arrays set_of(trainer *r, size_t number) {
+    const pg_optimizer_arrays *wanted = &r->t->arrays;
+    return (pg_optimizer_arrays){
+        .data = array_of(r, 4 * number, wanted->data),
+        .gradients = array_of(r, 4 * number + 1, wanted->gradients),
+        .velocity = r->t->adam ? NULL : array_of(r, 4 * number + 2, wanted->velocity),
+        .mean = r->t->adam ? array_of(r, 4 * number + 2, wanted->mean) : NULL,
+        .square = r->t->adam ? array_of(r, 4 * number + 3, wanted->square) : NULL};
+}
+
+static void copy_in(const trainer *r, double *to, const double *from) {
+    for (size_t i = 0; to != NULL && i < r->t->count; i++) to[r->at[i]] = from[i];
+}
+
+static void copy_out(const trainer *r, double *to, const double *from) {
+    for (size_t i = 0; from != NULL && i < r->t->count; i++) to[i] = from[r->at[i]];
+}
+
 static pg_status open_trainer(trainer *r) {
     const pg_training *t = r->t;
-    const size_t count = t->count, params = r->ws->program->param_count;
+    const size_t params = r->ws->program->param_count;
     r->arguments = pg_realloc(NULL, r->task->argument_count, sizeof *r->arguments);
-    r->by_param = pg_realloc(NULL, params + 4 * count, sizeof *r->by_param);
-    if (r->arguments == NULL || r->by_param == NULL) return PG_ERR_NOMEM;
-    double *const data = r->by_param + params, *const state = data + 2 * count;
-    r->now = t->arrays;
-    r->next = (pg_optimizer_arrays){.data = data, .gradients = data + count};
-    if (t->adam) {
-        r->now.velocity = NULL;
-        r->next.mean = state;
-        r->next.square = state + count;
-    } else {
-        r->now.mean = r->now.square = NULL;
-        if (r->now.velocity != NULL) r->next.velocity = state;
-    }
+    r->at = pg_realloc(NULL, t->count + params, sizeof *r->at);
+    if (r->arguments == NULL || r->at == NULL) return PG_ERR_NOMEM;
+    r->fixed = r->at + t->count;
+    arrange(r);
+    r->numbers = pg_zeroed(8 * r->count, sizeof *r->numbers);
+    if (r->numbers == NULL) return PG_ERR_NOMEM;
+    r->now = set_of(r, 0);
+    r->next = set_of(r, 1);
+    if (params > 0) memcpy(r->now.data, t->params, params * sizeof *t->params);
+    copy_in(r, r->now.data, t->arrays.data);
+    copy_in(r, r->now.gradients, t->arrays.gradients);
+    copy_in(r, r->now.velocity, t->arrays.velocity);
+    copy_in(r, r->now.mean, t->arrays.mean);
+    copy_in(r, r->now.square, t->arrays.square);
     return PG_OK;
 }
 
-static void copy(double *to, const double *from, size_t count) {
-    if (to != NULL) memcpy(to, from, count * sizeof *to);
-}
-
-/* Copy the final state to the caller's arrays, and free the second set. */
+/* Copy the final state to the caller's arrays. */
 static void close_trainer(trainer *r) {
-    const size_t count = r->t->count;
-    if (r->now.data != NULL && r->now.data != r->t->arrays.data) {
-        copy(r->next.data, r->now.data, count);
-        copy(r->next.gradients, r->now.gradients, count);
-        copy(r->next.velocity, r->now.velocity, count);
-        copy(r->next.mean, r->now.mean, count);
-        copy(r->next.square, r->now.square, count);
+    const pg_training *t = r->t;
+    const size_t params = r->ws->program->param_count;
+    if (r->numbers != NULL) {
+        if (params > 0) memcpy(t->params, r->now.data, params * sizeof *t->params);
+        copy_out(r, t->arrays.data, r->now.data);
+        copy_out(r, t->arrays.gradients, r->now.gradients);
+        copy_out(r, t->arrays.velocity, r->now.velocity);
+        copy_out(r, t->arrays.mean, r->now.mean);
+        copy_out(r, t->arrays.square, r->now.square);
     }
     pg_free(r->arguments);
-    pg_free(r->by_param);
+    pg_free(r->at);
+    pg_free(r->numbers);
 }
 
 /* ---- A step ---------------------------------------------------------------------------------- */
@@ -73,29 +121,33 @@ static bool got_lost(double before, double after) {
     return !isfinite(after) && !isnan(before) && after != before;
 }
 
-/* Something in `next` isn't finite: did this step cause it, and where? */
-static pg_status judge(trainer *r) {
-    const pg_optimizer_arrays *now = &r->now, *next = &r->next;
-    const double *before[] = {now->velocity, now->mean, now->square};
-    const double *after[] = {next->velocity, next->mean, next->square};
-    for (size_t i = 0; i < r->t->count; i++)
-        if (got_lost(now->data[i], next->data[i]))
-            return refuse(r, PG_TRAINING_PARAMETER, i, next->data[i]);
-    for (size_t k = 0; k < 3; k++)
-        for (size_t i = 0; before[k] != NULL && i < r->t->count; i++)
-            if (got_lost(before[k][i], after[k][i]))
-                return refuse(r, PG_TRAINING_STATE, i, after[k][i]);
+/* Did the step lose one of an array's numbers? They are tried in the optimizer's order. */
+static pg_status judge_array(trainer *r, pg_training_part part, const double *before,
+                             const double *after) {
+    for (size_t i = 0; before != NULL && i < r->t->count; i++)
+        if (got_lost(before[r->at[i]], after[r->at[i]])) return refuse(r, part, i, after[r->at[i]]);
     return PG_OK;
 }
 
+/* Something in `next` isn't finite: did this step cause it, and where? */
+static pg_status judge(trainer *r) {
+    const pg_optimizer_arrays *now = &r->now, *next = &r->next;
+    pg_status status = judge_array(r, PG_TRAINING_PARAMETER, now->data, next->data);
+    if (status == PG_OK) status = judge_array(r, PG_TRAINING_STATE, now->velocity, next->velocity);
+    if (status == PG_OK) status = judge_array(r, PG_TRAINING_STATE, now->mean, next->mean);
+    if (status == PG_OK) status = judge_array(r, PG_TRAINING_STATE, now->square, next->square);
+    return status;
+}
+
+/* The gradients of the program's parameters are in `next`. */
 static pg_status step(trainer *r) {
     pg_training *t = r->t;
     const pg_optimizer_arrays now = r->now, next = r->next;
-    for (size_t i = 0; i < t->count; i++)
-        next.gradients[i] = t->places[i] != PG_NO_VALUE ? r->by_param[t->places[i]] : 0.0;
+    for (size_t i = r->ws->program->param_count; i < r->count; i++) next.gradients[i] = 0.0;
     t->adam_settings.step = (double)(t->steps + 1);
-    const uint64_t odd = t->adam ? pg_adam_array(&next, &now, t->count, &t->adam_settings)
-                                 : pg_sgd_array(&next, &now, t->count, &t->sgd);
+    const uint64_t odd = t->adam ? pg_adam_array(&next, &now, r->count, &t->adam_settings)
+                                 : pg_sgd_array(&next, &now, r->count, &t->sgd);
+    for (size_t i = 0; i < r->fixed_count; i++) next.data[r->fixed[i]] = now.data[r->fixed[i]];
     if (odd != 0 && !r->task->ignore) {
         pg_status status = judge(r);
         if (status != PG_OK) return status;
@@ -103,8 +155,6 @@ static pg_status step(trainer *r) {
     r->now = next;
     r->next = now;
     t->steps++;
-    for (size_t i = 0; i < t->count; i++)
-        if (t->places[i] != PG_NO_VALUE) t->params[t->places[i]] = next.data[i];
     return PG_OK;
 }
 
@@ -127,7 +177,7 @@ static pg_task batch_of(const trainer *r, const int64_t *index, size_t first, si
 /* Run one batch and step. Adds the batch's loss, times its rows, to the epoch's total. */
 static pg_status fit_batch(trainer *r, double *total, const pg_task *batch) {
     double loss;
-    pg_status status = pg_replay_sum(r->ws, r->t->params, batch, &loss, r->by_param);
+    pg_status status = pg_replay_sum(r->ws, r->now.data, batch, &loss, r->next.gradients);
     if (status != PG_OK) return status;
     *total += loss * (double)batch->rows;
     if (!isfinite(*total) && !r->task->ignore) return refuse(r, PG_TRAINING_LOSS, 0, loss);

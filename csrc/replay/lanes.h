@@ -15,14 +15,15 @@ typedef struct pg_block {
     size_t length;
     const double *uniform; /* the uniform slots */
     double *values, *grads;
-    double *accumulators; /* PG_SUBLANES doubles each */
+    double *accumulators;
     const pg_backward_plan *plan;
     const pg_step *steps; /* the steps of the plan to run */
     size_t step_count;
     size_t lanes;
     size_t active; /* lanes that hold a row; the others are padding and repeat the last row */
-    bool judge;    /* stop at the first op that leaves its domain */
-    bool powers;   /* powers.h may compute what pow does */
+    bool first; /* of its chunk: accumulators that get contributions from one dot are not cleared */
+    bool judge; /* stop at the first op that leaves its domain */
+    bool powers;            /* powers.h may compute what pow does */
     const uint8_t *reached; /* careful: for each slot, do rows reach it? They may cancel; or NULL */
     bool spared;            /* careful: 0 replaced a product */
     bool fault_of_all;      /* the fault is in uniform code that every row depends on */
@@ -44,7 +45,6 @@ typedef pg_status pg_run(pg_block *block);
 typedef struct pg_lanes {
     pg_run *forward;  /* computes all slots that the code writes */
     pg_run *backward; /* runs the steps: gradients of the slots they reach */
-    void (*fold)(double *accumulator, const double *lanes); /* add the lanes' sums */
 } pg_lanes;
 
 /* The kernels with [libm's, our own] functions, for each width. */
@@ -73,15 +73,17 @@ void pg_dots_carefully(const pg_block *block, const pg_instr *dots);
  * PG_ERR_DOMAIN if an index names none, which judging blocks are told: pg_find_fault decides.
  * search: the lanes' places among the knots. scatter: a take's step back, on these gradients and
  * accumulators. sum_parts: a scatter's values, or, as it is linear, their tangents, in these slots;
- * gather_parts: its step back. */
+ * gather_parts: its step back. Accumulators are `apart` doubles apart, and lane l is added to the
+ * one l % apart further on. */
 pg_status pg_gather(pg_block *block, const pg_instr *take);
 void pg_search(pg_block *block, const pg_instr *search);
-void pg_scatter(const pg_block *block, const pg_step *step, double *grads, double *accumulators);
+void pg_scatter(const pg_block *block, const pg_step *step, pg_place to, size_t apart);
 void pg_sum_parts(const pg_block *block, const pg_instr *scatter, double *slots);
-void pg_gather_parts(const pg_block *block, const pg_step *step, pg_place to);
+void pg_gather_parts(const pg_block *block, const pg_step *step, pg_place to, size_t apart);
 
-/* careful.c: give contributions, one for each lane, to a target, as the kernels do. */
-void pg_give_lanes(pg_place to, pg_target target, const double *ts, size_t lanes);
+/* careful.c: give contributions, one for each lane, to a target, as the kernels do; `apart` as
+ * above. */
+void pg_give_lanes(pg_place to, size_t apart, pg_target target, const double *ts, size_t lanes);
 
 /* careful.c: run the steps as `backward` does, with 0 for undefined products with a gradient of
  * 0. Returns: PG_OK; PG_ERR_DOMAIN, _ZERO_DIVISION, _OVERFLOW. */

@@ -4,10 +4,12 @@
  * A template: lanes_levels.h includes it once for each number of lanes, with LANES and NAME(x)
  * defined. Sums stay in registers, so the number of lanes is a constant here; lanes_ops.h, which
  * has the ops, needs none.
- * Each lane does what the sweep does for one row, operation for operation: a first contribution to
- * a gradient is 0.0 + t, since the sweep starts from 0.0 and -0.0 must become 0.0 here too. Both
- * operands of an instruction may have the same gradient slot (x * x), so its contributions are
- * given to their targets one after the other. careful.c does the same once more, carefully. */
+ * Sums over rows, which are uniform slots' gradients, are formed row by row; lanes_weights.h does
+ * so for many weights at a time. Each lane does what the sweep does for one row, operation for
+ * operation: a first contribution to a gradient is 0.0 + t, since the sweep starts from 0.0 and
+ * -0.0 must become 0.0 here too. Both operands of an instruction may have the same gradient slot (x
+ * * x), so its contributions are given to their targets one after the other. careful.c does the
+ * same once more, carefully. */
 
 #if LANES == 1
 #define GIVE_INLINE inline PG_ALWAYS_INLINE
@@ -58,9 +60,17 @@ static inline void NAME(dot)(const pg_block *block, const pg_instr *instr) {
     EACH_VEC SLOT(values, instr->dst)[v] = sum[v];
 }
 
-/* Register tile: `abreast` dots of a layer, in AT_ONCE vectors from the `from`-th on. */
+/* The weight of a pair: a constant's offset from the first where the left slots are neighbours. */
+static inline PG_ALWAYS_INLINE double NAME(weight)(const double *uniform, const pg_pair *pairs,
+                                                   uint32_t i, bool neighbours) {
+    return neighbours ? uniform[pairs->left + i] : uniform[pairs[i].left];
+}
+
+/* Register tile: `abreast` dots of a layer, in AT_ONCE vectors from the `from`-th on, as far as
+ * some of their pairs go. `neighbours`, a constant: left slots are. */
 static inline PG_ALWAYS_INLINE void NAME(dots)(const pg_block *block, const pg_instr *dots,
-                                               int abreast, int from) {
+                                               int abreast, int from, uint32_t first, uint32_t last,
+                                               bool neighbours) {
     double *const values = block->values;
     const double *const uniform = block->uniform;
     const pg_pair *pairs[ABREAST];
@@ -69,13 +79,14 @@ static inline PG_ALWAYS_INLINE void NAME(dots)(const pg_block *block, const pg_i
     const VEC *right = SLOT(values, pairs[0]->right) + from;
     const bool starts = dots->shape & PG_DOT_STARTS;
     for (int d = 0; d < abreast; d++) {
-        const double first = uniform[starts ? dots[d].a : pairs[d]->left];
-        EACH_AT_ONCE sums[d][v] = starts ? first - (VEC){0} : first * right[v];
+        const double number = uniform[starts ? dots[d].a : pairs[d]->left];
+        if (first > 0) EACH_AT_ONCE sums[d][v] = (SLOT(values, dots[d].dst) + from)[v];
+        else EACH_AT_ONCE sums[d][v] = starts ? number - (VEC){0} : number * right[v];
     }
-    for (uint32_t i = starts ? 0 : 1; i < dots->count; i++) {
+    for (uint32_t i = first == 0 && !starts ? 1 : first; i < last; i++) {
         right = SLOT(values, pairs[0][i].right) + from;
         for (int d = 0; d < abreast; d++) {
-            const double left = uniform[pairs[d][i].left];
+            const double left = NAME(weight)(uniform, pairs[d], i, neighbours);
             EACH_AT_ONCE sums[d][v] += left * right[v];
         }
     }
@@ -83,35 +94,34 @@ static inline PG_ALWAYS_INLINE void NAME(dots)(const pg_block *block, const pg_i
         EACH_AT_ONCE(SLOT(values, dots[d].dst) + from)[v] = sums[d][v];
 }
 
+/* A layer, in panels of pairs whose factors fit the first cache, `from` on. */
+static inline PG_ALWAYS_INLINE void NAME(panels)(const pg_block *block, const pg_instr *dots,
+                                                 int from, bool neighbours) {
+    enum { panel = 128 };
+    const uint32_t count = dots->count;
+    for (uint32_t first = 0; first < count; first += panel) {
+        const uint32_t last = count - first < panel ? count : first + panel;
+        uint32_t d = 0;
+        for (; d + ABREAST <= dots->run; d += ABREAST)
+            NAME(dots)(block, dots + d, ABREAST, from, first, last, neighbours);
+        for (; d < dots->run; d++) NAME(dots)(block, dots + d, 1, from, first, last, neighbours);
+    }
+}
+
 static void NAME(layer)(const pg_block *block, const pg_instr *dots) {
-    uint32_t left = dots->run;
-    for (; left >= ABREAST; left -= ABREAST, dots += ABREAST)
-        for (int v = 0; v < VECS; v += AT_ONCE) NAME(dots)(block, dots, ABREAST, v);
-    for (; left > 0; left--, dots++)
-        for (int v = 0; v < VECS; v += AT_ONCE) NAME(dots)(block, dots, 1, v);
+    const bool neighbours = all_neighbours(dots);
+    for (int v = 0; v < VECS; v += AT_ONCE)
+        if (neighbours) NAME(panels)(block, dots, v, true);
+        else NAME(panels)(block, dots, v, false);
 }
 
 /* ---- Gradients ------------------------------------------------------------------------------- */
 
-/* Reduce ("fold") the lanes into an accumulator's eight sublanes, in a fixed tree: lanes that are 8
- * apart are added. */
-static inline PG_ALWAYS_INLINE void NAME(fold_vecs)(double *accumulator, const VEC *lanes) {
-#if LANES == 1
-    accumulator[0] += lanes[0];
-#else
-    enum { eight = PG_SUBLANES / PG_VEC };
-    pg_vec *const sums = (pg_vec *)accumulator;
-    for (int k = 0; k < eight; k++)
-#if LANES == 32
-        sums[k] += (lanes[k] + lanes[k + eight]) + (lanes[k + 2 * eight] + lanes[k + 3 * eight]);
-#else
-        sums[k] += lanes[k];
-#endif
-#endif
-}
-
+/* Add the lanes to an accumulator, row by row. Those without a row hold 0. */
 static void NAME(fold)(double *accumulator, const double *lanes) {
-    NAME(fold_vecs)(accumulator, (const VEC *)lanes);
+    double sum = *accumulator;
+    for (int l = 0; l < LANES; l++) sum += lanes[l];
+    *accumulator = sum;
 }
 
 /* Give a contribution to its target: add it, store it, or fold it into an accumulator. */
@@ -123,7 +133,7 @@ static inline PG_ALWAYS_INLINE void NAME(give)(pg_place to, pg_target target, co
         VEC *const grads = SLOT(to.grads, target.at);
         EACH_VEC grads[v] = 0.0 + lanes[v];
     } else if (target.how == PG_ACCUMULATE_FOLD) {
-        NAME(fold_vecs)(to.accumulators + (size_t)target.at * PG_SUBLANES, lanes);
+        NAME(fold)(to.accumulators + target.at, (const double *)lanes);
     }
 }
 
@@ -144,13 +154,14 @@ static inline PG_ALWAYS_INLINE void NAME(push_pairs)(const pg_block *block, pg_p
                                                      pg_accumulation right, bool weighted) {
     const pg_instr *const dot = &block->program->code[step->instr];
     const pg_pair *const pairs = block->program->pairs + dot->first;
-    const pg_target *const targets = block->plan->targets + step->first, start = step->a;
+    const pg_target *const targets = block->plan->targets + step->first;
     const double *const values = block->values, *const uniform = block->uniform;
     VEC g[VECS], t[VECS];
     EACH_VEC g[v] = SLOT(to.grads, dot->dst)[v];
     for (uint32_t i = dot->count; i-- > 0;) {
         const pg_pair pair = pairs[i];
-        if (i == 0) NAME(give)(to, start, g);
+        if (i == 0 && (left != PG_ACCUMULATE_NONE || step->a.how != PG_ACCUMULATE_FOLD))
+            NAME(give)(to, step->a, g);
         if (left != PG_ACCUMULATE_NONE) {
             const pg_target target = targets[2 * i];
             const pg_accumulation how =
@@ -173,24 +184,27 @@ static void NAME(push_dot)(const pg_block *block, const pg_step *step) {
     const pg_place to = pg_place_of(block);
     const bool weighted = block->program->code[step->instr].shape & PG_DOT_WEIGHTED;
     const pg_accumulation left = step->left, right = step->right;
-    if (!weighted && left == PG_ACCUMULATE_STORE &&
-        right == PG_ACCUMULATE_ADD) /* as in a sum of squares */
+    if (step->folds != PG_FOLDS_ANY) {
+        if (right == PG_ACCUMULATE_ADD)
+            NAME(push_pairs)(block, to, step, PG_ACCUMULATE_NONE, PG_ACCUMULATE_ADD, true);
+        else if (right == PG_ACCUMULATE_STORE)
+            NAME(push_pairs)(block, to, step, PG_ACCUMULATE_NONE, PG_ACCUMULATE_STORE, true);
+        else if (right == PG_ACCUMULATE_NONE)
+            NAME(push_pairs)(block, to, step, PG_ACCUMULATE_NONE, PG_ACCUMULATE_NONE, true);
+        else NAME(push_pairs)(block, to, step, PG_ACCUMULATE_NONE, PG_ACCUMULATE_MIXED, true);
+        push_weights(block, step, 1, LANES);
+    } else if (!weighted && left == PG_ACCUMULATE_STORE &&
+               right == PG_ACCUMULATE_ADD) /* as in a sum of squares */
         NAME(push_pairs)(block, to, step, PG_ACCUMULATE_STORE, PG_ACCUMULATE_ADD, false);
     else if (!weighted)
         NAME(push_pairs)(block, to, step, PG_ACCUMULATE_MIXED, PG_ACCUMULATE_MIXED, false);
-    else if (left == PG_ACCUMULATE_FOLD && right == PG_ACCUMULATE_ADD)
-        NAME(push_pairs)(block, to, step, PG_ACCUMULATE_FOLD, PG_ACCUMULATE_ADD, true);
-    else if (left == PG_ACCUMULATE_FOLD && right == PG_ACCUMULATE_STORE)
-        NAME(push_pairs)(block, to, step, PG_ACCUMULATE_FOLD, PG_ACCUMULATE_STORE, true);
     else NAME(push_pairs)(block, to, step, PG_ACCUMULATE_MIXED, PG_ACCUMULATE_MIXED, true);
 }
 
-/* The left half of a neuron's step: the gradients of its weights. */
-static void NAME(push_weights)(const pg_block *block, const pg_step *step) {
-    const pg_place to = pg_place_of(block);
-    if (step->left == PG_ACCUMULATE_FOLD)
-        NAME(push_pairs)(block, to, step, PG_ACCUMULATE_FOLD, PG_ACCUMULATE_NONE, true);
-    else NAME(push_pairs)(block, to, step, PG_ACCUMULATE_MIXED, PG_ACCUMULATE_NONE, true);
+/* The gradients of one neuron's weights, one after the other. */
+static void NAME(push_neuron)(const pg_block *block, const pg_step *step) {
+    NAME(push_pairs)(block, pg_place_of(block), step, PG_ACCUMULATE_MIXED, PG_ACCUMULATE_NONE,
+                     true);
 }
 
 /* ---- Layers ---------------------------------------------------------------------------------- */
@@ -256,7 +270,11 @@ static void NAME(push_layer)(const pg_block *block, const pg_step *steps) {
         }
         NAME(pull_all)(block, neurons, count, targets, code[steps->instr].count);
     }
-    for (uint32_t n = 0; n < steps->run; n++) NAME(push_weights)(block, &steps[n]);
+    for (uint32_t n = 0; n < steps->run;) {
+        const uint32_t done = push_weights(block, &steps[n], steps->run - n, LANES);
+        if (done == 0) NAME(push_neuron)(block, &steps[n]);
+        n += done > 0 ? done : 1;
+    }
 }
 
 #undef VEC

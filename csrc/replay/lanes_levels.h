@@ -8,6 +8,7 @@
 #include "replay/lanes.h"
 
 #include <float.h>
+#include <string.h>
 
 #if PG_HAS_VECTORS
 typedef double pg_vec PG_VECTOR(PG_VECTOR_BYTES);
@@ -16,6 +17,15 @@ typedef double pg_vec PG_VECTOR(PG_VECTOR_BYTES);
 typedef double pg_vec;
 #define PG_VEC 1
 #endif
+
+/* Do the left slots of all dots of a layer lie side by side? */
+static bool all_neighbours(const pg_instr *dots) {
+    bool all = true;
+    for (uint32_t d = 0; d < dots->run; d++) all = all && dots[d].neighbours;
+    return all;
+}
+
+#include "replay/lanes_weights.h"
 
 #define LANES 1
 #define NAME(x) x##_1
@@ -104,10 +114,10 @@ static powers_done slopes_of_power(const pg_block *block, const pg_instr *instr,
 #undef DOTS
 
 pg_lane_table PG_LANE_TABLE = {
-    {{forward_one_exact, backward_one_exact, fold_1},
-     {forward_many_exact, backward_many_exact, fold_8},
-     {forward_many_exact, backward_many_exact, fold_32}},
-    {{forward_one_fast, backward_one_fast, fold_1},
-     {forward_many_fast, backward_many_fast, fold_8},
-     {forward_many_fast, backward_many_fast, fold_32}},
+    {{forward_one_exact, backward_one_exact},
+     {forward_many_exact, backward_many_exact},
+     {forward_many_exact, backward_many_exact}},
+    {{forward_one_fast, backward_one_fast},
+     {forward_many_fast, backward_many_fast},
+     {forward_many_fast, backward_many_fast}},
 };

@@ -182,8 +182,8 @@ static pg_status NAME(backward)(pg_block *block) {
             break;
         }
         case PG_OP_CUSTOM: DOTS(push_dot)(block, step); break; /* right factors get no gradient */
-        case PG_OP_TAKE: pg_scatter(block, step, to.grads, to.accumulators); break;
-        case PG_OP_SCATTER: pg_gather_parts(block, step, to); break;
+        case PG_OP_TAKE: pg_scatter(block, step, to, 1); break;
+        case PG_OP_SCATTER: pg_gather_parts(block, step, to, 1); break;
         case PG_OP_DOT:
             if (run > 1) DOTS(push_layer)(block, &block->steps[i - run]);
             else DOTS(push_dot)(block, step);

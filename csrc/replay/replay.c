@@ -4,12 +4,13 @@
  * fewer are left; a last single row is a block of its own. Padding lanes, those without a row,
  * repeat the block's last row, so that they leave no op's domain that it doesn't; they raise no
  * error, and their gradients are 0, as their seeds are.
- * Invariant: a sum does not depend on the thread or the vectors that form it. Row r of a chunk is
- * added to sublane r % 8, one of the eight partial sums of an accumulator; a chunk's sublanes are
- * added in a fixed tree, and so are the chunks; their count depends on the number of rows only.
- * Where an op failed, the block is computed to its end and examined (liveness.c): a row fails only
- * if its results depend on that op. Where a gradient came out as nan, or a derivative failed, the
- * chunk is redone by pg_backward_carefully (careful.c): a product with 0 may have been
+ * Invariant: a sum does not depend on the thread or the vectors that form it. A chunk is 1,024
+ * rows, the last one what is left. It is summed block by block; in a block, to an accumulator, use
+ * by use of its parameter, in the order of backward(); and a use row by row. Chunks are added in a
+ * tree that halves their number from the top (pg_chunk_middle): it depends on the number of rows
+ * only. Where an op failed, the block is computed to its end and examined (liveness.c): a row fails
+ * only if its results depend on that op. Where a gradient came out as nan, or a derivative failed,
+ * the chunk is redone by pg_backward_carefully (careful.c): a product with 0 may have been
  * undefined. Neither costs anything as long as nothing fails.
  * Memory: slots x lanes, twice, whatever the number of rows. A workspace owns it and belongs to one
  * thread; the program is only read.
@@ -22,7 +23,7 @@
 #include <string.h>
 
 static const size_t fits_the_cache = 2048; /* row slots: 1 MiB for values and gradients */
-static const size_t least_chunk = 1024, most_chunks = 64;
+static const size_t chunk_rows = 1024;
 static const size_t poll_after = 1 << 20; /* values computed: about a millisecond */
 
 pg_status pg_reserve_numbers(pg_numbers *array, size_t count) {
@@ -94,8 +95,8 @@ void pg_workspace_free(pg_workspace *ws) {
     pg_free(ws->reached.block);
     pg_free(ws->values.block);
     pg_free(ws->grads.block);
-    pg_free(ws->sums.block);
     pg_free(ws->partials.block);
+    pg_free(ws->sums.block);
     pg_free(ws);
 }
 
@@ -152,23 +153,19 @@ pg_status pg_replay_begin(pg_workspace *ws, const double *params, int ignore) {
     return PG_OK;
 }
 
-/* Mark the uniform slots that receive a nonzero gradient from any of these rows alone. */
-static pg_status reach_from_rows(pg_workspace *ws, const pg_task *task, pg_block *uniform,
-                                 uint8_t *reached, pg_rows rows) {
+/* Mark the uniform slots that receive a nonzero gradient from this row alone. */
+static pg_status reach_from_row(pg_workspace *ws, const pg_task *task, pg_block *uniform,
+                                uint8_t *reached, size_t row) {
     const size_t count = uniform->plan->accumulators;
-    double *const sums = ws->sums.at, *const own = sums + count * PG_SUBLANES;
     pg_block block;
-    pg_status status = pg_forward_block(ws, task, &block, rows);
+    pg_status status = pg_forward_block(ws, task, &block, pg_rows_from(row, 1, PG_ONE));
     if (status != PG_OK) return status;
-    memset(sums, 0, count * PG_SUBLANES * sizeof *sums);
-    block.accumulators = sums;
-    status = pg_backward_block(ws, &block, uniform->plan, rows.width);
-    for (size_t l = 0; status == PG_OK && l < rows.active; l++) {
-        for (size_t i = 0; i < count; i++) own[i] = sums[i * PG_SUBLANES + l];
-        status = pg_run_uniform_carefully(uniform, own);
-        for (size_t i = 0; i < ws->program->uniform_slots; i++)
-            reached[i] |= uniform->grads[i] != 0.0;
-    }
+    block.accumulators = ws->sums.at;
+    memset(block.accumulators, 0, count * sizeof *block.accumulators);
+    status = pg_backward_block(ws, &block, uniform->plan, PG_ONE);
+    if (status == PG_OK) status = pg_run_uniform_carefully(uniform, block.accumulators);
+    for (size_t i = 0; status == PG_OK && i < ws->program->uniform_slots; i++)
+        reached[i] |= uniform->grads[i] != 0.0;
     return status;
 }
 
@@ -181,28 +178,40 @@ static pg_status find_reached(pg_workspace *ws, const pg_task *task, const pg_ba
     memset(reached, unknown, program->uniform_slots);
     pg_block uniform = uniform_block(ws, false);
     uniform.plan = plan;
-    pg_status status = pg_reserve_numbers(&ws->sums, plan->accumulators * (PG_SUBLANES + 1));
-    for (size_t row = 0; !unknown && status == PG_OK && row < task->rows; row += PG_SUBLANES) {
-        const pg_rows rows = pg_rows_from(row, task->rows - row, PG_EIGHT);
-        status = reach_from_rows(ws, task, &uniform, reached, rows);
-        if (pg_must_stop(ws, (program->row_slots + program->uniform_slots) * PG_SUBLANES))
-            return PG_ERR_STOPPED;
+    pg_status status = pg_reserve_numbers(&ws->sums, plan->accumulators);
+    for (size_t row = 0; !unknown && status == PG_OK && row < task->rows; row++) {
+        status = reach_from_row(ws, task, &uniform, reached, row);
+        if (pg_must_stop(ws, program->row_slots + program->uniform_slots)) return PG_ERR_STOPPED;
     }
     return status;
 }
 
-/* Store the parameters' gradients. Returns: is any of them nan? */
-static bool store_params(const pg_workspace *ws, const pg_backward_plan *plan, double *gradients,
-                         double scale) {
-    const pg_program *program = ws->program;
+/* Store the parameters' gradients, from these sums. Returns: is any of them nan? */
+static bool store_params(const pg_program *program, const pg_backward_plan *plan,
+                         const double *grads, double *gradients, double scale) {
     const uint8_t *const reached = plan->uniform_reached + program->constant_count;
-    const double *const grads = ws->uniform_grads.at + program->constant_count;
     uint64_t odd = 0;
     for (size_t i = 0; i < program->param_count; i++) {
         gradients[i] = reached[i] ? scale * grads[i] : 0.0;
         odd |= if_nan(gradients[i]);
     }
     return odd != 0;
+}
+
+/* The same where each is the sum over the rows, and nothing else. */
+static bool store_sums(size_t count, const double *sums, double *restrict gradients, double scale) {
+    uint64_t odd = 0;
+    for (size_t i = 0; i < count; i++) {
+        gradients[i] = scale * sums[i];
+        odd |= if_nan(gradients[i]);
+    }
+    return odd != 0;
+}
+
+/* Are the uniform steps but one copy, of all parameters' sums? */
+static bool only_collects(const pg_program *program, const pg_backward_plan *plan) {
+    return plan->uniform_count > 0 && plan->uniform_count == program->param_count &&
+           plan->uniform->run == plan->uniform_count && pg_is_direct(program, plan->uniform);
 }
 
 /* Redo the uniform steps, with 0 for undefined products with a gradient of 0; except where that 0
@@ -224,12 +233,18 @@ static pg_status backward_uniform_carefully(pg_workspace *ws, const pg_task *tas
 
 pg_status pg_backward_uniform(pg_workspace *ws, const pg_task *task, const pg_backward_plan *plan,
                               const double *sums, double *gradients) {
+    const pg_program *const program = ws->program;
+    const double *const grads = ws->uniform_grads.at + program->constant_count;
+    if (only_collects(program, plan) &&
+        !store_sums(program->param_count, sums, gradients, task->scale))
+        return PG_OK;
     pg_block block = uniform_block(ws, !task->ignore);
     block.plan = plan;
     pg_status status = pg_run_uniform_steps(ws, &block, sums);
-    if (status == PG_OK && !store_params(ws, plan, gradients, task->scale)) return PG_OK;
+    if (status == PG_OK && !store_params(program, plan, grads, gradients, task->scale))
+        return PG_OK;
     status = backward_uniform_carefully(ws, task, &block, sums);
-    if (status == PG_OK) store_params(ws, plan, gradients, task->scale);
+    if (status == PG_OK) store_params(program, plan, grads, gradients, task->scale);
     if (pg_is_fault(status)) ws->fault = (pg_replay_fault){-1, block.fault};
     return status;
 }
@@ -346,13 +361,9 @@ pg_status pg_forward_block(pg_workspace *ws, const pg_task *task, pg_block *bloc
     return PG_UNLIKELY(ws->doubtful) && !task->ignore ? pg_find_fault(ws, block_ret, lanes) : PG_OK;
 }
 
-/* Add an output's values to its total; padding lanes count as 0. */
-static void add_outputs(const pg_workspace *ws, const pg_block *block, int width, uint32_t output,
-                        double *total) {
-    _Alignas(64) double kept[32];
+static void add_outputs(const pg_block *block, uint32_t output, double *total) {
     const double *const values = block->values + (size_t)output * block->lanes;
-    for (size_t l = 0; l < block->lanes; l++) kept[l] = l < block->active ? values[l] : 0.0;
-    ws->lanes[width].fold(total, kept);
+    for (size_t l = 0; l < block->active; l++) *total += values[l];
 }
 
 /* Each output's gradient in turn: sums over the rows, and the gradients of the rows' inputs. */
@@ -363,9 +374,9 @@ static pg_status backward_outputs(pg_workspace *ws, const pg_task *task, pg_bloc
     pg_status status = PG_OK;
     for (size_t o = 0; status == PG_OK && o < program->output_count; o++) {
         if (sums != NULL) {
-            add_outputs(ws, block, rows.width, program->outputs[o], sums);
-            block->accumulators = sums + PG_SUBLANES;
-            sums += (1 + task->plan[o]->accumulators) * PG_SUBLANES;
+            add_outputs(block, program->outputs[o], sums);
+            block->accumulators = sums + 1;
+            sums += 1 + task->plan[o]->accumulators;
         }
         status = pg_backward_block(ws, block, task->plan[o], rows.width);
         const size_t first_of_output = rows.first * program->output_count + o;
@@ -376,9 +387,12 @@ static pg_status backward_outputs(pg_workspace *ws, const pg_task *task, pg_bloc
     return status;
 }
 
-static pg_status run_block(pg_workspace *ws, const pg_task *task, pg_rows rows, double *sums) {
+/* `first`: of a chunk whose sums weren't all cleared. */
+static pg_status run_block(pg_workspace *ws, const pg_task *task, pg_rows rows, double *sums,
+                           bool first) {
     pg_block block;
     pg_status status = pg_forward_block(ws, task, &block, rows);
+    block.first = first;
     if (status == PG_OK && task->outputs != NULL)
         store_outputs(&block, task->outputs + rows.first * ws->program->output_count,
                       pg_lanes_of[rows.width]);
@@ -396,21 +410,13 @@ static pg_rows next_rows(size_t first, size_t left, int widest) {
 
 /* ---- Chunks ---------------------------------------------------------------------------------- */
 
-size_t pg_chunk_count(size_t rows) {
-    if (rows == 0) return 0;
-    const size_t chunks = (rows + least_chunk - 1) / least_chunk;
-    return chunks < most_chunks ? chunks : most_chunks;
+size_t pg_chunk_count(size_t rows) { return rows / chunk_rows + (rows % chunk_rows != 0); }
+
+size_t pg_chunk_start(size_t rows, size_t chunk) {
+    return chunk < pg_chunk_count(rows) ? chunk * chunk_rows : rows;
 }
 
-/* floor(blocks * chunk / chunks) blocks of 32 rows, so chunks differ by one block at most, and no
- * block straddles two chunks. Quotient and remainder are scaled apart, so that no product
- * overflows. */
-size_t pg_chunk_start(size_t rows, size_t chunk) {
-    const size_t chunks = pg_chunk_count(rows);
-    if (chunk >= chunks) return rows;
-    const size_t blocks = (rows + 31) / 32;
-    return (blocks / chunks * chunk + blocks % chunks * chunk / chunks) * 32;
-}
+size_t pg_chunk_middle(size_t first, size_t last) { return last - (last - first) / 2; }
 
 size_t pg_partial_count(const pg_program *program, const pg_backward_plan *const *plan) {
     size_t count = program->output_count;
@@ -418,17 +424,18 @@ size_t pg_partial_count(const pg_program *program, const pg_backward_plan *const
     return count;
 }
 
-/* Run all rows of a chunk and add to the accumulators. A block that fails is re-run row by row, to
- * find the first failing row; but only in careful mode: a fault of the fast kernels may be
- * spurious. */
-static pg_status run_blocks(pg_workspace *ws, const pg_task *task, size_t chunk,
-                            double *accumulators) {
+/* Run all rows of a chunk and add to the sums, if there are any. A block that fails is re-run row
+ * by row, to find the first failing row; but only in careful mode: a fault of the fast kernels may
+ * be spurious. */
+static pg_status run_blocks(pg_workspace *ws, const pg_task *task, size_t chunk, double *sums,
+                            bool cleared) {
     const size_t base = first_row(task), work = ws->program->row_slots + ws->program->pair_count;
     const size_t end = pg_chunk_start(task->rows, chunk + 1) - base;
     bool singly = false;
     for (size_t row = pg_chunk_start(task->rows, chunk) - base; row < end;) {
         const pg_rows rows = next_rows(row, singly ? 1 : end - row, ws->widest);
-        const pg_status status = run_block(ws, task, rows, accumulators);
+        const pg_status status = run_block(ws, task, rows, sums, sums != NULL && !cleared);
+        cleared = true;
         if (pg_is_fault(status) && ws->careful && rows.active > 1) {
             singly = true;
             continue;
@@ -440,65 +447,80 @@ static pg_status run_blocks(pg_workspace *ws, const pg_task *task, size_t chunk,
     return PG_OK;
 }
 
-/* Run a chunk and form its sums, from zero. */
-static pg_status sum_blocks(pg_workspace *ws, const pg_task *task, size_t chunk, size_t sums) {
-    double *accumulators = task->partials != NULL ? ws->sums.at : NULL;
-    if (accumulators != NULL) memset(accumulators, 0, sums * PG_SUBLANES * sizeof *accumulators);
-    pg_begin_chunk(ws);
-    pg_status status = run_blocks(ws, task, chunk, accumulators);
-    if (status != PG_OK || accumulators == NULL) return status;
-    double *const partials = task->partials + (chunk - task->base_chunk) * sums;
-    uint64_t odd = 0;
-    for (size_t i = 0; i < sums; i++) {
-        partials[i] = pg_sum_of_sublanes(accumulators + i * PG_SUBLANES);
-        odd |= if_nan(partials[i]);
+/* Clear all sums but those that the kernels for many lanes start from 0. */
+static void clear_sums(const pg_workspace *ws, const pg_task *task, double *sums) {
+    for (size_t o = 0; o < ws->program->output_count; o++) {
+        const pg_backward_plan *const plan = task->plan[o];
+        *sums++ = 0.0;
+        for (size_t i = 0; i < plan->cleared_count; i++)
+            memset(sums + plan->cleared[i].first, 0, plan->cleared[i].count * sizeof *sums);
+        sums += plan->accumulators;
     }
-    if (odd != 0) ws->undefined = true;
-    return PG_OK;
 }
 
-static pg_status run_chunk(pg_workspace *ws, const pg_task *task, size_t chunk, size_t sums) {
-    pg_status status = sum_blocks(ws, task, chunk, sums);
+/* Run a chunk and form its sums, from zero: `count` of them, or none. */
+static pg_status sum_blocks(pg_workspace *ws, const pg_task *task, size_t chunk, size_t count,
+                            double *sums) {
+    const size_t rows = pg_chunk_start(task->rows, chunk + 1) - pg_chunk_start(task->rows, chunk);
+    const bool all = count > 0 && (ws->careful || rows == 1);
+    if (all) memset(sums, 0, count * sizeof *sums);
+    else if (count > 0) clear_sums(ws, task, sums);
+    pg_begin_chunk(ws);
+    pg_status status = run_blocks(ws, task, chunk, count > 0 ? sums : NULL, all);
+    uint64_t odd = 0;
+    for (size_t i = 0; i < count; i++) odd |= if_nan(sums[i]);
+    if (odd != 0) ws->undefined = true;
+    return status;
+}
+
+static pg_status run_chunk(pg_workspace *ws, const pg_task *task, size_t chunk, size_t count,
+                           double *sums) {
+    pg_status status = sum_blocks(ws, task, chunk, count, sums);
     if (ws->careful || (!pg_is_fault(status) && !ws->undefined)) return status;
     ws->careful = true;
-    return sum_blocks(ws, task, chunk, sums);
+    return sum_blocks(ws, task, chunk, count, sums);
+}
+
+/* Run chunks first to last - 1, a branch of the tree. `spare`: as many sums again for each level
+ * below this one. */
+static pg_status sum_range(pg_workspace *ws, const pg_task *task, size_t first, size_t last,
+                           size_t count, double *sums, double *spare) {
+    if (last - first == 1) return run_chunk(ws, task, first, count, sums);
+    const size_t middle = pg_chunk_middle(first, last);
+    pg_status status = sum_range(ws, task, first, middle, count, sums, spare);
+    if (status == PG_OK) status = sum_range(ws, task, middle, last, count, spare, spare + count);
+    for (size_t i = 0; status == PG_OK && i < count; i++) sums[i] += spare[i];
+    return status;
+}
+
+/* The sums that are held at a time while so many chunks are added. */
+static size_t sums_held(size_t chunks) {
+    size_t held = 1;
+    for (; chunks > 1; chunks = (chunks + 1) / 2) held++;
+    return held;
 }
 
 pg_status pg_replay(pg_workspace *ws, const pg_task *task) {
-    size_t sums = 0;
-    if (task->partials != NULL) {
-        sums = pg_partial_count(ws->program, task->plan);
-        pg_status status = pg_reserve_numbers(&ws->sums, sums * PG_SUBLANES);
-        if (status != PG_OK) return status;
-    }
-    for (size_t chunk = task->first_chunk; chunk < task->last_chunk; chunk++) {
-        pg_status status = run_chunk(ws, task, chunk, sums);
-        if (status != PG_OK) return status;
-    }
-    return PG_OK;
-}
-
-/* Reduce the chunks pairwise, neighbours first, into the first one. */
-static void sum_chunks(double *partials, size_t chunks, size_t sums) {
-    for (size_t step = 1; step < chunks; step *= 2)
-        for (size_t i = 0; i + step < chunks; i += 2 * step)
-            for (size_t k = 0; k < sums; k++)
-                partials[i * sums + k] += partials[(i + step) * sums + k];
+    const size_t first = task->first_chunk, last = task->last_chunk;
+    const size_t count = task->partials != NULL ? pg_partial_count(ws->program, task->plan) : 0;
+    if (first == last) return PG_OK;
+    const size_t held = count > 0 ? sums_held(last - first) * count : 0;
+    if (held > 0 && pg_reserve_numbers(&ws->partials, held) != PG_OK) return PG_ERR_NOMEM;
+    double *const spare = ws->partials.at + (task->partials == ws->partials.at ? count : 0);
+    return sum_range(ws, task, first, last, count, task->partials, spare);
 }
 
 pg_status pg_replay_finish(pg_workspace *ws, const pg_task *task, double *totals,
                            double *gradients) {
     const pg_program *program = ws->program;
-    const size_t chunks = pg_chunk_count(task->rows);
-    double *sums = task->partials;
+    const double *sums = task->partials;
     pg_status status = PG_OK;
-    if (chunks == 0) {
+    if (task->rows == 0) {
         for (size_t i = 0; i < program->output_count; i++) totals[i] = 0.0;
         for (size_t i = 0; i < program->output_count * program->param_count; i++)
             gradients[i] = 0.0;
         return PG_OK;
     }
-    sum_chunks(sums, chunks, pg_partial_count(program, task->plan));
     for (size_t o = 0; status == PG_OK && o < program->output_count; o++) {
         totals[o] = task->scale * sums[0];
         status = pg_backward_uniform(ws, task, task->plan[o], sums + 1,
@@ -513,8 +535,8 @@ pg_status pg_replay_sum(pg_workspace *ws, const double *params, const pg_task *t
     pg_task all = *task;
     all.base_chunk = all.first_chunk = 0;
     all.last_chunk = pg_chunk_count(task->rows);
-    pg_status status = pg_reserve_numbers(
-        &ws->partials, all.last_chunk * pg_partial_count(ws->program, task->plan));
+    const size_t count = pg_partial_count(ws->program, task->plan);
+    pg_status status = pg_reserve_numbers(&ws->partials, sums_held(all.last_chunk) * count);
     all.partials = ws->partials.at;
     if (status == PG_OK) status = pg_replay_begin(ws, params, task->ignore);
     if (status == PG_OK) status = pg_replay(ws, &all);

@@ -22,8 +22,8 @@ struct pg_workspace {
     int width, widest;     /* width: the one that imports are broadcast for; -1: none yet */
     pg_numbers uniform, uniform_grads;
     pg_numbers values, grads;
-    pg_numbers sums; /* of one chunk: for each output its total and its accumulators, as sublanes */
-    pg_numbers partials; /* of all chunks, for pg_replay_sum */
+    pg_numbers partials; /* sums of chunks, before they are added: see sum_range */
+    pg_numbers sums;     /* of one row: scratch of find_reached */
     pg_numbers needs;    /* uint32s: scratch of liveness.c, allocated once an op has failed */
     pg_numbers reached;  /* bytes: scratch of the uniform steps, once a product was undefined */
     bool failed;         /* an op of the uniform section failed */
@@ -90,9 +90,5 @@ pg_status pg_backward_uniform(pg_workspace *ws, const pg_task *task, const pg_ba
 bool pg_must_stop(pg_workspace *ws, size_t work);
 /* Store the fault of a block of rows in the workspace. */
 void pg_note_fault(pg_workspace *ws, const pg_task *task, const pg_block *block, size_t first);
-
-static inline double pg_sum_of_sublanes(const double *s) {
-    return ((s[0] + s[4]) + (s[2] + s[6])) + ((s[1] + s[5]) + (s[3] + s[7]));
-}
 
 #endif

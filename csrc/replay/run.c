@@ -7,6 +7,8 @@
  * Owns nothing. Cost: a frame of 80 bytes a run. */
 #include "replay/replay.h"
 
+#include <string.h>
+
 enum { most_odd_runs = 2 };
 
 /* What the kernels go on with in the middle of a run: its block, whole again after it. */
@@ -84,18 +86,23 @@ pg_status pg_run_steps(pg_workspace *ws, pg_block *block, int width) {
 /* ---- Uniform steps --------------------------------------------------------------------------- */
 
 static void collect(const pg_block *block, const double *sums) {
+    if (pg_is_direct(block->program, block->steps)) { /* a sum that started from 0.0 isn't -0.0 */
+        memcpy(block->grads + block->steps->a.at, sums + block->steps->b.at,
+               block->step_count * sizeof *sums);
+        return;
+    }
     for (const pg_step *step = block->steps; step < block->steps + block->step_count; step++) {
         double *grad = &block->grads[step->a.at];
         *grad = (step->a.how == PG_ACCUMULATE_STORE ? 0.0 : *grad) + sums[step->b.at];
     }
 }
 
-/* Run all uniform steps with this kernel; NULL: carefully. */
-static pg_status run_uniform_steps(pg_block *block, pg_run *run, const double *sums) {
-    const pg_backward_plan *plan = block->plan;
+/* Run some uniform steps with this kernel; NULL: carefully. */
+static pg_status run_some(pg_block *block, pg_run *run, const double *sums, size_t first,
+                          size_t count) {
     pg_status status = PG_OK;
-    for (size_t i = 0; status == PG_OK && i < plan->uniform_count; i += block->step_count) {
-        block->steps = &plan->uniform[i];
+    for (size_t i = first; status == PG_OK && i < first + count; i += block->step_count) {
+        block->steps = &block->plan->uniform[i];
         block->step_count = block->steps->run;
         if (block->steps->instr == PG_COLLECT) collect(block, sums);
         else status = run != NULL ? run(block) : pg_backward_carefully(block);
@@ -104,18 +111,23 @@ static pg_status run_uniform_steps(pg_block *block, pg_run *run, const double *s
 }
 
 pg_status pg_run_uniform_carefully(pg_block *block, const double *sums) {
-    return run_uniform_steps(block, NULL, sums);
+    return run_some(block, NULL, sums, 0, block->plan->uniform_count);
+}
+
+static int interpret_uniform(pg_frame *frame, uint32_t first, uint32_t count) {
+    const context *c = frame->context;
+    return (int)run_some(c->block, c->kernel, frame->bases[PG_SUMS], first, count);
 }
 
 pg_status pg_run_uniform_steps(pg_workspace *ws, pg_block *block, const double *sums) {
     pg_run *const kernel = ws->lanes[PG_ONE].backward;
     const pg_backward_plan *const plan = block->plan;
     const pg_native *native = pg_native_for(ws, plan, PG_NATIVE_UNIFORM);
-    if (native == NULL) return run_uniform_steps(block, kernel, sums);
-    context c = {block, kernel, NULL, plan->uniform};
+    if (native == NULL) return run_some(block, kernel, sums, 0, plan->uniform_count);
+    context c = {block, kernel, NULL, NULL};
     pg_frame frame = frame_of(block, &c);
     frame.bases[PG_SUMS] = (double *)sums;
-    frame.interpret = interpret_steps;
+    frame.interpret = interpret_uniform;
     const pg_status status = pg_run_native(ws, native, &frame);
     return block->judge ? status : PG_OK;
 }

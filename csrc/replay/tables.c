@@ -3,9 +3,6 @@
  *
  * take reads for each lane the entry that the lane's index names; its step back scatters the lanes'
  * gradients to the entries that were taken, and no other gets anything, not even a product with 0.
- * An entry's contribution to an accumulator is formed as that of a product would be: of the four
- * lanes of a sublane, those that took it are added in pairs, and entries follow each other from the
- * last to the first (lanes_dots.h: fold_vecs).
  * scatter is that step back as an instruction: it clears its parts, and adds each number to the
  * part that its index names; its own step back gathers. Invariant: an index that names no entry
  * reads nothing and gives nothing. Gathers gain little from wider vectors, so these are loops over
@@ -113,59 +110,23 @@ static void clear_targets(const pg_block *block, const pg_target *targets, uint3
                    block->lanes * sizeof *grads);
 }
 
-/* Of the lanes of one sublane, `apart` from each other: give the gradients of those that took an
- * entry with an accumulator, from the last entry to the first. indices: count where none is due. */
-static void fold_sublane(const pg_target *targets, uint32_t count, double *sums,
-                         uint32_t indices[4], const double gs[4]) {
-    for (;;) {
-        uint32_t last = count;
-        double own[4];
-        for (int k = 0; k < 4; k++)
-            if (indices[k] < count && (last == count || indices[k] > last)) last = indices[k];
-        if (last == count) return;
-        for (int k = 0; k < 4; k++) {
-            own[k] = indices[k] == last ? gs[k] : 0.0;
-            if (indices[k] == last) indices[k] = count;
-        }
-        sums[(size_t)targets[2 * last].at * PG_SUBLANES] += (own[0] + own[1]) + (own[2] + own[3]);
-    }
-}
-
-/* A block of 32 lanes: each sublane has four. */
-static void fold_all(const pg_target *targets, uint32_t count, double *accumulators,
-                     const uint32_t *indices, const double *g) {
-    for (size_t k = 0; k < PG_SUBLANES; k++) {
-        uint32_t own[4];
-        double gs[4];
-        for (size_t j = 0; j < 4; j++) {
-            own[j] = indices[k + j * PG_SUBLANES];
-            gs[j] = g[k + j * PG_SUBLANES];
-        }
-        fold_sublane(targets, count, accumulators + k, own, gs);
-    }
-}
-
-void pg_scatter(const pg_block *block, const pg_step *step, double *grads, double *accumulators) {
+void pg_scatter(const pg_block *block, const pg_step *step, pg_place to, size_t apart) {
+    double *const grads = to.grads;
     const pg_instr *const take = &block->program->code[step->instr];
     const pg_target *const targets = block->plan->targets + step->first;
     const size_t lanes = block->lanes;
     const double *const indices = block->values + (size_t)take->a * lanes;
     const double *const g = grads + (size_t)take->dst * lanes;
-    uint32_t folded[most_lanes];
     if (step->left == PG_ACCUMULATE_STORE || step->left == PG_ACCUMULATE_MIXED)
         clear_targets(block, targets, take->count, grads);
     for (size_t l = 0; l < lanes; l++) {
         const uint32_t index = pg_index_of(indices[l], take->count);
-        folded[l] = take->count;
         if (index == take->count || targets[2 * index].how == PG_ACCUMULATE_NONE) continue;
         const size_t at = targets[2 * index].at;
-        if (targets[2 * index].how != PG_ACCUMULATE_FOLD) grads[at * lanes + l] += g[l];
-        else if (lanes == most_lanes) folded[l] = index;
-        else accumulators[at * PG_SUBLANES + l] += g[l];
+        if (targets[2 * index].how == PG_ACCUMULATE_FOLD)
+            to.accumulators[at * apart + l % apart] += g[l];
+        else grads[at * lanes + l] += g[l];
     }
-    if (lanes == most_lanes && accumulators != NULL &&
-        (step->left == PG_ACCUMULATE_FOLD || step->left == PG_ACCUMULATE_MIXED))
-        fold_all(targets, take->count, accumulators, folded, g);
 }
 
 /* ---- Scatters ---------------------------------------------------------------------------------*/
@@ -198,7 +159,7 @@ void pg_sum_parts(const pg_block *block, const pg_instr *scatter, double *slots)
 }
 
 /* Each left operand gets the gradient of the part that it was added to. */
-void pg_gather_parts(const pg_block *block, const pg_step *step, pg_place to) {
+void pg_gather_parts(const pg_block *block, const pg_step *step, pg_place to, size_t apart) {
     const pg_instr *const scatter = &block->program->code[step->instr];
     const pg_target *const targets = block->plan->targets + step->first;
     const pg_target *const sources = targets + 2 * (size_t)scatter->count;
@@ -213,6 +174,6 @@ void pg_gather_parts(const pg_block *block, const pg_step *step, pg_place to) {
             const bool given = named[l] < parts && sources[named[l]].how != PG_ACCUMULATE_NONE;
             ts[l] = given ? to.grads[(size_t)sources[named[l]].at * lanes + l] : 0.0;
         }
-        pg_give_lanes(to, targets[2 * i], ts, lanes);
+        pg_give_lanes(to, apart, targets[2 * i], ts, lanes);
     }
 }

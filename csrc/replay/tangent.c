@@ -6,7 +6,8 @@
  * Values and gradients come from the ordinary kernels; only tangents are computed here, along the
  * same steps, by plain loops over eight lanes, or by machine code (native/tangents.c).
  * The direction is one in the parameters, or of each row in the inputs; a Hessian takes each input
- * in turn, and computes the values and gradients once.
+ * in turn, and computes the values and gradients once. Rows are summed one after the other, without
+ * chunks; the tangents of these sums are sums of eight, one for each lane.
  * A call owns its arrays and frees them in the end. Cost: two to three replays.
  * Pearlmutter, Fast exact multiplication by the Hessian, Neural Computation 6, 1994. */
 #include "ops/kernels.h"
@@ -282,11 +283,11 @@ INLINE pg_status step_back(const tangents *t, size_t lanes, const pg_step *step)
         return PG_OK;
     }
     if (instr->op == PG_OP_TAKE) {
-        pg_scatter(t->block, step, t->grads, t->accumulators);
+        pg_scatter(t->block, step, (pg_place){t->grads, t->accumulators}, PG_SUBLANES);
         return PG_OK;
     }
     if (instr->op == PG_OP_SCATTER) {
-        pg_gather_parts(t->block, step, (pg_place){t->grads, t->accumulators});
+        pg_gather_parts(t->block, step, (pg_place){t->grads, t->accumulators}, PG_SUBLANES);
         return PG_OK;
     }
     duals by[2];
@@ -381,22 +382,27 @@ typedef struct call {
     double *tangent_outputs, *products; /* rows x outputs; rows x directions x inputs; or NULL */
     bool undefined;                     /* a product came out as nan */
     pg_numbers uniform, uniform_grads, values, grads; /* tangents */
-    pg_numbers sums, tangent_sums;                    /* of the accumulators, as sublanes */
+    pg_numbers sums, tangent_sums; /* of the accumulators; their tangents as sublanes */
 } call;
+
+static void clear_sums(call *c) {
+    const size_t sums = c->plan != NULL ? c->plan->accumulators : 0;
+    memset(c->sums.at, 0, sums * sizeof(double));
+    memset(c->tangent_sums.at, 0, sums * PG_SUBLANES * sizeof(double));
+}
 
 static pg_status open_call(call *c) {
     const pg_program *p = c->ws->program;
     const size_t cells = p->row_slots * PG_SUBLANES;
-    const size_t sums = c->plan != NULL ? c->plan->accumulators * PG_SUBLANES : 0;
+    const size_t sums = c->plan != NULL ? c->plan->accumulators : 0;
     if (pg_reserve_numbers(&c->uniform, p->uniform_slots) != PG_OK ||
         pg_reserve_numbers(&c->uniform_grads, p->uniform_slots) != PG_OK ||
         pg_reserve_numbers(&c->values, cells) != PG_OK ||
         pg_reserve_numbers(&c->grads, cells) != PG_OK ||
         pg_reserve_numbers(&c->sums, sums) != PG_OK ||
-        pg_reserve_numbers(&c->tangent_sums, sums) != PG_OK)
+        pg_reserve_numbers(&c->tangent_sums, sums * PG_SUBLANES) != PG_OK)
         return PG_ERR_NOMEM;
-    memset(c->sums.at, 0, sums * sizeof(double));
-    memset(c->tangent_sums.at, 0, sums * sizeof(double));
+    clear_sums(c);
     return PG_OK;
 }
 
@@ -539,20 +545,22 @@ static pg_status run_all_rows(call *c) {
 /* As in a replay, an undefined gradient may come from a product with 0: all rows are then redone by
  * careful.c. */
 static pg_status run_rows_back(call *c) {
-    const size_t count = c->plan->accumulators * PG_SUBLANES;
+    const size_t count = c->plan->accumulators;
     pg_status status = run_all_rows(c);
     bool again = pg_is_fault(status) || c->undefined;
     for (size_t i = 0; status == PG_OK && i < count; i++) again = again || isnan(c->sums.at[i]);
     if (!again) return status;
     c->ws->careful = true;
-    memset(c->sums.at, 0, count * sizeof(double));
-    memset(c->tangent_sums.at, 0, count * sizeof(double));
+    clear_sums(c);
     return run_all_rows(c);
 }
 
 /* Sums in place: accumulator i's sublanes begin at or after i. */
 static void sum_sublanes(double *sums, size_t count) {
-    for (size_t i = 0; i < count; i++) sums[i] = pg_sum_of_sublanes(sums + i * PG_SUBLANES);
+    for (size_t i = 0; i < count; i++) {
+        const double *const s = sums + i * PG_SUBLANES;
+        sums[i] = ((s[0] + s[4]) + (s[2] + s[6])) + ((s[1] + s[5]) + (s[3] + s[7]));
+    }
 }
 
 /* Run the uniform steps for the tangents; their gradients are computed already. */
@@ -610,10 +618,7 @@ pg_status pg_hvp(pg_workspace *ws, const double *params, const pg_direction *alo
     call c = {.ws = ws, .task = task, .plan = task->plan[0], .along = along, .directions = 1};
     pg_status status = begin_call(&c, params);
     if (status == PG_OK) status = run_rows_back(&c);
-    if (status == PG_OK) {
-        sum_sublanes(c.sums.at, c.plan->accumulators);
-        status = pg_backward_uniform(ws, task, c.plan, c.sums.at, gradient);
-    }
+    if (status == PG_OK) status = pg_backward_uniform(ws, task, c.plan, c.sums.at, gradient);
     if (status == PG_OK) status = reverse_uniform_tangents(&c);
     for (size_t i = 0; status == PG_OK && i < program->param_count; i++) {
         const size_t slot = program->constant_count + i;

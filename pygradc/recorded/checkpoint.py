@@ -33,6 +33,9 @@ from pygradc.recorded.program import Program
 from pygradc.recorded.rows import Rows
 
 VERSION = 1
+ORDER_OF_SUMS = 2
+"""The number of the rule by which rows are summed: chunks of 1,024, row by row, in a tree halved from
+the top. Rule 1 had at most 64 chunks, and eight partial sums in each."""
 _SHOWN = 3  # differences that a message lists
 _NO_SETTINGS = ("parameters", "_state")
 
@@ -212,6 +215,7 @@ def describe(
         TypeError: the seed isn't a whole number.
     """
     about: dict[str, Any] = {"batch_size": batch_size, "shuffle": shuffle}
+    about["the number of the rule that sums rows"] = ORDER_OF_SUMS
     try:
         about["seed"] = None if seed is None else operator.index(seed)
     except TypeError:

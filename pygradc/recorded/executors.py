@@ -19,7 +19,7 @@ from typing import Any, NoReturn
 import numpy as np
 
 from pygradc._core import ffi
-from pygradc.recorded.parallel import Results, Work, run_part
+from pygradc.recorded.parallel import Part, Results, Work, halves, run_part, together
 from pygradc.recorded.workers import begin_task, result_of
 
 _HELPINGS = 8  # parts for each thread, for load balance: all finish at nearly the same time
@@ -61,17 +61,18 @@ def _say_what_to_do(broken: BrokenExecutor) -> NoReturn:
     ) from broken
 
 
-def _cut(chunks: int, parts: int) -> list[tuple[int, int]]:
-    """Split into at most `parts` ranges of adjacent chunks, none of them empty."""
-    parts = max(1, min(chunks, parts))
-    bounds = [chunks * i // parts for i in range(parts + 1)]
-    return list(zip(bounds, bounds[1:]))
+def _cut(chunks: int, parts: int) -> list[Part]:
+    """Branches of the tree of sums that make up the whole: about `parts`, in order."""
+    ranges = [(0, chunks)]
+    while len(ranges) < parts and any(last - first > 1 for first, last in ranges):
+        ranges = [half for whole in ranges for half in halves(*whole)]
+    return ranges
 
 
-def _serve(work: Work, first: int, last: int) -> Results:
+def _serve(work: Work, part: Part) -> Results:
     """Replay a part in a worker process."""
     begin_task()
-    return run_part(work, first, last)
+    return run_part(work, part)
 
 
 def _settle(futures: list[Future[None]], stop: Any) -> None:
@@ -94,9 +95,9 @@ def _in_threads(work: Work, executor: Executor, chunks: int, workers: int) -> Re
     A failing row stops the distribution of parts. Parts with earlier rows have been started by
     then, so that the first failing row is known in the end.
     """
-    results = work.room(0, chunks)
     cut = _cut(chunks, _HELPINGS * workers)
-    parts = iter(cut)  # next() is atomic
+    results = work.room(cut)
+    parts = iter(enumerate(cut))  # next() is atomic
     stop = ffi.new("int *")
     faults: list[FloatingPointError] = []
     futures: list[Future[None]] = []
@@ -115,18 +116,17 @@ def _in_threads(work: Work, executor: Executor, chunks: int, workers: int) -> Re
         raise
     if faults:
         raise min(faults, key=operator.attrgetter("row"))
-    return results
+    return together(results, cut)
 
 
 def _in_parts(work: Work, executor: Executor, chunks: int, workers: int) -> Results:
-    futures = [
-        executor.submit(_serve, work.part(first, last), first, last)
-        for first, last in _cut(chunks, workers)
-    ]
+    cut = _cut(chunks, workers)
+    futures = [executor.submit(_serve, work.part(*part), part) for part in cut]
     try:
         done = [result_of(future, executor) for future in futures]
     except BaseException:
         for future in futures:  # tasks that are running continue, and are not waited for
             future.cancel()
         raise
-    return Results(*(None if kind[0] is None else np.concatenate(kind) for kind in zip(*done)))
+    joined = (None if kind[0] is None else np.concatenate(kind) for kind in zip(*done))
+    return together(Results(*joined), cut)

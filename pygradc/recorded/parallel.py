@@ -1,7 +1,7 @@
 """A replay of many rows in parts, ranges of chunks; `executors.py` distributes them to workers.
 
-Chunks depend on the number of rows only, and each gives its own partial sums, so the distribution
-over workers changes no bit.
+The tree of sums depends on the number of rows only. A part is a branch of it, and gives one partial
+sum, so the distribution over workers changes no bit.
 """
 
 from __future__ import annotations
@@ -16,13 +16,25 @@ from pygradc.recorded.rows import Floats, Rows
 from pygradc.recorded.workspace import Borrowed, Replayable, Workspace
 
 
+Part = tuple[int, int]
+"""The first chunk, and the one after the last."""
+
+
+def halves(first: int, last: int) -> list[Part]:
+    """The two branches of a branch of the tree; itself if it is a single chunk."""
+    if last - first <= 1:
+        return [(first, last)]
+    middle = lib.pg_chunk_middle(first, last)
+    return [(first, middle), (middle, last)]
+
+
 class Results(NamedTuple):
     """The result arrays of a replay; None where not requested.
 
     Attributes:
         outputs: shape (rows, outputs).
         gradients: shape (rows, outputs, inputs).
-        partials: shape (chunks, sums).
+        partials: shape (parts, sums); when they are together (sums,).
     """
 
     outputs: Any
@@ -57,19 +69,19 @@ class Work:
     def _rows_of(self, first: int, last: int) -> tuple[int, int]:
         return lib.pg_chunk_start(self.count, first), lib.pg_chunk_start(self.count, last)
 
-    def room(self, first: int, last: int) -> Results:
-        """Allocate the results of chunks first to last - 1."""
+    def room(self, parts: list[Part]) -> Results:
+        """Allocate the results of adjacent parts."""
         size = self.program._size
-        start, end = self._rows_of(first, last)
+        start, end = self._rows_of(parts[0][0], parts[-1][1])
         rows, sums = end - start, self.wrt and self.sums
         return Results(
             None if self.sums else np.empty((rows, size.outputs)),
             np.empty((rows, size.outputs, size.inputs)) if self.gradients else None,
-            np.empty((last - first, self.program._plan(self.wrt).partials)) if sums else None,
+            np.empty((len(parts), self.program._plan(self.wrt).partials)) if sums else None,
         )
 
-    def do(self, results: Results, parts: Iterator[tuple[int, int]], stop: Any = None) -> None:
-        """Replay parts, each (first chunk, last chunk + 1), into results that begin as `columns`.
+    def do(self, results: Results, parts: Iterator[tuple[int, Part]], stop: Any = None) -> None:
+        """Replay parts, each with its number, into results that begin as `columns`.
 
         Ends early when `stop`, an int *, becomes nonzero.
         """
@@ -77,16 +89,18 @@ class Work:
             plan = self.program._plan(self.wrt) if self.wrt else None
             ws.aim(self.columns, self.count, plan)
             ws.task.base_chunk = self.base
-            ws.write_to(**results._asdict())
+            ws.write_to(outputs=results.outputs, gradients=results.gradients)
             own = ws.stop
             if stop is not None:
                 ws.listen(stop)
-            self._do(ws, parts)
+            self._do(ws, results.partials, parts)
             ws.listen(own)
 
-    def _do(self, ws: Workspace, parts: Iterator[tuple[int, int]]) -> None:
+    def _do(self, ws: Workspace, partials: Any, parts: Iterator[tuple[int, Part]]) -> None:
         program, task, begun = self.program, ws.task, False
-        for first, last in parts:
+        for number, (first, last) in parts:
+            if partials is not None:
+                ws.write_to(partials=partials[number])
             if not begun:
                 program._begin(ws, self.params)
                 begun = True
@@ -98,7 +112,23 @@ class Work:
                 program._fail(status, ws)
 
 
-def run_part(work: Work, first: int, last: int) -> Results:
-    results = work.room(first, last)
-    work.do(results, iter([(first, last)]))
+def run_part(work: Work, part: Part) -> Results:
+    results = work.room([part])
+    work.do(results, iter([(0, part)]))
     return results
+
+
+def together(results: Results, parts: list[Part]) -> Results:
+    """Add the partial sums of the parts that make up the whole, in the tree."""
+    if results.partials is None:
+        return results
+    found = dict(zip(parts, results.partials))
+
+    def total(first: int, last: int) -> Any:
+        known = found.get((first, last))
+        if known is not None:
+            return known
+        left, right = halves(first, last)
+        return total(*left) + total(*right)
+
+    return results._replace(partials=total(parts[0][0], parts[-1][1]))

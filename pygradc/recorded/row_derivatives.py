@@ -19,7 +19,7 @@ import numpy as np
 from pygradc._core import ffi, lib
 from pygradc.core.owner import new_owner
 from pygradc.core.scalar import core
-from pygradc.recorded.parallel import Results, Work, run_part
+from pygradc.recorded.parallel import Results, Work, run_part, together
 from pygradc.recorded.rows import Floats, Rows, _floats
 from pygradc.recorded.workspace import Borrowed, Replayable, pointer
 
@@ -53,7 +53,7 @@ def run(work: Work, executor: Executor | None) -> Results:
     """Replay all chunks, in this thread or by an executor."""
     chunks = lib.pg_chunk_count(work.count)
     if executor is None:
-        return run_part(work, 0, chunks)
+        return together(run_part(work, (0, chunks)), [(0, chunks)])
     from pygradc.recorded import executors  # takes 5 ms
 
     return executors.run(work, executor, chunks)

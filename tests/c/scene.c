@@ -159,38 +159,33 @@ int any_level(void) { return (int)below((size_t)pg_replay_levels()); }
 
 /* ---- sums, as replay.c and lanes_dots.h say that they are formed ---------------------------- */
 
-static void add_block(double sums[8], const double *rows, size_t active, size_t lanes) {
-    double lane[32] = {0.0};
-    memcpy(lane, rows, active * sizeof *lane);
-    if (lanes == 1) sums[0] += lane[0];
-    for (size_t k = 0; lanes > 1 && k < 8; k++)
-        sums[k] += lanes == 8 ? lane[k] : (lane[k] + lane[k + 8]) + (lane[k + 16] + lane[k + 24]);
-}
-
 static double sum_of_chunk(const contribution *all, size_t count, uint32_t param, size_t first,
                            size_t end, size_t widest) {
-    double s[8] = {0.0};
+    double sum = 0.0;
     for (size_t row = first; row < end;) {
         const size_t left = end - row, lanes = left == 1 ? 1 : left >= widest ? widest : 8;
         const size_t active = left < lanes ? left : lanes;
         for (size_t i = 0; i < count; i++)
-            if (all[i].param == param) add_block(s, all[i].rows + row, active, lanes);
+            for (size_t l = 0; all[i].param == param && l < active; l++)
+                sum += all[i].rows[row + l];
         row += active;
     }
-    return ((s[0] + s[4]) + (s[2] + s[6])) + ((s[1] + s[5]) + (s[3] + s[7]));
+    return sum;
+}
+
+static double sum_of_branch(const contribution *all, size_t count, uint32_t param, size_t rows,
+                            size_t widest, size_t first, size_t last) {
+    if (last - first < 2)
+        return sum_of_chunk(all, count, param, pg_chunk_start(rows, first),
+                            pg_chunk_start(rows, last), widest);
+    const size_t middle = pg_chunk_middle(first, last);
+    return sum_of_branch(all, count, param, rows, widest, first, middle) +
+           sum_of_branch(all, count, param, rows, widest, middle, last);
 }
 
 double sum_of_rows(const contribution *all, size_t count, uint32_t param, size_t rows,
                    size_t widest) {
-    double partials[64] = {0.0};
-    size_t chunks = pg_chunk_count(rows);
-    for (size_t i = 0; i < chunks; i++)
-        partials[i] = sum_of_chunk(all, count, param, pg_chunk_start(rows, i),
-                                   pg_chunk_start(rows, i + 1), widest);
-    for (; chunks > 1; chunks = (chunks + 1) / 2) /* neighbours; an odd one stays as it is */
-        for (size_t i = 0; i < chunks; i += 2)
-            partials[i / 2] = i + 1 < chunks ? partials[i] + partials[i + 1] : partials[i];
-    return partials[0];
+    return sum_of_branch(all, count, param, rows, widest, 0, pg_chunk_count(rows));
 }
 
 size_t widest_block(const scene *s) { return s->size.row_slots > 2048 ? 8 : 32; }

@@ -394,12 +394,17 @@ static void workspaces_forget(void) {
 
 static void check_chunks(size_t rows) {
     const size_t count = pg_chunk_count(rows);
-    CHECK(count <= 64 && (count == 0) == (rows == 0) && (rows <= 1024 || count > 1));
+    CHECK((count == 0) == (rows == 0) && (rows <= 1024 || count > 1));
     CHECK(pg_chunk_start(rows, 0) == 0 || rows == 0);
     CHECK(pg_chunk_start(rows, count) == rows && pg_chunk_start(rows, count + 1) == rows);
-    for (size_t i = 0; i < count; i++) {
+    for (size_t i = 0; i < count && i < 100; i++) {
         const size_t start = pg_chunk_start(rows, i), end = pg_chunk_start(rows, i + 1);
-        CHECK(start % 32 == 0 && start < end && end <= rows);
+        CHECK(start == 1024 * i && start < end && end <= rows && end - start <= 1024);
+    }
+    for (size_t first = 0, last = count; last - first > 1;) {
+        const size_t middle = pg_chunk_middle(first, last);
+        CHECK(first < middle && middle < last && middle - first - (last - middle) <= 1);
+        *(below(2) ? &first : &last) = middle;
     }
 }
 
@@ -417,7 +422,7 @@ typedef struct rows_given {
 
 /* Do some of the chunks, in a workspace of their own, with arrays that begin with any chunk before
  * them; the results' arrays are for all rows.
- * Out: fault_ret  may be NULL */
+ * Out: fault_ret  may be NULL; partials: their sums */
 static pg_status run_part(const scene *s, const results *r, pg_replay_fault *fault_ret,
                           rows_given rows, double *partials, size_t first, size_t last) {
     const size_t base = below(first + 1), row = pg_chunk_start(rows.count, base);
@@ -431,7 +436,7 @@ static pg_status run_part(const scene *s, const results *r, pg_replay_fault *fau
     task.last_chunk = last;
     task.outputs += row * s->size.outputs;
     task.gradients += row * s->size.outputs * s->size.inputs;
-    task.partials = partials + base * pg_partial_count(s->program, steps_of(s));
+    task.partials = partials;
     pg_workspace *ws = must_work(s->program, any_level());
     pg_status status = pg_replay_begin(ws, s->captured, 0);
     if (status == PG_OK) status = pg_replay(ws, &task);
@@ -448,18 +453,27 @@ static void finish(const scene *s, const results *r, size_t rows, double *partia
     pg_workspace_free(ws);
 }
 
-/* All chunks, the last part first. */
-static void run_in_parts(const scene *s, const results *r, rows_given rows) {
-    size_t last = pg_chunk_count(rows.count);
-    double *partials =
-        must_alloc(last * pg_partial_count(s->program, steps_of(s)), sizeof *partials);
-    while (last > 0) {
-        const size_t first = below(last);
-        CHECK(run_part(s, r, NULL, rows, partials, first, last) == PG_OK);
-        last = first;
+/* A branch of the tree of sums: as one part, or its second half first. */
+static void run_branch(const scene *s, const results *r, rows_given rows, double *sums,
+                       size_t first, size_t last) {
+    const size_t count = pg_partial_count(s->program, steps_of(s));
+    if (last - first < 2 || below(3) == 0) {
+        CHECK(run_part(s, r, NULL, rows, sums, first, last) == PG_OK);
+        return;
     }
-    finish(s, r, rows.count, partials);
-    free(partials);
+    double *second = must_alloc(count, sizeof *second);
+    const size_t middle = pg_chunk_middle(first, last);
+    run_branch(s, r, rows, second, middle, last);
+    run_branch(s, r, rows, sums, first, middle);
+    for (size_t i = 0; i < count; i++) sums[i] += second[i];
+    free(second);
+}
+
+static void run_in_parts(const scene *s, const results *r, rows_given rows) {
+    double *sums = must_alloc(pg_partial_count(s->program, steps_of(s)), sizeof *sums);
+    run_branch(s, r, rows, sums, 0, pg_chunk_count(rows.count));
+    finish(s, r, rows.count, sums);
+    free(sums);
 }
 
 static void any_split_gives_the_same_bits(void) {

@@ -498,25 +498,17 @@ static size_t lanes_for(const run *r, size_t left) {
     return left == 1 ? 1 : left >= widest ? widest : 8;
 }
 
-/* Lanes that are eight apart meet; those without a row count for 0. */
-static void add_block(double sums[8], const double *rows, size_t active, size_t lanes) {
-    double lane[32] = {0.0};
-    for (size_t i = 0; i < active; i++) lane[i] = rows[i];
-    for (size_t k = 0; k < 8 && k < lanes; k++)
-        sums[k] += lanes == 32 ? (lane[k] + lane[k + 8]) + (lane[k + 16] + lane[k + 24]) : lane[k];
-}
-
-/* Of several contributions to a sum, each block adds one after the other. */
+/* Of several contributions to a sum, each block adds one after the other; each row by row. */
 static double sum_over_rows(const run *r, const contribution *all, size_t count, size_t sum) {
-    double s[8] = {0.0};
+    double total = 0.0;
     for (size_t row = 0; row < r->rows;) {
         const size_t left = r->rows - row, lanes = lanes_for(r, left);
         const size_t active = left < lanes ? left : lanes;
         for (size_t i = 0; i < count; i++)
-            if (all[i].sum == sum) add_block(s, all[i].rows + row, active, lanes);
+            for (size_t l = 0; all[i].sum == sum && l < active; l++) total += all[i].rows[row + l];
         row += active;
     }
-    return ((s[0] + s[4]) + (s[2] + s[6])) + ((s[1] + s[5]) + (s[3] + s[7]));
+    return total;
 }
 
 static double total_of(const run *r, size_t output) {

@@ -15,7 +15,6 @@ from pygradc._core import lib
 from pygradc.recorded.rows import Floats, Rows
 from pygradc.recorded.workspace import Borrowed, Replayable, Workspace
 
-
 Part = tuple[int, int]
 """The first chunk, and the one after the last."""
 

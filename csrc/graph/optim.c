@@ -4,6 +4,7 @@
  * first is changed. The formulas are PyTorch's.
  * Sources: Sutskever et al. 2013 (momentum); Kingma and Ba, Adam, 2015; Loshchilov and Hutter,
  * Decoupled weight decay regularization, 2019. */
+#include "base/finite.h"
 #include "graph/graph.h"
 
 #include <math.h>
@@ -47,26 +48,17 @@ static inline double adam_one(double p, double g, double *mean, double *square,
     return p - step->rate * *mean / (sqrt(*square) / step->correction + s->eps);
 }
 
-/* Nonzero if x isn't finite: inf - inf and nan - nan are nan. Unlike the result of a comparison,
- * bits can be or-ed together without a branch, lane by lane. */
-static inline uint64_t unless_finite(double x) {
-    const double difference = x - x;
-    uint64_t bits;
-    memcpy(&bits, &difference, sizeof bits);
-    return bits;
-}
-
 /* Compilers heed `restrict` of parameters only; else each call tests for overlap first. */
 static uint64_t sgd_all(double *restrict data, double *restrict velocity,
                         const pg_optimizer_arrays from, size_t count, const pg_sgd_settings *s) {
     uint64_t odd = 0;
     for (size_t i = 0; velocity == NULL && i < count; i++)
-        odd |= unless_finite(data[i] = sgd_one(from.data[i], from.gradients[i], NULL, s));
+        odd |= pg_unless_finite(data[i] = sgd_one(from.data[i], from.gradients[i], NULL, s));
     for (size_t i = 0; velocity != NULL && i < count; i++) {
         double v = from.velocity[i];
         data[i] = sgd_one(from.data[i], from.gradients[i], &v, s);
         velocity[i] = v;
-        odd |= unless_finite(data[i]) | unless_finite(v);
+        odd |= pg_unless_finite(data[i]) | pg_unless_finite(v);
     }
     return odd;
 }
@@ -87,7 +79,7 @@ static uint64_t adam_all(double *restrict data, double *restrict means, double *
         data[i] = adam_one(from.data[i], from.gradients[i], &mean, &square, step);
         means[i] = mean;
         squares[i] = square;
-        odd |= unless_finite(data[i]) | unless_finite(mean) | unless_finite(square);
+        odd |= pg_unless_finite(data[i]) | pg_unless_finite(mean) | pg_unless_finite(square);
     }
     return odd;
 }

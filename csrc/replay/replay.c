@@ -18,6 +18,7 @@
  * Griewank and Walther, Evaluating Derivatives, 2nd ed., ch. 4 (programs and their adjoints). */
 #include "replay/replay.h"
 
+#include "base/finite.h"
 #include "ops/kernels.h"
 
 #include <string.h>
@@ -128,8 +129,13 @@ static pg_block uniform_block(pg_workspace *ws, bool judge) {
                       .judge = judge};
 }
 
-/* All bits or none: as wide as a double, so that a loop can or them lane by lane. */
-static inline uint64_t if_nan(double x) { return isnan(x) ? UINT64_MAX : 0; }
+static bool has_nan(const double *numbers, size_t count) {
+    uint64_t odd = 0;
+    for (size_t i = 0; i < count; i++) odd |= pg_unless_finite(numbers[i]);
+    for (size_t i = 0; PG_UNLIKELY(odd != 0) && i < count; i++)
+        if (isnan(numbers[i])) return true;
+    return false;
+}
 
 /* A failure here is a fault only if a row depends on it. */
 pg_status pg_replay_begin(pg_workspace *ws, const double *params, int ignore) {
@@ -190,22 +196,15 @@ static pg_status find_reached(pg_workspace *ws, const pg_task *task, const pg_ba
 static bool store_params(const pg_program *program, const pg_backward_plan *plan,
                          const double *grads, double *gradients, double scale) {
     const uint8_t *const reached = plan->uniform_reached + program->constant_count;
-    uint64_t odd = 0;
-    for (size_t i = 0; i < program->param_count; i++) {
+    for (size_t i = 0; i < program->param_count; i++)
         gradients[i] = reached[i] ? scale * grads[i] : 0.0;
-        odd |= if_nan(gradients[i]);
-    }
-    return odd != 0;
+    return has_nan(gradients, program->param_count);
 }
 
 /* The same where each is the sum over the rows, and nothing else. */
 static bool store_sums(size_t count, const double *sums, double *restrict gradients, double scale) {
-    uint64_t odd = 0;
-    for (size_t i = 0; i < count; i++) {
-        gradients[i] = scale * sums[i];
-        odd |= if_nan(gradients[i]);
-    }
-    return odd != 0;
+    for (size_t i = 0; i < count; i++) gradients[i] = scale * sums[i];
+    return has_nan(gradients, count);
 }
 
 /* Are the uniform steps but one copy, of all parameters' sums? */
@@ -308,14 +307,12 @@ static void store_gradients(pg_workspace *ws, const pg_block *block, double *gra
                             size_t lanes) {
     const size_t inputs = block->program->input_count;
     const size_t stride = block->program->output_count * inputs;
-    uint64_t odd = 0;
     for (size_t k = 0; k < inputs; k++) {
         static const double none[32];
         const double *const grads = block->plan->input_reached[k] ? block->grads + k * lanes : none;
-        for (size_t l = 0; l < block->active; l++) odd |= if_nan(grads[l]); /* in vectors */
+        if (has_nan(grads, block->active)) ws->undefined = true;
         for (size_t l = 0; l < block->active; l++) gradients[l * stride + k] = grads[l];
     }
-    if (odd != 0) ws->undefined = true;
 }
 
 pg_status pg_backward_block(pg_workspace *ws, pg_block *block, const pg_backward_plan *plan,
@@ -467,9 +464,7 @@ static pg_status sum_blocks(pg_workspace *ws, const pg_task *task, size_t chunk,
     else if (count > 0) clear_sums(ws, task, sums);
     pg_begin_chunk(ws);
     pg_status status = run_blocks(ws, task, chunk, count > 0 ? sums : NULL, all);
-    uint64_t odd = 0;
-    for (size_t i = 0; i < count; i++) odd |= if_nan(sums[i]);
-    if (odd != 0) ws->undefined = true;
+    if (has_nan(sums, count)) ws->undefined = true;
     return status;
 }
 

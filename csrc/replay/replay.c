@@ -495,12 +495,20 @@ static size_t sums_held(size_t chunks) {
     return held;
 }
 
+/* Without sums. */
+static pg_status run_chunks(pg_workspace *ws, const pg_task *task) {
+    pg_status status = PG_OK;
+    for (size_t i = task->first_chunk; status == PG_OK && i < task->last_chunk; i++)
+        status = run_chunk(ws, task, i, 0, NULL);
+    return status;
+}
+
 pg_status pg_replay(pg_workspace *ws, const pg_task *task) {
     const size_t first = task->first_chunk, last = task->last_chunk;
-    const size_t count = task->partials != NULL ? pg_partial_count(ws->program, task->plan) : 0;
-    if (first == last) return PG_OK;
-    const size_t held = count > 0 ? sums_held(last - first) * count : 0;
-    if (held > 0 && pg_reserve_numbers(&ws->partials, held) != PG_OK) return PG_ERR_NOMEM;
+    if (task->partials == NULL || first == last) return run_chunks(ws, task);
+    const size_t count = pg_partial_count(ws->program, task->plan);
+    if (pg_reserve_numbers(&ws->partials, sums_held(last - first) * count) != PG_OK)
+        return PG_ERR_NOMEM;
     double *const spare = ws->partials.at + (task->partials == ws->partials.at ? count : 0);
     return sum_range(ws, task, first, last, count, task->partials, spare);
 }

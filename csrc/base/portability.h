@@ -69,6 +69,17 @@ typedef double pg_four_doubles __attribute__((vector_size(32), aligned(8), may_a
 #define PG_HAS_FMA 0
 #endif
 
+/* Four doubles of two vectors of four, x then y, by their numbers. */
+#if defined(__has_builtin)
+#if __has_builtin(__builtin_shufflevector)
+#define PG_SHUFFLE(x, y, ...) __builtin_shufflevector(x, y, __VA_ARGS__)
+#define PG_HAS_SHUFFLE 1
+#endif
+#endif
+#ifndef PG_HAS_SHUFFLE
+#define PG_HAS_SHUFFLE 0
+#endif
+
 /* Vector levels on x86-64: code between PG_BEGIN_x and PG_END_TARGET is compiled for x, and
  * PG_HAS_x() tells whether this machine supports it; both have a fused multiply-add. Other
  * architectures have one level. */

@@ -19,7 +19,8 @@
  *      uniform slot (fold_into). Row steps run once a block, uniform steps once, after all rows.
  *   4. COLLECTs to parameters come first, and they and their accumulators in the order of the
  *      parameters, as far as nothing is added before them (number_sums): so one copy collects them
- *      all, and those of a layer's weights are neighbours.
+ *      all, and those of a layer's weights are neighbours. Other accumulators are numbered dot by
+ *      dot, with the same effect.
  *   5. Row steps that execute as one are brought together (join_runs.c).
  *   6. Where a layer's weights have accumulators of their own, its dots are marked (mark_folds), to
  *      be summed in registers.
@@ -213,21 +214,37 @@ static pg_status add_instr(builder *b, uint32_t number) {
 
 /* ---- Accumulators ---------------------------------------------------------------------------- */
 
-/* Give each accumulator the number that its COLLECT has among the uniform steps. */
-static void renumber(pg_backward_plan *r, uint32_t *number_of) {
-    uint32_t next = 0;
+/* Numbers for accumulators, in the order in which they are first met. */
+typedef struct numbering {
+    uint32_t *of, next; /* of: PG_NO_VALUE: none yet */
+} numbering;
+
+static uint32_t number_of(numbering *n, uint32_t accumulator) {
+    if (n->of[accumulator] == PG_NO_VALUE) n->of[accumulator] = n->next++;
+    return n->of[accumulator];
+}
+
+static void renumber_target(numbering *n, pg_target *target) {
+    if (target->how == PG_ACCUMULATE_FOLD) target->at = number_of(n, target->at);
+}
+
+/* First those of direct steps, in their order, then those of dots, pair by pair. */
+static void renumber(const pg_program *p, pg_backward_plan *r, numbering n) {
     for (size_t i = 0; i < r->uniform_count; i++)
-        if (r->uniform[i].instr == PG_COLLECT) {
-            number_of[r->uniform[i].b.at] = next;
-            r->uniform[i].b.at = next++;
-        }
-    for (size_t i = 0; i < r->target_count; i++)
-        if (r->targets[i].how == PG_ACCUMULATE_FOLD) r->targets[i].at = number_of[r->targets[i].at];
+        if (pg_is_direct(p, &r->uniform[i])) (void)number_of(&n, r->uniform[i].b.at);
     for (size_t i = 0; i < r->row_count; i++) {
-        pg_target *const to[] = {&r->rows[i].a, &r->rows[i].b};
-        for (int k = 0; k < 2; k++)
-            if (to[k]->how == PG_ACCUMULATE_FOLD) to[k]->at = number_of[to[k]->at];
+        pg_step *const step = &r->rows[i];
+        const pg_instr *const instr = &p->code[step->instr];
+        const uint32_t pairs = pg_instr_describe(instr->op)->pairs_receive ? instr->count : 0;
+        renumber_target(&n, &step->a);
+        renumber_target(&n, &step->b);
+        for (uint32_t k = 0; k < pairs; k++) renumber_target(&n, &r->targets[step->first + 2 * k]);
+        for (uint32_t k = 0; k < pairs; k++)
+            renumber_target(&n, &r->targets[step->first + 2 * k + 1]);
     }
+    for (size_t i = 0; i < r->uniform_count; i++)
+        if (r->uniform[i].instr == PG_COLLECT)
+            r->uniform[i].b.at = number_of(&n, r->uniform[i].b.at);
 }
 
 static pg_status number_sums(const pg_program *p, pg_backward_plan *r) {
@@ -250,7 +267,8 @@ static pg_status number_sums(const pg_program *p, pg_backward_plan *r) {
     pg_free(r->uniform);
     r->uniform = steps;
     r->uniform_capacity = r->uniform_count;
-    renumber(r, scratch + p->param_count);
+    memset(scratch + p->param_count, 0xff, r->accumulators * sizeof *scratch);
+    renumber(p, r, (numbering){.of = scratch + p->param_count});
     pg_free(scratch);
     return PG_OK;
 }

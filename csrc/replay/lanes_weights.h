@@ -47,16 +47,37 @@ static const double *factor_of(const outer *o, uint32_t k, const double *ones) {
     return o->block->values + (size_t)o->pairs[k - o->starts].right * o->lanes;
 }
 
+/* Transpose four factors: four rows at a time, of which there may be more than the block's. */
+static void transpose_four(const outer *o, double *to, const double *const *xs) {
+    const size_t rows = o->block->active;
+#if PG_HAS_SHUFFLE
+    typedef double four PG_VECTOR(32);
+    for (size_t r = 0; o->lanes > 1 && r < rows; r += 4) {
+        const four a = *(const four *)(xs[0] + r), b = *(const four *)(xs[1] + r);
+        const four c = *(const four *)(xs[2] + r), d = *(const four *)(xs[3] + r);
+        const four ab = PG_SHUFFLE(a, b, 0, 4, 2, 6), cd = PG_SHUFFLE(c, d, 0, 4, 2, 6);
+        const four ab_next = PG_SHUFFLE(a, b, 1, 5, 3, 7), cd_next = PG_SHUFFLE(c, d, 1, 5, 3, 7);
+        double *const at = to + r * ROW_OF_PANEL;
+        *(four *)at = PG_SHUFFLE(ab, cd, 0, 1, 4, 5);
+        *(four *)(at + ROW_OF_PANEL) = PG_SHUFFLE(ab_next, cd_next, 0, 1, 4, 5);
+        *(four *)(at + 2 * ROW_OF_PANEL) = PG_SHUFFLE(ab, cd, 2, 3, 6, 7);
+        *(four *)(at + 3 * ROW_OF_PANEL) = PG_SHUFFLE(ab_next, cd_next, 2, 3, 6, 7);
+    }
+    if (o->lanes > 1) return;
+#endif
+    for (size_t r = 0; r < rows; r++)
+        for (int j = 0; j < 4; j++) to[r * ROW_OF_PANEL + (size_t)j] = xs[j][r];
+}
+
 /* Transpose `count` factors, from the first one on; the last vector is filled up with any. */
 static void transpose(const outer *o, double *panel, uint32_t first, uint32_t count) {
-    static const double ones[32] = {1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1,
-                                    1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1};
-    const size_t rows = o->block->active;
-    for (uint32_t k = 0; k < count; k += PG_VEC) {
-        const double *xs[PG_VEC];
-        for (uint32_t j = 0; j < PG_VEC; j++) xs[j] = factor_of(o, first + k + j, ones);
-        for (size_t r = 0; r < rows; r++)
-            for (uint32_t j = 0; j < PG_VEC; j++) panel[r * ROW_OF_PANEL + k + j] = xs[j][r];
+    static const _Alignas(64) double ones[32] = {1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1,
+                                                 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1};
+    const uint32_t step = PG_VEC > 4 ? PG_VEC : 4;
+    for (uint32_t k = 0; k < (count + step - 1) / step * step; k += 4) {
+        const double *xs[4];
+        for (uint32_t j = 0; j < 4; j++) xs[j] = factor_of(o, first + k + j, ones);
+        transpose_four(o, panel + k, xs);
     }
 }
 

@@ -137,7 +137,9 @@ static void add_tile(const outer *o, const pg_step *steps, tile t, int dots) {
         add_products(o, steps, t, TILE_DOTS, TILE_VECS, false);
     else if (dots == TILE_DOTS) add_products(o, steps, t, TILE_DOTS, 1, false);
     else
-        for (int d = 0; d < dots; d++) add_products(o, steps + d, t, 1, TILE_VECS, false);
+        for (int d = 0; d < dots; d++)
+            if (whole) add_products(o, steps + d, t, 1, TILE_VECS, true);
+            else add_products(o, steps + d, t, 1, TILE_VECS, false);
 }
 
 /* ---- A layer --------------------------------------------------------------------------------- */

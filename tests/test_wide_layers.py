@@ -19,6 +19,8 @@ from pygradc import Value, nn
 from pygradc.core.scalar import core
 from tests.programs import bits
 
+pytestmark = [pytest.mark.once, pytest.mark.unsanitized]  # the C tests reach all of this
+
 INPUTS, NEURONS = 70, 9  # more inputs than a panel, and neurons that tiles don't divide
 ROWS = (1, 2, 7, 8, 9, 31, 32, 33, 64, 100, 1023, 1024, 1025, 2500, 5000)
 

@@ -34,8 +34,8 @@ from pygradc.recorded.rows import Rows
 
 VERSION = 1
 ORDER_OF_SUMS = 2
-"""The number of the rule that sums rows: chunks of 1,024, row by row, in a tree halved from the top.
-Rule 1 had at most 64 chunks, and eight partial sums in each."""
+"""The number of the rule that sums rows: chunks of 1,024, row by row, in a tree halved from the
+top. Rule 1 had at most 64 chunks, and eight partial sums in each."""
 _SHOWN = 3  # differences that a message lists
 _NO_SETTINGS = ("parameters", "_state")
 

@@ -89,21 +89,26 @@ typedef struct tile {
     uint32_t first, count; /* count: at most as many as the tile's vectors have lanes */
 } tile;
 
-/* Load a dot's sums, or store them. */
+/* Load a dot's sums, or store them: some are neighbours, and then all of a full tile's are. */
 static inline PG_ALWAYS_INLINE void load_sums(const outer *o, const pg_step *step, tile t,
                                               bool whole, double *sums) {
-    const double *const from = o->block->accumulators;
-    if (whole) memcpy(sums, from + sum_of(o, step, t.first), t.count * sizeof *sums);
+    const double *const all = o->block->accumulators;
+    const double *const from = all + sum_of(o, step, t.first);
+    if (whole) memcpy(sums, from, t.count * sizeof *sums);
+    else if (step->folds == PG_FOLDS_NEIGHBOURS)
+        for (uint32_t k = 0; k < t.count; k++) sums[k] = from[k];
     else
-        for (uint32_t k = 0; k < t.count; k++) sums[k] = from[sum_of(o, step, t.first + k)];
+        for (uint32_t k = 0; k < t.count; k++) sums[k] = all[sum_of(o, step, t.first + k)];
 }
 
 static inline PG_ALWAYS_INLINE void store_sums(const outer *o, const pg_step *step, tile t,
                                                bool whole, const double *sums) {
-    double *const to = o->block->accumulators;
-    if (whole) memcpy(to + sum_of(o, step, t.first), sums, t.count * sizeof *sums);
+    double *const all = o->block->accumulators, *const to = all + sum_of(o, step, t.first);
+    if (whole) memcpy(to, sums, t.count * sizeof *sums);
+    else if (step->folds == PG_FOLDS_NEIGHBOURS)
+        for (uint32_t k = 0; k < t.count; k++) to[k] = sums[k];
     else
-        for (uint32_t k = 0; k < t.count; k++) to[sum_of(o, step, t.first + k)] = sums[k];
+        for (uint32_t k = 0; k < t.count; k++) all[sum_of(o, step, t.first + k)] = sums[k];
 }
 
 /* Add all rows' products to the sums of `dots` dots from this step on. `whole`: the tile is full,
@@ -128,18 +133,22 @@ static inline PG_ALWAYS_INLINE void add_products(const outer *o, const pg_step *
     for (int d = 0; d < dots; d++) store_sums(o, &steps[d], t, whole, (const double *)sums[d]);
 }
 
+/* The same for as many vectors as the tile needs. */
+static inline PG_ALWAYS_INLINE void add_vectors(const outer *o, const pg_step *steps, tile t,
+                                                int dots, bool neighbours) {
+    if (t.count == TILE_VECS * PG_VEC && neighbours)
+        add_products(o, steps, t, dots, TILE_VECS, true);
+    else if (t.count == PG_VEC && neighbours) add_products(o, steps, t, dots, 1, true);
+    else if (t.count > PG_VEC) add_products(o, steps, t, dots, TILE_VECS, false);
+    else add_products(o, steps, t, dots, 1, false);
+}
+
 static void add_tile(const outer *o, const pg_step *steps, tile t, int dots) {
-    enum { most = TILE_VECS * PG_VEC };
-    bool whole = t.count == most;
-    for (int d = 0; d < dots; d++) whole = whole && steps[d].folds == PG_FOLDS_NEIGHBOURS;
-    if (dots == TILE_DOTS && whole) add_products(o, steps, t, TILE_DOTS, TILE_VECS, true);
-    else if (dots == TILE_DOTS && t.count > PG_VEC)
-        add_products(o, steps, t, TILE_DOTS, TILE_VECS, false);
-    else if (dots == TILE_DOTS) add_products(o, steps, t, TILE_DOTS, 1, false);
+    bool neighbours = true;
+    for (int d = 0; d < dots; d++) neighbours = neighbours && steps[d].folds == PG_FOLDS_NEIGHBOURS;
+    if (dots == TILE_DOTS) add_vectors(o, steps, t, TILE_DOTS, neighbours);
     else
-        for (int d = 0; d < dots; d++)
-            if (whole) add_products(o, steps + d, t, 1, TILE_VECS, true);
-            else add_products(o, steps + d, t, 1, TILE_VECS, false);
+        for (int d = 0; d < dots; d++) add_vectors(o, steps + d, t, 1, neighbours);
 }
 
 /* ---- A layer --------------------------------------------------------------------------------- */

@@ -372,7 +372,7 @@ enum {                           /* flags: how a dot, a take or a search reads i
 typedef struct pg_instr {
     uint8_t op;            /* a row of ops.def or instructions.def; see pg_instr_name */
     uint8_t shape;         /* select: the comparison; dot, take, search: flags */
-    uint8_t neighbours;    /* a dot: its left slots lie side by side */
+    uint8_t neighbours;    /* a dot: its left slots lie side by side, and so do its right ones */
     uint32_t dst, a, b;    /* slots; a dot's a is the start */
     uint32_t first, count; /* pairs of slots; the right one of a take or search is a */
     uint32_t run;          /* so many, from here on, execute as one: see csrc/program/runs.c */
@@ -425,8 +425,7 @@ typedef struct pg_target {
 typedef enum pg_folds { /* the accumulators of a dot's weights, and of its start if that has one */
                         PG_FOLDS_ANY = 0,   /* some, perhaps, or the same one twice */
                         PG_FOLDS_APART,     /* each has one, which no other of the layer has */
-                        PG_FOLDS_NEIGHBOURS /* and they are neighbours: the start's, the first
-                                               pair's and so on */
+                        PG_FOLDS_NEIGHBOURS /* and those of the weights are neighbours */
 } pg_folds;
 
 /* One backward step: instruction `instr` propagates its gradient. The targets of the pairs of a

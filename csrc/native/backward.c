@@ -55,21 +55,38 @@ void pg_give(pg_emitter *e, pg_target target, uint32_t operand, int t) {
     pg_keep(e, pg_operate(e, PG_ADDS, before, t), at);
 }
 
-/* Lane after lane. */
-static void emit_fold(pg_emitter *e, pg_fold fold) {
+/* How many folds, from this one on, go to accumulators of their own? */
+static uint32_t folds_apart(const pg_emitter *e, uint32_t first) {
+    uint32_t end = first;
+    for (; end < e->fold_count && end < first + PG_MOST_ABREAST; end++)
+        for (uint32_t i = first; i < end; i++)
+            if (e->folds[i].accumulator == e->folds[end].accumulator) return end - first;
+    return end - first;
+}
+
+/* Lane after lane; several folds at a time, since an addition waits for the one before it. */
+static void emit_abreast(pg_emitter *e, const pg_fold *folds, uint32_t count) {
     pg_code *const code = &e->code;
-    const int32_t from = pg_offset_of(e, (pg_at){e->grads, fold.slot});
-    const int32_t to = pg_offset_of(e, (pg_at){e->sums, fold.accumulator});
+    int32_t from[PG_MOST_ABREAST], to[PG_MOST_ABREAST];
     code->wide = false;
-    pg_put_load(code, 0, e->sums, to);
+    for (uint32_t i = 0; i < count; i++) {
+        from[i] = pg_offset_of(e, (pg_at){e->grads, folds[i].slot});
+        to[i] = pg_offset_of(e, (pg_at){e->sums, folds[i].accumulator});
+        pg_put_load(code, (int)i, e->sums, to[i]);
+    }
     for (int32_t l = 0; l < (int32_t)e->lanes; l++)
-        pg_put_operation_on(code, PG_ADDS, 0, 0, e->grads, from + l * (int32_t)sizeof(double));
-    pg_put_store(code, 0, e->sums, to);
+        for (uint32_t i = 0; i < count; i++)
+            pg_put_operation_on(code, PG_ADDS, (int)i, (int)i, e->grads,
+                                from[i] + l * (int32_t)sizeof(double));
+    for (uint32_t i = 0; i < count; i++) pg_put_store(code, (int)i, e->sums, to[i]);
     code->wide = true;
 }
 
 void pg_emit_folds(pg_emitter *e) {
-    for (uint32_t i = 0; i < e->fold_count; i++) emit_fold(e, e->folds[i]);
+    for (uint32_t first = 0, count; first < e->fold_count; first += count) {
+        count = folds_apart(e, first);
+        emit_abreast(e, e->folds + first, count);
+    }
     e->fold_count = 0;
 }
 

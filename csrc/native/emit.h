@@ -5,7 +5,7 @@
 #include "native/target.h"
 #include "program/program.h"
 
-enum { PG_MOST_FOLDS = 16 };
+enum { PG_MOST_FOLDS = 16, PG_MOST_ABREAST = 8 };
 
 /* A contribution to an accumulator of a block of many lanes: products that wait in the gradient's
  * place of an import's slot, which has none, until the loop over the block's vectors has formed

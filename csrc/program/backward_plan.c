@@ -292,9 +292,10 @@ static void meet(met *m, pg_target target) {
 /* How do the accumulators of a dot's weights lie? */
 static void mark_step(met *m, const pg_backward_plan *r, pg_step *step, uint32_t count) {
     const pg_target *const targets = r->targets + step->first;
-    m->next = PG_NO_VALUE;
-    m->apart = m->alone = m->neighbours = true;
+    m->apart = m->alone = true;
     if (step->a.how == PG_ACCUMULATE_FOLD) meet(m, step->a);
+    m->next = PG_NO_VALUE;
+    m->neighbours = true;
     for (uint32_t i = 0; i < count; i++) {
         meet(m, targets[2 * i]);
         m->apart = m->apart && targets[2 * i + 1].how != PG_ACCUMULATE_FOLD;

@@ -84,7 +84,8 @@ static bool are_neighbours(const pg_instr *x, const pg_instr *y, uint32_t run) {
 static bool has_neighbours(const pg_program *p, const pg_instr *dot) {
     const pg_pair *pairs = p->pairs + dot->first;
     for (uint32_t i = 1; i < dot->count; i++)
-        if (pairs[i].left != pairs[0].left + i) return false;
+        if (pairs[i].left != pairs[0].left + i || pairs[i].right != pairs[0].right + i)
+            return false;
     return dot->op == PG_OP_DOT;
 }
 

@@ -13,6 +13,8 @@
  * allocation after the first. */
 #include "replay/replay.h"
 
+#include "base/finite.h"
+
 #include <math.h>
 #include <string.h>
 
@@ -217,9 +219,9 @@ size_t pg_first_nan(const double *numbers, size_t count) {
     enum { block = 256 }; /* tested without branches */
     for (size_t first = 0; first < count; first += block) {
         const size_t end = count - first < block ? count : first + block;
-        int found = 0;
-        for (size_t i = first; i < end; i++) found |= numbers[i] != numbers[i];
-        for (size_t i = first; found && i < end; i++)
+        uint64_t odd = 0;
+        for (size_t i = first; i < end; i++) odd |= pg_unless_finite(numbers[i]);
+        for (size_t i = first; odd != 0 && i < end; i++)
             if (isnan(numbers[i])) return i;
     }
     return count;

@@ -60,59 +60,58 @@ static inline void NAME(dot)(const pg_block *block, const pg_instr *instr) {
     EACH_VEC SLOT(values, instr->dst)[v] = sum[v];
 }
 
-/* The weight of a pair: a constant's offset from the first where the left slots are neighbours. */
-static inline PG_ALWAYS_INLINE double NAME(weight)(const double *uniform, const pg_pair *pairs,
-                                                   uint32_t i, bool neighbours) {
-    return neighbours ? uniform[pairs->left + i] : uniform[pairs[i].left];
-}
-
 /* Register tile: `abreast` dots of a layer, in AT_ONCE vectors from the `from`-th on, as far as
- * some of their pairs go. `neighbours`, a constant: left slots are. */
+ * some of their pairs go. `neighbours`, a constant: the slots of each dot are. */
 static inline PG_ALWAYS_INLINE void NAME(dots)(const pg_block *block, const pg_instr *dots,
                                                int abreast, int from, uint32_t first, uint32_t last,
                                                bool neighbours) {
     double *const values = block->values;
     const double *const uniform = block->uniform;
+    const bool starts = dots->shape & PG_DOT_STARTS;
     const pg_pair *pairs[ABREAST];
+    const double *weights[ABREAST];
     VEC sums[ABREAST][AT_ONCE];
     for (int d = 0; d < abreast; d++) pairs[d] = block->program->pairs + dots[d].first;
+    for (int d = 0; d < abreast; d++) weights[d] = uniform + pairs[d]->left;
     const VEC *right = SLOT(values, pairs[0]->right) + from;
-    const bool starts = dots->shape & PG_DOT_STARTS;
     for (int d = 0; d < abreast; d++) {
         const double number = uniform[starts ? dots[d].a : pairs[d]->left];
         if (first > 0) EACH_AT_ONCE sums[d][v] = (SLOT(values, dots[d].dst) + from)[v];
         else EACH_AT_ONCE sums[d][v] = starts ? number - (VEC){0} : number * right[v];
     }
-    for (uint32_t i = first == 0 && !starts ? 1 : first; i < last; i++) {
-        right = SLOT(values, pairs[0][i].right) + from;
+    uint32_t i = first == 0 && !starts ? 1 : first;
+    right += (size_t)i * VECS;
+    for (; i < last; i++, right += VECS) {
+        if (!neighbours) right = SLOT(values, pairs[0][i].right) + from;
         for (int d = 0; d < abreast; d++) {
-            const double left = NAME(weight)(uniform, pairs[d], i, neighbours);
-            EACH_AT_ONCE sums[d][v] += left * right[v];
+            const double weight = neighbours ? weights[d][i] : uniform[pairs[d][i].left];
+            EACH_AT_ONCE sums[d][v] += weight * right[v];
         }
     }
     for (int d = 0; d < abreast; d++)
         EACH_AT_ONCE(SLOT(values, dots[d].dst) + from)[v] = sums[d][v];
 }
 
-/* A layer, in panels of pairs whose factors fit the first cache, `from` on. */
+/* A layer, in panels of pairs whose factors fit the first cache. */
 static inline PG_ALWAYS_INLINE void NAME(panels)(const pg_block *block, const pg_instr *dots,
-                                                 int from, bool neighbours) {
-    enum { panel = 128 };
+                                                 bool neighbours) {
+    enum { panel = 64 };
     const uint32_t count = dots->count;
     for (uint32_t first = 0; first < count; first += panel) {
         const uint32_t last = count - first < panel ? count : first + panel;
         uint32_t d = 0;
         for (; d + ABREAST <= dots->run; d += ABREAST)
-            NAME(dots)(block, dots + d, ABREAST, from, first, last, neighbours);
-        for (; d < dots->run; d++) NAME(dots)(block, dots + d, 1, from, first, last, neighbours);
+            for (int v = 0; v < VECS; v += AT_ONCE)
+                NAME(dots)(block, dots + d, ABREAST, v, first, last, neighbours);
+        for (; d < dots->run; d++)
+            for (int v = 0; v < VECS; v += AT_ONCE)
+                NAME(dots)(block, dots + d, 1, v, first, last, neighbours);
     }
 }
 
 static void NAME(layer)(const pg_block *block, const pg_instr *dots) {
-    const bool neighbours = all_neighbours(dots);
-    for (int v = 0; v < VECS; v += AT_ONCE)
-        if (neighbours) NAME(panels)(block, dots, v, true);
-        else NAME(panels)(block, dots, v, false);
+    if (all_neighbours(dots)) NAME(panels)(block, dots, true);
+    else NAME(panels)(block, dots, false);
 }
 
 /* ---- Gradients ------------------------------------------------------------------------------- */
@@ -212,14 +211,16 @@ static void NAME(push_neuron)(const pg_block *block, const pg_step *step) {
 /* One dot of a layer in the backward pass: its weights, and its gradient. */
 typedef struct NAME(neuron) {
     const pg_pair *pairs;
+    const double *weights; /* if they are neighbours */
     const VEC *g;
 } NAME(neuron);
 
 /* Add the neurons' contributions, one neuron after the other, to the gradients of the right slots
- * of `abreast` pairs, from pair i on. The gradients stay in registers meanwhile. */
+ * of `abreast` pairs, from pair i on. The gradients stay in registers meanwhile. `neighbours`, a
+ * constant: the weights are. */
 static inline PG_ALWAYS_INLINE void NAME(pull)(const pg_block *block, const NAME(neuron) * neurons,
                                                int count, const pg_target *targets, uint32_t i,
-                                               int abreast, int from) {
+                                               int abreast, int from, bool neighbours) {
     const double *const uniform = block->uniform;
     double *const all = block->grads;
     VEC sums[ABREAST][AT_ONCE];
@@ -231,9 +232,10 @@ static inline PG_ALWAYS_INLINE void NAME(pull)(const pg_block *block, const NAME
     }
     for (int n = 0; n < count; n++) {
         const pg_pair *pairs = neurons[n].pairs + i;
+        const double *weights = neurons[n].weights + i;
         const VEC *g = neurons[n].g + from;
         for (int r = 0; r < abreast; r++) {
-            const double weight = uniform[pairs[r].left];
+            const double weight = neighbours ? weights[r] : uniform[pairs[r].left];
             EACH_AT_ONCE sums[r][v] += weight * g[v];
         }
     }
@@ -244,14 +246,17 @@ static inline PG_ALWAYS_INLINE void NAME(pull)(const pg_block *block, const NAME
     }
 }
 
-static void NAME(pull_all)(const pg_block *block, const NAME(neuron) * neurons, int count,
-                           const pg_target *targets, uint32_t rights) {
+static inline PG_ALWAYS_INLINE void NAME(pull_all)(const pg_block *block,
+                                                   const NAME(neuron) * neurons, int count,
+                                                   const pg_target *targets, uint32_t rights,
+                                                   bool neighbours) {
     uint32_t i = 0;
     for (; i + ABREAST <= rights; i += ABREAST)
         for (int v = 0; v < VECS; v += AT_ONCE)
-            NAME(pull)(block, neurons, count, targets, i, ABREAST, v);
+            NAME(pull)(block, neurons, count, targets, i, ABREAST, v, neighbours);
     for (; i < rights; i++)
-        for (int v = 0; v < VECS; v += AT_ONCE) NAME(pull)(block, neurons, count, targets, i, 1, v);
+        for (int v = 0; v < VECS; v += AT_ONCE)
+            NAME(pull)(block, neurons, count, targets, i, 1, v, neighbours);
 }
 
 /* First the gradients of the right slots, then each neuron's weights. Many neurons are processed in
@@ -262,13 +267,19 @@ static void NAME(push_layer)(const pg_block *block, const pg_step *steps) {
     const pg_instr *const code = block->program->code;
     for (uint32_t done = 0; steps->right != PG_ACCUMULATE_NONE && done < steps->run;) {
         const pg_target *targets = block->plan->targets + steps[done].first;
+        bool neighbours = true;
         int count = 0;
         for (; count < group && done < steps->run; count++, done++) {
             const pg_instr *dot = &code[steps[done].instr];
-            neurons[count].pairs = block->program->pairs + dot->first;
-            neurons[count].g = SLOT(block->grads, dot->dst);
+            const pg_pair *const pairs = block->program->pairs + dot->first;
+            neurons[count] = (NAME(neuron)){.pairs = pairs,
+                                            .weights = block->uniform + pairs->left,
+                                            .g = SLOT(block->grads, dot->dst)};
+            neighbours = neighbours && dot->neighbours;
         }
-        NAME(pull_all)(block, neurons, count, targets, code[steps->instr].count);
+        const uint32_t rights = code[steps->instr].count;
+        if (neighbours) NAME(pull_all)(block, neurons, count, targets, rights, true);
+        else NAME(pull_all)(block, neurons, count, targets, rights, false);
     }
     for (uint32_t n = 0; n < steps->run;) {
         const uint32_t done = push_weights(block, &steps[n], steps->run - n, LANES);

@@ -1,6 +1,7 @@
 /* lanes_levels.h - the kernels of one vector level: for one lane and for many, with libm's
  * functions and our own. Included once by each of lanes_base.c, lanes_avx2.c and lanes_avx512.c,
  * which define PG_LANE_TABLE, PG_VECTOR_BYTES, and PG_FUSED: 1 with a fused multiply-add. */
+#include "base/transpose.h"
 #include "ops/kernels.h"
 #if PG_FUSED
 #include "ops/powers.h"
@@ -18,7 +19,7 @@ typedef double pg_vec;
 #define PG_VEC 1
 #endif
 
-/* Do the left slots of all dots of a layer lie side by side? */
+/* Do the slots of each dot of a layer lie side by side? */
 static bool all_neighbours(const pg_instr *dots) {
     bool all = true;
     for (uint32_t d = 0; d < dots->run; d++) all = all && dots[d].neighbours;

@@ -10,9 +10,11 @@
  *   1. Transpose a panel of factors, so that those of one row are neighbours (transpose).
  *   2. A tile of sums, TILE_DOTS dots x TILE_VECS vectors of factors, is loaded to registers; each
  *      row adds its products to all of them; then it is stored (add_products).
- * A dot's start counts as a factor that is 1, and comes first. Accumulators are in the order of the
- * parameters (backward_plan.c), so those of a dot are neighbours as a rule (PG_FOLDS_NEIGHBOURS).
- * In a chunk's first block, sums that get nothing else start from 0 here, and needn't be cleared.
+ * A dot's start gets g. Such sums, and those of a dot alone, are formed eight abreast without a
+ * panel: four rows of four columns are transposed in registers (add_columns).
+ * Accumulators are in the order of the parameters (backward_plan.c), so those of a dot's weights
+ * are neighbours as a rule (PG_FOLDS_NEIGHBOURS). In a chunk's first block, sums that get nothing
+ * else start from 0 here, and needn't be cleared.
  * Invariant: each accumulator gets its products row by row, as from lanes_dots.h.
  * Not a template: it serves any number of lanes, and is compiled once a vector level.
  * Owns a panel on the stack, 18 KiB. Cost: for each block a load and a store of each sum, and half
@@ -28,40 +30,139 @@ typedef struct outer {
     const pg_block *block;
     const pg_step *steps;
     const pg_pair *pairs; /* of the first dot */
-    uint32_t dots, count; /* count: factors, with the start if that is summed too */
-    bool starts;
+    uint32_t dots, count; /* count: factors */
     size_t lanes;
 } outer;
 
-/* The accumulator of a dot's k-th factor. The start, if it counts, is the first. */
-static inline uint32_t sum_of(const outer *o, const pg_step *step, uint32_t k) {
-    if (o->starts && k == 0) return step->a.at;
-    return o->block->plan->targets[step->first + 2 * (k - o->starts)].at;
+static inline double *sum_of(const outer *o, const pg_step *step, uint32_t k) {
+    return o->block->accumulators + o->block->plan->targets[step->first + 2 * k].at;
+}
+
+static inline const double *gradient_of(const outer *o, const pg_step *step) {
+    return o->block->grads + (size_t)o->block->program->code[step->instr].dst * o->lanes;
+}
+
+/* The lanes of a factor; beyond the last, those of any. */
+static inline const double *factor_of(const outer *o, uint32_t k) {
+    const uint32_t known = k < o->count ? k : 0;
+    return o->block->values + (size_t)o->pairs[known].right * o->lanes;
+}
+
+/* Do these sums start from 0? */
+static inline bool starts_from_zero(const outer *o, const pg_step *step) {
+    return o->block->first && step->alone;
+}
+
+/* ---- Four rows of four columns --------------------------------------------------------------- */
+
+#if PG_HAS_SHUFFLE
+/* Load rows r to r + 3 of four columns, times g unless that is NULL, row by row. */
+static inline PG_ALWAYS_INLINE void load_rows(pg_four *rows, const double *const *xs,
+                                              const double *g, size_t r) {
+    for (int j = 0; j < 4; j++) {
+        rows[j] = *(const pg_four *)(xs[j] + r);
+        if (g != NULL) rows[j] *= *(const pg_four *)(g + r);
+    }
+    pg_transpose(rows);
+}
+#endif
+
+/* Some columns, one number a lane, to be added to a sum each, times g unless that is NULL; filled
+ * up to eight with any. */
+typedef struct columns {
+    const double *xs[8], *g;
+    size_t count, rows, lanes;
+} columns;
+
+#if PG_HAS_SHUFFLE
+/* So many fours abreast, each a chain of additions; `weighted`: there is a g. Both are constants.
+ */
+static inline PG_ALWAYS_INLINE void add_abreast(const columns *c, double *sums, int fours,
+                                                bool weighted) {
+    const double *const g = weighted ? c->g : NULL;
+    pg_four sum[2], rows[2][4];
+    size_t r = 0;
+    memcpy(sum, sums, (size_t)fours * sizeof *sum);
+    for (; r + 4 <= c->rows; r += 4) {
+        for (int j = 0; j < fours; j++) load_rows(rows[j], c->xs + 4 * j, g, r);
+        for (int i = 0; i < 4; i++)
+            for (int j = 0; j < fours; j++) sum[j] += rows[j][i];
+    }
+    for (int j = 0; r < c->rows && j < fours; j++) {
+        load_rows(rows[j], c->xs + 4 * j, g, r);
+        for (size_t i = 0; i < c->rows - r; i++) sum[j] += rows[j][i];
+    }
+    memcpy(sums, sum, (size_t)fours * sizeof *sum);
+}
+#endif
+
+/* Add the columns to these sums; there is room for groups of four. */
+static void add_columns(const columns *c, double *sums) {
+#if PG_HAS_SHUFFLE
+    const bool many = c->lanes > 1;
+    if (many && c->count > 4 && c->g != NULL) add_abreast(c, sums, 2, true);
+    else if (many && c->count > 4) add_abreast(c, sums, 2, false);
+    else if (many && c->count > 1 && c->g != NULL) add_abreast(c, sums, 1, true);
+    else if (many && c->count > 1) add_abreast(c, sums, 1, false);
+    if (many && c->count > 1) return;
+#endif
+    for (size_t k = 0; k < c->count; k++)
+        for (size_t r = 0; r < c->rows; r++)
+            sums[k] += c->g != NULL ? c->xs[k][r] * c->g[r] : c->xs[k][r];
+}
+
+/* The starts of some dots, up to eight. */
+static void add_starts(const outer *o, const pg_step *const *steps, uint32_t count) {
+    columns c = {.count = count, .rows = o->block->active, .lanes = o->lanes};
+    double sums[8] = {0};
+    for (uint32_t k = 0; k < 8; k++) c.xs[k] = gradient_of(o, steps[k < count ? k : 0]);
+    for (uint32_t k = 0; k < count; k++)
+        if (!starts_from_zero(o, steps[k])) sums[k] = o->block->accumulators[steps[k]->a.at];
+    add_columns(&c, sums);
+    for (uint32_t k = 0; k < count; k++) o->block->accumulators[steps[k]->a.at] = sums[k];
+}
+
+static void add_all_starts(const outer *o) {
+    const pg_step *steps[8];
+    uint32_t count = 0;
+    for (uint32_t d = 0; d < o->dots; d++) {
+        if (o->steps[d].a.how == PG_ACCUMULATE_FOLD) steps[count++] = &o->steps[d];
+        if (count == 0 || (count < 8 && d + 1 < o->dots)) continue;
+        add_starts(o, steps, count);
+        count = 0;
+    }
+}
+
+/* Some weights of one dot, up to eight. */
+static void add_weights(const outer *o, uint32_t first, uint32_t count) {
+    const pg_step *const step = o->steps;
+    const bool in_place = step->folds == PG_FOLDS_NEIGHBOURS && count % 4 == 0;
+    double kept[8], *const sums = in_place ? sum_of(o, step, first) : kept;
+    columns c = {
+        .g = gradient_of(o, step), .count = count, .rows = o->block->active, .lanes = o->lanes};
+    for (uint32_t k = 0; k < 8; k++) c.xs[k] = factor_of(o, first + k);
+    if (starts_from_zero(o, step)) memset(sums, 0, count * sizeof *sums);
+    else if (!in_place)
+        for (uint32_t k = 0; k < count; k++) sums[k] = *sum_of(o, step, first + k);
+    add_columns(&c, sums);
+    for (uint32_t k = 0; k < count && !in_place; k++) *sum_of(o, step, first + k) = sums[k];
+}
+
+static void add_dot(const outer *o) {
+    for (uint32_t k = 0; k < o->count; k += 8)
+        add_weights(o, k, o->count - k < 8 ? o->count - k : 8);
 }
 
 /* ---- A panel --------------------------------------------------------------------------------- */
-
-/* The lanes of a factor; `ones` is what a start has. */
-static const double *factor_of(const outer *o, uint32_t k, const double *ones) {
-    if (k >= o->count || (o->starts && k == 0)) return ones;
-    return o->block->values + (size_t)o->pairs[k - o->starts].right * o->lanes;
-}
 
 /* Transpose four factors: four rows at a time, of which there may be more than the block's. */
 static void transpose_four(const outer *o, double *to, const double *const *xs) {
     const size_t rows = o->block->active;
 #if PG_HAS_SHUFFLE
-    typedef double four PG_VECTOR(32);
     for (size_t r = 0; o->lanes > 1 && r < rows; r += 4) {
-        const four a = *(const four *)(xs[0] + r), b = *(const four *)(xs[1] + r);
-        const four c = *(const four *)(xs[2] + r), d = *(const four *)(xs[3] + r);
-        const four ab = PG_SHUFFLE(a, b, 0, 4, 2, 6), cd = PG_SHUFFLE(c, d, 0, 4, 2, 6);
-        const four ab_next = PG_SHUFFLE(a, b, 1, 5, 3, 7), cd_next = PG_SHUFFLE(c, d, 1, 5, 3, 7);
-        double *const at = to + r * ROW_OF_PANEL;
-        *(four *)at = PG_SHUFFLE(ab, cd, 0, 1, 4, 5);
-        *(four *)(at + ROW_OF_PANEL) = PG_SHUFFLE(ab_next, cd_next, 0, 1, 4, 5);
-        *(four *)(at + 2 * ROW_OF_PANEL) = PG_SHUFFLE(ab, cd, 2, 3, 6, 7);
-        *(four *)(at + 3 * ROW_OF_PANEL) = PG_SHUFFLE(ab_next, cd_next, 2, 3, 6, 7);
+        pg_four x[4];
+        load_rows(x, xs, NULL, r);
+        for (size_t i = 0; i < 4; i++) *(pg_four *)(to + (r + i) * ROW_OF_PANEL) = x[i];
     }
     if (o->lanes > 1) return;
 #endif
@@ -71,12 +172,10 @@ static void transpose_four(const outer *o, double *to, const double *const *xs) 
 
 /* Transpose `count` factors, from the first one on; the last vector is filled up with any. */
 static void transpose(const outer *o, double *panel, uint32_t first, uint32_t count) {
-    static const _Alignas(64) double ones[32] = {1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1,
-                                                 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1};
     const uint32_t step = PG_VEC > 4 ? PG_VEC : 4;
     for (uint32_t k = 0; k < (count + step - 1) / step * step; k += 4) {
         const double *xs[4];
-        for (uint32_t j = 0; j < 4; j++) xs[j] = factor_of(o, first + k + j, ones);
+        for (uint32_t j = 0; j < 4; j++) xs[j] = factor_of(o, first + k + j);
         transpose_four(o, panel + k, xs);
     }
 }
@@ -89,26 +188,24 @@ typedef struct tile {
     uint32_t first, count; /* count: at most as many as the tile's vectors have lanes */
 } tile;
 
-/* Load a dot's sums, or store them: some are neighbours, and then all of a full tile's are. */
-static inline PG_ALWAYS_INLINE void load_sums(const outer *o, const pg_step *step, tile t,
-                                              bool whole, double *sums) {
-    const double *const all = o->block->accumulators;
-    const double *const from = all + sum_of(o, step, t.first);
-    if (whole) memcpy(sums, from, t.count * sizeof *sums);
-    else if (step->folds == PG_FOLDS_NEIGHBOURS)
-        for (uint32_t k = 0; k < t.count; k++) sums[k] = from[k];
+/* Load a dot's sums, or store them: some are neighbours, and then all of a full tile's are. What is
+ * loaded beyond them, as far as there are accumulators, isn't stored. */
+static inline PG_ALWAYS_INLINE void load_sums(const outer *o, const pg_step *step, tile t, int vecs,
+                                              bool whole, pg_vec *sums) {
+    const double *const from = sum_of(o, step, t.first);
+    const double *const end = o->block->accumulators + o->block->plan->accumulators;
+    const bool room = step->folds == PG_FOLDS_NEIGHBOURS && end - from >= vecs * PG_VEC;
+    if (whole || room) memcpy(sums, from, (size_t)vecs * sizeof *sums);
     else
-        for (uint32_t k = 0; k < t.count; k++) sums[k] = all[sum_of(o, step, t.first + k)];
+        for (uint32_t k = 0; k < t.count; k++) ((double *)sums)[k] = *sum_of(o, step, t.first + k);
 }
 
 static inline PG_ALWAYS_INLINE void store_sums(const outer *o, const pg_step *step, tile t,
-                                               bool whole, const double *sums) {
-    double *const all = o->block->accumulators, *const to = all + sum_of(o, step, t.first);
-    if (whole) memcpy(to, sums, t.count * sizeof *sums);
-    else if (step->folds == PG_FOLDS_NEIGHBOURS)
-        for (uint32_t k = 0; k < t.count; k++) to[k] = sums[k];
+                                               int vecs, bool whole, const pg_vec *sums) {
+    if (whole) memcpy(sum_of(o, step, t.first), sums, (size_t)vecs * sizeof *sums);
     else
-        for (uint32_t k = 0; k < t.count; k++) all[sum_of(o, step, t.first + k)] = sums[k];
+        for (uint32_t k = 0; k < t.count; k++)
+            *sum_of(o, step, t.first + k) = ((const double *)sums)[k];
 }
 
 /* Add all rows' products to the sums of `dots` dots from this step on. `whole`: the tile is full,
@@ -118,24 +215,24 @@ static inline PG_ALWAYS_INLINE void add_products(const outer *o, const pg_step *
     const size_t rows = o->block->active;
     pg_vec sums[TILE_DOTS][TILE_VECS];
     const double *g[TILE_DOTS];
-    if (whole) t.count = (uint32_t)vecs * PG_VEC;
     for (int d = 0; d < dots; d++) {
-        const bool first = o->block->first && steps[d].alone;
         for (int v = 0; v < TILE_VECS; v++) sums[d][v] = (pg_vec){0};
-        g[d] = o->block->grads + (size_t)o->block->program->code[steps[d].instr].dst * o->lanes;
-        if (!first) load_sums(o, &steps[d], t, whole, (double *)sums[d]);
+        g[d] = gradient_of(o, &steps[d]);
+        if (!starts_from_zero(o, &steps[d])) load_sums(o, &steps[d], t, vecs, whole, sums[d]);
     }
     for (size_t r = 0; r < rows; r++) {
         const pg_vec *const x = (const pg_vec *)(t.panel + r * ROW_OF_PANEL);
         for (int d = 0; d < dots; d++)
             for (int v = 0; v < vecs; v++) sums[d][v] += x[v] * g[d][r];
     }
-    for (int d = 0; d < dots; d++) store_sums(o, &steps[d], t, whole, (const double *)sums[d]);
+    for (int d = 0; d < dots; d++) store_sums(o, &steps[d], t, vecs, whole, sums[d]);
 }
 
 /* The same for as many vectors as the tile needs. */
 static inline PG_ALWAYS_INLINE void add_vectors(const outer *o, const pg_step *steps, tile t,
-                                                int dots, bool neighbours) {
+                                                int dots) {
+    bool neighbours = true;
+    for (int d = 0; d < dots; d++) neighbours = neighbours && steps[d].folds == PG_FOLDS_NEIGHBOURS;
     if (t.count == TILE_VECS * PG_VEC && neighbours)
         add_products(o, steps, t, dots, TILE_VECS, true);
     else if (t.count == PG_VEC && neighbours) add_products(o, steps, t, dots, 1, true);
@@ -143,12 +240,11 @@ static inline PG_ALWAYS_INLINE void add_vectors(const outer *o, const pg_step *s
     else add_products(o, steps, t, dots, 1, false);
 }
 
-static void add_tile(const outer *o, const pg_step *steps, tile t, int dots) {
-    bool neighbours = true;
-    for (int d = 0; d < dots; d++) neighbours = neighbours && steps[d].folds == PG_FOLDS_NEIGHBOURS;
-    if (dots == TILE_DOTS) add_vectors(o, steps, t, TILE_DOTS, neighbours);
-    else
-        for (int d = 0; d < dots; d++) add_vectors(o, steps + d, t, 1, neighbours);
+static void add_tile(const outer *o, const pg_step *steps, tile t, uint32_t dots) {
+    for (; dots >= TILE_DOTS; dots -= TILE_DOTS, steps += TILE_DOTS)
+        add_vectors(o, steps, t, TILE_DOTS);
+    for (; dots >= 2; dots -= 2, steps += 2) add_vectors(o, steps, t, 2);
+    if (dots > 0) add_vectors(o, steps, t, 1);
 }
 
 /* ---- A layer --------------------------------------------------------------------------------- */
@@ -156,7 +252,7 @@ static void add_tile(const outer *o, const pg_step *steps, tile t, int dots) {
 /* Sums are far apart, and one use a block: ask for those of the next dots early. */
 static void prefetch_sums(const outer *o, uint32_t dot, uint32_t k) {
     const uint32_t end = dot + TILE_DOTS < o->dots ? dot + TILE_DOTS : o->dots;
-    for (; dot < end; dot++) PG_PREFETCH(o->block->accumulators + sum_of(o, &o->steps[dot], k));
+    for (; dot < end; dot++) PG_PREFETCH(sum_of(o, &o->steps[dot], k));
 }
 
 static void add_panel(const outer *o, double *panel, uint32_t first) {
@@ -168,34 +264,29 @@ static void add_panel(const outer *o, double *panel, uint32_t first) {
         for (uint32_t k = 0; k < count; k += most) {
             const tile t = {panel + k, first + k, count - k < most ? count - k : most};
             prefetch_sums(o, d + TILE_DOTS, first + k);
-            add_tile(o, o->steps + d, t, (int)dots);
+            add_tile(o, o->steps + d, t, dots);
         }
     }
 }
 
-/* How many dots, from the first step on, have accumulators of their own, and starts alike? */
-static uint32_t dots_apart(const pg_step *steps, uint32_t run) {
-    uint32_t dots = 0;
-    while (dots < run && steps[dots].folds != PG_FOLDS_ANY &&
-           (steps[dots].a.how == PG_ACCUMULATE_FOLD) == (steps->a.how == PG_ACCUMULATE_FOLD))
-        dots++;
-    return dots;
+static void add_layer(const outer *o) {
+    _Alignas(64) double panel[32 * ROW_OF_PANEL];
+    for (uint32_t first = 0; first < o->count; first += PANEL) add_panel(o, panel, first);
 }
 
-/* Add the products of as many dots as possible, from the first step on. Returns: how many. */
+/* Add the products of as many dots, from the first step on, as have accumulators of their own.
+ * Returns: how many. */
 static uint32_t push_weights(const pg_block *block, const pg_step *steps, uint32_t run,
                              size_t lanes) {
-    _Alignas(64) double panel[32 * ROW_OF_PANEL];
     const pg_instr *const dot = &block->program->code[steps->instr];
-    const bool starts = steps->a.how == PG_ACCUMULATE_FOLD;
-    const outer o = {.block = block,
-                     .steps = steps,
-                     .pairs = block->program->pairs + dot->first,
-                     .dots = dots_apart(steps, run),
-                     .count = dot->count + starts,
-                     .starts = starts,
-                     .lanes = lanes};
-    for (uint32_t first = 0; o.dots > 0 && first < o.count; first += PANEL)
-        add_panel(&o, panel, first);
+    outer o = {.block = block,
+               .steps = steps,
+               .pairs = block->program->pairs + dot->first,
+               .count = dot->count,
+               .lanes = lanes};
+    while (o.dots < run && steps[o.dots].folds != PG_FOLDS_ANY) o.dots++;
+    add_all_starts(&o);
+    if (o.dots > 1) add_layer(&o);
+    else if (o.dots > 0) add_dot(&o);
     return o.dots;
 }

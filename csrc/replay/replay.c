@@ -19,6 +19,7 @@
 #include "replay/replay.h"
 
 #include "base/finite.h"
+#include "base/transpose.h"
 #include "ops/kernels.h"
 
 #include <string.h>
@@ -201,10 +202,9 @@ static bool store_params(const pg_program *program, const pg_backward_plan *plan
     return has_nan(gradients, program->param_count);
 }
 
-/* The same where each is the sum over the rows, and nothing else. */
-static bool store_sums(size_t count, const double *sums, double *restrict gradients, double scale) {
+/* The same where each is the sum over the rows, and nothing else: no product can be undefined. */
+static void store_sums(size_t count, const double *sums, double *restrict gradients, double scale) {
     for (size_t i = 0; i < count; i++) gradients[i] = scale * sums[i];
-    return has_nan(gradients, count);
 }
 
 /* Are the uniform steps but one copy, of all parameters' sums? */
@@ -234,9 +234,10 @@ pg_status pg_backward_uniform(pg_workspace *ws, const pg_task *task, const pg_ba
                               const double *sums, double *gradients) {
     const pg_program *const program = ws->program;
     const double *const grads = ws->uniform_grads.at + program->constant_count;
-    if (only_collects(program, plan) &&
-        !store_sums(program->param_count, sums, gradients, task->scale))
+    if (only_collects(program, plan)) {
+        store_sums(program->param_count, sums, gradients, task->scale);
         return PG_OK;
+    }
     pg_block block = uniform_block(ws, !task->ignore);
     block.plan = plan;
     pg_status status = pg_run_uniform_steps(ws, &block, sums);
@@ -255,30 +256,54 @@ static size_t first_row(const pg_task *task) {
     return pg_chunk_start(task->rows, task->base_chunk);
 }
 
-/* Load one column of the rows: the first of this argument. */
-static void load_column(double *lanes, pg_argument column, const int64_t *index, pg_rows rows) {
-    const size_t stride = column.stride;
-    const double *data = column.data;
-    if (index != NULL) {
-        index += rows.first;
-        for (size_t l = 0; l < rows.active; l++) lanes[l] = data[(size_t)index[l] * stride];
+/* A row of an argument: its first number. */
+static const double *row_of(const pg_argument *argument, const int64_t *index, size_t row) {
+    const size_t place = index != NULL ? (size_t)index[row] : row;
+    return argument->data + place * argument->stride;
+}
+
+/* Load an argument of the rows, from these columns on, four rows and four columns at a time as long
+ * as there are so many. Returns: the number of columns it has loaded, of all those rows. */
+static size_t load_fours(double *values, const pg_argument *argument, const int64_t *index,
+                         pg_rows rows) {
+#if PG_HAS_SHUFFLE
+    const size_t lanes = pg_lanes_of[rows.width], whole = argument->count / 4 * 4;
+    for (size_t l = 0; l + 4 <= rows.active && whole > 0; l += 4) {
+        const double *from[4];
+        for (size_t i = 0; i < 4; i++) from[i] = row_of(argument, index, rows.first + l + i);
+        for (size_t k = 0; k < whole; k += 4) {
+            pg_four x[4];
+            for (size_t i = 0; i < 4; i++) memcpy(&x[i], from[i] + k, sizeof x[i]);
+            pg_transpose(x);
+            for (size_t i = 0; i < 4; i++) memcpy(values + (k + i) * lanes + l, &x[i], sizeof x[i]);
+        }
+    }
+    return whole;
+#else
+    (void)values, (void)argument, (void)index, (void)rows;
+    return 0;
+#endif
+}
+
+/* Load a column: the lanes from the l-th on. */
+static void load_column(double *lanes, const pg_argument *argument, const int64_t *index,
+                        pg_rows rows, size_t k, size_t l) {
+    if (index == NULL && argument->stride == 1) {
+        memcpy(lanes + l, argument->data + rows.first + l, (rows.active - l) * sizeof *lanes);
         return;
     }
-    data += rows.first * stride;
-    if (stride == 1) {
-        memcpy(lanes, data, rows.active * sizeof *lanes);
-        return;
-    }
-    for (size_t l = 0; l < rows.active; l++, data += stride) lanes[l] = *data;
+    for (; l < rows.active; l++) lanes[l] = row_of(argument, index, rows.first + l)[k];
 }
 
 /* Load the rows into the input slots; padding lanes repeat the last row. */
 static void load_inputs(double *values, const pg_task *task, pg_rows rows) {
     const size_t lanes = pg_lanes_of[rows.width];
     for (size_t i = 0; i < task->argument_count; i++) {
-        pg_argument argument = task->arguments[i];
-        for (size_t k = 0; k < argument.count; k++, argument.data++, values += lanes) {
-            load_column(values, argument, task->index, rows);
+        const pg_argument *const argument = &task->arguments[i];
+        const size_t loaded = load_fours(values, argument, task->index, rows);
+        for (size_t k = 0; k < argument->count; k++, values += lanes) {
+            load_column(values, argument, task->index, rows, k,
+                        k < loaded ? rows.active / 4 * 4 : 0);
             for (size_t l = rows.active; l < lanes; l++) values[l] = values[rows.active - 1];
         }
     }

@@ -533,6 +533,7 @@ class _InC:
         count = len(self.places)
         self.data, self.gradients = np.empty(count), np.empty(count)
         self.params = np.empty(program._size.params)
+        self.trains_all = trained.found == program._size.params
         training = self.training = ffi.new("pg_training *")
         training.count, training.batch_rows = count, batch_size
         arrays = training.arrays
@@ -548,7 +549,8 @@ class _InC:
         arrays = training.arrays
         self.written = training.steps = optimizer.steps
         core.read(self.parameters, self.data)
-        core.read(self.program._params, self.params)
+        if not self.trains_all:
+            core.read(self.program._params, self.params)
         training.adam = isinstance(optimizer, optim.Adam)
         if training.adam:
             settings = training.adam_settings

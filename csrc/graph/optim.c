@@ -5,6 +5,7 @@
  * Sources: Sutskever et al. 2013 (momentum); Kingma and Ba, Adam, 2015; Loshchilov and Hutter,
  * Decoupled weight decay regularization, 2019. */
 #include "base/finite.h"
+#include "base/portability.h"
 #include "graph/graph.h"
 
 #include <math.h>
@@ -48,19 +49,31 @@ static inline double adam_one(double p, double g, double *mean, double *square,
     return p - step->rate * *mean / (sqrt(*square) / step->correction + s->eps);
 }
 
-/* Compilers heed `restrict` of parameters only; else each call tests for overlap first. */
-static uint64_t sgd_all(double *restrict data, double *restrict velocity,
-                        const pg_optimizer_arrays from, size_t count, const pg_sgd_settings *s) {
-    uint64_t odd = 0;
-    for (size_t i = 0; velocity == NULL && i < count; i++)
-        odd |= pg_unless_finite(data[i] = sgd_one(from.data[i], from.gradients[i], NULL, s));
-    for (size_t i = 0; velocity != NULL && i < count; i++) {
-        double v = from.velocity[i];
-        data[i] = sgd_one(from.data[i], from.gradients[i], &v, s);
-        velocity[i] = v;
-        odd |= pg_unless_finite(data[i]) | pg_unless_finite(v);
-    }
-    return odd;
+/* ---- Over arrays ----------------------------------------------------------------------------- */
+
+#define NAME(x) x##_base
+#include "graph/optim_loops.h"
+#undef NAME
+
+#if PG_X86_LEVELS
+PG_BEGIN_AVX2
+#define NAME(x) x##_avx2
+#include "graph/optim_loops.h"
+#undef NAME
+PG_END_TARGET
+#else
+#define sgd_all_avx2 sgd_all_base
+#define adam_all_avx2 adam_all_base
+#endif
+
+static uint64_t sgd_all(double *data, double *velocity, const pg_optimizer_arrays from,
+                        size_t count, const pg_sgd_settings *s) {
+    return (PG_HAS_AVX2() ? sgd_all_avx2 : sgd_all_base)(data, velocity, from, count, s);
+}
+
+static uint64_t adam_all(double *data, double *means, double *squares,
+                         const pg_optimizer_arrays from, size_t count, const adam_step *step) {
+    return (PG_HAS_AVX2() ? adam_all_avx2 : adam_all_base)(data, means, squares, from, count, step);
 }
 
 uint64_t pg_sgd_array(const pg_optimizer_arrays *next, const pg_optimizer_arrays *now, size_t count,
@@ -69,19 +82,6 @@ uint64_t pg_sgd_array(const pg_optimizer_arrays *next, const pg_optimizer_arrays
     pg_optimizer_arrays from = *now;
     from.gradients = next->gradients;
     return sgd_all(next->data, next->velocity, from, count, &s);
-}
-
-static uint64_t adam_all(double *restrict data, double *restrict means, double *restrict squares,
-                         const pg_optimizer_arrays from, size_t count, const adam_step *step) {
-    uint64_t odd = 0;
-    for (size_t i = 0; i < count; i++) {
-        double mean = from.mean[i], square = from.square[i];
-        data[i] = adam_one(from.data[i], from.gradients[i], &mean, &square, step);
-        means[i] = mean;
-        squares[i] = square;
-        odd |= pg_unless_finite(data[i]) | pg_unless_finite(mean) | pg_unless_finite(square);
-    }
-    return odd;
 }
 
 uint64_t pg_adam_array(const pg_optimizer_arrays *next, const pg_optimizer_arrays *now,

@@ -13,7 +13,7 @@
  * allocation after the first. */
 #include "replay/replay.h"
 
-#include "base/finite.h"
+#include "base/arrays.h"
 
 #include <math.h>
 #include <string.h>
@@ -216,13 +216,8 @@ pg_status pg_fit(pg_workspace *ws, const pg_task *task, pg_training *t, double *
 /* ---- Data ------------------------------------------------------------------------------------ */
 
 size_t pg_first_nan(const double *numbers, size_t count) {
-    enum { block = 256 }; /* tested without branches */
-    for (size_t first = 0; first < count; first += block) {
-        const size_t end = count - first < block ? count : first + block;
-        uint64_t odd = 0;
-        for (size_t i = first; i < end; i++) odd |= pg_unless_finite(numbers[i]);
-        for (size_t i = first; odd != 0 && i < end; i++)
-            if (isnan(numbers[i])) return i;
-    }
+    if (pg_all_finite(numbers, count)) return count;
+    for (size_t i = 0; i < count; i++)
+        if (isnan(numbers[i])) return i;
     return count;
 }

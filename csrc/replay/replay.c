@@ -18,7 +18,7 @@
  * Griewank and Walther, Evaluating Derivatives, 2nd ed., ch. 4 (programs and their adjoints). */
 #include "replay/replay.h"
 
-#include "base/finite.h"
+#include "base/arrays.h"
 #include "base/transpose.h"
 #include "ops/kernels.h"
 
@@ -130,14 +130,6 @@ static pg_block uniform_block(pg_workspace *ws, bool judge) {
                       .judge = judge};
 }
 
-static bool has_nan(const double *numbers, size_t count) {
-    uint64_t odd = 0;
-    for (size_t i = 0; i < count; i++) odd |= pg_unless_finite(numbers[i]);
-    for (size_t i = 0; PG_UNLIKELY(odd != 0) && i < count; i++)
-        if (isnan(numbers[i])) return true;
-    return false;
-}
-
 /* A failure here is a fault only if a row depends on it. */
 pg_status pg_replay_begin(pg_workspace *ws, const double *params, int ignore) {
     const pg_program *program = ws->program;
@@ -199,12 +191,7 @@ static bool store_params(const pg_program *program, const pg_backward_plan *plan
     const uint8_t *const reached = plan->uniform_reached + program->constant_count;
     for (size_t i = 0; i < program->param_count; i++)
         gradients[i] = reached[i] ? scale * grads[i] : 0.0;
-    return has_nan(gradients, program->param_count);
-}
-
-/* The same where each is the sum over the rows, and nothing else: no product can be undefined. */
-static void store_sums(size_t count, const double *sums, double *restrict gradients, double scale) {
-    for (size_t i = 0; i < count; i++) gradients[i] = scale * sums[i];
+    return pg_has_nan(gradients, program->param_count);
 }
 
 /* Are the uniform steps but one copy, of all parameters' sums? */
@@ -234,8 +221,8 @@ pg_status pg_backward_uniform(pg_workspace *ws, const pg_task *task, const pg_ba
                               const double *sums, double *gradients) {
     const pg_program *const program = ws->program;
     const double *const grads = ws->uniform_grads.at + program->constant_count;
-    if (only_collects(program, plan)) {
-        store_sums(program->param_count, sums, gradients, task->scale);
+    if (only_collects(program, plan)) { /* no product can be undefined */
+        pg_scale(gradients, sums, task->scale, program->param_count);
         return PG_OK;
     }
     pg_block block = uniform_block(ws, !task->ignore);
@@ -335,7 +322,7 @@ static void store_gradients(pg_workspace *ws, const pg_block *block, double *gra
     for (size_t k = 0; k < inputs; k++) {
         static const double none[32];
         const double *const grads = block->plan->input_reached[k] ? block->grads + k * lanes : none;
-        if (has_nan(grads, block->active)) ws->undefined = true;
+        if (pg_has_nan(grads, block->active)) ws->undefined = true;
         for (size_t l = 0; l < block->active; l++) gradients[l * stride + k] = grads[l];
     }
 }
@@ -489,7 +476,7 @@ static pg_status sum_blocks(pg_workspace *ws, const pg_task *task, size_t chunk,
     else if (count > 0) clear_sums(ws, task, sums);
     pg_begin_chunk(ws);
     pg_status status = run_blocks(ws, task, chunk, count > 0 ? sums : NULL, all);
-    if (has_nan(sums, count)) ws->undefined = true;
+    if (pg_has_nan(sums, count)) ws->undefined = true;
     return status;
 }
 

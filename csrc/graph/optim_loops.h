@@ -1,0 +1,33 @@
+/* optim_loops.h - one step of an optimizer over arrays, without branches, so that a compiler
+ * vectorises it. Returns: nonzero if a result isn't finite.
+ * A template: NAME(x) is defined. Compilers heed `restrict` of parameters only; else each call
+ * tests for overlap first. */
+
+static uint64_t NAME(sgd_all)(double *restrict data, double *restrict velocity,
+                              const pg_optimizer_arrays from, size_t count,
+                              const pg_sgd_settings *s) {
+    uint64_t odd = 0;
+    for (size_t i = 0; velocity == NULL && i < count; i++)
+        odd |= pg_unless_finite(data[i] = sgd_one(from.data[i], from.gradients[i], NULL, s));
+    for (size_t i = 0; velocity != NULL && i < count; i++) {
+        double v = from.velocity[i];
+        data[i] = sgd_one(from.data[i], from.gradients[i], &v, s);
+        velocity[i] = v;
+        odd |= pg_unless_finite(data[i]) | pg_unless_finite(v);
+    }
+    return odd;
+}
+
+static uint64_t NAME(adam_all)(double *restrict data, double *restrict means,
+                               double *restrict squares, const pg_optimizer_arrays from,
+                               size_t count, const adam_step *step) {
+    uint64_t odd = 0;
+    for (size_t i = 0; i < count; i++) {
+        double mean = from.mean[i], square = from.square[i];
+        data[i] = adam_one(from.data[i], from.gradients[i], &mean, &square, step);
+        means[i] = mean;
+        squares[i] = square;
+        odd |= pg_unless_finite(data[i]) | pg_unless_finite(mean) | pg_unless_finite(square);
+    }
+    return odd;
+}

@@ -52,12 +52,15 @@ typedef double pg_four_doubles __attribute__((vector_size(32), aligned(8), may_a
 #endif
 
 /* A vector of doubles that a loop can keep in registers. The includer sets PG_VECTOR_BYTES to the
- * target's vector width; without vector extensions a vector is one double. */
+ * target's vector width; without vector extensions a vector is one double. In memory it is aligned,
+ * or, one that may be anywhere, as a double is. */
 #if defined(__GNUC__) || defined(__clang__)
 #define PG_VECTOR(bytes) __attribute__((vector_size(bytes), may_alias))
+#define PG_VECTOR_ANYWHERE(bytes) __attribute__((vector_size(bytes), may_alias, aligned(8)))
 #define PG_HAS_VECTORS 1
 #else
 #define PG_VECTOR(bytes)
+#define PG_VECTOR_ANYWHERE(bytes)
 #define PG_HAS_VECTORS 0
 #endif
 

@@ -7,6 +7,7 @@
 
 #if PG_HAS_SHUFFLE
 typedef double pg_four PG_VECTOR(32);
+typedef double pg_four_anywhere PG_VECTOR_ANYWHERE(32);
 
 static inline PG_ALWAYS_INLINE void pg_transpose(pg_four *x) {
     const pg_four ab = PG_SHUFFLE(x[0], x[1], 0, 4, 2, 6), cd = PG_SHUFFLE(x[2], x[3], 0, 4, 2, 6);

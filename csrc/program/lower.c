@@ -71,10 +71,38 @@ static pg_status allocate(lowering *l) {
                : PG_ERR_NOMEM;
 }
 
+static void give_param_slot(lowering *l, uint32_t value, uint32_t *next) {
+    if (value == PG_NO_VALUE || l->tape->values[value].op != PG_OP_PARAM) return;
+    if (l->slot[value] == PG_NO_VALUE) l->slot[value] = (*next)++;
+}
+
+/* The parameters' slots, dot by dot: so a dot's weights are neighbours, if they have no other use
+ * before; then those of all others. */
+static void give_param_slots(lowering *l) {
+    const pg_tape *const tape = l->tape;
+    const uint32_t first = (uint32_t)l->program->constant_count;
+    uint32_t next = first, param = 0;
+    for (size_t i = 0; i < tape->count; i++) l->slot[i] = PG_NO_VALUE;
+    for (size_t k = 0; k < tape->count; k++) {
+        const pg_value *value = &tape->values[tape->schedule != NULL ? tape->schedule[k] : k];
+        if (value->op != PG_OP_DOT || value->dead) continue;
+        for (uint32_t i = 0; i < value->count; i++) {
+            give_param_slot(l, tape->pairs[value->first + i].left, &next);
+            give_param_slot(l, tape->pairs[value->first + i].right, &next);
+        }
+        give_param_slot(l, value->a, &next);
+    }
+    for (uint32_t i = 0; i < tape->count; i++) {
+        give_param_slot(l, i, &next);
+        if (tape->values[i].op == PG_OP_PARAM)
+            l->program->sources[l->slot[i] - first] = tape->params[param++];
+    }
+}
+
 static void give_slots(lowering *l) {
     pg_program *p = l->program;
-    uint32_t constant = 0, param = (uint32_t)p->constant_count, input = 0;
-    uint32_t uniform = param + (uint32_t)p->param_count, import = (uint32_t)p->input_count;
+    uint32_t constant = 0, input = 0, import = (uint32_t)p->input_count;
+    uint32_t uniform = (uint32_t)(p->constant_count + p->param_count);
     uint32_t row = import + (uint32_t)p->import_count;
     uint32_t instr = 0, row_instr = (uint32_t)p->uniform_length;
     for (size_t k = 0; k < l->tape->count; k++) {
@@ -84,11 +112,9 @@ static void give_slots(lowering *l) {
         if (value->op == PG_OP_CONST) {
             p->constants[constant] = value->number;
             l->slot[i] = constant++;
-        } else if (value->op == PG_OP_PARAM) {
-            l->slot[i] = param++;
         } else if (value->op == PG_OP_INPUT) {
             l->slot[i] = input++;
-        } else {
+        } else if (value->op != PG_OP_PARAM) {
             l->slot[i] = value->uniform ? uniform++ : row++;
             l->instr[i] = value->uniform ? instr++ : row_instr++;
         }
@@ -179,11 +205,11 @@ static pg_status lower_all(lowering *l) {
     count_slots(l);
     pg_status status = allocate(l);
     if (status != PG_OK) return status;
+    give_param_slots(l);
     give_slots(l);
     p->pair_count = l->tape->pair_count;
     for (size_t i = 0; i < l->tape->count; i++)
         if (pg_is_op(&l->tape->values[i]) && !l->tape->values[i].dead) lower_value(l, (uint32_t)i);
-    for (size_t i = 0; i < p->param_count; i++) p->sources[i] = l->tape->params[i];
     status = lower_outputs(l);
     return status == PG_OK ? pg_mark_runs(p) : status;
 }

@@ -13,9 +13,10 @@
 
 #if PG_HAS_VECTORS
 typedef double pg_vec PG_VECTOR(PG_VECTOR_BYTES);
+typedef double pg_vec_anywhere PG_VECTOR_ANYWHERE(PG_VECTOR_BYTES);
 #define PG_VEC (PG_VECTOR_BYTES / 8)
 #else
-typedef double pg_vec;
+typedef double pg_vec, pg_vec_anywhere;
 #define PG_VEC 1
 #endif
 

@@ -149,13 +149,14 @@ static void add_weights(const outer *o, uint32_t first, uint32_t count) {
 }
 
 static void add_dot(const outer *o) {
+    add_all_starts(o);
     for (uint32_t k = 0; k < o->count; k += 8)
         add_weights(o, k, o->count - k < 8 ? o->count - k : 8);
 }
 
 /* ---- A panel --------------------------------------------------------------------------------- */
 
-/* Transpose four factors: four rows at a time, of which there may be more than the block's. */
+/* Transpose four columns: four rows at a time, of which there may be more than the block's. */
 static void transpose_four(const outer *o, double *to, const double *const *xs) {
     const size_t rows = o->block->active;
 #if PG_HAS_SHUFFLE
@@ -170,108 +171,189 @@ static void transpose_four(const outer *o, double *to, const double *const *xs) 
         for (int j = 0; j < 4; j++) to[r * ROW_OF_PANEL + (size_t)j] = xs[j][r];
 }
 
-/* Transpose `count` factors, from the first one on; the last vector is filled up with any. */
-static void transpose(const outer *o, double *panel, uint32_t first, uint32_t count) {
+typedef const double *column_of(const outer *o, uint32_t k);
+
+/* Transpose `count` columns, from the first one on; the last vector is filled up with any. */
+static inline PG_ALWAYS_INLINE void transpose(const outer *o, double *panel, column_of *column,
+                                              uint32_t first, uint32_t count) {
     const uint32_t step = PG_VEC > 4 ? PG_VEC : 4;
     for (uint32_t k = 0; k < (count + step - 1) / step * step; k += 4) {
         const double *xs[4];
-        for (uint32_t j = 0; j < 4; j++) xs[j] = factor_of(o, first + k + j);
+        for (uint32_t j = 0; j < 4; j++) xs[j] = column(o, first + k + j);
         transpose_four(o, panel + k, xs);
     }
 }
 
 /* ---- A tile ---------------------------------------------------------------------------------- */
 
-/* Some factors of a panel, the first of which is the layer's factor `first`. */
+/* For `count` columns ys, add their products with so many vectors of a panel's columns to the sums
+ * at `at`, for all rows; count and vecs are constants. */
+static inline PG_ALWAYS_INLINE void add_products(size_t rows, const double *panel,
+                                                 const double *const *ys, double *const *at,
+                                                 int count, int vecs) {
+    pg_vec sums[TILE_DOTS][TILE_VECS];
+    for (int d = 0; d < count; d++)
+        for (int v = 0; v < vecs; v++) sums[d][v] = ((const pg_vec_anywhere *)at[d])[v];
+    for (size_t r = 0; r < rows; r++) {
+        const pg_vec *const x = (const pg_vec *)(panel + r * ROW_OF_PANEL);
+        for (int d = 0; d < count; d++)
+            for (int v = 0; v < vecs; v++) sums[d][v] += x[v] * ys[d][r];
+    }
+    for (int d = 0; d < count; d++)
+        for (int v = 0; v < vecs; v++) ((pg_vec_anywhere *)at[d])[v] = sums[d][v];
+}
+
+/* Up to TILE_DOTS dots, with their gradients, and the sums that get products with the panel's first
+ * factor, the layer's factor `first`. */
 typedef struct tile {
-    const double *panel;
-    uint32_t first, count; /* count: at most as many as the tile's vectors have lanes */
+    const pg_step *steps;
+    const double *panel, *g[TILE_DOTS];
+    double *sums[TILE_DOTS];
+    uint32_t first;
+    bool neighbours; /* so are all sums of each dot */
 } tile;
 
-/* Load a dot's sums, or store them: some are neighbours, and then all of a full tile's are. What is
- * loaded beyond them, as far as there are accumulators, isn't stored. */
-static inline PG_ALWAYS_INLINE void load_sums(const outer *o, const pg_step *step, tile t, int vecs,
-                                              bool whole, pg_vec *sums) {
-    const double *const from = sum_of(o, step, t.first);
-    const double *const end = o->block->accumulators + o->block->plan->accumulators;
-    const bool room = step->folds == PG_FOLDS_NEIGHBOURS && end - from >= vecs * PG_VEC;
-    if (whole || room) memcpy(sums, from, (size_t)vecs * sizeof *sums);
-    else
-        for (uint32_t k = 0; k < t.count; k++) ((double *)sums)[k] = *sum_of(o, step, t.first + k);
-}
-
-static inline PG_ALWAYS_INLINE void store_sums(const outer *o, const pg_step *step, tile t,
-                                               int vecs, bool whole, const pg_vec *sums) {
-    if (whole) memcpy(sum_of(o, step, t.first), sums, (size_t)vecs * sizeof *sums);
-    else
-        for (uint32_t k = 0; k < t.count; k++)
-            *sum_of(o, step, t.first + k) = ((const double *)sums)[k];
-}
-
-/* Add all rows' products to the sums of `dots` dots from this step on. `whole`: the tile is full,
- * and the sums of each dot are neighbours; dots, vecs and whole are constants. */
-static inline PG_ALWAYS_INLINE void add_products(const outer *o, const pg_step *steps, tile t,
-                                                 int dots, int vecs, bool whole) {
-    const size_t rows = o->block->active;
-    pg_vec sums[TILE_DOTS][TILE_VECS];
-    const double *g[TILE_DOTS];
+static inline PG_ALWAYS_INLINE tile tile_of(const outer *o, const pg_step *steps,
+                                            const double *panel, uint32_t first, int dots) {
+    tile t = {.steps = steps, .panel = panel, .first = first, .neighbours = true};
     for (int d = 0; d < dots; d++) {
-        for (int v = 0; v < TILE_VECS; v++) sums[d][v] = (pg_vec){0};
-        g[d] = gradient_of(o, &steps[d]);
-        if (!starts_from_zero(o, &steps[d])) load_sums(o, &steps[d], t, vecs, whole, sums[d]);
+        t.g[d] = gradient_of(o, &steps[d]);
+        t.sums[d] = sum_of(o, &steps[d], first);
+        t.neighbours = t.neighbours && steps[d].folds == PG_FOLDS_NEIGHBOURS;
     }
-    for (size_t r = 0; r < rows; r++) {
-        const pg_vec *const x = (const pg_vec *)(t.panel + r * ROW_OF_PANEL);
-        for (int d = 0; d < dots; d++)
-            for (int v = 0; v < vecs; v++) sums[d][v] += x[v] * g[d][r];
-    }
-    for (int d = 0; d < dots; d++) store_sums(o, &steps[d], t, vecs, whole, sums[d]);
+    return t;
 }
 
-/* The same for as many vectors as the tile needs. */
-static inline PG_ALWAYS_INLINE void add_vectors(const outer *o, const pg_step *steps, tile t,
-                                                int dots) {
-    bool neighbours = true;
-    for (int d = 0; d < dots; d++) neighbours = neighbours && steps[d].folds == PG_FOLDS_NEIGHBOURS;
-    if (t.count == TILE_VECS * PG_VEC && neighbours)
-        add_products(o, steps, t, dots, TILE_VECS, true);
-    else if (t.count == PG_VEC && neighbours) add_products(o, steps, t, dots, 1, true);
-    else if (t.count > PG_VEC) add_products(o, steps, t, dots, TILE_VECS, false);
-    else add_products(o, steps, t, dots, 1, false);
+/* Add to the sums of the panel's factors from the k-th on, which are neighbours and fill the
+ * vectors. */
+static inline PG_ALWAYS_INLINE void add_in_place(const outer *o, const tile *t, uint32_t k,
+                                                 int dots, int vecs) {
+    double *at[TILE_DOTS];
+    for (int d = 0; d < dots; d++) {
+        at[d] = t->sums[d] + k;
+        for (int v = 0; v < vecs && starts_from_zero(o, &t->steps[d]); v++)
+            ((pg_vec_anywhere *)at[d])[v] = (pg_vec){0};
+    }
+    add_products(o->block->active, t->panel + k, t->g, at, dots, vecs);
 }
 
-static void add_tile(const outer *o, const pg_step *steps, tile t, uint32_t dots) {
-    for (; dots >= TILE_DOTS; dots -= TILE_DOTS, steps += TILE_DOTS)
-        add_vectors(o, steps, t, TILE_DOTS);
-    for (; dots >= 2; dots -= 2, steps += 2) add_vectors(o, steps, t, 2);
-    if (dots > 0) add_vectors(o, steps, t, 1);
+/* The same for `count` factors, where they aren't, or don't: on a copy. */
+static inline PG_ALWAYS_INLINE void add_to_copy(const outer *o, const tile *t, uint32_t k,
+                                                uint32_t count, int dots, int vecs) {
+    double kept[TILE_DOTS][TILE_VECS * PG_VEC] = {{0}}, *at[TILE_DOTS];
+    for (int d = 0; d < dots; d++) {
+        at[d] = kept[d];
+        for (uint32_t i = 0; i < count && !starts_from_zero(o, &t->steps[d]); i++)
+            kept[d][i] = *sum_of(o, &t->steps[d], t->first + k + i);
+    }
+    add_products(o->block->active, t->panel + k, t->g, at, dots, vecs);
+    for (int d = 0; d < dots; d++)
+        for (uint32_t i = 0; i < count; i++)
+            *sum_of(o, &t->steps[d], t->first + k + i) = kept[d][i];
+}
+
+/* All `count` factors of the panel. `dots` is a constant. */
+static inline PG_ALWAYS_INLINE void add_dots(const outer *o, const pg_step *steps,
+                                             const double *panel, uint32_t first, uint32_t count,
+                                             int dots) {
+    enum { most = TILE_VECS * PG_VEC };
+    const tile t = tile_of(o, steps, panel, first, dots);
+    uint32_t k = 0;
+    for (; t.neighbours && k + most <= count; k += most) add_in_place(o, &t, k, dots, TILE_VECS);
+    for (; t.neighbours && k + PG_VEC <= count; k += PG_VEC) add_in_place(o, &t, k, dots, 1);
+    for (; k + PG_VEC < count; k += most)
+        add_to_copy(o, &t, k, count - k < most ? count - k : most, dots, TILE_VECS);
+    if (k < count) add_to_copy(o, &t, k, count - k, dots, 1);
 }
 
 /* ---- A layer --------------------------------------------------------------------------------- */
 
 /* Sums are far apart, and one use a block: ask for those of the next dots early. */
-static void prefetch_sums(const outer *o, uint32_t dot, uint32_t k) {
+static void prefetch_sums(const outer *o, uint32_t dot, uint32_t first, uint32_t count) {
     const uint32_t end = dot + TILE_DOTS < o->dots ? dot + TILE_DOTS : o->dots;
-    for (; dot < end; dot++) PG_PREFETCH(sum_of(o, &o->steps[dot], k));
+    for (; dot < end; dot++)
+        for (uint32_t k = 0; k < count; k += 8) PG_PREFETCH(sum_of(o, &o->steps[dot], first + k));
 }
 
 static void add_panel(const outer *o, double *panel, uint32_t first) {
-    enum { most = TILE_VECS * PG_VEC };
     const uint32_t left = o->count - first, count = left < PANEL ? left : PANEL;
-    transpose(o, panel, first, count);
-    for (uint32_t d = 0; d < o->dots; d += TILE_DOTS) {
-        const uint32_t dots = o->dots - d < TILE_DOTS ? o->dots - d : TILE_DOTS;
-        for (uint32_t k = 0; k < count; k += most) {
-            const tile t = {panel + k, first + k, count - k < most ? count - k : most};
-            prefetch_sums(o, d + TILE_DOTS, first + k);
-            add_tile(o, o->steps + d, t, dots);
+    uint32_t d = 0;
+    transpose(o, panel, factor_of, first, count);
+    for (; d + TILE_DOTS <= o->dots; d += TILE_DOTS) {
+        prefetch_sums(o, d + TILE_DOTS, first, count);
+        add_dots(o, o->steps + d, panel, first, count, TILE_DOTS);
+    }
+    for (; d + 2 <= o->dots; d += 2) add_dots(o, o->steps + d, panel, first, count, 2);
+    if (d < o->dots) add_dots(o, o->steps + d, panel, first, count, 1);
+}
+
+static void add_wide(const outer *o, double *panel) {
+    for (uint32_t first = 0; first < o->count; first += PANEL) add_panel(o, panel, first);
+}
+
+/* ---- A narrow layer -------------------------------------------------------------------------- */
+
+/* A narrow layer has fewer factors than a vector has lanes: its gradients are transposed instead,
+ * and the start is one more factor, of ones. */
+enum { MOST_NARROW = TILE_DOTS - 1 };
+
+static inline const double *gradient_column(const outer *o, uint32_t d) {
+    return gradient_of(o, &o->steps[d < o->dots ? d : 0]);
+}
+
+static inline double *narrow_sum(const outer *o, const pg_step *step, uint32_t k) {
+    return k < o->count ? sum_of(o, step, k) : o->block->accumulators + step->a.at;
+}
+
+/* Of some dots, from this one on, that fill so many vectors of a panel, or part of them. */
+static inline PG_ALWAYS_INLINE void add_across(const outer *o, const double *panel, uint32_t dot,
+                                               uint32_t dots, int vecs) {
+    static const _Alignas(64) double ones[32] = {1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1,
+                                                 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1};
+    double kept[TILE_DOTS][TILE_VECS * PG_VEC] = {{0}}, *at[TILE_DOTS];
+    const double *ys[TILE_DOTS];
+    const uint32_t count = o->count + (o->steps->a.how == PG_ACCUMULATE_FOLD);
+    for (uint32_t k = 0; k < TILE_DOTS; k++) {
+        at[k] = kept[k];
+        ys[k] = k < o->count ? factor_of(o, k) : ones;
+    }
+    for (uint32_t d = 0; d < dots; d++)
+        for (uint32_t k = 0; k < count && !starts_from_zero(o, &o->steps[dot + d]); k++)
+            kept[k][d] = *narrow_sum(o, &o->steps[dot + d], k);
+    if (count > 2) add_products(o->block->active, panel, ys, at, TILE_DOTS, vecs);
+    else add_products(o->block->active, panel, ys, at, 2, vecs);
+    for (uint32_t d = 0; d < dots; d++)
+        for (uint32_t k = 0; k < count; k++) *narrow_sum(o, &o->steps[dot + d], k) = kept[k][d];
+}
+
+static void add_narrow(const outer *o, double *panel) {
+    enum { most = TILE_VECS * PG_VEC };
+    for (uint32_t first = 0; first < o->dots; first += PANEL) {
+        const uint32_t left = o->dots - first, count = left < PANEL ? left : PANEL;
+        transpose(o, panel, gradient_column, first, count);
+        for (uint32_t d = 0; d < count; d += most) {
+            const uint32_t dots = count - d < most ? count - d : most;
+            if (dots > PG_VEC) add_across(o, panel + d, first + d, dots, TILE_VECS);
+            else add_across(o, panel + d, first + d, dots, 1);
         }
     }
 }
 
+/* Do all dots have starts to sum, or none? */
+static bool starts_agree(const outer *o) {
+    bool agree = true;
+    for (uint32_t d = 0; d < o->dots; d++) agree = agree && o->steps[d].a.how == o->steps->a.how;
+    return agree;
+}
+
 static void add_layer(const outer *o) {
     _Alignas(64) double panel[32 * ROW_OF_PANEL];
-    for (uint32_t first = 0; first < o->count; first += PANEL) add_panel(o, panel, first);
+    if (o->count <= MOST_NARROW && starts_agree(o)) {
+        add_narrow(o, panel);
+        return;
+    }
+    add_all_starts(o);
+    add_wide(o, panel);
 }
 
 /* Add the products of as many dots, from the first step on, as have accumulators of their own.
@@ -285,7 +367,6 @@ static uint32_t push_weights(const pg_block *block, const pg_step *steps, uint32
                .count = dot->count,
                .lanes = lanes};
     while (o.dots < run && steps[o.dots].folds != PG_FOLDS_ANY) o.dots++;
-    add_all_starts(&o);
     if (o.dots > 1) add_layer(&o);
     else if (o.dots > 0) add_dot(&o);
     return o.dots;

@@ -249,25 +249,45 @@ static const double *row_of(const pg_argument *argument, const int64_t *index, s
     return argument->data + place * argument->stride;
 }
 
-/* Load an argument of the rows, from these columns on, four rows and four columns at a time as long
- * as there are so many. Returns: the number of columns it has loaded, of all those rows. */
+#if PG_HAS_SHUFFLE
+/* Four columns of four rows, from the k-th column on. */
+static inline void load_four(double *to, size_t lanes, const double *const *from, size_t k) {
+    pg_four x[4];
+    x[0] = *(const pg_four_anywhere *)(from[0] + k);
+    x[1] = *(const pg_four_anywhere *)(from[1] + k);
+    x[2] = *(const pg_four_anywhere *)(from[2] + k);
+    x[3] = *(const pg_four_anywhere *)(from[3] + k);
+    pg_transpose(x);
+    *(pg_four *)to = x[0];
+    *(pg_four *)(to + lanes) = x[1];
+    *(pg_four *)(to + 2 * lanes) = x[2];
+    *(pg_four *)(to + 3 * lanes) = x[3];
+}
+#endif
+
+/* Load an argument of the rows, four rows and four columns at a time as long as there are so many,
+ * and ask for the rows of the next block: they aren't neighbours, if there is an index. Returns:
+ * the number of columns it has loaded, of all those rows. */
 static size_t load_fours(double *values, const pg_argument *argument, const int64_t *index,
-                         pg_rows rows) {
+                         pg_rows rows, size_t row_count) {
 #if PG_HAS_SHUFFLE
     const size_t lanes = pg_lanes_of[rows.width], whole = argument->count / 4 * 4;
     for (size_t l = 0; l + 4 <= rows.active && whole > 0; l += 4) {
-        const double *from[4];
-        for (size_t i = 0; i < 4; i++) from[i] = row_of(argument, index, rows.first + l + i);
+        const double *from[4], *next[4];
+        for (size_t i = 0; i < 4; i++) {
+            const size_t row = rows.first + l + i;
+            from[i] = row_of(argument, index, row);
+            next[i] = row_of(argument, index, row + lanes < row_count ? row + lanes : row);
+        }
         for (size_t k = 0; k < whole; k += 4) {
-            pg_four x[4];
-            for (size_t i = 0; i < 4; i++) memcpy(&x[i], from[i] + k, sizeof x[i]);
-            pg_transpose(x);
-            for (size_t i = 0; i < 4; i++) memcpy(values + (k + i) * lanes + l, &x[i], sizeof x[i]);
+            if (k % 8 == 0)
+                for (size_t i = 0; i < 4; i++) PG_PREFETCH(next[i] + k);
+            load_four(values + k * lanes + l, lanes, from, k);
         }
     }
     return whole;
 #else
-    (void)values, (void)argument, (void)index, (void)rows;
+    (void)values, (void)argument, (void)index, (void)rows, (void)row_count;
     return 0;
 #endif
 }
@@ -285,9 +305,10 @@ static void load_column(double *lanes, const pg_argument *argument, const int64_
 /* Load the rows into the input slots; padding lanes repeat the last row. */
 static void load_inputs(double *values, const pg_task *task, pg_rows rows) {
     const size_t lanes = pg_lanes_of[rows.width];
+    const size_t count = pg_chunk_start(task->rows, task->last_chunk) - first_row(task);
     for (size_t i = 0; i < task->argument_count; i++) {
         const pg_argument *const argument = &task->arguments[i];
-        const size_t loaded = load_fours(values, argument, task->index, rows);
+        const size_t loaded = load_fours(values, argument, task->index, rows, count);
         for (size_t k = 0; k < argument->count; k++, values += lanes) {
             load_column(values, argument, task->index, rows, k,
                         k < loaded ? rows.active / 4 * 4 : 0);

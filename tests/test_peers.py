@@ -72,6 +72,7 @@ def test_a_ratio_is_taken_inside_a_round_and_held_against_its_limit() -> None:
     slow = peers.Times({"fast": [2.0, 8.0, 1.0]}, [1.0, 4.0, 1.0])
     goal = peers.target("garch", "fast", slow)
     assert (goal.figure, goal.limit, goal.verdict) == (2.0, "at most 0.6 times", "**missed**")
+    assert slow.quickest("fast") == 1.0
 
 
 def test_a_race_takes_so_many_turns() -> None:

@@ -56,7 +56,7 @@ class Lacks(Garch):
 def test_a_row_whose_sides_differ_is_not_timed() -> None:
     times = peers.race(peers.Row(Differs(returns=9), {"exact": 1.0}), rounds=1)
     assert "exact differs from the peer by 1.0e-08" in times.missing
-    assert not times.peer and not times.ratios("exact")
+    assert not times.peer.wall and not times.ratios("exact")
 
 
 def test_a_row_without_its_peer_says_so() -> None:
@@ -66,13 +66,19 @@ def test_a_row_without_its_peer_says_so() -> None:
     assert "| not measured |" in told
 
 
+def made_up(ours: list[float], peer: list[float]) -> peers.Times:
+    """Seconds by the clock; the processor's are all one."""
+    ones = [1.0] * len(ours)
+    return peers.Times({"fast": peers.Samples(ours, ones)}, peers.Samples(peer, ones))
+
+
 def test_a_ratio_is_taken_inside_a_round_and_held_against_its_limit() -> None:
-    times = peers.Times({"fast": [1.0, 4.0, 1.0]}, [2.0, 8.0, 1.0])
-    assert peers.target("garch", "fast", times).verdict == "holds"
-    slow = peers.Times({"fast": [2.0, 8.0, 1.0]}, [1.0, 4.0, 1.0])
-    goal = peers.target("garch", "fast", slow)
-    assert (goal.figure, goal.limit, goal.verdict) == (2.0, "at most 0.6 times", "**missed**")
-    assert slow.quickest("fast") == 1.0
+    quick = peers.target("garch", "fast", made_up([1.0, 4.0, 1.0], [2.0, 8.0, 1.0]))
+    assert (quick.figure, quick.verdict) == (0.5, "holds")
+    times = made_up([2.0, 8.0, 1.0], [1.0, 4.0, 1.0])
+    slow = peers.target("garch", "fast", times)
+    assert (slow.figure, slow.limit, slow.verdict) == (2.0, "at most 0.6 times", "**missed**")
+    assert times.cpu_ratios("fast") == [1.0, 1.0, 1.0]
 
 
 def test_a_race_takes_so_many_turns() -> None:
@@ -80,7 +86,7 @@ def test_a_race_takes_so_many_turns() -> None:
     times = peers.race(row, rounds=2)
     if times.missing:
         pytest.skip(times.missing)
-    assert len(times.peer) == len(times.ours["fast"]) == len(times.ratios("fast")) == 2
+    assert len(times.peer.wall) == len(times.ratios("fast")) == len(times.cpu_ratios("fast")) == 2
 
 
 def test_the_runner_knows_the_rows() -> None:

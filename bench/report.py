@@ -256,7 +256,7 @@ def compiler() -> str:
 def versions() -> str:
     """Installed competitors, with their versions."""
     found = []
-    for package in ("pygradc", "micrograd", "xad", "torch"):
+    for package in ("pygradc", "micrograd", "xad", "torch", "jax"):
         try:
             found.append(f"{package} {metadata.version(package)}")
         except metadata.PackageNotFoundError:

@@ -6,7 +6,7 @@ Everything that is compared is measured in one run, taking turns, because a shar
 drifts.
 What is timed is in `measure.py`, the step itself in `workloads.py`, the wording in `report.py`;
 recorded programs and their competitors are in `recorded.py` and `baselines.py`, the GPT of
-`examples/microgpt` in `microgpt.py`.
+`examples/microgpt` in `microgpt.py`, the rows beside JAX that have limits in `peers.py`.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from typing import Any, TypeVar
 
 sys.path.append(str(Path(__file__).resolve().parent.parent))  # behind an installed pygradc
 
-from bench import against, measure, microgpt, recorded, report
+from bench import against, measure, microgpt, peers, recorded, report
 from bench.report import Results, StepTimes
 from bench.workloads import ENGINES
 
@@ -96,7 +96,7 @@ def run(only: set[str], rounds: int, quick: bool) -> Results:
     return results
 
 
-BENCHMARKS = ("step", "mul", "graph", "chain", "import", "recorded", "microgpt")
+BENCHMARKS = ("step", "mul", "graph", "chain", "import", "recorded", "microgpt", "peers")
 
 
 def arguments(argv: list[str] | None = None) -> argparse.Namespace:
@@ -150,7 +150,7 @@ def main() -> None:
     only = set(args.only or BENCHMARKS)
     pace = report.pace()
     results = run(only, args.rounds, args.quick)
-    if only - {"recorded", "microgpt"}:
+    if only - {"recorded", "microgpt", "peers"}:
         print(report.tables(results))
     programs = None
     if "recorded" in only:
@@ -160,6 +160,10 @@ def main() -> None:
     if "microgpt" in only:
         gpt = microgpt.measure(args.rounds, 3 if args.quick else microgpt.COMPARED)
         print(microgpt.tables(gpt))
+    beside = None
+    if "peers" in only:
+        beside = peers.measure(peers.ROWS, args.rounds)
+        print(peers.tables(beside))
     if args.write:
         plotted = report.plot(results, HERE / "results.png")
         command = " ".join(["python bench/run.py", *sys.argv[1:]])
@@ -170,6 +174,8 @@ def main() -> None:
             text += recorded.markdown(programs, drawn)
         if gpt is not None:
             text += microgpt.markdown(gpt)
+        if beside is not None:
+            text += peers.markdown(beside)
         (HERE / "RESULTS.md").write_text(text, encoding="utf-8")
         print("wrote bench/RESULTS.md" + (" and bench/results.png" if plotted else ""))
 

@@ -231,6 +231,7 @@ typedef struct pg_optimizer_arrays {
     double *data, *gradients;
     double *velocity;      /* sgd: NULL without momentum */
     double *mean, *square; /* adam; else NULL */
+    double scale;          /* a gradient is this times its number */
 } pg_optimizer_arrays;
 
 pg_status pg_zero_grad(pg_graph *graph, const pg_node_id *nodes, size_t count);

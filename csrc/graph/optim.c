@@ -81,6 +81,7 @@ uint64_t pg_sgd_array(const pg_optimizer_arrays *next, const pg_optimizer_arrays
     const pg_sgd_settings s = *settings;
     pg_optimizer_arrays from = *now;
     from.gradients = next->gradients;
+    from.scale = next->scale;
     return sgd_all(next->data, next->velocity, from, count, &s);
 }
 
@@ -89,6 +90,7 @@ uint64_t pg_adam_array(const pg_optimizer_arrays *next, const pg_optimizer_array
     const adam_step step = adam_step_of(settings);
     pg_optimizer_arrays from = *now;
     from.gradients = next->gradients;
+    from.scale = next->scale;
     return adam_all(next->data, next->mean, next->square, from, count, &step);
 }
 
@@ -131,7 +133,7 @@ static void adam_block(pg_graph *graph, double *mean, double *square, const pg_n
     double data[most_in_block], gradients[most_in_block];
     double next[most_in_block], means[most_in_block], squares[most_in_block];
     if (gather(graph, data, gradients, nodes, count)) {
-        const pg_optimizer_arrays from = {data, gradients, NULL, mean, square};
+        const pg_optimizer_arrays from = {data, gradients, NULL, mean, square, 1.0};
         (void)adam_all(next, means, squares, from, count, step);
         for (size_t i = 0; i < count; i++) graph->nodes[nodes[i]].data = next[i];
         memcpy(mean, means, count * sizeof *mean);

@@ -8,10 +8,11 @@ static uint64_t NAME(sgd_all)(double *restrict data, double *restrict velocity,
                               const pg_sgd_settings *s) {
     uint64_t odd = 0;
     for (size_t i = 0; velocity == NULL && i < count; i++)
-        odd |= pg_unless_finite(data[i] = sgd_one(from.data[i], from.gradients[i], NULL, s));
+        odd |= pg_unless_finite(data[i] =
+                                    sgd_one(from.data[i], from.scale * from.gradients[i], NULL, s));
     for (size_t i = 0; velocity != NULL && i < count; i++) {
         double v = from.velocity[i];
-        data[i] = sgd_one(from.data[i], from.gradients[i], &v, s);
+        data[i] = sgd_one(from.data[i], from.scale * from.gradients[i], &v, s);
         velocity[i] = v;
         odd |= pg_unless_finite(data[i]) | pg_unless_finite(v);
     }
@@ -24,7 +25,7 @@ static uint64_t NAME(adam_all)(double *restrict data, double *restrict means,
     uint64_t odd = 0;
     for (size_t i = 0; i < count; i++) {
         double mean = from.mean[i], square = from.square[i];
-        data[i] = adam_one(from.data[i], from.gradients[i], &mean, &square, step);
+        data[i] = adam_one(from.data[i], from.scale * from.gradients[i], &mean, &square, step);
         means[i] = mean;
         squares[i] = square;
         odd |= pg_unless_finite(data[i]) | pg_unless_finite(mean) | pg_unless_finite(square);

@@ -209,6 +209,7 @@ typedef struct tile {
     const pg_step *steps;
     const double *panel, *g[TILE_DOTS];
     double *sums[TILE_DOTS];
+    const double *next[TILE_DOTS]; /* those of the dots that follow */
     uint32_t first;
     bool neighbours; /* so are all sums of each dot */
 } tile;
@@ -219,18 +220,21 @@ static inline PG_ALWAYS_INLINE tile tile_of(const outer *o, const pg_step *steps
     for (int d = 0; d < dots; d++) {
         t.g[d] = gradient_of(o, &steps[d]);
         t.sums[d] = sum_of(o, &steps[d], first);
+        t.next[d] =
+            steps + d + dots < o->steps + o->dots ? sum_of(o, &steps[d + dots], first) : t.sums[d];
         t.neighbours = t.neighbours && steps[d].folds == PG_FOLDS_NEIGHBOURS;
     }
     return t;
 }
 
 /* Add to the sums of the panel's factors from the k-th on, which are neighbours and fill the
- * vectors. */
+ * vectors. Sums are far apart, and one use a block: ask for those of the next dots early. */
 static inline PG_ALWAYS_INLINE void add_in_place(const outer *o, const tile *t, uint32_t k,
                                                  int dots, int vecs) {
     double *at[TILE_DOTS];
     for (int d = 0; d < dots; d++) {
         at[d] = t->sums[d] + k;
+        PG_PREFETCH(t->next[d] + k);
         for (int v = 0; v < vecs && starts_from_zero(o, &t->steps[d]); v++)
             ((pg_vec_anywhere *)at[d])[v] = (pg_vec){0};
     }
@@ -268,21 +272,12 @@ static inline PG_ALWAYS_INLINE void add_dots(const outer *o, const pg_step *step
 
 /* ---- A layer --------------------------------------------------------------------------------- */
 
-/* Sums are far apart, and one use a block: ask for those of the next dots early. */
-static void prefetch_sums(const outer *o, uint32_t dot, uint32_t first, uint32_t count) {
-    const uint32_t end = dot + TILE_DOTS < o->dots ? dot + TILE_DOTS : o->dots;
-    for (; dot < end; dot++)
-        for (uint32_t k = 0; k < count; k += 8) PG_PREFETCH(sum_of(o, &o->steps[dot], first + k));
-}
-
 static void add_panel(const outer *o, double *panel, uint32_t first) {
     const uint32_t left = o->count - first, count = left < PANEL ? left : PANEL;
     uint32_t d = 0;
     transpose(o, panel, factor_of, first, count);
-    for (; d + TILE_DOTS <= o->dots; d += TILE_DOTS) {
-        prefetch_sums(o, d + TILE_DOTS, first, count);
+    for (; d + TILE_DOTS <= o->dots; d += TILE_DOTS)
         add_dots(o, o->steps + d, panel, first, count, TILE_DOTS);
-    }
     for (; d + 2 <= o->dots; d += 2) add_dots(o, o->steps + d, panel, first, count, 2);
     if (d < o->dots) add_dots(o, o->steps + d, panel, first, count, 1);
 }

@@ -194,8 +194,7 @@ static bool store_params(const pg_program *program, const pg_backward_plan *plan
     return pg_has_nan(gradients, program->param_count);
 }
 
-/* Are the uniform steps but one copy, of all parameters' sums? */
-static bool only_collects(const pg_program *program, const pg_backward_plan *plan) {
+bool pg_sums_are_gradients(const pg_program *program, const pg_backward_plan *plan) {
     return plan->uniform_count > 0 && plan->uniform_count == program->param_count &&
            plan->uniform->run == plan->uniform_count && pg_is_direct(program, plan->uniform);
 }
@@ -221,7 +220,7 @@ pg_status pg_backward_uniform(pg_workspace *ws, const pg_task *task, const pg_ba
                               const double *sums, double *gradients) {
     const pg_program *const program = ws->program;
     const double *const grads = ws->uniform_grads.at + program->constant_count;
-    if (only_collects(program, plan)) { /* no product can be undefined */
+    if (pg_sums_are_gradients(program, plan)) { /* no product can be undefined */
         pg_scale(gradients, sums, task->scale, program->param_count);
         return PG_OK;
     }
@@ -566,16 +565,21 @@ pg_status pg_replay_finish(pg_workspace *ws, const pg_task *task, double *totals
     return status;
 }
 
+pg_status pg_replay_all(pg_workspace *ws, const double *params, pg_task *task) {
+    task->base_chunk = task->first_chunk = 0;
+    task->last_chunk = pg_chunk_count(task->rows);
+    const pg_status status = pg_replay_begin(ws, params, task->ignore);
+    return status == PG_OK ? pg_replay(ws, task) : status;
+}
+
 pg_status pg_replay_sum(pg_workspace *ws, const double *params, const pg_task *task, double *totals,
                         double *gradients) {
     pg_task all = *task;
-    all.base_chunk = all.first_chunk = 0;
-    all.last_chunk = pg_chunk_count(task->rows);
     const size_t count = pg_partial_count(ws->program, task->plan);
-    pg_status status = pg_reserve_numbers(&ws->partials, sums_held(all.last_chunk) * count);
+    const size_t held = sums_held(pg_chunk_count(task->rows));
+    pg_status status = pg_reserve_numbers(&ws->partials, held * count);
     all.partials = ws->partials.at;
-    if (status == PG_OK) status = pg_replay_begin(ws, params, task->ignore);
-    if (status == PG_OK) status = pg_replay(ws, &all);
+    if (status == PG_OK) status = pg_replay_all(ws, params, &all);
     if (status == PG_OK) status = pg_replay_finish(ws, &all, totals, gradients);
     return status;
 }

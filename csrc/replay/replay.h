@@ -82,6 +82,11 @@ static inline bool pg_is_fault(pg_status status) {
 /* Propagate one output's gradient from its seed to the inputs and accumulators. */
 pg_status pg_backward_block(pg_workspace *ws, pg_block *block, const pg_backward_plan *plan,
                             int width);
+/* Is the gradient of each parameter just its sum over the rows, times the task's scale, and are the
+ * sums in the parameters' order? */
+bool pg_sums_are_gradients(const pg_program *program, const pg_backward_plan *plan);
+/* Replay all chunks; leaves the sums in task->partials, which has room for them. */
+pg_status pg_replay_all(pg_workspace *ws, const double *params, pg_task *task);
 /* Run the uniform steps; `sums` holds the accumulators' sums over the task's rows. Stores the
  * parameters' gradients, times the task's scale. */
 pg_status pg_backward_uniform(pg_workspace *ws, const pg_task *task, const pg_backward_plan *plan,

@@ -497,7 +497,7 @@ class Program(Replayable):
     # ---- introspection
 
     def parameters(self) -> list[Value]:
-        """The captured Values: those of dots, dot by dot, then all others, as the trace met them."""
+        """The captured Values: those of dots, dot by dot, then others, as the trace met them."""
         return list(self._params)
 
     def __len__(self) -> int:

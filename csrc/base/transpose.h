@@ -1,5 +1,5 @@
 /* transpose.h - four vectors of four doubles: rows to columns, or back, in registers.
- * A caller has PG_HAS_SHUFFLE, or a loop instead. */
+ * Only where a vector register holds four: of shorter ones, compilers go through memory. */
 #ifndef PG_TRANSPOSE_H
 #define PG_TRANSPOSE_H
 

@@ -27,7 +27,9 @@ static bool all_neighbours(const pg_instr *dots) {
     return all;
 }
 
+#define TRANSPOSES (PG_HAS_SHUFFLE && PG_VECTOR_BYTES >= 32) /* with transpose.h, else by loops */
 #include "replay/lanes_weights.h"
+#undef TRANSPOSES
 
 #define LANES 1
 #define NAME(x) x##_1

@@ -55,7 +55,7 @@ static inline bool starts_from_zero(const outer *o, const pg_step *step) {
 
 /* ---- Four rows of four columns --------------------------------------------------------------- */
 
-#if PG_HAS_SHUFFLE
+#if TRANSPOSES
 /* Load rows r to r + 3 of four columns, times g unless that is NULL, row by row. */
 static inline PG_ALWAYS_INLINE void load_rows(pg_four *rows, const double *const *xs,
                                               const double *g, size_t r) {
@@ -74,7 +74,7 @@ typedef struct columns {
     size_t count, rows, lanes;
 } columns;
 
-#if PG_HAS_SHUFFLE
+#if TRANSPOSES
 /* So many fours abreast, each a chain of additions; `weighted`: there is a g. Both are constants.
  */
 static inline PG_ALWAYS_INLINE void add_abreast(const columns *c, double *sums, int fours,
@@ -98,7 +98,7 @@ static inline PG_ALWAYS_INLINE void add_abreast(const columns *c, double *sums, 
 
 /* Add the columns to these sums; there is room for groups of four. */
 static void add_columns(const columns *c, double *sums) {
-#if PG_HAS_SHUFFLE
+#if TRANSPOSES
     const bool many = c->lanes > 1;
     if (many && c->count > 4 && c->g != NULL) add_abreast(c, sums, 2, true);
     else if (many && c->count > 4) add_abreast(c, sums, 2, false);
@@ -159,7 +159,7 @@ static void add_dot(const outer *o) {
 /* Transpose four columns: four rows at a time, of which there may be more than the block's. */
 static void transpose_four(const outer *o, double *to, const double *const *xs) {
     const size_t rows = o->block->active;
-#if PG_HAS_SHUFFLE
+#if TRANSPOSES
     for (size_t r = 0; o->lanes > 1 && r < rows; r += 4) {
         pg_four x[4];
         load_rows(x, xs, NULL, r);

@@ -19,7 +19,6 @@
 #include "replay/replay.h"
 
 #include "base/arrays.h"
-#include "base/transpose.h"
 #include "ops/kernels.h"
 
 #include <string.h>
@@ -248,47 +247,23 @@ static const double *row_of(const pg_argument *argument, const int64_t *index, s
     return argument->data + place * argument->stride;
 }
 
-#if PG_HAS_SHUFFLE
-/* Four columns of four rows, from the k-th column on. */
-static inline void load_four(double *to, size_t lanes, const double *const *from, size_t k) {
-    pg_four x[4];
-    x[0] = *(const pg_four_anywhere *)(from[0] + k);
-    x[1] = *(const pg_four_anywhere *)(from[1] + k);
-    x[2] = *(const pg_four_anywhere *)(from[2] + k);
-    x[3] = *(const pg_four_anywhere *)(from[3] + k);
-    pg_transpose(x);
-    *(pg_four *)to = x[0];
-    *(pg_four *)(to + lanes) = x[1];
-    *(pg_four *)(to + 2 * lanes) = x[2];
-    *(pg_four *)(to + 3 * lanes) = x[3];
-}
-#endif
-
-/* Load an argument of the rows, four rows and four columns at a time as long as there are so many,
- * and ask for the rows of the next block: they aren't neighbours, if there is an index. Returns:
- * the number of columns it has loaded, of all those rows. */
+/* Load an argument of the rows, four rows at a time as long as there are so many, and ask for the
+ * rows of the next block, which aren't neighbours if there is an index. Returns: the number of
+ * columns it has loaded, of all those rows. */
 static size_t load_fours(double *values, const pg_argument *argument, const int64_t *index,
                          pg_rows rows, size_t row_count) {
-#if PG_HAS_SHUFFLE
-    const size_t lanes = pg_lanes_of[rows.width], whole = argument->count / 4 * 4;
-    for (size_t l = 0; l + 4 <= rows.active && whole > 0; l += 4) {
-        const double *from[4], *next[4];
+    const size_t lanes = pg_lanes_of[rows.width], columns = argument->count / 4 * 4;
+    for (size_t l = 0; columns > 0 && l + 4 <= rows.active; l += 4) {
+        const double *from[4];
         for (size_t i = 0; i < 4; i++) {
-            const size_t row = rows.first + l + i;
+            const size_t row = rows.first + l + i, next = row + lanes;
             from[i] = row_of(argument, index, row);
-            next[i] = row_of(argument, index, row + lanes < row_count ? row + lanes : row);
+            const double *const soon = row_of(argument, index, next < row_count ? next : row);
+            for (size_t k = 0; k < columns; k += 8) PG_PREFETCH(soon + k);
         }
-        for (size_t k = 0; k < whole; k += 4) {
-            if (k % 8 == 0)
-                for (size_t i = 0; i < 4; i++) PG_PREFETCH(next[i] + k);
-            load_four(values + k * lanes + l, lanes, from, k);
-        }
+        pg_transpose_rows(values + l, lanes, from, columns);
     }
-    return whole;
-#else
-    (void)values, (void)argument, (void)index, (void)rows, (void)row_count;
-    return 0;
-#endif
+    return columns;
 }
 
 /* Load a column: the lanes from the l-th on. */

@@ -47,4 +47,4 @@ def test_functions_that_it_names_exist(document: Path) -> None:
 def test_figures_that_they_state_are_those_of_the_core() -> None:
     assert [lib.pg_chunk_count(rows) for rows in (1024, 1025, 10**6)] == [1, 2, 977]
     replay = (ROOT / "csrc" / "replay" / "replay.c").read_text(encoding="utf-8")
-    assert re.search(r"fits_the_cache\s*=\s*2048\b", replay)
+    assert re.search(r"fits_the_cache\s*=\s*8192\b", replay)

@@ -23,7 +23,7 @@
 
 #include <string.h>
 
-static const size_t fits_the_cache = 2048; /* row slots: 1 MiB for values and gradients */
+static const size_t fits_the_cache = 8192; /* row slots: 4 MiB for values and gradients */
 static const size_t chunk_rows = 1024;
 static const size_t poll_after = 1 << 20; /* values computed: about a millisecond */
 

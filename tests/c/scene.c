@@ -188,7 +188,7 @@ double sum_of_rows(const contribution *all, size_t count, uint32_t param, size_t
     return sum_of_branch(all, count, param, rows, widest, 0, pg_chunk_count(rows));
 }
 
-size_t widest_block(const scene *s) { return s->size.row_slots > 2048 ? 8 : 32; }
+size_t widest_block(const scene *s) { return s->size.row_slots > 8192 ? 8 : 32; }
 
 void check_totals(const scene *s, const results *r, const double *outputs, size_t rows) {
     double *column = must_alloc(rows, sizeof *column);

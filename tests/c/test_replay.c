@@ -268,10 +268,10 @@ static void zeros_keep_their_sign(void) {
 static void big_programs(void) {
     static const size_t counts[] = {1, 2, 7, 8, 9, 33, 40};
     for (unsigned passes = 0; passes <= exact_passes; passes += exact_passes) {
-        scene s = scene_new(random_recipe(4, 5, 6000, 2), 40, passes, 0);
-        while (s.size.row_slots <= 2048) {
+        scene s = scene_new(random_recipe(4, 5, 24000, 2), 40, passes, 0);
+        while (s.size.row_slots <= 8192) {
             scene_free(&s);
-            s = scene_new(random_recipe(4, 5, 6000, 2), 40, passes, 0);
+            s = scene_new(random_recipe(4, 5, 24000, 2), 40, passes, 0);
         }
         CHECK(expect_rows(&s, 40) == 40);
         for (int level = 0; level < pg_replay_levels(); level++) {

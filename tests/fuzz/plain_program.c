@@ -494,7 +494,7 @@ static void backward_rows(run *r, size_t output, way *ways) {
 /* ---- Sums over rows ------------------------------------------------------------------------- */
 
 static size_t lanes_for(const run *r, size_t left) {
-    const size_t widest = r->p->row_slots <= 2048 ? 32 : 8;
+    const size_t widest = r->p->row_slots <= 8192 ? 32 : 8;
     return left == 1 ? 1 : left >= widest ? widest : 8;
 }
 

@@ -12,6 +12,7 @@
  *      row adds its products to all of them; then it is stored (add_products).
  * A dot's start gets g. Such sums, and those of a dot alone, are formed eight abreast without a
  * panel: four rows of four columns are transposed in registers (add_columns).
+ * A layer of fewer factors than a tile has dots has its gradients transposed instead (add_narrow).
  * Accumulators are in the order of the parameters (backward_plan.c), so those of a dot's weights
  * are neighbours as a rule (PG_FOLDS_NEIGHBOURS). In a chunk's first block, sums that get nothing
  * else start from 0 here, and needn't be cleared.

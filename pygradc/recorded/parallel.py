@@ -1,4 +1,4 @@
-"""A replay of many rows in parts, ranges of chunks; `executors.py` distributes them to workers.
+"""A replay of many rows in parts, ranges of chunks: `sharing.py`, `executors.py` distribute them.
 
 The tree of sums depends on the number of rows only. A part is a branch of it, and gives one partial
 sum, so the distribution over workers changes no bit.
@@ -7,16 +7,59 @@ sum, so the distribution over workers changes no bit.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, Union
 
 import numpy as np
 
 from pygradc._core import lib
-from pygradc.recorded.rows import Floats, Rows
+from pygradc.recorded.rows import Column, Floats, Rows
 from pygradc.recorded.workspace import Borrowed, Replayable, Workspace
+
+if TYPE_CHECKING:
+    from concurrent.futures import Executor
+
+    Sharers = Union[Executor, int, None]
+    """With whom a call shares its rows: an executor, or so many threads of the library's own."""
 
 Part = tuple[int, int]
 """The first chunk, and the one after the last."""
+Numbered = tuple[int, Part]
+
+SHORT = (
+    2e-4  # seconds of work that isn't shared with other threads: it would cost more to wake them
+)
+
+
+def sharers(executor: Executor | None, workers: int | None) -> Sharers:
+    """What a method's two arguments say. One worker is the calling thread: None.
+
+    Raises:
+        TypeError: both are given, or workers is no int.
+        ValueError: there are no workers.
+    """
+    if workers is None:
+        return executor
+    if executor is not None:
+        raise TypeError(
+            "executor= and workers= are both given: write one of them; workers=2 shares the rows "
+            "with a thread of pygradc's own"
+        )
+    if type(workers) is not int:
+        workers = _whole(workers)
+    if workers < 1:
+        raise ValueError(
+            f"workers={workers}: expected at least 1, which is the calling thread alone; for one "
+            "thread a core write workers=os.cpu_count()"
+        )
+    return workers if workers > 1 else None
+
+
+def _whole(workers: Any) -> int:
+    """As an int; numpy's are whole numbers, too, and bools are not."""
+    index = getattr(type(workers), "__index__", None)
+    if index is None or isinstance(workers, (bool, np.bool_)):
+        raise TypeError(f"workers={workers!r}: expected a number of threads, such as workers=2")
+    return int(index(workers))
 
 
 def halves(first: int, last: int) -> list[Part]:
@@ -27,13 +70,21 @@ def halves(first: int, last: int) -> list[Part]:
     return [(first, middle), (middle, last)]
 
 
+def cut(chunks: int, parts: int) -> list[Part]:
+    """Branches of the tree of sums that make up the whole: about `parts`, in order."""
+    ranges = [(0, chunks)]
+    while len(ranges) < parts and any(last - first > 1 for first, last in ranges):
+        ranges = [half for whole in ranges for half in halves(*whole)]
+    return ranges
+
+
 class Results(NamedTuple):
     """The result arrays of a replay; None where not requested.
 
     Attributes:
         outputs: shape (rows, outputs).
         gradients: shape (rows, outputs, inputs).
-        partials: shape (parts, sums); when they are together (sums,).
+        partials: shape (parts, sums), or a list of (sums,); when they are together (sums,).
     """
 
     outputs: Any
@@ -53,17 +104,37 @@ class Work:
         self.program, self.params, self.wrt = program, params, wrt
         self.columns, self.count, self.base = rows.columns, rows.count, 0
         self.gradients, self.sums = gradients, sums
+        self.kind = wrt
+
+    @property
+    def chunks(self) -> int:
+        return int(lib.pg_chunk_count(self.count))
+
+    @property
+    def gives_only_sums(self) -> bool:
+        return self.sums and not self.gradients
+
+    @property
+    def few(self) -> int:
+        """The number of rows up to which work of this kind isn't shared with other threads."""
+        return self.program._few[self.kind]
+
+    def note(self, pace: float) -> None:
+        """Note how many seconds a chunk took."""
+        rows = self._rows_of(0, 1)[1]
+        self.program._few[self.kind] = max(rows, int(rows * SHORT / pace))
 
     def part(self, first: int, last: int) -> Work:
         """The same work, with the rows of chunks first to last - 1 only."""
-        start, end = self._rows_of(first, last)
         some: Work = object.__new__(Work)
         some.__dict__.update(self.__dict__)
-        some.base = first
-        some.columns = [
+        some.base, some.columns = first, self._columns_of(*self._rows_of(first, last))
+        return some
+
+    def _columns_of(self, start: int, end: int) -> list[Column]:
+        return [
             (array[start:end] if stride else array, stride, n) for array, stride, n in self.columns
         ]
-        return some
 
     def _rows_of(self, first: int, last: int) -> tuple[int, int]:
         return lib.pg_chunk_start(self.count, first), lib.pg_chunk_start(self.count, last)
@@ -79,7 +150,13 @@ class Work:
             np.empty((len(parts), self.program._plan(self.wrt).partials)) if sums else None,
         )
 
-    def do(self, results: Results, parts: Iterator[tuple[int, Part]], stop: Any = None) -> None:
+    def with_own_sums(self, results: Results) -> Results:
+        """The same results, with sums for another thread."""
+        if results.partials is None:
+            return results
+        return results._replace(partials=np.empty_like(results.partials))
+
+    def do(self, results: Results, parts: Iterator[Numbered], stop: Any = None) -> None:
         """Replay parts, each with its number, into results that begin as `columns`.
 
         Ends early when `stop`, an int *, becomes nonzero.
@@ -95,7 +172,7 @@ class Work:
             self._do(ws, results.partials, parts)
             ws.listen(own)
 
-    def _do(self, ws: Workspace, partials: Any, parts: Iterator[tuple[int, Part]]) -> None:
+    def _do(self, ws: Workspace, partials: Any, parts: Iterator[Numbered]) -> None:
         program, task, begun = self.program, ws.task, False
         for number, (first, last) in parts:
             if partials is not None:
@@ -106,8 +183,6 @@ class Work:
             task.first_chunk, task.last_chunk = first, last
             status = lib.pg_replay(ws.handle, task)
             if status != lib.PG_OK:
-                for _ in parts:  # drain the shared iterator: no worker starts another part
-                    pass
                 program._fail(status, ws)
 
 

@@ -6,7 +6,8 @@ sum, so the distribution over workers changes no bit.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import functools
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple, Union
 
 import numpy as np
@@ -18,8 +19,8 @@ from pygradc.recorded.workspace import Borrowed, Replayable, Workspace
 if TYPE_CHECKING:
     from concurrent.futures import Executor
 
-    Sharers = Union[Executor, int, None]
-    """With whom a call shares its rows: an executor, or so many threads of the library's own."""
+    Sharers = Union[Executor, "Threads", None]
+    """Those with whom a call shares its rows."""
 
 Part = tuple[int, int]
 """The first chunk, and the one after the last."""
@@ -28,6 +29,12 @@ Numbered = tuple[int, Part]
 SHORT = (
     2e-4  # seconds of work that isn't shared with other threads: it would cost more to wake them
 )
+
+
+class Threads(int):
+    """So many threads: the calling one, and others of the library's own."""
+
+    __slots__ = ()
 
 
 def sharers(executor: Executor | None, workers: int | None) -> Sharers:
@@ -51,7 +58,7 @@ def sharers(executor: Executor | None, workers: int | None) -> Sharers:
             f"workers={workers}: expected at least 1, which is the calling thread alone; for one "
             "thread a core write workers=os.cpu_count()"
         )
-    return workers if workers > 1 else None
+    return Threads(workers) if workers > 1 else None
 
 
 def _whole(workers: Any) -> int:
@@ -76,6 +83,23 @@ def cut(chunks: int, parts: int) -> list[Part]:
     while len(ranges) < parts and any(last - first > 1 for first, last in ranges):
         ranges = [half for whole in ranges for half in halves(*whole)]
     return ranges
+
+
+@functools.lru_cache
+def taper(first: int, last: int, threads: int, least: int) -> Sequence[Part]:
+    """Branches that make up this one, in order: what is left at any time is a few parts for each
+    thread, the last ones of about `least` chunks."""
+    size = max(least, -(-(last - first) // (2 * threads)))
+    if size == least:
+        return tuple(_branches(first, last, least))
+    left, right = halves(first, last)
+    return (*_branches(*left, size), *taper(*right, threads, least))
+
+
+def _branches(first: int, last: int, most: int) -> list[Part]:
+    if last - first <= most:
+        return [(first, last)]
+    return [part for half in halves(first, last) for part in _branches(*half, most)]
 
 
 class Results(NamedTuple):
@@ -139,7 +163,7 @@ class Work:
     def _rows_of(self, first: int, last: int) -> tuple[int, int]:
         return lib.pg_chunk_start(self.count, first), lib.pg_chunk_start(self.count, last)
 
-    def room(self, parts: list[Part]) -> Results:
+    def room(self, parts: Sequence[Part]) -> Results:
         """Allocate the results of adjacent parts."""
         size = self.program._size
         start, end = self._rows_of(parts[0][0], parts[-1][1])
@@ -192,7 +216,7 @@ def run_part(work: Work, part: Part) -> Results:
     return results
 
 
-def together(results: Results, parts: list[Part]) -> Results:
+def together(results: Results, parts: Sequence[Part]) -> Results:
     """Add the partial sums of the parts that make up the whole, in the tree."""
     if results.partials is None:
         return results

@@ -26,14 +26,17 @@ _CANCELLED, _BEGUN = "cancelled", "begun"
 
 
 class Task:
-    """A call that a thread of the pool makes unless it is cancelled before: a small `Future`."""
+    """A call that a thread of the pool makes unless it is cancelled before: a small `Future`.
 
-    __slots__ = ("_call", "_end", "_ended", "_error", "_state")
+    One thread at a time may wait for its end.
+    """
+
+    __slots__ = ("_call", "_end", "_error", "_state", "ended")
 
     def __init__(self, call: Callable[[], None]) -> None:
         self._call: Callable[[], None] | None = call
         self._state: dict[None, str] = {}  # setdefault() is atomic: the first one decides
-        self._ended, self._end = False, _thread.allocate_lock()
+        self.ended, self._end = False, _thread.allocate_lock()
         self._end.acquire()
         self._error: BaseException | None = None
 
@@ -47,7 +50,7 @@ class Task:
         except BaseException as error:  # its frames refer to this task
             self._error = error.with_traceback(None)
         finally:
-            self._call, self._ended = None, True
+            self._call, self.ended = None, True
             self._end.release()
 
     def cancel(self) -> bool:
@@ -57,15 +60,13 @@ class Task:
         self._call = None
         return True
 
-    def wait(self, seconds: float = -1) -> bool:
-        """Wait until it has ended; at most so many seconds. Returns: it has."""
-        if not self._ended:
-            self._end.acquire(timeout=seconds)
-        return self._ended
+    def _wait(self) -> None:
+        if not self.ended:
+            self._end.acquire()
 
     def result(self) -> None:
         """Wait for it, and raise what it raised."""
-        self.wait()
+        self._wait()
         error, self._error = self._error, None
         if error is not None:
             try:
@@ -75,7 +76,7 @@ class Task:
 
     def exception(self) -> BaseException | None:
         """Wait for it. Returns: what it raised."""
-        self.wait()
+        self._wait()
         return self._error
 
 

@@ -19,7 +19,7 @@ from pygradc.core.scalar import core
 from pygradc.files import atomic, magic
 from pygradc.recorded import code, program_file, row_derivatives
 from pygradc.recorded import structure as structures
-from pygradc.recorded.parallel import Results, Work, sharers
+from pygradc.recorded.parallel import Results, Threads, Work, sharers
 from pygradc.recorded.row_derivatives import Lifted
 from pygradc.recorded.rows import Floats, Rows, _floats
 from pygradc.recorded.workspace import HVP, JVP, Borrowed, Replayable, Workspace
@@ -149,7 +149,7 @@ class Program(Replayable):
     def _are_few(self, arrays: tuple[Any, ...], kind: int, by: Sharers) -> bool:
         """Are these rows so few that workers= doesn't share them?"""
         try:
-            return isinstance(by, int) and len(arrays[0]) <= self._few[kind]
+            return isinstance(by, Threads) and len(arrays[0]) <= self._few[kind]
         except (TypeError, IndexError):
             return False
 
@@ -370,7 +370,7 @@ class Program(Replayable):
             raise ValueError("mean: there are no rows")
         scale = 1.0 / rows.count if mean else 1.0
         children: tuple[Value, ...] = self._params
-        few = isinstance(by, int) and rows.count <= self._few[_SUM]
+        few = isinstance(by, Threads) and rows.count <= self._few[_SUM]
         if rows.values or not (by is None or few):
             totals, derivatives = self._total_of_chunks(rows, by, scale)
             children = (*children, *(value for _, value in rows.values))

@@ -4,11 +4,12 @@ Each thread takes the next part when it has done its own. The caller is one of t
 no helper that hasn't begun: the pool may have no free thread, as when the caller runs on one of
 its threads. Earlier rows are begun before later ones, so that after a failure the first failing
 row is known once the parts that were begun have ended.
-Sums are written to an array of the thread's own. Where a call gives nothing but sums, it doesn't
-wait for a late helper either, whose core may be busy: the caller does that part again, with the
-same bits. The helper then stops; until it does, it reads the call's arrays, and its sums are
-dropped.
-Cost: of a part some 3 us, of a helper its wake-up, about 30 us, which the caller spends on parts.
+Sums are written to an array of the thread's own. Where a call gives nothing but sums, it waits for
+no helper of our own pool at all, whose core may be busy: the caller does a part that is late again,
+with the same bits. The helper then stops; until it does, it reads the call's arrays, and its sums
+are dropped.
+Cost: a part 3 us with the GIL, of which a thread that waits for it may wait for milliseconds more
+if its core is busy. So there are few parts: large ones at first, of 50 us in the end.
 """
 
 from __future__ import annotations
@@ -16,12 +17,12 @@ from __future__ import annotations
 import math
 import operator
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any, Union
 
 from pygradc._core import ffi
-from pygradc.recorded.parallel import Numbered, Part, Results, Work, cut, run_part, together
+from pygradc.recorded.parallel import Numbered, Part, Results, Work, run_part, taper, together
 from pygradc.recorded.pool import OURS, Task, is_a_helper
 from pygradc.recorded.workspace import Stopped
 
@@ -31,13 +32,12 @@ if TYPE_CHECKING:
     Helping = Union[Future[None], Task]
 
 HELPINGS = 8  # parts for each thread, for load balance: all finish at nearly the same time
-_PATIENCE = 2e-4  # seconds that the caller waits for a helper before it does that part itself
 
 
 class Call:
     """One call's work, with what its threads share."""
 
-    def __init__(self, work: Work, parts: list[Part]) -> None:
+    def __init__(self, work: Work, parts: Sequence[Part]) -> None:
         self.work, self.parts = work, parts
         self.results = work.room(parts)
         self.next = iter(enumerate(parts))  # next() is atomic
@@ -47,9 +47,12 @@ class Call:
         self.stop = ffi.new("int *")  # all threads listen to it
         self.ended = ffi.new("int *")  # set when a helper has ended: `take_over` listens to it
 
-    def serve(self) -> None:
-        """In the calling thread: do parts until all have been taken."""
-        self._do(self.results)
+    def serve(self, invite: Callable[[], None]) -> None:
+        """In the calling thread: do parts until all have been taken.
+
+        Helpers are invited when the first part is about to begin, which releases the GIL.
+        """
+        self._do(self.results, invite)
 
     def help(self) -> None:
         """In a helper: the same, with sums of its own."""
@@ -58,9 +61,9 @@ class Call:
         finally:
             self.ended[0] = 1
 
-    def _do(self, results: Results) -> None:
+    def _do(self, results: Results, begin: Callable[[], object] = bool) -> None:
         try:
-            self.work.do(results, self._noted(self.next, results), self.stop)
+            self.work.do(results, self._noted(self.next, results, begin), self.stop)
         except BaseException:
             self.take_the_rest()
             raise
@@ -70,12 +73,15 @@ class Call:
         for _ in self.next:
             pass
 
-    def _noted(self, parts: Iterable[Numbered], results: Results) -> Iterator[Numbered]:
+    def _noted(
+        self, parts: Iterable[Numbered], results: Results, begin: Callable[[], object] = bool
+    ) -> Iterator[Numbered]:
         """These parts; each is done when the next one is asked for."""
         for number, (first, last) in parts:
-            start = time.perf_counter()
+            begin()
+            begin, start = bool, time.perf_counter()
             yield number, (first, last)
-            self.pace = min(self.pace, (time.perf_counter() - start) / (last - first))
+            self.pace = min(self.pace, (time.perf_counter() - start) / max(1, last - first))
             if results.partials is not None:
                 self.sums[number] = results.partials[number]
             self.left.pop(number, None)
@@ -104,10 +110,13 @@ def by_threads(call: Call, submit: Callable[[Callable[[], None]], Helping], help
     """
     helping: list[Helping] = []
     faults: list[FloatingPointError] = []
-    try:
+
+    def invite() -> None:
         for _ in range(helpers):
             helping.append(submit(call.help))
-        _collect(call.serve, faults)
+
+    try:
+        _collect(partial(call.serve, invite), faults)
         late = [one for one in helping if call.work.gives_only_sums and _is_late(one)]
         for one in helping:
             if one not in late:
@@ -137,8 +146,8 @@ def _collect(finish: Callable[[], None], faults: list[FloatingPointError]) -> No
 
 
 def _is_late(helping: Helping) -> bool:
-    """Has it begun, and not ended soon? Threads of somebody's executor are waited for."""
-    return isinstance(helping, Task) and not (helping.cancel() or helping.wait(_PATIENCE))
+    """Has it begun, and not ended? Threads of an executor are waited for."""
+    return isinstance(helping, Task) and not (helping.cancel() or helping.ended)
 
 
 def _join(helping: Helping) -> None:
@@ -158,9 +167,10 @@ def _settle(helping: list[Helping], stop: Any) -> None:
 def by_workers(work: Work, workers: int) -> Results:
     """Do all parts in so many threads, of the library's own but for the calling one."""
     chunks = work.chunks
-    if is_a_helper():  # of another call: the others may all be waiting for this one
+    if is_a_helper():  # of another call, which may be waiting for this thread
         return together(run_part(work, (0, chunks)), [(0, chunks)])
-    call = Call(work, cut(chunks, min(HELPINGS * workers, 2 * work.count // work.few)))
+    least = chunks * work.few // (6 * work.count)  # 50 us
+    call = Call(work, taper(0, chunks, workers, 1 << max(0, least.bit_length() - 1)))
     helpers = min(workers, len(call.parts)) - 1
     by_threads(call, partial(OURS.submit, most=helpers), helpers)
     work.note(call.pace)

@@ -7,7 +7,7 @@ Source: csrc/replay/tangent.c.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -75,7 +75,7 @@ class Tangents(Work):
     def _rows_of(self, first: int, last: int) -> tuple[int, int]:
         return min(first * _ROWS, self.count), min(last * _ROWS, self.count)
 
-    def room(self, parts: list[Part]) -> Results:
+    def room(self, parts: Sequence[Part]) -> Results:
         outputs = np.empty((self.count, self.program._size.outputs)) if self.kind == JVP else None
         return Results(outputs, np.empty((self.count, *self.shape)), None)
 

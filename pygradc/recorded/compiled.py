@@ -180,7 +180,8 @@ class Compiled(Bindable):
         **static: Any,
     ) -> Any:
         """The outputs, each summed over the rows, as Values: see `Program.sum`."""
-        return self._total(arrays, sharers(executor, workers), static, mean=False)
+        by = executor if workers is None else sharers(executor, workers)
+        return self._total(arrays, by, static, mean=False)
 
     def mean(
         self,
@@ -190,7 +191,8 @@ class Compiled(Bindable):
         **static: Any,
     ) -> Any:
         """The outputs, each averaged over the rows, as Values: see `Program.mean`."""
-        return self._total(arrays, sharers(executor, workers), static, mean=True)
+        by = executor if workers is None else sharers(executor, workers)
+        return self._total(arrays, by, static, mean=True)
 
     def _total(
         self, arrays: tuple[Any, ...], by: Sharers, static: dict[str, Any], mean: bool
@@ -256,7 +258,7 @@ class Compiled(Bindable):
         self, *arrays: Any, wrt: str = "inputs", workers: int | None = None, **static: Any
     ) -> Floats:
         """The second derivatives of each row, (rows, inputs, inputs): see `Program.hessian`."""
-        by = sharers(None, workers)
+        by = None if workers is None else sharers(None, workers)
         program, rows = self._chosen(arrays, static)
         return program._hessian(rows, wrt, by)
 
@@ -269,7 +271,7 @@ class Compiled(Bindable):
         **static: Any,
     ) -> tuple[Any, Any]:
         """Outputs, and their derivatives along v: see `Program.jvp`."""
-        by = sharers(None, workers)
+        by = None if workers is None else sharers(None, workers)
         if not static:
             for program in self._kept.recent:
                 pair = program._jvp_by_fast_path(v, arrays, wrt, by)
@@ -289,7 +291,7 @@ class Compiled(Bindable):
         **static: Any,
     ) -> Floats:
         """The Hessian times v, of the sum over the rows or row by row: see `Program.hvp`."""
-        by = sharers(None, workers)
+        by = None if workers is None else sharers(None, workers)
         if not static:
             for program in self._kept.recent:
                 product = program._hvp_by_fast_path(v, arrays, wrt, mean, by)

@@ -149,7 +149,7 @@ class Program(Replayable):
     def _are_few(self, arrays: tuple[Any, ...], kind: int, by: Sharers) -> bool:
         """Are these rows so few that workers= doesn't share them?"""
         try:
-            return isinstance(by, Threads) and len(arrays[0]) <= self._few[kind]
+            return len(arrays[0]) <= self._few[kind] and isinstance(by, Threads)
         except (TypeError, IndexError):
             return False
 
@@ -211,7 +211,8 @@ class Program(Replayable):
 
         Args, Raises: as `map`. The sum of no rows is 0.
         """
-        return self._sum_or_mean(arrays, sharers(executor, workers), mean=False)
+        by = executor if workers is None else sharers(executor, workers)
+        return self._sum_or_mean(arrays, by, mean=False)
 
     def mean(
         self, *arrays: Any, executor: Executor | None = None, workers: int | None = None
@@ -221,7 +222,8 @@ class Program(Replayable):
         Raises:
             ValueError: there are no rows; and as `map`.
         """
-        return self._sum_or_mean(arrays, sharers(executor, workers), mean=True)
+        by = executor if workers is None else sharers(executor, workers)
+        return self._sum_or_mean(arrays, by, mean=True)
 
     def _sum_or_mean(self, arrays: tuple[Any, ...], by: Sharers, mean: bool) -> Any:
         values = self._total_by_fast_path(arrays, mean, by)
@@ -438,7 +440,7 @@ class Program(Replayable):
             FloatingPointError: also where a derivative is infinite or undefined.
         Source: csrc/replay/tangent.c.
         """
-        by = sharers(None, workers)
+        by = None if workers is None else sharers(None, workers)
         pair = self._jvp_by_fast_path(v, arrays, wrt, by)
         return self._jvp(v, Rows(arrays), wrt, by) if pair is NotImplemented else pair
 
@@ -476,7 +478,7 @@ class Program(Replayable):
             FloatingPointError: also where a second derivative is infinite or undefined.
         Source: csrc/replay/tangent.c.
         """
-        by = sharers(None, workers)
+        by = None if workers is None else sharers(None, workers)
         product = self._hvp_by_fast_path(v, arrays, wrt, mean, by)
         return self._hvp(v, Rows(arrays), wrt, mean, by) if product is NotImplemented else product
 

@@ -18,8 +18,9 @@ import pytest
 import pygradc
 from pygradc import Value, optim
 from pygradc._core import lib
-from pygradc.recorded import parallel, pool
+from pygradc.recorded import payoff, pool
 from pygradc.recorded.parallel import Work, halves, taper
+from pygradc.recorded.payoff import Payoff
 from pygradc.recorded.pool import OURS, Pool
 from pygradc.recorded.sharing import Call
 
@@ -28,8 +29,9 @@ WAIT = 60  # seconds, of a machine that does other things, too
 
 @pytest.fixture(autouse=True)
 def no_work_is_short(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Whatever has two chunks is shared, however fast it is."""
-    monkeypatch.setattr(parallel, "SHORT", 0.0)
+    """Whatever has two chunks is shared, however fast it is, and busy the machine."""
+    monkeypatch.setattr(payoff, "SHORT", 0.0)
+    monkeypatch.setattr(payoff, "MOST_RESTS", 0)
 
 
 def function(x: Value, y: Value, params: list[Value]) -> Value:
@@ -246,13 +248,36 @@ def test_work_that_is_short_stays_with_the_caller(monkeypatch: pytest.MonkeyPatc
     f.map(*rows, workers=7)
     f.sum(*rows, workers=7)
     monkeypatch.undo()
-    monkeypatch.setattr(parallel, "SHORT", 1e3)
+    monkeypatch.setattr(payoff, "SHORT", 1e3)
     rows = columns(3000)
     f.map(*rows, workers=7)  # measures how long it takes
     f.sum(*rows, workers=7)
     monkeypatch.setattr(OURS, "submit", None)
     assert f.sum(*rows, workers=7).data == f.sum(*rows).data
     assert bits(f.map(*rows, workers=7)) == bits(f.map(*rows))
+
+
+def test_where_sharing_doesnt_pay_it_is_tried_ever_more_rarely(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.undo()
+    rows, payoff = 100_000, Payoff(1024)
+    assert payoff.is_alone(1024) and not payoff.is_alone(1025)
+
+    def calls_until_shared() -> int:
+        count = 0
+        while payoff.is_alone(rows):
+            count += 1
+        return count
+
+    rests = []
+    for _ in range(8):
+        payoff.note(rows, alone=0.001, shared=0.002)
+        rests.append(calls_until_shared())
+    assert rests == [1, 3, 7, 15, 31, 63, 64, 64]
+    assert payoff.is_alone(29_000) and not payoff.few > 30_000
+    payoff.note(rows, alone=0.001, shared=0.0006)
+    assert calls_until_shared() == 0
 
 
 @pytest.fixture
@@ -458,8 +483,8 @@ def run(code: str) -> subprocess.CompletedProcess[str]:
 import os, sys, threading, time
 import numpy as np
 import pygradc
-from pygradc.recorded import parallel, pool
-parallel.SHORT = 0.0
+from pygradc.recorded import payoff, pool
+payoff.SHORT, payoff.MOST_RESTS = 0.0, 0
 def slow(x):
     for _ in range(20):
         x = (x * 1.01).sin()

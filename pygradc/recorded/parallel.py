@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Union
 import numpy as np
 
 from pygradc._core import lib
+from pygradc.recorded.payoff import Payoff
 from pygradc.recorded.rows import Column, Floats, Rows
 from pygradc.recorded.workspace import Borrowed, Replayable, Workspace
 
@@ -144,14 +145,8 @@ class Work:
         return self.sums and not self.gradients
 
     @property
-    def few(self) -> int:
-        """The number of rows up to which work of this kind isn't shared with other threads."""
-        return self.program._few[self.kind]
-
-    def note(self, pace: float) -> None:
-        """Note how many seconds a chunk took."""
-        rows = self._rows_of(0, 1)[1]
-        self.program._few[self.kind] = max(rows, int(rows * SHORT / pace))
+    def payoff(self) -> Payoff:
+        return self.program._payoffs[self.kind]
 
     def part(self, first: int, last: int) -> Work:
         """The same work, with the rows of chunks first to last - 1 only."""

@@ -123,7 +123,7 @@ class Program(Replayable):
 
     def _total_by_fast_path(self, arrays: tuple[Any, ...], mean: bool, by: Sharers) -> Any:
         """`sum` or `mean` as one call to C; NotImplemented if the fast path doesn't apply."""
-        if self._fast_path is None or not (by is None or self._are_few(arrays, _SUM, by)):
+        if self._fast_path is None or not (by is None or self._is_alone(arrays, _SUM, by)):
             return NotImplemented
         return self._put_together(core.replay_sum(self._fast_path, self._params, arrays, mean))
 
@@ -131,7 +131,7 @@ class Program(Replayable):
         """`jvp` as one call to C; NotImplemented if the fast path doesn't apply."""
         if self._fast_path is None or wrt not in row_derivatives.WRT:
             return NotImplemented
-        if not (by is None or self._are_few(arrays, JVP, by)):
+        if not (by is None or self._is_alone(arrays, JVP, by)):
             return NotImplemented
         pair = core.replay_jvp(self._fast_path, self._params, arrays, v, wrt == "inputs")
         return pair if pair is NotImplemented else self._stack_both(*pair)
@@ -142,14 +142,14 @@ class Program(Replayable):
         """`hvp` as one call to C; NotImplemented if the fast path doesn't apply."""
         if self._fast_path is None or wrt not in row_derivatives.WRT:
             return NotImplemented
-        if not (by is None or wrt == "parameters" or self._are_few(arrays, HVP, by)):
+        if not (by is None or wrt == "parameters" or self._is_alone(arrays, HVP, by)):
             return NotImplemented
         return core.replay_hvp(self._fast_path, self._params, arrays, v, wrt == "inputs", mean)
 
-    def _are_few(self, arrays: tuple[Any, ...], kind: int, by: Sharers) -> bool:
-        """Are these rows so few that workers= doesn't share them?"""
+    def _is_alone(self, arrays: tuple[Any, ...], kind: int, by: Sharers) -> bool:
+        """Do workers= leave these rows to the calling thread?"""
         try:
-            return len(arrays[0]) <= self._few[kind] and isinstance(by, Threads)
+            return self._payoffs[kind].is_alone(len(arrays[0])) and isinstance(by, Threads)
         except (TypeError, IndexError):
             return False
 
@@ -372,8 +372,9 @@ class Program(Replayable):
             raise ValueError("mean: there are no rows")
         scale = 1.0 / rows.count if mean else 1.0
         children: tuple[Value, ...] = self._params
-        few = isinstance(by, Threads) and rows.count <= self._few[_SUM]
-        if rows.values or not (by is None or few):
+        if isinstance(by, Threads) and self._payoffs[_SUM].is_alone(rows.count):
+            by = None
+        if rows.values or by is not None:
             totals, derivatives = self._total_of_chunks(rows, by, scale)
             children = (*children, *(value for _, value in rows.values))
         else:

@@ -52,7 +52,7 @@ class Lifted(Replayable):
 
 def run(work: Work, by: Sharers) -> Results:
     """Replay all chunks, in this thread or shared with others."""
-    if by is None or (isinstance(by, Threads) and work.count <= work.few):
+    if by is None or (isinstance(by, Threads) and work.payoff.is_alone(work.count)):
         chunks = work.chunks
         return together(run_part(work, (0, chunks)), [(0, chunks)])
     if isinstance(by, Threads):

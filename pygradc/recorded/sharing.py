@@ -169,9 +169,11 @@ def by_workers(work: Work, workers: int) -> Results:
     chunks = work.chunks
     if is_a_helper():  # of another call, which may be waiting for this thread
         return together(run_part(work, (0, chunks)), [(0, chunks)])
-    least = chunks * work.few // (6 * work.count)  # 50 us
+    start = time.perf_counter()
+    least = chunks * work.payoff.few // (6 * work.count)  # 50 us
     call = Call(work, taper(0, chunks, workers, 1 << max(0, least.bit_length() - 1)))
     helpers = min(workers, len(call.parts)) - 1
     by_threads(call, partial(OURS.submit, most=helpers), helpers)
-    work.note(call.pace)
-    return call.total()
+    results = call.total()
+    work.payoff.note(work.count, call.pace * chunks, time.perf_counter() - start)
+    return results

@@ -16,6 +16,7 @@ from pygradc._core import ffi, lib
 from pygradc.core.errors import describe
 from pygradc.core.owner import new_owner
 from pygradc.core.scalar import core
+from pygradc.recorded.payoff import Payoff
 from pygradc.recorded.rows import Column, Floats
 
 from_buffer = ffi.from_buffer
@@ -31,7 +32,7 @@ def pointer(array: Floats) -> Any:
 
 
 JVP, HVP, HESSIAN = range(4, 7)  # kinds of work, beside the PG_WRT_ flags of replays
-_FEW = {**dict.fromkeys(range(JVP), 1024), **dict.fromkeys((JVP, HVP, HESSIAN), 64)}
+_ROWS_OF_A_PART = (1024, 1024, 1024, 1024, 64, 64, 64)  # at least, by kind
 
 
 class Workspace:
@@ -173,7 +174,7 @@ class Replayable:
         self._idle: list[Workspace] = []
         self._plans: dict[int, BackwardPlan] = {}
         self._fast_path: Any = None
-        self._few = _FEW.copy()  # by kind of work: the rows that aren't shared; see `Work.note`
+        self._payoffs = [Payoff(rows) for rows in _ROWS_OF_A_PART]
 
     def _plan(self, wrt: int) -> BackwardPlan:
         plan = self._plans.get(wrt)

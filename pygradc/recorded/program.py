@@ -148,8 +148,10 @@ class Program(Replayable):
 
     def _is_alone(self, arrays: tuple[Any, ...], kind: int, by: Sharers) -> bool:
         """Do workers= leave these rows to the calling thread?"""
+        payoff = self._payoffs[kind]
         try:
-            return self._payoffs[kind].is_alone(len(arrays[0])) and isinstance(by, Threads)
+            rows = len(arrays[0])
+            return type(by) is Threads and (rows <= payoff.few or payoff.is_alone(rows))
         except (TypeError, IndexError):
             return False
 

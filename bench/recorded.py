@@ -521,12 +521,6 @@ def _c_by_hand(race: Race | None) -> float:
     return min(_median(race, name) for name in names)
 
 
-def _two_threads(results: Results) -> float:
-    """nan where the machine has no second core to speak of: see `bench/workers.py`."""
-    here = results.cores and median(results.cores) <= 2 / 1.9
-    return _median(results.rows, PYGRADC["fast"] + TWO_THREADS) if here else math.nan
-
-
 def targets(results: Results) -> list[Target]:
     """What was promised of recorded programs.
 
@@ -548,12 +542,6 @@ def targets(results: Results) -> list[Target]:
         Target("tanh, fast, beside ReLU", _median(tanh, fast) / step, "times", at_most=1.5),
         Target("100,000 rows, fast", 1e3 * _median(rows, fast), "ms", at_most=3.5),
         Target("beside C by hand", _median(rows, fast) / _c_by_hand(rows), "times", at_most=3.2),
-        Target(
-            "the same with two threads",
-            _two_threads(results) / _median(rows, fast),
-            "times",
-            at_most=0.58,
-        ),
         Target("recording, beyond running", median(beyond), "ns a node", at_most=1000),
         Target(
             "recording a million nodes",

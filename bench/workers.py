@@ -142,7 +142,7 @@ def markdown(results: Results) -> str:
 ## Workers
 
 The gradient over rows of an MLP 3-4-4-1, tanh, fast mode, by `workers=2` as a multiple of what one
-thread takes, in turns in one process: at the lower tenth of all turns, and in brackets at the median.
+thread takes, in turns in one process: at the lower tenth of all turns, in brackets at the median.
 
 {tables(results)}
 """

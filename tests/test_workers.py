@@ -390,23 +390,48 @@ def test_what_ignores_errors_gives_the_same_nan() -> None:
 @pytest.mark.parametrize("method", ["sum", "map"])
 @pytest.mark.parametrize("late", ["caller", "helper"])
 def test_a_later_row_that_fails_first_isnt_named(spy: Any, method: str, late: str) -> None:
-    """Of two parts that fail, the earlier one begins first, and fails when the other one has."""
+    """Both threads fail; the one with the earlier rows, the first part or the second, is late."""
     f, x = pygradc.compile(lambda x: x.log()), np.full(40_000, -1.0)
-    x[[*range(10)]] = 1.0
+    first, second = taper(0, 40, 2, 1)[:2]
+    if late == "helper":
+        x[: 1024 * second[0]] = 1.0
     caller, both = threading.get_ident(), threading.Barrier(2, timeout=WAIT)
-    order = {}
+    begun: dict[str, Any] = {}
 
     def before(part: Any) -> None:
-        mine = threading.get_ident() == caller
-        if mine not in order:
-            order[mine] = part
+        mine = "caller" if threading.get_ident() == caller else "helper"
+        if mine not in begun:
+            begun[mine] = part
             both.wait()
-        if (mine and late == "caller") or (not mine and late == "helper"):
+        if mine == late:
             time.sleep(0.05)
 
     spy(before)
-    with pytest.raises(FloatingPointError, match=r"^row 10: "):
+    row = 0 if late == "caller" else 1024 * second[0]
+    with pytest.raises(FloatingPointError, match=rf"^row {row}: "):
         getattr(f, method)(x, workers=2)
+    assert begun == {"caller": first, "helper": second}
+
+
+def test_a_fault_in_the_part_of_a_late_helper(spy: Any) -> None:
+    f, x = pygradc.compile(lambda x: x.log()), np.ones(40_000)
+    row = 1024 * taper(0, 40, 2, 1)[1][0] + 5
+    x[row] = -1.0
+    caller, begun, free = threading.get_ident(), threading.Event(), threading.Event()
+
+    def before(part: Any) -> None:
+        if threading.get_ident() == caller:
+            assert begun.wait(WAIT)
+            return
+        begun.set()
+        free.wait(WAIT)
+
+    spy(before)
+    start = time.monotonic()
+    with pytest.raises(FloatingPointError, match=rf"^row {row}: "):
+        f.sum(x, workers=2)
+    assert time.monotonic() - start < WAIT / 2
+    free.set()
 
 
 def test_what_a_helper_raises_reaches_the_caller(spy: Any) -> None:

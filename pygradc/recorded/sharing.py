@@ -88,14 +88,19 @@ class Call:
 
     def take_over(self) -> None:
         """Do what late helpers haven't done, unless they end meanwhile; then stop them."""
-        while self.left:
-            self.ended[0] = 0
-            late = (one for one in sorted(self.left.items()) if one[0] in self.left)
-            try:
-                self.work.do(self.results, self._noted(late, self.results), self.ended)
-            except Stopped:  # a helper has ended: its part may be this one
-                continue
-        self.stop[0] = 1
+        try:
+            while self.left:
+                self._do_what_is_left()
+        finally:
+            self.stop[0] = 1
+
+    def _do_what_is_left(self) -> None:
+        self.ended[0] = 0
+        left = (one for one in sorted(self.left.items()) if one[0] in self.left)
+        try:
+            self.work.do(self.results, self._noted(left, self.results), self.ended)
+        except Stopped:
+            pass  # a helper has ended: its part may be this one
 
     def total(self) -> Results:
         sums = None if self.results.partials is None else self.sums
@@ -121,10 +126,11 @@ def by_threads(call: Call, submit: Callable[[Callable[[], None]], Helping], help
         for one in helping:
             if one not in late:
                 _collect(partial(_join, one), faults)
-        if not faults:
+        if faults:  # a late helper may have an earlier row that fails
+            for one in late:
+                _collect(partial(_join, one), faults)
+        else:
             _collect(call.take_over, faults)
-        for one in late if faults else ():
-            _collect(partial(_join, one), faults)
     except BaseException:
         call.take_the_rest()
         _settle(helping, call.stop)

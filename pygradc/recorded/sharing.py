@@ -14,6 +14,7 @@ if its core is busy. So there are few parts: large ones at first, of 50 us in th
 
 from __future__ import annotations
 
+import contextlib
 import math
 import operator
 import time
@@ -97,10 +98,8 @@ class Call:
     def _do_what_is_left(self) -> None:
         self.ended[0] = 0
         left = (one for one in sorted(self.left.items()) if one[0] in self.left)
-        try:
+        with contextlib.suppress(Stopped):  # a helper has ended: its part may be this one
             self.work.do(self.results, self._noted(left, self.results), self.ended)
-        except Stopped:
-            pass  # a helper has ended: its part may be this one
 
     def total(self) -> Results:
         sums = None if self.results.partials is None else self.sums

@@ -163,6 +163,11 @@ class Work:
     def _rows_of(self, first: int, last: int) -> tuple[int, int]:
         return lib.pg_chunk_start(self.count, first), lib.pg_chunk_start(self.count, last)
 
+    def alone(self) -> Results:
+        """Do all of it in this thread."""
+        every = (0, self.chunks)
+        return together(run_part(self, every), [every])
+
     def room(self, parts: Sequence[Part]) -> Results:
         """Allocate the results of adjacent parts."""
         size = self.program._size

@@ -19,7 +19,7 @@ import numpy as np
 from pygradc._core import lib
 from pygradc.core.owner import new_owner
 from pygradc.core.scalar import core
-from pygradc.recorded.parallel import Results, Threads, Work, run_part, together
+from pygradc.recorded.parallel import Results, Threads, Work
 from pygradc.recorded.rows import Floats, Rows, _floats
 from pygradc.recorded.tangents import Direction, Tangents
 from pygradc.recorded.workspace import HESSIAN, HVP, JVP, Borrowed, Replayable, pointer
@@ -53,8 +53,7 @@ class Lifted(Replayable):
 def run(work: Work, by: Sharers) -> Results:
     """Replay all chunks, in this thread or shared with others."""
     if by is None or (isinstance(by, Threads) and work.payoff.is_alone(work.count)):
-        chunks = work.chunks
-        return together(run_part(work, (0, chunks)), [(0, chunks)])
+        return work.alone()
     if isinstance(by, Threads):
         from pygradc.recorded import sharing
 

@@ -23,7 +23,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, Union
 
 from pygradc._core import ffi
-from pygradc.recorded.parallel import Numbered, Part, Results, Work, run_part, taper, together
+from pygradc.recorded.parallel import Numbered, Part, Results, Work, taper, together
 from pygradc.recorded.pool import OURS, Task, is_a_helper
 from pygradc.recorded.workspace import Stopped
 
@@ -171,10 +171,9 @@ def _settle(helping: list[Helping], stop: Any) -> None:
 
 def by_workers(work: Work, workers: int) -> Results:
     """Do all parts in so many threads, of the library's own but for the calling one."""
-    chunks = work.chunks
     if is_a_helper():  # of another call, which may be waiting for this thread
-        return together(run_part(work, (0, chunks)), [(0, chunks)])
-    start = time.perf_counter()
+        return work.alone()
+    start, chunks = time.perf_counter(), work.chunks
     least = chunks * work.payoff.few // (6 * work.count)  # 50 us
     call = Call(work, taper(0, chunks, workers, 1 << max(0, least.bit_length() - 1)))
     helpers = min(workers, len(call.parts)) - 1

@@ -14,7 +14,7 @@ import numpy as np
 
 from pygradc._core import ffi, lib
 from pygradc.recorded.parallel import Numbered, Part, Results, Work
-from pygradc.recorded.rows import Floats, Rows
+from pygradc.recorded.rows import Column, Floats, Rows
 from pygradc.recorded.workspace import HESSIAN, HVP, JVP, Borrowed, Replayable, Workspace, pointer
 
 _ROWS = 64  # of a chunk
@@ -34,20 +34,16 @@ class Direction(NamedTuple):
     first: int = 0
     width: int = 0
 
-    def of_rows(self, start: int, end: int) -> Direction:
-        if self.inputs is None or self.inputs.ndim == 1:
-            return self
-        return self._replace(inputs=self.inputs[start:end])
-
-    def for_the_core(self) -> Any:
-        """A pg_direction; the caller keeps the arrays alive."""
-        fields: dict[str, Any] = {"first": self.first, "count": self.width}
-        for name, array in (("params", self.params), ("inputs", self.inputs)):
-            if array is not None:
-                fields[name] = pointer(array)
-        if self.inputs is not None and self.inputs.ndim == 2:
-            fields["stride"] = self.width
-        return ffi.new("pg_direction *", fields)
+    def for_the_core(self, start: int, end: int) -> Any:
+        """A pg_direction of these rows; the caller keeps the arrays alive."""
+        if self.params is not None:
+            return ffi.new("pg_direction *", {"params": pointer(self.params)})
+        if self.inputs is None:
+            return ffi.new("pg_direction *", {"first": self.first, "count": self.width})
+        each = self.inputs.ndim == 2
+        numbers = pointer(self.inputs[start:end] if each else self.inputs)
+        stride = self.width if each else 0
+        return ffi.new("pg_direction *", {"inputs": numbers, "stride": stride, "count": self.width})
 
 
 class Tangents(Work):
@@ -79,23 +75,34 @@ class Tangents(Work):
         outputs = np.empty((self.count, self.program._size.outputs)) if self.kind == JVP else None
         return Results(outputs, np.empty((self.count, *self.shape)), None)
 
+    def alone(self) -> Results:
+        results = self.room(())
+        with Borrowed(self.program) as ws:
+            self._call(ws, self.columns, results, 0, self.count)
+        return results
+
     def do(self, results: Results, parts: Iterator[Numbered], stop: Any = None) -> None:
         for _, part in parts:
+            start, end = self._rows_of(*part)
+            some = Results(
+                None if results.outputs is None else results.outputs[start:end],
+                results.gradients[start:end],
+                None,
+            )
             with Borrowed(self.program) as ws:
                 own = ws.stop
-                if stop is not None:
-                    ws.listen(stop)
-                self._call(ws, results, *self._rows_of(*part))
+                ws.listen(stop)
+                self._call(ws, self._columns_of(start, end), some, start, end)
                 ws.listen(own)
 
-    def _call(self, ws: Workspace, results: Results, start: int, end: int) -> None:
-        plan = self.program._plan(self.wrt) if self.wrt else None
-        ws.aim(self._columns_of(start, end), end - start, plan)
-        along = self.along.of_rows(start, end)
-        into = pointer(results.gradients[start:end])
-        given = ws.handle, pointer(self.params), along.for_the_core(), ws.task, into
+    def _call(
+        self, ws: Workspace, columns: list[Column], results: Results, start: int, end: int
+    ) -> None:
+        ws.aim(columns, end - start, self.program._plan(self.wrt) if self.wrt else None)
+        along = self.along.for_the_core(start, end)
+        given = ws.handle, pointer(self.params), along, ws.task, pointer(results.gradients)
         if self.kind == JVP:
-            ws.write_to(outputs=results.outputs[start:end])
+            ws.write_to(outputs=results.outputs)
             status = lib.pg_jvp(*given)
         else:
             status = lib.pg_hvp_rows(*given)

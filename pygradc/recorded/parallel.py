@@ -27,10 +27,6 @@ Part = tuple[int, int]
 """The first chunk, and the one after the last."""
 Numbered = tuple[int, Part]
 
-SHORT = (
-    2e-4  # seconds of work that isn't shared with other threads: it would cost more to wake them
-)
-
 
 class Threads(int):
     """So many threads: the calling one, and others of the library's own."""
@@ -125,7 +121,8 @@ class Results(NamedTuple):
 class Work:
     """A replay of many rows that can be split into parts; it can be pickled.
 
-    `columns` begin with the first row of chunk `base`.
+    `columns` begin with the first row of chunk `base`. `kind` tells work apart that takes longer or
+    less long for a row.
     """
 
     def __init__(

@@ -35,6 +35,6 @@ class Payoff:
 
     def note(self, rows: int, alone: float, shared: float) -> None:
         """Note the seconds that so many rows take alone, and what they took shared."""
-        self.few = max(self._least, int(rows * SHORT / alone))
+        self.few = max(self._least, int(rows * SHORT / max(alone, 1e-9)))
         self._pause = min(2 * self._pause + 1, MOST_RESTS) if shared > alone else 0
         self._rests = self._pause

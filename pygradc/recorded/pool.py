@@ -2,7 +2,7 @@
 
 They are started when a call first asks for them, wait for tasks, and are as many as the largest
 number of helpers that one call has asked for. All calls share them. A call does its own work: if
-all threads are busy elsewhere, nobody helps, and nothing waits.
+all threads are busy elsewhere, none helps, and nothing waits.
 Before a fork idle threads end, the child has a pool of its own, and at exit they end, too.
 Invariant: nothing here holds a lock, so that Ctrl-C, a signal handler or a fork at any point finds
 the pool usable. At worst there is a thread too many, or one ends early.

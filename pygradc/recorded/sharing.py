@@ -8,8 +8,8 @@ Sums are written to an array of the thread's own. Where a call gives nothing but
 no helper of our own pool at all, whose core may be busy: the caller does a part that is late again,
 with the same bits. The helper then stops; until it does, it reads the call's arrays, and its sums
 are dropped.
-Cost: a part 3 us with the GIL, of which a thread that waits for it may wait for milliseconds more
-if its core is busy. So there are few parts: large ones at first, of 50 us in the end.
+Cost: a part 3 us with the GIL, for which another thread may have to wait, for milliseconds if the
+holder's core is busy. So there are few parts: large ones at first, of 50 us in the end.
 """
 
 from __future__ import annotations
@@ -33,6 +33,10 @@ if TYPE_CHECKING:
     Helping = Union[Future[None], Task]
 
 HELPINGS = 8  # parts for each thread, for load balance: all finish at nearly the same time
+
+
+def _nothing() -> None:
+    pass
 
 
 class Call:
@@ -62,7 +66,7 @@ class Call:
         finally:
             self.ended[0] = 1
 
-    def _do(self, results: Results, begin: Callable[[], object] = bool) -> None:
+    def _do(self, results: Results, begin: Callable[[], None] = _nothing) -> None:
         try:
             self.work.do(results, self._noted(self.next, results, begin), self.stop)
         except BaseException:
@@ -75,12 +79,12 @@ class Call:
             pass
 
     def _noted(
-        self, parts: Iterable[Numbered], results: Results, begin: Callable[[], object] = bool
+        self, parts: Iterable[Numbered], results: Results, begin: Callable[[], None] = _nothing
     ) -> Iterator[Numbered]:
         """These parts; each is done when the next one is asked for."""
         for number, (first, last) in parts:
             begin()
-            begin, start = bool, time.perf_counter()
+            begin, start = _nothing, time.perf_counter()
             yield number, (first, last)
             self.pace = min(self.pace, (time.perf_counter() - start) / max(1, last - first))
             if results.partials is not None:

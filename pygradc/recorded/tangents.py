@@ -91,7 +91,8 @@ class Tangents(Work):
             )
             with Borrowed(self.program) as ws:
                 own = ws.stop
-                ws.listen(stop)
+                if stop is not None:
+                    ws.listen(stop)
                 self._call(ws, self._columns_of(start, end), some, start, end)
                 ws.listen(own)
 

@@ -19,6 +19,7 @@ import numpy as np
 from pygradc._core import lib
 from pygradc.core.owner import new_owner
 from pygradc.core.scalar import core
+from pygradc.recorded import sharing  # not later: a fork during a first import would keep its lock
 from pygradc.recorded.parallel import Results, Threads, Work
 from pygradc.recorded.rows import Floats, Rows, _floats
 from pygradc.recorded.tangents import Direction, Tangents
@@ -55,8 +56,6 @@ def run(work: Work, by: Sharers) -> Results:
     if by is None or (isinstance(by, Threads) and work.payoff.is_alone(work.count)):
         return work.alone()
     if isinstance(by, Threads):
-        from pygradc.recorded import sharing
-
         return sharing.by_workers(work, by)
     from pygradc.recorded import executors  # takes 5 ms
 

@@ -5,8 +5,9 @@
 Everything that is compared is measured in one run, taking turns, because a shared machine's speed
 drifts.
 What is timed is in `measure.py`, the step itself in `workloads.py`, the wording in `report.py`;
-recorded programs and their competitors are in `recorded.py` and `baselines.py`, the GPT of
-`examples/microgpt` in `microgpt.py`, the rows beside JAX that have limits in `peers.py`.
+recorded programs and their competitors are in `recorded.py` and `baselines.py`, what `workers=`
+gains in `workers.py`, the GPT of `examples/microgpt` in `microgpt.py`, the rows beside JAX that
+have limits in `peers.py`.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ from typing import Any, TypeVar
 
 sys.path.append(str(Path(__file__).resolve().parent.parent))  # behind an installed pygradc
 
-from bench import against, measure, microgpt, peers, recorded, report
+from bench import against, measure, microgpt, peers, recorded, report, workers
 from bench.report import Results, StepTimes
 from bench.workloads import ENGINES
 
@@ -96,7 +97,17 @@ def run(only: set[str], rounds: int, quick: bool) -> Results:
     return results
 
 
-BENCHMARKS = ("step", "mul", "graph", "chain", "import", "recorded", "microgpt", "peers")
+BENCHMARKS = (
+    "step",
+    "mul",
+    "graph",
+    "chain",
+    "import",
+    "recorded",
+    "workers",
+    "microgpt",
+    "peers",
+)
 
 
 def arguments(argv: list[str] | None = None) -> argparse.Namespace:
@@ -150,12 +161,16 @@ def main() -> None:
     only = set(args.only or BENCHMARKS)
     pace = report.pace()
     results = run(only, args.rounds, args.quick)
-    if only - {"recorded", "microgpt", "peers"}:
+    if only - {"recorded", "workers", "microgpt", "peers"}:
         print(report.tables(results))
     programs = None
     if "recorded" in only:
         programs = recorded.measure(recorded.PARTS, args.rounds, args.quick)
         print(recorded.tables(programs))
+    shared = None
+    if "workers" in only:
+        shared = workers.measure(workers.COUNTS, 0.5 if args.quick else 3.0, args.rounds)
+        print(workers.tables(shared))
     gpt = None
     if "microgpt" in only:
         gpt = microgpt.measure(args.rounds, 3 if args.quick else microgpt.COMPARED)
@@ -172,6 +187,8 @@ def main() -> None:
         if programs is not None:
             drawn = recorded.plot(programs, HERE / "recorded.png")
             text += recorded.markdown(programs, drawn)
+        if shared is not None:
+            text += workers.markdown(shared)
         if gpt is not None:
             text += microgpt.markdown(gpt)
         if beside is not None:

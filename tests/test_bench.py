@@ -16,7 +16,7 @@ import pytest
 
 sys.path.append(str(Path(__file__).resolve().parent.parent))  # behind an installed pygradc
 
-from bench import measure, microgpt, pure, recorded, report, run, workloads
+from bench import measure, microgpt, pure, recorded, report, run, workers, workloads
 from bench.workloads import BASE, ENGINES, OP_BY_OP, USER_LOOP, Case, Engine
 
 pytestmark = [pytest.mark.once, pytest.mark.unsanitized]
@@ -161,6 +161,23 @@ def test_the_runner_writes_only_full_runs_unless_told() -> None:
     assert not run.arguments(["--only", "mul"]).write
     assert run.arguments(["--quick", "--write"]).write
     assert run.arguments(["--quick"]).rounds == 3
+
+
+def test_two_workers_are_no_figure_without_a_second_core() -> None:
+    turns = workers.Turns([1.0] * 10, [0.5] * 10)
+    slow = workers.Turns([1.0] * 10, [1.1] * 10)
+    results = workers.Results({100: slow, workers.W2: turns}, {workers.W2: turns}, [1.95])
+    assert [t.verdict for t in workers.targets(results)] == ["holds", "**missed**", "holds"]
+    results.loops = [1.2]
+    assert {t.verdict for t in workers.targets(results)} == {"not measured"}
+    told = workers.markdown(results)
+    assert "| 100,000 " in told and "0.50 (0.50)" in told and "did 1.20 times" in told
+    assert {t.verdict for t in workers.targets(workers.Results())} == {"not measured"}
+
+
+def test_workers_take_turns() -> None:
+    turns = workers.race(2_000, 0.0)
+    assert len(turns.one) == len(turns.two) == 10 and min(turns.two) > 0.0
 
 
 def gpt_results(said: dict[str, list[str]]) -> microgpt.Results:

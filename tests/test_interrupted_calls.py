@@ -26,6 +26,7 @@ from pygradc import Value, nn, optim
 
 HERE = os.path.dirname(pygradc.__file__)
 ROWS = np.array([1.0, 2.0, 3.0])
+MANY = np.linspace(0.0, 1.0, 5000)
 FULL = bool(os.environ.get("PYGRADC_FULL"))
 
 pytestmark = [
@@ -103,6 +104,7 @@ def takes_floats_too(x: Any) -> Any:
 CALLS: dict[str, Callable[[], Any]] = {
     "record": lambda: pygradc.compile(lambda x: x * 3.0)(1.0),
     "mean": lambda: loss().mean(ROWS).backward(),
+    "workers": lambda: [f := loss(), f.mean(MANY, workers=3).backward(), f.map(MANY, workers=3)],
     "fit": lambda: pygradc.fit(loss(), ROWS, OPTIMIZER, epochs=2, batch_size=2),
     "op": another_op,
     "parameters": lambda: MODEL.parameters(),
@@ -132,6 +134,7 @@ def check(numbers: list[float]) -> None:
     assert another_op().data == 9.0
     assert pygradc.compile(takes_floats_too)(2.0).data == 6.0
     assert len(pygradc.fit(loss(), ROWS, OPTIMIZER)) == 1
+    assert pygradc.compile(lambda x: x * 2.0).map(MANY, workers=3).tolist() == (2.0 * MANY).tolist()
 
 
 @pytest.mark.parametrize("name", CALLS)

@@ -154,7 +154,7 @@ class Pool:
 
 
 @contextmanager
-def replay(method: str, kind: Callable[[int], Executor] | None) -> Iterator[Case]:
+def replay(method: str, kind: Callable[[int], Executor] | None, **how: Any) -> Iterator[Case]:
     w = Value(1.0)
     f, rows = pygradc.compile(lambda x: slow(w * x)), np.linspace(-1.0, 1.0, ROWS)
     few, pool = rows[: ROWS // 100], Pool(kind)
@@ -163,7 +163,7 @@ def replay(method: str, kind: Callable[[int], Executor] | None) -> Iterator[Case
 
     def call() -> None:
         while True:  # so that no machine is too fast
-            getattr(f, method)(rows, executor=pool.executor)
+            getattr(f, method)(rows, executor=pool.executor, **how)
 
     def check() -> bool:
         try:
@@ -211,6 +211,8 @@ CASES: dict[str, Callable[[], Any]] = {
     "sum in threads": functools.partial(replay, "sum", ThreadPoolExecutor),
     "map in threads": functools.partial(replay, "map", ThreadPoolExecutor),
     "map in processes": functools.partial(replay, "map", ProcessPoolExecutor),
+    "sum by workers": functools.partial(replay, "sum", None, workers=3),
+    "map by workers": functools.partial(replay, "map", None, workers=2),
     "fit": functools.partial(fit, None, optim.Adam),
     "fit in batches": functools.partial(fit, 7, optim.SGD),
     "fit in Python": functools.partial(fit, 100_000, Descent),

@@ -18,9 +18,13 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
+from unittest import mock
+
+import numpy as np
 
 import pygradc
 from pygradc import Value, live_nodes
+from pygradc.recorded import payoff
 
 sys.path.append(str(Path(__file__).resolve().parent.parent))  # behind an installed pygradc
 
@@ -43,6 +47,15 @@ def replay(seed: int) -> Any:
 
 def replay_in_threads(executor: ThreadPoolExecutor, seed: int) -> Any:
     return REPLAYED.map(ROWS[seed:], executor=executor).tobytes()
+
+
+MANY = np.resize(ROWS, (3000, ROWS.shape[1]))
+
+
+def replay_by_workers(seed: int) -> Any:
+    """All of these calls share two threads."""
+    rows = MANY[seed:]
+    return REPLAYED.map(rows, workers=3).tobytes(), REPLAYED.sum(rows, workers=3).data
 
 
 BASE = Value(3.0)
@@ -99,8 +112,9 @@ class Stress:
 def stress(seconds: float) -> int:
     """How many jobs were done, all of them right, leaving nothing behind."""
     gc.collect()
-    with ThreadPoolExecutor(2) as pool:
-        trial = Stress([*JOBS, replay, accumulate, functools.partial(replay_in_threads, pool)])
+    with ThreadPoolExecutor(2) as pool, mock.patch.multiple(payoff, SHORT=0.0, MOST_RESTS=0):
+        shared = [replay, accumulate, functools.partial(replay_in_threads, pool), replay_by_workers]
+        trial = Stress([*JOBS, *shared])
         gc.collect()
         nodes, before = live_nodes(), [p.grad for p in SHARED.parameters()]
         BASE.grad = 0.0

@@ -33,12 +33,15 @@ from pygradc.recorded import draws, tracing
 from pygradc.recorded import structure as structures
 from pygradc.recorded.exactly import exactly
 from pygradc.recorded.instances import Beside, is_method_of, name_in
+from pygradc.recorded.parallel import sharers
 from pygradc.recorded.program import Program
 from pygradc.recorded.rows import Floats, Rows
 from pygradc.value import Value
 
 if TYPE_CHECKING:
     from concurrent.futures import Executor
+
+    from pygradc.recorded.parallel import Sharers
 
 PASSES = {
     "fold": lib.PG_PASS_FOLD,
@@ -157,31 +160,48 @@ class Compiled(Bindable):
             raise
         return program._one_row(leaves)
 
-    def map(self, *arrays: Any, executor: Executor | None = None, **static: Any) -> Any:
+    def map(
+        self,
+        *arrays: Any,
+        executor: Executor | None = None,
+        workers: int | None = None,
+        **static: Any,
+    ) -> Any:
         """The outputs of each row, without gradients: see `Program.map`."""
+        by = sharers(executor, workers)
         program, rows = self._chosen(arrays, static)
-        return program._map(rows, executor)
+        return program._map(rows, by)
 
-    def sum(self, *arrays: Any, executor: Executor | None = None, **static: Any) -> Any:
+    def sum(
+        self,
+        *arrays: Any,
+        executor: Executor | None = None,
+        workers: int | None = None,
+        **static: Any,
+    ) -> Any:
         """The outputs, each summed over the rows, as Values: see `Program.sum`."""
-        return self._total(arrays, executor, static, mean=False)
+        by = executor if workers is None else sharers(executor, workers)
+        return self._total(arrays, by, static, mean=False)
 
-    def mean(self, *arrays: Any, executor: Executor | None = None, **static: Any) -> Any:
+    def mean(
+        self,
+        *arrays: Any,
+        executor: Executor | None = None,
+        workers: int | None = None,
+        **static: Any,
+    ) -> Any:
         """The outputs, each averaged over the rows, as Values: see `Program.mean`."""
-        return self._total(arrays, executor, static, mean=True)
+        by = executor if workers is None else sharers(executor, workers)
+        return self._total(arrays, by, static, mean=True)
 
     def _total(
-        self,
-        arrays: tuple[Any, ...],
-        executor: Executor | None,
-        static: dict[str, Any],
-        mean: bool,
+        self, arrays: tuple[Any, ...], by: Sharers, static: dict[str, Any], mean: bool
     ) -> Any:
-        if executor is None and not static:
+        if not static:
             kept = self._kept
             recent = kept.recent
             for program in recent:
-                values = program._total_by_fast_path(arrays, mean)
+                values = program._total_by_fast_path(arrays, mean, by)
                 if values is not NotImplemented:
                     if recent[0] is program:
                         program._used = next(kept.clock)
@@ -189,24 +209,36 @@ class Compiled(Bindable):
                         kept.chose(program)
                     return values
         program, rows = self._chosen(arrays, static)
-        return program._total(rows, executor, mean)
+        return program._total(rows, by, mean)
 
     def gradients(
-        self, *arrays: Any, wrt: str = "inputs", executor: Executor | None = None, **static: Any
+        self,
+        *arrays: Any,
+        wrt: str = "inputs",
+        executor: Executor | None = None,
+        workers: int | None = None,
+        **static: Any,
     ) -> tuple[Any, Any]:
         """Outputs and gradients by the inputs or parameters, row by row: see `Program.gradients`.
 
         Here and below, parameters are in the order of the program's own `parameters()`.
         """
+        by = sharers(executor, workers)
         program, rows = self._chosen(arrays, static)
-        return program._gradients(rows, wrt, executor)
+        return program._gradients(rows, wrt, by)
 
     def jacobian(
-        self, *arrays: Any, wrt: str = "inputs", executor: Executor | None = None, **static: Any
+        self,
+        *arrays: Any,
+        wrt: str = "inputs",
+        executor: Executor | None = None,
+        workers: int | None = None,
+        **static: Any,
     ) -> Floats:
         """The Jacobian of each row, (rows, outputs, inputs): see `Program.jacobian`."""
+        by = sharers(executor, workers)
         program, rows = self._chosen(arrays, static)
-        return program._jacobian(rows, wrt, executor)
+        return program._jacobian(rows, wrt, by)
 
     def vjp(
         self,
@@ -214,40 +246,60 @@ class Compiled(Bindable):
         *arrays: Any,
         wrt: str = "inputs",
         executor: Executor | None = None,
+        workers: int | None = None,
         **static: Any,
     ) -> Floats:
         """The gradient of the outputs' weighted sum, row by row: see `Program.vjp`."""
+        by = sharers(executor, workers)
         program, rows = self._chosen(arrays, static)
-        return program._vjp(weights, rows, wrt, executor)
+        return program._vjp(weights, rows, wrt, by)
 
-    def hessian(self, *arrays: Any, wrt: str = "inputs", **static: Any) -> Floats:
+    def hessian(
+        self, *arrays: Any, wrt: str = "inputs", workers: int | None = None, **static: Any
+    ) -> Floats:
         """The second derivatives of each row, (rows, inputs, inputs): see `Program.hessian`."""
+        by = None if workers is None else sharers(None, workers)
         program, rows = self._chosen(arrays, static)
-        return program._hessian(rows, wrt)
+        return program._hessian(rows, wrt, by)
 
-    def jvp(self, v: Any, *arrays: Any, wrt: str = "parameters", **static: Any) -> tuple[Any, Any]:
+    def jvp(
+        self,
+        v: Any,
+        *arrays: Any,
+        wrt: str = "parameters",
+        workers: int | None = None,
+        **static: Any,
+    ) -> tuple[Any, Any]:
         """Outputs, and their derivatives along v: see `Program.jvp`."""
+        by = None if workers is None else sharers(None, workers)
         if not static:
             for program in self._kept.recent:
-                pair = program._jvp_by_fast_path(v, arrays, wrt)
+                pair = program._jvp_by_fast_path(v, arrays, wrt, by)
                 if pair is not NotImplemented:
                     self._kept.chose(program)
                     return pair  # type: ignore[no-any-return]
         program, rows = self._chosen(arrays, static)
-        return program._jvp(v, rows, wrt)
+        return program._jvp(v, rows, wrt, by)
 
     def hvp(
-        self, v: Any, *arrays: Any, wrt: str = "parameters", mean: bool = False, **static: Any
+        self,
+        v: Any,
+        *arrays: Any,
+        wrt: str = "parameters",
+        mean: bool = False,
+        workers: int | None = None,
+        **static: Any,
     ) -> Floats:
         """The Hessian times v, of the sum over the rows or row by row: see `Program.hvp`."""
+        by = None if workers is None else sharers(None, workers)
         if not static:
             for program in self._kept.recent:
-                product = program._hvp_by_fast_path(v, arrays, wrt, mean)
+                product = program._hvp_by_fast_path(v, arrays, wrt, mean, by)
                 if product is not NotImplemented:
                     self._kept.chose(program)
                     return product  # type: ignore[no-any-return]
         program, rows = self._chosen(arrays, static)
-        return program._hvp(v, rows, wrt, mean)
+        return program._hvp(v, rows, wrt, mean, by)
 
     @property
     def programs(self) -> tuple[Program, ...]:
@@ -541,6 +593,7 @@ _INTERNAL = frozenset(("_plain", "_options"))
 _OPTIONS = {
     "executor": "map, sum, mean, gradients, jacobian and vjp",
     "mean": "hvp",
+    "workers": "map, sum, mean, gradients, jacobian, hessian, vjp, jvp and hvp",
     "wrt": "gradients, jacobian, hessian, vjp, jvp and hvp",
 }
 _DATA = frozenset((float, int, Value, np.ndarray, list, tuple, dict, str, type(None), bool))

@@ -31,6 +31,7 @@ _ELSEWHERE = {
     "learning_rate": "set it on the optimizer: optim.SGD(parameters, lr=0.01)",
     "loss": "the compiled loss comes first: fit(loss, X, Y, optimizer)",
     "executor": "fit trains in the calling thread",
+    "workers": "fit trains in the calling thread",
     "max_iter": "use epochs=, the number of passes over the rows",
     "random_state": "use seed=, the seed of the order of rows",
 }

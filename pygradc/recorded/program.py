@@ -1,7 +1,7 @@
 """Programs: the result of tracing a function once, replayed in C over rows.
 
 Captured Values (those that existed before the trace) are the parameters; their data are read
-afresh at each replay. A replay releases the GIL. Results don't depend on the executor: the
+afresh at each replay. A replay releases the GIL. Results don't depend on executor or workers: the
 partition of rows into chunks depends on the number of rows alone, and chunks are summed in a fixed
 tree.
 Source: csrc/record, csrc/program, csrc/replay.
@@ -19,14 +19,18 @@ from pygradc.core.scalar import core
 from pygradc.files import atomic, magic
 from pygradc.recorded import code, program_file, row_derivatives
 from pygradc.recorded import structure as structures
-from pygradc.recorded.parallel import Results, Work
+from pygradc.recorded.parallel import Results, Threads, Work, sharers
 from pygradc.recorded.row_derivatives import Lifted
 from pygradc.recorded.rows import Floats, Rows, _floats
-from pygradc.recorded.workspace import Borrowed, Replayable, Workspace
+from pygradc.recorded.workspace import HVP, JVP, Borrowed, Replayable, Workspace
 from pygradc.value import Value
 
 if TYPE_CHECKING:
     from concurrent.futures import Executor
+
+    from pygradc.recorded.parallel import Sharers
+
+_SUM = lib.PG_WRT_PARAMS  # the kind of work that `sum` is, without Values among the arguments
 
 
 class Program(Replayable):
@@ -117,24 +121,39 @@ class Program(Replayable):
             return NotImplemented
         return self._put_together(core.replay_row(self._fast_path, self._params, args), True)
 
-    def _total_by_fast_path(self, arrays: tuple[Any, ...], mean: bool) -> Any:
+    def _total_by_fast_path(self, arrays: tuple[Any, ...], mean: bool, by: Sharers) -> Any:
         """`sum` or `mean` as one call to C; NotImplemented if the fast path doesn't apply."""
-        if self._fast_path is None:
+        if self._fast_path is None or not (by is None or self._is_alone(arrays, _SUM, by)):
             return NotImplemented
         return self._put_together(core.replay_sum(self._fast_path, self._params, arrays, mean))
 
-    def _jvp_by_fast_path(self, v: Any, arrays: tuple[Any, ...], wrt: str) -> Any:
+    def _jvp_by_fast_path(self, v: Any, arrays: tuple[Any, ...], wrt: str, by: Sharers) -> Any:
         """`jvp` as one call to C; NotImplemented if the fast path doesn't apply."""
         if self._fast_path is None or wrt not in row_derivatives.WRT:
+            return NotImplemented
+        if not (by is None or self._is_alone(arrays, JVP, by)):
             return NotImplemented
         pair = core.replay_jvp(self._fast_path, self._params, arrays, v, wrt == "inputs")
         return pair if pair is NotImplemented else self._stack_both(*pair)
 
-    def _hvp_by_fast_path(self, v: Any, arrays: tuple[Any, ...], wrt: str, mean: bool) -> Any:
+    def _hvp_by_fast_path(
+        self, v: Any, arrays: tuple[Any, ...], wrt: str, mean: bool, by: Sharers
+    ) -> Any:
         """`hvp` as one call to C; NotImplemented if the fast path doesn't apply."""
         if self._fast_path is None or wrt not in row_derivatives.WRT:
             return NotImplemented
+        if not (by is None or wrt == "parameters" or self._is_alone(arrays, HVP, by)):
+            return NotImplemented
         return core.replay_hvp(self._fast_path, self._params, arrays, v, wrt == "inputs", mean)
+
+    def _is_alone(self, arrays: tuple[Any, ...], kind: int, by: Sharers) -> bool:
+        """Do workers= leave these rows to the calling thread?"""
+        payoff = self._payoffs[kind]
+        try:
+            rows = len(arrays[0])
+            return type(by) is Threads and (rows <= payoff.few or payoff.is_alone(rows))
+        except (TypeError, IndexError):
+            return False
 
     def _one_row(self, leaves: list[Any]) -> Any:
         values = {i: leaf for i, leaf in enumerate(leaves) if isinstance(leaf, Value)}
@@ -158,29 +177,35 @@ class Program(Replayable):
             results.append(core.result(data, children, by_all))
         return self._put_together(tuple(results), True)
 
-    def map(self, *arrays: Any, executor: Executor | None = None) -> Any:
+    def map(
+        self, *arrays: Any, executor: Executor | None = None, workers: int | None = None
+    ) -> Any:
         """The outputs of each row, without gradients.
 
         Args:
             arrays: one for each argument, shape (rows, *shape), float64 or convertible; or a
                 number, the same for all rows.
-            executor: of `concurrent.futures`; None: run in the calling thread.
+            executor: of `concurrent.futures`; it gets parts of the rows.
+            workers: the number of threads that share the rows, the calling one among them; the
+                others are pygradc's own. Without either the calling thread does it alone.
         Returns:
             A number becomes an array (rows,), a regular list or array (rows, *shape), float64;
             tuples and dicts keep their type.
         Raises:
-            ValueError, TypeError: arrays of another shape; names both.
+            ValueError, TypeError: arrays of another shape; names both. Both executor and workers.
             FloatingPointError: a row leaves an op's domain; names row, op and operand.
         Source: csrc/replay/replay.c; oracle: pygradc.reference.
         """
-        return self._map(Rows(arrays), executor)
+        return self._map(Rows(arrays), sharers(executor, workers))
 
-    def _map(self, rows: Rows, executor: Executor | None) -> Any:
+    def _map(self, rows: Rows, by: Sharers) -> Any:
         self._check(rows.structure)
-        done = self._run(rows, executor, 0, gradients=False, sums=False)
+        done = self._run(rows, by, 0, gradients=False, sums=False)
         return structures.stack(self._outputs, done.outputs)
 
-    def sum(self, *arrays: Any, executor: Executor | None = None) -> Any:
+    def sum(
+        self, *arrays: Any, executor: Executor | None = None, workers: int | None = None
+    ) -> Any:
         """The outputs, each summed over the rows: one Value for each.
 
         Gradients with respect to the parameters, and to Values among the arguments, are computed at
@@ -188,22 +213,30 @@ class Program(Replayable):
 
         Args, Raises: as `map`. The sum of no rows is 0.
         """
-        return self._sum_or_mean(arrays, executor, mean=False)
+        by = executor if workers is None else sharers(executor, workers)
+        return self._sum_or_mean(arrays, by, mean=False)
 
-    def mean(self, *arrays: Any, executor: Executor | None = None) -> Any:
+    def mean(
+        self, *arrays: Any, executor: Executor | None = None, workers: int | None = None
+    ) -> Any:
         """The outputs, each averaged over the rows: one Value for each. See `sum`.
 
         Raises:
             ValueError: there are no rows; and as `map`.
         """
-        return self._sum_or_mean(arrays, executor, mean=True)
+        by = executor if workers is None else sharers(executor, workers)
+        return self._sum_or_mean(arrays, by, mean=True)
 
-    def _sum_or_mean(self, arrays: tuple[Any, ...], executor: Executor | None, mean: bool) -> Any:
-        values = NotImplemented if executor is not None else self._total_by_fast_path(arrays, mean)
-        return self._total(Rows(arrays), executor, mean) if values is NotImplemented else values
+    def _sum_or_mean(self, arrays: tuple[Any, ...], by: Sharers, mean: bool) -> Any:
+        values = self._total_by_fast_path(arrays, mean, by)
+        return self._total(Rows(arrays), by, mean) if values is NotImplemented else values
 
     def gradients(
-        self, *arrays: Any, wrt: str = "inputs", executor: Executor | None = None
+        self,
+        *arrays: Any,
+        wrt: str = "inputs",
+        executor: Executor | None = None,
+        workers: int | None = None,
     ) -> tuple[Any, Any]:
         """The outputs and their gradients, row by row.
 
@@ -212,7 +245,7 @@ class Program(Replayable):
             outputs, by_slope = f.gradients(X, wrt="parameters")  # shape (rows, 1)
 
         Args:
-            arrays: as `map`.
+            arrays, executor, workers: as `map`.
             wrt: "inputs", or "parameters".
         Returns:
             (outputs, gradients): outputs as `map`. By the inputs, gradients are a tuple with, for
@@ -224,11 +257,11 @@ class Program(Replayable):
             ValueError: wrt is neither; and as `map`.
         Source: csrc/replay/replay.c, csrc/program/lift.c.
         """
-        return self._gradients(Rows(arrays), wrt, executor)
+        return self._gradients(Rows(arrays), wrt, sharers(executor, workers))
 
-    def _gradients(self, rows: Rows, wrt: str, executor: Executor | None) -> tuple[Any, Any]:
+    def _gradients(self, rows: Rows, wrt: str, by: Sharers) -> tuple[Any, Any]:
         self._check(rows.structure)
-        flat, derivatives = row_derivatives.first(self, rows, wrt, executor)
+        flat, derivatives = row_derivatives.first(self, rows, wrt, by)
         outputs = structures.stack(self._outputs, flat)
         shape = structures.shape_of(self._outputs)
         out_shape = (self._size.outputs,) if shape is None else shape
@@ -248,14 +281,18 @@ class Program(Replayable):
         return outputs, tuple(parts)
 
     def jacobian(
-        self, *arrays: Any, wrt: str = "inputs", executor: Executor | None = None
+        self,
+        *arrays: Any,
+        wrt: str = "inputs",
+        executor: Executor | None = None,
+        workers: int | None = None,
     ) -> Floats:
         """The Jacobian matrix of each row: what `gradients` gives, as one array.
 
             pygradc.compile(lambda x: [x[0] * x[1], x[0]]).jacobian(X)  # shape (rows, 2, 2)
 
         Args:
-            arrays: as `map`.
+            arrays, executor, workers: as `map`.
             wrt: "inputs", those of all arguments in order; or "parameters", in the order of
                 `parameters()`.
         Returns:
@@ -264,14 +301,19 @@ class Program(Replayable):
             ValueError: wrt is neither; and as `map`.
         Source: as `gradients`.
         """
-        return self._jacobian(Rows(arrays), wrt, executor)
+        return self._jacobian(Rows(arrays), wrt, sharers(executor, workers))
 
-    def _jacobian(self, rows: Rows, wrt: str, executor: Executor | None) -> Floats:
+    def _jacobian(self, rows: Rows, wrt: str, by: Sharers) -> Floats:
         self._check(rows.structure)
-        return row_derivatives.first(self, rows, wrt, executor)[1]
+        return row_derivatives.first(self, rows, wrt, by)[1]
 
     def vjp(
-        self, weights: Any, *arrays: Any, wrt: str = "inputs", executor: Executor | None = None
+        self,
+        weights: Any,
+        *arrays: Any,
+        wrt: str = "inputs",
+        executor: Executor | None = None,
+        workers: int | None = None,
     ) -> Floats:
         """The gradient of the outputs' weighted sum, row by row: weights times the Jacobian.
 
@@ -283,7 +325,7 @@ class Program(Replayable):
 
         Args:
             weights: shape (outputs,), the same for all rows, or (rows, outputs).
-            arrays: as `map`.
+            arrays, executor, workers: as `map`.
             wrt: as `jacobian`.
         Returns:
             Shape (rows, inputs or parameters), float64.
@@ -291,13 +333,13 @@ class Program(Replayable):
             ValueError: weights have another shape, or wrt is neither; and as `map`.
         Source: csrc/program/lift.c.
         """
-        return self._vjp(weights, Rows(arrays), wrt, executor)
+        return self._vjp(weights, Rows(arrays), wrt, sharers(executor, workers))
 
-    def _vjp(self, weights: Any, rows: Rows, wrt: str, executor: Executor | None) -> Floats:
+    def _vjp(self, weights: Any, rows: Rows, wrt: str, by: Sharers) -> Floats:
         self._check(rows.structure)
-        return row_derivatives.weighted(self, weights, rows, wrt, executor)
+        return row_derivatives.weighted(self, weights, rows, wrt, by)
 
-    def hessian(self, *arrays: Any, wrt: str = "inputs") -> Floats:
+    def hessian(self, *arrays: Any, wrt: str = "inputs", workers: int | None = None) -> Floats:
         """The matrix of second derivatives of each row.
 
             pygradc.compile(lambda x, y: x * x * y).hessian([1.0], [3.0])  # [[[6, 2], [2, 0]]]
@@ -306,7 +348,7 @@ class Program(Replayable):
         or parameter.
 
         Args:
-            arrays: as `map`.
+            arrays, workers: as `map`.
             wrt: as `jacobian`.
         Returns:
             Shape (rows, n, n), float64, for n inputs or parameters.
@@ -315,25 +357,27 @@ class Program(Replayable):
             FloatingPointError: also where a second derivative is infinite or undefined.
         Source: csrc/replay/tangent.c.
         """
-        return self._hessian(Rows(arrays), wrt)
+        return self._hessian(Rows(arrays), wrt, sharers(None, workers))
 
-    def _hessian(self, rows: Rows, wrt: str) -> Floats:
+    def _hessian(self, rows: Rows, wrt: str, by: Sharers) -> Floats:
         self._check(rows.structure)
         row_derivatives.require_one_output(self, "hessian")
-        return row_derivatives.hessian(self, rows, wrt)
+        return row_derivatives.hessian(self, rows, wrt, by)
 
     def _lift(self, weighted: bool) -> Lifted:
         found = self._lifts.get(weighted)
         return found or self._lifts.setdefault(weighted, Lifted(self, weighted))
 
-    def _total(self, rows: Rows, executor: Executor | None, mean: bool) -> Any:
+    def _total(self, rows: Rows, by: Sharers, mean: bool) -> Any:
         self._check(rows.structure)
         if mean and rows.count == 0:
             raise ValueError("mean: there are no rows")
         scale = 1.0 / rows.count if mean else 1.0
         children: tuple[Value, ...] = self._params
-        if rows.values or executor is not None:
-            totals, derivatives = self._total_of_chunks(rows, executor, scale)
+        if isinstance(by, Threads) and self._payoffs[_SUM].is_alone(rows.count):
+            by = None
+        if rows.values or by is not None:
+            totals, derivatives = self._total_of_chunks(rows, by, scale)
             children = (*children, *(value for _, value in rows.values))
         else:
             with Borrowed(self) as ws:
@@ -361,12 +405,10 @@ class Program(Replayable):
             return values[0]
         return structures.put_together(self._outputs, iter(values), of_one_row)
 
-    def _total_of_chunks(
-        self, rows: Rows, executor: Executor | None, scale: float
-    ) -> tuple[list[float], Floats]:
+    def _total_of_chunks(self, rows: Rows, by: Sharers, scale: float) -> tuple[list[float], Floats]:
         wrt = lib.PG_WRT_PARAMS | (lib.PG_WRT_INPUTS if rows.values else 0)
         params = self._data()  # read once, for chunks and sums: another thread may set them
-        done = row_derivatives.run(Work(self, params, rows, wrt, bool(rows.values), True), executor)
+        done = row_derivatives.run(Work(self, params, rows, wrt, bool(rows.values), True), by)
         with Borrowed(self) as ws:
             ws.aim(rows.columns, rows.count, self._plan(wrt))
             ws.write_to(partials=done.partials)
@@ -381,7 +423,9 @@ class Program(Replayable):
             derivatives = np.ascontiguousarray(np.concatenate([derivatives, wanted], axis=1))
         return totals, derivatives
 
-    def jvp(self, v: Any, *arrays: Any, wrt: str = "parameters") -> tuple[Any, Any]:
+    def jvp(
+        self, v: Any, *arrays: Any, wrt: str = "parameters", workers: int | None = None
+    ) -> tuple[Any, Any]:
         """The outputs of each row, and their derivatives along a direction v.
 
             pygradc.compile(lambda x: x[0] * x[1]).jvp([1.0, 0.0], X, wrt="inputs")
@@ -390,7 +434,7 @@ class Program(Replayable):
             v: with wrt="parameters" as many numbers as `parameters()`, in that order; with
                 wrt="inputs" as many as inputs, those of all arguments in order, shape (inputs,) for
                 all rows, or (rows, inputs).
-            arrays: as `map`.
+            arrays, workers: as `map`.
             wrt: what v is a direction in.
         Returns:
             (outputs, tangents), each as `map` gives it.
@@ -399,17 +443,25 @@ class Program(Replayable):
             FloatingPointError: also where a derivative is infinite or undefined.
         Source: csrc/replay/tangent.c.
         """
-        pair = self._jvp_by_fast_path(v, arrays, wrt)
-        return self._jvp(v, Rows(arrays), wrt) if pair is NotImplemented else pair
+        by = None if workers is None else sharers(None, workers)
+        pair = self._jvp_by_fast_path(v, arrays, wrt, by)
+        return self._jvp(v, Rows(arrays), wrt, by) if pair is NotImplemented else pair
 
-    def _jvp(self, v: Any, rows: Rows, wrt: str) -> tuple[Any, Any]:
+    def _jvp(self, v: Any, rows: Rows, wrt: str, by: Sharers) -> tuple[Any, Any]:
         self._check(rows.structure)
-        return self._stack_both(*row_derivatives.along(self, v, rows, wrt))
+        return self._stack_both(*row_derivatives.along(self, v, rows, wrt, by))
 
     def _stack_both(self, outputs: Floats, tangents: Floats) -> tuple[Any, Any]:
         return structures.stack(self._outputs, outputs), structures.stack(self._outputs, tangents)
 
-    def hvp(self, v: Any, *arrays: Any, wrt: str = "parameters", mean: bool = False) -> Floats:
+    def hvp(
+        self,
+        v: Any,
+        *arrays: Any,
+        wrt: str = "parameters",
+        mean: bool = False,
+        workers: int | None = None,
+    ) -> Floats:
         """The Hessian times v: of the sum over the rows by the parameters, or row by row by inputs.
 
             loss.hvp(v, X, Y)                # shape (parameters,)
@@ -419,6 +471,8 @@ class Program(Replayable):
             v, wrt: as `jvp`.
             arrays: as `map`.
             mean: by the parameters: take the mean over the rows instead of the sum.
+            workers: as `map`, by the inputs. By the parameters the calling thread forms the sum,
+                whose order isn't in chunks.
         Returns:
             Shape (parameters,), or with wrt="inputs" (rows, inputs); float64.
         Raises:
@@ -427,10 +481,11 @@ class Program(Replayable):
             FloatingPointError: also where a second derivative is infinite or undefined.
         Source: csrc/replay/tangent.c.
         """
-        product = self._hvp_by_fast_path(v, arrays, wrt, mean)
-        return self._hvp(v, Rows(arrays), wrt, mean) if product is NotImplemented else product
+        by = None if workers is None else sharers(None, workers)
+        product = self._hvp_by_fast_path(v, arrays, wrt, mean, by)
+        return self._hvp(v, Rows(arrays), wrt, mean, by) if product is NotImplemented else product
 
-    def _hvp(self, v: Any, rows: Rows, wrt: str, mean: bool) -> Floats:
+    def _hvp(self, v: Any, rows: Rows, wrt: str, mean: bool, by: Sharers) -> Floats:
         self._check(rows.structure)
         row_derivatives.require_one_output(self, "hvp")
         if row_derivatives.is_by_inputs(wrt):
@@ -439,7 +494,7 @@ class Program(Replayable):
                     "hvp: mean= is an option of wrt='parameters': by the inputs each row has a "
                     "product of its own"
                 )
-            return row_derivatives.hessian_times(self, v, rows)
+            return row_derivatives.hessian_times(self, v, rows, by)
         if mean and rows.count == 0:
             raise ValueError("hvp: there are no rows")
         scale = 1.0 / rows.count if mean else 1.0
@@ -469,11 +524,9 @@ class Program(Replayable):
         if status != lib.PG_OK:
             self._fail(status, ws)
 
-    def _run(
-        self, rows: Rows, executor: Executor | None, wrt: int, gradients: bool, sums: bool
-    ) -> Results:
+    def _run(self, rows: Rows, by: Sharers, wrt: int, gradients: bool, sums: bool) -> Results:
         """Replay all rows with the current data of the parameters."""
-        return row_derivatives.run(Work(self, self._data(), rows, wrt, gradients, sums), executor)
+        return row_derivatives.run(Work(self, self._data(), rows, wrt, gradients, sums), by)
 
     def _data(self) -> Floats:
         """A snapshot of the parameters' data, shape (parameters,)."""

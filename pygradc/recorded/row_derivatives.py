@@ -16,15 +16,17 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from pygradc._core import ffi, lib
+from pygradc._core import lib
 from pygradc.core.owner import new_owner
 from pygradc.core.scalar import core
-from pygradc.recorded.parallel import Results, Work, run_part, together
+from pygradc.recorded import sharing  # not later: a fork during a first import would keep its lock
+from pygradc.recorded.parallel import Results, Threads, Work
 from pygradc.recorded.rows import Floats, Rows, _floats
-from pygradc.recorded.workspace import Borrowed, Replayable, pointer
+from pygradc.recorded.tangents import Direction, Tangents
+from pygradc.recorded.workspace import HESSIAN, HVP, JVP, Borrowed, Replayable, pointer
 
 if TYPE_CHECKING:
-    from concurrent.futures import Executor
+    from pygradc.recorded.parallel import Sharers
 
 _NONE = np.empty(0)
 WRT = ("inputs", "parameters")
@@ -49,14 +51,15 @@ class Lifted(Replayable):
         return Lifted, (self._made_of(), self._weighted)
 
 
-def run(work: Work, executor: Executor | None) -> Results:
-    """Replay all chunks, in this thread or by an executor."""
-    chunks = lib.pg_chunk_count(work.count)
-    if executor is None:
-        return together(run_part(work, (0, chunks)), [(0, chunks)])
+def run(work: Work, by: Sharers) -> Results:
+    """Replay all chunks, in this thread or shared with others."""
+    if by is None or (isinstance(by, Threads) and work.payoff.is_alone(work.count)):
+        return work.alone()
+    if isinstance(by, Threads):
+        return sharing.by_workers(work, by)
     from pygradc.recorded import executors  # takes 5 ms
 
-    return executors.run(work, executor, chunks)
+    return executors.run(work, by)
 
 
 def is_by_inputs(wrt: str) -> bool:
@@ -84,32 +87,32 @@ def require_one_output(program: Any, name: str) -> None:
 # ---- First derivatives ---------------------------------------------------------------------------
 
 
-def first(program: Any, rows: Rows, wrt: str, executor: Executor | None) -> tuple[Floats, Floats]:
+def first(program: Any, rows: Rows, wrt: str, by: Sharers) -> tuple[Floats, Floats]:
     """The outputs, shape (rows, outputs), and their gradients, (rows, outputs, inputs or
     parameters)."""
     inputs = program._size.inputs
     if is_by_inputs(wrt):
-        done = run(Work(program, program._data(), rows, lib.PG_WRT_INPUTS, True, False), executor)
+        done = run(Work(program, program._data(), rows, lib.PG_WRT_INPUTS, True, False), by)
         return done.outputs, done.gradients
-    done = _run_lifted(program, rows, None, executor)
+    done = _run_lifted(program, rows, None, by)
     return done.outputs, np.ascontiguousarray(done.gradients[..., inputs:])
 
 
-def weighted(program: Any, weights: Any, rows: Rows, wrt: str, executor: Executor | None) -> Floats:
+def weighted(program: Any, weights: Any, rows: Rows, wrt: str, by: Sharers) -> Floats:
     """The Jacobian of each row times weights from the left, shape (rows, inputs or parameters)."""
     size = program._size
     column = _numbers_of_rows("weights", weights, rows.count, size.outputs, "outputs")
     wanted = slice(size.inputs) if is_by_inputs(wrt) else slice(size.inputs, -size.outputs)
-    done = _run_lifted(program, rows, column, executor)
+    done = _run_lifted(program, rows, column, by)
     return np.ascontiguousarray(done.gradients[:, 0, wanted])
 
 
 def _run_lifted(
-    program: Any, rows: Rows, weights: tuple[Floats, int] | None, executor: Executor | None
+    program: Any, rows: Rows, weights: tuple[Floats, int] | None, by: Sharers
 ) -> Results:
     lifted = program._lift(weights is not None)
     more = _lifted(program, rows, weights)
-    return run(Work(lifted, _NONE, more, lib.PG_WRT_INPUTS, True, False), executor)
+    return run(Work(lifted, _NONE, more, lib.PG_WRT_INPUTS, True, False), by)
 
 
 def _lifted(program: Any, rows: Rows, weights: tuple[Floats, int] | None = None) -> Rows:
@@ -141,34 +144,20 @@ def _numbers_of_rows(name: str, given: Any, rows: int, count: int, what: str) ->
 # ---- Along a direction, and second derivatives ---------------------------------------------------
 
 
-def _direction(**fields: Any) -> Any:
-    """A pg_direction; the caller keeps the arrays alive."""
-    return ffi.new("pg_direction *", fields)
+def _in_inputs(v: Any, rows: Rows, inputs: int) -> Direction:
+    array, _ = _numbers_of_rows("v", v, rows.count, inputs, "inputs")
+    return Direction(inputs=array, width=inputs)
 
 
-def _by_inputs(v: Any, rows: Rows, inputs: int) -> tuple[Floats, Any]:
-    """The direction v in the inputs, and the array that it points to."""
-    array, stride = _numbers_of_rows("v", v, rows.count, inputs, "inputs")
-    return array, _direction(inputs=pointer(array), stride=stride, count=inputs)
-
-
-def along(program: Any, v: Any, rows: Rows, wrt: str) -> tuple[Floats, Floats]:
+def along(program: Any, v: Any, rows: Rows, wrt: str, by: Sharers) -> tuple[Floats, Floats]:
     """The outputs and their derivatives along v, each of shape (rows, outputs)."""
     if is_by_inputs(wrt):
-        keep, direction = _by_inputs(v, rows, program._size.inputs)
+        direction = _in_inputs(v, rows, program._size.inputs)
     else:
-        keep = program._direction(v)
-        direction = _direction(params=pointer(keep))
-    params = program._data()
-    outputs = np.empty((rows.count, program._size.outputs))
-    tangents = np.empty_like(outputs)
-    with Borrowed(program) as ws:
-        ws.aim(rows.columns, rows.count, None)
-        ws.write_to(outputs=outputs)
-        status = lib.pg_jvp(ws.handle, pointer(params), direction, ws.task, pointer(tangents))
-        if status != lib.PG_OK:
-            program._fail(status, ws)
-    return outputs, tangents
+        direction = Direction(params=program._direction(v))
+    shape = (program._size.outputs,)
+    done = run(Tangents(program, program._data(), rows, JVP, direction, shape), by)
+    return done.outputs, done.gradients
 
 
 def hessian_of_sum_times(program: Any, v: Any, rows: Rows, scale: float) -> Floats:
@@ -187,33 +176,23 @@ def hessian_of_sum_times(program: Any, v: Any, rows: Rows, scale: float) -> Floa
     return product
 
 
-def hessian_times(program: Any, v: Any, rows: Rows) -> Floats:
+def hessian_times(program: Any, v: Any, rows: Rows, by: Sharers) -> Floats:
     """The Hessian of each row by the inputs, times v: shape (rows, inputs)."""
-    _keep, direction = _by_inputs(v, rows, program._size.inputs)
-    products = np.empty((rows.count, program._size.inputs))
-    _second(program, program._data(), rows, direction, products)
-    return products
+    inputs = program._size.inputs
+    direction = _in_inputs(v, rows, inputs)
+    work = Tangents(program, program._data(), rows, HVP, direction, (inputs,))
+    return run(work, by).gradients  # type: ignore[no-any-return]
 
 
-def hessian(program: Any, rows: Rows, wrt: str) -> Floats:
+def hessian(program: Any, rows: Rows, wrt: str, by: Sharers) -> Floats:
     """The Hessian of each row: along each unit vector in turn, of the inputs or parameters."""
     size = program._size
     if is_by_inputs(wrt):
-        count, direction = size.inputs, _direction(count=size.inputs)
+        direction = Direction(width=size.inputs)
         target, params = program, program._data()
     else:
-        count, direction = size.params, _direction(first=size.inputs, count=size.params)
+        direction = Direction(first=size.inputs, width=size.params)
         target, params, rows = program._lift(False), _NONE, _lifted(program, rows)
-    products = np.empty((rows.count, count, count))
-    _second(target, params, rows, direction, products)
-    return products
-
-
-def _second(
-    target: Replayable, params: Floats, rows: Rows, direction: Any, products: Floats
-) -> None:
-    with Borrowed(target) as ws:
-        ws.aim(rows.columns, rows.count, target._plan(lib.PG_WRT_INPUTS))
-        status = lib.pg_hvp_rows(ws.handle, pointer(params), direction, ws.task, pointer(products))
-        if status != lib.PG_OK:
-            target._fail(status, ws)
+    square = (direction.width, direction.width)
+    done = run(Tangents(target, params, rows, HESSIAN, direction, square), by)
+    return done.gradients  # type: ignore[no-any-return]

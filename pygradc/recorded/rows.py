@@ -22,6 +22,8 @@ from pygradc.recorded import structure as structures
 from pygradc.value import Value
 
 Floats = npt.NDArray[np.float64]
+Column = tuple[Floats, int, int]
+"""An array, its stride in doubles, 0 if it is the same for all rows, and doubles a row."""
 
 
 class Rows:
@@ -30,8 +32,7 @@ class Rows:
     Attributes:
         structure: the structure of one row's arguments.
         count: the number of rows.
-        columns: for each leaf or array: (array, stride in doubles, doubles a row); stride 0 if it
-            is the same for all rows.
+        columns: one for each leaf or array.
         values: (index of the input, Value) for each Value among them.
         index: row numbers to gather, int64; None: all rows in order.
         width: inputs so far.
@@ -41,7 +42,7 @@ class Rows:
 
     def __init__(self, arguments: tuple[Any, ...]) -> None:
         self.count = -1
-        self.columns: list[tuple[Floats, int, int]] = []
+        self.columns: list[Column] = []
         self.values: list[tuple[int, Value]] = []
         self.width = 0
         self.index: npt.NDArray[np.int64] | None = None
@@ -68,7 +69,7 @@ class Rows:
         some.columns, some.count, some.index = self.columns, len(numbers), numbers
         return some
 
-    def with_inputs(self, columns: list[tuple[Floats, int, int]]) -> Rows:
+    def with_inputs(self, columns: list[Column]) -> Rows:
         """The same rows with further inputs; values among them keep their places."""
         more: Rows = object.__new__(Rows)
         more.structure, more.values, more.count, more.index = (

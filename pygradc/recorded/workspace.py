@@ -16,7 +16,8 @@ from pygradc._core import ffi, lib
 from pygradc.core.errors import describe
 from pygradc.core.owner import new_owner
 from pygradc.core.scalar import core
-from pygradc.recorded.rows import Floats
+from pygradc.recorded.payoff import Payoff
+from pygradc.recorded.rows import Column, Floats
 
 from_buffer = ffi.from_buffer
 _DOUBLES = ffi.typeof("double[]")
@@ -28,6 +29,10 @@ _POLL = ffi.addressof(lib, "pg_python_poll")  # cffi before 1.17 doesn't convert
 def pointer(array: Floats) -> Any:
     """A double * that keeps the array alive."""
     return from_buffer(_DOUBLES, array)
+
+
+JVP, HVP, HESSIAN = range(4, 7)  # kinds of work, beside the PG_WRT_ flags of replays
+_ROWS_OF_A_PART = (1024, 1024, 1024, 1024, 64, 64, 64)  # at least, by kind
 
 
 class Workspace:
@@ -64,7 +69,7 @@ class Workspace:
 
     def aim(
         self,
-        columns: Sequence[tuple[Floats, int, int]],
+        columns: Sequence[Column],
         rows: int,
         plan: BackwardPlan | None,
         index: Any = None,
@@ -169,6 +174,7 @@ class Replayable:
         self._idle: list[Workspace] = []
         self._plans: dict[int, BackwardPlan] = {}
         self._fast_path: Any = None
+        self._payoffs = [Payoff(rows) for rows in _ROWS_OF_A_PART]
 
     def _plan(self, wrt: int) -> BackwardPlan:
         plan = self._plans.get(wrt)
@@ -183,20 +189,22 @@ class Replayable:
         if status != lib.PG_OK:
             self._fail(status, ws)
 
-    def _fail(self, status: int, ws: Workspace) -> NoReturn:
+    def _fail(self, status: int, ws: Workspace, start: int = 0) -> NoReturn:
+        """Raise what a status means; `start` is the number of the task's first row."""
         if status == lib.PG_ERR_STOPPED:
             core.raise_signal()
-            raise _Stopped
+            raise Stopped
         if status == lib.PG_ERR_NOMEM:
             raise MemoryError
         at = lib.pg_workspace_fault(ws.handle)
         fault = at.fault
         what = describe(status, fault.op, fault.derivative, fault.a, fault.b)
-        where = f"row {at.row}" if at.row >= 0 else "in what depends on parameters only"
-        raise _row_error(f"{where}: {what}", at.row)
+        row = start + at.row if at.row >= 0 else -1
+        where = f"row {row}" if row >= 0 else "in what depends on parameters only"
+        raise _row_error(f"{where}: {what}", row)
 
 
-class _Stopped(Exception):
+class Stopped(Exception):
     """A replay was stopped because another part of the same work failed."""
 
 

@@ -83,12 +83,12 @@ static void give_param_slots(lowering *l) {
     const uint32_t first = (uint32_t)l->program->constant_count;
     uint32_t next = first, param = 0;
     for (size_t i = 0; i < tape->count; i++) l->slot[i] = PG_NO_VALUE;
-    for (size_t k = 0; k < tape->count; k++) {
-        const pg_value *value = &tape->values[tape->schedule != NULL ? tape->schedule[k] : k];
+    for (size_t i = 0; i < tape->count; i++) {
+        const pg_value *value = &tape->values[i];
         if (value->op != PG_OP_DOT || value->dead) continue;
-        for (uint32_t i = 0; i < value->count; i++) {
-            give_param_slot(l, tape->pairs[value->first + i].left, &next);
-            give_param_slot(l, tape->pairs[value->first + i].right, &next);
+        for (uint32_t k = 0; k < value->count; k++) {
+            give_param_slot(l, tape->pairs[value->first + k].left, &next);
+            give_param_slot(l, tape->pairs[value->first + k].right, &next);
         }
         give_param_slot(l, value->a, &next);
     }

@@ -138,7 +138,7 @@ static void add_all_starts(const outer *o) {
 static void add_weights(const outer *o, uint32_t first, uint32_t count) {
     const pg_step *const step = o->steps;
     const bool in_place = step->folds == PG_FOLDS_NEIGHBOURS && count % 4 == 0;
-    double kept[8], *const sums = in_place ? sum_of(o, step, first) : kept;
+    double kept[8] = {0}, *const sums = in_place ? sum_of(o, step, first) : kept;
     columns c = {
         .g = gradient_of(o, step), .count = count, .rows = o->block->active, .lanes = o->lanes};
     for (uint32_t k = 0; k < 8; k++) c.xs[k] = factor_of(o, first + k);

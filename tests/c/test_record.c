@@ -386,7 +386,8 @@ static void check_dot(const trace *t, pg_node_id sum, unsigned passes, int shape
     CHECK(same_bits(value_of(t, sum, passes), value_of(t, sum, passes & ~(unsigned)PG_PASS_FUSE)));
 }
 
-/* Inputs are row slots 0 and 1; parameters are uniform slots in order of first reach. */
+/* Inputs are row slots 0 and 1; parameters are uniform slots: those of dots first, pair by pair and
+ * then the start, then others in order of first reach. */
 static void fuse_makes_dots_of_chains(void) {
     trace t = trace_new();
     const unsigned fuse = PG_PASS_FUSE;
@@ -397,8 +398,8 @@ static void fuse_makes_dots_of_chains(void) {
     check_dot(&t, add(&t, mul(&t, t.w, t.x), t.y), fuse, PG_DOT_WEIGHTED | PG_DOT_STARTS, 1,
               (pg_pair[]){{0, 0}}, 1);
     check_dot(&t, add(&t, add(&t, t.v, mul(&t, t.x, t.w)), mul(&t, t.y, t.w)), fuse,
-              PG_DOT_WEIGHTED | PG_DOT_STARTS | PG_DOT_UNIFORM_START, 0,
-              (pg_pair[]){{1, 0}, {1, 1}}, 2);
+              PG_DOT_WEIGHTED | PG_DOT_STARTS | PG_DOT_UNIFORM_START, 1,
+              (pg_pair[]){{0, 0}, {0, 1}}, 2);
     check_dot(&t, add(&t, t.v, mul(&t, t.x, t.y)), fuse, PG_DOT_STARTS | PG_DOT_UNIFORM_START, 0,
               (pg_pair[]){{0, 1}}, 1);
     check_dot(&t, add(&t, mul(&t, t.x, t.x), mul(&t, t.w, t.y)), fuse, 0, 0,
@@ -419,7 +420,7 @@ static void fuse_makes_dots_of_gates(void) {
               (pg_pair[]){{0, 0}, {1, 1}}, 2);
     check_dot(&t, add(&t, vy, xw), fuse, PG_DOT_GATED, 0, (pg_pair[]){{2, 1}, {0, 3}}, 2);
     check_dot(&t, add(&t, mul(&t, t.w, t.x), vy), fuse,
-              PG_DOT_WEIGHTED | PG_DOT_GATED | PG_DOT_STARTS, 3, (pg_pair[]){{1, 1}},
+              PG_DOT_WEIGHTED | PG_DOT_GATED | PG_DOT_STARTS, 3, (pg_pair[]){{0, 1}},
               1); /* after the import of w */
     trace_free(&t);
 }

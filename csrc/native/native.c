@@ -225,6 +225,11 @@ const pg_native *pg_native_of(const pg_program *program, const pg_backward_plan 
 
 #endif
 
+size_t pg_native_bytes(const pg_native *native, const void **bytes_ret) {
+    *bytes_ret = native->pages.at;
+    return native->pages.size;
+}
+
 int pg_native_run(const pg_native *native, pg_frame *frame) {
     for (size_t i = 0; i < sizeof frame->odd / sizeof *frame->odd; i++) frame->odd[i] = 0.0;
     return native->run(frame);

@@ -23,6 +23,9 @@ typedef struct pg_native pg_native;
 const pg_native *pg_native_of(const pg_program *program, const pg_backward_plan *plan, int part,
                               bool at_once);
 
+/* The bytes, and how many they are. */
+size_t pg_native_bytes(const pg_native *native, const void **bytes_ret);
+
 /* Run it on a frame. Returns: 0; what `interpret` returned, if that wasn't 0. The frame's `odd`
  * says whether the interpreter must judge the results. */
 int pg_native_run(const pg_native *native, pg_frame *frame);

@@ -65,6 +65,16 @@ int pg_program_is_native(const pg_program *program, int level) {
            pg_native_of(program, NULL, PG_ONE, true) != NULL;
 }
 
+size_t pg_program_machine_code(const pg_program *program, uint8_t *bytes_ret) {
+    const pg_native *const native =
+        pg_has_native() ? pg_native_of(program, NULL, PG_ONE, true) : NULL;
+    const void *bytes;
+    if (native == NULL) return 0;
+    const size_t count = pg_native_bytes(native, &bytes);
+    if (bytes_ret != NULL) memcpy(bytes_ret, bytes, count);
+    return count;
+}
+
 pg_status pg_workspace_new(pg_workspace **workspace_ret, const pg_program *program, int level) {
     pg_workspace *ws = pg_realloc(NULL, 1, sizeof *ws);
     if (ws == NULL) return PG_ERR_NOMEM;

@@ -12,7 +12,7 @@
  *      row adds its products to all of them; then it is stored (add_products).
  * A dot's start gets g. Such sums, and those of a dot alone, are formed eight abreast without a
  * panel: four rows of four columns are transposed in registers (add_columns).
- * A layer of fewer factors than a tile has dots has its gradients transposed instead (add_narrow).
+ * A layer of few factors has its gradients transposed instead, in registers (add_narrow).
  * Accumulators are in the order of the parameters (backward_plan.c), so those of a dot's weights
  * are neighbours as a rule (PG_FOLDS_NEIGHBOURS). In a chunk's first block, sums that get nothing
  * else start from 0 here, and needn't be cleared.
@@ -72,7 +72,9 @@ static inline PG_ALWAYS_INLINE void load_rows(pg_four *rows, const double *const
  * up to eight with any. */
 typedef struct columns {
     const double *xs[8], *g;
+    double *start; /* gets g; or NULL */
     size_t count, rows, lanes;
+    bool from_zero; /* the sums */
 } columns;
 
 #if TRANSPOSES
@@ -81,11 +83,13 @@ typedef struct columns {
 static inline PG_ALWAYS_INLINE void add_abreast(const columns *c, double *sums, int fours,
                                                 bool weighted) {
     const double *const g = weighted ? c->g : NULL;
-    pg_four sum[2], rows[2][4];
+    pg_four sum[2] = {{0}}, rows[2][4];
+    double start = c->start != NULL && !c->from_zero ? *c->start : 0.0;
     size_t r = 0;
-    memcpy(sum, sums, (size_t)fours * sizeof *sum);
+    for (int j = 0; j < fours && !c->from_zero; j++) sum[j] = ((const pg_four_anywhere *)sums)[j];
     for (; r + 4 <= c->rows; r += 4) {
         for (int j = 0; j < fours; j++) load_rows(rows[j], c->xs + 4 * j, g, r);
+        for (size_t i = 0; weighted && i < 4; i++) start += g[r + i];
         for (int i = 0; i < 4; i++)
             for (int j = 0; j < fours; j++) sum[j] += rows[j][i];
     }
@@ -93,7 +97,9 @@ static inline PG_ALWAYS_INLINE void add_abreast(const columns *c, double *sums, 
         load_rows(rows[j], c->xs + 4 * j, g, r);
         for (size_t i = 0; i < c->rows - r; i++) sum[j] += rows[j][i];
     }
-    memcpy(sums, sum, (size_t)fours * sizeof *sum);
+    for (int j = 0; j < fours; j++) ((pg_four_anywhere *)sums)[j] = sum[j];
+    for (; weighted && r < c->rows; r++) start += g[r];
+    if (c->start != NULL) *c->start = start;
 }
 #endif
 
@@ -107,9 +113,13 @@ static void add_columns(const columns *c, double *sums) {
     else if (many && c->count > 1) add_abreast(c, sums, 1, false);
     if (many && c->count > 1) return;
 #endif
-    for (size_t k = 0; k < c->count; k++)
+    for (size_t k = 0; k < c->count; k++) {
+        if (c->from_zero) sums[k] = 0.0;
         for (size_t r = 0; r < c->rows; r++)
             sums[k] += c->g != NULL ? c->xs[k][r] * c->g[r] : c->xs[k][r];
+    }
+    if (c->start != NULL && c->from_zero) *c->start = 0.0;
+    for (size_t r = 0; c->start != NULL && r < c->rows; r++) *c->start += c->g[r];
 }
 
 /* The starts of some dots, up to eight. */
@@ -134,23 +144,26 @@ static void add_all_starts(const outer *o) {
     }
 }
 
-/* Some weights of one dot, up to eight. */
+/* Some weights of one dot, up to eight; with the first ones, its start. */
 static void add_weights(const outer *o, uint32_t first, uint32_t count) {
     const pg_step *const step = o->steps;
     const bool in_place = step->folds == PG_FOLDS_NEIGHBOURS && count % 4 == 0;
     double kept[8] = {0}, *const sums = in_place ? sum_of(o, step, first) : kept;
-    columns c = {
-        .g = gradient_of(o, step), .count = count, .rows = o->block->active, .lanes = o->lanes};
+    columns c = {.g = gradient_of(o, step),
+                 .count = count,
+                 .rows = o->block->active,
+                 .lanes = o->lanes,
+                 .from_zero = starts_from_zero(o, step)};
+    if (first == 0 && step->a.how == PG_ACCUMULATE_FOLD)
+        c.start = o->block->accumulators + step->a.at;
     for (uint32_t k = 0; k < 8; k++) c.xs[k] = factor_of(o, first + k);
-    if (starts_from_zero(o, step)) memset(sums, 0, count * sizeof *sums);
-    else if (!in_place)
-        for (uint32_t k = 0; k < count; k++) sums[k] = *sum_of(o, step, first + k);
+    for (uint32_t k = 0; k < count && !in_place && !c.from_zero; k++)
+        sums[k] = *sum_of(o, step, first + k);
     add_columns(&c, sums);
     for (uint32_t k = 0; k < count && !in_place; k++) *sum_of(o, step, first + k) = sums[k];
 }
 
 static void add_dot(const outer *o) {
-    add_all_starts(o);
     for (uint32_t k = 0; k < o->count; k += 8)
         add_weights(o, k, o->count - k < 8 ? o->count - k : 8);
 }
@@ -172,15 +185,12 @@ static void transpose_four(const outer *o, double *to, const double *const *xs) 
         for (int j = 0; j < 4; j++) to[r * ROW_OF_PANEL + (size_t)j] = xs[j][r];
 }
 
-typedef const double *column_of(const outer *o, uint32_t k);
-
-/* Transpose `count` columns, from the first one on; the last vector is filled up with any. */
-static inline PG_ALWAYS_INLINE void transpose(const outer *o, double *panel, column_of *column,
-                                              uint32_t first, uint32_t count) {
+/* Transpose `count` factors, from the first one on; the last vector is filled up with any. */
+static void transpose(const outer *o, double *panel, uint32_t first, uint32_t count) {
     const uint32_t step = PG_VEC > 4 ? PG_VEC : 4;
     for (uint32_t k = 0; k < (count + step - 1) / step * step; k += 4) {
         const double *xs[4];
-        for (uint32_t j = 0; j < 4; j++) xs[j] = column(o, first + k + j);
+        for (uint32_t j = 0; j < 4; j++) xs[j] = factor_of(o, first + k + j);
         transpose_four(o, panel + k, xs);
     }
 }
@@ -276,81 +286,81 @@ static inline PG_ALWAYS_INLINE void add_dots(const outer *o, const pg_step *step
 static void add_panel(const outer *o, double *panel, uint32_t first) {
     const uint32_t left = o->count - first, count = left < PANEL ? left : PANEL;
     uint32_t d = 0;
-    transpose(o, panel, factor_of, first, count);
+    transpose(o, panel, first, count);
     for (; d + TILE_DOTS <= o->dots; d += TILE_DOTS)
         add_dots(o, o->steps + d, panel, first, count, TILE_DOTS);
     for (; d + 2 <= o->dots; d += 2) add_dots(o, o->steps + d, panel, first, count, 2);
     if (d < o->dots) add_dots(o, o->steps + d, panel, first, count, 1);
 }
 
-static void add_wide(const outer *o, double *panel) {
+static void add_wide(const outer *o) {
+    _Alignas(64) double panel[32 * ROW_OF_PANEL];
+    add_all_starts(o);
     for (uint32_t first = 0; first < o->count; first += PANEL) add_panel(o, panel, first);
 }
 
 /* ---- A narrow layer -------------------------------------------------------------------------- */
 
-/* A narrow layer has fewer factors than a vector has lanes: its gradients are transposed instead,
- * and the start is one more factor, of ones. */
-enum { MOST_NARROW = TILE_DOTS - 1 };
+enum { MOST_NARROW = 4 }; /* factors: of more, adding up a panel's rows is as fast */
 
-static inline const double *gradient_column(const outer *o, uint32_t d) {
-    return gradient_of(o, &o->steps[d < o->dots ? d : 0]);
-}
-
+#if TRANSPOSES
+/* Where a sum of a dot is, of factor k or, after all factors, of the start; NULL: it isn't summed.
+ */
 static inline double *narrow_sum(const outer *o, const pg_step *step, uint32_t k) {
-    return k < o->count ? sum_of(o, step, k) : o->block->accumulators + step->a.at;
+    if (k < o->count) return sum_of(o, step, k);
+    return step->a.how == PG_ACCUMULATE_FOLD ? o->block->accumulators + step->a.at : NULL;
 }
 
-/* Of some dots, from this one on, that fill so many vectors of a panel, or part of them. */
-static inline PG_ALWAYS_INLINE void add_across(const outer *o, const double *panel, uint32_t dot,
-                                               uint32_t dots, int vecs) {
-    static const _Alignas(64) double ones[32] = {1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1,
-                                                 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1};
-    double kept[TILE_DOTS][TILE_VECS * PG_VEC] = {{0}}, *at[TILE_DOTS];
-    const double *ys[TILE_DOTS];
-    const uint32_t count = o->count + (o->steps->a.how == PG_ACCUMULATE_FOLD);
-    for (uint32_t k = 0; k < TILE_DOTS; k++) {
-        at[k] = kept[k];
-        ys[k] = k < o->count ? factor_of(o, k) : ones;
+/* Four dots or fewer, from this step on; rows of their gradients stay in registers. `count`, of
+ * factors, is a constant. */
+static inline PG_ALWAYS_INLINE void add_four_dots(const outer *o, const pg_step *steps,
+                                                  uint32_t dots, uint32_t count) {
+    const size_t rows = o->block->active;
+    const double *g[4], *x[MOST_NARROW];
+    double *at[MOST_NARROW + 1][4], kept[MOST_NARROW + 1][4];
+    pg_four sums[MOST_NARROW + 1], row[4];
+    for (uint32_t k = 0; k < count; k++) x[k] = factor_of(o, k);
+    for (uint32_t d = 0; d < 4; d++) {
+        const pg_step *const step = &steps[d < dots ? d : 0];
+        g[d] = gradient_of(o, step);
+        for (uint32_t k = 0; k <= count; k++) {
+            at[k][d] = d < dots ? narrow_sum(o, step, k) : NULL;
+            kept[k][d] = at[k][d] == NULL || starts_from_zero(o, step) ? 0.0 : *at[k][d];
+        }
     }
-    for (uint32_t d = 0; d < dots; d++)
-        for (uint32_t k = 0; k < count && !starts_from_zero(o, &o->steps[dot + d]); k++)
-            kept[k][d] = *narrow_sum(o, &o->steps[dot + d], k);
-    if (count > 2) add_products(o->block->active, panel, ys, at, TILE_DOTS, vecs);
-    else add_products(o->block->active, panel, ys, at, 2, vecs);
-    for (uint32_t d = 0; d < dots; d++)
-        for (uint32_t k = 0; k < count; k++) *narrow_sum(o, &o->steps[dot + d], k) = kept[k][d];
+    for (uint32_t k = 0; k <= count; k++) memcpy(&sums[k], kept[k], sizeof sums[k]);
+    for (size_t r = 0; r < rows; r += 4) {
+        const size_t left = rows - r < 4 ? rows - r : 4;
+        load_rows(row, g, NULL, r);
+        for (size_t i = 0; i < 4; i++) {
+            if (i >= left) break;
+            for (uint32_t k = 0; k < count; k++) sums[k] += row[i] * x[k][r + i];
+            sums[count] += row[i];
+        }
+    }
+    for (uint32_t k = 0; k <= count; k++) {
+        memcpy(kept[k], &sums[k], sizeof sums[k]);
+        for (uint32_t d = 0; d < 4; d++)
+            if (at[k][d] != NULL) *at[k][d] = kept[k][d];
+    }
 }
 
-static void add_narrow(const outer *o, double *panel) {
-    enum { most = TILE_VECS * PG_VEC };
-    for (uint32_t first = 0; first < o->dots; first += PANEL) {
-        const uint32_t left = o->dots - first, count = left < PANEL ? left : PANEL;
-        transpose(o, panel, gradient_column, first, count);
-        for (uint32_t d = 0; d < count; d += most) {
-            const uint32_t dots = count - d < most ? count - d : most;
-            if (dots > PG_VEC) add_across(o, panel + d, first + d, dots, TILE_VECS);
-            else add_across(o, panel + d, first + d, dots, 1);
+static void add_narrow(const outer *o) {
+    for (uint32_t d = 0; d < o->dots; d += 4) {
+        const pg_step *const steps = o->steps + d;
+        const uint32_t dots = o->dots - d < 4 ? o->dots - d : 4;
+        switch (o->count) {
+        case 1: add_four_dots(o, steps, dots, 1); break;
+        case 2: add_four_dots(o, steps, dots, 2); break;
+        case 3: add_four_dots(o, steps, dots, 3); break;
+        case 4: add_four_dots(o, steps, dots, 4); break;
+        default: break;
         }
     }
 }
-
-/* Do all dots have starts to sum, or none? */
-static bool starts_agree(const outer *o) {
-    bool agree = true;
-    for (uint32_t d = 0; d < o->dots; d++) agree = agree && o->steps[d].a.how == o->steps->a.how;
-    return agree;
-}
-
-static void add_layer(const outer *o) {
-    _Alignas(64) double panel[32 * ROW_OF_PANEL];
-    if (o->count <= MOST_NARROW && starts_agree(o)) {
-        add_narrow(o, panel);
-        return;
-    }
-    add_all_starts(o);
-    add_wide(o, panel);
-}
+#else
+static void add_narrow(const outer *o) { add_wide(o); }
+#endif
 
 /* Add the products of as many dots, from the first step on, as have accumulators of their own.
  * Returns: how many. */
@@ -363,7 +373,8 @@ static uint32_t push_weights(const pg_block *block, const pg_step *steps, uint32
                .count = dot->count,
                .lanes = lanes};
     while (o.dots < run && steps[o.dots].folds != PG_FOLDS_ANY) o.dots++;
-    if (o.dots > 1) add_layer(&o);
-    else if (o.dots > 0) add_dot(&o);
+    if (o.dots == 1) add_dot(&o);
+    else if (o.dots > 1 && o.count <= MOST_NARROW && lanes > 1) add_narrow(&o);
+    else if (o.dots > 1) add_wide(&o);
     return o.dots;
 }

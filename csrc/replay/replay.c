@@ -283,7 +283,12 @@ static void load_column(double *lanes, const pg_argument *argument, const int64_
         memcpy(lanes + l, argument->data + rows.first + l, (rows.active - l) * sizeof *lanes);
         return;
     }
-    for (; l < rows.active; l++) lanes[l] = row_of(argument, index, rows.first + l)[k];
+    const size_t stride = argument->stride;
+    const double *data = argument->data + k;
+    if (index == NULL) data += (rows.first + l) * stride;
+    else index += rows.first;
+    for (; index != NULL && l < rows.active; l++) lanes[l] = data[(size_t)index[l] * stride];
+    for (; l < rows.active; l++, data += stride) lanes[l] = *data;
 }
 
 /* Load the rows into the input slots; padding lanes repeat the last row. */

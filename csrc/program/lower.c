@@ -81,10 +81,12 @@ static void give_param_slot(lowering *l, uint32_t value, uint32_t *next) {
 static void give_param_slots(lowering *l) {
     const pg_tape *const tape = l->tape;
     const uint32_t first = (uint32_t)l->program->constant_count;
-    uint32_t next = first, param = 0;
-    for (size_t i = 0; i < tape->count; i++) l->slot[i] = PG_NO_VALUE;
-    for (size_t i = 0; i < tape->count; i++) {
+    uint32_t *const params = l->instr; /* scratch: their values */
+    uint32_t next = first, found = 0;
+    for (uint32_t i = 0; i < tape->count; i++) {
         const pg_value *value = &tape->values[i];
+        l->slot[i] = PG_NO_VALUE;
+        if (value->op == PG_OP_PARAM) params[found++] = i;
         if (value->op != PG_OP_DOT || value->dead) continue;
         for (uint32_t k = 0; k < value->count; k++) {
             give_param_slot(l, tape->pairs[value->first + k].left, &next);
@@ -92,10 +94,9 @@ static void give_param_slots(lowering *l) {
         }
         give_param_slot(l, value->a, &next);
     }
-    for (uint32_t i = 0; i < tape->count; i++) {
-        give_param_slot(l, i, &next);
-        if (tape->values[i].op == PG_OP_PARAM)
-            l->program->sources[l->slot[i] - first] = tape->params[param++];
+    for (uint32_t i = 0; i < found; i++) {
+        give_param_slot(l, params[i], &next);
+        l->program->sources[l->slot[params[i]] - first] = tape->params[i];
     }
 }
 

@@ -64,7 +64,8 @@ static pg_status merge(pg_tape *tape, bool (*mergeable)(const pg_value *value)) 
             if (*operand != PG_NO_VALUE) *operand = becomes[*operand];
         becomes[i] = i;
         const uint32_t soon = i + 16; /* as a rule none of its operands are redirected till then */
-        if (soon < tape->count) PG_PREFETCH(&table[hash(&tape->values[soon]) & (size - 1)]);
+        if (soon < tape->count && mergeable(&tape->values[soon]))
+            PG_PREFETCH(&table[hash(&tape->values[soon]) & (size - 1)]);
         if (!mergeable(value)) continue;
         size_t at = hash(value) & (size - 1);
         while (table[at] != PG_NO_VALUE && !same(tape, value, &tape->values[table[at]]))

@@ -655,9 +655,8 @@ layout it likes best, and is held against NumPy (1e-9) before it is timed.
 
 {tables(results)}
 
-Where it loses: wide layers. A recorded program replays one multiplication and addition after
-another over 32 rows; a tensor library blocks a matrix product for the cache and uses fused
-multiply-adds, which exact bits forbid. From a hidden width of some 50 on, use tensors.
+Where it loses: wide layers. A recorded program goes through all weights again every 32 rows, and
+fuses no multiply-adds, which exact bits forbid. From a hidden width of some 100 on, use tensors.
 {picture}"""
 
 

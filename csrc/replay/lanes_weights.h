@@ -333,7 +333,7 @@ static inline PG_ALWAYS_INLINE void add_four_dots(const outer *o, const pg_step 
         const size_t left = rows - r < 4 ? rows - r : 4;
         load_rows(row, g, NULL, r);
         for (size_t i = 0; i < 4; i++) {
-            if (i >= left) break;
+            if (i >= left) break; /* not in the condition: so the loop is unrolled */
             for (uint32_t k = 0; k < count; k++) sums[k] += row[i] * x[k][r + i];
             sums[count] += row[i];
         }

@@ -124,6 +124,19 @@ def test_rows_are_summed_one_after_the_other(layer: Any, math: str) -> None:
         assert bits(found) == bits(sum_of_rows(np.asarray(own).reshape(rows, -1)))
 
 
+@pytest.mark.parametrize("inputs", range(1, 11))
+def test_narrow_layers_of_any_shape(inputs: int) -> None:
+    """Tiles, and what is left of them, in both directions; and a neuron alone."""
+    for neurons in range(1, 10):
+        for kind in (biases_first, without_biases, shuffled):
+            layer = kind([weights(inputs, i) for i in range(neurons)], weights(neurons, 99))
+            f = pygradc.compile(lambda x, layer=layer: pygradc.sum([h.tanh() for h in layer(x)]))
+            for rows in (5, 33, 70):
+                X = columns(rows)[0][:, :inputs]
+                own = np.asarray(f.gradients(X, wrt="parameters")[1]).reshape(rows, -1)
+                assert bits(gradients_of_sum(f, X)) == bits(sum_of_rows(own))
+
+
 def test_weights_that_are_results_are_summed_alike() -> None:
     """p * 2 is a uniform result, and has no place among the parameters."""
     W = [weights(INPUTS, seed=i) for i in range(NEURONS)]

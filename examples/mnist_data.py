@@ -66,12 +66,16 @@ def of_csv(path: Path) -> Table:
     try:
         with (gzip.open if path.suffix == ".gz" else open)(path, "rt", encoding=TEXT) as file:
             header = not any(field.strip().isdigit() for field in file.readline().split(","))
-        numbers = np.loadtxt(
-            path, np.uint8, delimiter=",", skiprows=int(header), ndmin=2, encoding=TEXT
-        )
+        numbers = np.loadtxt(path, delimiter=",", skiprows=int(header), ndmin=2, encoding=TEXT)
     except (OSError, EOFError, zlib.error, ValueError) as error:
         raise DataError(f"{path}: {error}") from None
-    return table(str(path), numbers[:, 1:], numbers[:, 0])
+    odd = np.argwhere(~((numbers >= 0) & (numbers <= 255) & (numbers % 1 == 0)))
+    if len(odd):
+        row, column = map(int, odd[0])
+        what = f"{numbers[row, column]:g} is no whole number up to 255"
+        raise DataError(f"{path}: row {row + 1}, column {column + 1}: {what}")
+    whole = numbers.astype(np.uint8)
+    return table(str(path), whole[:, 1:], whole[:, 0])
 
 
 def of_digits() -> Table:

@@ -337,9 +337,11 @@ BAD_CSV = {
     "narrow": (ROW[:-2], "783 pixels beside a label, not 784$"),
     "wide": (ROW + ",7", "785 pixels beside a label, not 784$"),
     "ragged": (f"{ROW}\n{ROW[:-2]}", "number of columns changed from 785 to 784 at row 2"),
-    "word": (f"{ROW}\n{ROW[:-1]}x", "could not convert string 'x' to uint8 at row 1, column 785"),
-    "label": ("x" + ROW[1:], "could not convert string 'x' to uint8 at row 0, column 1"),
-    "large": ("7,256" + ROW[3:], "could not convert string '256' to uint8 at row 0, column 2"),
+    "word": (f"{ROW}\n{ROW[:-1]}x", "could not convert string 'x' to float64 at row 1, column 785"),
+    "label": ("x" + ROW[1:], "could not convert string 'x' to float64 at row 0, column 1"),
+    "large": ("7,256" + ROW[3:], "row 1, column 2: 256 is no whole number up to 255$"),
+    "broken": (f"{ROW}\n{ROW[:-1]}.5", "row 2, column 785: 0.5 is no whole number up to 255$"),
+    "below": (f"{ROW[:-1]}-1", "row 1, column 785: -1 is no whole number up to 255$"),
     "class": (f"{ROW}\n10{ROW[1:]}", "picture 2 has the label 10$"),
 }
 

@@ -486,8 +486,8 @@ const char *pg_compiler(void);
 /* Do replays at this level run machine code? Compiles some, to find out. 0 where there is none, or
  * the system refuses executable pages: programs are then interpreted. */
 int pg_program_is_native(const pg_program *program, int level);
-/* The machine code that computes one row's values, for a disassembler. bytes_ret NULL only measures.
- * Returns: the number of bytes; 0: there is none. */
+/* The machine code that computes one row's values, for a disassembler. bytes_ret NULL only
+ * measures. Returns: the number of bytes; 0: there is none. */
 size_t pg_program_machine_code(const pg_program *program, uint8_t *bytes_ret);
 
 /* Working memory to replay one program, which must outlive it, in one thread.

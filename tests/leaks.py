@@ -15,6 +15,7 @@ import os
 import sys
 
 sys.modules["torch"] = None  # type: ignore[assignment] # as if absent: it loses memory of its own
+sys.modules["capstone"] = None  # type: ignore[assignment] # loads a library as sanitizers forbid
 multiprocessing.set_start_method("forkserver")  # fork() may find the allocator locked for good
 
 

@@ -156,6 +156,58 @@ def test_the_loop_written_out_in_other_modes(settings: dict[str, Any]) -> None:
     assert state(optimizer) == state(expected)
 
 
+def wide(kind: str) -> tuple[list[Value], Any]:
+    """More parameters than are stepped in a pass of their own."""
+    random.seed(4)
+    first, hidden, last = nn.Layer(2, 50), nn.Layer(50, 50), nn.MLP(50, [1], output_activation=None)
+    model = [first, *[hidden] * (2 if kind == "a layer twice" else 1), last]
+
+    @pygradc.compile(math="fast")
+    def loss(x: Any, y: Any) -> Any:
+        for layer in model:
+            x = layer(x)
+        if kind == "more than dots":
+            x = x * last.parameters()[0].exp() + last.parameters()[1]
+        return losses.mse(x, y)
+
+    parameters = [p for part in (hidden, first, last) for p in part.parameters()]
+    if kind == "another parameter":
+        parameters.append(Value(2.0))
+    if kind == "parameters that stand":
+        del parameters[::7]
+    return parameters, loss
+
+
+@pytest.mark.parametrize("optimiser", ["SGD", "SGD, weight decay", "SGD, momentum", "Adam"])
+@pytest.mark.parametrize("batch_size", [1, 33, 40, 90])
+@pytest.mark.parametrize(
+    "kind",
+    ["plain", "a layer twice", "more than dots", "another parameter", "parameters that stand"],
+)
+def test_the_loop_written_out_of_a_wide_network(kind: str, optimiser: str, batch_size: int) -> None:
+    xs, ys = np.resize(XS, (90, 2)), np.resize(YS, 90)
+    (ours, loss), (theirs, same) = wide(kind), wide(kind)
+    assert len(ours) > 2048
+    optimizer, expected = OPTIMISERS[optimiser](ours), OPTIMISERS[optimiser](theirs)
+    history = pygradc.fit(loss, xs, ys, optimizer, epochs=2, batch_size=batch_size, shuffle=False)
+    assert history == by_hand(same, expected, xs, ys, batch_size, in_turn(90, 2))
+    assert state(optimizer) == state(expected)
+
+
+@pytest.mark.parametrize("number", [1e100, math.inf, math.nan])
+def test_a_step_of_a_wide_network_that_is_lost_is_not_taken(number: float) -> None:
+    parameters, loss = wide("plain")
+    xs, ys = np.resize(XS, (90, 2)), np.resize(YS, 90)
+    optimizer = optim.SGD(parameters, lr=0.01)
+    pygradc.fit(loss, xs, ys, optimizer, batch_size=90, shuffle=False)
+    before = state(optimizer)
+    optimizer.lr = 1e300
+    ys[77] = number
+    with pytest.raises((FloatingPointError, OverflowError, ValueError)):
+        pygradc.fit(loss, xs, ys, optimizer, batch_size=90, shuffle=False)
+    assert state(optimizer) == before
+
+
 @pytest.mark.parametrize("batch_size", [None, 1500])
 def test_the_loop_written_out_over_chunks(batch_size: int | None) -> None:
     xs, ys = np.resize(XS, (3333, 2)), np.resize(YS, 3333)

@@ -2,11 +2,12 @@
  *
  * The caller owns the state (velocity, means), one double a node. Every node is checked before the
  * first is changed. The formulas are PyTorch's.
- * Sources: Sutskever et al. 2013 (momentum); Kingma and Ba, Adam, 2015; Loshchilov and Hutter,
- * Decoupled weight decay regularization, 2019. */
+ * Sources: Kingma and Ba, Adam, 2015; Loshchilov and Hutter, Decoupled weight decay regularization,
+ * 2019; sgd.h. */
 #include "base/finite.h"
 #include "base/portability.h"
 #include "graph/graph.h"
+#include "graph/sgd.h"
 
 #include <math.h>
 #include <string.h>
@@ -19,13 +20,6 @@ pg_status pg_zero_grad(pg_graph *graph, const pg_node_id *nodes, size_t count) {
     if (!pg_all_alive(graph, nodes, count)) return PG_ERR_BAD_NODE;
     pg_zero_living(graph, nodes, count);
     return PG_OK;
-}
-
-/* Step one parameter: its new data. velocity may be NULL. */
-static inline double sgd_one(double p, double g, double *velocity, const pg_sgd_settings *s) {
-    if (s->weight_decay != 0.0) g += s->weight_decay * p;
-    if (velocity != NULL) g = *velocity = s->momentum * *velocity + g;
-    return p - s->lr * g;
 }
 
 /* Loop invariants of one step of Adam. */
@@ -100,7 +94,7 @@ void pg_sgd_living(pg_graph *graph, double *velocity, const pg_node_id *nodes, s
                    const pg_sgd_settings *settings) {
     for (size_t i = 0; i < count; i++) {
         pg_node *p = &graph->nodes[nodes[i]];
-        p->data = sgd_one(p->data, p->u.grad, velocity != NULL ? &velocity[i] : NULL, settings);
+        p->data = pg_sgd_one(p->data, p->u.grad, velocity != NULL ? &velocity[i] : NULL, settings);
     }
 }
 

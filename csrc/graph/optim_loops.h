@@ -8,11 +8,11 @@ static uint64_t NAME(sgd_all)(double *restrict data, double *restrict velocity,
                               const pg_sgd_settings *s) {
     uint64_t odd = 0;
     for (size_t i = 0; velocity == NULL && i < count; i++)
-        odd |= pg_unless_finite(data[i] =
-                                    sgd_one(from.data[i], from.scale * from.gradients[i], NULL, s));
+        odd |= pg_unless_finite(
+            data[i] = pg_sgd_one(from.data[i], from.scale * from.gradients[i], NULL, s));
     for (size_t i = 0; velocity != NULL && i < count; i++) {
         double v = from.velocity[i];
-        data[i] = sgd_one(from.data[i], from.scale * from.gradients[i], &v, s);
+        data[i] = pg_sgd_one(from.data[i], from.scale * from.gradients[i], &v, s);
         velocity[i] = v;
         odd |= pg_unless_finite(data[i]) | pg_unless_finite(v);
     }

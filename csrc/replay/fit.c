@@ -10,9 +10,12 @@
  *
  * A parameter that only the program has is stepped with the others, and then put back.
  * Where gradients are just sums over the rows, replays write the sums where the gradients are, and
- * the step multiplies by their scale: one pass over the parameters instead of two.
- * Owns both sets while it trains. Cost: a replay and one pass over the parameters a step; no
- * allocation after the first. */
+ * the step multiplies by their scale: one pass over the parameters instead of two. SGD's step is
+ * taken while these sums are formed, as far as it can be (pg_descent).
+ * If the optimizer has no other parameters, they live in the workspace's uniform slots, where
+ * replays need them, and in a twin of that array, with which it is exchanged.
+ * Owns both sets while it trains. Cost: a replay and at most one pass over the parameters a step;
+ * no allocation after the first. */
 #include "replay/replay.h"
 
 #include "base/arrays.h"
@@ -31,7 +34,9 @@ typedef struct trainer {
     uint32_t *fixed;        /* those that only the program has */
     size_t fixed_count;
     bool sums; /* are sums over the rows the gradients? */
+    pg_descent descent;
     pg_optimizer_arrays now, next;
+    pg_numbers twin; /* of the workspace's uniform slots, where the parameters live there */
 } trainer;
 
 /* ---- The arrays ------------------------------------------------------------------------------ */
@@ -75,6 +80,26 @@ static void copy_out(const trainer *r, double *to, const double *from) {
     for (size_t i = 0; from != NULL && i < r->t->count; i++) to[i] = from[r->at[i]];
 }
 
+/* The parameters' data, in uniform slots. */
+static double *data_in(const trainer *r, const pg_numbers *uniform) {
+    return uniform->at + r->ws->program->constant_count;
+}
+
+/* A twin of the uniform slots, if they hold all parameters. */
+static pg_status new_twin(trainer *r) {
+    const pg_program *const program = r->ws->program;
+    if (r->count > program->param_count) return PG_OK;
+    return pg_reserve_numbers(&r->twin, program->uniform_slots);
+}
+
+static void take_sets(trainer *r) {
+    r->now = set_of(r, 0);
+    r->next = set_of(r, 1);
+    if (r->twin.at == NULL) return;
+    r->now.data = data_in(r, &r->ws->uniform);
+    r->next.data = data_in(r, &r->twin);
+}
+
 static pg_status open_trainer(trainer *r) {
     const pg_training *t = r->t;
     const size_t params = r->ws->program->param_count;
@@ -84,9 +109,8 @@ static pg_status open_trainer(trainer *r) {
     r->fixed = r->at + t->count;
     arrange(r);
     r->numbers = pg_zeroed(8 * (1 + r->count), sizeof *r->numbers);
-    if (r->numbers == NULL) return PG_ERR_NOMEM;
-    r->now = set_of(r, 0);
-    r->next = set_of(r, 1);
+    if (r->numbers == NULL || new_twin(r) != PG_OK) return PG_ERR_NOMEM;
+    take_sets(r);
     if (params > 0) memcpy(r->now.data, t->params, params * sizeof *t->params);
     copy_in(r, r->now.data, t->arrays.data);
     copy_in(r, r->now.gradients, t->arrays.gradients);
@@ -100,7 +124,7 @@ static pg_status open_trainer(trainer *r) {
 static void close_trainer(trainer *r) {
     const pg_training *t = r->t;
     const size_t params = r->ws->program->param_count;
-    if (r->numbers != NULL) {
+    if (r->now.data != NULL) {
         if (params > 0) memcpy(t->params, r->now.data, params * sizeof *t->params);
         copy_out(r, t->arrays.data, r->now.data);
         copy_out(r, t->arrays.gradients, r->now.gradients);
@@ -112,6 +136,7 @@ static void close_trainer(trainer *r) {
     pg_free(r->arguments);
     pg_free(r->at);
     pg_free(r->numbers);
+    pg_free(r->twin.block);
 }
 
 /* ---- A step ---------------------------------------------------------------------------------- */
@@ -147,21 +172,60 @@ static pg_status judge(trainer *r) {
     return status;
 }
 
+static double *from(double *array, size_t first) { return array != NULL ? array + first : NULL; }
+
+/* The arrays from this parameter on. */
+static pg_optimizer_arrays part_of(const pg_optimizer_arrays *a, size_t first) {
+    return (pg_optimizer_arrays){.data = a->data + first,
+                                 .gradients = a->gradients + first,
+                                 .velocity = from(a->velocity, first),
+                                 .mean = from(a->mean, first),
+                                 .square = from(a->square, first),
+                                 .scale = a->scale};
+}
+
+/* Step some parameters. Returns: 0 if all new numbers are finite. */
+static uint64_t step_some(const trainer *r, size_t first, size_t count) {
+    const pg_optimizer_arrays now = part_of(&r->now, first), next = part_of(&r->next, first);
+    return r->t->adam ? pg_adam_array(&next, &now, count, &r->t->adam_settings)
+                      : pg_sgd_array(&next, &now, count, &r->t->sgd);
+}
+
+/* Step those that the replay hasn't. */
+static uint64_t step_rest(const trainer *r) {
+    const size_t params = r->ws->program->param_count;
+    if (!r->descent.taken) return step_some(r, 0, r->count);
+    const pg_backward_plan *const plan = *r->task->plan;
+    uint64_t odd = r->descent.odd | step_some(r, params, r->count - params);
+    for (size_t i = 0; i < plan->cleared_count; i++)
+        odd |= step_some(r, plan->cleared[i].first, plan->cleared[i].count);
+    return odd;
+}
+
+/* Exchange the sets, and the uniform slots with them. */
+static void commit(trainer *r) {
+    const pg_optimizer_arrays now = r->now;
+    r->now = r->next;
+    r->next = now;
+    if (r->twin.at == NULL) return;
+    const pg_numbers uniform = r->ws->uniform;
+    r->ws->uniform = r->twin;
+    r->twin = uniform;
+}
+
 /* The gradients of the program's parameters are in `next`. */
 static pg_status step(trainer *r) {
     pg_training *t = r->t;
     const pg_optimizer_arrays now = r->now, next = r->next;
     for (size_t i = r->ws->program->param_count; i < r->count; i++) next.gradients[i] = 0.0;
     t->adam_settings.step = (double)(t->steps + 1);
-    const uint64_t odd = t->adam ? pg_adam_array(&next, &now, r->count, &t->adam_settings)
-                                 : pg_sgd_array(&next, &now, r->count, &t->sgd);
+    const uint64_t odd = step_rest(r);
     for (size_t i = 0; i < r->fixed_count; i++) next.data[r->fixed[i]] = now.data[r->fixed[i]];
     if (odd != 0 && !r->task->ignore) {
         pg_status status = judge(r);
         if (status != PG_OK) return status;
     }
-    r->now = next;
-    r->next = now;
+    commit(r);
     t->steps++;
     return PG_OK;
 }
@@ -182,12 +246,22 @@ static pg_task batch_of(const trainer *r, const int64_t *index, size_t first, si
     return batch;
 }
 
+/* May the replay step? Where all sums fit the first cache, a pass over them takes less time. */
+static bool descends(const trainer *r, const pg_task *batch) {
+    enum { few = 2048 };
+    return !r->t->adam && r->now.velocity == NULL && r->count > few &&
+           pg_chunk_count(batch->rows) == 1;
+}
+
 /* The batch's loss; its gradients go to `next`. */
 static pg_status replay_batch(trainer *r, double *loss_ret, const pg_task *batch) {
     if (!r->sums) return pg_replay_sum(r->ws, r->now.data, batch, loss_ret, r->next.gradients);
     pg_task all = *batch;
     all.partials = r->next.gradients - 1; /* the output's sum, then the parameters' */
+    r->descent = (pg_descent){r->now.data, r->next.data, batch->scale, &r->t->sgd, 0, false};
+    r->ws->descent = descends(r, batch) ? &r->descent : NULL;
     const pg_status status = pg_replay_all(r->ws, r->now.data, &all);
+    r->ws->descent = NULL;
     r->next.scale = batch->scale;
     *loss_ret = batch->scale * all.partials[0];
     return status;

@@ -8,6 +8,18 @@
 
 #include "program/program.h"
 
+/* A step of SGD, without momentum, that a chunk's last block takes for the sums that one dot has
+ * alone, as soon as they are complete: they are in the first cache then. Accumulators are in the
+ * order of the parameters. */
+typedef struct pg_descent {
+    const double *now;
+    double *next;
+    double scale; /* a gradient is this times its sum */
+    const pg_sgd_settings *settings;
+    uint64_t odd; /* out: nonzero if a result isn't finite */
+    bool taken;   /* out */
+} pg_descent;
+
 /* Code, and the memory it runs on. Slot s has its values at values + s * lanes. */
 typedef struct pg_block {
     const pg_program *program;
@@ -22,7 +34,8 @@ typedef struct pg_block {
     size_t lanes;
     size_t active; /* lanes that hold a row; the others are padding and repeat the last row */
     bool first; /* of its chunk: accumulators that get contributions from one dot are not cleared */
-    bool judge; /* stop at the first op that leaves its domain */
+    pg_descent *descent;    /* or NULL: this isn't the last block, or nobody steps */
+    bool judge;             /* stop at the first op that leaves its domain */
     bool powers;            /* powers.h may compute what pow does */
     const uint8_t *reached; /* careful: for each slot, do rows reach it? They may cancel; or NULL */
     bool spared;            /* careful: 0 replaced a product */

@@ -25,9 +25,12 @@ enum { NAME(VECS) = LANES / PG_VEC };
 #define EACH_VEC for (int v = 0; v < VECS; v++)
 #define SLOT(array, slot) ((VEC *)((array) + (size_t)(slot) * LANES))
 
-/* Register tile of a layer: AT_ONCE vectors of a slot x ABREAST slots, eight independent sums that
- * fit in registers. */
-enum { NAME(at_once) = VECS < 4 ? VECS : 4, NAME(abreast) = 8 / NAME(at_once) };
+/* Register tile of a layer: AT_ONCE vectors of a slot x ABREAST slots, independent sums that fit in
+ * 16 registers with a factor's vectors. */
+enum {
+    NAME(at_once) = VECS < 4 ? VECS : 4,
+    NAME(abreast) = NAME(at_once) == 1 ? 8 : 12 / NAME(at_once)
+};
 #define AT_ONCE NAME(at_once)
 #define ABREAST NAME(abreast)
 #define EACH_AT_ONCE for (int v = 0; v < AT_ONCE; v++)
@@ -83,13 +86,22 @@ static inline PG_ALWAYS_INLINE void NAME(dots)(const pg_block *block, const pg_i
     right += (size_t)i * VECS;
     for (; i < last; i++, right += VECS) {
         if (!neighbours) right = SLOT(values, pairs[0][i].right) + from;
+        VEC factor[AT_ONCE];
+        EACH_AT_ONCE factor[v] = right[v];
         for (int d = 0; d < abreast; d++) {
             const double weight = neighbours ? weights[d][i] : uniform[pairs[d][i].left];
-            EACH_AT_ONCE sums[d][v] += weight * right[v];
+            EACH_AT_ONCE sums[d][v] += weight * factor[v];
         }
     }
     for (int d = 0; d < abreast; d++)
         EACH_AT_ONCE(SLOT(values, dots[d].dst) + from)[v] = sums[d][v];
+}
+
+/* How many of the dots that are left are summed abreast? Two by two, four take less time than three
+ * and one. */
+static inline uint32_t NAME(next_abreast)(uint32_t left) {
+    if (left >= ABREAST && left != 4) return ABREAST;
+    return left >= 2 ? 2 : 1;
 }
 
 /* A layer, in panels of pairs whose factors fit the first cache. */
@@ -99,13 +111,14 @@ static inline PG_ALWAYS_INLINE void NAME(panels)(const pg_block *block, const pg
     const uint32_t count = dots->count;
     for (uint32_t first = 0; first < count; first += panel) {
         const uint32_t last = count - first < panel ? count : first + panel;
-        uint32_t d = 0;
-        for (; d + ABREAST <= dots->run; d += ABREAST)
+        for (uint32_t d = 0, some; d < dots->run; d += some) {
+            some = NAME(next_abreast)(dots->run - d);
             for (int v = 0; v < VECS; v += AT_ONCE)
-                NAME(dots)(block, dots + d, ABREAST, v, first, last, neighbours);
-        for (; d < dots->run; d++)
-            for (int v = 0; v < VECS; v += AT_ONCE)
-                NAME(dots)(block, dots + d, 1, v, first, last, neighbours);
+                if (some == ABREAST)
+                    NAME(dots)(block, dots + d, ABREAST, v, first, last, neighbours);
+                else if (some == 2) NAME(dots)(block, dots + d, 2, v, first, last, neighbours);
+                else NAME(dots)(block, dots + d, 1, v, first, last, neighbours);
+        }
     }
 }
 
@@ -233,7 +246,8 @@ static inline PG_ALWAYS_INLINE void NAME(pull)(const pg_block *block, const NAME
     for (int n = 0; n < count; n++) {
         const pg_pair *pairs = neurons[n].pairs + i;
         const double *weights = neurons[n].weights + i;
-        const VEC *g = neurons[n].g + from;
+        VEC g[AT_ONCE];
+        EACH_AT_ONCE g[v] = neurons[n].g[from + v];
         for (int r = 0; r < abreast; r++) {
             const double weight = neighbours ? weights[r] : uniform[pairs[r].left];
             EACH_AT_ONCE sums[r][v] += weight * g[v];
@@ -250,13 +264,14 @@ static inline PG_ALWAYS_INLINE void NAME(pull_all)(const pg_block *block,
                                                    const NAME(neuron) * neurons, int count,
                                                    const pg_target *targets, uint32_t rights,
                                                    bool neighbours) {
-    uint32_t i = 0;
-    for (; i + ABREAST <= rights; i += ABREAST)
+    for (uint32_t i = 0, some; i < rights; i += some) {
+        some = NAME(next_abreast)(rights - i);
         for (int v = 0; v < VECS; v += AT_ONCE)
-            NAME(pull)(block, neurons, count, targets, i, ABREAST, v, neighbours);
-    for (; i < rights; i++)
-        for (int v = 0; v < VECS; v += AT_ONCE)
-            NAME(pull)(block, neurons, count, targets, i, 1, v, neighbours);
+            if (some == ABREAST)
+                NAME(pull)(block, neurons, count, targets, i, ABREAST, v, neighbours);
+            else if (some == 2) NAME(pull)(block, neurons, count, targets, i, 2, v, neighbours);
+            else NAME(pull)(block, neurons, count, targets, i, 1, v, neighbours);
+    }
 }
 
 /* First the gradients of the right slots, then each neuron's weights. Many neurons are processed in

@@ -1,7 +1,9 @@
 /* lanes_levels.h - the kernels of one vector level: for one lane and for many, with libm's
  * functions and our own. Included once by each of lanes_base.c, lanes_avx2.c and lanes_avx512.c,
  * which define PG_LANE_TABLE, PG_VECTOR_BYTES, and PG_FUSED: 1 with a fused multiply-add. */
+#include "base/finite.h"
 #include "base/transpose.h"
+#include "graph/sgd.h"
 #include "ops/kernels.h"
 #if PG_FUSED
 #include "ops/powers.h"

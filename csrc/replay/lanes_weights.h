@@ -16,6 +16,8 @@
  * Accumulators are in the order of the parameters (backward_plan.c), so those of a dot's weights
  * are neighbours as a rule (PG_FOLDS_NEIGHBOURS). In a chunk's first block, sums that get nothing
  * else start from 0 here, and needn't be cleared.
+ * In a chunk's last block sums that get nothing else are complete here: if wanted, SGD's step is
+ * taken for a tile as long as it is in the first cache (descend).
  * Invariant: each accumulator gets its products row by row, as from lanes_dots.h.
  * Not a template: it serves any number of lanes, and is compiled once a vector level.
  * Owns a panel on the stack, 18 KiB. Cost: for each block a load and a store of each sum, and half
@@ -52,6 +54,40 @@ static inline const double *factor_of(const outer *o, uint32_t k) {
 /* Do these sums start from 0? */
 static inline bool starts_from_zero(const outer *o, const pg_step *step) {
     return o->block->first && step->alone;
+}
+
+/* ---- Complete sums --------------------------------------------------------------------------- */
+
+/* Returns: nonzero if a result isn't finite. */
+static uint64_t step_down(double *restrict next, const double *restrict now,
+                          const double *restrict sums, size_t count, double scale,
+                          const pg_sgd_settings s) {
+    uint64_t odd = 0;
+    for (size_t i = 0; i < count; i++)
+        odd |= pg_unless_finite(next[i] = pg_sgd_one(now[i], scale * sums[i], NULL, &s));
+    return odd;
+}
+
+static void descend_from(const outer *o, uint32_t at, size_t count) {
+    pg_descent *const d = o->block->descent;
+    d->odd |= step_down(d->next + at, d->now + at, o->block->accumulators + at, count, d->scale,
+                        *d->settings);
+}
+
+/* The sums of some weights of a dot, and after the last one that of its start, are complete. */
+static void descend(const outer *o, const pg_step *step, uint32_t first, uint32_t count) {
+    if (o->block->descent == NULL || !step->alone) return;
+    const pg_target *const targets = o->block->plan->targets + step->first;
+    const bool last = first + count == o->count && step->a.how == PG_ACCUMULATE_FOLD;
+    if (step->folds == PG_FOLDS_NEIGHBOURS) {
+        const uint32_t at = targets[2 * first].at;
+        const bool next = last && step->a.at == at + count;
+        descend_from(o, at, count + next);
+        if (next) return;
+    } else {
+        for (uint32_t k = first; k < first + count; k++) descend_from(o, targets[2 * k].at, 1);
+    }
+    if (last) descend_from(o, step->a.at, 1);
 }
 
 /* ---- Four rows of four columns --------------------------------------------------------------- */
@@ -166,6 +202,7 @@ static void add_weights(const outer *o, uint32_t first, uint32_t count) {
 static void add_dot(const outer *o) {
     for (uint32_t k = 0; k < o->count; k += 8)
         add_weights(o, k, o->count - k < 8 ? o->count - k : 8);
+    descend(o, o->steps, 0, o->count);
 }
 
 /* ---- A panel --------------------------------------------------------------------------------- */
@@ -242,10 +279,15 @@ static inline PG_ALWAYS_INLINE tile tile_of(const outer *o, const pg_step *steps
  * vectors. Sums are far apart, and one use a block: ask for those of the next dots early. */
 static inline PG_ALWAYS_INLINE void add_in_place(const outer *o, const tile *t, uint32_t k,
                                                  int dots, int vecs) {
+    const pg_descent *const descent = o->block->descent;
     double *at[TILE_DOTS];
     for (int d = 0; d < dots; d++) {
         at[d] = t->sums[d] + k;
         PG_PREFETCH(t->next[d] + k);
+        if (descent != NULL) {
+            PG_PREFETCH(descent->now + (at[d] - o->block->accumulators));
+            PG_PREFETCH(descent->next + (at[d] - o->block->accumulators));
+        }
         for (int v = 0; v < vecs && starts_from_zero(o, &t->steps[d]); v++)
             ((pg_vec_anywhere *)at[d])[v] = (pg_vec){0};
     }
@@ -279,6 +321,7 @@ static inline PG_ALWAYS_INLINE void add_dots(const outer *o, const pg_step *step
     for (; k + PG_VEC < count; k += most)
         add_to_copy(o, &t, k, count - k < most ? count - k : most, dots, TILE_VECS);
     if (k < count) add_to_copy(o, &t, k, count - k, dots, 1);
+    for (int d = 0; d < dots; d++) descend(o, &steps[d], first, count);
 }
 
 /* ---- A layer --------------------------------------------------------------------------------- */
@@ -357,6 +400,7 @@ static void add_narrow(const outer *o) {
         default: break;
         }
     }
+    for (uint32_t d = 0; d < o->dots; d++) descend(o, o->steps + d, 0, o->count);
 }
 #else
 static void add_narrow(const outer *o) { add_wide(o); }

@@ -21,6 +21,7 @@
 #include "base/arrays.h"
 #include "ops/kernels.h"
 
+#include <math.h>
 #include <string.h>
 
 static const size_t fits_the_cache = 8192; /* row slots: 4 MiB for values and gradients */
@@ -145,9 +146,9 @@ pg_status pg_replay_begin(pg_workspace *ws, const double *params, int ignore) {
     if (program->constant_count > 0)
         memcpy(ws->uniform.at, program->constants,
                program->constant_count * sizeof *ws->uniform.at);
-    if (program->param_count > 0)
-        memcpy(ws->uniform.at + program->constant_count, params,
-               program->param_count * sizeof *params);
+    double *const own = ws->uniform.at + program->constant_count;
+    if (program->param_count > 0 && params != own) /* fit.c has them there */
+        memcpy(own, params, program->param_count * sizeof *params);
     ws->width = -1;
     ws->failed = ws->careful = false;
     if (pg_must_stop(ws, program->uniform_slots + program->pair_count)) return PG_ERR_STOPPED;
@@ -406,12 +407,20 @@ static pg_status backward_outputs(pg_workspace *ws, const pg_task *task, pg_bloc
     return status;
 }
 
+/* The descent to take in this block: one of many lanes, the last of all. */
+static pg_descent *descent_of(const pg_workspace *ws, const pg_task *task, pg_rows rows) {
+    const bool last = rows.first + rows.active == task->rows;
+    return last && rows.width != PG_ONE && !ws->careful ? ws->descent : NULL;
+}
+
 /* `first`: of a chunk whose sums weren't all cleared. */
 static pg_status run_block(pg_workspace *ws, const pg_task *task, pg_rows rows, double *sums,
                            bool first) {
     pg_block block;
     pg_status status = pg_forward_block(ws, task, &block, rows);
     block.first = first;
+    block.descent = descent_of(ws, task, rows);
+    if (block.descent != NULL) block.descent->taken = true;
     if (status == PG_OK && task->outputs != NULL)
         store_outputs(&block, task->outputs + rows.first * ws->program->output_count,
                       pg_lanes_of[rows.width]);
@@ -477,6 +486,18 @@ static void clear_sums(const pg_workspace *ws, const pg_task *task, double *sums
     }
 }
 
+/* Is a sum nan? After a descent those are finite that gave finite results. */
+static bool has_nan(const pg_workspace *ws, const pg_task *task, const double *sums, size_t count) {
+    const pg_descent *const descent = ws->descent;
+    if (count == 0 || descent == NULL || !descent->taken || descent->odd != 0)
+        return pg_has_nan(sums, count);
+    const pg_backward_plan *const plan = *task->plan;
+    bool any = isnan(sums[0]);
+    for (size_t i = 0; i < plan->cleared_count; i++)
+        any |= pg_has_nan(sums + 1 + plan->cleared[i].first, plan->cleared[i].count);
+    return any;
+}
+
 /* Run a chunk and form its sums, from zero: `count` of them, or none. */
 static pg_status sum_blocks(pg_workspace *ws, const pg_task *task, size_t chunk, size_t count,
                             double *sums) {
@@ -485,8 +506,9 @@ static pg_status sum_blocks(pg_workspace *ws, const pg_task *task, size_t chunk,
     if (all) memset(sums, 0, count * sizeof *sums);
     else if (count > 0) clear_sums(ws, task, sums);
     pg_begin_chunk(ws);
+    if (ws->descent != NULL) ws->descent->taken = false;
     pg_status status = run_blocks(ws, task, chunk, count > 0 ? sums : NULL, all);
-    if (pg_has_nan(sums, count)) ws->undefined = true;
+    if (has_nan(ws, task, sums, count)) ws->undefined = true;
     return status;
 }
 

@@ -33,6 +33,7 @@ struct pg_workspace {
     size_t work;         /* values computed since poll was last called */
     int (*poll)(void *);
     void *context;
+    pg_descent *descent; /* to take with the sums of the task's only chunk; or NULL */
     pg_replay_fault fault;
 };
 

@@ -75,8 +75,7 @@ static void descend_from(const outer *o, uint32_t at, size_t count) {
 }
 
 /* The sums of some weights of a dot, and after the last one that of its start, are complete. */
-static void descend(const outer *o, const pg_step *step, uint32_t first, uint32_t count) {
-    if (o->block->descent == NULL || !step->alone) return;
+static void descend_dot(const outer *o, const pg_step *step, uint32_t first, uint32_t count) {
     const pg_target *const targets = o->block->plan->targets + step->first;
     const bool last = first + count == o->count && step->a.how == PG_ACCUMULATE_FOLD;
     if (step->folds == PG_FOLDS_NEIGHBOURS) {
@@ -88,6 +87,13 @@ static void descend(const outer *o, const pg_step *step, uint32_t first, uint32_
         for (uint32_t k = first; k < first + count; k++) descend_from(o, targets[2 * k].at, 1);
     }
     if (last) descend_from(o, step->a.at, 1);
+}
+
+/* The same for some dots, from this step on. */
+static inline void descend(const outer *o, const pg_step *steps, uint32_t dots, uint32_t first,
+                           uint32_t count) {
+    for (uint32_t d = 0; o->block->descent != NULL && d < dots; d++)
+        if (steps[d].alone) descend_dot(o, &steps[d], first, count);
 }
 
 /* ---- Four rows of four columns --------------------------------------------------------------- */
@@ -202,7 +208,7 @@ static void add_weights(const outer *o, uint32_t first, uint32_t count) {
 static void add_dot(const outer *o) {
     for (uint32_t k = 0; k < o->count; k += 8)
         add_weights(o, k, o->count - k < 8 ? o->count - k : 8);
-    descend(o, o->steps, 0, o->count);
+    descend(o, o->steps, 1, 0, o->count);
 }
 
 /* ---- A panel --------------------------------------------------------------------------------- */
@@ -321,7 +327,7 @@ static inline PG_ALWAYS_INLINE void add_dots(const outer *o, const pg_step *step
     for (; k + PG_VEC < count; k += most)
         add_to_copy(o, &t, k, count - k < most ? count - k : most, dots, TILE_VECS);
     if (k < count) add_to_copy(o, &t, k, count - k, dots, 1);
-    for (int d = 0; d < dots; d++) descend(o, &steps[d], first, count);
+    descend(o, steps, (uint32_t)dots, first, count);
 }
 
 /* ---- A layer --------------------------------------------------------------------------------- */
@@ -400,7 +406,7 @@ static void add_narrow(const outer *o) {
         default: break;
         }
     }
-    for (uint32_t d = 0; d < o->dots; d++) descend(o, o->steps + d, 0, o->count);
+    descend(o, o->steps, o->dots, 0, o->count);
 }
 #else
 static void add_narrow(const outer *o) { add_wide(o); }

@@ -33,6 +33,8 @@ typedef struct pg_held {
     int pins;      /* in use: not to be evicted */
 } pg_held;
 
+typedef struct pg_note_block pg_note_block; /* layer.c */
+
 typedef struct pg_emitter {
     pg_code code;
     const pg_program *program;
@@ -54,6 +56,7 @@ typedef struct pg_emitter {
     size_t loop;
     pg_fold folds[PG_MOST_FOLDS];
     uint32_t fold_count;
+    pg_note_block *notes;                                  /* that the code refers to */
     pg_formula *formulas[PG_OP_PROGRAM][PG_FORMULA_NAMES]; /* those that were read */
 } pg_emitter;
 

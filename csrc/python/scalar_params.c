@@ -29,19 +29,15 @@ static pg_node_id read_id(PyObject *object, Py_ssize_t place) {
 /* How many of these objects own the nodes first, first + 1, ...? The graph refers to living objects
  * only. */
 static size_t count_in_order(PyObject *const *objects, size_t count, pg_node_id first) {
-    enum { at_once = 16 }; /* compared without branches */
+    enum { at_once = 128 };
     const pg_graph *graph = scalar_global.graph;
     if (first >= graph->used) return 0;
     if (count > graph->used - first) count = graph->used - first;
     void *const *owners = graph->owners + first;
     size_t done = 0;
-    while (done + at_once <= count && owners[done] == objects[done]) {
-        uintptr_t differ = 0;
-        for (size_t i = done; i < done + at_once; i++)
-            differ |= (uintptr_t)owners[i] ^ (uintptr_t)objects[i];
-        if (differ != 0) break;
+    while (done + at_once <= count && owners[done] == objects[done] &&
+           memcmp(owners + done, objects + done, at_once * sizeof *owners) == 0)
         done += at_once;
-    }
     while (done < count && owners[done] == objects[done]) done++;
     return done;
 }

@@ -189,18 +189,22 @@ static void forward(const pg_frame *frame, const void *note) {
 
 /* ---- Backward -------------------------------------------------------------------------------- */
 
-/* Add weight * g of each dot to `width` gradients, a constant that registers hold. */
-static inline PG_ALWAYS_INLINE void pull(double *restrict to, const pg_frame *frame,
-                                         const row_layer *l, uint32_t first, uint32_t width) {
-    const double *restrict const uniform = frame->bases[PG_UNIFORM] + first;
-    const double *restrict const grads = frame->bases[PG_GRADS];
-    double sums[16];
-    for (uint32_t i = 0; i < width; i++) sums[i] = to[i];
+typedef double four PG_VECTOR_ANYWHERE(32);
+enum { at_once = 4 }; /* vectors */
+
+/* Add weight * g of each dot to the gradients of so many fours of factors, a constant. */
+static inline PG_ALWAYS_INLINE void pull(double *to, const pg_frame *frame, const row_layer *l,
+                                         uint32_t first, int fours) {
+    const double *const uniform = frame->bases[PG_UNIFORM] + first, *const grads =
+                                                                        frame->bases[PG_GRADS];
+    four sums[at_once];
+    for (int v = 0; v < fours; v++) sums[v] = ((const four *)to)[v];
     for (uint32_t d = 0; d < l->dots; d++) {
-        const double g = grads[l->dot[d].result], *const weights = uniform + l->dot[d].weights;
-        for (uint32_t i = 0; i < width; i++) sums[i] += weights[i] * g;
+        const double g = grads[l->dot[d].result];
+        const four *const weights = (const four *)(uniform + l->dot[d].weights);
+        for (int v = 0; v < fours; v++) sums[v] += weights[v] * g;
     }
-    for (uint32_t i = 0; i < width; i++) to[i] = sums[i];
+    for (int v = 0; v < fours; v++) ((four *)to)[v] = sums[v];
 }
 
 /* The gradients of a panel's factors: of each, what it has, and the dots' contributions. */
@@ -211,29 +215,51 @@ static void pull_panel(const pg_frame *frame, const row_layer *l, uint32_t first
     for (uint32_t i = 0; i < width; i++)
         sums[i] = targets[i].how == PG_ACCUMULATE_ADD ? grads[targets[i].at] : 0.0;
     uint32_t i = 0;
-    for (; i + 16 <= width; i += 16) pull(sums + i, frame, l, first + i, 16);
-    for (; i + 4 <= width; i += 4) pull(sums + i, frame, l, first + i, 4);
-    for (; i < width; i++) pull(sums + i, frame, l, first + i, 1);
+    for (; i + 16 <= width; i += 16) pull(sums + i, frame, l, first + i, at_once);
+    for (; i + 4 <= width; i += 4) pull(sums + i, frame, l, first + i, 1);
+    for (; i < width; i++)
+        for (uint32_t d = 0; d < l->dots; d++)
+            sums[i] +=
+                frame->bases[PG_UNIFORM][l->dot[d].weights + first + i] * grads[l->dot[d].result];
     for (i = 0; i < width; i++)
         if (targets[i].how != PG_ACCUMULATE_NONE) grads[targets[i].at] = sums[i];
 }
 
-static inline void add_scaled(double *restrict sums, const double *restrict xs, double g,
-                              uint32_t count) {
-    for (uint32_t i = 0; i < count; i++) sums[i] += xs[i] * g;
+/* Add factor * g to each dot's sums of so many fours of weights, a constant. */
+static inline PG_ALWAYS_INLINE void push(const pg_frame *frame, const row_layer *l,
+                                         const double *xs, uint32_t first, int fours) {
+    double *const sums = frame->bases[PG_SUMS] + first;
+    const double *const grads = frame->bases[PG_GRADS];
+    four x[at_once];
+    for (int v = 0; v < fours; v++) x[v] = ((const four *)xs)[v];
+    for (uint32_t d = 0; d < l->dots; d++) {
+        const double g = grads[l->dot[d].result];
+        four *const to = (four *)(sums + l->dot[d].sums);
+        for (int v = 0; v < fours; v++) to[v] += x[v] * g;
+    }
+}
+
+/* The sums of the weights of a panel's factors. */
+static void push_panel(const pg_frame *frame, const row_layer *l, uint32_t first, uint32_t width) {
+    _Alignas(32) double xs[panel_width];
+    for (uint32_t i = 0; i < width; i++) xs[i] = frame->bases[PG_VALUES][l->slots[first + i]];
+    uint32_t i = 0;
+    for (; i + 16 <= width; i += 16) push(frame, l, xs + i, first + i, at_once);
+    for (; i + 4 <= width; i += 4) push(frame, l, xs + i, first + i, 1);
+    for (; i < width; i++)
+        for (uint32_t d = 0; d < l->dots; d++)
+            frame->bases[PG_SUMS][l->dot[d].sums + first + i] +=
+                xs[i] * frame->bases[PG_GRADS][l->dot[d].result];
 }
 
 static void backward(const pg_frame *frame, const void *note) {
     const row_layer *const l = note;
     const double *const grads = frame->bases[PG_GRADS];
     double *const sums = frame->bases[PG_SUMS];
-    _Alignas(32) double xs[panel_width];
     for (uint32_t first = 0; first < l->factors; first += panel_width) {
         const uint32_t width = width_of_panel(first, l->factors);
         if (l->pulls) pull_panel(frame, l, first, width);
-        for (uint32_t i = 0; i < width; i++) xs[i] = frame->bases[PG_VALUES][l->slots[first + i]];
-        for (uint32_t d = 0; d < l->dots; d++)
-            add_scaled(sums + l->dot[d].sums + first, xs, grads[l->dot[d].result], width);
+        push_panel(frame, l, first, width);
     }
     for (uint32_t d = 0; d < l->dots; d++)
         if (l->dot[d].start_sum != PG_NO_VALUE)

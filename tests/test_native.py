@@ -117,6 +117,20 @@ def test_each_op_where_it_is_hoisted(op: Op, math: str) -> None:
     at_both_levels(lambda x: function(*operands) * x, [p, q, *operands], [np.ones(MOST_ROWS)], math)
 
 
+@pytest.mark.parametrize("math", ["exact", "fast"])
+def test_sines_and_cosines_of_one_operand(math: str) -> None:
+    """Each is the other's derivative, in rows and where both are hoisted; of others, it is called."""
+    p, q = Value(1.25), Value(0.75)
+
+    def function(x: Any) -> Any:
+        a, b = p * x, p * q
+        pairs = a.sin() * a.cos() * a.sin() + b.cos() / (b.sin() + 2.0) * x
+        return pairs + x.sin() + (x * q).cos() + a.cos() * (a + 1.0).sin()
+
+    rows = np.concatenate([[0.0, -0.0, 1e22], np.linspace(-50.0, 50.0, 67)])
+    at_both_levels(function, [p, q], [rows], math)
+
+
 @pytest.mark.parametrize("name", ["exp", "log", "tan"])
 def test_a_fast_function_alone_is_that_in_vectors(name: str) -> None:
     """Of one argument, with branches for the ordinary ones: at their limits, and everywhere."""

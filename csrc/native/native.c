@@ -119,6 +119,8 @@ static void emit(pg_emitter *e) {
     const size_t uniform = p->uniform_length;
     size_t length = e->uniform ? uniform : p->length - uniform;
     e->code_of = e->uniform ? p->code : p->code + uniform;
+    e->length_of = length;
+    if (e->plan != NULL && !e->tangents) pg_find_circles(e);
     if (e->plan != NULL) {
         e->steps = e->uniform ? e->plan->uniform : e->plan->rows;
         length = e->uniform ? e->plan->uniform_count : e->plan->row_count;
@@ -170,6 +172,7 @@ static pg_native *compile(const pg_program *program, const pg_backward_plan *pla
     }
     if (e != NULL) {
         free_formulas(e);
+        pg_free(e->circle);
         pg_free(e->code.bytes);
     }
     pg_free(e);

@@ -119,7 +119,7 @@ def test_each_op_where_it_is_hoisted(op: Op, math: str) -> None:
 
 @pytest.mark.parametrize("math", ["exact", "fast"])
 def test_sines_and_cosines_of_one_operand(math: str) -> None:
-    """Each is the other's derivative, in rows and where both are hoisted; of others, it is called."""
+    """Each is the other's derivative, in rows and hoisted; of others, it is called."""
     p, q = Value(1.25), Value(0.75)
 
     def function(x: Any) -> Any:

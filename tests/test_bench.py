@@ -188,9 +188,11 @@ def gpt_results(said: dict[str, list[str]]) -> microgpt.Results:
 
 
 def test_the_gpt_is_timed_round_by_round_and_a_missed_target_says_so() -> None:
-    eager, replayed = microgpt.targets(gpt_results({}))
+    eager, replayed, step, outside = microgpt.targets(gpt_results({}))
     assert (eager.figure, eager.verdict) == (pytest.approx(15.0), "holds")
     assert (replayed.figure, replayed.verdict) == (pytest.approx(100.0), "**missed**")
+    assert (step.figure, step.verdict) == (pytest.approx(4.5), "**missed**")
+    assert outside.verdict == "not measured"
     assert {t.verdict for t in microgpt.targets(microgpt.Results())} == {"not measured"}
 
 

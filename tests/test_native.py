@@ -117,6 +117,40 @@ def test_each_op_where_it_is_hoisted(op: Op, math: str) -> None:
     at_both_levels(lambda x: function(*operands) * x, [p, q, *operands], [np.ones(MOST_ROWS)], math)
 
 
+@pytest.mark.parametrize("math", ["exact", "fast"])
+def test_sines_and_cosines_of_one_operand(math: str) -> None:
+    """Each is the other's derivative, in rows and hoisted; of others, it is called."""
+    p, q = Value(1.25), Value(0.75)
+
+    def function(x: Any) -> Any:
+        a, b = p * x, p * q
+        pairs = a.sin() * a.cos() * a.sin() + b.cos() / (b.sin() + 2.0) * x
+        return pairs + x.sin() + (x * q).cos() + a.cos() * (a + 1.0).sin()
+
+    rows = np.concatenate([[0.0, -0.0, 1e22], np.linspace(-50.0, 50.0, 67)])
+    at_both_levels(function, [p, q], [rows], math)
+
+
+@pytest.mark.parametrize("name", ["exp", "log", "tan"])
+def test_a_fast_function_alone_is_that_in_vectors(name: str) -> None:
+    """Of one argument, with branches for the ordinary ones: at their limits, and everywhere."""
+    rng = np.random.default_rng(4)
+    limits = [0.0, 2.0**-1074, 2.0**-1022, 0.78, 1.0, 700.0, 709.9, 746.0, 2.0**20, 1e308, np.inf]
+    near = [np.nextafter(x, to) for x in limits for to in (-np.inf, np.inf)]
+    spread = np.frombuffer(rng.bytes(8 * 500), dtype=float)
+    X = np.concatenate(
+        [limits, near, spread, rng.uniform(-800.0, 800.0, 500), rng.uniform(0, 3, 500)]
+    )
+    X = np.concatenate([X, -X, [np.nan]])
+    found = []
+    for level in (HIGHEST, 0):
+        f = at_level(lambda x: getattr(x, name)(), level, X[:2], math="fast", errors="ignore")
+        one_by_one = (f.gradients(X[i : i + 1]) for i in range(len(X)))
+        results = zip(*one_by_one) if level == HIGHEST else f.gradients(X)
+        found.append(bits(*(np.ravel(r) for r in results)))
+    assert found[0] == found[1]
+
+
 CONDITIONS: dict[str, Callable[[Any, Any], Any]] = {
     "<": lambda a, b: a < b,
     "<=": lambda a, b: a <= b,

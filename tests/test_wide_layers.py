@@ -7,6 +7,7 @@ docs/how-replay-works.md says.
 from __future__ import annotations
 
 import functools
+import operator
 import random
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -135,6 +136,47 @@ def test_narrow_layers_of_any_shape(inputs: int) -> None:
                 X = columns(rows)[0][:, :inputs]
                 own = np.asarray(f.gradients(X, wrt="parameters")[1]).reshape(rows, -1)
                 assert bits(gradients_of_sum(f, X)) == bits(sum_of_rows(own))
+
+
+ONE_ROW: dict[str, Callable[[list[list[Value]], list[Value]], Layer]] = {
+    "starts": biases_first,
+    "biases last": in_order,
+    "no start": lambda W, B: (
+        lambda x: [functools.reduce(operator.add, [w * xi for w, xi in zip(row, x)]) for row in W]
+    ),
+    "start 0": without_biases,
+    "some": shuffled,
+    "scattered factors": lambda W, B: lambda x: biases_first(W, B)([*x[1::2], *x[::2]]),
+    "upwards": lambda W, B: lambda x: [*biases_first(W, B)(x)][::-1],
+}
+
+
+@pytest.mark.parametrize("kind", ONE_ROW)
+@pytest.mark.parametrize("inputs", [1, 2, 3, 4, 5, 16, 17, 64, 66, 131])
+def test_a_layer_over_one_row_has_the_bits_of_eager_code(kind: str, inputs: int) -> None:
+    """At all levels; two layers of one input, whose gradient is summed over both, and stored."""
+    x = [Value(random.Random(i).uniform(-1, 1)) for i in range(inputs)]
+    for neurons in (1, 2, 3, 4, 7, 8, 9, 17, 27):
+        W = [weights(inputs, i) for i in range(neurons)]
+        layer = ONE_ROW[kind](W, weights(neurons, 99))
+        again = biases_first([weights(inputs, -1 - i) for i in range(neurons)], weights(neurons, 7))
+
+        def function(x: Any, layer: Layer = layer, again: Layer = again) -> Value:
+            hidden = [i.tanh() for i in x]
+            return pygradc.sum([h.tanh() * k.tanh() for h, k in zip(layer(hidden), again(x))])
+
+        f = pygradc.compile(function)
+        params = [*x, *(w for row in W for w in row)]
+        found = []
+        for level in range(-1, core.lib.pg_replay_levels()):
+            result = function(x) if level < 0 else f(x)
+            if level >= 0:
+                f.programs[0]._set_level(level)
+                result = f(x)
+            pygradc.clear_grads(result)
+            result.backward()
+            found.append((bits([result.data]), bits(pygradc.grads(params))))
+        assert all(each == found[0] for each in found)
 
 
 def test_weights_that_are_results_are_summed_alike() -> None:

@@ -96,6 +96,7 @@ static pg_variadic *new_variadic(pg_variadic_kind kind, pg_children children) {
     if (variadic == NULL) return NULL;
     variadic->count = count;
     variadic->cursor = 0;
+    variadic->flat = PG_NOT_FLAT;
     variadic->kind = kind;
     variadic->number = 0;
     variadic->tag = NULL;
@@ -107,64 +108,101 @@ static pg_variadic *new_variadic(pg_variadic_kind kind, pg_children children) {
     return variadic;
 }
 
-/* Add a use to each of these nodes, or to none. *flags_ret: the flags that all of them have. */
-static pg_status hold(pg_graph *graph, uint8_t *flags_ret, pg_children children) {
-    *flags_ret = UINT8_MAX;
-    for (size_t i = 0; i < children.count; i++) {
+/* Add a use to each of these nodes but the first `owned` ones, or to none. *detached_ret: are all
+ * of them detached, those included? */
+static pg_status hold(pg_graph *graph, bool *detached_ret, pg_children children, size_t owned) {
+    uint8_t flags = PG_FLAG_DETACHED;
+    for (size_t i = owned; i < children.count; i++) {
         const bool alive = pg_alive(graph, children.ids[i]);
         pg_node *node = &graph->nodes[alive ? children.ids[i] : 0];
         if (PG_UNLIKELY(!alive || !pg_can_retain(node))) {
-            while (i-- > 0) graph->nodes[children.ids[i]].refs--;
+            while (i-- > owned) graph->nodes[children.ids[i]].refs--;
             return alive ? PG_ERR_LIMIT : PG_ERR_BAD_NODE;
         }
         node->refs++;
-        *flags_ret &= node->flags;
+        flags &= node->flags;
     }
+    for (size_t i = 0; i < owned && flags != 0; i++) flags &= graph->nodes[children.ids[i]].flags;
+    *detached_ret = flags != 0;
     return PG_OK;
 }
 
-/* Allocate a block for these children, and add a use to each. */
-static pg_status make_variadic(pg_graph *graph, pg_variadic **variadic_ret, uint8_t *flags_ret,
-                               pg_variadic_kind kind, pg_children children) {
+/* Allocate a block for these children, and add a use to each but the first `owned` ones. */
+static pg_status make_variadic(pg_graph *graph, pg_variadic **variadic_ret, bool *detached_ret,
+                               pg_variadic_kind kind, pg_children children, size_t owned) {
     if (children.count > most_nodes) return PG_ERR_LIMIT;
     pg_variadic *variadic = new_variadic(kind, children);
     if (variadic == NULL) return PG_ERR_NOMEM;
-    const pg_status status = hold(graph, flags_ret, children);
+    const pg_status status = hold(graph, detached_ret, children, owned);
     if (status == PG_OK) *variadic_ret = variadic;
     else pg_free(variadic);
     return status;
 }
 
-/* Turn a leaf into a variadic node, whose children have these flags in common. It is detached if
- * all children are; but not without derivatives: then a closure does the backward step, and may do
- * anything. */
-static void become_variadic(pg_graph *graph, pg_node_id id, pg_variadic *variadic, uint8_t flags) {
+/* Turn a leaf into a variadic node. It is detached if all children are; but not without
+ * derivatives: then a closure does the backward step, and may do anything. */
+static void become_variadic(pg_graph *graph, pg_node_id id, pg_variadic *variadic, bool detached) {
     graph->nodes[id].op = PG_OP_VARIADIC;
     graph->nodes[id].of.variadic = variadic;
-    if (variadic->count > 0 && variadic->locals != NULL)
-        graph->nodes[id].flags |= flags & PG_FLAG_DETACHED;
+    if (variadic->count > 0 && variadic->locals != NULL && detached)
+        graph->nodes[id].flags |= PG_FLAG_DETACHED;
     PG_CHECK_GRAPH(graph);
+}
+
+static pg_status add_variadic(pg_graph *graph, pg_node_id *id_ret, pg_variadic_kind kind,
+                              double data, pg_children children, size_t owned) {
+    pg_variadic *variadic;
+    bool detached;
+    pg_status status = pg_graph_reserve(graph, 1);
+    if (status == PG_OK) status = make_variadic(graph, &variadic, &detached, kind, children, owned);
+    if (status != PG_OK) return status;
+    *id_ret = pg_take(graph, PG_OP_LEAF, data);
+    pg_own_new(graph, *id_ret);
+    for (size_t i = 0; i < owned; i++) PG_LEDGER(graph->ledger.outside[children.ids[i]]--);
+    become_variadic(graph, *id_ret, variadic, detached);
+    return PG_OK;
 }
 
 pg_status pg_add_variadic(pg_graph *graph, pg_node_id *id_ret, pg_variadic_kind kind, double data,
                           pg_children children) {
-    pg_variadic *variadic;
-    uint8_t flags;
-    pg_status status = pg_graph_reserve(graph, 1);
-    if (status == PG_OK) status = make_variadic(graph, &variadic, &flags, kind, children);
-    if (status != PG_OK) return status;
-    *id_ret = pg_take(graph, PG_OP_LEAF, data);
-    pg_own_new(graph, *id_ret);
-    become_variadic(graph, *id_ret, variadic, flags);
+    return add_variadic(graph, id_ret, kind, data, children, 0);
+}
+
+pg_status pg_own_all(pg_graph *graph, pg_owned *owned_ret, double *data_ret, const pg_node_id *ids,
+                     size_t count) {
+    bool flat = true;
+    for (size_t i = 0; i < count; i++) {
+        const pg_node *const node = &graph->nodes[ids[i]];
+        if (PG_UNLIKELY(!pg_can_retain(node))) {
+            while (i-- > 0) pg_disown(graph, ids[i]);
+            return PG_ERR_LIMIT;
+        }
+        data_ret[i] = node->data;
+        flat &= pg_is_plain_leaf(node);
+        pg_own(graph, ids[i]);
+    }
+    *owned_ret = (pg_owned){count, flat ? graph->turned : PG_NOT_FLAT};
     return PG_OK;
+}
+
+pg_status pg_add_owning(pg_graph *graph, pg_node_id *id_ret, double data, pg_children children,
+                        pg_owned owned) {
+    const pg_status status =
+        add_variadic(graph, id_ret, PG_VARIADIC_PLAIN, data, children, owned.count);
+    if (status != PG_OK || owned.count == 0) return status;
+    for (size_t i = owned.count; i < children.count; i++)
+        if (!pg_is_plain_leaf(&graph->nodes[children.ids[i]])) return status;
+    graph->nodes[*id_ret].of.variadic->flat = owned.flat;
+    return status;
 }
 
 pg_status pg_widen(pg_graph *graph, pg_node_id id, pg_children children) {
     if (!pg_alive(graph, id) || graph->nodes[id].op != PG_OP_LEAF) return PG_ERR_BAD_NODE;
     pg_variadic *variadic;
-    uint8_t flags;
-    pg_status status = make_variadic(graph, &variadic, &flags, PG_VARIADIC_PLAIN, children);
-    if (status == PG_OK) become_variadic(graph, id, variadic, flags);
+    bool detached;
+    pg_status status = make_variadic(graph, &variadic, &detached, PG_VARIADIC_PLAIN, children, 0);
+    if (status == PG_OK) become_variadic(graph, id, variadic, detached);
+    graph->turned++;
     return status;
 }
 
@@ -299,8 +337,8 @@ void pg_cut(pg_graph *graph, pg_node_id id) {
 
 pg_status pg_become(pg_graph *graph, pg_node_id id, pg_variadic_kind kind, pg_children children) {
     pg_variadic *variadic, *before = graph->nodes[id].of.variadic;
-    uint8_t flags;
-    pg_status status = make_variadic(graph, &variadic, &flags, kind, children);
+    bool detached;
+    pg_status status = make_variadic(graph, &variadic, &detached, kind, children, 0);
     if (status != PG_OK) return status;
     variadic->tag = before->tag;
     graph->nodes[id].of.variadic = variadic;
@@ -317,6 +355,7 @@ void pg_take_over(pg_graph *graph, pg_node_id id, pg_node_id from) {
     pg_node *node = &graph->nodes[id], *other = &graph->nodes[from];
     node->op = other->op;
     node->of = other->of;
+    graph->turned++;
     node->flags |= other->flags & (PG_FLAG_INT | PG_FLAG_DETACHED);
     other->op = PG_OP_LEAF;
     other->of.child[0] = other->of.child[1] = 0;

@@ -49,6 +49,7 @@ typedef enum pg_variadic_kind {
 typedef struct pg_variadic {
     size_t count;
     size_t cursor; /* order.c: the next child to visit */
+    uint64_t flat; /* `turned` when all children were leaves, without closures; or PG_NOT_FLAT */
     pg_variadic_kind kind;
     uint32_t number; /* of a scatter: its parts; of a part: its place among them */
     void *tag;       /* identifies the op outside the core, or NULL; see pg_hooks.untag */
@@ -119,6 +120,7 @@ struct pg_graph {
     pg_node_id free; /* the free list's head */
     size_t free_count;
     size_t untidy;   /* nodes freed in large graphs since the free list was last sorted */
+    uint64_t turned; /* how many times a leaf became an inner node, or a node got a closure */
     uint16_t mark;   /* of the most recent walk */
     pg_walk scratch; /* arrays for the next walk, lent out during a walk */
     pg_hooks hooks;
@@ -225,6 +227,11 @@ static inline void pg_mark_detached(pg_graph *graph, pg_node_id id) {
     graph->has_detached = true;
 }
 
+/* Can the sweep give it its gradient, and be done with it? */
+static inline bool pg_is_plain_leaf(const pg_node *node) {
+    return node->op == PG_OP_LEAF && !(node->flags & PG_FLAG_CLOSURE);
+}
+
 /* Does the node receive a gradient? A closure's node always does: the closure may read it. */
 static inline bool pg_receives(const pg_node *node) {
     return (node->flags & (PG_FLAG_DETACHED | PG_FLAG_CLOSURE)) != PG_FLAG_DETACHED;
@@ -251,6 +258,20 @@ void pg_cut(pg_graph *graph, pg_node_id id);
  * them. */
 pg_status pg_add_variadic(pg_graph *graph, pg_node_id *id_ret, pg_variadic_kind kind, double data,
                           pg_children children);
+/* Nodes that a replay owns from its beginning on, with its parameters, until its result does. */
+typedef struct pg_owned {
+    size_t count;  /* the first ones of the result's children */
+    uint64_t flat; /* as in pg_variadic */
+} pg_owned;
+static const uint64_t PG_NOT_FLAT = UINT64_MAX;
+
+/* Own these living nodes, or none (PG_ERR_LIMIT), and read their data.
+ * pg_add_owning: as pg_graph_variadic, of children of which the caller owns some: these references
+ * become the node's. On failure they stay the caller's. */
+pg_status pg_own_all(pg_graph *graph, pg_owned *owned_ret, double *data_ret, const pg_node_id *ids,
+                     size_t count);
+pg_status pg_add_owning(pg_graph *graph, pg_node_id *id_ret, double data, pg_children children,
+                        pg_owned owned);
 /* Give a variadic node, which keeps its tag, a new kind and children. PG_ERR_NOMEM, PG_ERR_LIMIT:
  * it is unchanged. */
 pg_status pg_become(pg_graph *graph, pg_node_id id, pg_variadic_kind kind, pg_children children);

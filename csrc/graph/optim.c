@@ -6,6 +6,7 @@
  * 2019; sgd.h. */
 #include "base/finite.h"
 #include "base/portability.h"
+#include "base/transpose.h"
 #include "graph/graph.h"
 #include "graph/sgd.h"
 
@@ -46,18 +47,24 @@ static inline double adam_one(double p, double g, double *mean, double *square,
 /* ---- Over arrays ----------------------------------------------------------------------------- */
 
 #define NAME(x) x##_base
+#define FOURS 0
 #include "graph/optim_loops.h"
 #undef NAME
+#undef FOURS
 
 #if PG_X86_LEVELS
 PG_BEGIN_AVX2
 #define NAME(x) x##_avx2
+#define FOURS PG_HAS_SHUFFLE
 #include "graph/optim_loops.h"
 #undef NAME
+#undef FOURS
 PG_END_TARGET
 #else
 #define sgd_all_avx2 sgd_all_base
 #define adam_all_avx2 adam_all_base
+#define adam_in_place_avx2 adam_in_place_base
+#define gather_avx2 gather_base
 #endif
 
 static uint64_t sgd_all(double *data, double *velocity, const pg_optimizer_arrays from,
@@ -105,33 +112,26 @@ pg_status pg_sgd(pg_graph *graph, double *velocity, const pg_node_id *nodes, siz
     return PG_OK;
 }
 
-enum { most_in_block = 256 };
+enum { most_in_block = 64 };
 
-/* Copy the numbers of a block of nodes to arrays. Do they ascend, and so occur once each? */
-static bool gather(const pg_graph *graph, double *data, double *gradients, const pg_node_id *nodes,
-                   size_t count) {
-    bool ascends = true;
-    for (size_t i = 0; i < count; i++) {
-        const pg_node *p = &graph->nodes[nodes[i]];
-        data[i] = p->data;
-        gradients[i] = p->u.grad;
-        ascends &= i == 0 || nodes[i - 1] < nodes[i];
-    }
-    return ascends;
+/* Are these nodes side by side? */
+static bool are_side_by_side(const pg_node_id *nodes, size_t count) {
+    pg_node_id differ = 0;
+    for (size_t i = 0; i < count; i++) differ |= nodes[i] ^ (nodes[0] + (pg_node_id)i);
+    return differ == 0;
 }
 
 /* Step a block of nodes. Dividing numbers of an array, several at a time, takes half as long as
- * dividing those of nodes. But a node that occurs twice steps twice, one step after the other. */
+ * dividing those of nodes; parameters that were made one after the other are copied to one. */
 static void adam_block(pg_graph *graph, double *mean, double *square, const pg_node_id *nodes,
                        size_t count, const adam_step *step) {
     double data[most_in_block], gradients[most_in_block];
-    double next[most_in_block], means[most_in_block], squares[most_in_block];
-    if (gather(graph, data, gradients, nodes, count)) {
-        const pg_optimizer_arrays from = {data, gradients, NULL, mean, square, 1.0};
-        (void)adam_all(next, means, squares, from, count, step);
-        for (size_t i = 0; i < count; i++) graph->nodes[nodes[i]].data = next[i];
-        memcpy(mean, means, count * sizeof *mean);
-        memcpy(square, squares, count * sizeof *square);
+    if (are_side_by_side(nodes, count)) {
+        pg_node *const first = &graph->nodes[nodes[0]];
+        (PG_HAS_AVX2() ? gather_avx2 : gather_base)(data, gradients, first, count);
+        (PG_HAS_AVX2() ? adam_in_place_avx2 : adam_in_place_base)(data, mean, square, gradients,
+                                                                  count, step);
+        for (size_t i = 0; i < count; i++) first[i].data = data[i];
         return;
     }
     for (size_t i = 0; i < count; i++) {

@@ -164,16 +164,16 @@ pg_status pg_clear_grads(pg_graph *graph, pg_node_id root) {
 }
 
 /* Is it the result of a replay, a node with numeric derivatives whose children are all leaves, and
- * without hooks? Inner nodes among its children come last: the Values among the arguments. */
+ * without hooks? The replay has looked, as a rule; else: inner nodes among its children come last,
+ * the Values among the arguments. */
 static bool is_flat(const pg_graph *graph, pg_node_id root) {
     const pg_node *const nodes = graph->nodes, *const node = &nodes[root];
     if (node->op != PG_OP_VARIADIC || (node->flags & PG_FLAG_CLOSURE)) return false;
     const pg_variadic *variadic = node->of.variadic;
     if (variadic->kind != PG_VARIADIC_PLAIN) return false;
-    for (size_t i = variadic->count; i-- > 0;) {
-        const pg_node *child = &nodes[variadic->ids[i]];
-        if (child->op != PG_OP_LEAF || (child->flags & PG_FLAG_CLOSURE)) return false;
-    }
+    if (variadic->flat == graph->turned) return true;
+    for (size_t i = variadic->count; i-- > 0;)
+        if (!pg_is_plain_leaf(&nodes[variadic->ids[i]])) return false;
     return true;
 }
 

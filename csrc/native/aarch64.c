@@ -204,6 +204,15 @@ void pg_put_call(pg_code *code, pg_scalar *function) {
     put_reload(code);
 }
 
+void pg_put_note(pg_code *code, pg_noted *function, const void *note) {
+    put_keep_odd(code);
+    put_op(code, mov_x, x0, 0, the_frame);
+    put_integer(code, x1, (uint64_t)(uintptr_t)note);
+    put_integer(code, x16, (uint64_t)(uintptr_t)function);
+    put_op(code, blr, 0, x16, 0);
+    put_reload(code);
+}
+
 /* interpret(frame, first, count); if the result is 0, over leave */
 void pg_put_interpret(pg_code *code, uint32_t first, uint32_t count) {
     put_keep_odd(code);

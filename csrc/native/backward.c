@@ -5,7 +5,46 @@
 #include "native/emit.h"
 #include "ops/kernels.h"
 
+#include <string.h>
+
 #if PG_HAS_NATIVE
+
+/* ---- Sines and cosines ----------------------------------------------------------------------- */
+
+void pg_find_circles(pg_emitter *e) {
+    const size_t slots = e->uniform ? e->program->uniform_slots : e->program->row_slots;
+    bool found[2] = {false, false};
+    for (size_t i = 0; i < e->length_of; i++) {
+        found[0] |= e->code_of[i].op == PG_OP_SIN;
+        found[1] |= e->code_of[i].op == PG_OP_COS;
+    }
+    if (!found[0] || !found[1]) return;
+    e->circle = pg_realloc(NULL, 2 * slots, sizeof *e->circle);
+    if (e->circle == NULL) {
+        e->code.failed = true;
+        return;
+    }
+    memset(e->circle, 0xff, 2 * slots * sizeof *e->circle); /* PG_NO_VALUE */
+    for (size_t i = 0; i < e->length_of; i++) {
+        const pg_instr *const instr = &e->code_of[i];
+        if (instr->op == PG_OP_SIN) e->circle[2 * instr->a] = instr->dst;
+        if (instr->op == PG_OP_COS) e->circle[2 * instr->a + 1] = instr->dst;
+    }
+}
+
+/* The slot of the cosine of what this is the sine of, or vice versa; or PG_NO_VALUE. */
+static uint32_t partner_of(const pg_emitter *e, const pg_instr *instr) {
+    if (e->circle == NULL || (instr->op != PG_OP_SIN && instr->op != PG_OP_COS)) return PG_NO_VALUE;
+    return e->circle[2 * instr->a + (instr->op == PG_OP_SIN)];
+}
+
+/* cos(a), or -sin(a), as it was computed. */
+static int slope_of_partner(pg_emitter *e, const pg_instr *instr) {
+    const int value = pg_fetch(e, (pg_at){PG_VALUES, partner_of(e, instr)});
+    return instr->op == PG_OP_SIN ? pg_load(e, value) : pg_operate(e, PG_NEGATES, value, PG_ZERO);
+}
+
+/* ---- Steps ----------------------------------------------------------------------------------- */
 
 static bool slope_has_form(pg_emitter *e, int op, pg_formula_name name, pg_target target) {
     return target.how == PG_ACCUMULATE_NONE || pg_is_computable(e, op, name);
@@ -25,7 +64,8 @@ static bool op_has_form(pg_emitter *e, const pg_step *step, const pg_instr *inst
     if (step->a.how == PG_ACCUMULATE_FOLD && step->b.how == PG_ACCUMULATE_FOLD && e->lanes > 1)
         return false;
     return instr->op == PG_OP_SELECT ||
-           (slope_has_form(e, pg_slope_op(e, instr), PG_OF_SLOPE_A, step->a) &&
+           ((partner_of(e, instr) != PG_NO_VALUE ||
+             slope_has_form(e, pg_slope_op(e, instr), PG_OF_SLOPE_A, step->a)) &&
             slope_has_form(e, instr->op, PG_OF_SLOPE_B, step->b));
 }
 
@@ -108,7 +148,8 @@ static void push(pg_emitter *e, const pg_instr *instr, pg_formula_name name, pg_
         return;
     }
     const pg_operands on = pg_operands_of(instr);
-    const int slope = pg_compute(e, op, name, &on);
+    const bool partner = name == PG_OF_SLOPE_A && partner_of(e, instr) != PG_NO_VALUE;
+    const int slope = partner ? slope_of_partner(e, instr) : pg_compute(e, op, name, &on);
     if (pg_may_fail(instr->op, 1)) pg_put_check(&e->code, slope);
     pg_give(e, target, operand, pg_operate(e, PG_MULTIPLIES, slope, gradient(e, instr)));
 }

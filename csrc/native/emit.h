@@ -33,6 +33,8 @@ typedef struct pg_held {
     int pins;      /* in use: not to be evicted */
 } pg_held;
 
+typedef struct pg_note_block pg_note_block; /* layer.c */
+
 typedef struct pg_emitter {
     pg_code code;
     const pg_program *program;
@@ -43,6 +45,8 @@ typedef struct pg_emitter {
     bool powers;                  /* powers.h may compute what pow does */
     pg_base grads, sums;          /* where contributions go */
     const pg_instr *code_of;      /* the section's */
+    size_t length_of;             /* so many */
+    uint32_t *circle;             /* of each slot the slots of its sine and cosine; or NULL */
     const pg_step *steps;         /* the plan's, for the section */
     size_t lanes;
     int32_t stride[PG_BASES]; /* bytes from slot to slot */
@@ -54,6 +58,7 @@ typedef struct pg_emitter {
     size_t loop;
     pg_fold folds[PG_MOST_FOLDS];
     uint32_t fold_count;
+    pg_note_block *notes;                                  /* that the code refers to */
     pg_formula *formulas[PG_OP_PROGRAM][PG_FORMULA_NAMES]; /* those that were read */
 } pg_emitter;
 
@@ -82,6 +87,8 @@ bool pg_has_form(pg_emitter *e, const pg_instr *instr);
 void pg_emit_instr(pg_emitter *e, const pg_instr *instr);
 bool pg_step_has_form(pg_emitter *e, const pg_step *step);
 void pg_emit_step(pg_emitter *e, const pg_step *step);
+/* Note sines and cosines of one operand: each is the other's derivative, or minus it. */
+void pg_find_circles(pg_emitter *e);
 /* tangents.c, likewise. */
 bool pg_tangent_has_form(pg_emitter *e, const pg_instr *instr);
 void pg_emit_tangent(pg_emitter *e, const pg_instr *instr);

@@ -15,6 +15,7 @@
 #include "native/native.h"
 
 #include "native/emit.h"
+#include "native/layer.h"
 #include "native/pages.h"
 #include "ops/kernels.h"
 
@@ -27,11 +28,13 @@ struct pg_native {
     pg_cached cached; /* first: a program keeps it as that */
     int (*run)(pg_frame *);
     pg_pages pages;
+    pg_note_block *notes; /* that the code refers to */
 };
 
 static void free_native(pg_cached *cached) {
     pg_native *native = (pg_native *)cached;
     pg_free_pages(&native->pages);
+    pg_free_notes(native->notes);
     pg_free(native);
 }
 
@@ -95,16 +98,16 @@ static void emit_form(pg_emitter *e, uint32_t i) {
     else (e->tangents ? pg_emit_step_tangent : pg_emit_step)(e, &e->steps[i]);
 }
 
-/* What has no form is interpreted in whole runs. */
+/* What has no form is interpreted in whole runs, but for a layer over one row. */
 static void emit_all(pg_emitter *e, uint32_t length) {
     waiting w = {0};
     for (uint32_t i = 0; i < length && !e->code.failed;) {
-        const bool form = has_form(e, i);
+        const bool form = has_form(e, i), layer = !form && pg_is_row_layer(e, i);
         const uint32_t run = e->plan != NULL ? e->steps[i].run : e->code_of[i].run;
-        if (!form) interpret(e, &w, i, run);
+        if (!form && !layer) interpret(e, &w, i, run);
         else {
             begin_forms(e, &w);
-            emit_form(e, i);
+            (form ? emit_form : pg_emit_layer)(e, i);
         }
         i += form ? 1 : run;
     }
@@ -116,6 +119,8 @@ static void emit(pg_emitter *e) {
     const size_t uniform = p->uniform_length;
     size_t length = e->uniform ? uniform : p->length - uniform;
     e->code_of = e->uniform ? p->code : p->code + uniform;
+    e->length_of = length;
+    if (e->plan != NULL && !e->tangents) pg_find_circles(e);
     if (e->plan != NULL) {
         e->steps = e->uniform ? e->plan->uniform : e->plan->rows;
         length = e->uniform ? e->plan->uniform_count : e->plan->row_count;
@@ -163,13 +168,16 @@ static pg_native *compile(const pg_program *program, const pg_backward_plan *pla
         set_up(e, part);
         emit(e);
         done = !e->code.failed && pg_new_pages(&native->pages, e->code.bytes, e->code.count);
+        native->notes = e->notes;
     }
     if (e != NULL) {
         free_formulas(e);
+        pg_free(e->circle);
         pg_free(e->code.bytes);
     }
     pg_free(e);
     if (!done) {
+        if (native != NULL) pg_free_notes(native->notes);
         pg_free(native);
         return NULL;
     }

@@ -81,6 +81,9 @@ void pg_put_check(pg_code *code, int result);
 /* All registers are lost in a call. A function takes registers 0, 1 and 2, and returns 0. */
 void pg_put_call(pg_code *code, pg_scalar *function);
 void pg_put_interpret(pg_code *code, uint32_t first, uint32_t count);
+/* A call of function(frame, note). */
+typedef void pg_noted(const pg_frame *frame, const void *note);
+void pg_put_note(pg_code *code, pg_noted *function, const void *note);
 
 /* A loop over the vectors of a block: each time, the addresses but those of uniform slots advance
  * by one. */

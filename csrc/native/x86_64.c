@@ -198,6 +198,18 @@ void pg_put_call(pg_code *code, pg_scalar *function) {
     put_reload(code);
 }
 
+/* mov rdi, rbx; mov rsi, note; mov rax, function; call rax */
+void pg_put_note(pg_code *code, pg_noted *function, const void *note) {
+    put_keep_odd(code);
+    put_zero_upper(code);
+    pg_put_bytes(code, "\x48\x89\xDF\x48\xBE", 5);
+    pg_put_bytes(code, &note, sizeof note);
+    put(code, 0x48), put(code, 0xB8);
+    pg_put_bytes(code, &function, sizeof function);
+    put(code, 0xFF), put(code, 0xD0);
+    put_reload(code);
+}
+
 /* mov rdi, rbx; mov esi, first; mov edx, count; call [frame]; test eax, eax; jz over leave */
 void pg_put_interpret(pg_code *code, uint32_t first, uint32_t count) {
     put_keep_odd(code);

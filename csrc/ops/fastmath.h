@@ -164,18 +164,29 @@ static inline double pg_log_tail(double f, double half_f2) {
     return s * (half_f2 + z * rest);
 }
 
-/* x = 2**k (1 + f). Adding to the bits the offset that makes sqrt(1/2) a power of two leaves k in
- * the exponent field. A subnormal is scaled by 2**54 first. */
+#define PG_ROOT_HALF 0x3fe6a09e667f3bcdu /* the bits of sqrt(1/2) */
+
+/* The bits of x = 2**k (1 + f), a normal number, plus the offset that makes sqrt(1/2) a power of
+ * two: this leaves k in the exponent field. */
+static inline uint64_t pg_log_bits(double x) {
+    return pg_bits_of(x) + (0x3ff0000000000000u - PG_ROOT_HALF);
+}
+
+/* log(x), from those. */
+static inline double pg_log_from(uint64_t u, double k) {
+    double f = pg_from_bits((u & 0x000fffffffffffffu) + PG_ROOT_HALF) - 1.0;
+    double half_f2 = 0.5 * f * f;
+    return k * PG_LN2_HIGH - ((half_f2 - (pg_log_tail(f, half_f2) + k * PG_LN2_LOW)) - f);
+}
+
+/* A subnormal is scaled by 2**54 first. */
 static inline double pg_fast_log(double x) {
-    const uint64_t root_half = 0x3fe6a09e667f3bcdu, one = 0x3ff0000000000000u;
     int subnormal = x < 0x1p-1022;
     double scaled = x * 0x1p54, offset = subnormal ? 0x1p52 + 1077.0 : 0x1p52 + 1023.0;
     scaled = subnormal ? scaled : x;
-    uint64_t u = pg_bits_of(scaled) + (one - root_half);
+    uint64_t u = pg_log_bits(scaled);
     double k = pg_from_bits(u >> 52 | 0x4330000000000000u) - offset; /* or-ing adds 2**52 */
-    double f = pg_from_bits((u & 0x000fffffffffffffu) + root_half) - 1.0;
-    double half_f2 = 0.5 * f * f;
-    double y = k * PG_LN2_HIGH - ((half_f2 - (pg_log_tail(f, half_f2) + k * PG_LN2_LOW)) - f);
+    double y = pg_log_from(u, k);
     y = x == INFINITY ? INFINITY : y;
     double out = x == 0.0 ? -INFINITY : NAN;
     return x > 0.0 ? y : out;
@@ -185,11 +196,10 @@ static inline double pg_fast_log(double x) {
  * u. Of c / u = 2**-k c / (1 + f) few bits count: 1 / (1 + f) is 1 - f + f**2. Where k is 0, f is x
  * itself, and nothing is lost. */
 static inline double pg_fast_log1p(double x) {
-    const uint64_t root_half = 0x3fe6a09e667f3bcdu, one = 0x3ff0000000000000u;
     double sum = 1.0 + x, back = sum - 1.0, c = (1.0 - (sum - back)) + (x - back);
-    uint64_t u = pg_bits_of(sum) + (one - root_half);
+    uint64_t u = pg_log_bits(sum);
     double k = pg_from_bits(u >> 52 | 0x4330000000000000u) - (0x1p52 + 1023.0);
-    double f = pg_from_bits((u & 0x000fffffffffffffu) + root_half) - 1.0;
+    double f = pg_from_bits((u & 0x000fffffffffffffu) + PG_ROOT_HALF) - 1.0;
     int small = k == 0.0;
     c = c * pg_from_bits((2047 - (u >> 52)) << 52); /* 2**(1-k), which is in range */
     k = small ? -0.0 : k;                           /* log1p(-0.0) is -0.0 */
@@ -272,11 +282,8 @@ static inline double pg_cos_tail(double z) {
 /* tan(k pi/2 + r) is sin(r) / cos(r) for even k, else -cos(r) / sin(r). Both come with what their
  * rounding lost, and the quotient of upper halves leaves a remainder that is exact but for that: so
  * only the last sum rounds. */
-static inline double pg_fast_tan(double x) {
-    double a = pg_from_bits(pg_bits_of(x) & ~PG_SIGN_BIT);
-    double k = (a * 0x1.45f306dc9c883p-1 + PG_ROUND) - PG_ROUND, half_k = 0.5 * k;
-    int odd = (half_k + PG_ROUND) - PG_ROUND != half_k;
-    double r_low, r = pg_less_quarters(a, k, &r_low), z = r * r, half_z = 0.5 * z;
+static inline double pg_tan_reduced(double r, double r_low, int odd) {
+    double z = r * r, half_z = 0.5 * z;
     double bend = r * pg_sin_tail(z) + r_low * (1.0 - half_z), sine = r + bend;
     double sine_low = (r - sine) + bend;
     double upper = 1.0 - half_z, rest = ((1.0 - upper) - half_z) + (pg_cos_tail(z) - r * r_low);
@@ -286,7 +293,14 @@ static inline double pg_fast_tan(double x) {
     double inverse = 1.0 / bottom, y = pg_upper_half(top * inverse);
     double divisor = pg_upper_half(bottom);
     double remainder = (top - y * divisor) + (top_low - y * ((bottom - divisor) + bottom_low));
-    y = y + remainder * inverse;
+    return y + remainder * inverse;
+}
+
+static inline double pg_fast_tan(double x) {
+    double a = pg_from_bits(pg_bits_of(x) & ~PG_SIGN_BIT);
+    double k = (a * 0x1.45f306dc9c883p-1 + PG_ROUND) - PG_ROUND, half_k = 0.5 * k;
+    int odd = (half_k + PG_ROUND) - PG_ROUND != half_k;
+    double r_low, r = pg_less_quarters(a, k, &r_low), y = pg_tan_reduced(r, r_low, odd);
     return pg_from_bits(pg_bits_of(y) ^ (pg_bits_of(x) & PG_SIGN_BIT));
 }
 

@@ -178,6 +178,7 @@ static int set_backward(PyObject *self, PyObject *value, void *Py_UNUSED(unused)
     if (scalar_node((scalar *)self)->op == PG_OP_LEAF && scalar_without_graph()) return 0;
     if (set_attribute((scalar *)self, scalar_name.backward, value) < 0) return -1;
     pg_node *node = scalar_node((scalar *)self);
+    scalar_global.graph->turned++;
     if (value != NULL) node->flags |= PG_FLAG_CLOSURE;
     else node->flags &= (uint8_t)~PG_FLAG_CLOSURE;
     return 0;

@@ -255,6 +255,7 @@ int scalar_stand_for(PyObject *object, pg_node_id id) {
     *scalar_owner(self) = NULL;
     scalar_global.graph->nodes[id].flags |=
         scalar_node(self)->flags & (PG_FLAG_CLOSURE | PG_FLAG_ATTRIBUTES);
+    scalar_global.graph->turned++;
     scalar_node(self)->flags &= (uint8_t)~PG_FLAG_CLOSURE;
     (void)scalar_take_node(self, id);
     scalar_release_node(leaf);

@@ -29,19 +29,15 @@ static pg_node_id read_id(PyObject *object, Py_ssize_t place) {
 /* How many of these objects own the nodes first, first + 1, ...? The graph refers to living objects
  * only. */
 static size_t count_in_order(PyObject *const *objects, size_t count, pg_node_id first) {
-    enum { at_once = 16 }; /* compared without branches */
+    enum { at_once = 128 };
     const pg_graph *graph = scalar_global.graph;
     if (first >= graph->used) return 0;
     if (count > graph->used - first) count = graph->used - first;
     void *const *owners = graph->owners + first;
     size_t done = 0;
-    while (done + at_once <= count && owners[done] == objects[done]) {
-        uintptr_t differ = 0;
-        for (size_t i = done; i < done + at_once; i++)
-            differ |= (uintptr_t)owners[i] ^ (uintptr_t)objects[i];
-        if (differ != 0) break;
+    while (done + at_once <= count && owners[done] == objects[done] &&
+           memcmp(owners + done, objects + done, at_once * sizeof *owners) == 0)
         done += at_once;
-    }
     while (done < count && owners[done] == objects[done]) done++;
     return done;
 }
@@ -243,6 +239,33 @@ static PyObject *places_among(pg_node_id *ids, size_t count, const pg_node_id *k
     return result;
 }
 
+/* Are these two lists or tuples, of the same objects? */
+static int hold_the_same(PyObject *one, PyObject *other) {
+    for (int i = 0; i < 2; i++)
+        if (!PyList_Check(i == 0 ? one : other) && !PyTuple_Check(i == 0 ? one : other)) return 0;
+    const Py_ssize_t count = PySequence_Fast_GET_SIZE(one);
+    return count == PySequence_Fast_GET_SIZE(other) &&
+           memcmp(PySequence_Fast_ITEMS(one), PySequence_Fast_ITEMS(other),
+                  (size_t)count * sizeof(PyObject *)) == 0;
+}
+
+/* are_same(a, b) -> bool: are they lists or tuples, of the same objects in the same order? */
+static PyObject *are_same(PyObject *Py_UNUSED(module), PyObject *const *args,
+                          Py_ssize_t arg_count) {
+    if (require_arguments(arg_count, 2, "two sequences") < 0) return NULL;
+    return PyBool_FromLong(hold_the_same(args[0], args[1]));
+}
+
+/* As places_among, of a program's parameters themselves, which are distinct. */
+static PyObject *places_of_all(const pg_node_id *known, size_t count) {
+    PyObject *bytes = PyBytes_FromStringAndSize(NULL, (Py_ssize_t)(count * sizeof(uint32_t)));
+    if (bytes == NULL) return NULL;
+    uint32_t *places = (uint32_t *)(void *)PyBytes_AS_STRING(bytes);
+    for (size_t i = 0; i < count; i++) places[i] = (uint32_t)i;
+    return Py_BuildValue("NnN", bytes, (Py_ssize_t)count,
+                         PyBool_FromLong(are_leaves(known, count)));
+}
+
 /* places(objects, parameters) -> (the place of each among a program's parameters, 2**32 - 1 without
  * one: the bytes of uint32; how many have one; whether all parameters are leaves); None unless the
  * objects are Values, each once */
@@ -251,6 +274,11 @@ static PyObject *places(PyObject *Py_UNUSED(module), PyObject *const *args, Py_s
     size_t count, known_count;
     pg_node_id *known = scalar_gather_ids(args[1], &known_count);
     if (known == NULL) return NULL;
+    if (hold_the_same(args[0], args[1])) {
+        PyObject *all = places_of_all(known, known_count);
+        PyMem_Free(known);
+        return all;
+    }
     pg_node_id *ids = scalar_gather_ids(args[0], &count);
     PyObject *result = ids != NULL ? places_among(ids, count, known, known_count) : NULL;
     if (ids == NULL && PyErr_ExceptionMatches(PyExc_TypeError)) {
@@ -337,6 +365,7 @@ PyMethodDef scalar_param_functions[] = {
     {"read", PG_FAST(read_numbers), METH_FASTCALL, NULL},
     {"write", PG_FAST(write_numbers), METH_FASTCALL, NULL},
     {"places", PG_FAST(places), METH_FASTCALL, NULL},
+    {"are_same", PG_FAST(are_same), METH_FASTCALL, NULL},
     {"are_distinct", are_distinct, METH_O, NULL},
     {"zero_grad", call_zero_grad, METH_O, NULL},
     {"sgd", call_sgd, METH_VARARGS, NULL},

@@ -26,10 +26,11 @@ typedef struct buffers {
     pg_workspace *workspace;
     pg_node_id *ids;       /* of the parameters, then of the inputs that are Values */
     pg_node_id *value_ids; /* for each input the id of its Value, or 0 */
+    pg_owned owned;        /* parameters, or none: until a result owns them */
     int stop;
-    double *params, *totals, *gradients;     /* of a sum: params, outputs, outputs x params */
+    double *params, *totals, *gradients; /* of a sum: params, outputs, outputs x params and room for
+                                            those by inputs behind the last */
     double *row, *outputs, *input_gradients; /* of one row: inputs, outputs, outputs x inputs */
-    double *derivatives;                     /* of one output with respect to all ids */
     pg_argument arguments[];                 /* one for each argument */
 } buffers;
 
@@ -57,7 +58,7 @@ static void buffers_free(buffers *b) {
 
 static buffers *buffers_new(const call *c) {
     const size_t in = c->size.inputs, out = c->size.outputs, params = c->size.params;
-    const size_t doubles = params + out + out * params + in + out + out * in + params + in;
+    const size_t doubles = params + out + out * params + in + in + out + out * in;
     buffers *b = pg_realloc(NULL, sizeof *b + (size_t)c->argument_count * sizeof *b->arguments, 1);
     if (b == NULL) return NULL;
     *b = (buffers){0};
@@ -70,10 +71,9 @@ static buffers *buffers_new(const call *c) {
     }
     b->totals = b->params + params;
     b->gradients = b->totals + out;
-    b->row = b->gradients + out * params;
+    b->row = b->gradients + out * params + in;
     b->outputs = b->row + in;
     b->input_gradients = b->outputs + out;
-    b->derivatives = b->input_gradients + out * in;
     b->value_ids = b->ids + params + in;
     pg_workspace_poll(b->workspace, pg_python_poll, &b->stop);
     return b;
@@ -247,39 +247,56 @@ static int read_items(walk *w, PyObject *const *items, Py_ssize_t count) {
 /* ---- Results --------------------------------------------------------------------------------- */
 
 /* Read the ids and data of the parameters. 0, or -1 with an exception set. */
+static int read_ids_of(const call *c, buffers *b, PyObject *params) {
+    return scalar_read_ids(b->ids, &PyTuple_GET_ITEM(params, 0), (Py_ssize_t)c->size.params);
+}
+
 static int read_params(const call *c, buffers *b, PyObject *params) {
-    PyObject *const *objects = &PyTuple_GET_ITEM(params, 0);
-    if (scalar_read_ids(b->ids, objects, PyTuple_GET_SIZE(params)) < 0) return -1;
+    if (read_ids_of(c, b, params) < 0) return -1;
     const pg_node *nodes = scalar_global.graph->nodes;
     for (size_t i = 0; i < c->size.params; i++) b->params[i] = nodes[b->ids[i]].data;
     return 0;
 }
 
+/* The same, and own them: the first result takes these references over, which spares it a pass over
+ * the nodes. */
+static int own_params(const call *c, buffers *b, PyObject *params) {
+    if (read_ids_of(c, b, params) < 0) return -1;
+    const pg_status status =
+        pg_own_all(scalar_global.graph, &b->owned, b->params, b->ids, c->size.params);
+    return status == PG_OK ? 0 : scalar_fail(status);
+}
+
+static void disown_params(buffers *b) {
+    for (size_t i = 0; i < b->owned.count; i++) scalar_release_node(b->ids[i]);
+    b->owned.count = 0;
+}
+
 /* A node of the parameters, and of the inputs that are Values. These are in the order in which the
- * traced function would pass gradients to them, since one Value may be several inputs. */
+ * traced function would pass gradients to them, since one Value may be several inputs. Their
+ * gradients are copied behind those of the parameters, over the next output's. */
 static PyObject *make_value(const call *c, buffers *b, size_t output, double data, int values) {
     size_t count = c->size.params;
-    const double *locals = b->gradients + output * count;
+    double *const locals = b->gradients + output * count;
     if (values) {
         const uint32_t *order =
             pg_backward_plan_steps(c->plan[PG_WRT_PARAMS | PG_WRT_INPUTS][output]).input_order;
-        memcpy(b->derivatives, locals, count * sizeof *locals);
-        locals = b->derivatives;
         for (size_t i = 0; i < c->size.inputs; i++) {
             if (b->value_ids[order[i]] == 0) continue;
             b->ids[count] = b->value_ids[order[i]];
-            b->derivatives[count++] = b->input_gradients[output * c->size.inputs + order[i]];
+            locals[count++] = b->input_gradients[output * c->size.inputs + order[i]];
         }
     }
     pg_node_id id = 0;
-    pg_status status =
-        pg_graph_variadic(scalar_global.graph, &id, data, (pg_children){b->ids, locals, count});
+    pg_status status = pg_add_owning(scalar_global.graph, &id, data,
+                                     (pg_children){b->ids, locals, count}, b->owned);
+    if (status == PG_OK) b->owned.count = 0;
     return scalar_result(status, id);
 }
 
 static PyObject *make_values(const call *c, buffers *b, const double *data, int values) {
     PyObject *tuple = PyTuple_New((Py_ssize_t)c->size.outputs);
-    for (size_t o = 0; tuple != NULL && o < c->size.outputs; o++)
+    for (size_t o = c->size.outputs; tuple != NULL && o-- > 0;)
         scalar_put(&tuple, o, make_value(c, b, o, data[o], values));
     return tuple;
 }
@@ -383,28 +400,8 @@ typedef PyObject *rows_kind(call *c, buffers *b, pg_task *task, PyObject *const 
 static PyObject *row(call *c, buffers *b, PyObject *const *args) {
     walk w = {.call = c, .shape = c->shape, .buffers = b};
     if (!read_items(&w, &PyTuple_GET_ITEM(args[2], 0), c->argument_count)) Py_RETURN_NOTIMPLEMENTED;
-    if (read_params(c, b, args[1]) < 0) return NULL;
+    if (own_params(c, b, args[1]) < 0) return NULL;
     return replay_one(c, b, w.values);
-}
-
-static PyObject *replay_rows(call *c, buffers *b, PyObject *const *args, rows_kind *kind) {
-    enum { most_arrays = 16 };
-    Py_buffer views[most_arrays];
-    if (c->argument_count > most_arrays) Py_RETURN_NOTIMPLEMENTED;
-    size_t rows = c->argument_count == 0; /* without arguments there is one row */
-    PyObject *result = NULL;
-    const Py_ssize_t good = read_arrays(c, b, views, args[2], &rows);
-    if (good != c->argument_count || rows == 0) result = Py_NewRef(Py_NotImplemented);
-    else if (read_params(c, b, args[1]) == 0) {
-        pg_task task = {.arguments = b->arguments,
-                        .argument_count = (size_t)c->argument_count,
-                        .rows = rows,
-                        .scale = 1.0,
-                        .ignore = c->ignore};
-        result = kind(c, b, &task, args);
-    }
-    for (Py_ssize_t i = 0; i < good; i++) PyBuffer_Release(&views[i]);
-    return result;
 }
 
 static void set_scale(pg_task *task, PyObject *mean) {
@@ -416,6 +413,26 @@ static PyObject *sum_rows(call *c, buffers *b, pg_task *task, PyObject *const *a
     if (task->plan == NULL) Py_RETURN_NOTIMPLEMENTED;
     set_scale(task, args[3]);
     return replay(c, b, task, b->totals, 0);
+}
+
+static PyObject *replay_rows(call *c, buffers *b, PyObject *const *args, rows_kind *kind) {
+    enum { most_arrays = 16 };
+    Py_buffer views[most_arrays];
+    if (c->argument_count > most_arrays) Py_RETURN_NOTIMPLEMENTED;
+    size_t rows = c->argument_count == 0; /* without arguments there is one row */
+    PyObject *result = NULL;
+    const Py_ssize_t good = read_arrays(c, b, views, args[2], &rows);
+    if (good != c->argument_count || rows == 0) result = Py_NewRef(Py_NotImplemented);
+    else if ((kind == sum_rows ? own_params : read_params)(c, b, args[1]) == 0) {
+        pg_task task = {.arguments = b->arguments,
+                        .argument_count = (size_t)c->argument_count,
+                        .rows = rows,
+                        .scale = 1.0,
+                        .ignore = c->ignore};
+        result = kind(c, b, &task, args);
+    }
+    for (Py_ssize_t i = 0; i < good; i++) PyBuffer_Release(&views[i]);
+    return result;
 }
 
 static PyObject *sum(call *c, buffers *b, PyObject *const *args) {
@@ -560,6 +577,7 @@ static PyObject *replay_with_buffers(PyObject *const *args, replay_kind *kind) {
     buffers *b = borrow(c);
     if (b == NULL) return PyErr_NoMemory();
     PyObject *result = kind(c, b, args);
+    disown_params(b);
     give_back(c, b);
     return result;
 }

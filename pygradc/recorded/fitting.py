@@ -19,7 +19,7 @@ import threading
 import time
 import warnings
 import weakref
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, ClassVar, NoReturn
 
 import numpy as np
@@ -36,6 +36,7 @@ from pygradc.recorded.compiled import Compiled, _levels_to_user
 from pygradc.recorded.program import Program
 from pygradc.recorded.rows import Floats, Rows
 from pygradc.recorded.workspace import Borrowed, Workspace, pointer
+from pygradc.value import Value
 
 _LONG_ORDER = 1_000_000  # rows, which numpy takes 50 ms to permute
 _SHOW_EVERY = 0.1  # seconds of training between two updates of the bar
@@ -190,7 +191,9 @@ class _Trained:
     """
 
     def __init__(self, program: Program, optimizer: optim.Optimizer) -> None:
-        self.values = list(optimizer.parameters)
+        given, own = optimizer.parameters, program._params
+        # A copy counts a reference to each: that takes as long as finding their places.
+        self.values: Sequence[Value] = own if core.are_same(given, own) else list(given)
         answer = core.places(self.values, program._params)
         if answer is None or not self.values:
             optim.check_parameters("fit", self.values)
@@ -226,7 +229,7 @@ def _check_parameters(function: Any, program: Program, trained: _Trained) -> Non
     raise ValueError(f"fit: {what}: {why}")
 
 
-def _check_replaced(function: Any, program: Program, parameters: list[Any]) -> None:
+def _check_replaced(function: Any, program: Program, parameters: Sequence[Any]) -> None:
     """Detect parameters that were replaced after the function was recorded with them.
 
     Warns if the program has parameters that the optimizer doesn't.
@@ -261,7 +264,7 @@ def _check_replaced(function: Any, program: Program, parameters: list[Any]) -> N
         )
 
 
-def _refuse_ancestors(program: Program, parameters: list[Any]) -> None:
+def _refuse_ancestors(program: Program, parameters: Sequence[Any]) -> None:
     """Refuse to train an ancestor of a parameter: gradients end at the program's parameters.
 
     Raises:
@@ -297,7 +300,7 @@ class _Claim:
     # Weak references: a claim ends with its call.
     _taken: ClassVar[weakref.WeakSet[_Claim]] = weakref.WeakSet()
 
-    def __init__(self, parameters: list[Any]) -> None:
+    def __init__(self, parameters: Sequence[Any]) -> None:
         self.thread = threading.get_ident()
         self.parameters = parameters  # keeps them alive, so that ids stay valid
 
@@ -465,7 +468,7 @@ class _Loop:
         """Continue with the current parameters, state and settings."""
         optimizer = self.what[2]
         kind = _InC if _is_known(optimizer) else _InPython
-        if kind is self.kind and optimizer.parameters == self.loop.parameters:
+        if kind is self.kind and core.are_same(optimizer.parameters, self.loop.parameters):
             self.loop.read()
             return
         trained = _Trained(self.what[0], optimizer)

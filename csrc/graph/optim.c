@@ -122,11 +122,12 @@ static bool are_side_by_side(const pg_node_id *nodes, size_t count) {
 }
 
 /* Step a block of nodes. Dividing numbers of an array, several at a time, takes half as long as
- * dividing those of nodes; parameters that were made one after the other are copied to one. */
+ * dividing those of nodes; parameters that were made one after the other are copied to one. Whoever
+ * has set both states to one array gets what the loop below makes of it. */
 static void adam_block(pg_graph *graph, double *mean, double *square, const pg_node_id *nodes,
                        size_t count, const adam_step *step) {
     double data[most_in_block], gradients[most_in_block];
-    if (are_side_by_side(nodes, count)) {
+    if (mean != square && are_side_by_side(nodes, count)) {
         pg_node *const first = &graph->nodes[nodes[0]];
         (PG_HAS_AVX2() ? gather_avx2 : gather_base)(data, gradients, first, count);
         (PG_HAS_AVX2() ? adam_in_place_avx2 : adam_in_place_base)(data, mean, square, gradients,

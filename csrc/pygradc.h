@@ -584,7 +584,35 @@ typedef enum pg_training_part {
     PG_TRAINING_STATE
 } pg_training_part;
 
+/* Threads that share the work of pg_fit: the calling one, and helpers, each in a call of
+ * pg_crew_help. Nothing waits for a helper that has begun no part, and no bit depends on them.
+ *   open     before work, by the thread that will call pg_fit: helpers may come
+ *   help     take parts until the crew is closed; returns at once if it isn't open. A helper sleeps
+ *            after 50 us without a part
+ *   close    helpers leave. To be called by any thread, also twice
+ *   forget   in the child of a fork: the helpers don't exist
+ * A crew may be opened again. Where the system has no such threads helpers return at once. */
+typedef struct pg_crew pg_crew;
+pg_status pg_crew_new(pg_crew **crew_ret); /* PG_OK; PG_ERR_NOMEM */
+void pg_crew_free(pg_crew *crew);          /* NULL is allowed; no helper may be in it */
+void pg_crew_open(pg_crew *crew);
+void pg_crew_help(pg_crew *crew);
+void pg_crew_close(pg_crew *crew);
+void pg_crew_forget(pg_crew *crew);
+/* Can a crew share batches of so many rows, and are they worth it? The plan is by parameters. */
+int pg_fit_can_share(const pg_program *program, const pg_backward_plan *plan, size_t batch_rows);
+
+/* What pg_fit has learnt about sharing with a crew: zeros at first, and then its own. */
+typedef struct pg_payoff {
+    size_t rows;  /* of a chunk that it is about */
+    double alone; /* seconds for a row without helpers; 0: not known yet */
+    size_t pause,
+        rests; /* chunks to do alone: after the last failure to be faster; of these left */
+} pg_payoff;
+
 typedef struct pg_training {
+    pg_crew *crew; /* shares the work; NULL: none */
+    pg_payoff payoff;
     size_t epochs;     /* passes over all rows */
     size_t batch_rows; /* rows in a step; the last one of an epoch takes those that are left */
     size_t count;
@@ -630,5 +658,6 @@ int pg_python_poll(void *stop);
 void pg_python_drop_program(pg_program **owner);
 void pg_python_drop_backward_plan(pg_backward_plan **owner);
 void pg_python_drop_workspace(pg_workspace **owner);
+void pg_python_drop_crew(pg_crew **owner);
 
 #endif

@@ -167,7 +167,11 @@ def test_two_workers_are_no_figure_without_a_second_core() -> None:
     turns = workers.Turns([1.0] * 10, [0.5] * 10)
     slow = workers.Turns([1.0] * 10, [1.1] * 10)
     results = workers.Results({100: slow, workers.W2: turns}, {workers.W2: turns}, [1.95])
-    assert [t.verdict for t in workers.targets(results)] == ["holds", "**missed**", "holds"]
+    assert [t.verdict for t in workers.targets(results)] == ["holds", "**missed**", "holds"] + [
+        "not measured"
+    ] * 2
+    results.fit = results.busy_fit = turns
+    assert [t.verdict for t in workers.targets(results)][3:] == ["holds", "holds"]
     results.loops = [1.2]
     assert {t.verdict for t in workers.targets(results)} == {"not measured"}
     told = workers.markdown(results)
@@ -176,8 +180,8 @@ def test_two_workers_are_no_figure_without_a_second_core() -> None:
 
 
 def test_workers_take_turns() -> None:
-    turns = workers.race(2_000, 0.0)
-    assert len(turns.one) == len(turns.two) == 10 and min(turns.two) > 0.0
+    for turns in (workers.race(2_000, 0.0), workers.race_fit(0.0)):
+        assert len(turns.one) == len(turns.two) == 10 and min(turns.two) > 0.0
 
 
 def gpt_results(said: dict[str, list[str]]) -> microgpt.Results:

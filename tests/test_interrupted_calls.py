@@ -106,6 +106,7 @@ CALLS: dict[str, Callable[[], Any]] = {
     "mean": lambda: loss().mean(ROWS).backward(),
     "workers": lambda: [f := loss(), f.mean(MANY, workers=3).backward(), f.map(MANY, workers=3)],
     "fit": lambda: pygradc.fit(loss(), ROWS, OPTIMIZER, epochs=2, batch_size=2),
+    "fit by workers": lambda: pygradc.fit(loss(), ROWS, OPTIMIZER, batch_size=2, workers=2),
     "op": another_op,
     "parameters": lambda: MODEL.parameters(),
     "state_dict": lambda: MODEL.state_dict(),

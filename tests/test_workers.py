@@ -176,8 +176,8 @@ def test_where_workers_is_no_option() -> None:
     f = pygradc.compile(lambda x: x * 2.0)
     with pytest.raises(TypeError, match="workers= is an option of map, sum, mean, gradients, jac"):
         f(1.0, workers=2)
-    with pytest.raises(TypeError, match="'workers': fit trains in the calling thread"):
-        pygradc.fit(f, np.ones(3), optim.SGD([Value(1.0)], 0.1), workers=2)
+    with pytest.raises(TypeError, match="'executor': workers=2 shares each batch with a thread"):
+        pygradc.fit(f, np.ones(3), optim.SGD([Value(1.0)], 0.1), executor=2)
     g = pygradc.compile(lambda x, *, workers=1: x * float(workers))
     assert g(3.0, workers=2).data == 6.0
 

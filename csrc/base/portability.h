@@ -149,4 +149,42 @@ static inline double pg_lgamma(double a) {
 static inline double pg_lgamma(double a) { return lgamma(a); }
 #endif
 
+/* Threads that work together: C11's atomics, and a gate of POSIX's for those that wait long. */
+#if !defined(__STDC_NO_ATOMICS__) && (defined(__unix__) || defined(__APPLE__))
+#include <pthread.h>
+#include <stdatomic.h>
+#define PG_HAS_CREWS 1
+typedef struct pg_gate {
+    pthread_mutex_t lock;
+    pthread_cond_t changed;
+} pg_gate;
+/* Returns: 0; a system that has no more of them is no error that a replay needs to know. */
+static inline int pg_gate_init(pg_gate *gate) {
+    if (pthread_mutex_init(&gate->lock, 0) != 0) return -1;
+    if (pthread_cond_init(&gate->changed, 0) == 0) return 0;
+    pthread_mutex_destroy(&gate->lock);
+    return -1;
+}
+static inline void pg_gate_destroy(pg_gate *gate) {
+    pthread_cond_destroy(&gate->changed);
+    pthread_mutex_destroy(&gate->lock);
+}
+static inline void pg_gate_lock(pg_gate *gate) { pthread_mutex_lock(&gate->lock); }
+static inline void pg_gate_unlock(pg_gate *gate) { pthread_mutex_unlock(&gate->lock); }
+/* Locked: wait until something may have changed; tell all that wait. */
+static inline void pg_gate_wait(pg_gate *gate) { pthread_cond_wait(&gate->changed, &gate->lock); }
+static inline void pg_gate_tell(pg_gate *gate) { pthread_cond_broadcast(&gate->changed); }
+#else
+#define PG_HAS_CREWS 0
+#endif
+
+/* In a loop that waits for another thread: leaves the core to its sibling for a moment. */
+#if defined(__x86_64__) && (defined(__GNUC__) || defined(__clang__))
+#define PG_PAUSE() __builtin_ia32_pause()
+#elif defined(__aarch64__) && (defined(__GNUC__) || defined(__clang__))
+#define PG_PAUSE() __asm__ volatile("yield")
+#else
+#define PG_PAUSE() ((void)0)
+#endif
+
 #endif

@@ -518,6 +518,7 @@ int pg_python_poll(void *stop) {
 void pg_python_drop_program(pg_program **owner) { pg_program_free(*owner); }
 void pg_python_drop_backward_plan(pg_backward_plan **owner) { pg_backward_plan_free(*owner); }
 void pg_python_drop_workspace(pg_workspace **owner) { pg_workspace_free(*owner); }
+void pg_python_drop_crew(pg_crew **owner) { pg_crew_free(*owner); }
 
 /* raise_signal(): raise that exception, if there is one. */
 static PyObject *raise_signal(PyObject *Py_UNUSED(module), PyObject *Py_UNUSED(none)) {

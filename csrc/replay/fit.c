@@ -14,11 +14,13 @@
  * taken while these sums are formed, as far as it can be (pg_descent).
  * If the optimizer has no other parameters, they live in the workspace's uniform slots, where
  * replays need them, and in a twin of that array, with which it is exchanged.
+ * With a crew, threads share a batch's rows, its weights and the step: see shared.c.
  * Owns both sets while it trains. Cost: a replay and at most one pass over the parameters a step;
  * no allocation after the first. */
 #include "replay/replay.h"
 
 #include "base/arrays.h"
+#include "base/crew.h"
 
 #include <math.h>
 #include <string.h>
@@ -191,10 +193,33 @@ static uint64_t step_some(const trainer *r, size_t first, size_t count) {
                       : pg_sgd_array(&next, &now, count, &r->t->sgd);
 }
 
+/* A step of all numbers, in so many parts. */
+enum { STEP_PARTS = 8 };
+
+typedef struct step_parts {
+    const trainer *r;
+    uint64_t odd[STEP_PARTS]; /* a result isn't finite */
+} step_parts;
+
+static void step_part(void *context, size_t part) {
+    step_parts *const parts = context;
+    const size_t count = parts->r->count, first = part * count / STEP_PARTS;
+    parts->odd[part] = step_some(parts->r, first, (part + 1) * count / STEP_PARTS - first);
+}
+
+static uint64_t step_by_crew(const trainer *r, pg_crew *crew) {
+    step_parts parts = {.r = r};
+    uint64_t odd = 0;
+    pg_crew_share(crew, step_part, &parts, STEP_PARTS);
+    for (size_t i = 0; i < STEP_PARTS; i++) odd |= parts.odd[i];
+    return odd;
+}
+
 /* Step those that the replay hasn't. */
 static uint64_t step_rest(const trainer *r) {
     const size_t params = r->ws->program->param_count;
-    if (!r->descent.taken) return step_some(r, 0, r->count);
+    pg_crew *const crew = pg_shared_crew(r->ws->shared);
+    if (!r->descent.taken) return crew ? step_by_crew(r, crew) : step_some(r, 0, r->count);
     const pg_backward_plan *const plan = *r->task->plan;
     uint64_t odd = r->descent.odd | step_some(r, params, r->count - params);
     for (size_t i = 0; i < plan->cleared_count; i++)
@@ -297,10 +322,13 @@ pg_status pg_fit(pg_workspace *ws, const pg_task *task, pg_training *t, double *
     trainer r = {
         .ws = ws, .task = task, .t = t, .sums = pg_sums_are_gradients(ws->program, *task->plan)};
     pg_status status = open_trainer(&r);
+    if (status == PG_OK) status = pg_shared_new(&ws->shared, ws, task, t);
     for (t->epoch = 0; status == PG_OK && t->epoch < t->epochs; t->epoch += status == PG_OK) {
         const int64_t *index = task->index != NULL ? task->index + t->epoch * task->rows : NULL;
         status = fit_epoch(&r, &losses[t->epoch], index);
     }
+    pg_shared_free(ws->shared);
+    ws->shared = NULL;
     close_trainer(&r);
     return status;
 }

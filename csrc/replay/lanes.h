@@ -20,6 +20,8 @@ typedef struct pg_descent {
     bool taken;   /* out */
 } pg_descent;
 
+enum { PG_PANEL = 64 }; /* factors of a layer that lanes_weights.h takes at a time */
+
 /* Code, and the memory it runs on. Slot s has its values at values + s * lanes. */
 typedef struct pg_block {
     const pg_program *program;
@@ -31,10 +33,12 @@ typedef struct pg_block {
     const pg_backward_plan *plan;
     const pg_step *steps; /* the steps of the plan to run */
     size_t step_count;
+    pg_range factors; /* `weights`: just those of these factors, from a panel's first on */
     size_t lanes;
     size_t active; /* lanes that hold a row; the others are padding and repeat the last row */
     bool first; /* of its chunk: accumulators that get contributions from one dot are not cleared */
     pg_descent *descent;    /* or NULL: this isn't the last block, or nobody steps */
+    bool unsummed;          /* leave out the gradients of weights, the dots' accumulators */
     bool judge;             /* stop at the first op that leaves its domain */
     bool powers;            /* powers.h may compute what pow does */
     const uint8_t *reached; /* careful: for each slot, do rows reach it? They may cancel; or NULL */
@@ -58,6 +62,7 @@ typedef pg_status pg_run(pg_block *block);
 typedef struct pg_lanes {
     pg_run *forward;  /* computes all slots that the code writes */
     pg_run *backward; /* runs the steps: gradients of the slots they reach */
+    pg_run *weights;  /* of steps that are a layer's dots, just what `unsummed` leaves out */
 } pg_lanes;
 
 /* The kernels with [libm's, our own] functions, for each width. */

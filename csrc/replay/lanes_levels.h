@@ -120,10 +120,10 @@ static powers_done slopes_of_power(const pg_block *block, const pg_instr *instr,
 #undef DOTS
 
 pg_lane_table PG_LANE_TABLE = {
-    {{forward_one_exact, backward_one_exact},
-     {forward_many_exact, backward_many_exact},
-     {forward_many_exact, backward_many_exact}},
-    {{forward_one_fast, backward_one_fast},
-     {forward_many_fast, backward_many_fast},
-     {forward_many_fast, backward_many_fast}},
+    {{forward_one_exact, backward_one_exact, sum_weights},
+     {forward_many_exact, backward_many_exact, sum_weights},
+     {forward_many_exact, backward_many_exact, sum_weights}},
+    {{forward_one_fast, backward_one_fast, sum_weights},
+     {forward_many_fast, backward_many_fast, sum_weights},
+     {forward_many_fast, backward_many_fast, sum_weights}},
 };

@@ -26,7 +26,12 @@
  * Goto and van de Geijn, Anatomy of high-performance matrix multiplication (2008): panels, tiles.
  */
 
-enum { TILE_DOTS = 4, TILE_VECS = 2, PANEL = 64, ROW_OF_PANEL = PANEL + 8 /* not a power of 2 */ };
+enum {
+    TILE_DOTS = 4,
+    TILE_VECS = 2,
+    PANEL = PG_PANEL,
+    ROW_OF_PANEL = PANEL + 8 /* not a power of 2 */
+};
 
 /* The dots of a layer, or of a part of it, with the factors that they have in common. */
 typedef struct outer {
@@ -34,6 +39,7 @@ typedef struct outer {
     const pg_step *steps;
     const pg_pair *pairs; /* of the first dot */
     uint32_t dots, count; /* count: factors */
+    uint32_t first, last; /* those that are wanted of a wide layer: first .. last - 1 */
     size_t lanes;
 } outer;
 
@@ -344,8 +350,8 @@ static void add_panel(const outer *o, double *panel, uint32_t first) {
 
 static void add_wide(const outer *o) {
     _Alignas(64) double panel[32 * ROW_OF_PANEL];
-    add_all_starts(o);
-    for (uint32_t first = 0; first < o->count; first += PANEL) add_panel(o, panel, first);
+    if (o->first == 0) add_all_starts(o);
+    for (uint32_t first = o->first; first < o->last; first += PANEL) add_panel(o, panel, first);
 }
 
 /* ---- A narrow layer -------------------------------------------------------------------------- */
@@ -412,19 +418,41 @@ static void add_narrow(const outer *o) {
 static void add_narrow(const outer *o) { add_wide(o); }
 #endif
 
-/* Add the products of as many dots, from the first step on, as have accumulators of their own.
- * Returns: how many. */
-static uint32_t push_weights(const pg_block *block, const pg_step *steps, uint32_t run,
-                             size_t lanes) {
+/* Dots from this step on that have accumulators of their own, all factors; at most `run`. */
+static outer outer_of(const pg_block *block, const pg_step *steps, uint32_t run, size_t lanes) {
     const pg_instr *const dot = &block->program->code[steps->instr];
     outer o = {.block = block,
                .steps = steps,
                .pairs = block->program->pairs + dot->first,
                .count = dot->count,
+               .last = dot->count,
                .lanes = lanes};
     while (o.dots < run && steps[o.dots].folds != PG_FOLDS_ANY) o.dots++;
+    return o;
+}
+
+/* Add the products of as many dots, from the first step on, as have accumulators of their own.
+ * Returns: how many. */
+static uint32_t push_weights(const pg_block *block, const pg_step *steps, uint32_t run,
+                             size_t lanes) {
+    const outer o = outer_of(block, steps, run, lanes);
+    if (block->unsummed) return o.dots;
     if (o.dots == 1) add_dot(&o);
     else if (o.dots > 1 && o.count <= MOST_NARROW && lanes > 1) add_narrow(&o);
     else if (o.dots > 1) add_wide(&o);
     return o.dots;
+}
+
+/* The block's steps, which are such dots of one layer; all factors, or panels of them. */
+static pg_status sum_weights(pg_block *block) {
+    const uint32_t run = (uint32_t)block->step_count;
+    outer o = outer_of(block, block->steps, run, block->lanes);
+    if (block->factors.count >= o.count) {
+        push_weights(block, block->steps, run, block->lanes);
+        return PG_OK;
+    }
+    o.first = (uint32_t)block->factors.first;
+    if (o.count - o.first > block->factors.count) o.last = o.first + (uint32_t)block->factors.count;
+    add_wide(&o);
+    return PG_OK;
 }

@@ -356,8 +356,7 @@ void pg_note_fault(pg_workspace *ws, const pg_task *task, const pg_block *block,
     ws->fault = (pg_replay_fault){block->fault_of_all ? -1 : row, block->fault};
 }
 
-pg_status pg_forward_block(pg_workspace *ws, const pg_task *task, pg_block *block_ret,
-                           pg_rows rows) {
+void pg_load_block(pg_workspace *ws, const pg_task *task, pg_block *block_ret, pg_rows rows) {
     const pg_program *program = ws->program;
     const size_t active = rows.active, lanes = pg_lanes_of[rows.width];
     *block_ret = (pg_block){.program = program,
@@ -372,16 +371,23 @@ pg_status pg_forward_block(pg_workspace *ws, const pg_task *task, pg_block *bloc
                             .judge = !task->ignore && !ws->doubtful};
     broadcast_imports(ws, rows.width);
     load_inputs(ws->values.at, task, rows);
+}
+
+pg_status pg_forward_block(pg_workspace *ws, const pg_task *task, pg_block *block_ret,
+                           pg_rows rows) {
+    pg_load_block(ws, task, block_ret, rows);
     if (pg_run_code(ws, block_ret, rows.width) != PG_OK) {
         ws->doubtful = true;
         block_ret->judge = false;
         pg_run_code(ws, block_ret, rows.width);
     }
     block_ret->judge = !task->ignore;
-    return PG_UNLIKELY(ws->doubtful) && !task->ignore ? pg_find_fault(ws, block_ret, lanes) : PG_OK;
+    return PG_UNLIKELY(ws->doubtful) && !task->ignore
+               ? pg_find_fault(ws, block_ret, block_ret->lanes)
+               : PG_OK;
 }
 
-static void add_outputs(const pg_block *block, uint32_t output, double *total) {
+void pg_add_output(const pg_block *block, uint32_t output, double *total) {
     const double *const values = block->values + (size_t)output * block->lanes;
     for (size_t l = 0; l < block->active; l++) *total += values[l];
 }
@@ -394,7 +400,7 @@ static pg_status backward_outputs(pg_workspace *ws, const pg_task *task, pg_bloc
     pg_status status = PG_OK;
     for (size_t o = 0; status == PG_OK && o < program->output_count; o++) {
         if (sums != NULL) {
-            add_outputs(block, program->outputs[o], sums);
+            pg_add_output(block, program->outputs[o], sums);
             block->accumulators = sums + 1;
             sums += 1 + task->plan[o]->accumulators;
         }
@@ -430,8 +436,7 @@ static pg_status run_block(pg_workspace *ws, const pg_task *task, pg_rows rows, 
     return status;
 }
 
-/* The next block, with this many rows left from `first` on. */
-static pg_rows next_rows(size_t first, size_t left, int widest) {
+pg_rows pg_next_rows(size_t first, size_t left, int widest) {
     if (left == 1) return pg_rows_from(first, left, PG_ONE);
     return pg_rows_from(first, left, left >= pg_lanes_of[widest] ? widest : PG_EIGHT);
 }
@@ -461,7 +466,7 @@ static pg_status run_blocks(pg_workspace *ws, const pg_task *task, size_t chunk,
     const size_t end = pg_chunk_start(task->rows, chunk + 1) - base;
     bool singly = false;
     for (size_t row = pg_chunk_start(task->rows, chunk) - base; row < end;) {
-        const pg_rows rows = next_rows(row, singly ? 1 : end - row, ws->widest);
+        const pg_rows rows = pg_next_rows(row, singly ? 1 : end - row, ws->widest);
         const pg_status status = run_block(ws, task, rows, sums, sums != NULL && !cleared);
         cleared = true;
         if (pg_is_fault(status) && ws->careful && rows.active > 1) {
@@ -490,7 +495,7 @@ static void clear_sums(const pg_workspace *ws, const pg_task *task, double *sums
 static bool has_nan(const pg_workspace *ws, const pg_task *task, const double *sums, size_t count) {
     const pg_descent *const descent = ws->descent;
     if (count == 0 || descent == NULL || !descent->taken || descent->odd != 0)
-        return pg_has_nan(sums, count);
+        return pg_shared_has_nan(ws->shared, sums, count);
     const pg_backward_plan *const plan = *task->plan;
     bool any = isnan(sums[0]);
     for (size_t i = 0; i < plan->cleared_count; i++)
@@ -507,7 +512,9 @@ static pg_status sum_blocks(pg_workspace *ws, const pg_task *task, size_t chunk,
     else if (count > 0) clear_sums(ws, task, sums);
     pg_begin_chunk(ws);
     if (ws->descent != NULL) ws->descent->taken = false;
-    pg_status status = run_blocks(ws, task, chunk, count > 0 ? sums : NULL, all);
+    pg_status status = ws->shared != NULL && count > 0 && !all
+                           ? pg_share_rows(ws, task, chunk, sums, run_blocks)
+                           : run_blocks(ws, task, chunk, count > 0 ? sums : NULL, all);
     if (has_nan(ws, task, sums, count)) ws->undefined = true;
     return status;
 }

@@ -35,6 +35,7 @@ struct pg_workspace {
     void *context;
     pg_descent *descent; /* to take with the sums of the task's only chunk; or NULL */
     pg_replay_fault fault;
+    struct pg_shared *shared; /* what a crew needs to share this replay's rows; or NULL */
 };
 
 /* Ensure capacity for count doubles. Contents are not preserved if the array grows. */
@@ -64,7 +65,9 @@ pg_status pg_run_steps(pg_workspace *ws, pg_block *block, int width);
 pg_status pg_run_uniform_steps(pg_workspace *ws, pg_block *block, const double *sums);
 pg_status pg_run_uniform_carefully(pg_block *block, const double *sums); /* by careful.c */
 
-/* Load the rows, broadcast the imports, and compute all values. */
+/* Set up a block: load the rows, broadcast the imports. */
+void pg_load_block(pg_workspace *ws, const pg_task *task, pg_block *block_ret, pg_rows rows);
+/* The same, and compute all values. */
 pg_status pg_forward_block(pg_workspace *ws, const pg_task *task, pg_block *block_ret,
                            pg_rows rows);
 /* liveness.c: the block was computed without judging; has an op failed that a row's results depend
@@ -94,7 +97,28 @@ pg_status pg_backward_uniform(pg_workspace *ws, const pg_task *task, const pg_ba
                               const double *sums, double *gradients);
 /* Count `work` more computed values and poll now and then: has a stop been requested? */
 bool pg_must_stop(pg_workspace *ws, size_t work);
+/* The next block, with this many rows left from `first` on. */
+pg_rows pg_next_rows(size_t first, size_t left, int widest);
+/* Add the rows' values of an output to the total, row by row. */
+void pg_add_output(const pg_block *block, uint32_t output, double *total);
 /* Store the fault of a block of rows in the workspace. */
 void pg_note_fault(pg_workspace *ws, const pg_task *task, const pg_block *block, size_t first);
+
+/* shared.c: what the crew of a training needs for batches of so many rows; freed by pg_shared_free.
+ * PG_OK, with NULL where nothing can or needs be shared; PG_ERR_NOMEM. */
+typedef struct pg_shared pg_shared;
+pg_status pg_shared_new(pg_shared **shared_ret, const pg_workspace *ws, const pg_task *task,
+                        pg_training *training);
+void pg_shared_free(pg_shared *shared); /* NULL is allowed */
+/* Run a chunk's rows and form its sums, from zero: with the crew if that pays, else, and where
+ * something isn't ordinary, by `alone`. Returns: as pg_replay. */
+typedef pg_status pg_run_alone(pg_workspace *ws, const pg_task *task, size_t chunk, double *sums,
+                               bool cleared);
+pg_status pg_share_rows(pg_workspace *ws, const pg_task *task, size_t chunk, double *sums,
+                        pg_run_alone *alone);
+/* Look for nan, with the crew if that pays; `shared` may be NULL. */
+bool pg_shared_has_nan(const pg_shared *shared, const double *numbers, size_t count);
+/* The crew, if it shared the last chunk; else NULL. */
+pg_crew *pg_shared_crew(const pg_shared *shared);
 
 #endif

@@ -14,6 +14,7 @@ _DROPS = {
     "program": lib.pg_python_drop_program,
     "backward_plan": lib.pg_python_drop_backward_plan,
     "workspace": lib.pg_python_drop_workspace,
+    "crew": lib.pg_python_drop_crew,
 }
 
 

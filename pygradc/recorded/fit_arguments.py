@@ -30,8 +30,7 @@ _ELSEWHERE = {
     "lr": "set it on the optimizer: optim.SGD(parameters, lr=0.01)",
     "learning_rate": "set it on the optimizer: optim.SGD(parameters, lr=0.01)",
     "loss": "the compiled loss comes first: fit(loss, X, Y, optimizer)",
-    "executor": "fit trains in the calling thread",
-    "workers": "fit trains in the calling thread",
+    "executor": "workers=2 shares each batch with a thread of pygradc's own",
     "max_iter": "use epochs=, the number of passes over the rows",
     "random_state": "use seed=, the seed of the order of rows",
 }

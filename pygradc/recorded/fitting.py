@@ -11,6 +11,7 @@ Source: csrc/replay/fit.c, csrc/graph/optim.c.
 from __future__ import annotations
 
 import collections
+import contextlib
 import functools
 import math
 import operator
@@ -33,6 +34,8 @@ from pygradc.core.scalar import core
 from pygradc.recorded import fit_arguments
 from pygradc.recorded.checkpoint import Checkpoint, describe
 from pygradc.recorded.compiled import Compiled, _levels_to_user
+from pygradc.recorded.crews import Crew
+from pygradc.recorded.parallel import Threads, sharers
 from pygradc.recorded.program import Program
 from pygradc.recorded.rows import Floats, Rows
 from pygradc.recorded.workspace import Borrowed, Workspace, pointer
@@ -57,6 +60,7 @@ def fit(
     checkpoint: str | os.PathLike[str] | None = None,
     checkpoint_every: int = 1,
     resume: bool = False,
+    workers: int | None = None,
     **static: Any,
 ) -> list[float]:
     """Train parameters on the mean of a compiled loss over minibatches of rows.
@@ -79,6 +83,8 @@ def fit(
             state_dict and load_state_dict, the file includes its state.
         resume: Continue from that file, if it exists; the results have the bits of a run that was
             never interrupted.
+        workers: Threads that share each batch, the calling one included: rows, then weights. No
+            bit depends on it. What doesn't pay stays in the calling thread (docs/performance.md).
         static: Keyword arguments of the function.
     Returns:
         For each epoch the mean loss over its rows, each row's loss taken before its batch's step.
@@ -96,6 +102,7 @@ def fit(
     """
     refuse("fit()")
     fit_arguments.check_function(function)
+    threads = sharers(None, workers)
     data, optimizer = fit_arguments.split(data, optimizer)
     fit_arguments.check_keywords(fit.__kwdefaults__ or (), function, static)
     rows = Rows(data)
@@ -126,17 +133,20 @@ def fit(
     trained = _Trained(program, optimizer)
     _check_parameters(function, program, trained)
     claim = _Claim(trained.values)
+    crew = Crew(threads - 1) if isinstance(threads, Threads) else None
     try:
         claim.take()
         history = []
         if saved is not None:
             history = saved.begin(epochs, resume)
             trained = _Trained(program, optimizer)  # a callback's state may have replaced them
-        loop = _Loop(program, rows, optimizer, batch_size, trained)
+        loop = _Loop(program, rows, optimizer, batch_size, trained, crew)
         with _Bar(progress, epochs, rows.count, len(history)) as bar:
             return _run(loop, order, epochs, claim.lent_to(callback), bar, history, saved)
     finally:
         claim.give_up()
+        if crew is not None:
+            crew.close()
 
 
 _MOST_EPOCHS = 2**31  # each adds a loss to the history
@@ -455,10 +465,11 @@ class _Loop:
         optimizer: optim.Optimizer,
         batch_size: int,
         trained: _Trained,
+        crew: Crew | None,
     ) -> None:
-        self.what = program, rows, optimizer, batch_size
+        self.what, self.crew = (program, rows, optimizer, batch_size), crew
         self.kind: type[_InC] | type[_InPython] = _InC if _is_known(optimizer) else _InPython
-        self.loop = self.kind(*self.what, trained)
+        self.loop = self.kind(*self.what, trained, crew)
 
     def run(self, epochs: int, index: Any, done: int) -> list[float]:
         """Run `epochs` more after `done` epochs; returns their losses."""
@@ -472,7 +483,7 @@ class _Loop:
             self.loop.read()
             return
         trained = _Trained(self.what[0], optimizer)
-        self.kind, self.loop = kind, kind(*self.what, trained)
+        self.kind, self.loop = kind, kind(*self.what, trained, self.crew)
 
     def write_back(self) -> None:
         """Copy the results of the steps since `read` to the graph and the optimizer."""
@@ -524,11 +535,20 @@ def _called(i: int, parameter: Any) -> str:
     return f"parameter {i}{label}"
 
 
+_ALONE = contextlib.nullcontext()
+
+
 class _InC:
     """The loop in csrc/replay/fit.c."""
 
     def __init__(
-        self, program: Program, rows: Rows, optimizer: Any, batch_size: int, trained: _Trained
+        self,
+        program: Program,
+        rows: Rows,
+        optimizer: Any,
+        batch_size: int,
+        trained: _Trained,
+        crew: Crew | None,
     ) -> None:
         self.program, self.rows, self.optimizer = program, rows, optimizer
         self.plan = program._plan(lib.PG_WRT_PARAMS)
@@ -543,6 +563,11 @@ class _InC:
         arrays.data, arrays.gradients = pointer(self.data), pointer(self.gradients)
         training.params = pointer(self.params)
         training.places = ffi.from_buffer("uint32_t[]", self.places)
+        self.crew = crew
+        if crew is not None and not crew.can_share(program, self.plan, batch_size):
+            self.crew = None
+        if self.crew is not None:
+            training.crew, training.payoff = self.crew.handle, program._fit_payoff[0]
         self.written = 0  # the step count at the last read or write_back
         self.read()
 
@@ -584,7 +609,11 @@ class _InC:
     def _fit(self, ws: Workspace, losses: Floats, epochs: int, done: int) -> None:
         program = self.program
         self.training.epochs = epochs
-        status = lib.pg_fit(ws.handle, ws.task, self.training, pointer(losses))
+        crew, count = self.crew, epochs * self.rows.count
+        with crew if crew and crew.pays(self.training.payoff, count) else _ALONE:
+            status = lib.pg_fit(ws.handle, ws.task, self.training, pointer(losses))
+        if self.crew is not None:
+            program._fit_payoff[0] = self.training.payoff
         if status == lib.PG_OK:
             return
         epoch, batch = done + self.training.epoch + 1, self.training.batch + 1
@@ -626,6 +655,7 @@ class _InPython:
         optimizer: optim.Optimizer,
         batch_size: int,
         trained: _Trained,
+        _: Crew | None,
     ) -> None:
         self.program, self.rows, self.optimizer = program, rows, optimizer
         self.batch_size = batch_size

@@ -175,6 +175,7 @@ class Replayable:
         self._plans: dict[int, BackwardPlan] = {}
         self._fast_path: Any = None
         self._payoffs = [Payoff(rows) for rows in _ROWS_OF_A_PART]
+        self._fit_payoff = ffi.new("pg_payoff *")
 
     def _plan(self, wrt: int) -> BackwardPlan:
         plan = self._plans.get(wrt)

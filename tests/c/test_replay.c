@@ -4,6 +4,8 @@
  */
 #include "scene.h"
 
+#include "base/crew.h"
+
 #include <math.h>
 #include <pthread.h>
 #include <stdlib.h>
@@ -929,6 +931,136 @@ static void threads_share_a_program(void) {
     scene_free(&s);
 }
 
+/* ---- a crew --------------------------------------------------------------------------------- */
+
+enum { helpers = 3, crew_parts = 20 };
+
+static void *help(void *crew) {
+    pg_crew_help(crew);
+    return NULL;
+}
+
+static void begin_help(pg_crew **crew_ret, pthread_t *threads) {
+    if (!CHECK(pg_crew_new(crew_ret) == PG_OK)) abort();
+    pg_crew_open(*crew_ret);
+    for (int i = 0; i < helpers; i++)
+        if (!CHECK(pthread_create(&threads[i], NULL, help, *crew_ret) == 0)) abort();
+}
+
+static void end_help(pg_crew *crew, const pthread_t *threads) {
+    pg_crew_close(crew);
+    pg_crew_close(crew);
+    for (int i = 0; i < helpers; i++) CHECK(pthread_join(threads[i], NULL) == 0);
+    pg_crew_free(crew);
+}
+
+typedef struct tally {
+    uint32_t round, seen[crew_parts];
+} tally;
+
+static void count_part(void *context, size_t part) {
+    tally *const t = context;
+    t->seen[part] += t->round;
+}
+
+/* Each part once a round, and the round's number seen by all; with pauses in which helpers fall
+ * asleep. */
+static void a_crew_does_each_part_once(void) {
+    tally t = {0};
+    pthread_t threads[helpers];
+    pg_crew *crew;
+    uint32_t sum = 0;
+    begin_help(&crew, threads);
+    for (t.round = 1; t.round <= 2000; t.round++) {
+        const double start = pg_seconds();
+        while (t.round % 100 == 0 && pg_seconds() - start < 1e-3) {
+        }
+        pg_crew_share(crew, count_part, &t, 1 + t.round % crew_parts);
+        for (uint32_t i = 0; i < 1 + t.round % crew_parts; i++) t.seen[i] -= t.round;
+        for (uint32_t i = 0; i < crew_parts; i++) sum += t.seen[i];
+    }
+    CHECK(sum == 0);
+    end_help(crew, threads);
+    pg_crew_share(NULL, count_part, &t, 1);
+    CHECK(t.seen[0] == t.round);
+}
+
+/* As in the child of a fork: the caller goes on alone, and a helper returns at once. */
+static void a_crew_without_its_helpers(void) {
+    tally t = {.round = 1};
+    pg_crew *crew;
+    if (!CHECK(pg_crew_new(&crew) == PG_OK)) return;
+    pg_crew_open(crew);
+    pg_crew_share(crew, count_part, &t, crew_parts);
+    pg_crew_forget(crew);
+    pg_crew_share(crew, count_part, &t, crew_parts);
+    pg_crew_help(crew);
+    pg_crew_close(crew);
+    for (uint32_t i = 0; i < crew_parts; i++) CHECK(t.seen[i] == 2);
+    pg_crew_free(crew);
+}
+
+enum { layer_inputs = 40, layer_dots = 50, layer_params = layer_inputs * layer_dots };
+
+/* The sum of tanh(w x) over a layer's dots. */
+static recipe layer_recipe(void) {
+    recipe r = recipe_new(layer_inputs, layer_params);
+    uint32_t total = 0, w = layer_inputs;
+    for (uint32_t d = 0; d < layer_dots; d++) {
+        uint32_t dot = 0;
+        for (uint32_t i = 0; i < layer_inputs; i++) {
+            const uint32_t product = recipe_add(&r, (line){.op = PG_OP_MUL, .a = w++, .b = i});
+            dot =
+                i == 0 ? product : recipe_add(&r, (line){.op = PG_OP_ADD, .a = dot, .b = product});
+        }
+        dot = recipe_add(&r, (line){.op = PG_OP_TANH, .a = dot});
+        total = d == 0 ? dot : recipe_add(&r, (line){.op = PG_OP_ADD, .a = total, .b = dot});
+    }
+    recipe_end(&r, total);
+    return r;
+}
+
+/* Train from the same parameters. Returns: the results' bits are those of `before`, unless NULL. */
+static bool same_training(const scene *s, pg_crew *crew, const double *before, double *params) {
+    double gradients[layer_params], data[layer_params], losses[3];
+    uint32_t places[layer_params];
+    pg_argument arguments[most_arguments];
+    results r = results_new(s, 600);
+    pg_task task = task_of(s, arguments, &r, 600);
+    pg_training t = {.crew = crew,
+                     .payoff = {.rows = 512, .alone = 1e9}, /* sharing always pays */
+                     .epochs = 3,
+                     .batch_rows = 512,
+                     .count = layer_params,
+                     .arrays = {.data = data, .gradients = gradients},
+                     .places = places,
+                     .params = params,
+                     .sgd = {.lr = 0.01}};
+    task.partials = NULL;
+    memcpy(params, s->captured, sizeof data);
+    memcpy(data, s->captured, sizeof data);
+    for (uint32_t i = 0; i < layer_params; i++) places[i] = i;
+    pg_workspace *ws = must_work(s->program, any_level());
+    CHECK(pg_fit_can_share(s->program, *task.plan, 512));
+    CHECK(pg_fit(ws, &task, &t, losses) == PG_OK && t.payoff.alone == 1e9);
+    pg_workspace_free(ws);
+    results_free(&r);
+    return before == NULL || memcmp(before, params, sizeof data) == 0;
+}
+
+static void a_crew_trains_as_one_thread(void) {
+    scene s = scene_new(layer_recipe(), 600, exact_passes, 0);
+    double alone[layer_params], shared[layer_params];
+    pthread_t threads[helpers];
+    pg_crew *crew;
+    begin_help(&crew, threads);
+    CHECK(same_training(&s, NULL, NULL, alone));
+    for (int i = 0; i < 4; i++) CHECK(same_training(&s, crew, alone, shared));
+    end_help(crew, threads);
+    CHECK(memcmp(alone, s.captured, sizeof alone) != 0);
+    scene_free(&s);
+}
+
 const test_case replay_tests[] = {
     TEST(replays_give_what_nodes_give),
     TEST(single_rows_give_exact_gradients),
@@ -960,5 +1092,8 @@ const test_case replay_tests[] = {
     TEST(each_comparison_at_odd_numbers),
     TEST(a_poll_stops_a_replay),
     TEST(threads_share_a_program),
+    TEST(a_crew_does_each_part_once),
+    TEST(a_crew_without_its_helpers),
+    TEST(a_crew_trains_as_one_thread),
     {0},
 };

@@ -77,6 +77,16 @@ static uint64_t adam_all(double *data, double *means, double *squares,
     return (PG_HAS_AVX2() ? adam_all_avx2 : adam_all_base)(data, means, squares, from, count, step);
 }
 
+static void gather(double *data, double *gradients, const pg_node *nodes, size_t count) {
+    (PG_HAS_AVX2() ? gather_avx2 : gather_base)(data, gradients, nodes, count);
+}
+
+static void adam_in_place(double *data, double *mean, double *square, const double *gradients,
+                          size_t count, const adam_step *step) {
+    if (PG_HAS_AVX2()) adam_in_place_avx2(data, mean, square, gradients, count, step);
+    else adam_in_place_base(data, mean, square, gradients, count, step);
+}
+
 uint64_t pg_sgd_array(const pg_optimizer_arrays *next, const pg_optimizer_arrays *now, size_t count,
                       const pg_sgd_settings *settings) {
     const pg_sgd_settings s = *settings;
@@ -129,9 +139,8 @@ static void adam_block(pg_graph *graph, double *mean, double *square, const pg_n
     double data[most_in_block], gradients[most_in_block];
     if (mean != square && are_side_by_side(nodes, count)) {
         pg_node *const first = &graph->nodes[nodes[0]];
-        (PG_HAS_AVX2() ? gather_avx2 : gather_base)(data, gradients, first, count);
-        (PG_HAS_AVX2() ? adam_in_place_avx2 : adam_in_place_base)(data, mean, square, gradients,
-                                                                  count, step);
+        gather(data, gradients, first, count);
+        adam_in_place(data, mean, square, gradients, count, step);
         for (size_t i = 0; i < count; i++) first[i].data = data[i];
         return;
     }

@@ -97,13 +97,6 @@ static inline PG_ALWAYS_INLINE void NAME(dots)(const pg_block *block, const pg_i
         EACH_AT_ONCE(SLOT(values, dots[d].dst) + from)[v] = sums[d][v];
 }
 
-/* How many of the dots that are left are summed abreast? Two by two, four take less time than three
- * and one. */
-static inline uint32_t NAME(next_abreast)(uint32_t left) {
-    if (left >= ABREAST && left != 4) return ABREAST;
-    return left >= 2 ? 2 : 1;
-}
-
 /* A layer, in panels of pairs whose factors fit the first cache. */
 static inline PG_ALWAYS_INLINE void NAME(panels)(const pg_block *block, const pg_instr *dots,
                                                  bool neighbours) {
@@ -112,7 +105,7 @@ static inline PG_ALWAYS_INLINE void NAME(panels)(const pg_block *block, const pg
     for (uint32_t first = 0; first < count; first += panel) {
         const uint32_t last = count - first < panel ? count : first + panel;
         for (uint32_t d = 0, some; d < dots->run; d += some) {
-            some = NAME(next_abreast)(dots->run - d);
+            some = next_abreast(dots->run - d, ABREAST);
             for (int v = 0; v < VECS; v += AT_ONCE)
                 if (some == ABREAST)
                     NAME(dots)(block, dots + d, ABREAST, v, first, last, neighbours);
@@ -265,7 +258,7 @@ static inline PG_ALWAYS_INLINE void NAME(pull_all)(const pg_block *block,
                                                    const pg_target *targets, uint32_t rights,
                                                    bool neighbours) {
     for (uint32_t i = 0, some; i < rights; i += some) {
-        some = NAME(next_abreast)(rights - i);
+        some = next_abreast(rights - i, ABREAST);
         for (int v = 0; v < VECS; v += AT_ONCE)
             if (some == ABREAST)
                 NAME(pull)(block, neurons, count, targets, i, ABREAST, v, neighbours);

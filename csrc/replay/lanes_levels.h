@@ -29,6 +29,13 @@ static bool all_neighbours(const pg_instr *dots) {
     return all;
 }
 
+/* Of a tile's sides, how many of those that are left are taken abreast, if at best `most` are? Two
+ * by two, four take less time than three and one. */
+static inline uint32_t next_abreast(uint32_t left, uint32_t most) {
+    if (left >= most && left != 4) return most;
+    return left >= 2 ? 2 : 1;
+}
+
 #define TRANSPOSES (PG_HAS_SHUFFLE && PG_VECTOR_BYTES >= 32) /* with transpose.h, else by loops */
 #include "replay/lanes_weights.h"
 #undef TRANSPOSES

@@ -27,8 +27,8 @@
  */
 
 enum {
-    TILE_DOTS = 4,
-    TILE_VECS = 2,
+    TILE_DOTS = 3,
+    TILE_VECS = 4,
     PANEL = PG_PANEL,
     ROW_OF_PANEL = PANEL + 8 /* not a power of 2 */
 };
@@ -247,15 +247,17 @@ static void transpose(const outer *o, double *panel, uint32_t first, uint32_t co
 /* ---- A tile ---------------------------------------------------------------------------------- */
 
 /* For `count` columns ys, add their products with so many vectors of a panel's columns to the sums
- * at `at`, for all rows; count and vecs are constants. */
+ * at `at`, which may start from zero, for all rows; count and vecs are constants. */
 static inline PG_ALWAYS_INLINE void add_products(size_t rows, const double *panel,
                                                  const double *const *ys, double *const *at,
-                                                 int count, int vecs) {
+                                                 const bool *from_zero, int count, int vecs) {
     pg_vec sums[TILE_DOTS][TILE_VECS];
     for (int d = 0; d < count; d++)
-        for (int v = 0; v < vecs; v++) sums[d][v] = ((const pg_vec_anywhere *)at[d])[v];
+        for (int v = 0; v < vecs; v++)
+            sums[d][v] = from_zero[d] ? (pg_vec){0} : ((const pg_vec_anywhere *)at[d])[v];
     for (size_t r = 0; r < rows; r++) {
-        const pg_vec *const x = (const pg_vec *)(panel + r * ROW_OF_PANEL);
+        pg_vec x[TILE_VECS];
+        for (int v = 0; v < vecs; v++) x[v] = ((const pg_vec *)(panel + r * ROW_OF_PANEL))[v];
         for (int d = 0; d < count; d++)
             for (int v = 0; v < vecs; v++) sums[d][v] += x[v] * ys[d][r];
     }
@@ -270,6 +272,7 @@ typedef struct tile {
     const double *panel, *g[TILE_DOTS];
     double *sums[TILE_DOTS];
     const double *next[TILE_DOTS]; /* those of the dots that follow */
+    bool from_zero[TILE_DOTS];     /* do they start so? */
     uint32_t first;
     bool neighbours; /* so are all sums of each dot */
 } tile;
@@ -280,11 +283,17 @@ static inline PG_ALWAYS_INLINE tile tile_of(const outer *o, const pg_step *steps
     for (int d = 0; d < dots; d++) {
         t.g[d] = gradient_of(o, &steps[d]);
         t.sums[d] = sum_of(o, &steps[d], first);
+        t.from_zero[d] = starts_from_zero(o, &steps[d]);
         t.next[d] =
             steps + d + dots < o->steps + o->dots ? sum_of(o, &steps[d + dots], first) : t.sums[d];
         t.neighbours = t.neighbours && steps[d].folds == PG_FOLDS_NEIGHBOURS;
     }
     return t;
+}
+
+/* Ask for numbers, a line at a time. */
+static inline PG_ALWAYS_INLINE void ask_for(const double *numbers, int count) {
+    for (int i = 0; i < count; i += 8) PG_PREFETCH(numbers + i);
 }
 
 /* Add to the sums of the panel's factors from the k-th on, which are neighbours and fill the
@@ -295,15 +304,13 @@ static inline PG_ALWAYS_INLINE void add_in_place(const outer *o, const tile *t, 
     double *at[TILE_DOTS];
     for (int d = 0; d < dots; d++) {
         at[d] = t->sums[d] + k;
-        PG_PREFETCH(t->next[d] + k);
-        if (descent != NULL) {
-            PG_PREFETCH(descent->now + (at[d] - o->block->accumulators));
-            PG_PREFETCH(descent->next + (at[d] - o->block->accumulators));
-        }
-        for (int v = 0; v < vecs && starts_from_zero(o, &t->steps[d]); v++)
-            ((pg_vec_anywhere *)at[d])[v] = (pg_vec){0};
+        ask_for(t->next[d] + k, vecs * PG_VEC);
+        if (descent == NULL) continue;
+        const ptrdiff_t place = at[d] - o->block->accumulators;
+        ask_for(descent->now + place, vecs * PG_VEC);
+        ask_for(descent->next + place, vecs * PG_VEC);
     }
-    add_products(o->block->active, t->panel + k, t->g, at, dots, vecs);
+    add_products(o->block->active, t->panel + k, t->g, at, t->from_zero, dots, vecs);
 }
 
 /* The same for `count` factors, where they aren't, or don't: on a copy. */
@@ -312,10 +319,10 @@ static inline PG_ALWAYS_INLINE void add_to_copy(const outer *o, const tile *t, u
     double kept[TILE_DOTS][TILE_VECS * PG_VEC] = {{0}}, *at[TILE_DOTS];
     for (int d = 0; d < dots; d++) {
         at[d] = kept[d];
-        for (uint32_t i = 0; i < count && !starts_from_zero(o, &t->steps[d]); i++)
+        for (uint32_t i = 0; i < count && !t->from_zero[d]; i++)
             kept[d][i] = *sum_of(o, &t->steps[d], t->first + k + i);
     }
-    add_products(o->block->active, t->panel + k, t->g, at, dots, vecs);
+    add_products(o->block->active, t->panel + k, t->g, at, t->from_zero, dots, vecs);
     for (int d = 0; d < dots; d++)
         for (uint32_t i = 0; i < count; i++)
             *sum_of(o, &t->steps[d], t->first + k + i) = kept[d][i];
@@ -329,6 +336,8 @@ static inline PG_ALWAYS_INLINE void add_dots(const outer *o, const pg_step *step
     const tile t = tile_of(o, steps, panel, first, dots);
     uint32_t k = 0;
     for (; t.neighbours && k + most <= count; k += most) add_in_place(o, &t, k, dots, TILE_VECS);
+    for (; t.neighbours && k + 2 * PG_VEC <= count; k += 2 * PG_VEC)
+        add_in_place(o, &t, k, dots, 2);
     for (; t.neighbours && k + PG_VEC <= count; k += PG_VEC) add_in_place(o, &t, k, dots, 1);
     for (; k + PG_VEC < count; k += most)
         add_to_copy(o, &t, k, count - k < most ? count - k : most, dots, TILE_VECS);
@@ -340,12 +349,13 @@ static inline PG_ALWAYS_INLINE void add_dots(const outer *o, const pg_step *step
 
 static void add_panel(const outer *o, double *panel, uint32_t first) {
     const uint32_t left = o->count - first, count = left < PANEL ? left : PANEL;
-    uint32_t d = 0;
     transpose(o, panel, first, count);
-    for (; d + TILE_DOTS <= o->dots; d += TILE_DOTS)
-        add_dots(o, o->steps + d, panel, first, count, TILE_DOTS);
-    for (; d + 2 <= o->dots; d += 2) add_dots(o, o->steps + d, panel, first, count, 2);
-    if (d < o->dots) add_dots(o, o->steps + d, panel, first, count, 1);
+    for (uint32_t d = 0, some; d < o->dots; d += some) {
+        some = next_abreast(o->dots - d, TILE_DOTS);
+        if (some == TILE_DOTS) add_dots(o, o->steps + d, panel, first, count, TILE_DOTS);
+        else if (some == 2) add_dots(o, o->steps + d, panel, first, count, 2);
+        else add_dots(o, o->steps + d, panel, first, count, 1);
+    }
 }
 
 static void add_wide(const outer *o) {

@@ -244,9 +244,9 @@ static int hold_the_same(PyObject *one, PyObject *other) {
     for (int i = 0; i < 2; i++)
         if (!PyList_Check(i == 0 ? one : other) && !PyTuple_Check(i == 0 ? one : other)) return 0;
     const Py_ssize_t count = PySequence_Fast_GET_SIZE(one);
-    return count == PySequence_Fast_GET_SIZE(other) &&
-           memcmp(PySequence_Fast_ITEMS(one), PySequence_Fast_ITEMS(other),
-                  (size_t)count * sizeof(PyObject *)) == 0;
+    if (count != PySequence_Fast_GET_SIZE(other)) return 0;
+    return count == 0 || memcmp(PySequence_Fast_ITEMS(one), PySequence_Fast_ITEMS(other),
+                                (size_t)count * sizeof(PyObject *)) == 0;
 }
 
 /* are_same(a, b) -> bool: are they lists or tuples, of the same objects in the same order? */

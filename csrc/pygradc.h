@@ -306,7 +306,8 @@ pg_status pg_trace_search(pg_graph *graph, pg_node_id *id_ret, pg_node_id x,
                           const pg_node_id *knots, size_t count, int right);
 /* The derivative of takes from one table of so many entries: entry k gets the sum of the gradients
  * whose index is k, from the first to the last; 0 without any. An index that names no entry gives
- * nothing. The node of the scatter has no value; those of its parts have the sums.
+ * nothing. The node of the scatter has no value; those of its parts have the sums, and no entry may
+ * have two: one slot of a program holds it, with one gradient.
  * Returns: as pg_graph_variadic; PG_ERR_BAD_NODE also without gradients or entries, and for what is
  *          no scatter or has no such part; PG_ERR_LIMIT for more than 2**31 - 1 entries. */
 pg_status pg_trace_scatter(pg_graph *graph, pg_node_id *id_ret, const pg_node_id *gradients,

@@ -358,7 +358,7 @@ static void make_take(void) {
              plain_wide(&t->plain, PG_VARIADIC_TAKE, NAN, edges, count + 1, false));
 }
 
-/* Some parts of a scatter of any nodes; the scatter itself is theirs alone. */
+/* One or two parts of a scatter of any nodes; the scatter itself is theirs alone. */
 static void make_scatter(void) {
     pg_node_id gradients[TWIN_SUMMANDS], indices[TWIN_SUMMANDS], id = 0;
     plain_edge edges[2 * TWIN_SUMMANDS];
@@ -372,8 +372,9 @@ static void make_scatter(void) {
     const plain_edge of = {plain_wide(&t->plain, PG_VARIADIC_SCATTER, NAN, edges, 2 * count, false),
                            0.0};
     hold(status, scatter, PG_OK, of.to);
-    for (size_t i = 1 + next() % 2; i > 0; i--) {
-        const plain_edge edge = {of.to, (double)(next() % entries)};
+    const size_t parts = 1 + next() % 2, first = next();
+    for (size_t i = 0; i < parts && i < entries; i++) { /* neighbours: no entry has two parts */
+        const plain_edge edge = {of.to, (double)((first + i) % entries)};
         status = pg_trace_part(t->graph, &id, scatter, (size_t)edge.slope);
         if (went_well(status))
             hold(status, id, PG_OK, plain_wide(&t->plain, PG_VARIADIC_PART, NAN, &edge, 1, false));

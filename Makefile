@@ -172,7 +172,7 @@ prove-powers: build/$(BUILD)/prove_powers
 # trainings, output beside plain Python's), documents, sources, benches, and of what another program
 # says (a compiler, mypy, pip). Other tests reach the same memory of ours, and under the instruments
 # all this takes many times as long.
-# Left out too: what is marked memory.
+# Left out too: what is marked memory, or forks.
 TREE := build/$(BUILD)/tree
 GLUE := $(GLUE_FILES:%.c=build/$(BUILD)/%.o) build/$(BUILD)/_core.o
 PYTHON_HEADERS = $(call python_says,get_paths()["include"])
@@ -205,7 +205,7 @@ pytest-asan: $(VENV)/ready
 	    ASAN_OPTIONS=detect_leaks=1:leak_check_at_exit=0:allocator_may_return_null=1 \
 	    PYTHONMALLOC=malloc PYTHONPATH=tests \
 	    $(abspath $(BIN))/python -m pytest -p leaks -p no:cacheprovider \
-	    -m "not memory and not unsanitized" $(ARGS)
+	    -m "not memory and not unsanitized and not forks" $(ARGS)
 
 clean-ctest:
 	rm -rf build/$(BUILD)

@@ -356,6 +356,7 @@ def fork_and_compare(*_):
 """
 
 
+@pytest.mark.forks
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork here")
 @pytest.mark.parametrize(
     "code",
@@ -369,6 +370,7 @@ def test_a_child_has_helpers_of_its_own(code: str) -> None:
     assert (done.returncode, done.stderr) == (0, "")
 
 
+@pytest.mark.forks
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork here")
 def test_a_signals_handler_may_fork_in_the_middle() -> None:
     """The child trains on, without helpers. It forks once: the timer doesn't repeat."""

@@ -255,6 +255,7 @@ def test_threads_share_it() -> None:
     assert len(results) == 8 and all(r == results[0] for r in results)
 
 
+@pytest.mark.forks
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork here")
 def test_a_forked_process_has_it() -> None:
     code = """

@@ -181,21 +181,19 @@ def test_paths_that_can_not_be_written(
     assert files(tmp_path) == {"file": b"old"}
 
 
-def as_nobody(work: Callable[[], None]) -> None:
-    """Run work without root's rights, in a child if need be."""
+@contextmanager
+def as_nobody() -> Iterator[None]:
+    """Without root's rights. In this process: sanitizers may not survive a fork beside threads."""
     if os.getuid() != 0:
-        return work()
-    child = os.fork()
-    if child == 0:
-        code = 1
-        try:
-            os.setgid(65534)
-            os.setuid(65534)
-            work()
-            code = 0
-        finally:
-            os._exit(code)
-    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+        yield
+        return
+    os.setresgid(65534, 65534, 0)
+    os.setresuid(65534, 65534, 0)
+    try:
+        yield
+    finally:
+        os.setresuid(0, 0, 0)
+        os.setresgid(0, 0, 0)
 
 
 @pytest.fixture
@@ -219,12 +217,10 @@ def test_an_unwritable_folder_or_file(public: Path) -> None:
     folder.chmod(0o777)
     (folder / "file").chmod(0o444)
 
-    def work() -> None:
+    with as_nobody():
         for path in (closed / "file", closed / "new", folder / "file"):
             with pytest.raises(PermissionError, match=path.name):
                 save_state({"a": 1.0}, path)
-
-    as_nobody(work)
     assert files(folder) == files(closed) == {"file": b"old"}
 
 

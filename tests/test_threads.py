@@ -145,6 +145,7 @@ def test_threads_share_parameters_that_only_one_changes():
     assert wrong == []
 
 
+@pytest.mark.forks
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="POSIX only")
 @pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")
 def test_a_forked_child_trains_and_the_parent_goes_on():

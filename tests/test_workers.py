@@ -520,6 +520,7 @@ f, x = pygradc.compile(slow), np.linspace(0.0, 1.0, 100_000)
     return subprocess.run(command, env=env, capture_output=True, text=True, timeout=300)
 
 
+@pytest.mark.forks
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork here")
 def test_a_fork_ends_the_threads_and_the_child_has_its_own() -> None:
     done = run("""

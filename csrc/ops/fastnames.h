@@ -12,3 +12,9 @@
 #define sigmoid pg_fast_sigmoid
 #define saturated(y) false /* the exp in the slopes would take a quarter of a step */
 #define out_of_reach(op, a) ((op) == PG_OP_TAN && fabs(a) > PG_TAN_REACH)
+#define alternates(op)                                                                             \
+    ((op) == PG_OP_TANH || (op) == PG_OP_SIGMOID ? 16                                              \
+     : (op) == PG_OP_EXP || (op) == PG_OP_LOG || (op) == PG_OP_LOG1P || (op) == PG_OP_TAN ||       \
+             (op) == PG_OP_ERF                                                                     \
+         ? 8                                                                                       \
+         : 0)

@@ -10,3 +10,4 @@
 #undef sigmoid
 #undef saturated
 #undef out_of_reach
+#undef alternates

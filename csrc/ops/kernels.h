@@ -24,6 +24,13 @@ static inline double sigmoid(double a) {
 /* Is y so near 1 or -1 that 1 - |y| has lost digits? Derivatives are then computed from a. */
 static inline bool saturated(double y) { return fabs(y) > 0.96875; }
 
+/* For how many lanes in one piece is the op's value fastest, being a long formula of fast mode's?
+ */
+static inline int alternates(int op) {
+    (void)op;
+    return 0;
+}
+
 /* Is a too large for fast mode's function? Then the op's value is libm's there, too. */
 static inline bool out_of_reach(int op, double a) {
     (void)op, (void)a;

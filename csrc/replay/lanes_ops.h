@@ -11,11 +11,36 @@
 /* Has powers.h computed it? In one lane it isn't asked. */
 #define RAISED(op, done) ((op) == PG_OP_POWN && MOST > 1 ? (done) : none_done)
 
+/* y = op(a, b) in all lanes of a run, for long formulas: their operations wait for each other.
+ * Those of some lanes are unrolled into one piece, from which gcc makes vectors whose operations
+ * alternate (it wants all lanes loaded before the first is stored). */
+#if MOST > 1 && PG_VECTOR_BYTES == 32 && PG_JOINS_LANES
+#define PG_ALTERNATE(piece, y_)                                                                    \
+    for (; first + (piece) <= lanes * run; first += (piece)) {                                     \
+        double ready[piece];                                                                       \
+        PG_UNROLL(piece) for (size_t i = 0; i < (piece); i++) {                                    \
+            const double a = as[first + i], b = bs[first + i];                                     \
+            (void)a, (void)b;                                                                      \
+            ready[i] = (y_);                                                                       \
+        }                                                                                          \
+        PG_UNROLL(piece) for (size_t i = 0; i < (piece); i++) ys[first + i] = ready[i];            \
+    }
+#else
+#define PG_ALTERNATE(piece, y_)
+#endif
+
 /* y = op(a, b) in all lanes of a run; `fault` says what an infinite y means, as in the op table. */
 #define PG_FORWARD(op, y_, fault)                                                                  \
     {                                                                                              \
         const powers_done done = RAISED(op, raise_all(block, instr, 0.0, ys, lanes, run));         \
-        for (size_t l = 0; done == none_done && l < lanes * run; l++) {                            \
+        size_t first = 0;                                                                          \
+        if (alternates(op) >= 16) {                                                                \
+            PG_ALTERNATE(16, y_)                                                                   \
+        }                                                                                          \
+        if (alternates(op) >= 8) {                                                                 \
+            PG_ALTERNATE(8, y_)                                                                    \
+        }                                                                                          \
+        for (size_t l = first; done == none_done && l < lanes * run; l++) {                        \
             const double a = as[l], b = bs[l];                                                     \
             (void)a, (void)b;                                                                      \
             ys[l] = (y_);                                                                          \
@@ -195,6 +220,7 @@ static pg_status NAME(backward)(pg_block *block) {
 }
 
 #undef RAISED
+#undef PG_ALTERNATE
 #undef PG_FORWARD
 #undef PG_PUSH
 #undef PG_PUSH_RUN

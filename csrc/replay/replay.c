@@ -389,7 +389,9 @@ pg_status pg_forward_block(pg_workspace *ws, const pg_task *task, pg_block *bloc
 
 void pg_add_output(const pg_block *block, uint32_t output, double *total) {
     const double *const values = block->values + (size_t)output * block->lanes;
-    for (size_t l = 0; l < block->active; l++) *total += values[l];
+    double sum = *total;
+    PG_UNROLL(8) for (size_t l = 0; l < block->active; l++) sum += values[l];
+    *total = sum;
 }
 
 /* Each output's gradient in turn: sums over the rows, and the gradients of the rows' inputs. */

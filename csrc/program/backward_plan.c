@@ -214,9 +214,11 @@ static pg_status add_instr(builder *b, uint32_t number) {
 
 /* ---- Accumulators ---------------------------------------------------------------------------- */
 
-/* Numbers for accumulators, in the order in which they are first met. */
+/* Numbers for accumulators, in the order in which they are first met; and of each, how many
+ * contributions it gets in a block. */
 typedef struct numbering {
     uint32_t *of, next; /* of: PG_NO_VALUE: none yet */
+    uint32_t *uses;
 } numbering;
 
 static uint32_t number_of(numbering *n, uint32_t accumulator) {
@@ -225,7 +227,9 @@ static uint32_t number_of(numbering *n, uint32_t accumulator) {
 }
 
 static void renumber_target(numbering *n, pg_target *target) {
-    if (target->how == PG_ACCUMULATE_FOLD) target->at = number_of(n, target->at);
+    if (target->how != PG_ACCUMULATE_FOLD) return;
+    target->at = number_of(n, target->at);
+    n->uses[target->at]++;
 }
 
 /* First those of direct steps, in their order, then those of dots, pair by pair. */
@@ -234,10 +238,10 @@ static void renumber(const pg_program *p, pg_backward_plan *r, numbering n) {
         if (pg_is_direct(p, &r->uniform[i])) (void)number_of(&n, r->uniform[i].b.at);
     for (size_t i = 0; i < r->row_count; i++) {
         pg_step *const step = &r->rows[i];
-        const pg_instr *const instr = &p->code[step->instr];
-        const uint32_t pairs = pg_instr_describe(instr->op)->pairs_receive ? instr->count : 0;
         renumber_target(&n, &step->a);
         renumber_target(&n, &step->b);
+        if (step->left == PG_ACCUMULATE_NONE && step->right == PG_ACCUMULATE_NONE) continue;
+        const uint32_t pairs = p->code[step->instr].count;
         for (uint32_t k = 0; k < pairs; k++) renumber_target(&n, &r->targets[step->first + 2 * k]);
         for (uint32_t k = 0; k < pairs; k++)
             renumber_target(&n, &r->targets[step->first + 2 * k + 1]);
@@ -247,7 +251,8 @@ static void renumber(const pg_program *p, pg_backward_plan *r, numbering n) {
             r->uniform[i].b.at = number_of(&n, r->uniform[i].b.at);
 }
 
-static pg_status number_sums(const pg_program *p, pg_backward_plan *r) {
+/* Out: uses, zeros before: of each accumulator, by its new number. */
+static pg_status number_sums(const pg_program *p, pg_backward_plan *r, uint32_t *uses) {
     pg_step *const steps = pg_realloc(NULL, r->uniform_count, sizeof *steps);
     uint32_t *const scratch = pg_realloc(NULL, p->param_count + r->accumulators, sizeof *scratch);
     uint32_t *const direct = scratch; /* for each parameter the step that moves to the front */
@@ -268,7 +273,7 @@ static pg_status number_sums(const pg_program *p, pg_backward_plan *r) {
     r->uniform = steps;
     r->uniform_capacity = r->uniform_count;
     memset(scratch + p->param_count, 0xff, r->accumulators * sizeof *scratch);
-    renumber(p, r, (numbering){.of = scratch + p->param_count});
+    renumber(p, r, (numbering){.of = scratch + p->param_count, .uses = uses});
     pg_free(scratch);
     return PG_OK;
 }
@@ -304,31 +309,15 @@ static void mark_step(met *m, const pg_backward_plan *r, pg_step *step, uint32_t
     step->alone = m->apart && m->alone;
 }
 
-static void count_use(uint32_t *uses, pg_target target) {
-    if (target.how == PG_ACCUMULATE_FOLD) uses[target.at]++;
+/* The sums of a dot that has them alone needn't be cleared: no uses. */
+static void forget_uses(uint32_t *uses, const pg_backward_plan *r, const pg_step *step,
+                        uint32_t count) {
+    if (step->a.how == PG_ACCUMULATE_FOLD) uses[step->a.at] = PG_NO_VALUE;
+    for (uint32_t k = 0; k < count; k++) uses[r->targets[step->first + 2 * k].at] = PG_NO_VALUE;
 }
 
-/* How many contributions in a block does each accumulator get? */
-static void count_uses(const pg_program *p, const pg_backward_plan *r, uint32_t *uses) {
-    for (size_t i = 0; i < r->row_count; i++) {
-        const pg_step *const step = &r->rows[i];
-        const pg_instr *const instr = &p->code[step->instr];
-        const uint32_t pairs = pg_instr_describe(instr->op)->pairs_receive ? instr->count : 0;
-        count_use(uses, step->a);
-        count_use(uses, step->b);
-        for (uint32_t k = 0; k < 2 * pairs; k++) count_use(uses, r->targets[step->first + k]);
-    }
-}
-
-/* The accumulators that no dot has alone, as ranges. Those that one has needn't be cleared. */
-static pg_status list_cleared(const pg_program *p, pg_backward_plan *r, uint32_t *uses) {
-    for (size_t i = 0; i < r->row_count; i++) {
-        const pg_step *const step = &r->rows[i];
-        if (!step->alone) continue;
-        if (step->a.how == PG_ACCUMULATE_FOLD) uses[step->a.at] = PG_NO_VALUE;
-        for (uint32_t k = 0; k < p->code[step->instr].count; k++)
-            uses[r->targets[step->first + 2 * k].at] = PG_NO_VALUE;
-    }
+/* The other accumulators, as ranges. */
+static pg_status list_cleared(pg_backward_plan *r, const uint32_t *uses) {
     for (size_t i = 0; i < r->accumulators; i++) {
         if (uses[i] == PG_NO_VALUE) continue;
         if (i == 0 || uses[i - 1] == PG_NO_VALUE) {
@@ -342,23 +331,42 @@ static pg_status list_cleared(const pg_program *p, pg_backward_plan *r, uint32_t
     return PG_OK;
 }
 
-static pg_status mark_folds(const pg_program *p, pg_backward_plan *r) {
-    uint32_t *const scratch = pg_zeroed(2 * r->accumulators, sizeof *scratch);
-    if (scratch == NULL) return PG_ERR_NOMEM;
-    met m = {.by = scratch, .uses = scratch + r->accumulators};
+static pg_status mark_folds(const pg_program *p, pg_backward_plan *r, uint32_t *uses) {
+    met m = {.by = pg_realloc(NULL, r->accumulators, sizeof *m.by), .uses = uses};
+    if (m.by == NULL) return PG_ERR_NOMEM;
     memset(m.by, 0xff, r->accumulators * sizeof *m.by); /* no run */
-    count_uses(p, r, m.uses);
     for (uint32_t i = 0; i < r->row_count; i++) {
         pg_step *const step = &r->rows[i];
-        const pg_instr *const instr = &p->code[step->instr];
         if (i == 0 || r->rows[i - 1].run == 1) m.run = i;
-        if (instr->op == PG_OP_DOT && (instr->shape & PG_DOT_WEIGHTED) &&
-            step->left == PG_ACCUMULATE_FOLD)
+        if (step->left != PG_ACCUMULATE_FOLD) continue;
+        const pg_instr *const instr = &p->code[step->instr];
+        if (instr->op == PG_OP_DOT && (instr->shape & PG_DOT_WEIGHTED))
             mark_step(&m, r, step, instr->count);
+        if (step->alone) forget_uses(uses, r, step, instr->count);
     }
-    const pg_status status = list_cleared(p, r, m.uses);
-    pg_free(scratch);
+    pg_free(m.by);
+    return list_cleared(r, uses);
+}
+
+/* Number and mark the accumulators. */
+static pg_status arrange_sums(const pg_program *p, pg_backward_plan *r) {
+    uint32_t *const uses = pg_zeroed(r->accumulators, sizeof *uses);
+    if (uses == NULL) return PG_ERR_NOMEM;
+    pg_status status = number_sums(p, r, uses);
+    if (status == PG_OK) PG_CHECK_PLAN(p, r, false);
+    if (status == PG_OK) status = pg_join_runs(p, r);
+    if (status == PG_OK) status = mark_folds(p, r, uses);
+    pg_free(uses);
     return status;
+}
+
+/* Room for what most plans have, so that arrays needn't grow. */
+static pg_status reserve(pg_backward_plan *r, const pg_program *p, size_t output) {
+    r->row_capacity = p->order_counts[output];
+    r->target_capacity = 2 * p->pair_count / p->output_count;
+    r->rows = pg_realloc(NULL, r->row_capacity, sizeof *r->rows);
+    r->targets = pg_realloc(NULL, r->target_capacity, sizeof *r->targets);
+    return r->rows != NULL && r->targets != NULL ? PG_OK : PG_ERR_NOMEM;
 }
 
 static pg_status build(builder *b, size_t output, unsigned wrt) {
@@ -369,13 +377,10 @@ static pg_status build(builder *b, size_t output, unsigned wrt) {
     if (p->outputs[output] < p->input_count)
         b->plan->input_order[b->inputs_reached++] = p->outputs[output];
     memset(b->holds, 0xff, p->uniform_slots * sizeof *b->holds); /* holds_nothing */
-    pg_status status = PG_OK;
+    pg_status status = reserve(b->plan, p, output);
     for (size_t i = p->order_counts[output]; status == PG_OK && i-- > 0;)
         status = add_instr(b, p->orders[output][i]);
-    if (status == PG_OK) status = number_sums(p, b->plan);
-    if (status == PG_OK) PG_CHECK_PLAN(p, b->plan, false);
-    if (status == PG_OK) status = pg_join_runs(p, b->plan);
-    if (status == PG_OK) status = mark_folds(p, b->plan);
+    if (status == PG_OK) status = arrange_sums(p, b->plan);
     for (uint32_t i = 0; i < p->input_count; i++) {
         b->plan->input_reached[i] = b->row_reached[i];
         if (!b->row_reached[i]) b->plan->input_order[b->inputs_reached++] = i;

@@ -67,7 +67,8 @@ static void note_contributions(joiner *j, const pg_step *step, uint32_t layer) {
     const pg_instr *instr = &j->program->code[step->instr];
     note_contribution(j, step->a, layer);
     note_contribution(j, step->b, layer);
-    for (uint32_t i = 0; pg_instr_describe(instr->op)->pairs_receive && i < 2 * instr->count; i++)
+    const bool by_pairs = instr->count > 0 && pg_instr_describe(instr->op)->pairs_receive;
+    for (uint32_t i = 0; by_pairs && i < 2 * instr->count; i++)
         note_contribution(j, j->plan->targets[step->first + i], layer);
 }
 

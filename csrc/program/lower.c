@@ -31,7 +31,7 @@ static void find_imports(lowering *l) {
             want_import(l, value->a);
             want_import(l, value->b);
         }
-        if (pg_is_weighted(l->tape, value)) continue;
+        if (value->count == 0 || pg_is_weighted(l->tape, value)) continue;
         for (uint32_t k = 0; k < value->count; k++) {
             want_import(l, l->tape->pairs[value->first + k].left);
             want_import(l, l->tape->pairs[value->first + k].right);
@@ -77,35 +77,30 @@ static void give_param_slot(lowering *l, uint32_t value, uint32_t *next) {
 }
 
 /* The parameters' slots, dot by dot: so a dot's weights are neighbours, if they have no other use
- * before; then those of all others. */
-static void give_param_slots(lowering *l) {
+ * before. Few parameters have no order to win, and dots are far apart in a long tape. */
+static void give_param_slots(lowering *l, uint32_t *next) {
     const pg_tape *const tape = l->tape;
-    const uint32_t first = (uint32_t)l->program->constant_count;
-    uint32_t *const params = l->instr; /* scratch: their values */
-    uint32_t next = first, found = 0;
+    for (uint32_t i = 0; i < tape->count; i++) l->slot[i] = PG_NO_VALUE;
+    if (tape->param_count < tape->count / 64) return;
     for (uint32_t i = 0; i < tape->count; i++) {
         const pg_value *value = &tape->values[i];
-        l->slot[i] = PG_NO_VALUE;
-        if (value->op == PG_OP_PARAM) params[found++] = i;
         if (value->op != PG_OP_DOT || value->dead) continue;
         for (uint32_t k = 0; k < value->count; k++) {
-            give_param_slot(l, tape->pairs[value->first + k].left, &next);
-            give_param_slot(l, tape->pairs[value->first + k].right, &next);
+            give_param_slot(l, tape->pairs[value->first + k].left, next);
+            give_param_slot(l, tape->pairs[value->first + k].right, next);
         }
-        give_param_slot(l, value->a, &next);
-    }
-    for (uint32_t i = 0; i < found; i++) {
-        give_param_slot(l, params[i], &next);
-        l->program->sources[l->slot[params[i]] - first] = tape->params[i];
+        give_param_slot(l, value->a, next);
     }
 }
 
 static void give_slots(lowering *l) {
     pg_program *p = l->program;
     uint32_t constant = 0, input = 0, import = (uint32_t)p->input_count;
+    uint32_t param = (uint32_t)p->constant_count, params = 0;
     uint32_t uniform = (uint32_t)(p->constant_count + p->param_count);
     uint32_t row = import + (uint32_t)p->import_count;
     uint32_t instr = 0, row_instr = (uint32_t)p->uniform_length;
+    give_param_slots(l, &param);
     for (size_t k = 0; k < l->tape->count; k++) {
         const size_t i = l->tape->schedule != NULL ? l->tape->schedule[k] : k;
         const pg_value *value = &l->tape->values[i];
@@ -115,7 +110,10 @@ static void give_slots(lowering *l) {
             l->slot[i] = constant++;
         } else if (value->op == PG_OP_INPUT) {
             l->slot[i] = input++;
-        } else if (value->op != PG_OP_PARAM) {
+        } else if (value->op == PG_OP_PARAM) {
+            give_param_slot(l, (uint32_t)i, &param);
+            p->sources[l->slot[i] - p->constant_count] = l->tape->params[params++];
+        } else {
             l->slot[i] = value->uniform ? uniform++ : row++;
             l->instr[i] = value->uniform ? instr++ : row_instr++;
         }
@@ -206,7 +204,6 @@ static pg_status lower_all(lowering *l) {
     count_slots(l);
     pg_status status = allocate(l);
     if (status != PG_OK) return status;
-    give_param_slots(l);
     give_slots(l);
     p->pair_count = l->tape->pair_count;
     for (size_t i = 0; i < l->tape->count; i++)

@@ -45,8 +45,13 @@ static size_t hash(const pg_value *value) {
     return (size_t)(bits >> 32);
 }
 
+/* Are equals of this value merged with it? Constants always; with `ops`, so are ops. */
+static inline bool mergeable(const pg_value *value, bool ops) {
+    return pg_is_constant(value) || (ops && pg_is_op(value));
+}
+
 /* Value numbering: keep the first of equal values and redirect all uses of the others to it. */
-static pg_status merge(pg_tape *tape, bool (*mergeable)(const pg_value *value)) {
+static pg_status merge(pg_tape *tape, bool ops) {
     size_t size = 64;
     while (size < 2 * tape->count) size *= 2;
     uint32_t *table = pg_realloc(NULL, size, sizeof *table);
@@ -64,9 +69,9 @@ static pg_status merge(pg_tape *tape, bool (*mergeable)(const pg_value *value)) 
             if (*operand != PG_NO_VALUE) *operand = becomes[*operand];
         becomes[i] = i;
         const uint32_t soon = i + 16; /* as a rule none of its operands are redirected till then */
-        if (soon < tape->count && mergeable(&tape->values[soon]))
+        if (soon < tape->count && mergeable(&tape->values[soon], ops))
             PG_PREFETCH(&table[hash(&tape->values[soon]) & (size - 1)]);
-        if (!mergeable(value)) continue;
+        if (!mergeable(value, ops)) continue;
         size_t at = hash(value) & (size - 1);
         while (table[at] != PG_NO_VALUE && !same(tape, value, &tape->values[table[at]]))
             at = (at + 1) & (size - 1);
@@ -77,10 +82,6 @@ static pg_status merge(pg_tape *tape, bool (*mergeable)(const pg_value *value)) 
     pg_free(table);
     pg_free(becomes);
     return PG_OK;
-}
-
-static bool is_constant_or_op(const pg_value *value) {
-    return pg_is_constant(value) || pg_is_op(value);
 }
 
 static bool has_constant_operands(const pg_tape *tape, const pg_value *value) {
@@ -109,10 +110,10 @@ pg_status pg_pass_fold(pg_tape *tape) {
                             .a = PG_NO_VALUE,
                             .b = PG_NO_VALUE};
     }
-    return merge(tape, pg_is_constant);
+    return merge(tape, false);
 }
 
-pg_status pg_pass_share(pg_tape *tape) { return merge(tape, is_constant_or_op); }
+pg_status pg_pass_share(pg_tape *tape) { return merge(tape, true); }
 
 /* ---- powers ---------------------------------------------------------------------------------- */
 

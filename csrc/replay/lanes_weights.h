@@ -211,7 +211,24 @@ static void add_weights(const outer *o, uint32_t first, uint32_t count) {
     for (uint32_t k = 0; k < count && !in_place; k++) *sum_of(o, step, first + k) = sums[k];
 }
 
+/* The same of one row: all of the dot's weights. */
+static void add_row(const outer *o) {
+    const bool from_zero = starts_from_zero(o, o->steps);
+    const double g = *gradient_of(o, o->steps);
+    for (uint32_t k = 0; k < o->count; k++) {
+        double *const sum = sum_of(o, o->steps, k);
+        *sum = (from_zero ? 0.0 : *sum) + *factor_of(o, k) * g;
+    }
+    if (o->steps->a.how != PG_ACCUMULATE_FOLD) return;
+    double *const start = o->block->accumulators + o->steps->a.at;
+    *start = (from_zero ? 0.0 : *start) + g;
+}
+
 static void add_dot(const outer *o) {
+    if (o->lanes == 1) {
+        add_row(o);
+        return;
+    }
     for (uint32_t k = 0; k < o->count; k += 8)
         add_weights(o, k, o->count - k < 8 ? o->count - k : 8);
     descend(o, o->steps, 1, 0, o->count);

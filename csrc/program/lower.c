@@ -7,9 +7,10 @@
 typedef struct lowering {
     const pg_tape *tape;
     pg_program *program;
-    uint32_t *slot;   /* of each value, in its own section */
-    uint32_t *import; /* of each uniform value: the row slot it is broadcast to, or PG_NO_VALUE */
-    uint32_t *instr;  /* of each op: its instruction */
+    uint32_t *slot;    /* of each value, in its own section; of a parameter, at first its number */
+    uint32_t *import;  /* of each uniform value: the row slot it is broadcast to, or PG_NO_VALUE */
+    uint32_t *instr;   /* of each op: its instruction */
+    uint32_t numbered; /* parameters */
 } lowering;
 
 static bool is_uniform(const lowering *l, uint32_t value) {
@@ -20,22 +21,43 @@ static void want_import(lowering *l, uint32_t value) {
     if (value != PG_NO_VALUE && is_uniform(l, value)) l->import[value] = 0;
 }
 
-/* Find the imports: uniform values that row code reads lane by lane. A dot reads a uniform start,
- * and the weights of weighted pairs, as single numbers; a lookup, a table that is all uniform. */
-static void find_imports(lowering *l) {
-    for (size_t i = 0; i < l->tape->count; i++) l->import[i] = PG_NO_VALUE;
+/* The imports of an op over rows: uniform values that it reads lane by lane. A dot reads a uniform
+ * start, and the weights of weighted pairs, as single numbers; a lookup, a table that is all
+ * uniform. */
+static void want_imports(lowering *l, const pg_value *value) {
+    if (value->op != PG_OP_DOT) {
+        want_import(l, value->a);
+        want_import(l, value->b);
+    }
+    if (value->count == 0 || pg_is_weighted(l->tape, value)) return;
+    for (uint32_t k = 0; k < value->count; k++) {
+        want_import(l, l->tape->pairs[value->first + k].left);
+        want_import(l, l->tape->pairs[value->first + k].right);
+    }
+}
+
+static void number_param(lowering *l, uint32_t value) {
+    if (value == PG_NO_VALUE || l->tape->values[value].op != PG_OP_PARAM) return;
+    if (l->slot[value] == PG_NO_VALUE) l->slot[value] = l->numbered++;
+}
+
+static void number_params(lowering *l, const pg_value *dot) {
+    for (uint32_t k = 0; k < dot->count; k++) {
+        number_param(l, l->tape->pairs[dot->first + k].left);
+        number_param(l, l->tape->pairs[dot->first + k].right);
+    }
+    number_param(l, dot->a);
+}
+
+/* Find the imports, and number the parameters dot by dot: so a dot's weights are neighbours, if
+ * they have no other use before. In one pass, since a long tape comes from memory. */
+static void look_through(lowering *l) {
+    for (size_t i = 0; i < l->tape->count; i++) l->import[i] = l->slot[i] = PG_NO_VALUE;
     for (size_t i = 0; i < l->tape->count; i++) {
         const pg_value *value = &l->tape->values[i];
-        if (!pg_is_op(value) || value->dead || value->uniform) continue;
-        if (value->op != PG_OP_DOT) {
-            want_import(l, value->a);
-            want_import(l, value->b);
-        }
-        if (value->count == 0 || pg_is_weighted(l->tape, value)) continue;
-        for (uint32_t k = 0; k < value->count; k++) {
-            want_import(l, l->tape->pairs[value->first + k].left);
-            want_import(l, l->tape->pairs[value->first + k].right);
-        }
+        if (!pg_is_op(value) || value->dead) continue;
+        if (value->op == PG_OP_DOT) number_params(l, value);
+        if (!value->uniform) want_imports(l, value);
     }
 }
 
@@ -71,36 +93,20 @@ static pg_status allocate(lowering *l) {
                : PG_ERR_NOMEM;
 }
 
-static void give_param_slot(lowering *l, uint32_t value, uint32_t *next) {
-    if (value == PG_NO_VALUE || l->tape->values[value].op != PG_OP_PARAM) return;
-    if (l->slot[value] == PG_NO_VALUE) l->slot[value] = (*next)++;
-}
-
-/* The parameters' slots, dot by dot: so a dot's weights are neighbours, if they have no other use
- * before. Few parameters have no order to win, and dots are far apart in a long tape. */
-static void give_param_slots(lowering *l, uint32_t *next) {
-    const pg_tape *const tape = l->tape;
-    for (uint32_t i = 0; i < tape->count; i++) l->slot[i] = PG_NO_VALUE;
-    if (tape->param_count < tape->count / 64) return;
-    for (uint32_t i = 0; i < tape->count; i++) {
-        const pg_value *value = &tape->values[i];
-        if (value->op != PG_OP_DOT || value->dead) continue;
-        for (uint32_t k = 0; k < value->count; k++) {
-            give_param_slot(l, tape->pairs[value->first + k].left, next);
-            give_param_slot(l, tape->pairs[value->first + k].right, next);
-        }
-        give_param_slot(l, value->a, next);
-    }
+/* A parameter that no dot has is numbered behind the others. */
+static void give_param_slot(lowering *l, uint32_t value, uint32_t param) {
+    number_param(l, value);
+    l->program->sources[l->slot[value]] = l->tape->params[param];
+    l->slot[value] += (uint32_t)l->program->constant_count;
 }
 
 static void give_slots(lowering *l) {
     pg_program *p = l->program;
     uint32_t constant = 0, input = 0, import = (uint32_t)p->input_count;
-    uint32_t param = (uint32_t)p->constant_count, params = 0;
+    uint32_t param = 0;
     uint32_t uniform = (uint32_t)(p->constant_count + p->param_count);
     uint32_t row = import + (uint32_t)p->import_count;
     uint32_t instr = 0, row_instr = (uint32_t)p->uniform_length;
-    give_param_slots(l, &param);
     for (size_t k = 0; k < l->tape->count; k++) {
         const size_t i = l->tape->schedule != NULL ? l->tape->schedule[k] : k;
         const pg_value *value = &l->tape->values[i];
@@ -111,8 +117,7 @@ static void give_slots(lowering *l) {
         } else if (value->op == PG_OP_INPUT) {
             l->slot[i] = input++;
         } else if (value->op == PG_OP_PARAM) {
-            give_param_slot(l, (uint32_t)i, &param);
-            p->sources[l->slot[i] - p->constant_count] = l->tape->params[params++];
+            give_param_slot(l, (uint32_t)i, param++);
         } else {
             l->slot[i] = value->uniform ? uniform++ : row++;
             l->instr[i] = value->uniform ? instr++ : row_instr++;
@@ -200,7 +205,7 @@ static pg_status lower_outputs(lowering *l) {
 
 static pg_status lower_all(lowering *l) {
     pg_program *p = l->program;
-    find_imports(l);
+    look_through(l);
     count_slots(l);
     pg_status status = allocate(l);
     if (status != PG_OK) return status;
@@ -217,7 +222,11 @@ pg_status pg_program_lower(pg_program **program_ret, const pg_tape *tape) {
     pg_program *program = pg_zeroed(1, sizeof *program);
     pg_status status = PG_ERR_NOMEM;
     if (scratch != NULL && program != NULL) {
-        lowering l = {tape, program, scratch, scratch + tape->count, scratch + 2 * tape->count};
+        lowering l = {.tape = tape,
+                      .program = program,
+                      .slot = scratch,
+                      .import = scratch + tape->count,
+                      .instr = scratch + 2 * tape->count};
         status = lower_all(&l);
     }
     pg_free(scratch);

@@ -437,10 +437,9 @@ typedef enum pg_folds { /* the accumulators of a dot's weights, and of its start
 typedef struct pg_step {
     uint32_t instr; /* or PG_COLLECT: add accumulator b.at to uniform gradient a.at */
     uint32_t first;
-    pg_accumulation left,
-        right; /* of these: what all left (all right) targets do, or PG_ACCUMULATE_MIXED */
-    pg_folds folds;
-    int alone; /* do these accumulators get nothing from other steps? */
+    uint8_t left, right; /* pg_accumulation: what all left (all right) targets do, or _MIXED */
+    uint8_t folds;       /* pg_folds */
+    uint8_t alone;       /* do these accumulators get nothing from other steps? */
     pg_target a, b;
     uint32_t run; /* so many, from here on, execute as one */
 } pg_step;

@@ -87,14 +87,15 @@ static void find_wanted(builder *b, unsigned wrt) {
 
 /* ---- Steps ----------------------------------------------------------------------------------- */
 
-static pg_status add_step(pg_step **steps, size_t *count, size_t *capacity, pg_step step) {
-    if (pg_grow((void **)steps, capacity, *count, sizeof **steps) < 0) return PG_ERR_NOMEM;
-    (*steps)[(*count)++] = step;
-    return PG_OK;
-}
-
-static pg_status add_uniform_step(pg_backward_plan *r, pg_step step) {
-    return add_step(&r->uniform, &r->uniform_count, &r->uniform_capacity, step);
+/* Append a step. Returns: the step, until the next one of its section; NULL without memory. */
+static pg_step *add_step(pg_backward_plan *r, bool in_rows, uint32_t instr) {
+    pg_step **const steps = in_rows ? &r->rows : &r->uniform;
+    size_t *const count = in_rows ? &r->row_count : &r->uniform_count;
+    size_t *const capacity = in_rows ? &r->row_capacity : &r->uniform_capacity;
+    if (pg_grow((void **)steps, capacity, *count, sizeof **steps) < 0) return NULL;
+    pg_step *const step = &(*steps)[(*count)++];
+    *step = (pg_step){.instr = instr, .run = 1};
+    return step;
 }
 
 /* The first contribution to a slot is stored, later ones are added. */
@@ -115,10 +116,11 @@ static pg_status fold_into(builder *b, pg_target *target_ret, uint32_t slot) {
     const uint32_t accumulator = (uint32_t)r->accumulators++;
     *target_ret = (pg_target){PG_ACCUMULATE_FOLD, accumulator};
     *holds = *holds == holds_nothing ? accumulator : holds_a_sum;
-    return add_uniform_step(r, (pg_step){.instr = PG_COLLECT,
-                                         .a = {store_or_add(&r->uniform_reached[slot]), slot},
-                                         .b = {PG_ACCUMULATE_FOLD, accumulator},
-                                         .run = 1});
+    pg_step *const step = add_step(r, false, PG_COLLECT);
+    if (step == NULL) return PG_ERR_NOMEM;
+    step->a = (pg_target){store_or_add(&r->uniform_reached[slot]), slot};
+    step->b = (pg_target){PG_ACCUMULATE_FOLD, accumulator};
+    return PG_OK;
 }
 
 /* Set up the target of a contribution to this slot, a row slot or a uniform one. */
@@ -195,21 +197,21 @@ static pg_status add_instr(builder *b, uint32_t number) {
         reached[instr->a] = 1;
         return PG_OK;
     }
-    pg_step step = {.instr = number, .run = 1};
-    pg_status status;
+    pg_step *const step = add_step(r, b->in_rows, number); /* rows add COLLECTs elsewhere */
+    if (step == NULL) return PG_ERR_NOMEM;
+    pg_status status = PG_OK;
     if (pg_instr_describe(instr->op)->pairs_receive) {
-        status = set_pair_targets(b, &step, instr);
+        status = set_pair_targets(b, step, instr);
         if (status == PG_OK && instr->op == PG_OP_SCATTER) status = add_sources(b, instr);
         if (status != PG_OK) return status;
-        step.left = common_give(r->targets + step.first, instr->count);
-        step.right = common_give(r->targets + step.first + 1, instr->count);
-    } else {
-        const int operands = pg_instr_describe(instr->op)->receivers;
-        status = operands > 0 ? set_target(b, &step.a, b->in_rows, instr->a) : PG_OK;
-        if (status == PG_OK && operands > 1) status = set_target(b, &step.b, b->in_rows, instr->b);
+        step->left = (uint8_t)common_give(r->targets + step->first, instr->count);
+        step->right = (uint8_t)common_give(r->targets + step->first + 1, instr->count);
+        return PG_OK;
     }
-    if (status != PG_OK || !b->in_rows) return status == PG_OK ? add_uniform_step(r, step) : status;
-    return add_step(&r->rows, &r->row_count, &r->row_capacity, step);
+    const int operands = pg_instr_describe(instr->op)->receivers;
+    if (operands > 0) status = set_target(b, &step->a, b->in_rows, instr->a);
+    if (status == PG_OK && operands > 1) status = set_target(b, &step->b, b->in_rows, instr->b);
+    return status;
 }
 
 /* ---- Accumulators ---------------------------------------------------------------------------- */
@@ -305,7 +307,7 @@ static void mark_step(met *m, const pg_backward_plan *r, pg_step *step, uint32_t
         meet(m, targets[2 * i]);
         m->apart = m->apart && targets[2 * i + 1].how != PG_ACCUMULATE_FOLD;
     }
-    if (m->apart) step->folds = m->neighbours ? PG_FOLDS_NEIGHBOURS : PG_FOLDS_APART;
+    if (m->apart) step->folds = (uint8_t)(m->neighbours ? PG_FOLDS_NEIGHBOURS : PG_FOLDS_APART);
     step->alone = m->apart && m->alone;
 }
 
@@ -360,15 +362,6 @@ static pg_status arrange_sums(const pg_program *p, pg_backward_plan *r) {
     return status;
 }
 
-/* Room for what most plans have, so that arrays needn't grow. */
-static pg_status reserve(pg_backward_plan *r, const pg_program *p, size_t output) {
-    r->row_capacity = p->order_counts[output];
-    r->target_capacity = 2 * p->pair_count / p->output_count;
-    r->rows = pg_realloc(NULL, r->row_capacity, sizeof *r->rows);
-    r->targets = pg_realloc(NULL, r->target_capacity, sizeof *r->targets);
-    return r->rows != NULL && r->targets != NULL ? PG_OK : PG_ERR_NOMEM;
-}
-
 static pg_status build(builder *b, size_t output, unsigned wrt) {
     const pg_program *p = b->program;
     find_wanted(b, wrt);
@@ -377,7 +370,7 @@ static pg_status build(builder *b, size_t output, unsigned wrt) {
     if (p->outputs[output] < p->input_count)
         b->plan->input_order[b->inputs_reached++] = p->outputs[output];
     memset(b->holds, 0xff, p->uniform_slots * sizeof *b->holds); /* holds_nothing */
-    pg_status status = reserve(b->plan, p, output);
+    pg_status status = PG_OK;
     for (size_t i = p->order_counts[output]; status == PG_OK && i-- > 0;)
         status = add_instr(b, p->orders[output][i]);
     if (status == PG_OK) status = arrange_sums(p, b->plan);

@@ -50,6 +50,15 @@ static inline bool mergeable(const pg_value *value, bool ops) {
     return pg_is_constant(value) || (ops && pg_is_op(value));
 }
 
+/* Ask for the entry of the value 16 further on; as a rule none of its operands are redirected
+ * till then. */
+static inline void ask_for_entry(const pg_tape *tape, const uint32_t *table, size_t size,
+                                 uint32_t number, bool ops) {
+    const uint32_t soon = number + 16;
+    if (soon < tape->count && mergeable(&tape->values[soon], ops))
+        PG_PREFETCH(&table[hash(&tape->values[soon]) & (size - 1)]);
+}
+
 /* Value numbering: keep the first of equal values and redirect all uses of the others to it. */
 static pg_status merge(pg_tape *tape, bool ops) {
     size_t size = 64;
@@ -62,15 +71,14 @@ static pg_status merge(pg_tape *tape, bool ops) {
         return PG_ERR_NOMEM;
     }
     memset(table, 0xff, size * sizeof *table); /* PG_NO_VALUE */
+    const bool far = size > 1 << 16;           /* more than the second cache holds */
     for (uint32_t i = 0; i < tape->count; i++) {
         pg_value *value = &tape->values[i];
         uint32_t *operand;
         for (size_t k = 0; pg_operand_of(tape, value, k, &operand); k++)
             if (*operand != PG_NO_VALUE) *operand = becomes[*operand];
         becomes[i] = i;
-        const uint32_t soon = i + 16; /* as a rule none of its operands are redirected till then */
-        if (soon < tape->count && mergeable(&tape->values[soon], ops))
-            PG_PREFETCH(&table[hash(&tape->values[soon]) & (size - 1)]);
+        if (far) ask_for_entry(tape, table, size, i, ops);
         if (!mergeable(value, ops)) continue;
         size_t at = hash(value) & (size - 1);
         while (table[at] != PG_NO_VALUE && !same(tape, value, &tape->values[table[at]]))

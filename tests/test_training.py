@@ -26,6 +26,7 @@ from pygradc import EarlyStopping, Epoch, History, Value, load_state, losses, nn
 from pygradc.recorded import callbacks as callbacks_module
 from pygradc.recorded import fitting
 from pygradc.recorded import history as history_module
+from pygradc.recorded.measures import mean_of
 
 ROWS, MORE = 23, 11
 XS = np.random.default_rng(1).normal(size=(ROWS, 2))
@@ -114,6 +115,29 @@ def test_no_bit_of_it_depends_on_who_computes_it(rows: int, settings: dict[str, 
             assert loss.mean(*held, executor=executor).data == last
             found.add(tuple(history.validation_loss))
     assert len(found) == 1
+
+
+SPECIAL = [0.1, -0.0, 1e300, 1e308, -1e308, math.inf, -math.inf, math.nan]
+
+
+@pytest.mark.parametrize("rows", [1, 3, 1023, 1024, 1025, 2049, 3 * 1024, 7000])
+@pytest.mark.parametrize("special", [None, *SPECIAL], ids=str)
+def test_the_mean_of_outputs_is_that_of_a_replay(rows: int, special: float | None) -> None:
+    x = np.random.default_rng(rows).normal(size=rows) * 10.0 ** np.arange(rows).clip(0, 12)
+    if special is not None:
+        x[rows // 2 :] = special
+    same = pygradc.compile(lambda x: x * 1.0, errors="ignore")
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        mean = mean_of(same.map(x))
+    assert mean.hex() == same.mean(x).data.hex()
+
+
+def test_an_infinite_derivative_fails_no_row_of_a_metric() -> None:
+    w = Value(1.0)
+    loss, root = pygradc.compile(lambda x: w * x), pygradc.compile(lambda x: (w * x).sqrt())
+    history = pygradc.fit(loss, [0.0, 4.0], optim.SGD([w], lr=0.0), metrics={"root": root})
+    assert history.metrics["root"] == [1.0]
 
 
 @each_kind

@@ -14,7 +14,7 @@ import math
 import operator
 import warnings
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 import numpy as np
 
@@ -102,7 +102,7 @@ class EarlyStopping:
         restore_best: bool = True,
         monitor: str | None = None,
         min_delta: float = 0.0,
-        mode: str | None = None,
+        mode: Literal["min", "max"] | None = None,
     ) -> None:
         self.patience, self.restore_best = _patience(patience), bool(restore_best)
         if monitor is not None and not isinstance(monitor, str):

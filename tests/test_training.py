@@ -719,6 +719,16 @@ def test_a_new_fit_begins_anew() -> None:
     assert (stopper.best, stopper.best_epoch) == (8.0, 2)
 
 
+def test_a_resumed_stopper_begins_anew_in_the_next_fit(tmp_path: Path) -> None:
+    file, stopper = tmp_path / "run.npz", EarlyStopping(50)
+    for epochs in (3, 3):
+        how: dict[str, Any] = {"checkpoint": file, "resume": True, "callbacks": [stopper]}
+        run(epochs=epochs, validation_data=HELD, **how)
+    assert stopper.best_epoch > 1
+    run(epochs=1, validation_data=HELD, callbacks=[stopper])
+    assert stopper.best_epoch == 1
+
+
 def test_after_an_exception_the_last_weights_stay_and_end_restores_the_best() -> None:
     stopper = EarlyStopping(9)
 

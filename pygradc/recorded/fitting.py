@@ -481,7 +481,8 @@ class _Loop:
     @property
     def lr(self) -> float:
         """The optimizer's learning rate; nan if it has none."""
-        number = as_number(getattr(self.what[2], "lr", math.nan))
+        lr = getattr(self.what[2], "lr", math.nan)
+        number = lr if type(lr) is float else as_number(lr)
         return math.nan if number is NotImplemented else float(number)
 
     def run(self, epochs: int, index: Any, done: int) -> list[float]:

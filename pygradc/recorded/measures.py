@@ -55,7 +55,8 @@ class Measures:
     Raises:
         TypeError, ValueError: they aren't as `fit` expects; says what is wrong.
     Attributes:
-        names: of the figures; the validation loss comes first.
+        metrics: by name.
+        names: of all figures; the validation loss comes first.
         training_loss: the mean loss over the training rows, as a function of the epoch.
     """
 
@@ -74,7 +75,8 @@ class Measures:
             rows, program = _validation(training, data)
             self._figures[VALIDATION_LOSS] = _Mean("validation_data", program, rows, by)
         self._rows = rows  # of the means
-        for name, metric in _named(metrics).items():
+        self.metrics = _named(metrics) if metrics is not None else {}
+        for name, metric in self.metrics.items():
             what = f"metric {name!r}"
             if not isinstance(metric, _KINDS):
                 self._figures[name] = _Plain(what, metric)
@@ -84,10 +86,6 @@ class Measures:
             program = fit_arguments.program_of(metric, data, rows, static, what)
             self._figures[name] = _Mean(what, program, rows, by)
         self.names = tuple(self._figures)
-
-    @property
-    def metrics(self) -> tuple[str, ...]:
-        return tuple(name for name in self.names if name != VALIDATION_LOSS)
 
     def take(self, epoch: int) -> dict[str, float]:
         """Measure with the present weights; the epoch is for messages."""
@@ -217,8 +215,6 @@ def _named(metrics: Any) -> dict[str, Any]:
     Raises:
         TypeError, ValueError: not names and functions that can be called; says what to write.
     """
-    if metrics is None:
-        return {}
     if not isinstance(metrics, Mapping):
         raise TypeError(
             'fit: metrics must be a dict of names and functions, such as {"accuracy": f}, not '

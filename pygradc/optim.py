@@ -270,7 +270,10 @@ class Adam(Optimizer):
 class AdamW(Adam):
     """Adam with decoupled weight decay (Loshchilov and Hutter, 2019), by default 0.01.
 
-        AdamW(model.parameters(), lr=0.001, weight_decay=0.01)
+        >>> w = Value(1.0)
+        >>> AdamW([w], lr=0.5, weight_decay=0.1).step()  # its gradient is 0: only the decay
+        >>> w
+        Value(data=0.95, grad=0.0)
 
     The same steps, bit for bit, as those of Adam(..., weight_decay=0.01, decoupled=True): before
     each of Adam's, p -= lr * weight_decay * p.

@@ -65,15 +65,22 @@ class Epoch(NamedTuple):
 class EarlyStopping:
     """Ends training when a figure has not improved for a while; then restores the best weights.
 
-        fit(loss, X, Y, optimizer, epochs=1000, validation_data=(X2, Y2),
-            callbacks=[pygradc.EarlyStopping(patience=20)])
+        >>> from pygradc import EarlyStopping, Value, compile, fit, optim
+        >>> w = Value(0.0)
+        >>> loss = compile(lambda x, y: (w * x - y) ** 2)
+        >>> held_out = [1.0], [0.75]
+        >>> history = fit(
+        ...     loss, [1.0, 2.0], [1.0, 2.0], optim.SGD([w], lr=0.1), epochs=100,
+        ...     validation_data=held_out, callbacks=[EarlyStopping(patience=3)])
+        >>> history.validation_loss, w.data
+        ([0.0625, 0.0, 0.015625, 0.03515625, 0.0478515625], 0.75)
 
     All figures are measured after an epoch, and belong to the weights at its end, before any
     callback: the validation loss, a metric, or without validation data the training loss. The
     latter is measured again over all training rows, which takes one more replay of them per epoch:
-    the history's loss of an epoch is measured while its steps are taken, and belongs to none of the
-    weights that can be restored. EarlyStopping warns once if it watches the training loss for want
-    of validation data.
+    the history's loss of an epoch is measured before each of its steps (with one batch per epoch it
+    is that of the weights with which the epoch began), not with the weights at its end.
+    EarlyStopping warns once if it watches the training loss for want of validation data.
 
     Args:
         patience: Epochs in a row without an improvement, at least 1, after which training ends.

@@ -519,7 +519,8 @@ def run(folder: Path, epochs: int, *more: str) -> int:
 @pytest.fixture
 def no_pictures(monkeypatch: pytest.MonkeyPatch) -> None:
     """They take a second each."""
-    monkeypatch.setitem(sys.modules, "matplotlib", None)
+    for name in ("matplotlib", "pygradc.command.picture"):  # either may be imported already
+        monkeypatch.setitem(sys.modules, name, None)
 
 
 @pytest.mark.usefixtures("no_pictures")

@@ -69,7 +69,7 @@ def plot_curves(
     metrics: Mapping[str, Sequence[float]],
     ax: Axes | None = None,
 ) -> Axes:
-    """Losses by epoch, with a legend, and metrics, dashed, on a second axis.
+    """Losses by epoch, and metrics, dashed, on a second axis; the legend is above.
 
     Args:
         losses, metrics: a curve for each name, one number per epoch.
@@ -94,7 +94,8 @@ def plot_curves(
         sides[1].set_ylabel(", ".join(metrics))
     for side in sides:
         side.spines["top"].set_visible(False)
-    ax.legend(handles=drawn, fontsize="small")
+    above: dict[str, Any] = {"loc": "lower center", "bbox_to_anchor": (0.5, 1.0), "ncols": 4}
+    ax.legend(handles=drawn, fontsize="small", frameon=False, **above)
     return ax
 
 

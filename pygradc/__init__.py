@@ -20,9 +20,11 @@ from pygradc.core.refusals import TraceError
 from pygradc.custom import op
 from pygradc.derivatives import check_grad, grad, hessian, jacobian, value_and_grad
 from pygradc.functions import *  # noqa: F403  made from the op table
+from pygradc.recorded.callbacks import EarlyStopping, Epoch
 from pygradc.recorded.compiled import Compiled, compile
 from pygradc.recorded.draws import RecordingWarning
 from pygradc.recorded.fitting import fit
+from pygradc.recorded.history import History
 from pygradc.recorded.program import Program, load
 from pygradc.recorded.tables import interp, searchsorted, take
 from pygradc.recorded.tracing import (
@@ -43,6 +45,9 @@ begin.end()
 
 __all__ = [
     "Compiled",
+    "EarlyStopping",
+    "Epoch",
+    "History",
     "Program",
     "RecordingWarning",
     "TraceError",

@@ -265,3 +265,29 @@ class Adam(Optimizer):
             self.steps + 1,
         )
         self.steps += 1
+
+
+class AdamW(Adam):
+    """Adam with decoupled weight decay (Loshchilov and Hutter, 2019), by default 0.01.
+
+        >>> w = Value(1.0)
+        >>> AdamW([w], lr=0.5, weight_decay=0.1).step()  # its gradient is 0: only the decay
+        >>> w
+        Value(data=0.95, grad=0.0)
+
+    The same steps, bit for bit, as those of Adam(..., weight_decay=0.01, decoupled=True): before
+    each of Adam's, p -= lr * weight_decay * p.
+
+    Raises:
+        ValueError, TypeError: as Adam.
+    """
+
+    def __init__(
+        self,
+        parameters: Iterable[Value],
+        lr: float = 1e-3,
+        betas: tuple[float, float] = (0.9, 0.999),
+        eps: float = 1e-8,
+        weight_decay: float = 0.01,
+    ) -> None:
+        super().__init__(parameters, lr, betas, eps, weight_decay, decoupled=True)

@@ -8,7 +8,7 @@ Colors: Okabe & Ito (2008), distinguishable by color-blind readers.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -62,6 +62,52 @@ def plot_history(
     for side in sides:
         side.spines["top"].set_visible(False)
     return ax
+
+
+def plot_curves(
+    losses: Mapping[str, Sequence[float]],
+    metrics: Mapping[str, Sequence[float]],
+    ax: Axes | None = None,
+) -> Axes:
+    """Losses by epoch, and metrics, dashed, on a second axis; the legend is above.
+
+    Args:
+        losses, metrics: a curve for each name, one number per epoch.
+        ax: the axes to draw on; None for a new figure.
+    Returns:
+        The axes of the losses.
+    Raises:
+        ImportError: matplotlib is not installed.
+    """
+    ax = _axes(ax)
+    colours = _colours(len(losses) + len(metrics))
+    drawn = _draw_curves(ax, losses, colours, "-")
+    seen = [loss for curve in losses.values() for loss in curve]
+    ax.set(xlabel="epoch", ylabel="loss")
+    if seen and min(seen) >= 0.0:
+        ax.set_ylim(bottom=0.0)
+    ax.locator_params(axis="x", integer=True)
+    sides = [ax]
+    if metrics:
+        sides.append(ax.twinx())
+        drawn += _draw_curves(sides[1], metrics, colours[len(losses) :], "--")
+        sides[1].set_ylabel(", ".join(metrics))
+    for side in sides:
+        side.spines["top"].set_visible(False)
+    above: dict[str, Any] = {"loc": "lower center", "bbox_to_anchor": (0.5, 1.0), "ncols": 4}
+    ax.legend(handles=drawn, fontsize="small", frameon=False, **above)
+    return ax
+
+
+def _draw_curves(
+    ax: Axes, curves: Mapping[str, Sequence[float]], colours: Sequence[Any], style: str
+) -> list[Any]:
+    lines = []
+    for (name, curve), colour in zip(curves.items(), colours):
+        marker = "o" if len(curve) <= 30 else ""
+        how: dict[str, Any] = {"marker": marker, "markersize": 4, "label": name, "color": colour}
+        lines += ax.plot(range(1, len(curve) + 1), curve, style, **how)
+    return lines
 
 
 def plot_confusion(true: Any, predicted: Any, names: Sequence[str], ax: Axes | None = None) -> Axes:

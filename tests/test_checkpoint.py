@@ -381,6 +381,8 @@ DAMAGE: dict[str, Callable[[Any, Any], Any]] = {
     "a table of gradients": lambda about, state: state.update(gradients=np.zeros((17, 2))),
     "a history of no axis": lambda about, state: state.update(history=3.0),
     "a history that is a table": lambda about, state: state.update(history=np.zeros((3, 1))),
+    "rates of another number": lambda about, state: state.update({"history.lr": [0.1]}),
+    "figures of nothing": lambda about, state: state.update({"history.figures": np.zeros((1, 3))}),
     "captured out of nowhere": lambda about, state: state.update(captured=[1.0]),
 }  # fmt: skip
 
@@ -489,6 +491,7 @@ def test_the_weights_can_be_taken_out_with_numpy(tmp_path: Path) -> None:
         assert archive["parameters"].tolist() == [p.data for p in parameters]
         assert sorted(archive) == [
             "about", "captured", "captured_gradients", "gradients", "history",
+            "history.figures", "history.lr", "history.seconds",
             "optimizer.mean", "optimizer.square", "optimizer.steps", "parameters",
         ]  # fmt: skip
 
@@ -516,7 +519,8 @@ def run(folder: Path, epochs: int, *more: str) -> int:
 @pytest.fixture
 def no_pictures(monkeypatch: pytest.MonkeyPatch) -> None:
     """They take a second each."""
-    monkeypatch.setitem(sys.modules, "matplotlib", None)
+    for name in ("matplotlib", "pygradc.command.picture"):  # either may be imported already
+        monkeypatch.setitem(sys.modules, name, None)
 
 
 @pytest.mark.usefixtures("no_pictures")

@@ -706,15 +706,20 @@ CALLS: dict[str, tuple[type[Exception], str, Callable[[Any], Any]]] = {
         r"'powr': did you mean power=\?",
         lambda o: pygradc.fit(F, ONE, ONE, o, powr=3),
     ),
-    "callbacks": (
+    "callback_": (
         TypeError,
         r"did you mean callback=\?",
-        lambda o: pygradc.fit(F, ONE, ONE, o, callbacks=[]),
+        lambda o: pygradc.fit(F, ONE, ONE, o, callback_=[]),
     ),
-    "validation_data": (
+    "validation_split": (
         TypeError,
-        r"'validation_data': measure in a callback",
-        lambda o: pygradc.fit(F, ONE, ONE, o, validation_data=(ONE, ONE)),
+        r"'validation_split': split the arrays, and pass validation_data=\(X, Y\)",
+        lambda o: pygradc.fit(F, ONE, ONE, o, validation_split=0.2),
+    ),
+    "patience": (
+        TypeError,
+        r"'patience': callbacks=\[pygradc\.EarlyStopping\(patience=10\)\]",
+        lambda o: pygradc.fit(F, ONE, ONE, o, patience=3),
     ),
     "lr": (
         TypeError,

@@ -6,7 +6,10 @@ The file is a state, as states.py writes it:
     parameters, gradients           of the optimizer, shape (parameters,)
     captured, captured_gradients    of the other Values that the function captured
     history                         the epochs' losses so far
+    history.lr, history.seconds     one for each of these epochs
+    history.figures                 (figures, epochs): the validation loss, and the metrics
     optimizer.*, callback.*         their state_dict
+    callbacks.0.* and so on         that of each one
 
 `run` describes everything that must be equal for the results to be equal bit for bit; a file of
 another run is refused, and the error says what differs. `settings` are the optimizer's, at the
@@ -21,6 +24,7 @@ import json
 import operator
 import os
 import zlib
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -29,6 +33,7 @@ from pygradc import optim, states
 from pygradc.core import arrays
 from pygradc.core.scalar import core
 from pygradc.recorded import program_file
+from pygradc.recorded.history import History
 from pygradc.recorded.program import Program
 from pygradc.recorded.rows import Rows
 
@@ -51,13 +56,14 @@ class Checkpoint:
         path: the file.
         every: epochs between two writes.
         run: the description of the run, from `describe`.
-        program, optimizer, callback: as in `fit`.
+        program, optimizer: as in `fit`.
+        listeners: the callback, or None, and the callbacks.
         random: the generator that permutes the rows.
     Raises:
         ValueError: every is below 1.
         TypeError: the optimizer has state that its state_dict omits; names it.
     Attributes:
-        stopped: whether the callback has ended the run.
+        stopped: whether a callback has ended the run.
     """
 
     def __init__(
@@ -67,46 +73,51 @@ class Checkpoint:
         run: dict[str, Any],
         program: Program,
         optimizer: optim.Optimizer,
-        callback: Any,
+        listeners: tuple[Any, tuple[Any, ...]],
         random: np.random.Generator,
     ) -> None:
         if every < 1:
             raise ValueError(f"fit: checkpoint_every={every} must be positive")
         self.path, self.every, self.epochs = path, every, 0
         self.optimizer, self.random = optimizer, random
-        keeps_a_state = hasattr(callback, "state_dict") and hasattr(callback, "load_state_dict")
-        self.callback = callback if keeps_a_state else None
-        self.run = {**run, "whether the callback has a state_dict": keeps_a_state}
+        callback, callbacks = listeners
+        keep = [*map(_keeps_a_state, callbacks)]
+        self.run = {**run, "whether the callback has a state_dict": _keeps_a_state(callback)}
+        if callbacks:
+            self.run["which of the callbacks have a state_dict"] = keep
+        named = {"callback.": callback, **{f"callbacks.{i}.": c for i, c in enumerate(callbacks)}}
+        self.listeners = {name: c for name, c in named.items() if _keeps_a_state(c)}
+        self.names: Sequence[str] = ()
         own = set(map(id, optimizer.parameters))
         self.captured = [p for p in program.parameters() if id(p) not in own]
         self.first = _settings(optimizer)
         self.stopped = False
 
-    def begin(self, epochs: int, resume: bool) -> list[float]:
+    def begin(self, history: History, names: Sequence[str], epochs: int, resume: bool) -> None:
         """Restore the run from the file, or begin a new one and write it.
 
         Args:
+            history: of no epochs; receives those so far.
+            names: of the figures in it besides the losses.
             epochs: the number of epochs of the whole run.
-        Returns:
-            The history so far; [] for a new run.
         Raises:
             CheckpointError: the file belongs to another run, or has more epochs already.
             OSError: it can't be read or written.
         """
-        self.epochs = epochs
+        self.names, self.epochs = names, epochs
         if resume and os.path.exists(self.path):
-            return self._read()
-        self.write([], False)
-        return []
+            self._read(history)
+        else:
+            self.write(history, False)
 
-    def epochs_left(self, history: list[float]) -> int:
+    def epochs_left(self, history: History) -> int:
         """The number of epochs until the next write."""
         return self.every - len(history) % self.every
 
-    def is_due(self, history: list[float], stopped: bool) -> bool:
+    def is_due(self, history: History, stopped: bool) -> bool:
         return stopped or len(history) == self.epochs or len(history) % self.every == 0
 
-    def write(self, history: list[float], stopped: bool) -> None:
+    def write(self, history: History, stopped: bool) -> None:
         """Write the current state of the run."""
         optimizer = self.optimizer
         about = {
@@ -122,18 +133,19 @@ class Checkpoint:
             "gradients": arrays.grads(optimizer.parameters),
             "captured": arrays.data(self.captured),
             "captured_gradients": arrays.grads(self.captured),
-            "history": np.array(history, dtype=np.float64),
+            **history.state_dict(self.names),
             **_prefixed("optimizer.", optimizer.state_dict()),
-            **_prefixed("callback.", self.callback.state_dict() if self.callback else {}),
         }
+        for prefix, listener in self.listeners.items():
+            state.update(_prefixed(prefix, listener.state_dict()))
         states.save_state(state, self.path)
 
-    def _read(self) -> list[float]:
+    def _read(self, history: History) -> None:
         try:
             state = states.load_state(self.path)
             about = _about(state)
             self._compare(about)
-            return self._restore(about, state)
+            self._restore(about, state, history)
         except ValueError as error:
             name = os.fsdecode(self.path)
             text = str(error).removeprefix(f"{name}: ")
@@ -158,16 +170,16 @@ class Checkpoint:
                 f"the checkpoint belongs to another run: {'; '.join(parts[:_SHOWN] + more)}"
             )
 
-    def _restore(self, about: dict[str, Any], state: dict[str, Any]) -> list[float]:
+    def _restore(self, about: dict[str, Any], state: dict[str, Any], history: History) -> None:
         optimizer, captured = self.optimizer, self.captured
         own, others = (len(optimizer.parameters),), (len(captured),)
         data, gradients = (states.numbers(k, state[k], own) for k in ("parameters", "gradients"))
         theirs, their_gradients = (
             states.numbers(k, state[k], others) for k in ("captured", "captured_gradients")
         )
-        history = states.numbers("history", state["history"], (np.size(state["history"]),))
-        if len(history) > self.epochs:
-            raise ValueError(f"the run has {len(history)} epochs already, more than {self.epochs}")
+        done = history.read(self.names, state)
+        if done > self.epochs:
+            raise ValueError(f"the run has {done} epochs already, more than {self.epochs}")
         before, order = dict(vars(optimizer)), self.random.bit_generator.state
         try:
             self._restore_objects(about, state)
@@ -182,7 +194,6 @@ class Checkpoint:
         ):
             core.write(values, numbers, slopes)
         self.first, self.stopped = about["settings"]["first"], about.get("stopped") is True
-        return list(map(float, history))
 
     def _restore_objects(self, about: dict[str, Any], state: dict[str, Any]) -> None:
         try:
@@ -194,8 +205,12 @@ class Checkpoint:
                 raise ValueError(f"damaged: {name!r} is not a setting")
             setattr(self.optimizer, name, tuple(value) if isinstance(value, list) else value)
         self.optimizer.load_state_dict(_with_prefix("optimizer.", state))
-        if self.callback is not None:
-            self.callback.load_state_dict(_with_prefix("callback.", state))
+        for prefix, listener in self.listeners.items():
+            listener.load_state_dict(_with_prefix(prefix, state))
+
+
+def _keeps_a_state(callback: Any) -> bool:
+    return hasattr(callback, "state_dict") and hasattr(callback, "load_state_dict")
 
 
 # ---- the description of a run -------------------------------------------------------------------
@@ -221,16 +236,28 @@ def describe(
     except TypeError:
         raise TypeError("fit: with a checkpoint, seed must be a whole number or None") from None
     about["the number of Values that the function captured"] = program._size.params
-    about["the recorded function (its code's CRC-32)"] = _crc(program_file.code_of(program._handle))
-    for i, (array, _, _) in enumerate(rows.columns):
-        about[f"the shape of array {i}"] = list(array.shape)
-        about[f"the content of array {i} (its CRC-32)"] = _crc(array.reshape(-1).view(np.uint8))
+    about["the recorded function (its code's CRC-32)"] = code_of(program)
+    about.update(describe_rows(rows, "array"))
     place = {id(p): i for i, p in enumerate(program.parameters())}
     places = [place.get(id(p), -1) for p in optimizer.parameters]
     about["the optimizer"] = type(optimizer).__qualname__
     about["the number of its parameters"] = len(places)
     about["their order (a CRC-32)"] = _crc(json.dumps(places).encode())
     return about
+
+
+def describe_rows(rows: Rows, name: str) -> dict[str, Any]:
+    """The shape and the content of each array, each called `name`."""
+    about: dict[str, Any] = {}
+    for i, (array, _, _) in enumerate(rows.columns):
+        about[f"the shape of {name} {i}"] = list(array.shape)
+        about[f"the content of {name} {i} (its CRC-32)"] = _crc(array.reshape(-1).view(np.uint8))
+    return about
+
+
+def code_of(program: Program) -> str:
+    """The CRC-32 of a program's code."""
+    return _crc(program_file.code_of(program._handle))
 
 
 def _crc(content: Any) -> str:

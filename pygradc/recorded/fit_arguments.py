@@ -24,8 +24,9 @@ _LOOKED_AT = 1 << 22  # doubles between two checks for Ctrl-C
 
 # Keywords of other libraries' fit, and what to do here; other names are matched by similarity.
 _ELSEWHERE = {
-    "validation_data": "measure in a callback: callback=lambda epoch, loss: ...",
-    "validation_split": "split the arrays, and measure in a callback",
+    "validation_split": "split the arrays, and pass validation_data=(X, Y)",
+    "early_stopping": "callbacks=[pygradc.EarlyStopping(patience=10)]",
+    "patience": "callbacks=[pygradc.EarlyStopping(patience=10)]",
     "verbose": "progress=True shows a bar; callback=lambda epoch, loss: print(epoch, loss)",
     "lr": "set it on the optimizer: optim.SGD(parameters, lr=0.01)",
     "learning_rate": "set it on the optimizer: optim.SGD(parameters, lr=0.01)",
@@ -44,7 +45,7 @@ def check_function(function: Any) -> None:
     """
     if isinstance(function, (Compiled, Program)):
         return
-    kind = _kind(function)
+    kind = kind_of(function)
     if callable(getattr(function, "parameters", None)) and callable(function):
         line = (
             "compile a loss of one row first: "
@@ -89,14 +90,14 @@ def split(data: tuple[Any, ...], optimizer: Any) -> tuple[tuple[Any, ...], optim
             f"fit: expected the optimizer after the arrays, not before them (it is argument "
             f"{places[0]}): fit(loss, X, Y, optimizer)"
         )
-    given = f", not {_kind(optimizer)}" if optimizer is not None else ""
+    given = f", not {kind_of(optimizer)}" if optimizer is not None else ""
     raise TypeError(
         "fit: expected an optimizer after the arrays, such as "
         f"optim.SGD(model.parameters(), lr=0.01){given}"
     )
 
 
-def _kind(x: Any) -> str:
+def kind_of(x: Any) -> str:
     return f"the class {x.__name__} itself" if isinstance(x, type) else type(x).__name__
 
 
@@ -113,7 +114,7 @@ def check_keywords(own: Iterable[str], function: Any, static: dict[str, Any]) ->
     """
     if not static:
         return
-    takes = _parameters(function)
+    takes = parameters(function)
     for name, value in static.items():
         if name not in takes:
             _unknown(name, value, [*own], takes)
@@ -121,8 +122,8 @@ def check_keywords(own: Iterable[str], function: Any, static: dict[str, Any]) ->
             _by_position(name, value)
 
 
-def _parameters(function: Any) -> dict[str, Any]:
-    """The parameters that the recorded function takes by keyword."""
+def parameters(function: Any) -> dict[str, Any]:
+    """The parameters, in the sense of a signature, that the recorded function takes by keyword."""
     if isinstance(function, Program):
         return {}
     signature = _signature(function)
@@ -195,10 +196,41 @@ def check_count(function: Compiled, arrays: int, static: dict[str, Any]) -> None
         ) from None
 
 
+# ---- the program -------------------------------------------------------------------------------
+
+
+def program_of(
+    function: Any,
+    data: tuple[Any, ...],
+    rows: Rows,
+    static: dict[str, Any],
+    what: str = "the function",
+) -> Program:
+    """The program of one output for these rows; recorded, if they are the first of their kind.
+
+    Raises:
+        TypeError, ValueError: there is none; the function is called `what`.
+    """
+    if isinstance(function, Compiled):
+        try:
+            program = function._program(rows.structure, static)
+        except TypeError:
+            check_count(function, len(data), static)
+            raise
+    else:
+        program = function
+        program._check(rows.structure)
+    if program._size.outputs != 1:
+        raise ValueError(f"fit: {what} must return one Value, not {program._size.outputs}")
+    if rows.values:
+        raise TypeError("fit: a Value among the arrays can't be trained; capture it instead")
+    return program
+
+
 # ---- nan ----------------------------------------------------------------------------------------
 
 
-def refuse_nan(rows: Rows, data: tuple[Any, ...]) -> None:
+def refuse_nan(rows: Rows, data: tuple[Any, ...], what: str = "the data") -> None:
     """Refuse nan in the data, which would make every parameter nan; infinities may be masks.
 
     Raises:
@@ -212,7 +244,7 @@ def refuse_nan(rows: Rows, data: tuple[Any, ...]) -> None:
             if at < part.size:
                 where = _place(i, array, stride, first + at, rows, data)
                 raise ValueError(
-                    f"fit: nan in the data: {where} (counted from 0). Leave such rows out, or fill "
+                    f"fit: nan in {what}: {where} (counted from 0). Leave such rows out, or fill "
                     'them; a function compiled with errors="ignore" accepts them'
                 )
 

@@ -1,9 +1,11 @@
 """`fit`: the whole training loop, minibatches and optimizer in C.
 
-The parameters are copied into arrays, trained there, and written back: before each callback, and
-at the end in any case, also after a failing row or Ctrl-C. Changes that a callback makes take
-effect: the arrays are read again after it, and written back only if steps were taken since.
-An optimizer of a class other than SGD and Adam, or one with a patched `step`, steps in Python.
+The parameters are copied into arrays, trained there, and written back: before anything is measured
+or called after an epoch, and at the end in any case, also after a failing row or Ctrl-C. Changes
+that a callback makes take effect: the arrays are read again after it, and written back only if
+steps were taken since.
+An optimizer of a class other than SGD, Adam and AdamW, or one with a patched `step`, steps in
+Python.
 A step with a result that isn't finite is not taken, unless the program ignores errors.
 Source: csrc/replay/fit.c, csrc/graph/optim.c.
 """
@@ -20,7 +22,7 @@ import threading
 import time
 import warnings
 import weakref
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, ClassVar, NoReturn
 
 import numpy as np
@@ -29,12 +31,16 @@ from pygradc import optim
 from pygradc._core import ffi, lib
 from pygradc.core import arrays
 from pygradc.core.forks import in_child
+from pygradc.core.numbers import as_number
 from pygradc.core.refusals import refuse
 from pygradc.core.scalar import core
 from pygradc.recorded import fit_arguments
+from pygradc.recorded.callbacks import AfterEpoch, Epoch, check_callbacks
 from pygradc.recorded.checkpoint import Checkpoint, describe
 from pygradc.recorded.compiled import Compiled, _levels_to_user
 from pygradc.recorded.crews import Crew
+from pygradc.recorded.history import History
+from pygradc.recorded.measures import Measures, Metric, Training
 from pygradc.recorded.parallel import Threads, sharers
 from pygradc.recorded.program import Program
 from pygradc.recorded.rows import Floats, Rows
@@ -43,7 +49,8 @@ from pygradc.value import Value
 
 _LONG_ORDER = 1_000_000  # rows, which numpy takes 50 ms to permute
 _SHOW_EVERY = 0.1  # seconds of training between two updates of the bar
-_STEPS = {kind: kind.step for kind in (optim.SGD, optim.Adam)}  # those implemented in C
+_IN_C = (optim.SGD, optim.Adam, optim.AdamW)  # steps implemented in C
+_STEPS = {kind: kind.step for kind in _IN_C}
 _ZERO_GRAD = optim.Optimizer.zero_grad
 
 
@@ -56,13 +63,16 @@ def fit(
     shuffle: bool = True,
     seed: int | None = None,
     callback: Callable[[int, float], Any] | None = None,
+    callbacks: Sequence[Callable[[Epoch], Any]] | None = None,
+    validation_data: Sequence[Any] | None = None,
+    metrics: Mapping[str, Metric] | None = None,
     progress: bool = False,
     checkpoint: str | os.PathLike[str] | None = None,
     checkpoint_every: int = 1,
     resume: bool = False,
     workers: int | None = None,
     **static: Any,
-) -> list[float]:
+) -> History:
     """Train parameters on the mean of a compiled loss over minibatches of rows.
 
     Args:
@@ -77,17 +87,26 @@ def fit(
         callback: Called after each epoch as callback(epoch, loss), epochs counted from 1; training
             ends when it returns True. If it sets parameters, or the optimizer's state or settings,
             training continues with these, and they stay when it ends.
+        callbacks: Called in this order after it, each with an `Epoch`: the epoch's number, losses,
+            metrics, weights and the optimizer. All are called; then training ends if one returned
+            True. The rest is as for callback.
+        validation_data: The function's arguments for other rows, as a tuple. The mean loss over
+            them is measured after each epoch, with the bits of function.mean(*validation_data).
+        metrics: Names and functions, measured after each epoch: a compiled function of the same
+            arguments is averaged over the validation rows, or without any over the training rows;
+            another one is called without arguments, and returns a number.
         progress: Show a bar (needs tqdm).
         checkpoint: Path of a file that holds the state of the run, written at the beginning, after
-            each checkpoint_every epochs, and at the end; each write is atomic. If the callback has
-            state_dict and load_state_dict, the file includes its state.
+            each checkpoint_every epochs, and at the end; each write is atomic. The file includes
+            the history, and the state of callbacks that have state_dict and load_state_dict.
         resume: Continue from that file, if it exists; the results have the bits of a run that was
             never interrupted.
         workers: Threads that share each batch, the calling one included: rows, then weights. No
             bit depends on it. What doesn't pay stays in the calling thread (docs/performance.md).
         static: Keyword arguments of the function.
     Returns:
-        For each epoch the mean loss over its rows, each row's loss taken before its batch's step.
+        For each epoch the mean loss over its rows, each row's loss taken before its batch's step: a
+        list, whose attributes validation_loss, metrics, lr and seconds hold the other figures.
     Raises:
         TypeError, ValueError: an argument isn't as above; says what was expected. The data contain
             nan; names argument, row and column. The program has none of the optimizer's parameters,
@@ -95,8 +114,9 @@ def fit(
             checkpoint is damaged, or belongs to another run; says what differs. Nothing is changed.
         FloatingPointError: a row leaves an op's domain; or the loss isn't finite, or a step would
             make a parameter or the optimizer's state infinite or nan: names epoch and batch,
-            counted from 1. Parameters and the optimizer's state are as after the last step. With a
-            program of errors="ignore", which also accepts nan in its data, training continues.
+            counted from 1, or the epoch after which a row of validation_data or of a metric failed.
+            Parameters and the optimizer's state are as after the last step. With a program of
+            errors="ignore", which also accepts nan in its data, training continues.
         RuntimeError: another thread is fitting one of the parameters.
         OSError: the checkpoint can't be written or read; the previous one is kept.
     """
@@ -108,41 +128,43 @@ def fit(
     rows = Rows(data)
     batch_size = max(rows.count, 1) if batch_size is None else _whole("batch_size", batch_size)
     batch_size, epochs = min(batch_size, max(rows.count, 1)), _whole("epochs", epochs)
-    _check(rows, epochs, batch_size, callback)
+    _check(rows, epochs, batch_size)
+    called = check_callbacks(callback, callbacks)
     for name, flag in (("shuffle", shuffle), ("progress", progress), ("resume", resume)):
         if isinstance(flag, str):
             raise TypeError(f"fit: {name} must be True or False, not {flag!r}")
     order = _Order(rows.count, batch_size, shuffle, seed)
-    program = _program(function, data, rows, static)
+    program = fit_arguments.program_of(function, data, rows, static)
     if program._errors != "ignore":
         fit_arguments.refuse_nan(rows, data)
-    if resume and checkpoint is None:
-        raise ValueError("fit: resume=True needs checkpoint=, the file to resume from")
-    if checkpoint_every != 1 and checkpoint is None:
-        raise ValueError("fit: checkpoint_every needs checkpoint=, the file to write")
-    if checkpoint is not None and not isinstance(checkpoint, (str, os.PathLike)):
-        kind = type(checkpoint).__name__
-        raise TypeError(
-            f"fit: checkpoint must be a file's path, not {checkpoint!r:.80} of type {kind}"
-        )
+    _check_checkpoint(checkpoint, checkpoint_every, resume)
+    training = Training(function, program, data, rows, static)
+    measures = Measures(training, validation_data, metrics, threads)
     saved = None
     if checkpoint is not None:
         every = _whole("checkpoint_every", checkpoint_every)
         run = describe(program, rows, optimizer, batch_size, bool(shuffle), seed)
-        saved = Checkpoint(checkpoint, every, run, program, optimizer, callback, order.random)
+        run.update(measures.describe())
+        listeners = callback, called
+        saved = Checkpoint(checkpoint, every, run, program, optimizer, listeners, order.random)
     trained = _Trained(program, optimizer)
     _check_parameters(function, program, trained)
+    after = AfterEpoch(measures, callback, called, optimizer)
     claim = _Claim(trained.values)
     crew = Crew(threads - 1) if isinstance(threads, Threads) else None
     try:
         claim.take()
-        history = []
+        history = History(metrics=measures.metrics)
         if saved is not None:
-            history = saved.begin(epochs, resume)
+            saved.begin(history, measures.names, epochs, resume)
             trained = _Trained(program, optimizer)  # a callback's state may have replaced them
         loop = _Loop(program, rows, optimizer, batch_size, trained, crew)
+        after.start()
         with _Bar(progress, epochs, rows.count, len(history)) as bar:
-            return _run(loop, order, epochs, claim.lent_to(callback), bar, history, saved)
+            then = claim.lent_to(after) if after.is_needed else None
+            _run(loop, order, epochs, then, bar, history, saved)
+        after.end()
+        return history
     finally:
         claim.give_up()
         if crew is not None:
@@ -152,9 +174,7 @@ def fit(
 _MOST_EPOCHS = 2**31  # each adds a loss to the history
 
 
-def _check(rows: Rows, epochs: int, batch_size: int, callback: Any) -> None:
-    if callback is not None and not callable(callback):
-        raise TypeError(f"fit: callback must be a function, not {type(callback).__name__}")
+def _check(rows: Rows, epochs: int, batch_size: int) -> None:
     if epochs < 0:
         raise ValueError(f"fit: epochs={epochs} must be at least 0")
     if epochs > _MOST_EPOCHS:
@@ -167,6 +187,18 @@ def _check(rows: Rows, epochs: int, batch_size: int, callback: Any) -> None:
         raise ValueError("fit: there are no rows")
 
 
+def _check_checkpoint(checkpoint: Any, checkpoint_every: Any, resume: Any) -> None:
+    if resume and checkpoint is None:
+        raise ValueError("fit: resume=True needs checkpoint=, the file to resume from")
+    if checkpoint_every != 1 and checkpoint is None:
+        raise ValueError("fit: checkpoint_every needs checkpoint=, the file to write")
+    if checkpoint is not None and not isinstance(checkpoint, (str, os.PathLike)):
+        kind = type(checkpoint).__name__
+        raise TypeError(
+            f"fit: checkpoint must be a file's path, not {checkpoint!r:.80} of type {kind}"
+        )
+
+
 def _whole(name: str, value: Any) -> int:
     try:
         if not isinstance(value, bool):
@@ -174,23 +206,6 @@ def _whole(name: str, value: Any) -> int:
     except TypeError:
         pass
     raise TypeError(f"fit: {name} must be a whole number, not {value!r}")
-
-
-def _program(function: Any, data: tuple[Any, ...], rows: Rows, static: dict[str, Any]) -> Program:
-    if isinstance(function, Compiled):
-        try:
-            program = function._program(rows.structure, static)
-        except TypeError:
-            fit_arguments.check_count(function, len(data), static)
-            raise
-    else:
-        program = function
-        program._check(rows.structure)
-    if program._size.outputs != 1:
-        raise ValueError(f"fit: the function must return one Value, not {program._size.outputs}")
-    if rows.values:
-        raise TypeError("fit: a Value among the arrays can't be trained; capture it instead")
-    return program
 
 
 class _Trained:
@@ -333,15 +348,13 @@ class _Claim:
         with self._lock:
             self._taken.discard(self)
 
-    def lent_to(self, callback: Callable[[int, float], Any] | None) -> Any:
-        """Wrap the callback: the claim is given up while it runs."""
-        if callback is None:
-            return None
+    def lent_to(self, after: AfterEpoch) -> Callable[[History], bool]:
+        """Wrap what is done after an epoch: the claim is given up while it runs."""
 
-        def call(epoch: int, loss: float) -> Any:
+        def call(history: History) -> bool:
             self.give_up()
             try:
-                return callback(epoch, loss)
+                return after(history)
             finally:
                 self.take()
 
@@ -412,13 +425,13 @@ def _run(
     loop: _Loop,
     order: _Order,
     epochs: int,
-    callback: Callable[[int, float], Any] | None,
+    after: Callable[[History], bool] | None,
     bar: _Bar,
-    history: list[float],
+    history: History,
     saved: Checkpoint | None,
-) -> list[float]:
-    """Run epochs in C, one a call if a callback or the order needs each, else several at once."""
-    together = epochs if order.fixed and callback is None else 1
+) -> None:
+    """Run epochs in C, one a call if `after` or the order needs each, else several at once."""
+    together = epochs if order.fixed and after is None else 1
     if bar.bar is not None and together > 1:
         together = 1
     stopped = saved is not None and saved.stopped
@@ -429,27 +442,21 @@ def _run(
                 count = min(count, saved.epochs_left(history))
             started = time.perf_counter()
             losses = loop.run(count, order.next(), len(history))
-            history += losses
+            spent = time.perf_counter() - started
+            history.record(losses, loop.lr, spent)
             bar.update(count * order.rows, losses[-1])
-            if callback is not None:
+            if after is not None:
                 loop.write_back()
-                stopped = _is_true(callback(len(history), losses[-1]))
-            elif together < epochs and order.fixed:
-                spent = time.perf_counter() - started
-                if spent < _SHOW_EVERY:
-                    together = min(2 * together, epochs)
+                stopped = after(history)
+            elif together < epochs and order.fixed and spent < _SHOW_EVERY:
+                together = min(2 * together, epochs)
             if saved is not None and saved.is_due(history, stopped):
                 loop.write_back()
                 saved.write(history, stopped)
-            if callback is not None and not stopped:
+            if after is not None and not stopped:
                 loop.read()
     finally:
         loop.write_back()
-    return history
-
-
-def _is_true(answer: Any) -> bool:
-    return answer is True or (isinstance(answer, np.bool_) and bool(answer))
 
 
 # ---- the loop -----------------------------------------------------------------------------------
@@ -471,6 +478,13 @@ class _Loop:
         self.kind: type[_InC] | type[_InPython] = _InC if _is_known(optimizer) else _InPython
         self.loop = self.kind(*self.what, trained, crew)
 
+    @property
+    def lr(self) -> float:
+        """The optimizer's learning rate; nan if it has none."""
+        lr = getattr(self.what[2], "lr", math.nan)
+        number = lr if type(lr) is float else as_number(lr)
+        return math.nan if number is NotImplemented else float(number)
+
     def run(self, epochs: int, index: Any, done: int) -> list[float]:
         """Run `epochs` more after `done` epochs; returns their losses."""
         return self.loop.run(epochs, index, done)
@@ -491,7 +505,7 @@ class _Loop:
 
 
 def _is_known(optimizer: optim.Optimizer) -> bool:
-    """Does C implement it: an SGD or Adam, no subclass, `step` and `zero_grad` unpatched?"""
+    """Does C implement it: its class itself, no subclass, `step` and `zero_grad` unpatched?"""
     kind = type(optimizer)
     return (
         kind in _STEPS

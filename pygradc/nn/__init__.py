@@ -291,10 +291,12 @@ class Embedding(Module):
         self.weight = [[Value(how.weight()) for _ in range(shape[1])] for _ in range(shape[0])]
 
     def __call__(self, x: Any) -> list[Value]:
-        found: list[Value] = []
-        for index in x if type(x) is list else row_of(self, x):
-            found += take(self.weight, index)
-        return found
+        try:
+            rows = [take(self.weight, index) for index in row_of(self, x)]
+        except TypeError:
+            refuse_rows(self, x)
+            raise
+        return [value for row in rows for value in row]
 
     def _about(self) -> tuple[str, str]:
         return f"{len(self.weight)} x {len(self.weight[0])}", ""

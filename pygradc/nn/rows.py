@@ -1,4 +1,4 @@
-"""The argument of a model's call: one row of numbers, in order, or an error that says what to do."""
+"""The argument of a model's call: one row of numbers, in order, or an error that explains."""
 
 from __future__ import annotations
 
@@ -48,5 +48,5 @@ def refuse_rows(module: Any, x: Any) -> None:
     name = type(module).__name__
     raise TypeError(
         f"{name}: expected one row, got {len(x)} at once ({axes} axes): write "
-        "[model(x) for x in X], or pygradc.compile(model).map(X) for all rows in C"
+        "[model(x) for x in X], or model.predict(X) for all rows in C"
     ) from None

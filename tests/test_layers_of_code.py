@@ -151,7 +151,7 @@ FLOORS = (
         "datasets",
         "plots",
     ),
-    ("functions",),
+    ("functions", "models"),
     ("compat",),
     ("command",),
     ("__init__", "__main__"),

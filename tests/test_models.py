@@ -672,3 +672,256 @@ def test_what_is_no_activation_is_named() -> None:
         nn.Layer(2, 2, math.tanh)  # type: ignore[arg-type]
     with pytest.raises(ValueError, match="one name for all layers"):
         nn.MLP(2, [2, 1], ["tanh", "relu"])  # type: ignore[arg-type]
+
+
+# ---- files --------------------------------------------------------------------------------------
+
+SAVED: dict[str, Callable[[], Any]] = {
+    "an MLP": lambda: nn.MLP(3, [4, 2], "relu", "linear"),
+    "one output": lambda: nn.MLP(3, [1]),
+    "a linear layer put in": lambda: with_layers(nn.MLP(3, [4, 2]), nn.Linear(3, 2, False)),
+    "a layer": lambda: nn.Layer(3, 2, "gelu", bias=False),
+    "a linear layer": lambda: nn.Linear(3, 2),
+    "a neuron": lambda: nn.Neuron(3, "sigmoid"),
+    "a sequence": lambda: nn.Sequential(
+        nn.Sequential(nn.Layer(3, 4, "elu"), nn.Linear(4, 4)), nn.MLP(4, [3, 2]), nn.Neuron(2)
+    ),
+}
+
+
+def with_layers(model: Any, *layers: Any) -> Any:
+    model.layers = [*layers]
+    return model
+
+
+@pytest.mark.parametrize("name", SAVED)
+def test_models_come_back(name: str, tmp_path: Any) -> None:
+    model, path = SAVED[name](), tmp_path / "model.npz"
+    pygradc.save_model(model, path)
+    random.seed(3)
+    before = random.getstate()
+    again, scaling, names = pygradc.load_model(path)
+    assert random.getstate() == before
+    assert type(again) is type(model) and repr(again) == repr(model)
+    assert scaling is None and names is None
+    assert again.predict(X).tolist() == model.predict(X).tolist()
+    assert pygradc.load_model(path).predict(X).tolist() == model.predict(X).tolist()
+    with np.load(path, allow_pickle=False) as file:
+        assert {*model.state_dict()} < {*file}
+    content = path.read_bytes()
+    pygradc.save_model(again, path)
+    assert path.read_bytes() == content
+
+
+def test_an_embedding_comes_back(tmp_path: Any) -> None:
+    model = nn.Sequential(nn.Embedding(5, 2), nn.Linear(4, 5))
+    pygradc.save_model(model, tmp_path / "m.npz", class_names=list("abcde"))
+    saved = pygradc.load_model(tmp_path / "m.npz")
+    rows = [[0, 1], [4, 2]]
+    assert repr(saved.model) == repr(model) and saved.class_names == tuple("abcde")
+    assert saved.predict(rows).tolist() == ["abcde"[i] for i in model.predict(rows).argmax(axis=1)]
+
+
+def test_scaling_and_names_come_back(tmp_path: Any) -> None:
+    mean, scale = X.mean(axis=0), X.std(axis=0)
+    model, path = nn.MLP(3, [4, 2]), tmp_path / "m.npz"
+    pygradc.save_model(model, str(path), (mean, scale), ["cat", "dog"])
+    saved = pygradc.load_model(str(path))
+    outputs = model.predict((X - mean) / scale)
+    assert saved.predict(X).tolist() == np.array(["cat", "dog"])[outputs.argmax(axis=1)].tolist()
+    assert saved.scaling is not None and saved.scaling.mean.tolist() == mean.tolist()
+    given = pygradc.models.Scaling(mean, scale, [1.0, 2.0], 10.0, ("a", "b", "c"))
+    pygradc.save_model(model, path, given)
+    saved = pygradc.load_model(path)
+    np.testing.assert_array_equal(saved.predict(X), outputs * 10.0 + [1.0, 2.0])
+    assert saved.scaling is not None and saved.scaling.feature_names == ("a", "b", "c")
+    assert saved.scaling.target_scale == 10.0 and saved.class_names is None
+    for wrong in (X[:, :1], X[0]):  # which numpy would stretch
+        with pytest.raises(ValueError, match=r"X has shape .*, expected \(n, 3\)"):
+            saved.predict(wrong)
+    with pytest.raises(ValueError, match="masked"):
+        saved.predict(np.ma.array(X, mask=X > 0))
+
+
+def test_one_input_is_scaled(tmp_path: Any) -> None:
+    model = nn.Linear(1, 1)
+    pygradc.save_model(model, tmp_path / "m.npz", ([2.0], [4.0], 1.0, 3.0))
+    saved = pygradc.load_model(tmp_path / "m.npz")
+    expected = model.predict([[0.5], [1.5]]) * 3.0 + 1.0
+    assert saved.predict([4.0, 8.0]).tolist() == expected.tolist()
+    assert saved.predict([[4.0], [8.0]]).tolist() == expected.tolist()
+
+
+def test_no_class_is_largest_beside_nan(tmp_path: Any) -> None:
+    pygradc.save_model(nn.Linear(1, 2), tmp_path / "m.npz", class_names=["a", "b"])
+    with pytest.raises(ValueError, match="predict: an output in row 1 is nan"):
+        pygradc.load_model(tmp_path / "m.npz").predict([[1.0], [math.nan]])
+
+
+def test_the_command_writes_such_a_file(tmp_path: Any) -> None:
+    from pygradc.__main__ import main
+    from pygradc.datasets import load
+
+    rows = "".join(f"{x},{x % 7},{3 * x + 0.5}\n" for x in range(40))
+    (tmp_path / "r.csv").write_text("a,b,price\n" + rows)
+    for data in ("iris", str(tmp_path / "r.csv")):
+        arguments = ["train", "--data", data, "--epochs", "30", "--out", str(tmp_path)]
+        assert main(arguments) == 0
+        dataset, saved = load(data), pygradc.load_model(tmp_path / "weights.npz")
+        found = saved.predict(dataset.features)
+        assert saved.class_names == dataset.class_names and saved.scaling is not None
+        assert saved.scaling.feature_names == dataset.feature_names
+        if dataset.class_names:
+            assert np.mean(found == np.array(dataset.class_names)[dataset.labels]) > 0.9
+        else:
+            assert np.abs(found - dataset.labels).max() < 30.0 < np.ptp(dataset.labels)
+
+
+def odd(model: Any, change: Callable[[Any], Any]) -> Any:
+    change(model)
+    return model
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (Line, r"model is <.*Line.*write save_state\(model\.state_dict\(\), path\)"),
+        (lambda: nn.Sequential(nn.Linear(1, 1), Line()), r"model\.layers\.1 is "),
+        (lambda: nn.Sequential(nn.Linear(1, 1), len), r"model\.layers\.1 is <built-in"),
+        (lambda: nn.Layer(2, 2, halves), "activation <function halves.*, a function"),
+        (
+            lambda: odd(nn.MLP(2, [2]), lambda m: m.layers[0].neurons[0].w.__setitem__(0, 1.0)),
+            r"model\.layers\.0 is Neuron",
+        ),
+        (
+            lambda: odd(
+                nn.MLP(2, [2]), lambda m: setattr(m.layers[0].neurons[0], "activation", "relu")
+            ),
+            r"model\.layers\.0 has neurons that differ",
+        ),
+        (lambda: odd(nn.Neuron(2), lambda n: setattr(n, "b", 1.0)), "model is Neuron"),
+        (lambda: odd(nn.MLP(2, [1]), lambda m: setattr(m, "s", Value(1.0))), r"layers, \['s'\]"),
+        (lambda: odd(nn.MLP(2, [1]), lambda m: m.layers.clear()), "model is MLP of"),
+        (lambda: odd(nn.MLP(2, [1]), lambda m: m.layers.append(nn.Neuron(1))), "model is MLP of"),
+        (lambda: nn.Layer(0, 1), "model is Layer"),
+        (lambda: nn.MLP(1, [1]).state_dict(), "model is {"),
+    ],
+)
+def test_models_that_no_file_can_build_are_named(
+    make: Callable[[], Any], message: str, tmp_path: Any
+) -> None:
+    with pytest.raises(TypeError, match=f"save_model: .*{message}"):
+        pygradc.save_model(make(), tmp_path / "m.npz")
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(
+    ("more", "message"),
+    [
+        ({"scaling": 3.0}, r"scaling must be \(mean, scale\)"),
+        ({"scaling": ([0.0] * 3,)}, r"scaling must be \(mean, scale\)"),
+        ({"scaling": ([0.0] * 3, [1.0] * 2)}, r"shapes \(3,\) and \(2,\)"),
+        ({"scaling": (0.0, 1.0)}, r"one number per input, not shapes \(\)"),
+        ({"scaling": ([0.0] * 2, [1.0] * 2)}, "scaling has 2 inputs, the model 3"),
+        ({"scaling": ([0.0] * 3, [1.0, 0.0, 1.0])}, r"scale is 0 at \[1\]"),
+        ({"scaling": ([0.0] * 3, [1.0, math.nan, 1.0])}, "scaling: scale must be finite"),
+        ({"scaling": (["a"] * 3, [1.0] * 3)}, "scaling: mean must be real numbers"),
+        ({"scaling": ([0.0] * 3, [1.0] * 3, [1.0] * 3)}, r"target_mean has shape \(3,\)"),
+        ({"scaling": ([0.0] * 3, [1.0] * 3, 0, 1, ["a"])}, "1 feature_names for 3 inputs"),
+        ({"scaling": ([0.0] * 3, [1.0] * 3, 0, 1, [1, 2, 3])}, "feature_names must be strings"),
+        ({"class_names": ["a", "b", "c"]}, "3 class_names for 2 outputs"),
+        ({"class_names": [0, 1]}, "class_names must be strings"),
+        ({"class_names": "ab"}, "class_names must be strings"),
+    ],
+)
+def test_what_does_not_fit_the_model_is_named(more: Any, message: str, tmp_path: Any) -> None:
+    with pytest.raises((TypeError, ValueError), match=message):
+        pygradc.save_model(nn.MLP(3, [4, 2]), tmp_path / "m.npz", **more)
+    assert not list(tmp_path.iterdir())
+
+
+def test_model_and_path_swapped() -> None:
+    with pytest.raises(TypeError, match="the model comes first"):
+        pygradc.save_model("m.npz", nn.MLP(1, [1]))  # type: ignore[arg-type]
+
+
+def changed_text(old: str, new: str) -> Callable[[Any], Any]:
+    return lambda state: state.update(model=str(state["model"]).replace(old, new, 1))
+
+
+DAMAGES: dict[str, tuple[Callable[[Any], Any], str]] = {
+    "no model": (lambda s: s.pop("model"), "holds no model that save_model wrote; load_state"),
+    "no text": (lambda s: s.update(model=1.0), "description of the model isn't text"),
+    "no JSON": (lambda s: s.update(model="{"), "description of the model is damaged"),
+    "deep JSON": (lambda s: s.update(model="[" * 100_000), "description of the model is damaged"),
+    "a list": (lambda s: s.update(model="[]"), "model is none of"),
+    "another kind": (changed_text("MLP", "Net"), "model is none of"),
+    "another kind of layer": (changed_text('"Layer"', '"Embedding"'), r"model\.layers\.0 has"),
+    "an entry more": (changed_text('"bias"', '"x": 1, "bias"'), r"model\.layers\.0 has"),
+    "no layers": (lambda s: s.update(model='{"kind": "MLP", "layers": []}'), "model: layers"),
+    "an activation": (changed_text("tanh", "swish"), r"layers\.0: activation"),
+    "an op of two": (changed_text("tanh", "add"), r"layers\.0: activation"),
+    "a bias": (changed_text("true", "1"), r"layers\.0: bias"),
+    "a size": (changed_text('"nin": 3', '"nin": -3'), r"layers\.0: nin"),
+    "a real size": (changed_text('"nin": 3', '"nin": 3.0'), r"layers\.0: nin"),
+    "a size of many digits": (changed_text('"nin": 3', f'"nin": {"9" * 5000}'), r"layers\.0: nin"),
+    "sizes that aren't the arrays'": (
+        changed_text('"nin": 3', '"nin": 99999999999'),
+        r"sizes is|'layers\.0\.weight' has shape \(4, 3\)",
+    ),
+    "an array of another shape": (
+        lambda s: s.update({"layers.0.bias": np.zeros(5)}),
+        r"'layers\.0\.bias' has shape \(5,\), expected \(4,\)",
+    ),
+    "an array of words": (
+        lambda s: s.update({"layers.0.bias": ["a"] * 4}), "must be real numbers",
+    ),
+    "an array less": (lambda s: s.pop("layers.1.bias"), r"\['layers\.1\.bias'\] missing"),
+    "an array more": (lambda s: s.update(layers=1.0), r"\['layers'\] not expected"),
+    "no scaling": (lambda s: s.pop("scale"), r"\['scale'\] missing"),
+    "half a scaling": (lambda s: s.update(scale=None), "scaling: scale must be real numbers"),
+    "a scale of 0": (lambda s: s.update(scale=np.zeros(3)), "scale is 0"),
+    "a scaling of words": (lambda s: s.update(mean=["a"] * 3), "mean must be real numbers"),
+    "names of another number": (lambda s: s.update(class_names=["a"]), "1 class_names for 2"),
+    "names that are numbers": (lambda s: s.update(class_names=[1.0, 2.0]), "must be strings"),
+    "other sizes": (lambda s: s.update(sizes=[3, 5, 2]), r"sizes is \[3 5 2\], but the layers"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("damage", DAMAGES)
+def test_files_that_are_no_models_are_named(damage: str, tmp_path: Any) -> None:
+    change, message = DAMAGES[damage]
+    state = pygradc.models.to_state(nn.MLP(3, [4, 2]), ([0.0] * 3, [1.0] * 3), ["a", "b"])
+    change(state)
+    pygradc.save_state(state, tmp_path / "m.npz")
+    with pytest.raises(ValueError, match=rf"m\.npz: .*{message}"):
+        pygradc.load_model(tmp_path / "m.npz")
+
+
+def test_other_files_and_no_file(tmp_path: Any) -> None:
+    path = tmp_path / "m.npz"
+    with pytest.raises(FileNotFoundError):
+        pygradc.load_model(path)
+    pygradc.save_model(nn.MLP(3, [4, 2]), path)
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 1
+    path.write_bytes(content)
+    with pytest.raises(ValueError, match=r"m\.npz: .*damaged"):
+        pygradc.load_model(path)
+    path.write_bytes(b"not an archive")
+    with pytest.raises(ValueError, match=r"m\.npz: "):
+        pygradc.load_model(path)
+
+
+def test_a_failed_write_leaves_the_old_file(tmp_path: Any, monkeypatch: Any) -> None:
+    path = tmp_path / "m.npz"
+    pygradc.save_model(nn.MLP(3, [4, 2]), path)
+    content = path.read_bytes()
+
+    def fail(descriptor: int) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("os.fsync", fail)
+    with pytest.raises(OSError, match="No space left"):
+        pygradc.save_model(nn.MLP(3, [4, 2]), path)
+    assert path.read_bytes() == content and [p.name for p in tmp_path.iterdir()] == ["m.npz"]

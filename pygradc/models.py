@@ -130,7 +130,12 @@ def save_model(
         ValueError: scaling or class_names don't fit the model.
         OSError: the file can't be written; it is unchanged.
 
-        pygradc.save_model(model, "model.npz", (X.mean(axis=0), X.std(axis=0)), ["cat", "dog"])
+        >>> import os, tempfile
+        >>> from pygradc import nn, save_model, load_model
+        >>> path = os.path.join(tempfile.mkdtemp(), "model.npz")
+        >>> save_model(nn.MLP(1, [2], seed=0), path, ([20.0], [5.0]), ["cold", "warm"])
+        >>> load_model(path).predict([[10.0], [30.0]]).shape
+        (2,)
     """
     if isinstance(model, (str, os.PathLike)) or isinstance(path, nn.Module):
         raise TypeError("save_model: the model comes first: save_model(model, path)")

@@ -48,17 +48,17 @@ def _described(name: str, model: Any, depth: int) -> dict[str, Any]:
         first = _same(name, [_described(name, neuron, depth) for neuron in model.neurons])
         size = {"nin": first["nin"], "nout": len(model.neurons)}
         return {**first, "kind": kind.__name__, **size}
-    if kind is nn.Neuron and all(isinstance(w, Value) for w in model.w):
+    if kind is nn.Neuron:
         if not isinstance(model.activation, str):
             raise _indescribable(name, f"has the activation {model.activation!r}, a function")
         bias = isinstance(model.b, Value)
-        if bias or model.b == 0.0:
-            return {
-                "kind": "Neuron", "nin": len(model.w), "activation": model.activation, "bias": bias
-            }  # fmt: skip
+        if not all(isinstance(w, Value) for w in model.w) or not (bias or model.b == 0.0):
+            raise _indescribable(name, "has a weight or a bias that is no Value")
+        activation = model.activation
+        return {"kind": "Neuron", "nin": len(model.w), "activation": activation, "bias": bias}
     if kind is nn.Embedding:
         return {"kind": "Embedding", "count": len(model.weight), "size": len(model.weight[0])}
-    raise _indescribable(name, f"is {model!r}")
+    raise _indescribable(name, f"is a {kind.__name__}")
 
 
 def _same(name: str, neurons: list[dict[str, Any]]) -> dict[str, Any]:

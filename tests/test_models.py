@@ -5,6 +5,7 @@ compose; and does a file hold all of it?
 from __future__ import annotations
 
 import copy
+import doctest
 import gc
 import math
 import pickle
@@ -925,3 +926,24 @@ def test_a_failed_write_leaves_the_old_file(tmp_path: Any, monkeypatch: Any) -> 
     with pytest.raises(OSError, match="No space left"):
         pygradc.save_model(nn.MLP(3, [4, 2]), path)
     assert path.read_bytes() == content and [p.name for p in tmp_path.iterdir()] == ["m.npz"]
+
+
+# ---- docstrings ---------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "documented",
+    [
+        nn.Module.predict,
+        nn.Module.score,
+        nn.Module.summary,
+        nn.Module.named_parameters,
+        pygradc.save_model,
+    ],
+    ids=lambda f: f.__name__,
+)
+def test_examples_in_docstrings(documented: Any) -> None:
+    test = doctest.DocTestParser().get_doctest(
+        documented.__doc__, {}, documented.__name__, None, None
+    )
+    assert test.examples and doctest.DocTestRunner().run(test).failed == 0

@@ -155,6 +155,24 @@ def test_what_is_changed_in_a_class_of_ones_own_counts(change: Callable[[Any], A
     assert model.predict(X).tolist() == called(model) != before.tolist()
 
 
+@pytest.mark.parametrize("big", [np.zeros((50, 90)), np.zeros((90, 50)).T, np.zeros(999, "U3")])
+def test_a_large_array_that_changes_counts(big: Any) -> None:
+    class Looks(Line):
+        calls = 0
+
+        def __call__(self, x: Any) -> Any:
+            type(self).calls += 1
+            return super().__call__(x)
+
+    model = Looks()
+    model.big = big  # type: ignore[attr-defined]
+    for wanted in (1, 2):
+        for _ in range(2):
+            model.predict(X)
+            assert Looks.calls == wanted
+        big[7] = 1
+
+
 def test_another_call_of_the_class_counts(monkeypatch: pytest.MonkeyPatch) -> None:
     model = Line()
     model.predict(X)

@@ -27,7 +27,7 @@ from pygradc.value import Number, Value
 __all__ = ["MLP", "Embedding", "Layer", "Linear", "Module", "Neuron", "Sequential"]
 
 Input = Union[Value, Number]
-Activation = Union[str, Callable[[Value], Value]]
+Activation = Union[str, Callable[..., Value]]  # of one Value; [Value] fails in Python 3.9.1
 _Parts = tuple[list[Value], Any, Any]  # weights, bias, the activation's number; None: a function
 
 
@@ -126,7 +126,7 @@ class Neuron(Module):
 
     def _activated(self, total: Value) -> Value:
         """The activation, a function, of the sum."""
-        out = cast(Callable[[Value], Value], self._name)(total)
+        out = cast(Callable[..., Value], self._name)(total)
         if not isinstance(out, Value):
             raise TypeError(
                 f"activation {_name(self._name)} returned a {type(out).__name__}, not a Value: "

@@ -105,7 +105,7 @@ class _Attributes:
             self.equal += [item.dtype.str, item.shape]
             if item.dtype == object:
                 return item.ravel().tolist()  # type: ignore[no-any-return]
-            self.equal.append(item.tobytes())
+            self.equal.append(_content(item))
             return []
         holds = _held_by(item)
         if holds is None:
@@ -130,6 +130,17 @@ class _Attributes:
         )
 
     __hash__ = None  # type: ignore[assignment]
+
+
+_MOST_BYTES = 1024  # of an array's content; of longer ones, a digest
+
+
+def _content(array: Any) -> bytes:
+    if array.nbytes <= _MOST_BYTES:
+        return array.tobytes()  # type: ignore[no-any-return]
+    import hashlib  # takes 3 ms
+
+    return hashlib.sha256(array.tobytes()).digest()
 
 
 _PLAIN = frozenset((int, float, complex, bool, str, bytes, type(None)))

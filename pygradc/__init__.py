@@ -11,7 +11,7 @@ from pygradc.core import begin
 
 begin.begin()
 
-from pygradc import compat, functions, losses, nn, optim
+from pygradc import compat, functions, losses, models, nn, optim
 from pygradc.about import __version__ as __version__
 from pygradc.about import info
 from pygradc.core.arrays import data, grads, set_data
@@ -20,6 +20,7 @@ from pygradc.core.refusals import TraceError
 from pygradc.custom import op
 from pygradc.derivatives import check_grad, grad, hessian, jacobian, value_and_grad
 from pygradc.functions import *  # noqa: F403  made from the op table
+from pygradc.models import load_model, save_model
 from pygradc.recorded.callbacks import EarlyStopping, Epoch
 from pygradc.recorded.compiled import Compiled, compile
 from pygradc.recorded.draws import RecordingWarning
@@ -71,6 +72,7 @@ __all__ = [
     "jacobian",
     "live_nodes",
     "load",
+    "load_model",
     "load_state",
     "logical_and",
     "logical_not",
@@ -79,11 +81,13 @@ __all__ = [
     "losses",
     "maximum",
     "minimum",
+    "models",
     "nn",
     "no_grad",
     "norm",
     "op",
     "optim",
+    "save_model",
     "save_state",
     "searchsorted",
     "set_data",

@@ -37,6 +37,7 @@ SESSIONS = {  # and the fewest examples that each should have
     "docs/derivatives.md": 15,
     "docs/drop-in.md": 30,
     "docs/saving.md": 10,
+    "docs/networks.md": 25,
     "docs/accuracy.md": 4,
 }
 

@@ -150,7 +150,7 @@ FLOORS = (
         "custom",
         "datasets",
     ),
-    ("functions",),
+    ("functions", "models"),
     ("compat",),
     ("command",),
     ("__init__", "__main__"),

@@ -77,6 +77,7 @@ def test_the_weights_file_is_enough_to_predict(digits_run):
     with np.load(where / "runs" / "digits" / "weights.npz", allow_pickle=False) as file:
         saved = dict(file)
     about = (
+        "model",
         "sizes",
         "mean",
         "scale",

@@ -19,7 +19,6 @@ from pygradc.command import training
 from pygradc.datasets import DataError, Dataset, load
 from pygradc.files import atomic
 from pygradc.recorded.checkpoint import CheckpointError
-from pygradc.states import save_state
 
 OK, FAILED, BAD_INPUT, INTERRUPTED = 0, 1, 2, 130
 FITTING = ("epochs", "batch_size", "seed", "checkpoint", "checkpoint_every", "resume")
@@ -227,7 +226,7 @@ def _say_error(message: str, code: int) -> int:
 
 
 def _write_weights(result: training.Result, path: Path) -> None:
-    save_state(result.arrays(), path)
+    result.save(path)
     print(f"weights   {path}")
 
 

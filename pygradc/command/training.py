@@ -23,6 +23,7 @@ import numpy as np
 
 from pygradc import losses, nn, optim, states
 from pygradc.datasets import Array, Dataset, Labels, Split, mean_and_scale, train_test_split
+from pygradc.models import Scaling, save_model, to_state
 from pygradc.recorded.compiled import Compiled, compile
 from pygradc.recorded.fitting import fit
 
@@ -164,23 +165,20 @@ class Result:
         standard = (features - self.split.mean) / self.split.scale
         return self.task.decode(outputs_of(self.model)(standard))
 
-    def arrays(self) -> dict[str, Any]:
-        """All arrays that a prediction needs, by name: the content of `weights.npz`.
+    @property
+    def scaling(self) -> Scaling:
+        """How features, and the target of regression, were scaled."""
+        mean, scale = getattr(self.task, "mean", 0.0), getattr(self.task, "scale", 1.0)
+        names = self.dataset.feature_names
+        return Scaling(self.split.mean, self.split.scale, mean, scale, names)
 
-        Returns:
-            The model's `state_dict()`, and `sizes`, `mean`, `scale` (features), `target_mean`,
-            `target_scale` (regression), `class_names` (empty for regression), `feature_names`.
-        """
-        return {
-            **self.model.state_dict(),
-            "sizes": np.array(self.sizes),
-            "mean": self.split.mean,
-            "scale": self.split.scale,
-            "target_mean": np.array(getattr(self.task, "mean", 0.0)),
-            "target_scale": np.array(getattr(self.task, "scale", 1.0)),
-            "class_names": np.array(self.dataset.class_names or (), dtype=np.str_),
-            "feature_names": np.array(self.dataset.feature_names, dtype=np.str_),
-        }
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Write all that a prediction needs, for `pygradc.load_model`: `weights.npz`."""
+        save_model(self.model, path, self.scaling, self.dataset.class_names)
+
+    def arrays(self) -> dict[str, Any]:
+        """The content of that file, by name."""
+        return to_state(self.model, self.scaling, self.dataset.class_names)
 
 
 def train(

@@ -59,7 +59,7 @@ def parts(
         known: objects to skip.
     """
     seen = {id(item): item for item in (module, *known)}  # held, so that no id is reused
-    stack = [_attributes(module)]
+    stack = [attributes(module)]
     while stack:
         name, item = next(stack[-1], ("", _END))
         if item is _END:
@@ -85,7 +85,7 @@ def _look_at(
         if leaves is not None and _are_new(leaves.values, seen):
             seen.update((id(v), v) for v in leaves.values)
             return leaves
-    if isinstance(item, Value) or not _may_hold(item):
+    if isinstance(item, Value) or not may_hold(item):
         return None
     seen[id(item)] = item
     if isinstance(item, (list, tuple)):
@@ -97,10 +97,11 @@ def _look_at(
         return ((f"{name}.{i}", part) for i, part in enumerate(rows))
     if is_other(item):
         return Other(item) if not is_asked(item) else None
-    return ((f"{name}.{attribute}", part) for attribute, part in _attributes(item))
+    return ((f"{name}.{attribute}", part) for attribute, part in attributes(item))
 
 
-def _may_hold(item: Any) -> bool:
+def may_hold(item: Any) -> bool:
+    """Can parameters be among its items or attributes?"""
     if isinstance(item, np.ndarray):
         return bool(item.dtype == object)
     if isinstance(item, (type, Compiled, Optimizer)):
@@ -149,7 +150,8 @@ def _key(key: Any) -> str:
     return f".{key}" if is_plain else f"[{key!r}]"
 
 
-def _attributes(item: Any) -> _Items:
+def attributes(item: Any) -> _Items:
+    """The names and values of an object's attributes, those in `__slots__` first."""
     found: dict[str, Any] = {}
     for kind in reversed(type(item).__mro__):
         slots = kind.__dict__.get("__slots__", ())

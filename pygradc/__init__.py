@@ -20,6 +20,7 @@ from pygradc.core.refusals import TraceError
 from pygradc.custom import op
 from pygradc.derivatives import check_grad, grad, hessian, jacobian, value_and_grad
 from pygradc.functions import *  # noqa: F403  made from the op table
+from pygradc.minimizing import minimize
 from pygradc.recorded.compiled import Compiled, compile
 from pygradc.recorded.draws import RecordingWarning
 from pygradc.recorded.fitting import fit
@@ -73,6 +74,7 @@ __all__ = [
     "logsumexp",
     "losses",
     "maximum",
+    "minimize",
     "minimum",
     "nn",
     "no_grad",

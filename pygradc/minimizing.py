@@ -44,7 +44,7 @@ METHODS = {
 
 
 class Minimum(Protocol):
-    """What of scipy's OptimizeResult every method sets."""
+    """scipy's OptimizeResult: what every method sets, and what only some do, such as nit."""
 
     x: Floats
     fun: float
@@ -52,6 +52,8 @@ class Minimum(Protocol):
     status: int
     message: str
     nfev: int
+
+    def __getattr__(self, name: str) -> Any: ...
 
 
 def minimize(
@@ -69,11 +71,12 @@ def minimize(
 ) -> Minimum:
     """Minimize a function of parameters by scipy.optimize.minimize.
 
-    >>> x, y = Value(-1.2), Value(1.0)
+    >>> import pygradc
+    >>> x, y = pygradc.Value(-1.2), pygradc.Value(1.0)
     >>> rosenbrock = pygradc.compile(lambda: (1 - x) ** 2 + 100 * (y - x * x) ** 2)
-    >>> result = pygradc.minimize(rosenbrock, [x, y], method="trust-ncg")  # doctest: +SKIP
-    >>> round(x.data, 6), round(y.data, 6), result.success  # doctest: +SKIP
-    (1.0, 1.0, True)
+    >>> result = pygradc.minimize(rosenbrock, [x, y], method="trust-ncg")
+    >>> print(f"{x.data:.4f} {y.data:.4f} {result.message}")
+    1.0000 1.0000 Optimization terminated successfully.
 
     No gradient of a Value changes; but where a plain function computes with Values other than
     `parameters`, its `backward()` adds to theirs.
@@ -306,9 +309,7 @@ def _check_captured(
         raise ValueError("minimize: the function uses no parameters")
     again = "compile the function again after making the model"
     for i, p in enumerate(captured if not are_leaves else ()):
-        others = tuple(each for each in parameters if each is not p)
-        from_them = core.derive(p, others) if p._children and others else ()
-        if isinstance(from_them, Value) or any(d is not None for d in from_them):
+        if _is_computed_from(p, parameters):
             raise ValueError(
                 f"minimize: {_called(i, p)} that the function captured was computed from the "
                 "parameters before it was recorded, and would not move with them. Compute it "
@@ -328,6 +329,14 @@ def _check_captured(
         )
 
 
+def _is_computed_from(y: Value, parameters: list[Value]) -> bool:
+    """From other ones than itself."""
+    if not y._children:
+        return False
+    found = core.derive(y, tuple(p for p in parameters if p is not y))
+    return isinstance(found, Value) or any(d is not None for d in found)
+
+
 class _Plain:
     """A plain function without arguments, evaluated as it stands."""
 
@@ -344,6 +353,12 @@ class _Plain:
                 f"minimize: {len(data)} arrays for a plain function: write @pygradc.compile above "
                 "it to minimize its mean over rows, or pass a function without arguments"
             )
+        for i, p in enumerate(parameters):
+            if _is_computed_from(p, parameters):
+                raise ValueError(
+                    f"minimize: {_called(i, p)} was computed from other parameters, and would "
+                    "not move with them: pass only those"
+                )
         self.function, self.parameters = function, parameters
         self.depends = False
 
@@ -358,7 +373,7 @@ class _Plain:
 
     def both(self) -> tuple[float, Floats]:
         y, parameters = self._result(), self.parameters
-        self.depends = self.depends or self._depends(y)
+        self.depends = self.depends or y in parameters or _is_computed_from(y, parameters)
         if not self.depends:
             raise ValueError(
                 "minimize: the function's result doesn't depend on the parameters: it must be "
@@ -372,13 +387,10 @@ class _Plain:
         finally:
             core.write(parameters, arrays.data(parameters), before)
 
-    def _depends(self, y: Value) -> bool:
-        found = core.derive(y, tuple(self.parameters))
-        return isinstance(found, Value) or any(d is not None for d in found)
-
     def product(self, v: Floats) -> Floats:
+        y = self._result()
         try:
-            slopes = grad(self._result(), self.parameters)
+            slopes = grad(y, self.parameters)
             along = sum([slope * float(number) for slope, number in zip(slopes, v)])
             return arrays.data(grad(along, self.parameters))
         except TypeError as error:

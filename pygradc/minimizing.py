@@ -238,7 +238,9 @@ class _Recorded:
         if self.is_guarded:
             with _in_our_name():
                 fit_arguments.refuse_nan(self.rows, data)
-        places, found, are_leaves = core.places(parameters, program._params) or (b"", 0, True)
+        answer = core.places(parameters, program._params)
+        assert answer is not None  # each parameter once
+        places, found, are_leaves = answer
         _check_captured(program, parameters, found, are_leaves)
         numbers = np.frombuffer(places, dtype=np.uint32)
         self.has = numbers < len(program._params)
@@ -251,6 +253,7 @@ class _Recorded:
         return ours
 
     def value(self) -> float:
+        """Without derivatives, which may fail where f doesn't; the mean's last bits are numpy's."""
         done = self.program._run(self.rows, self.by, 0, gradients=False, sums=False)
         return float(done.outputs.mean())
 

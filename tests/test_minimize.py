@@ -576,8 +576,13 @@ def test_two_threads_do_not_move_one_parameter() -> None:
         return True
 
     pygradc.minimize(f, parameters, callback=callback)
+    with pytest.raises(ValueError, match="bounds") as kept:  # with the frames of the call
+        pygradc.minimize(f, parameters, bounds=[])
+    assert kept.tb is not None
+    thread = threading.Thread(target=other)
+    thread.start()
+    thread.join()
     assert len(caught) == 1 and str(caught[0]).startswith("minimize: another thread is fitting")
-    pygradc.minimize(f, parameters)
     assert parameters[0].data == pytest.approx(1.0, abs=1e-3)
 
 

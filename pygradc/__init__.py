@@ -20,6 +20,7 @@ from pygradc.core.refusals import TraceError
 from pygradc.custom import op
 from pygradc.derivatives import check_grad, grad, hessian, jacobian, value_and_grad
 from pygradc.functions import *  # noqa: F403  made from the op table
+from pygradc.minimizing import minimize
 from pygradc.models import load_model, save_model
 from pygradc.recorded.callbacks import EarlyStopping, Epoch
 from pygradc.recorded.compiled import Compiled, compile
@@ -80,6 +81,7 @@ __all__ = [
     "logsumexp",
     "losses",
     "maximum",
+    "minimize",
     "minimum",
     "models",
     "nn",

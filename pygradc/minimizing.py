@@ -186,7 +186,7 @@ _HINTS = {
 
 def _check_keywords(function: Any, static: dict[str, Any]) -> None:
     is_recorded = isinstance(function, (Compiled, Program))
-    takes = fit_arguments._parameters(function) if is_recorded else {}
+    takes = fit_arguments.parameters(function) if is_recorded else {}
     for name in static:
         if name not in takes:
             hint = _HINTS.get(name, f"options of scipy's are options={{{name!r}: ...}}")

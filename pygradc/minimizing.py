@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import contextlib
 import math
-import warnings
 from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -22,17 +21,22 @@ from pygradc.core import arrays
 from pygradc.core.refusals import refuse
 from pygradc.core.scalar import core
 from pygradc.derivatives import grad
-from pygradc.recorded import fit_arguments, row_derivatives
-from pygradc.recorded.compiled import Compiled, _levels_to_user
+from pygradc.recorded.compiled import Compiled
 from pygradc.recorded.fitting import _Claim
+from pygradc.recorded.minimized import (
+    Recorded,
+    called,
+    check_keywords,
+    in_our_name,
+    is_computed_from,
+)
 from pygradc.recorded.parallel import sharers
 from pygradc.recorded.program import Program
-from pygradc.recorded.rows import Floats, Rows
-from pygradc.recorded.workspace import Borrowed
+from pygradc.recorded.rows import Floats
 from pygradc.value import Value, sum
 
 if TYPE_CHECKING:
-    from pygradc.recorded.parallel import Sharers
+    pass
 
 _NUMBERS, _GRADIENTS, _PRODUCTS, _MATRICES = range(4)  # what a method asks for
 METHODS = {
@@ -114,13 +118,13 @@ def minimize(
     if callback is not None and not callable(callback):
         raise TypeError(f"minimize: callback must be a function, not {type(callback).__name__}")
     optimize = _scipy()
-    with _in_our_name():
+    with in_our_name():
         claim = _Claim(given)
         claim.take()
     try:
-        evaluated: _Recorded | _Plain
+        evaluated: Recorded | _Plain
         if isinstance(function, (Compiled, Program)):
-            evaluated = _Recorded(function, given, data, by, static)
+            evaluated = Recorded(function, given, data, by, static)
         else:
             evaluated = _Plain(function, given, data, static)
         box = _Box(bounds, constraints, len(given))
@@ -166,33 +170,6 @@ def _scipy() -> Any:
     return optimize
 
 
-@contextlib.contextmanager
-def _in_our_name() -> Iterator[None]:
-    """For checks that `fit` has, too."""
-    try:
-        yield
-    except (TypeError, ValueError, RuntimeError) as error:
-        if not str(error).startswith("fit: "):
-            raise
-        raise type(error)(f"minimize: {str(error)[5:]}") from None
-
-
-_HINTS = {
-    "args": "pass arrays by position, after the parameters",
-    "x0": "the parameters start where they are: set their data",
-    **dict.fromkeys(("jac", "hess", "hessp"), "derivatives come from the function itself"),
-}
-
-
-def _check_keywords(function: Any, static: dict[str, Any]) -> None:
-    is_recorded = isinstance(function, (Compiled, Program))
-    takes = fit_arguments.parameters(function) if is_recorded else {}
-    for name in static:
-        if name not in takes:
-            hint = _HINTS.get(name, f"options of scipy's are options={{{name!r}: ...}}")
-            raise TypeError(f"minimize: unknown keyword {name!r}: {hint}")
-
-
 class _Box:
     """Where a point may be kept that isn't scipy's answer."""
 
@@ -220,126 +197,6 @@ class _Box:
 # ---- what is minimized --------------------------------------------------------------------------
 
 
-class _Recorded:
-    """The mean of a program over rows, at the current data of the parameters."""
-
-    def __init__(
-        self,
-        function: Compiled | Program,
-        parameters: list[Value],
-        data: tuple[Any, ...],
-        by: Sharers,
-        static: dict[str, Any],
-    ) -> None:
-        _check_keywords(function, static)
-        self.rows, self.by = Rows(data), by
-        self.program = program = _program(function, data, self.rows, static)
-        self.is_guarded = program._errors != "ignore"
-        if self.is_guarded:
-            with _in_our_name():
-                fit_arguments.refuse_nan(self.rows, data)
-        answer = core.places(parameters, program._params)
-        assert answer is not None  # each parameter once
-        places, found, are_leaves = answer
-        _check_captured(program, parameters, found, are_leaves)
-        numbers = np.frombuffer(places, dtype=np.uint32)
-        self.has = numbers < len(program._params)
-        self.places = numbers[self.has]
-
-    def _of_ours(self, derivatives: Any) -> Floats:
-        """Those by our parameters; 0 by what the program doesn't use."""
-        ours = np.zeros(len(self.has))
-        ours[self.has] = derivatives[self.places]
-        return ours
-
-    def value(self) -> float:
-        """Without derivatives, which may fail where f doesn't; the mean's last bits are numpy's."""
-        done = self.program._run(self.rows, self.by, 0, gradients=False, sums=False)
-        return float(done.outputs.mean())
-
-    def both(self) -> tuple[float, Floats]:
-        program, rows, scale = self.program, self.rows, 1.0 / self.rows.count
-        if self.by is not None:
-            totals, derivatives = program._total_of_chunks(rows, self.by, scale)
-            return totals[0], self._of_ours(derivatives[0])
-        with Borrowed(program) as ws:
-            ws.aim(rows.columns, rows.count, program._plan(row_derivatives._BY_PARAMETERS))
-            program._sum(ws, scale)
-            return float(ws.totals[0]), self._of_ours(ws.gradients[0])
-
-    def product(self, v: Floats) -> Floats:
-        along = np.zeros(len(self.program._params))
-        along[self.places] = v[self.has]
-        scale = 1.0 / self.rows.count
-        found = row_derivatives.hessian_of_sum_times(self.program, along, self.rows, scale)
-        return self._of_ours(found)
-
-
-def _program(function: Any, data: tuple[Any, ...], rows: Rows, static: dict[str, Any]) -> Program:
-    program: Program
-    if isinstance(function, Program):
-        program = function
-        program._check(rows.structure)
-    else:
-        with _in_our_name():
-            fit_arguments.check_count(function, len(data), static)
-        program = function._program(rows.structure, static)
-    if program._size.outputs != 1:
-        raise ValueError(
-            f"minimize: the function must return one Value, not {program._size.outputs}"
-        )
-    if rows.values:
-        raise TypeError(
-            "minimize: a Value among the arrays isn't moved: capture it, or pass v.data"
-        )
-    if rows.count == 0:
-        raise ValueError("minimize: there are no rows")
-    return program
-
-
-def _check_captured(
-    program: Program, parameters: list[Value], found: int, are_leaves: bool
-) -> None:
-    """Require that what the program captured moves with the parameters.
-
-    Warns if it lacks some of them and has others: they may have been replaced.
-
-    Raises:
-        ValueError: it has none of them, or one that was computed from them; says what to write.
-    """
-    captured = program._params
-    if not found and not captured:
-        raise ValueError("minimize: the function uses no parameters")
-    again = "compile the function again after making the model"
-    for i, p in enumerate(captured if not are_leaves else ()):
-        if _is_computed_from(p, parameters):
-            raise ValueError(
-                f"minimize: {_called(i, p)} that the function captured was computed from the "
-                "parameters before it was recorded, and would not move with them. Compute it "
-                "inside of the compiled function"
-            )
-    if not found:
-        raise ValueError(
-            f"minimize: the function captured {len(captured)} Values, but none of the "
-            f"{len(parameters)} parameters: it was recorded with others. Pass them, or {again}"
-        )
-    if found < len(parameters) and found < len(captured):
-        warnings.warn(
-            f"minimize: {len(parameters) - found} parameters aren't used by the function, which "
-            f"captured {len(captured) - found} other Values. If they were replaced, {again}",
-            RuntimeWarning,
-            stacklevel=_levels_to_user(),
-        )
-
-
-def _is_computed_from(y: Value, parameters: list[Value]) -> bool:
-    """From other ones than itself."""
-    if not y._children:
-        return False
-    found = core.derive(y, tuple(p for p in parameters if p is not y))
-    return isinstance(found, Value) or any(d is not None for d in found)
-
-
 class _Plain:
     """A plain function without arguments, evaluated as it stands."""
 
@@ -350,16 +207,16 @@ class _Plain:
     ) -> None:
         if not callable(function):
             raise TypeError(f"minimize: expected a function, not {type(function).__name__}")
-        _check_keywords(function, static)
+        check_keywords(function, static)
         if data:
             raise TypeError(
                 f"minimize: {len(data)} arrays for a plain function: write @pygradc.compile above "
                 "it to minimize its mean over rows, or pass a function without arguments"
             )
         for i, p in enumerate(parameters):
-            if _is_computed_from(p, parameters):
+            if is_computed_from(p, parameters):
                 raise ValueError(
-                    f"minimize: {_called(i, p)} was computed from other parameters, and would "
+                    f"minimize: {called(i, p)} was computed from other parameters, and would "
                     "not move with them: pass only those"
                 )
         self.function, self.parameters = function, parameters
@@ -376,7 +233,7 @@ class _Plain:
 
     def both(self) -> tuple[float, Floats]:
         y, parameters = self._result(), self.parameters
-        self.depends = self.depends or y in parameters or _is_computed_from(y, parameters)
+        self.depends = self.depends or y in parameters or is_computed_from(y, parameters)
         if not self.depends:
             raise ValueError(
                 "minimize: the function's result doesn't depend on the parameters: it must be "
@@ -416,7 +273,7 @@ class _Search:
 
     def __init__(
         self,
-        evaluated: _Recorded | _Plain,
+        evaluated: Recorded | _Plain,
         parameters: list[Value],
         asked: int,
         method: str,
@@ -540,10 +397,10 @@ class _Search:
         """Require a finite number for each parameter."""
         if self.evaluated.is_guarded and not np.isfinite(numbers).all():
             i = int(np.argmin(np.isfinite(numbers)))
-            self._fail(f"{what} {_called(i, self.parameters[i])} {link} {numbers[i]}")
+            self._fail(f"{what} {called(i, self.parameters[i])} {link} {numbers[i]}")
 
     def _shown(self, x: Floats) -> str:
-        some = [f"{_called(i, self.parameters[i])} = {x[i]:.6g}" for i in range(min(len(x), 4))]
+        some = [f"{called(i, self.parameters[i])} = {x[i]:.6g}" for i in range(min(len(x), 4))]
         return ", ".join(some + ["..."] * (len(x) > 4))
 
     def _fail(self, what: str, row: int | None = None) -> None:
@@ -556,7 +413,3 @@ class _Search:
         if row is not None:
             error.row = row  # type: ignore[attr-defined]
         raise error from None
-
-
-def _called(i: int, parameter: Value) -> str:
-    return f"parameter {i}" + (f" ({parameter.label})" if parameter.label else "")

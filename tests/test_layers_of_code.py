@@ -150,7 +150,7 @@ FLOORS = (
         "custom",
         "datasets",
     ),
-    ("functions", "models"),
+    ("functions", "models", "minimizing"),
     ("compat",),
     ("command",),
     ("__init__", "__main__"),

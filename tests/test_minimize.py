@@ -480,7 +480,7 @@ ARGUMENTS: dict[str, tuple[Callable[[], Any], type[Exception], str]] = {
     ),
     "a Value among the data": (
         lambda: pygradc.minimize(*compiled(lambda w, x: w * x["a"]), {"a": Value(2.0), "b": X}),
-        TypeError, "a Value among the arrays isn't moved",
+        TypeError, "minimize: a Value among the arrays can't be trained",
     ),
     "scipy's option": (
         lambda: pygradc.minimize(*compiled(lambda w, x: w * x), X, maxiter=3),

@@ -106,22 +106,10 @@ class Recorded:
 
 
 def _program(function: Any, data: tuple[Any, ...], rows: Rows, static: dict[str, Any]) -> Program:
-    program: Program
-    if isinstance(function, Program):
-        program = function
-        program._check(rows.structure)
-    else:
-        with in_our_name():
+    with in_our_name():
+        if isinstance(function, Compiled):
             fit_arguments.check_count(function, len(data), static)
-        program = function._program(rows.structure, static)
-    if program._size.outputs != 1:
-        raise ValueError(
-            f"minimize: the function must return one Value, not {program._size.outputs}"
-        )
-    if rows.values:
-        raise TypeError(
-            "minimize: a Value among the arrays isn't moved: capture it, or pass v.data"
-        )
+        program = fit_arguments.program_of(function, data, rows, static)
     if rows.count == 0:
         raise ValueError("minimize: there are no rows")
     return program

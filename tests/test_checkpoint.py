@@ -501,7 +501,8 @@ def test_the_weights_can_be_taken_out_with_numpy(tmp_path: Path) -> None:
 
 def test_training_resumes_with_its_history(tmp_path: Path) -> None:
     def arrays(result: Any) -> Any:
-        return {name: np.asarray(array).tolist() for name, array in result.arrays().items()}, result.history
+        found = {name: np.asarray(array).tolist() for name, array in result.arrays().items()}
+        return found, result.history
 
     iris, file = load("iris"), tmp_path / "run.npz"
     train(iris, epochs=2, checkpoint=file)

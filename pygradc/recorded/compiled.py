@@ -50,9 +50,10 @@ PASSES = {
     "share": lib.PG_PASS_SHARE,
     "powers": lib.PG_PASS_POWERS,
     "layers": lib.PG_PASS_LAYERS,
+    "order": lib.PG_PASS_ORDER,
 }
 EXACT_PASSES = ("fold", "hoist", "fuse", "layers")
-FAST_PASSES = (*EXACT_PASSES, "share", "powers")
+FAST_PASSES = (*EXACT_PASSES, "share", "powers", "order")
 
 
 class _Options(NamedTuple):
@@ -708,11 +709,12 @@ def compile(
             Captured Values are parameters; keyword arguments are static. It is run once for each
             structure of arguments, and must do the same whatever the numbers are.
         math: "exact": libm, bit for bit the results of the function itself, row by row. "fast": our
-            own vectorized functions, common subexpressions merged, products for squares.
+            own vectorized functions, common subexpressions merged, products for squares, gradients
+            summed in the order of the code.
         errors: "raise": a row outside an op's domain raises FloatingPointError. "ignore": it gives
             inf or nan.
-        passes: Which of "fold", "hoist", "fuse", "layers", "share", "powers" to run; None: all that
-            preserve the bits, or in fast mode all.
+        passes: Which of "fold", "hoist", "fuse", "layers", "share", "powers", "order" to run; None:
+            all that preserve the bits, or in fast mode all.
         max_programs: How many programs to keep; the least recently used are evicted.
     Returns:
         A `Compiled`; without a function, a decorator.

@@ -108,6 +108,16 @@ def test_a_cell_that_no_program_contains_would_be_noticed() -> None:
     assert cells("| a | b |\n|---|---|\n| `x` | `y` or `f(x)` |\n") == ["y", "f(x)"]
 
 
+def test_the_site_has_every_page() -> None:
+    """So that `make docs-site` won't be the first to say that one isn't in the navigation."""
+    index = (ROOT / "docs" / "index.md").read_text(encoding="utf-8")
+    trees = re.findall(r"^```{toctree}\n(.*?)^```", index, re.MULTILINE | re.DOTALL)
+    words = [word.strip("<>") for tree in trees for word in tree.split()]
+    listed = [path for word in words for path in (ROOT / "docs").glob(f"{word}.md")]
+    names = {path.relative_to(ROOT).as_posix() for path in listed if ".." not in path.parts}
+    assert names == {*PAGES} - {"docs/index.md"}
+
+
 def test_the_readme_is_read_in_minutes() -> None:
     assert len((ROOT / "README.md").read_text(encoding="utf-8").splitlines()) <= 130
 

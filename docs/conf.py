@@ -49,7 +49,7 @@ def without_links_to_folders(app: Sphinx, doctree: nodes.document) -> None:
     """GitHub lists a folder; here there is nothing that such a link could lead to."""
     here = Path(app.env.doc2path(app.env.docname)).parent
     for link in [*doctree.findall(addnodes.pending_xref)]:
-        if (here / link["reftarget"]).is_dir():
+        if link["reftype"] == "myst" and (here / link["reftarget"]).is_dir():
             link.replace_self(link.children)
 
 

@@ -29,6 +29,10 @@ class Info(dict[str, str]):
 def info() -> Info:
     """Versions and capabilities: the lines that a bug report needs.
 
+        >>> import pygradc
+        >>> sorted(pygradc.info())[:4]
+        ['NumPy', 'Python', 'cffi', 'compiler']
+
     Returns:
         A dict of strings: pygradc, Python, NumPy, cffi, platform, compiler, libm, vectors, native
         code. In an interactive session it shows as one line each; `print(pygradc.info())` prints

@@ -39,12 +39,26 @@ SOURCES = {
 
 
 class DataError(ValueError):
-    """A table cannot be used; the message is one line that names file, line and column."""
+    """A table cannot be used; the message is one line that names file, line and column.
+
+    >>> from pygradc import datasets
+    >>> datasets.load("nowhere.csv")
+    Traceback (most recent call last):
+        ...
+    pygradc.datasets.DataError: nowhere.csv: no such file (nor one of digits, iris, moons)
+    """
 
 
 @dataclass(frozen=True, eq=False)
 class Dataset:
     """A table to learn from.
+
+        >>> from pygradc import datasets
+        >>> iris = datasets.load("iris")
+        >>> iris.name, iris.features.shape, iris.labels[:3].tolist(), iris.class_names
+        ('iris', (150, 4), [0, 0, 0], ('setosa', 'versicolor', 'virginica'))
+        >>> iris.feature_names[0], iris.target_name, iris.source.startswith("R. A. Fisher")
+        ('sepal_length', 'species', True)
 
     Attributes:
         name: what was loaded: "digits", "iris", "moons" or the file's name without its extension.
@@ -69,6 +83,15 @@ class Dataset:
 class Split:
     """A data set split in two; features are standardized by the training part's mean and scale.
 
+        >>> from pygradc import datasets
+        >>> split = datasets.train_test_split(datasets.load("iris"))
+        >>> split.train_features.shape, split.test_features.shape
+        ((120, 4), (30, 4))
+        >>> split.train_labels.shape, split.test_labels.shape
+        ((120,), (30,))
+        >>> split.mean.round(1).tolist(), split.scale.round(1).tolist()
+        ([5.8, 3.1, 3.6, 1.2], [0.8, 0.4, 1.8, 0.8])
+
     Attributes:
         train_features, test_features: shapes (train rows, n) and (test rows, n), no units.
         train_labels, test_labels: as in the `Dataset`.
@@ -85,6 +108,11 @@ class Split:
 
 def load(name_or_path: str | os.PathLike[str], target: str | None = None, seed: int = 0) -> Dataset:
     """Load a shipped data set by name, or a CSV file by path.
+
+        >>> from pygradc import datasets
+        >>> moons = datasets.load("moons", seed=1)
+        >>> moons.features.shape, moons.class_names
+        ((500, 2), ('upper', 'lower'))
 
     A file has numeric columns, separated by commas; the last column, or the one named `target`, is
     the label. The first line is a header unless a feature in it is a number. Text labels, and few
@@ -115,6 +143,11 @@ def load(name_or_path: str | os.PathLike[str], target: str | None = None, seed: 
 
 def train_test_split(dataset: Dataset, test: float = 0.2, seed: int = 0) -> Split:
     """Split the rows at random into a training and a test part, and standardize.
+
+        >>> from pygradc import datasets
+        >>> split = datasets.train_test_split(datasets.load("moons"), test=0.1)
+        >>> len(split.train_labels), len(split.test_labels)
+        (450, 50)
 
     A column that is constant in the training part is only shifted: its scale is 1.
 
@@ -154,6 +187,12 @@ def held_out(rows: int, test: float = 0.2) -> int:
 
 def mean_and_scale(columns: Array) -> tuple[Array, Array]:
     """Mean and standard deviation of each column; 1 where the column does not vary.
+
+        >>> import numpy as np
+        >>> from pygradc import datasets
+        >>> mean, scale = datasets.mean_and_scale(np.array([[1.0, 5.0], [3.0, 5.0]]))
+        >>> mean.tolist(), scale.tolist()
+        ([2.0, 5.0], [1.0, 1.0])
 
     Args:
         columns: shape (rows, n), at least one row.

@@ -42,6 +42,16 @@ _ABOUT = ("mean", "scale", "target_mean", "target_scale", "class_names", "featur
 class Scaling(NamedTuple):
     """How data were scaled: a model's inputs are (features - mean) / scale.
 
+        >>> import numpy as np
+        >>> from pygradc import models
+        >>> scaling = models.Scaling([20.0], [5.0], 100.0, 10.0, feature_names=("temperature",))
+        >>> scaling.of_features([[25.0]]).tolist(), scaling.to_targets(np.array([1.5])).tolist()
+        ([[1.0]], [115.0])
+        >>> scaling.mean, scaling.scale, scaling.target_mean, scaling.target_scale
+        ([20.0], [5.0], 100.0, 10.0)
+        >>> scaling.feature_names
+        ('temperature',)
+
     Attributes:
         mean, scale: Shape (inputs,); no scale is 0.
         target_mean, target_scale: A prediction is outputs * target_scale + target_mean: numbers,
@@ -76,6 +86,14 @@ class Scaling(NamedTuple):
 
 class SavedModel(NamedTuple):
     """What `load_model` reads.
+
+        >>> from pygradc import models, nn
+        >>> state = models.to_state(nn.MLP(1, [2], seed=0), ([20.0], [5.0]), ["cold", "warm"])
+        >>> saved = models.from_state(state)
+        >>> saved.predict([[10.0]]).shape, saved.class_names, len(saved.model.parameters())
+        ((1,), ('cold', 'warm'), 4)
+        >>> saved.scaling.mean.tolist()
+        [20.0]
 
     Attributes:
         model: With the weights of the file.
@@ -144,6 +162,14 @@ def save_model(
 
 def load_model(path: str | os.PathLike[str]) -> SavedModel:
     """Read a file that `save_model` or `python -m pygradc train` wrote.
+
+        >>> import os, tempfile
+        >>> from pygradc import load_model, nn, save_model
+        >>> path = os.path.join(tempfile.mkdtemp(), "model.npz")
+        >>> save_model(nn.MLP(2, [3, 1], seed=0), path)
+        >>> model, scaling, names = load_model(path)
+        >>> print(model, scaling, names)
+        MLP of [Layer(2, 3, 'tanh'), Layer(3, 1, 'tanh')] None None
 
     Returns:
         The model, its scaling and its class names: `model, scaling, names = load_model(path)`; or

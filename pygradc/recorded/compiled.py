@@ -116,6 +116,24 @@ _NOTHING, _INSTANCE, _CLASS = range(3)  # what a lookup binds to, as in csrc/pyt
 class Compiled(Bindable):
     """A function that is recorded once for each structure of arguments.
 
+        >>> import pygradc
+        >>> k = pygradc.Value(2.0)
+        >>> f = pygradc.compile(lambda x, y: k * x * y)
+        >>> f(3.0, 5.0).data, f.map([3.0, 4.0], [5.0, 6.0]).tolist()
+        (30.0, [30.0, 48.0])
+        >>> f.sum([3.0, 4.0], [5.0, 6.0]).data, f.mean([3.0, 4.0], [5.0, 6.0]).data
+        (78.0, 39.0)
+        >>> outputs, (by_x, by_y) = f.gradients([3.0], [5.0])
+        >>> by_x.tolist(), by_y.tolist(), f.jacobian([3.0], [5.0]).tolist()
+        ([10.0], [6.0], [[[10.0, 6.0]]])
+        >>> f.hessian([3.0], [5.0]).tolist(), f.vjp([10.0], [3.0], [5.0]).tolist()
+        ([[[0.0, 2.0], [2.0, 0.0]]], [[100.0, 60.0]])
+        >>> outputs, along = f.jvp([1.0], [3.0], [5.0])      # along k: x * y
+        >>> along.tolist(), f.hvp([1.0, 0.0], [3.0], [5.0], wrt="inputs").tolist()
+        ([15.0], [[0.0, 2.0]])
+        >>> len(f.programs), f.parameters()[0] is k
+        (1, True)
+
     Made by `compile`. `__wrapped__` is the function itself. A method has separate recordings for
     each instance.
     """
@@ -703,6 +721,15 @@ def compile(
     max_programs: int = 64,
 ) -> Any:
     """Record a function of Values, to replay it in C: `@pygradc.compile`.
+
+        >>> import pygradc
+        >>> @pygradc.compile
+        ... def distance(point):
+        ...     return (point[0] ** 2 + point[1] ** 2).sqrt()
+        >>> distance([3.0, 4.0]).data, distance.map([[3.0, 4.0], [5.0, 12.0]]).tolist()
+        (5.0, [5.0, 13.0])
+        >>> pygradc.compile(lambda x: x.log(), errors="ignore").map([1.0, -1.0]).tolist()
+        [0.0, nan]
 
     Args:
         function: Takes numbers, Values and containers of them, and returns Values in any nesting.

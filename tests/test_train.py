@@ -85,6 +85,7 @@ def test_the_weights_file_is_enough_to_predict(digits_run):
         "target_scale",
         "class_names",
         "feature_names",
+        "target_name",
     )
     rest = {name: saved.pop(name) for name in about}
     digits = load("digits")
@@ -98,7 +99,7 @@ def test_the_weights_file_is_enough_to_predict(digits_run):
         (train_score * train_rows + test_score * test_rows) / (train_rows + test_rows), abs=0.06
     )
     assert rest["sizes"].tolist() == [64, 32, 10]
-    assert rest["feature_names"][9] == "pixel_1_1"
+    assert rest["feature_names"][9] == "pixel_1_1" and rest["target_name"] == "digit"
 
 
 @pytest.mark.parametrize(("name", "least"), [("iris", 0.85), ("moons", 0.9)])

@@ -169,8 +169,8 @@ class Result:
     def scaling(self) -> Scaling:
         """How features, and the target of regression, were scaled."""
         mean, scale = getattr(self.task, "mean", 0.0), getattr(self.task, "scale", 1.0)
-        names = self.dataset.feature_names
-        return Scaling(self.split.mean, self.split.scale, mean, scale, names)
+        names, target = self.dataset.feature_names, self.dataset.target_name
+        return Scaling(self.split.mean, self.split.scale, mean, scale, names, target)
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write all that a prediction needs, for `pygradc.load_model`: `weights.npz`."""

@@ -242,11 +242,11 @@ def _moons(seed: int) -> Dataset:
 
 
 def _dataset(
-    table: Table, name: str, target: str | None, task: str | None, drop: Collection[str]
+    table: Table, name: str, target: str | None, task: str | None, drop: Sequence[str]
 ) -> Dataset:
     """Convert the fields to numbers; raise DataError at the first that isn't one."""
     label = len(table.names) - 1 if target is None else table.column(target)
-    dropped = {table.column(column) for column in drop}
+    dropped = {*table.columns(drop)}
     if label in dropped:
         table.fail(table.first_line, label, "the column to predict cannot be dropped")
     features = [column for column in range(len(table.names)) if column not in {label, *dropped}]

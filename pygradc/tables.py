@@ -29,6 +29,7 @@ import numpy.typing as npt
 LARGEST = 1e100  # the variance of larger numbers would overflow
 SEPARATORS = {",": "commas", ";": "semicolons", "\t": "tabs"}
 
+MOST_NAMES = 20  # of columns in a message
 _SAMPLE = 100  # rows that decide the separator
 _DECIMAL_COMMA = re.compile(r"[+-]?(\d+|\d{1,3}(\.\d{3})+)?,\d+([eE][+-]?\d+)?")
 _MISSING = {"", "na", "n/a", "#n/a", "nan", "null", "none", "?", "-"}
@@ -122,20 +123,31 @@ class Table:
     # ---- columns ----
 
     def column(self, name: str) -> int:
-        """Where the column of this name is, from 0.
+        """Where the column of this name is, from 0; raises as `columns` does."""
+        return self.columns([name])[0]
+
+    def columns(self, names: Sequence[str]) -> list[int]:
+        """Where the columns of these names are, from 0.
 
         Raises:
-            DataError: there is none, and the message says which there are; or there are two.
+            DataError: some aren't there, and the message says which there are; or one is twice.
         """
-        found = [column for column, known in enumerate(self.names) if known == name]
-        if not found:
-            shown = ", ".join(self.names[:20]) + (", ..." if len(self.names) > 20 else "")
+        places: dict[str, list[int]] = {name: [] for name in names}
+        for column, name in enumerate(self.names):
+            if name in places:
+                places[name].append(column)
+        missing = [name for name, found in places.items() if not found]
+        if missing:
+            plural = "s" if len(missing) > 1 else ""
             why = "" if self.has_header or self._given else "; the first line is no header"
-            what = f"no column named {name!r}, only {shown}{why}"
-            raise DataError(f"{self.file}: line {self.first_line}: {what}")
-        if len(found) > 1:
-            self.fail(self.first_line, found[1], f"a second column named {name!r}")
-        return found[0]
+            raise DataError(
+                f"{self.file}: line {self.first_line}: no column{plural} named "
+                f"{_listed(map(repr, missing))}, only {_listed(self.names)}{why}"
+            )
+        for name, found in places.items():
+            if len(found) > 1:
+                self.fail(self.first_line, found[1], f"a second column named {name!r}")
+        return [places[name][0] for name in names]
 
     def fields(self, column: int) -> list[str]:
         """The column's fields."""
@@ -244,6 +256,11 @@ def has_decimal_comma(field: str) -> bool:
 def shown(field: str) -> str:
     """The field in a message."""
     return repr(field if len(field) <= 40 else field[:37] + "...")
+
+
+def _listed(names: Iterable[str]) -> str:
+    first = [*itertools.islice(names, MOST_NAMES + 1)]
+    return ", ".join(first[:MOST_NAMES] + ["..."] * (len(first) > MOST_NAMES))
 
 
 def _to_do(field: str) -> str:

@@ -1,0 +1,61 @@
+"""How right predictions are, where the table says what they should be: accuracy, or RMSE and R^2.
+
+Rows without a label are left out. A class that the model doesn't know is never right.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from pygradc.command.errors import say
+from pygradc.datasets import class_name
+from pygradc.tables import Table, shown
+
+
+def say_score(
+    rows: Table, column: int, predictions: npt.NDArray[Any], classes: tuple[str, ...] | None
+) -> None:
+    """Print the score to stderr.
+
+    Args:
+        column: of the labels.
+        predictions: one per row: names of classes if there are any, else numbers.
+    Raises:
+        DataError: a label of a regression isn't a number.
+    """
+    labels = rows.fields(column)
+    known = [row for row, label in enumerate(labels) if label]
+    name, of_all = rows.names[column], "" if len(known) == len(labels) else f" of {len(labels)}"
+    where = f"on {len(known)}{of_all} rows with {name}"
+    if not known:
+        say("predict", f"no score: no row has {name}")
+    elif classes is None:
+        wanted = [rows.number(rows.lines[row], column, labels[row]) for row in known]
+        say("predict", f"{_errors(predictions[known], np.array(wanted))} {where}")
+    else:
+        wanted_names = [_class(labels[row], classes) for row in known]
+        right = float(np.mean(predictions[known] == np.array(wanted_names)))
+        say("predict", f"accuracy {right:.1%} {where}{_unknown(wanted_names, classes)}")
+
+
+def _errors(predictions: npt.NDArray[Any], labels: npt.NDArray[Any]) -> str:
+    squares = float(np.sum((predictions - labels) ** 2))
+    spread = float(np.sum((labels - labels.mean()) ** 2))
+    r2 = f"{1.0 - squares / spread:.3f}" if spread else "undefined"
+    return f"RMSE {(squares / len(labels)) ** 0.5:.4g}, R^2 {r2}"
+
+
+def _class(label: str, classes: tuple[str, ...]) -> str:
+    return label if label in classes else class_name(label)
+
+
+def _unknown(labels: list[str], classes: tuple[str, ...]) -> str:
+    unknown = [label for label in labels if label not in classes]
+    if not unknown:
+        return ""
+    return f"; {len(unknown)} rows have a class that the model doesn't know, such as " + shown(
+        unknown[0]
+    )

@@ -18,7 +18,7 @@ import numpy.typing as npt
 
 from pygradc.command import arguments as types
 from pygradc.command.errors import CommandError, say
-from pygradc.command.scoring import say_score
+from pygradc.command.scoring import score
 from pygradc.core.refusals import TraceError
 from pygradc.datasets import DataError, table
 from pygradc.files import atomic
@@ -79,9 +79,11 @@ def _predict(saved: SavedModel, arguments: argparse.Namespace) -> None:
     found = {"prediction": predictions} if predictions.ndim == 1 else _each(predictions)
     if arguments.probabilities:
         found.update(_probabilities(saved, X))
-    _write(found, arguments.out)
-    if target in rows.names and predictions.ndim == 1:
-        say_score(rows, rows.column(target), predictions, saved.class_names)
+    is_scored = target in rows.names and predictions.ndim == 1
+    told = score(rows, rows.column(target), predictions, saved.class_names) if is_scored else ""
+    _write(found, arguments.out)  # after what may fail
+    if told:
+        say("predict", told)
 
 
 # ---- which columns ------------------------------------------------------------------------------

@@ -10,15 +10,14 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from pygradc.command.errors import say
 from pygradc.datasets import class_name
 from pygradc.tables import Table, shown
 
 
-def say_score(
+def score(
     rows: Table, column: int, predictions: npt.NDArray[Any], classes: tuple[str, ...] | None
-) -> None:
-    """Print the score to stderr.
+) -> str:
+    """The score, in words.
 
     Args:
         column: of the labels.
@@ -31,14 +30,13 @@ def say_score(
     name, of_all = rows.names[column], "" if len(known) == len(labels) else f" of {len(labels)}"
     where = f"on {len(known)}{of_all} rows with {name}"
     if not known:
-        say("predict", f"no score: no row has {name}")
-    elif classes is None:
+        return f"no score: no row has {name}"
+    if classes is None:
         wanted = [rows.number(rows.lines[row], column, labels[row]) for row in known]
-        say("predict", f"{_errors(predictions[known], np.array(wanted))} {where}")
-    else:
-        wanted_names = [_class(labels[row], classes) for row in known]
-        right = float(np.mean(predictions[known] == np.array(wanted_names)))
-        say("predict", f"accuracy {right:.1%} {where}{_unknown(wanted_names, classes)}")
+        return f"{_errors(predictions[known], np.array(wanted))} {where}"
+    wanted_names = [_class(labels[row], classes) for row in known]
+    right = float(np.mean(predictions[known] == np.array(wanted_names)))
+    return f"accuracy {right:.1%} {where}{_unknown(wanted_names, classes)}"
 
 
 def _errors(predictions: npt.NDArray[Any], labels: npt.NDArray[Any]) -> str:
@@ -56,6 +54,4 @@ def _unknown(labels: list[str], classes: tuple[str, ...]) -> str:
     unknown = [label for label in labels if label not in classes]
     if not unknown:
         return ""
-    return f"; {len(unknown)} rows have a class that the model doesn't know, such as " + shown(
-        unknown[0]
-    )
+    return f"; {len(unknown)} of a class that the model doesn't know, such as {shown(unknown[0])}"

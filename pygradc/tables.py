@@ -183,7 +183,7 @@ class Table:
         if has_decimal_comma(field):
             return f"{shown(field)} has a decimal comma: write numbers with a point, as in 1234.5"
         if not any(map(is_number, self.fields(column))):
-            others = "nor is any other in this column: leave the column out, or write numbers"
+            others = "nor is any other in this column: drop the column, or write numbers"
             return f"{shown(field)} is not a number, {others}"
         return f"{shown(field)} is not a number{_to_do(field)}"
 
@@ -267,7 +267,7 @@ def _to_do(field: str) -> str:
     """What to write in place of a missing value; nothing if it isn't one."""
     if field.lower() not in _MISSING:
         return ""
-    return ": a missing value; fill it in, or leave out the row or the column"
+    return ": a missing value; fill it in, or drop the row or the column"
 
 
 def _reader(text: str, separator: str) -> Any:

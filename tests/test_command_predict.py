@@ -16,6 +16,7 @@ import pytest
 import pygradc
 from pygradc import nn
 from pygradc.__main__ import main
+from pygradc.command.scoring import amount
 from pygradc.datasets import load
 
 Captured = pytest.CaptureFixture[str]
@@ -109,7 +110,7 @@ def test_numbers_have_all_their_digits_and_the_targets_units(
     r2 = 1 - np.sum(errors**2) / np.sum((dataset.labels - dataset.labels.mean()) ** 2)
     rmse = np.sqrt(np.mean(errors**2))
     assert rmse < 3.0 and r2 > 0.9
-    assert said == f"RMSE {rmse:.4g}, R^2 {r2:.3f} on 60 rows with price\n"
+    assert said == f"RMSE {amount(rmse)}, R^2 {r2:.3f} on 60 rows with price\n"
 
 
 def test_columns_are_matched_by_name(trained: Path, table: Any, capsys: Captured) -> None:
@@ -160,6 +161,17 @@ def test_several_outputs_are_several_columns(tmp_path: Path, table: Any, capsys:
     assert said == "the model has no names of columns: they are taken in order\n"
 
 
+@pytest.mark.parametrize(
+    ("x", "text"),
+    [
+        (10412.3, "10410"), (0.0123456, "0.01235"), (9.9996, "10.00"), (1.5, "1.500"),
+        (123456789.0, "123500000"), (1e-7, "1e-07"), (1.23456e15, "1.235e+15"), (0.0, "0"),
+    ],
+)  # fmt: skip
+def test_amounts_have_four_digits(x: float, text: str) -> None:
+    assert amount(x) == text
+
+
 # ---- scores -------------------------------------------------------------------------------------
 
 
@@ -193,7 +205,7 @@ def test_the_target_may_be_another_column(trained: Path, table: Any, capsys: Cap
     rows, said = predict(capsys, trained / "prices", text, "--target", "paid")
     errors = [float(row["prediction"]) - 100.0 for row in rows]
     rmse = float(np.sqrt(np.mean(np.square(errors))))
-    assert said == f"RMSE {rmse:.4g}, R^2 undefined on 2 rows with paid\n"
+    assert said == f"RMSE {amount(rmse)}, R^2 undefined on 2 rows with paid\n"
     message = wrong(capsys, trained / "prices", text, "--target", "cost")
     assert message.endswith("line 1: no column named 'cost', only size, age, paid")
 
@@ -259,5 +271,9 @@ def test_a_model_that_does_not_fit(
     )
     message = wrong(capsys, trained / "prices", trained / "prices.csv", "--probabilities")
     assert message.endswith("the model has no classes, and so no probabilities")
-    pygradc.save_model(nn.Layer(1, 1, "log"), path, ([0.0], [1.0], 0.0, 1.0, ["x"]))
-    assert "row 0" in wrong(capsys, path, table("x\n-1\n1\n"))
+    layer = nn.Layer(1, 1, "log")
+    for parameter, number in zip(layer.parameters(), (1.0, 0.0)):
+        parameter.data = number
+    pygradc.save_model(layer, path, ([0.0], [1.0], 0.0, 1.0, ["x"]))
+    message = wrong(capsys, path, table("x\n2\n-1\n1\n"))
+    assert re.search(r"new\.csv: .*row 1: log\(-1.*\(rows count from 0\)$", message)

@@ -238,7 +238,7 @@ BAD = {
     ),
     "a text column": (
         "id,a,b\nm,1,x\nn,2,y\n",
-        r"line 2, column 1 \('id'\): 'm' is not a number, nor is any other .* leave the column out",
+        r"line 2, column 1 \('id'\): 'm' is not a number, nor is any other .* drop the column, or",
     ),
     "decimal commas": (
         "a;b\n1,5;x\n2,5;y\n",

@@ -75,7 +75,10 @@ def _predict(saved: SavedModel, arguments: argparse.Namespace) -> None:
         rows.column(arguments.target)  # raises, if there is none
     columns = _columns(saved, rows, target)
     X = rows.numbers(columns)
-    predictions = saved.predict(X)
+    try:
+        predictions = saved.predict(X)
+    except FloatingPointError as error:
+        raise CommandError(f"{rows.file}: {error} (rows count from 0)") from error
     found = {"prediction": predictions} if predictions.ndim == 1 else _each(predictions)
     if arguments.probabilities:
         found.update(_probabilities(saved, X))

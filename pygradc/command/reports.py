@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from pygradc.command.errors import warn
+from pygradc.command.scoring import amount
 from pygradc.command.training import Epoch, Result
 from pygradc.datasets import Dataset, Labels, held_out
 
@@ -72,7 +73,7 @@ def _loss(record: Epoch) -> tuple[str, str]:
     """The loss of an epoch, of regression in the target's units, and what it is called."""
     if record.rmse is None:
         return "loss", f"{record.loss:.4f}"
-    return "RMSE", f"{record.rmse:.4g}"
+    return "RMSE", amount(record.rmse)
 
 
 def say_data(dataset: Dataset, task: str | None) -> None:
@@ -104,7 +105,7 @@ def _warn_of_small_classes(dataset: Dataset) -> None:
         for name, count in zip(dataset.class_names, counts)
         if count < FEW
     ]
-    if small:
+    if small and max(counts) > 1:  # else there will be an error
         more = f"; and {len(small) - MOST_NAMES} more" if len(small) > MOST_NAMES else ""
         told = "; ".join(small[:MOST_NAMES]) + more
         warn("train", f"the score says little about classes of few rows: {told}")
@@ -120,10 +121,10 @@ def say_result(result: Result) -> None:
         print(f"loss      {last.loss:.4f} in the last epoch")
     else:
         units = f"in the units of {result.dataset.target_name}"
-        print(f"RMSE      {last.rmse:.4g} in the last epoch, {units}")
-        say_scores(result, "RMSE", *(f"{_rmse(*part):.4g}" for part in _parts(result)))
+        print(f"RMSE      {amount(last.rmse)} in the last epoch, {units}")
+        _say_scores(result, "RMSE", *(amount(_rmse(*part)) for part in _parts(result)))
     scores = (result.train_score, result.test_score)
-    say_scores(result, result.task.metric, *(score(result.task.metric, x) for x in scores))
+    _say_scores(result, result.task.metric, *(_score(result.task.metric, x) for x in scores))
 
 
 def _parts(result: Result) -> tuple[tuple[Labels, Labels], ...]:
@@ -136,14 +137,14 @@ def _rmse(predictions: Labels, labels: Labels) -> float:
     return float(np.sqrt(np.mean((predictions - labels) ** 2)))
 
 
-def say_scores(result: Result, metric: str, trained: str, tested: str) -> None:
+def _say_scores(result: Result, metric: str, trained: str, tested: str) -> None:
     """One metric on both parts."""
     train_rows, test_rows = len(result.split.train_labels), len(result.split.test_labels)
     where = f"{trained} on {train_rows} training rows, {tested} on {test_rows} test rows"
     print(f"{metric:<9} {where}", flush=True)
 
 
-def score(metric: str, value: float) -> str:
+def _score(metric: str, value: float) -> str:
     """A score in print; R^2 of equal labels is nan."""
     if math.isnan(value):
         return "undefined"

@@ -5,6 +5,7 @@ Rows without a label are left out. A class that the model doesn't know is never 
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
@@ -43,7 +44,15 @@ def _errors(predictions: npt.NDArray[Any], labels: npt.NDArray[Any]) -> str:
     squares = float(np.sum((predictions - labels) ** 2))
     spread = float(np.sum((labels - labels.mean()) ** 2))
     r2 = f"{1.0 - squares / spread:.3f}" if spread else "undefined"
-    return f"RMSE {(squares / len(labels)) ** 0.5:.4g}, R^2 {r2}"
+    return f"RMSE {amount((squares / len(labels)) ** 0.5)}, R^2 {r2}"
+
+
+def amount(x: float) -> str:
+    """Four digits, without an exponent unless there would be many zeros."""
+    if not 1e-4 <= abs(x) < 1e12:
+        return f"{x:.4g}"
+    x = float(f"{x:.3e}")
+    return f"{x:.{max(3 - math.floor(math.log10(abs(x))), 0)}f}"
 
 
 def _class(label: str, classes: tuple[str, ...]) -> str:

@@ -53,13 +53,24 @@ def _call(name: str, given: Sequence[str]) -> int:
     )
     parser.add_argument("--version", action="version", version=f"pygradc {__version__}")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
+    called = parser
     for command, (_, told) in COMMANDS.items():
         added = commands.add_parser(command, help=told, formatter_class=parser.formatter_class)
         if module and command == name:
+            called = added
             module.add_arguments(added)
-    options = parser.parse_args(given)
-    assert module is not None  # else parse_args has ended the process
+            added.usage = _usage(added)
+    options, others = parser.parse_known_args(given)
+    if others or module is None:
+        called.error(f"unrecognized arguments: {' '.join(others)}")
     return int(module.run(options))
+
+
+def _usage(parser: argparse.ArgumentParser) -> str:
+    """The arguments in short: options are listed below."""
+    places = [action for action in parser._actions if not action.option_strings]
+    names = [str(action.metavar or action.dest) for action in places]
+    return " ".join([parser.prog, "[OPTIONS]", *names])
 
 
 class _Parser(argparse.ArgumentParser):

@@ -12,6 +12,8 @@ from pygradc.command import bench, races
 from pygradc.command.lean import Value
 from pygradc.command.races import Competitor, Race, WrongResult
 
+pytestmark = pytest.mark.unsanitized
+
 
 def test_the_lean_value_has_the_oracles_gradients() -> None:
     def gradients(kind: type) -> list[float]:
@@ -23,7 +25,6 @@ def test_the_lean_value_has_the_oracles_gradients() -> None:
     assert gradients(Value) == pytest.approx(gradients(reference.Value), rel=1e-12)
 
 
-@pytest.mark.unsanitized
 def test_it_prints_a_line_for_each_competitor(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["bench", "--rounds", "1"]) == 0
     out, error = capsys.readouterr()

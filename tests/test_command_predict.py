@@ -19,6 +19,7 @@ from pygradc.__main__ import main
 from pygradc.command.scoring import amount
 from pygradc.datasets import load
 
+pytestmark = pytest.mark.unsanitized
 Captured = pytest.CaptureFixture[str]
 
 

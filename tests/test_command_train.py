@@ -15,6 +15,7 @@ from pygradc.__main__ import main
 from pygradc.command.scoring import amount
 from pygradc.datasets import load, train_test_split
 
+pytestmark = pytest.mark.unsanitized
 Captured = pytest.CaptureFixture[str]
 
 

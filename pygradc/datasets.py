@@ -252,6 +252,7 @@ def _dataset(
     features = [column for column in range(len(table.names)) if column not in {label, *dropped}]
     if not features:
         table.fail(table.first_line, label, "no feature is left beside the column to predict")
+    table.columns([table.names[column] for column in features])  # raises if two have one name
     if len(table.rows) < 2:
         table.fail(table.lines[0], 0, "only one row; at least two are needed")
     labels, class_names = _labels(table, label, task)

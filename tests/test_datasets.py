@@ -306,6 +306,15 @@ def test_a_missing_or_ambiguous_target(table):
         load(table("1,2,3\n4,5,6\n"), target="x")
     with pytest.raises(DataError, match=r"^t.csv: line 1, column 2 \('a'\): a second column named"):
         load(table("a,a,b\n4,5,6\n"), target="a")
+    for text in ("a,b,b,c\n1,2,3,x\n4,5,6,y\n", "a,b,b\n1,2,x\n4,5,y\n"):
+        with pytest.raises(DataError, match=r"line 1, column 3 \('b'\): a second column named 'b'"):
+            load(table(text))
+
+
+@pytest.mark.parametrize("name", ["t.csv", "t.tsv", "t.txt", "t.CSV.gz", "t", "t.gz"])
+def test_a_files_name_without_its_ending(table, name):
+    raw = gzip.compress(GOOD.encode()) if name.endswith("gz") else GOOD.encode()
+    assert load(table(raw, name)).name == "t"
 
 
 def test_a_file_that_cannot_be_read(table, tmp_path):

@@ -303,7 +303,7 @@ def _share_of_numbers(rows: list[list[str]]) -> float:
 
 
 def _is_header(first: list[str], known: Collection[str]) -> bool:
-    if any(field in known for field in first):
+    if any(field and field in known for field in first):
         return True
     numbers = [is_number(field) or has_decimal_comma(field) for field in first]
     return not any(numbers[:-1]) if len(first) > 1 else not numbers[0]

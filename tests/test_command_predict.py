@@ -173,6 +173,15 @@ def test_amounts_have_four_digits(x: float, text: str) -> None:
     assert amount(x) == text
 
 
+def test_a_first_row_with_a_missing_value_is_no_header(
+    tmp_path: Path, table: Any, capsys: Captured
+) -> None:
+    pygradc.save_model(nn.MLP(2, [1]), tmp_path / "m.npz", ([0.0] * 2, [1.0] * 2))
+    capsys.readouterr()
+    assert main(["predict", str(tmp_path / "m.npz"), str(table("1,\n3,4\n"))]) == 1
+    assert "line 1, column 2: empty field" in capsys.readouterr().err
+
+
 # ---- scores -------------------------------------------------------------------------------------
 
 

@@ -311,6 +311,14 @@ def test_a_missing_or_ambiguous_target(table):
             load(table(text))
 
 
+def test_names_that_are_numbers_are_a_header_if_one_is_looked_for(table):
+    text = "2019,2020,price\n1,2,0.5\n3,4,1.5\n"
+    data = load(table(text), target="price")
+    assert data.feature_names == ("2019", "2020") and data.labels.tolist() == [0.5, 1.5]
+    with pytest.raises(DataError, match=r"line 1, column 3: label 'price' is not a number"):
+        load(table(text))
+
+
 @pytest.mark.parametrize("name", ["t.csv", "t.tsv", "t.txt", "t.CSV.gz", "t", "t.gz"])
 def test_a_files_name_without_its_ending(table, name):
     raw = gzip.compress(GOOD.encode()) if name.endswith("gz") else GOOD.encode()

@@ -91,6 +91,11 @@ def load(
 ) -> Dataset:
     """Load a shipped data set by name, or a CSV file by path.
 
+        >>> from pygradc import datasets
+        >>> moons = datasets.load("moons", seed=1)
+        >>> moons.features.shape, moons.class_names
+        ((500, 2), ('upper', 'lower'))
+
     A file has numeric columns; the last column, or the one named `target`, is the label. The first
     line is a header unless a feature in it is a number; without one, columns are called "column 1",
     "column 2" and so on. Text labels, and few distinct integers, are classes; other numbers mean
@@ -148,6 +153,11 @@ def train_test_split(
     dataset: Dataset, test: float = 0.2, seed: int = 0, stratify: bool = False
 ) -> Split:
     """Split the rows at random into a training and a test part, and standardize.
+
+        >>> from pygradc import datasets
+        >>> split = datasets.train_test_split(datasets.load("moons"), test=0.1)
+        >>> len(split.train_labels), len(split.test_labels)
+        (450, 50)
 
     A column that is constant in the training part is only shifted: its scale is 1.
 

@@ -36,7 +36,16 @@ _MISSING = {"", "na", "n/a", "#n/a", "nan", "null", "none", "?", "-"}
 
 
 class DataError(ValueError):
-    """A table cannot be used; the message is one line that names file, line and column."""
+    """A table cannot be used; the message is one line that names file, line and column.
+
+    >>> from pygradc import datasets
+    >>> datasets.load("nowhere.csv")
+    Traceback (most recent call last):
+        ...
+    pygradc.datasets.DataError: nowhere.csv: no such file (nor one of digits, iris, moons)
+    """
+
+    __module__ = "pygradc.datasets"  # where it is public
 
 
 def read(path: str, others: Iterable[str] = ()) -> bytes:

@@ -62,7 +62,8 @@ def test_every_command_has_help_with_examples_that_it_takes(
     examples = out.partition("\nexamples:\n")[2].splitlines()
     assert len(examples) >= 2
     for line in examples:
-        words = shlex.split(line.partition(">")[0])
+        command = re.split(r" {2,}| >", line.strip())[0]  # without a remark, or a file
+        words = shlex.split(command)
         words = words[words.index("python") :]
         assert words[:3] == ["python", "-m", "pygradc"]
         parser_of(words[3]).parse_args(words[4:])

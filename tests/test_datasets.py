@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import doctest
 import gzip
+import pickle
 from pathlib import Path
 
 import numpy as np
@@ -411,3 +413,19 @@ def test_impossible_splits():
     for test in (0.0, 1.0, -1.0, float("nan")):
         with pytest.raises(ValueError, match="between 0 and 1"):
             train_test_split(load("iris"), test=test)
+
+
+# ---- docstrings ---------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("documented", [DataError, load, train_test_split])
+def test_examples_in_docstrings(documented):
+    test = doctest.DocTestParser().get_doctest(
+        documented.__doc__, {}, documented.__name__, None, None
+    )
+    assert test.examples and doctest.DocTestRunner().run(test).failed == 0
+
+
+def test_the_error_is_pickled_by_its_public_name():
+    error = pickle.loads(pickle.dumps(DataError("t.csv: line 1")))
+    assert type(error) is DataError and str(error) == "t.csv: line 1"

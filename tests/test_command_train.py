@@ -12,6 +12,7 @@ import pytest
 
 import pygradc
 from pygradc.__main__ import main
+from pygradc.command import reports
 from pygradc.command.scoring import amount
 from pygradc.datasets import load, train_test_split
 
@@ -204,6 +205,17 @@ def test_small_classes_are_said(capsys: Captured) -> None:
 def test_many_small_classes_are_one_short_line(capsys: Captured) -> None:
     _, error = train(capsys, kinds({f"k{i}": 2 for i in range(20)}))
     assert error.count("\n") == 1 and error.endswith("; and 10 more\n")
+
+
+def test_weights_are_written_before_the_result_is_told(
+    capsys: Captured, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def gone(result: Any) -> None:
+        raise BrokenPipeError
+
+    monkeypatch.setattr(reports, "say_result", gone)
+    train(capsys, kinds({"a": 20, "b": 20}), code=141)
+    assert saved().class_names == ("a", "b")
 
 
 # ---- and then -----------------------------------------------------------------------------------

@@ -108,9 +108,9 @@ def _train(arguments: argparse.Namespace) -> None:
         result = training.train(dataset, **how, **_taken(arguments, FITTING))
     finally:
         progress.close()
-    reports.say_result(result)
     weights = out / "weights.npz"
-    result.save(weights)
+    result.save(weights)  # first: the reader of what is printed may be gone
+    reports.say_result(result)
     print(f"weights   {weights}")
     _write_picture(result, out / "training.png")
     print(f"predict   python -m pygradc predict {shlex.quote(str(weights))} TABLE.csv")

@@ -1,4 +1,5 @@
-"""Write what derives from the op table into docs/ops.md, docstrings and type stubs: `make docs`.
+"""Write what derives from the op table into docs/ops.md, docstrings and type stubs, and what
+`--help` prints into docs/command-line.md: `make docs`.
 
 A generated part lies between two marker lines, which are kept. `tests/test_docs.py` checks that
 each part is up to date.
@@ -6,11 +7,15 @@ each part is up to date.
 
 from __future__ import annotations
 
+import contextlib
+import io
+import os
 import re
 from collections.abc import Iterable
 from pathlib import Path
 
 from pygradc import Value, functions
+from pygradc.__main__ import COMMANDS, main
 from pygradc.core.ops import FUNCTIONS, OPS, Op
 from pygradc.core.scalar import ALIASES
 
@@ -97,7 +102,31 @@ def _second(op: Op) -> str:
     return ", number: Number, /" if op.default is None else f", number: Number = {op.default!r}, /"
 
 
+def help_texts() -> list[str]:
+    """What `--help` prints, of the whole and of each command."""
+    lines = []
+    for name in ("", *COMMANDS):
+        heading = f"### {name or 'All commands'}"
+        lines += ["", heading, "", "```text", *_help_of(name).splitlines(), "```"]
+    return [*lines, ""]
+
+
+def _help_of(name: str) -> str:
+    """The same for every Python, terminal and environment."""
+    before = {key: os.environ.get(key) for key in ("COLUMNS", "NO_COLOR")}
+    os.environ.update(COLUMNS="80", NO_COLOR="1")
+    try:
+        with contextlib.redirect_stdout(io.StringIO()) as text, contextlib.suppress(SystemExit):
+            main([*name.split(), "--help"])
+    finally:
+        for key, value in before.items():
+            os.environ.pop(key)
+            os.environ.update({} if value is None else {key: value})
+    return text.getvalue().replace("\noptional arguments:", "\noptions:").rstrip()
+
+
 PARTS = {
+    "docs/command-line.md": ("<!-- help: begin -->", "<!-- help: end -->", help_texts),
     "docs/ops.md": ("<!-- ops: begin -->", "<!-- ops: end -->", ops_table),
     "pygradc/functions.py": ("# ops: begin", "# ops: end", function_examples),
     "pygradc/functions.pyi": ("# ops: begin", "# ops: end", stub_functions),

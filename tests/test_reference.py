@@ -33,7 +33,7 @@ NEEDS["pygradc.History"] = "matplotlib"
 INTERNAL = {
     *(f"pygradc.optim.{name}" for name in ("number", "check_parameters")),
     *(f"pygradc.models.{name}" for name in ("to_state", "from_state")),
-    *(f"pygradc.datasets.{name}" for name in ("held_out",)),
+    *(f"pygradc.datasets.{name}" for name in ("held_out", "table", "class_name")),
     *(f"pygradc.EarlyStopping.{name}" for name in ("begin", "start", "end")),  # fit calls them
     *(f"pygradc.EarlyStopping.{name}" for name in ("state_dict", "load_state_dict")),
     *(f"pygradc.History.{name}" for name in ("record", "of", "state_dict", "read")),

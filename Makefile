@@ -5,6 +5,7 @@
 #
 #                 OLDEST=1: on the oldest versions that pyproject.toml declares
 #
+#   make notebooks  run examples/notebooks, whose numbers must be those that are kept
 #   make bench    measure, and write bench/RESULTS.md
 #   make ctest    the C core alone, under AddressSanitizer and UBSan
 #   make verify   the same, and the core checks its invariants after every operation
@@ -37,7 +38,7 @@ WARNINGS := -std=c11 -Wall -Wextra -Wconversion -Werror
 SANITIZE := -g -O1 -fPIC -fsanitize=address,undefined -fno-sanitize-recover=all
 VERIFY := BUILD=verify INSTRUMENTS="$(SANITIZE) -DPG_VERIFY"
 
-.PHONY: train test bench ctest ctest-aarch64 prove-powers verify valgrind pytest-asan analyze clean-ctest fuzz \
+.PHONY: train test notebooks bench ctest ctest-aarch64 prove-powers verify valgrind pytest-asan analyze clean-ctest fuzz \
 	fuzz-merge lint format docs clean
 
 # Of what pyproject.toml declares from some version on, just that version.
@@ -68,15 +69,16 @@ $(VENV)/ready: $(VENV)/installed $(SOURCES)
 	$(if $(filter $(VENV)/installed,$?),,$(BIN)/python setup.py --quiet build_ext --inplace)
 	touch $@
 
-# What pyproject.toml names, without building the package anew.
-define LINTERS
+# What pyproject.toml names for an extra, without building the package anew.
+define EXTRA
+import sys
 from importlib.metadata import requires
-print(*(need.split(';')[0] for need in requires('pygradc') if 'lint' in need.split(';')[-1]))
+print(*(need.split(';')[0] for need in requires('pygradc') if sys.argv[1] in need.split(';')[-1]))
 endef
-export LINTERS
+export EXTRA
 
-$(VENV)/lint: $(VENV)/ready
-	$(PIP_INSTALL) $$($(BIN)/python -c "$$LINTERS")
+$(VENV)/lint $(VENV)/notebooks: $(VENV)/ready
+	$(PIP_INSTALL) $$($(BIN)/python -c "$$EXTRA" $(@F))
 	touch $@
 
 train: $(VENV)/ready
@@ -84,6 +86,9 @@ train: $(VENV)/ready
 
 test: $(VENV)/ready
 	$(BIN)/python -m pytest $(ARGS)
+
+notebooks: $(VENV)/notebooks
+	$(BIN)/python examples/notebooks/run.py $(ARGS)
 
 bench: $(VENV)/ready
 	$(BIN)/python bench/run.py $(ARGS)

@@ -6,7 +6,8 @@
 
 A notebook's outputs are its expected numbers. Text has to be the same; a number may differ by one
 unit of its last digit, if that is at most a thousandth of it, since rounding differs a little from
-processor to processor. Pictures are not compared. Anything on stderr, and any exception, is an error.
+processor to processor. Pictures are not compared. Any exception is an error, and so is what was
+printed on stderr.
 
 What is kept has no paths, times or versions, so that a file changes only if its contents do.
 Needs the extra `notebooks`, and Graphviz's `dot`.

@@ -5,6 +5,7 @@
 #
 #                 OLDEST=1: on the oldest versions that pyproject.toml declares
 #
+#   make notebooks  run examples/notebooks, whose numbers must be those that are kept
 #   make bench    measure, and write bench/RESULTS.md
 #   make ctest    the C core alone, under AddressSanitizer and UBSan
 #   make verify   the same, and the core checks its invariants after every operation
@@ -38,7 +39,7 @@ WARNINGS := -std=c11 -Wall -Wextra -Wconversion -Werror
 SANITIZE := -g -O1 -fPIC -fsanitize=address,undefined -fno-sanitize-recover=all
 VERIFY := BUILD=verify INSTRUMENTS="$(SANITIZE) -DPG_VERIFY"
 
-.PHONY: train test bench ctest ctest-aarch64 prove-powers verify valgrind pytest-asan analyze clean-ctest fuzz \
+.PHONY: train test notebooks bench ctest ctest-aarch64 prove-powers verify valgrind pytest-asan analyze clean-ctest fuzz \
 	fuzz-merge lint format docs docs-site clean
 
 # Of what pyproject.toml declares from some version on, just that version.
@@ -77,7 +78,7 @@ print(*(need.split(';')[0] for need in requires('pygradc') if sys.argv[1] in nee
 endef
 export EXTRA
 
-$(VENV)/lint $(VENV)/docs: $(VENV)/%: $(VENV)/ready
+$(VENV)/lint $(VENV)/docs $(VENV)/notebooks: $(VENV)/%: $(VENV)/ready
 	$(PIP_INSTALL) $$($(BIN)/python -c "$$EXTRA" $*)
 	touch $@
 
@@ -86,6 +87,9 @@ train: $(VENV)/ready
 
 test: $(VENV)/ready
 	$(BIN)/python -m pytest $(ARGS)
+
+notebooks: $(VENV)/notebooks
+	$(BIN)/python examples/notebooks/run.py $(ARGS)
 
 bench: $(VENV)/ready
 	$(BIN)/python bench/run.py $(ARGS)

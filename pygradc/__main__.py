@@ -1,5 +1,5 @@
-"""The command line: `python -m pygradc train`, `python -m pygradc run program.py`, and
-`python -m pygradc info`.
+"""The command line: `python -m pygradc train`, `python -m pygradc run program.py`,
+`python -m pygradc view program.py`, and `python -m pygradc info`.
 
 Exit codes: 0; 1 the training failed; 2 a bad argument or file (one line on stderr); 130 Ctrl-C.
 """
@@ -26,6 +26,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         train.add_to(commands)
     _add_run(commands)
     _add_info(commands)
+    _add_view(commands, given)
     options = parser.parse_args(given)
     return int(options.call(options))
 
@@ -44,6 +45,16 @@ def _add_info(commands: Any) -> None:
     told = "print versions, compiler, vector level, native code, as a bug report needs"
     command = commands.add_parser("info", help=told, description=told[0].upper() + told[1:] + ".")
     command.set_defaults(call=about.show)
+
+
+def _add_view(commands: Any, given: Sequence[str]) -> None:
+    told = "show the graph that a program leaves as a page to step through"
+    command = commands.add_parser("view", help=told)
+    if given[:1] == ["view"]:
+        from pygradc.command import view
+
+        view.add_arguments(command)
+        command.set_defaults(call=view.run)
 
 
 if __name__ == "__main__":

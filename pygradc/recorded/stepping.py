@@ -57,6 +57,18 @@ def describe(program: Any, args: tuple[Any, ...] | None, output: int) -> Graph:
     return reading.graph_at(row, float(getattr(results[output], "data", results[output])))
 
 
+def arguments(program: Any, numbers: Sequence[float]) -> tuple[Any, ...]:
+    """The arguments of a call, of the inputs one after the other.
+
+    Raises:
+        ValueError: there aren't as many as inputs.
+    """
+    count = program._size.inputs
+    if len(numbers) != count:
+        raise ValueError(f"view: {len(numbers)} numbers for a program of {count} inputs")
+    return tuple(structures.put_together(program._inputs, iter(numbers)))
+
+
 class _Reading:
     """A program's instructions as nodes, without numbers at first."""
 
@@ -109,7 +121,7 @@ class _Reading:
             node.made = row.symbol
             if row.takes_number:
                 node.number = float(names.pop())
-                node.made += f" {node.number!r}" if row.name != "pown" else f"{node.number!r}"
+                node.made = f"**{node.number!r}" if row.name == "pown" else node.made
         else:
             node.formula = node.formula or _formula(instruction)
         node.operands = [self._at(name) for name in names]
@@ -211,8 +223,11 @@ class _Values:
         a, b = operands[0], operands[-1]
         try:
             return self.single.value(node.row, a, b)
-        except (ValueError, ZeroDivisionError, OverflowError):
-            return _ignoring_errors(node.row, a, b)  # or the replay would have failed
+        except (ValueError, ZeroDivisionError, OverflowError) as error:
+            raise FloatingPointError(
+                f"view: {error}; a replay with errors='ignore' goes on from there, but its steps "
+                "can't be shown: choose another row"
+            ) from None
 
     def _part(self, instruction: Instruction) -> float:
         scatter, k = self.reading.parts[instruction.result]
@@ -222,18 +237,6 @@ class _Values:
         for summand in summands[1:]:
             total += summand
         return total
-
-
-def _ignoring_errors(row: Any, a: float, b: float) -> float:
-    """What a replay with errors="ignore" computes: inf or nan."""
-    from pygradc.recorded.compiled import compile
-
-    if row.takes_number:
-        recorded = compile(lambda x: getattr(x, row.method)(b), errors="ignore")
-        return float(recorded.map([a])[0])
-    operands = (a, b)[: row.arity]
-    recorded = compile(lambda x, *y: getattr(x, row.method)(*y), errors="ignore")
-    return float(recorded.map(*([x] for x in operands))[0])
 
 
 def _is_chosen(instruction: Instruction, operands: Sequence[float]) -> bool:
@@ -255,7 +258,7 @@ def _entry(entries: Sequence[float], index: float, otherwise: float) -> float:
 
 
 def _search(x: float, knots: Sequence[float], from_right: bool) -> float:
-    """How many of the sorted knots are below x; from the right: or equal to it. nan is above all."""
+    """How many knots are below x; from the right: or equal to it. nan is above all."""
     is_above = (lambda knot: not x < knot) if from_right else (lambda knot: not x <= knot)
     return float(sum(map(is_above, knots)))
 

@@ -57,8 +57,10 @@ def _is(node: Node, name: str) -> bool:
 def _neuron_at(top: int, nodes: Sequence[Node], users: list[list[int]]) -> Iterable[_Neuron]:
     """The neuron whose sum ends here, if one does."""
     if nodes[top].made == "dot":
-        pairs = nodes[top].operands[len(nodes[top].operands) % 2 :]
-        yield from _checked(_Neuron(top, [top], (pairs[::2], pairs[1::2]), []), nodes)
+        operands, starts = nodes[top].operands, len(nodes[top].operands) % 2
+        start, pairs = operands[:starts], operands[starts:]
+        if _are_leaves(start, nodes):
+            yield from _checked(_Neuron(top, [top], (pairs[::2], pairs[1::2]), start), nodes)
         return
     if not _is(nodes[top], "add") or _goes_on(top, nodes, users):
         return

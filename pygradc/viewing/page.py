@@ -53,9 +53,10 @@ class View:
 
     def open(self) -> None:
         """Show the page in a browser; writes a temporary file if there is none yet."""
-        webbrowser.open((self.path or self._save_temporarily()).resolve().as_uri())
+        webbrowser.open((self.path or self.save_temporarily()).resolve().as_uri())
 
-    def _save_temporarily(self) -> Path:
+    def save_temporarily(self) -> Path:
+        """Write the page to a new temporary file; returns its path."""
         number, name = tempfile.mkstemp(".html", "pygradc-view-")
         os.close(number)
         return self.save(name)
@@ -81,7 +82,7 @@ def show(graph: Graph, path: str | os.PathLike[str] | None, open: bool) -> View:
     if path is not None:
         view.save(path)
     elif not _is_notebook():
-        view._save_temporarily()
+        view.save_temporarily()
         if not hasattr(sys, "ps1"):
             print(view)
     if open:

@@ -1,13 +1,14 @@
 """`python -m pygradc view`: the graph that a program leaves, or a saved program, as a page.
 
-The program is run as by `python -m pygradc run`. Of what it leaves, the Value that was assigned last
-at top level is shown, if it was computed from others; or what `--name` says.
+The program is run as by `python -m pygradc run`. Of what it leaves, the Value is shown that was
+assigned last at top level and computed from others; or what `--name` says.
 """
 
 from __future__ import annotations
 
 import argparse
 import ast
+import shlex
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -49,7 +50,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--output", metavar="N", type=int, default=0, help="of several outputs: which (default: 0)")
     add("--keep", action="store_true", help="keep the program's own class Value")
     add("program", metavar="PROGRAM", help="a Python program, or a file of Program.save")
-    add("arguments", metavar="...", nargs=argparse.REMAINDER, help="the Python program's arguments")
+    add("--arguments", metavar="TEXT", type=shlex.split, default=[], help="its command line")
 
 
 def _row(text: str) -> list[float]:
@@ -79,7 +80,7 @@ def run(arguments: argparse.Namespace) -> int:
     except _Failed as failure:
         sys.excepthook(type(failure.error), failure.error, failure.error.__traceback__)
         return FAILED
-    print(view)
+    print(f"{view.path}: {view.nodes} nodes")
     return OK
 
 
@@ -103,10 +104,9 @@ def _graph(arguments: argparse.Namespace) -> Graph:
         row = None if arguments.row is None else stepping.arguments(found, arguments.row)
         return stepping.describe(found, row, arguments.output)
     if arguments.row is not None:
-        raise _Refused("--row is for compiled functions and saved programs; a Value has its data")
-    return graphs.describe(
-        found, str(found.label) or arguments.name or Path(arguments.program).name
-    )
+        raise _Refused("--row is of compiled functions and saved programs; a Value has its data")
+    name = arguments.name or Path(arguments.program).name
+    return graphs.describe(found, str(found.label) or name)
 
 
 # ---- What a program leaves -----------------------------------------------------------------------

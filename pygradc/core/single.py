@@ -1,7 +1,7 @@
 """One op by itself, by its number in the op table: its value and its derivatives.
 
-The computation is the core's own, on a graph that no Value lives on; so hidden ops are reached, too,
-and the number of an op and its operands suffice. An object is used by one thread at a time.
+The computation is the core's own, on a graph that no Value lives on; so hidden ops are reached,
+too, and the number of an op and its operands suffice. An object is used by one thread at a time.
 Source: csrc/graph/graph.c, csrc/graph/sweep.c.
 """
 

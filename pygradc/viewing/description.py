@@ -105,7 +105,7 @@ class Graph:
 
 
 class Sweep:
-    """Gradients as they grow, and the contributions that were made: the rules of csrc/graph/sweep.c."""
+    """Gradients as they grow, and the contributions: by the rules of csrc/graph/sweep.c."""
 
     def __init__(self, count: int, root: int) -> None:
         self.gradients = [0.0] * count

@@ -110,7 +110,7 @@ Layers = dict[Key, list[tuple[_Neuron, int]]]  # each neuron with the side of it
 
 
 def _key(side: Iterable[int], nodes: Sequence[Node], users: list[list[int]]) -> Key:
-    """What neurons of one layer share. A number's leaf belongs to one product: its number counts."""
+    """What neurons of one layer share. A leaf of one product only is a number: that counts."""
     return tuple(
         repr(nodes[i].data) if _is_own(i, nodes, users) and nodes[i].data is not None else i
         for i in side

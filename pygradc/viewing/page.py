@@ -1,8 +1,8 @@
 """The page: one HTML file with the graph, its style and its scripts, that loads nothing else.
 
-The graph is JSON inside of the page, in which nothing can end the element that it is in; the scripts
-show it as text. A policy in the page forbids whatever would reach the network, and in a notebook
-the page is in a frame without access to the notebook.
+The graph is JSON inside of the page, in which nothing can end the element that it is in; the
+scripts show it as text. A policy in the page forbids whatever would reach the network, and in a
+notebook the page is in a frame without access to the notebook.
 dagre (MIT; `assets/dagre.LICENSE.txt`) lays out small graphs: `make dagre` fetches it.
 """
 
@@ -34,12 +34,13 @@ class View:
     Attributes:
         path: the file that was written, or None.
         html: the page.
+        nodes: how many there are.
     """
 
     def __init__(self, graph: Graph) -> None:
         self.html = page_of(graph)
         self.path: Path | None = None
-        self._nodes = len(graph.nodes)
+        self.nodes = len(graph.nodes)
 
     def save(self, path: str | os.PathLike[str]) -> Path:
         """Write the page to a file; returns its path.
@@ -70,7 +71,7 @@ class View:
 
     def __repr__(self) -> str:
         where = "" if self.path is None else f": {self.path}"
-        return f"<View of {self._nodes} nodes{where}>"
+        return f"<View of {self.nodes} nodes{where}>"
 
 
 def show(graph: Graph, path: str | os.PathLike[str] | None, open: bool) -> View:
@@ -123,6 +124,6 @@ def _dagre() -> str:
     return f"/* dagre\n\n{_read('dagre.LICENSE.txt')}*/\n{script}"
 
 
-@lru_cache(maxsize=None)
+@lru_cache(None)
 def _read(name: str) -> str:
     return (_ASSETS / name).read_text(encoding="utf-8")

@@ -48,7 +48,7 @@ class Single:
 
     def _node_for(self, op: Op, b: float) -> tuple[int, int, int]:
         """A node of this op at operands inside of its domain; one with a number isn't kept."""
-        inside = [0.5 * (lo + hi) for lo, hi in op.intervals]
+        inside = [0.25 * lo + 0.75 * hi for lo, hi in op.intervals]
         if op.takes_number:
             return self._apply(op, inside[0], b)
         if op.number not in self._kept:

@@ -16,6 +16,7 @@ import struct
 from collections.abc import Iterator
 from typing import Any
 
+from pygradc.core import copying
 from pygradc.core.ops import ROWS, Op
 from pygradc.core.refusals import refuse
 from pygradc.core.scalar import Scalar, core
@@ -278,7 +279,7 @@ def _custom_ops(root: Any) -> set[str]:
 
 
 def _names_of_rules(root: Any) -> Iterator[str]:
-    _, (part, _) = root.__reduce_ex__(2)
+    _, (part, _) = copying.reduce(root)
     _, (_, _, names, _), _ = part.__reduce_ex__(2)
     for name in names:
         if isinstance(name, tuple):

@@ -70,21 +70,27 @@ function layOutInColumns({ boxes, edges }) {
   }
   const columns = [];
   depths(before, after).forEach((depth, at) => (columns[depth] ??= []).push(at));
-  let x = 0;
-  for (const column of columns) {
-    if (!column) continue;
-    // In the middle of what leads here; what has nothing before it goes where it is used first.
-    const heights = new Map(column.map((at) => [at, mean(before[at].map((i) => boxes[i].y))]));
-    column.sort((one, other) => heights.get(one) - heights.get(other) || one - other);
-    column.forEach((at, place) => {
-      boxes[at].x = x;
-      boxes[at].y = (place - (column.length - 1) / 2) * (HEIGHT + DOWN);
-    });
-    x += WIDTH + 60 + ACROSS;
-  }
+  columns.forEach((column, depth) => {
+    for (const at of column) boxes[at].x = depth * (WIDTH + 60 + ACROSS);
+    order(column, boxes, before);
+  });
+  columns.reverse().forEach((column) => order(column, boxes, after));
 }
 
-/* The length of the longest path to each box; a leaf stands just before the first box that uses it. */
+/* Each box in the middle of its neighbours on one side, as far as there is room. */
+function order(column, boxes, neighbours) {
+  const heights = new Map();
+  for (const at of column) {
+    const near = neighbours[at];
+    heights.set(at, near.length ? mean(near.map((i) => boxes[i].y)) : boxes[at].y);
+  }
+  column.sort((one, other) => heights.get(one) - heights.get(other) || one - other);
+  column.forEach((at, place) => {
+    boxes[at].y = (place - (column.length - 1) / 2) * (HEIGHT + DOWN);
+  });
+}
+
+/* The length of the longest path to each box. A leaf stands just before the first box that uses it. */
 function depths(before, after) {
   const depth = new Int32Array(before.length);
   const missing = before.map((each) => each.length);
@@ -109,7 +115,7 @@ function depths(before, after) {
 function mean(numbers) {
   let sum = 0;
   for (const each of numbers) sum += each;
-  return numbers.length ? sum / numbers.length : 0;
+  return sum / numbers.length;
 }
 
 function boundsOf(boxes) {

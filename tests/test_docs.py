@@ -39,6 +39,7 @@ SESSIONS = {  # and the fewest examples that each should have
     "docs/saving.md": 10,
     "docs/networks.md": 25,
     "docs/accuracy.md": 4,
+    "docs/viewing.md": 8,
 }
 
 

@@ -27,6 +27,7 @@ from programs import OP_CASES, Case, as_list, bits, drawn, mlp, recorded_row
 
 import pygradc
 from pygradc import Value
+from pygradc.command import view as command
 from pygradc.core.ops import ROWS
 from pygradc.core.single import Single
 from pygradc.recorded import stepping
@@ -34,7 +35,7 @@ from pygradc.viewing import page
 from pygradc.viewing.description import Graph, as_json
 from pygradc.viewing.graphs import describe
 
-ROOT = Path(pygradc.__file__).resolve().parent.parent
+ROOT = Path(__file__).resolve().parent.parent
 ASSETS = ROOT / "pygradc" / "viewing" / "assets"
 
 
@@ -607,6 +608,7 @@ def run_view(folder: Path, *arguments: str, code: int = 0) -> subprocess.Complet
     return done
 
 
+@pytest.mark.unsanitized
 def test_the_last_value_that_a_program_computes(tmp_path: Path) -> None:
     (tmp_path / "program.py").write_text(PROGRAM, encoding="utf-8")
     done = run_view(tmp_path, "program.py", "--out", "a.html", "--arguments", "x 'y z'")
@@ -618,23 +620,47 @@ def test_the_last_value_that_a_program_computes(tmp_path: Path) -> None:
     assert described_in((tmp_path / "b.html").read_text(encoding="utf-8"))["title"] == "model.loss"
 
 
-def test_what_cant_be_shown(tmp_path: Path) -> None:
-    (tmp_path / "program.py").write_text(PROGRAM, encoding="utf-8")
-    (tmp_path / "empty.py").write_text("x = 1", encoding="utf-8")
-    (tmp_path / "bad.py").write_text("1 / 0", encoding="utf-8")
-    for arguments, message in (
-        (["program.py", "--name", "unseen"], "leaves no 'unseen' at top level"),
-        (["program.py", "--name", "model.size"], "model.size: a function has no 'size'"),
-        (["program.py", "--name", "sys"], "sys is a module; what can be shown is a Value"),
-        (["empty.py"], "assigns no Value at top level that was computed from others"),
-        (["missing.py"], "missing.py: No such file"),
-        (["program.py", "--row", "1.0"], "--row is of compiled functions"),
+@pytest.mark.parametrize(
+    ("source", "name"),
+    [
+        ("a = b = c", "b"),
+        ("a = 1; c: int = 2", "c"),
+        ("a = 1\nfor b in x: pass", "b"),
+        ("if x:\n    a = 1\nelse:\n    (a, [b, *c]) = 1", "c"),
+        ("b = 1\nwith x as a: pass\ndef c(): pass", "a"),
+        ("b = 1\ntry: pass\nexcept x: c = 1\nclass A:\n    a = 1", "c"),
+        ("b = 1\nprint(a := 2)\nx.c = y[c] = 3", "a"),
+        ("b = 1\na = 2\na = 'no Value any more'\nleaf = 3", "b"),
+    ],
+)
+def test_the_last_assignment(source: str, name: str) -> None:
+    names = {**{each: lesson() for each in "abc"}, "leaf": Value(1.0)}
+    if "no Value" in source:
+        names["a"] = "no Value any more"  # type: ignore[assignment]
+    assert command._last(source.encode(), names) is names[name]
+
+
+def test_what_cant_be_shown() -> None:
+    for name, message in (
+        ("unseen", "leaves no 'unseen' at top level"),
+        ("f.size", "f.size: a function has no 'size'"),
+        ("f", "f is a function; what can be shown is a Value"),
     ):
-        done = run_view(tmp_path, *arguments, code=2)
-        assert message in done.stderr and done.stderr.count("\n") == 1
+        with pytest.raises(command._Refused, match=message):
+            command._named(name, {"f": lesson})
+    with pytest.raises(command._Refused, match="assigns no Value at top level that was computed"):
+        command._last(b"a = 1", {"a": Value(1.0)})
+
+
+@pytest.mark.unsanitized
+def test_what_cant_be_run(tmp_path: Path) -> None:
+    (tmp_path / "bad.py").write_text("1 / 0", encoding="utf-8")
     assert "ZeroDivisionError" in run_view(tmp_path, "bad.py", code=1).stderr
+    done = run_view(tmp_path, "missing.py", code=2)
+    assert done.stderr == "pygradc view: error: missing.py: No such file or directory\n"
 
 
+@pytest.mark.unsanitized
 def test_a_saved_program(tmp_path: Path) -> None:
     f = pygradc.compile(lambda x, y: x[0] * y + x[1])
     f([1.0, 2.0], 3.0)

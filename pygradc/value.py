@@ -90,6 +90,7 @@ class Value(Scalar):
         Raises:
             OSError: the file can't be written.
             TypeError: as TraceError, a function is being recorded.
+            ValueError: there are more than 200,000 nodes.
             RuntimeError: a `_backward` closure changes the gradient of a node that isn't its
                 operand: its steps can't be shown.
         Source: docs/viewing.md.

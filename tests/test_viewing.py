@@ -31,7 +31,7 @@ from pygradc.command import view as command
 from pygradc.core.ops import ROWS
 from pygradc.core.single import Single
 from pygradc.recorded import stepping
-from pygradc.viewing import page
+from pygradc.viewing import graphs, page
 from pygradc.viewing.description import Graph, as_json
 from pygradc.viewing.graphs import describe
 
@@ -226,6 +226,13 @@ def test_a_closure_that_fails_ends_the_steps() -> None:
     assert y.grad == 0.0
 
 
+def test_too_many_nodes_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(graphs, "MAX_NODES", 4)
+    with pytest.raises(ValueError, match=r"more than 200,000 nodes: view a node below"):
+        describe(lesson())
+    assert len(describe(lesson()._children[0]).nodes) == 3
+
+
 def test_what_is_no_value_is_refused_with_what_to_write() -> None:
     with pytest.raises(TypeError, match=r"write values\[0\].view\(\)"):
         describe([Value(1.0)])
@@ -382,6 +389,16 @@ def test_custom_ops_conditions_and_detach_in_a_program() -> None:
         check_program(Case(function, 2, [w]), row)
 
 
+def test_outputs_of_any_kind_are_counted_flat() -> None:
+    f = pygradc.compile(lambda x, y: {"b": x > y[0], "list": [x * y[1], None], "s": "text"})
+    f(1.0, [2.0, 3.0])
+    data = [
+        graph.nodes[graph.root].data
+        for graph in (stepping.describe(f.programs[0], (1.0, [2.0, 3.0]), at) for at in (0, 1))
+    ]
+    assert data == [0.0, 3.0]
+
+
 def test_fast_mode_says_where_its_digits_differ() -> None:
     f = pygradc.compile(lambda x: x.tanh().exp() + x**2 + 1.0 / x, math="fast")
     for x in np.linspace(0.1, 2.0, 40):
@@ -412,6 +429,9 @@ def test_rows_that_a_program_refuses() -> None:
         f.programs[0].view(1.0, 2.0)
     with pytest.raises(IndexError, match="output=1 of a program with 1 outputs"):
         f.view(1.0, output=1)
+    h = pygradc.compile(lambda x: f.programs[0].view(2.0))
+    with pytest.raises(pygradc.TraceError, match=r"view\(\) while a function is recorded"):
+        h(1.0)
     g = pygradc.compile(lambda x: x.log(), errors="ignore")
     g(2.0)
     with pytest.raises(FloatingPointError, match="choose another row"):

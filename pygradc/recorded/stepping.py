@@ -13,11 +13,15 @@ import re
 from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
+
 from pygradc._core import lib
 from pygradc.core.ops import ROWS
+from pygradc.core.refusals import refuse
 from pygradc.core.single import Single
 from pygradc.recorded import structure as structures
 from pygradc.recorded.code import Code, Instruction
+from pygradc.recorded.workspace import Borrowed
 from pygradc.value import Value
 from pygradc.viewing.description import Graph, Node, Sweep, product
 from pygradc.viewing.layers import find_layers
@@ -40,8 +44,10 @@ def describe(program: Any, args: tuple[Any, ...] | None, output: int) -> Graph:
         output: the number of the output whose gradients are shown.
     Raises:
         IndexError: there is no such output.
+        TraceError: a function is being recorded.
         ValueError, TypeError, FloatingPointError: as a call with these arguments.
     """
+    refuse("view()")
     count = program._size.outputs
     if not 0 <= output < count:
         raise IndexError(f"view: output={output} of a program with {count} outputs")
@@ -52,9 +58,20 @@ def describe(program: Any, args: tuple[Any, ...] | None, output: int) -> Graph:
     given = structures.take_apart(args, leaves, "argument")
     program._check(given)
     row = [leaf.data if isinstance(leaf, Value) else float(leaf) for leaf in leaves]
-    results: list[Any] = []
-    structures.take_apart(program._one_row([Value(x) for x in row]), results, "result")
-    return reading.graph_at(row, float(getattr(results[output], "data", results[output])))
+    return reading.graph_at(row, _replayed(program, row)[output])
+
+
+def _replayed(program: Any, row: Sequence[float]) -> list[float]:
+    """The outputs of a row. Gradients are computed, too: what fails is the replay's own error."""
+    size = program._size
+    numbers = np.array(row, float)
+    outputs, gradients = np.empty(size.outputs), np.empty((size.outputs, size.inputs))
+    with Borrowed(program) as ws:
+        plan = program._plan(lib.PG_WRT_PARAMS | lib.PG_WRT_INPUTS)
+        ws.aim([(numbers, len(row), len(row))], 1, plan)
+        ws.write_to(outputs=outputs, gradients=gradients)
+        program._sum(ws, 1.0)
+    return outputs.tolist()  # type: ignore[no-any-return]
 
 
 def arguments(program: Any, numbers: Sequence[float]) -> tuple[Any, ...]:

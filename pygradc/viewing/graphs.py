@@ -24,6 +24,13 @@ from pygradc.core.single import Single
 from pygradc.viewing.description import Graph, Node, Sweep
 from pygradc.viewing.layers import find_layers
 
+MAX_NODES = 200_000
+"""More make a page of tens of megabytes, which browsers take seconds to read."""
+
+_TOO_MANY = (
+    f"view: more than {MAX_NODES:,} nodes: view a node below this one, such as one row's loss, or "
+    "compile the function and view it with a row, f.view(x), where a neuron is one box"
+)
 _ARITHMETIC = (ValueError, ZeroDivisionError, OverflowError)
 _STALE = "Its data isn't what the formula gives: data was assigned after this was computed."
 _POWN = next(op for op in ROWS if op.name == "pown")
@@ -34,6 +41,7 @@ def describe(root: Any, title: str = "") -> Graph:
 
     Raises:
         TypeError: root isn't a Value; or, as TraceError, a function is being recorded.
+        ValueError: there are more than MAX_NODES nodes.
         RuntimeError: a `_backward` closure changes the gradient of a node that isn't its operand.
     """
     refuse("view()")
@@ -54,7 +62,11 @@ def _check_root(root: Any) -> None:
 
 
 def _in_order(root: Any) -> list[tuple[Any, tuple[Any, ...]]]:
-    """The nodes and their operands: depth first, operands from left to right, as the core walks."""
+    """The nodes and their operands: depth first, operands from left to right, as the core walks.
+
+    Raises:
+        ValueError: there are more than MAX_NODES.
+    """
     found, seen = [], {root._id}
     children = root._children
     stack = [(root, children, iter(children))]
@@ -63,6 +75,8 @@ def _in_order(root: Any) -> list[tuple[Any, tuple[Any, ...]]]:
         for child in rest:
             if child._id not in seen:
                 seen.add(child._id)
+                if len(seen) > MAX_NODES:
+                    raise ValueError(_TOO_MANY)
                 below = child._children
                 stack.append((child, below, iter(below)))
                 break

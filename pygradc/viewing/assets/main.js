@@ -146,7 +146,11 @@ class Viewer {
     on("search", "keydown", (event) => event.key === "Enter" && this.showMatch());
     this.listenToMouse(element("graph"));
     document.addEventListener("keydown", (event) => this.key(event));
-    window.addEventListener("resize", () => this.drawing.resize());
+    new ResizeObserver(() => {
+      const wasHidden = !this.drawing.width;
+      this.drawing.resize();
+      if (wasHidden) this.begin();
+    }).observe(element("graph"));
     matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => {
       this.drawing.readColors();
       this.drawing.repaint();

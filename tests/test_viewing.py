@@ -839,6 +839,22 @@ def test_keys_mouse_and_layers(open_page: Any) -> None:
 @pytest.mark.once
 @pytest.mark.unsanitized
 @pytest.mark.forks
+def test_the_frame_of_a_notebook(browser: Any, tmp_path: Path) -> None:
+    outside = "<p id='secret'>of the notebook</p>" + page.View(describe(lesson()))._repr_html_()
+    (tmp_path / "notebook.html").write_text(outside, encoding="utf-8")
+    shown = browser.new_page()
+    shown.goto((tmp_path / "notebook.html").as_uri())
+    (frame,) = shown.frames[1:]
+    frame.click("#back")
+    assert frame.inner_text("#count") == "step 6 of 7: backward"
+    reach = "() => { try { return parent.document.title; } catch (e) { return e.name; } }"
+    assert frame.evaluate(reach) == "SecurityError"
+    shown.close()
+
+
+@pytest.mark.once
+@pytest.mark.unsanitized
+@pytest.mark.forks
 def test_hostile_labels_and_odd_numbers_in_a_browser(open_page: Any) -> None:
     values = [Value(x, label=label) for x, label in zip((math.nan, math.inf, -0.0, 1e300), HOSTILE)]
     shown = open_page(page.View(describe(sum(v * 1.0 for v in values), HOSTILE[0])))

@@ -162,8 +162,14 @@ def _last(source: bytes, names: dict[str, Any]) -> Any:
             return found
     raise _Refused(
         "the program assigns no Value at top level that was computed from others: assign the one "
-        "to show, as in loss = ..., or name another object with --name"
+        f"to show, as in loss = ...{_alternative(names)}"
     )
+
+
+def _alternative(names: dict[str, Any]) -> str:
+    """What else the program leaves, by its names there."""
+    found = [name for name, each in names.items() if isinstance(each, (Scalar, Program, Compiled))]
+    return f"; or choose with --name: {', '.join(found[:8])}" if found else ""
 
 
 def _assigned(body: list[ast.stmt]) -> Iterator[str]:

@@ -10,6 +10,7 @@ Cost: O(nodes + edges).
 
 from __future__ import annotations
 
+import operator
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -86,7 +87,10 @@ def _goes_on(top: int, nodes: Sequence[Node], users: list[list[int]]) -> bool:
 
 
 def _checked(neuron: _Neuron, nodes: Sequence[Node]) -> Iterable[_Neuron]:
-    if len(neuron.sides[0]) > 1 and any(_are_leaves(side, nodes) for side in neuron.sides):
+    """It, unless it has one product, a square or no weights: a sum of squares is no neuron."""
+    one, other = neuron.sides
+    has_squares = any(map(operator.eq, one, other))
+    if len(one) > 1 and not has_squares and (_are_leaves(one, nodes) or _are_leaves(other, nodes)):
         yield neuron
 
 
@@ -104,9 +108,9 @@ def _add_activation(neuron: _Neuron, nodes: Sequence[Node], users: list[list[int
         neuron.activation = row.name
 
 
-Layers = dict[Key, list[tuple[_Neuron, int]]]  # each neuron with the side of its inputs
-
 # ---- From neurons to layers ----------------------------------------------------------------------
+
+Layers = dict[Key, list[tuple[_Neuron, int]]]  # each neuron with the side of its inputs
 
 
 def _key(side: Iterable[int], nodes: Sequence[Node], users: list[list[int]]) -> Key:
@@ -125,16 +129,26 @@ def _is_own(i: int, nodes: Sequence[Node], users: list[list[int]]) -> bool:
 def _by_inputs(neurons: list[_Neuron], nodes: Sequence[Node], users: list[list[int]]) -> Layers:
     """Neurons of equal inputs, and the side of the inputs.
 
-    Where both sides are leaves, the inputs are those that more neurons have in common.
+    Where both sides are leaves, as in a first layer, the inputs are on the side where the other
+    neurons have theirs; if all are like that, those that more neurons have in common.
     """
     keys = [[_key(side, nodes, users) for side in neuron.sides] for neuron in neurons]
     common = Counter(key for pair in keys for key in pair)
+    possible = [
+        [i for i in (1, 0) if _are_leaves(neuron.sides[1 - i], nodes)] for neuron in neurons
+    ]
+    known = Counter(sides[0] for sides in possible if len(sides) == 1)
     layers: Layers = {}
-    for neuron, pair in zip(neurons, keys):
-        possible = [i for i in (1, 0) if _are_leaves(neuron.sides[1 - i], nodes)]
-        side = max(possible, key=lambda i: common[pair[i]])
+    for neuron, pair, sides in zip(neurons, keys, possible):
+        side = max(sides, key=lambda i: (known[i], common[pair[i]]))
         layers.setdefault(pair[side], []).append((neuron, side))
-    return layers
+    return {key: layer for key, layer in layers.items() if _is_layer(layer)}
+
+
+def _is_layer(layer: list[tuple[_Neuron, int]]) -> bool:
+    """A single sum without a bias and an activation is rather a weighted sum of losses."""
+    neuron, _ = layer[0]
+    return len(layer) > 1 or bool(neuron.activation or neuron.leaves)
 
 
 def _groups(layers: Layers, nodes: Sequence[Node], users: list[list[int]]) -> list[Group]:

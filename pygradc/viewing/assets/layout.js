@@ -1,9 +1,9 @@
 /* Boxes and edges, and where they are.
  *
- * A box is a node, or a collapsed group. dagre lays out what it can in a moment; its time grows with
- * more than the square of the number of boxes, so from `FEW` on boxes stand in columns, by the
- * longest path that leads to them. */
-const FEW = 300; // boxes for dagre
+ * A box is a node, or a collapsed group. dagre lays out what it can in half a second; its time grows
+ * with more than the square of the numbers of boxes and edges. More of them than `FEW` stand in
+ * columns, by the longest path that leads to them. */
+const FEW = { boxes: 300, edges: 450 };
 const [WIDTH, HEIGHT, ACROSS, DOWN] = [136, 58, 60, 16];
 
 /* The boxes of a model whose groups in `collapsed` are closed, and the edges between boxes. */
@@ -26,7 +26,7 @@ function arrange(model, collapsed) {
   }
   const edges = edgesBetween(model, boxOf, boxes.length);
   const shown = { boxes, boxOf, edges, bounds: null };
-  if (boxes.length <= FEW) layOutByDagre(shown);
+  if (boxes.length <= FEW.boxes && edges.length <= FEW.edges) layOutByDagre(shown);
   else layOutInColumns(shown);
   shown.bounds = boundsOf(boxes);
   return shown;

@@ -317,13 +317,17 @@ def test_a_batch_with_a_penalty(weights_first: bool) -> None:
 
     rows = [[Value(random.random()), Value(random.random())] for _ in range(9)]
     loss = sum((model(row) - 1.0) ** 2 for row in rows)
-    weights = [*sum(hidden, []), *last]
+    weights = [*(w for ws in hidden for w in ws), *last]
     graph = describe(loss * 0.1 + sum(w * w for w in weights) * 0.01)
     assert names(graph)[:2] == ["layer 1: 2 → 4, relu", "layer 2: 4 → 1"]
-    assert names(graph)[-4:] == [
+    assert names(graph)[-6:] == [
         *("layer 1, row 9: 2 → 4, relu", "layer 2, row 9: 4 → 1"),
-        *("weights of layer 1", "weights of layer 2"),
+        *("weights of layer 1", "weights of layer 2", "sum of 10", "sum of 18"),
     ]
+    covered = [i for group in graph.groups for i in group.nodes]
+    assert len(covered) == len(set(covered))
+    penalty = graph.groups[-1].nodes
+    assert len(penalty) == 17 + 17 + 1  # additions, squares, and the 0 that sum() begins with
 
 
 def test_no_layers_where_there_are_none() -> None:

@@ -16,6 +16,7 @@ class Single:
     """Evaluates ops; owns the graph that it does so on."""
 
     def __init__(self) -> None:
+        # Ctrl-C between the two calls would leak a graph without nodes: a few hundred bytes.
         self._graph = ffi.gc(lib.pg_graph_new(), lib.pg_graph_free)
         if self._graph == ffi.NULL:
             raise MemoryError

@@ -28,7 +28,7 @@ from programs import OP_CASES, Case, as_list, bits, drawn, mlp, recorded_row
 import pygradc
 from pygradc import Value
 from pygradc.command import view as command
-from pygradc.core.ops import ROWS
+from pygradc.core.ops import OPS, ROWS
 from pygradc.core.single import Single
 from pygradc.recorded import stepping
 from pygradc.viewing import graphs, page
@@ -377,6 +377,24 @@ def test_random_programs_have_the_bits_of_a_replay(seed: int) -> None:
 def test_every_op_in_a_program(name: str) -> None:
     case = OP_CASES[name]
     check_program(case, case.rows(1)[0])
+
+
+@pytest.mark.parametrize("op", OPS, ids=lambda op: op.name)
+def test_derivatives_and_their_hidden_ops(op: Any) -> None:
+    w = Value(0.7)
+    number = {"polygamma": 2.0}.get(op.name, 0.3)
+
+    def function(x: Any, y: Any) -> Any:
+        rest = [number] if op.takes_number else [y][: op.arity - 1]
+        v = getattr(x * w, op.method)(*rest)
+        by_x, by_y = pygradc.grad(v * v, [x, y])
+        return [by_x * y + by_y, pygradc.grad(by_x, x)]
+
+    row = Case(function, 2, [w], *op.intervals[0]).rows(1)[0]
+    row[1] = abs(row[1]) + 0.1
+    check_program(Case(function, 2, [w]), row)
+    for root in function(Value(row[0]), Value(row[1])):
+        check_value(root)
 
 
 def test_a_network_as_a_program() -> None:

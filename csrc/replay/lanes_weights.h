@@ -393,25 +393,41 @@ static inline double *narrow_sum(const outer *o, const pg_step *step, uint32_t k
     return step->a.how == PG_ACCUMULATE_FOLD ? o->block->accumulators + step->a.at : NULL;
 }
 
-/* Four dots or fewer, from this step on; rows of their gradients stay in registers. `count`, of
- * factors, is a constant. */
-static inline PG_ALWAYS_INLINE void add_four_dots(const outer *o, const pg_step *steps,
-                                                  uint32_t dots, uint32_t count) {
-    const size_t rows = o->block->active;
-    const double *g[4], *x[MOST_NARROW];
-    double *at[MOST_NARROW + 1][4], kept[MOST_NARROW + 1][4];
-    pg_four sums[MOST_NARROW + 1], row[4];
-    for (uint32_t k = 0; k < count; k++) x[k] = factor_of(o, k);
+/* Where the sums of four dots, of their factors and, after them, their starts, begin, if those of
+ * each dot lie side by side; else false. */
+static inline bool find_rows_of_sums(const outer *o, const pg_step *steps, uint32_t count,
+                                     double **at) {
     for (uint32_t d = 0; d < 4; d++) {
-        const pg_step *const step = &steps[d < dots ? d : 0];
-        g[d] = gradient_of(o, step);
-        for (uint32_t k = 0; k <= count; k++) {
-            at[k][d] = d < dots ? narrow_sum(o, step, k) : NULL;
-            kept[k][d] = at[k][d] == NULL || starts_from_zero(o, step) ? 0.0 : *at[k][d];
-        }
+        if (steps[d].folds != PG_FOLDS_NEIGHBOURS || steps[d].a.how != PG_ACCUMULATE_FOLD)
+            return false;
+        at[d] = sum_of(o, &steps[d], 0);
+        if (o->block->accumulators + steps[d].a.at != at[d] + count) return false;
+        if (starts_from_zero(o, &steps[d]) != starts_from_zero(o, steps)) return false;
     }
-    for (uint32_t k = 0; k <= count; k++) memcpy(&sums[k], kept[k], sizeof sums[k]);
+    return true;
+}
+
+/* Four dots' sums, which begin there, from rows to columns in registers, or back. */
+static inline PG_ALWAYS_INLINE void load_sums(pg_four *sums, double *const *at, uint32_t count) {
+    for (int d = 0; d < 4; d++) sums[d] = *(const pg_four_anywhere *)at[d];
+    pg_transpose(sums);
+    if (count == 4) sums[4] = (pg_four){at[0][4], at[1][4], at[2][4], at[3][4]};
+}
+
+static inline PG_ALWAYS_INLINE void store_sums(const pg_four *sums, double *const *at,
+                                               uint32_t count) {
+    pg_four rows[4] = {sums[0], sums[1], sums[2], sums[3]};
+    pg_transpose(rows);
+    for (int d = 0; d < 4; d++) *(pg_four_anywhere *)at[d] = rows[d];
+    for (int d = 0; count == 4 && d < 4; d++) at[d][4] = sums[4][d];
+}
+
+/* Add the products of all rows to the sums of four dots, g, with the factors x; count, of these, is
+ * a constant. Rows of the dots' gradients stay in registers. */
+static inline PG_ALWAYS_INLINE void add_rows(pg_four *sums, const double *const *g,
+                                             const double *const *x, size_t rows, uint32_t count) {
     for (size_t r = 0; r < rows; r += 4) {
+        pg_four row[4];
         const size_t left = rows - r < 4 ? rows - r : 4;
         load_rows(row, g, NULL, r);
         for (size_t i = 0; i < 4; i++) {
@@ -420,6 +436,33 @@ static inline PG_ALWAYS_INLINE void add_four_dots(const outer *o, const pg_step 
             sums[count] += row[i];
         }
     }
+}
+
+/* Four dots or fewer, from this step on. */
+static inline PG_ALWAYS_INLINE void add_four_dots(const outer *o, const pg_step *steps,
+                                                  uint32_t dots, uint32_t count) {
+    const size_t rows = o->block->active;
+    const double *g[4], *x[MOST_NARROW];
+    double *row_at[4], *at[MOST_NARROW + 1][4], kept[MOST_NARROW + 1][4];
+    pg_four sums[MOST_NARROW + 1];
+    for (uint32_t k = 0; k < count; k++) x[k] = factor_of(o, k);
+    for (uint32_t d = 0; d < 4; d++) g[d] = gradient_of(o, &steps[d < dots ? d : 0]);
+    if (count >= 3 && dots == 4 && find_rows_of_sums(o, steps, count, row_at)) {
+        if (starts_from_zero(o, steps)) memset(sums, 0, sizeof sums);
+        else load_sums(sums, row_at, count);
+        add_rows(sums, g, x, rows, count);
+        store_sums(sums, row_at, count);
+        return;
+    }
+    for (uint32_t d = 0; d < 4; d++) {
+        const pg_step *const step = &steps[d < dots ? d : 0];
+        for (uint32_t k = 0; k <= count; k++) {
+            at[k][d] = d < dots ? narrow_sum(o, step, k) : NULL;
+            kept[k][d] = at[k][d] == NULL || starts_from_zero(o, step) ? 0.0 : *at[k][d];
+        }
+    }
+    for (uint32_t k = 0; k <= count; k++) memcpy(&sums[k], kept[k], sizeof sums[k]);
+    add_rows(sums, g, x, rows, count);
     for (uint32_t k = 0; k <= count; k++) {
         memcpy(kept[k], &sums[k], sizeof sums[k]);
         for (uint32_t d = 0; d < 4; d++)

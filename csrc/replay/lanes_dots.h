@@ -26,10 +26,10 @@ enum { NAME(VECS) = LANES / PG_VEC };
 #define SLOT(array, slot) ((VEC *)((array) + (size_t)(slot) * LANES))
 
 /* Register tile of a layer: AT_ONCE vectors of a slot x ABREAST slots, independent sums that fit in
- * 16 registers with a factor's vectors. */
+ * 16 registers, 32 where vectors have 64 bytes, with a factor's vectors. */
 enum {
     NAME(at_once) = VECS < 4 ? VECS : 4,
-    NAME(abreast) = NAME(at_once) == 1 ? 8 : 12 / NAME(at_once)
+    NAME(abreast) = NAME(at_once) == 1 ? 8 : (PG_VEC > 4 ? 16 : 12) / NAME(at_once)
 };
 #define AT_ONCE NAME(at_once)
 #define ABREAST NAME(abreast)

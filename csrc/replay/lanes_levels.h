@@ -32,7 +32,7 @@ static bool all_neighbours(const pg_instr *dots) {
 /* Of a tile's sides, how many of those that are left are taken abreast, if at best `most` are? Two
  * by two, four take less time than three and one. */
 static inline uint32_t next_abreast(uint32_t left, uint32_t most) {
-    if (left >= most && left != 4) return most;
+    if (left >= most && (left != 4 || most == 4)) return most;
     return left >= 2 ? 2 : 1;
 }
 

@@ -463,69 +463,14 @@ class MLPRegressor(RegressorMixin, _Perceptron):  # type: ignore[misc]
         >>> model.predict([[10.0]]).round(3).tolist()
         [120.0]
 
-    The arguments are those of scikit-learn's MLPRegressor, as in `MLPClassifier`; of loss only
-    "squared_error". Targets are standardized, too: losses, tol and alpha refer to targets of
+    The arguments are those of scikit-learn's MLPRegressor, except for its loss, as in
+    `MLPClassifier`. Targets are standardized, too: losses, tol and alpha refer to targets of
     variance 1. The loss is half the squared error, of several outputs the sum of theirs.
 
     y: numbers, shape (n,) or (n, outputs).
 
     Attributes, Raises: as `MLPClassifier`, without classes_.
     """
-
-    def __init__(
-        self,
-        hidden_layer_sizes: Any = (100,),
-        activation: str = "relu",
-        *,
-        loss: str = "squared_error",
-        solver: str = "adam",
-        alpha: float = 0.0001,
-        batch_size: Any = "auto",
-        learning_rate: str = "constant",
-        learning_rate_init: float = 0.001,
-        power_t: float = 0.5,
-        max_iter: int = 200,
-        shuffle: bool = True,
-        random_state: Any = None,
-        tol: float = 1e-4,
-        verbose: Any = False,
-        warm_start: bool = False,
-        momentum: float = 0.9,
-        nesterovs_momentum: bool = True,
-        early_stopping: bool = False,
-        validation_fraction: float = 0.1,
-        beta_1: float = 0.9,
-        beta_2: float = 0.999,
-        epsilon: float = 1e-8,
-        n_iter_no_change: Any = 10,
-        max_fun: int = 15000,
-    ) -> None:
-        super().__init__(
-            hidden_layer_sizes,
-            activation,
-            solver=solver,
-            alpha=alpha,
-            batch_size=batch_size,
-            learning_rate=learning_rate,
-            learning_rate_init=learning_rate_init,
-            power_t=power_t,
-            max_iter=max_iter,
-            shuffle=shuffle,
-            random_state=random_state,
-            tol=tol,
-            verbose=verbose,
-            warm_start=warm_start,
-            momentum=momentum,
-            nesterovs_momentum=nesterovs_momentum,
-            early_stopping=early_stopping,
-            validation_fraction=validation_fraction,
-            beta_1=beta_1,
-            beta_2=beta_2,
-            epsilon=epsilon,
-            n_iter_no_change=n_iter_no_change,
-            max_fun=max_fun,
-        )
-        self.loss = loss
 
     def fit(self, X: Any, y: Any, sample_weight: Any = None) -> Any:
         """Train until the loss no longer falls, or for max_iter epochs.

@@ -57,7 +57,7 @@ class Data(NamedTuple):
 
 
 class Nesterov(optim.SGD):
-    """Momentum with a look-ahead: after the velocity's step, p -= lr * (grad + momentum * velocity).
+    """Momentum with a look-ahead: p -= lr * (grad + momentum * velocity), of the new velocity.
 
     Steps in Python: an epoch of digits takes three times as long as SGD's in C at batches of 200.
     Source: Sutskever et al., On the importance of initialization and momentum, 2013.
@@ -113,7 +113,8 @@ class Network:
     def __init__(self, layers: Layers, activation: str, out_activation: str) -> None:
         sizes = [len(layers.coefs[0]), *(len(b) for b in layers.intercepts)]
         self.model = nn.MLP(sizes[0], sizes[1:], activation, "linear", seed=0)
-        self.layers, self.out_activation = layers, out_activation
+        self.layers = Layers(*map(list, layers))  # the caller's lists may change
+        self.out_activation = out_activation
         state = {}
         for i, (weight, bias) in enumerate(zip(*layers)):
             weight.setflags(write=False)
@@ -130,14 +131,14 @@ class Network:
         return len(own) == len(given) and all(a is b for a, b in zip(own, given))
 
     def read(self) -> Layers:
-        """The present weights, which it is made of from now on."""
+        """The present weights, in new lists; it is made of them from now on."""
         state = self.model.state_dict()
         count = len(state) // 2
         weights = [np.ascontiguousarray(state[f"layers.{i}.weight"].T) for i in range(count)]
         self.layers = Layers(weights, [state[f"layers.{i}.bias"] for i in range(count)])
         for array in (*self.layers.coefs, *self.layers.intercepts):
             array.setflags(write=False)
-        return self.layers
+        return Layers(*map(list, self.layers))
 
     def outputs(self, X: Floats) -> Floats:
         """Of standardized rows: shape (n, outputs)."""

@@ -29,8 +29,7 @@ def check(estimator: Any) -> None:
         TypeError, ValueError: one can't be used; names it.
     """
     for name, rule in _RULES.items():
-        if hasattr(estimator, name):
-            rule(f"{type(estimator).__name__}: {name}", getattr(estimator, name))
+        rule(f"{type(estimator).__name__}: {name}", getattr(estimator, name))
     hidden_sizes(estimator)
     activation_of(estimator)
 
@@ -121,16 +120,7 @@ def _verbosity(what: str, value: Any) -> None:
         raise TypeError(f"{what} must be True, False or a whole number, not {value!r:.80}")
 
 
-def _squared_error(what: str, value: Any) -> None:
-    if not isinstance(value, str) or value != "squared_error":
-        raise ValueError(
-            f"{what}={value!r:.80} isn't implemented, only 'squared_error': for another loss write "
-            "it with Values, and train by pygradc.compile and pygradc.fit"
-        )
-
-
 _RULES: dict[str, Check] = {
-    "loss": _squared_error,
     "solver": _one_of(SOLVERS),
     "alpha": _number(0.0),
     "batch_size": _or("auto", _whole),

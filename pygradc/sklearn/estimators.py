@@ -2,8 +2,7 @@
 
 Of a fitted estimator only arrays, numbers and labels are its state: weights, scaling, the
 optimizer's averages, the progress. The `Network` is made of them again where there is none: after
-unpickling, in another process. Everything fitted is set at the end of a call, so that one that
-fails leaves the model as it was.
+unpickling, in another process. A call that fails leaves the estimator as it was.
 Rows of weight 0 are left out; the other weights are divided by their mean.
 """
 
@@ -123,6 +122,16 @@ class _Perceptron(BaseEstimator):  # type: ignore[misc]
         self, X: Any, y: Any, sample_weight: Any, partial: bool = False, classes: Any = None
     ) -> Any:
         """`fit`; or `partial_fit`, one epoch that goes on where training stopped."""
+        before = dict(vars(self))
+        try:
+            self._set_by(X, y, sample_weight, partial, classes)
+        except BaseException:
+            before.pop("_network", None)  # which may have been trained
+            self.__dict__ = before
+            raise
+        return self
+
+    def _set_by(self, X: Any, y: Any, sample_weight: Any, partial: bool, classes: Any) -> None:
         settings.check(self)
         if partial and self.early_stopping:
             raise ValueError("partial_fit does not support early_stopping=True")
@@ -140,7 +149,6 @@ class _Perceptron(BaseEstimator):  # type: ignore[misc]
         if self.early_stopping and self.solver != "lbfgs":
             rows, held_out = self._split(rows, random)
         scaling = self._scaling_of(rows) if is_new else self.scaling_
-        self.__dict__.pop("_network", None)  # its weights change, and coefs_ at the end
         run = Run(
             self,
             network,
@@ -154,9 +162,7 @@ class _Perceptron(BaseEstimator):  # type: ignore[misc]
         fitted.update(coefs_=layers.coefs, intercepts_=layers.intercepts, n_layers_=len(sizes))
         if is_new:
             fitted["_activation"] = settings.activation_of(self)
-        for name, value in fitted.items():
-            setattr(self, name, value)
-        return self
+        self.__dict__.update(fitted)
 
     def _validated(self, X: Any, y: Any, is_new: bool) -> tuple[Floats, Any]:
         X, y = validate_data(
@@ -233,7 +239,11 @@ class _Perceptron(BaseEstimator):  # type: ignore[misc]
         """Of raw rows, shape (n, outputs)."""
         check_is_fitted(self)
         X = validate_data(self, X, dtype=np.float64, reset=False)
-        return self._fitted().outputs(self.scaling_.of_features(X))
+        with np.errstate(over="ignore", invalid="ignore"):
+            outputs = self._fitted().outputs(self.scaling_.of_features(X))
+        if len(odd := np.flatnonzero(~np.isfinite(outputs).all(axis=1))):
+            raise ValueError(f"X: row {odd[0]} has numbers too large: its output isn't finite")
+        return outputs
 
     def _fitted(self) -> Network:
         """The network of the present coefs_ and intercepts_."""
@@ -246,8 +256,10 @@ class _Perceptron(BaseEstimator):  # type: ignore[misc]
 
     @property
     def model_(self) -> nn.MLP:
-        """The fitted network; its inputs are features scaled by `scaling_`."""
-        return self._fitted().model
+        """A copy of the network; its inputs are features scaled by `scaling_`."""
+        check_is_fitted(self)
+        layers = Layers(self.coefs_, self.intercepts_)
+        return Network(layers, self._activation, self.out_activation_).model
 
     def __getstate__(self) -> dict[str, Any]:
         state = dict(super().__getstate__())
@@ -318,7 +330,7 @@ class MLPClassifier(ClassifierMixin, _Perceptron):  # type: ignore[misc]
         coefs_, intercepts_: Of each layer, shape (inputs, neurons) and (neurons,), read-only; for
             standardized inputs. Assign other arrays to change them.
         scaling_: pygradc.models.Scaling of the features.
-        model_: The network, an nn.MLP.
+        model_: A copy of the network, an nn.MLP.
         loss_, loss_curve_, best_loss_, n_iter_, t_, validation_scores_, best_validation_score_,
         n_layers_, n_outputs_, out_activation_, n_features_in_, feature_names_in_: as there.
     Errors name the argument: TypeError, ValueError; training that diverges raises a ValueError.

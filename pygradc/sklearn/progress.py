@@ -9,6 +9,7 @@ Source: scikit-learn, MLPClassifier; the learning rates: its parameter `learning
 
 from __future__ import annotations
 
+import copy
 import math
 from collections.abc import Callable
 from typing import Any
@@ -38,10 +39,17 @@ class Progress:
         self.best = math.inf
         self.best_weights: Floats | None = None
 
-    def begin(self) -> None:
-        """Wait anew, after earlier training: `warm_start`."""
-        self.rows = self.waited = self.reductions = 0
-        self.best, self.best_weights = math.inf, None
+    def going_on(self) -> Progress:
+        """A copy to go on with: `partial_fit`."""
+        other = copy.copy(self)
+        other.losses, other.scores = [*self.losses], [*self.scores]
+        return other
+
+    def beginning(self) -> Progress:
+        """A copy that waits anew, after earlier training: `warm_start`."""
+        other = Progress()
+        other.losses, other.scores = [*self.losses], [*self.scores]
+        return other
 
     def rate(self, settings: Any) -> float:
         """The learning rate of the next epoch."""

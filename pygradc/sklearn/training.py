@@ -9,7 +9,6 @@ standardized data and the same random_state (tests/test_sklearn.py).
 
 from __future__ import annotations
 
-import copy
 import warnings
 from collections.abc import Callable
 from typing import Any, NamedTuple
@@ -119,13 +118,10 @@ class Run:
         }
 
     def _progress(self) -> Progress:
-        before = getattr(self.settings, "_progress", None)
+        before: Progress | None = getattr(self.settings, "_progress", None)
         if before is None or not (self.goes_on or self.settings.warm_start):
             return Progress()
-        progress: Progress = copy.deepcopy(before)
-        if not self.goes_on:
-            progress.begin()
-        return progress
+        return before.going_on() if self.goes_on else before.beginning()
 
     def _optimizer(self, rate: float) -> optim.SGD | optim.Adam:
         settings, parameters = self.settings, self.network.parameters

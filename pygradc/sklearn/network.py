@@ -115,14 +115,12 @@ class Network:
         self.model = nn.MLP(sizes[0], sizes[1:], activation, "linear", seed=0)
         self.layers = Layers(*map(list, layers))  # the caller's lists may change
         self.out_activation = out_activation
-        state = {}
-        for i, (weight, bias) in enumerate(zip(*layers)):
-            weight.setflags(write=False)
-            bias.setflags(write=False)
-            state.update({f"layers.{i}.weight": weight.T, f"layers.{i}.bias": bias})
-        self.model.load_state_dict(state)
         self.parameters = self.model.parameters()
+        arrays.set_data(self.parameters, _flat(layers))
+        for array in (*layers.coefs, *layers.intercepts):
+            array.setflags(write=False)
         self.loss = _recorded(self.model, LOSSES[out_activation])
+        self._outputs = compile(self.model.__call__)
 
     def has(self, layers: Layers) -> bool:
         """Are these the very arrays that it was made of?"""
@@ -132,17 +130,21 @@ class Network:
 
     def read(self) -> Layers:
         """The present weights, in new lists; it is made of them from now on."""
-        state = self.model.state_dict()
-        count = len(state) // 2
-        weights = [np.ascontiguousarray(state[f"layers.{i}.weight"].T) for i in range(count)]
-        self.layers = Layers(weights, [state[f"layers.{i}.bias"] for i in range(count)])
-        for array in (*self.layers.coefs, *self.layers.intercepts):
+        flat = arrays.data(self.parameters)
+        found = Layers([], [])
+        for coefs, intercepts in zip(*self.layers):
+            part, flat = np.split(flat, [coefs.size + intercepts.size])
+            of_neurons = part.reshape(len(intercepts), -1)
+            found.coefs.append(np.ascontiguousarray(of_neurons[:, :-1].T))
+            found.intercepts.append(of_neurons[:, -1].copy())
+        for array in (*found.coefs, *found.intercepts):
             array.setflags(write=False)
-        return Layers(*map(list, self.layers))
+        self.layers = found
+        return Layers(*map(list, found))
 
     def outputs(self, X: Floats) -> Floats:
-        """Of standardized rows: shape (n, outputs)."""
-        return self.model.predict(X).reshape(len(X), -1)
+        """Of standardized rows, exactly: shape (n, outputs)."""
+        return np.asarray(self._outputs.map(X)).reshape(len(X), -1)
 
     def train(
         self,
@@ -174,6 +176,12 @@ class Network:
     def minimize(self, data: Data, after: Callable[[int, float], Any], options: Any) -> Any:
         """L-BFGS over all rows; returns scipy's result."""
         return minimize(self.loss, self.parameters, *data.columns, callback=after, options=options)
+
+
+def _flat(layers: Layers) -> Floats:
+    """In the order of a model's parameters: each neuron's weights, then its bias."""
+    blocks = [np.vstack([coefs, intercepts]).T for coefs, intercepts in zip(*layers)]
+    return np.concatenate([block.ravel() for block in blocks])
 
 
 def _recorded(model: nn.MLP, loss: Callable[[Any, Any], Any]) -> Any:

@@ -27,6 +27,7 @@ from sklearn.model_selection import GridSearchCV, cross_val_score
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from sklearn.utils.estimator_checks import parametrize_with_checks
+from threadpoolctl import threadpool_limits  # which scikit-learn needs
 
 import pygradc
 from pygradc import datasets, nn
@@ -55,6 +56,13 @@ TARGETS: dict[str, tuple[Any, Any]] = {
     "two numbers": (MLPRegressor, np.stack([NUMBERS, X[:, 3]], axis=1)),
 }
 each_target = pytest.mark.parametrize("what", TARGETS)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _one_thread() -> Iterator[None]:
+    """numpy's and scipy's own threads make small products wait for each other."""
+    with threadpool_limits(1):
+        yield
 
 
 def quick(kind: Any, **given: Any) -> Any:

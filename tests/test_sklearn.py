@@ -26,6 +26,7 @@ from sklearn.exceptions import ConvergenceWarning, DataConversionWarning, NotFit
 from sklearn.model_selection import GridSearchCV, cross_val_score
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
+from sklearn.utils.class_weight import compute_sample_weight
 from sklearn.utils.estimator_checks import parametrize_with_checks
 from threadpoolctl import threadpool_limits  # which scikit-learn needs
 
@@ -631,8 +632,18 @@ def test_what_isnt_fitted_says_so(kind: Any) -> None:
 def test_unknown_arguments_are_refused() -> None:
     with pytest.raises(TypeError, match="class_weight"):
         MLPClassifier(class_weight="balanced")
+    with pytest.raises(TypeError, match="loss"):
+        MLPRegressor(loss="poisson")
     with pytest.raises(ValueError, match="Invalid parameter 'hidden'"):
         MLPClassifier().set_params(hidden=3)
+
+
+def test_weights_balance_classes() -> None:
+    rare = X[:, 0] + X[:, 1] > 1.8
+    model = quick(MLPClassifier, hidden_layer_sizes=(), solver="lbfgs", alpha=3.0)
+    plain = model.fit(X, rare).predict(X)
+    balanced = model.fit(X, rare, compute_sample_weight("balanced", rare)).predict(X)
+    assert rare.sum() < 15 and balanced[rare].mean() == 1.0 > plain[rare].mean()
 
 
 # ---- arguments -----------------------------------------------------------------------------------

@@ -558,6 +558,18 @@ def test_integers_are_features_and_targets() -> None:
 
 
 @each_kind
+def test_masked_entries_are_refused(kind: Any) -> None:
+    y = LABELS if kind is MLPClassifier else NUMBERS
+    masked = np.ma.masked_array(X, mask=X > 1.0)
+    with pytest.raises(ValueError, match="masked"):
+        quick(kind).fit(masked, y)
+    with pytest.raises(ValueError, match="masked"):
+        quick(kind).fit(X, np.ma.masked_array(y, mask=X[:, 0] > 1.0))
+    with pytest.raises(ValueError, match="masked"):
+        quick(kind).fit(X, y).predict(masked)
+
+
+@each_kind
 def test_sparse_rows_are_refused(kind: Any) -> None:
     y = LABELS if kind is MLPClassifier else NUMBERS
     with pytest.raises(TypeError, match=r"[Ss]parse"):

@@ -23,6 +23,7 @@ from sklearn.utils.multiclass import check_classification_targets, type_of_targe
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 from pygradc import nn
+from pygradc.core.masks import refuse_masked
 from pygradc.models import Scaling
 from pygradc.recorded.rows import Floats
 from pygradc.sklearn import settings
@@ -165,6 +166,8 @@ class _Perceptron(BaseEstimator):  # type: ignore[misc]
         self.__dict__.update(fitted)
 
     def _validated(self, X: Any, y: Any, is_new: bool) -> tuple[Floats, Any]:
+        refuse_masked("X", X)  # whose entries scikit-learn takes as they are
+        refuse_masked("y", y)
         X, y = validate_data(
             self,
             X,
@@ -238,6 +241,7 @@ class _Perceptron(BaseEstimator):  # type: ignore[misc]
     def _outputs(self, X: Any) -> Floats:
         """Of raw rows, shape (n, outputs)."""
         check_is_fitted(self)
+        refuse_masked("X", X)
         X = validate_data(self, X, dtype=np.float64, reset=False)
         with np.errstate(over="ignore", invalid="ignore"):
             outputs = self._fitted().outputs(self.scaling_.of_features(X))

@@ -8,8 +8,10 @@ meaning; what can't be carried is refused. Other than there, inputs and a regres
 standardized inside.
 
     settings.py     checks of the arguments
-    network.py      the model, its loss and its optimizer, made of arrays and read back into them
+    rows.py         weights of rows, and their scaling
+    network.py      the model and its loss, made of arrays and read back into them
     progress.py     after each epoch: has it converged, the next learning rate, the best weights
+    training.py     one call of fit: optimizers, minibatches, L-BFGS
     estimators.py   the classes
 
 Only here is scikit-learn imported; it is an extra.

@@ -3,7 +3,6 @@
 Of a fitted estimator only arrays, numbers and labels are its state: weights, scaling, the
 optimizer's averages, the progress. The `Network` is made of them again where there is none: after
 unpickling, in another process. A call that fails leaves the estimator as it was.
-Rows of weight 0 are left out; the other weights are divided by their mean.
 """
 
 from __future__ import annotations
@@ -17,7 +16,7 @@ from sklearn.base import BaseEstimator, ClassifierMixin, RegressorMixin
 from sklearn.metrics import accuracy_score, r2_score
 from sklearn.model_selection import train_test_split
 from sklearn.preprocessing import LabelEncoder
-from sklearn.utils import check_array, check_random_state, column_or_1d
+from sklearn.utils import check_random_state, column_or_1d
 from sklearn.utils.metaestimators import available_if
 from sklearn.utils.multiclass import check_classification_targets, type_of_target
 from sklearn.utils.validation import check_is_fitted, validate_data
@@ -28,7 +27,8 @@ from pygradc.models import Scaling
 from pygradc.recorded.rows import Floats
 from pygradc.sklearn import settings
 from pygradc.sklearn.network import Layers, Network, first_layers
-from pygradc.sklearn.training import Rows, Run
+from pygradc.sklearn.rows import Rows, mean_and_scale, standard, weights_of
+from pygradc.sklearn.training import Run
 
 
 def _is_stochastic(estimator: Any) -> bool:
@@ -138,7 +138,7 @@ class _Perceptron(BaseEstimator):  # type: ignore[misc]
             raise ValueError("partial_fit does not support early_stopping=True")
         is_new = not hasattr(self, "coefs_") or not (partial or self.warm_start)
         X, y = self._validated(X, y, is_new)
-        weights, used = _weights(sample_weight, X, type(self).__name__)
+        weights, used = weights_of(sample_weight, X, type(self).__name__)
         y, about = self._targets(y, is_new, partial, classes)
         rows = Rows(X[used], y[used], weights[used])
         self._require_variety(rows, is_new and not partial, about)
@@ -153,7 +153,7 @@ class _Perceptron(BaseEstimator):  # type: ignore[misc]
         run = Run(
             self,
             network,
-            _standard(rows, scaling),
+            standard(rows, scaling),
             self._scorer(network, held_out, scaling),
             random,
             partial,
@@ -225,7 +225,7 @@ class _Perceptron(BaseEstimator):  # type: ignore[misc]
         return first, second
 
     def _scaling_of(self, rows: Rows) -> Scaling:
-        mean, scale = _mean_and_scale(rows.X, rows.weights, "X: column")
+        mean, scale = mean_and_scale(rows.X, rows.weights, "X: column")
         names = tuple(getattr(self, "feature_names_in_", ()))
         return Scaling(mean, scale, *self._target_scaling(rows), names)
 
@@ -269,46 +269,6 @@ class _Perceptron(BaseEstimator):  # type: ignore[misc]
         state = dict(super().__getstate__())
         state.pop("_network", None)
         return state
-
-
-# ---- rows ---------------------------------------------------------------------------------------
-
-
-def _weights(given: Any, X: Floats, name: str) -> tuple[Floats, Any]:
-    """One weight per row, and which rows have another one than 0."""
-    if given is None:
-        return np.ones(len(X)), np.ones(len(X), dtype=bool)
-    weights = np.asarray(
-        check_array(given, ensure_2d=False, dtype=np.float64, input_name="sample_weight")
-    )
-    if weights.ndim == 0:
-        weights = np.full(len(X), float(weights))
-    if weights.shape != (len(X),):
-        raise ValueError(f"{name}: sample_weight has shape {weights.shape}, expected ({len(X)},)")
-    if (weights < 0.0).any():
-        raise ValueError(f"{name}: sample_weight must not be negative")
-    if not weights.any():
-        raise ValueError(f"{name}: sample_weight: all weights are zero")
-    return weights, weights > 0.0
-
-
-def _mean_and_scale(columns: Floats, weights: Floats, what: str) -> tuple[Floats, Floats]:
-    """Weighted mean and standard deviation; 1 where a column doesn't vary."""
-    with np.errstate(over="ignore", invalid="ignore"):
-        mean = np.average(columns, axis=0, weights=weights)
-        scale = np.sqrt(np.average((columns - mean) ** 2, axis=0, weights=weights))
-    scale[(columns == columns[0]).all(axis=0) | (scale == 0.0)] = 1.0
-    odd = np.flatnonzero(~np.isfinite(mean) | ~np.isfinite(scale))
-    if len(odd):
-        raise ValueError(f"{what} {odd[0]} has numbers too large to be scaled")
-    return mean, scale
-
-
-def _standard(rows: Rows, scaling: Scaling) -> Rows:
-    y = rows.y
-    if np.ndim(scaling.target_mean) or scaling.target_scale != 1.0 or scaling.target_mean != 0.0:
-        y = (y - scaling.target_mean) / scaling.target_scale
-    return Rows(scaling.of_features(rows.X), y, rows.weights)
 
 
 # ---- the estimators -----------------------------------------------------------------------------
@@ -516,7 +476,7 @@ class MLPRegressor(RegressorMixin, _Perceptron):  # type: ignore[misc]
 
     def _target_scaling(self, rows: Rows) -> tuple[Any, Any]:
         columns = rows.y.reshape(len(rows.y), -1)
-        mean, scale = _mean_and_scale(columns, rows.weights, "y: column")
+        mean, scale = mean_and_scale(columns, rows.weights, "y: column")
         return (mean, scale) if rows.y.ndim == 2 else (float(mean[0]), float(scale[0]))
 
     def _score_of(

@@ -1,4 +1,4 @@
-"""The network of an estimator: a model, the recorded loss of one row, an optimizer.
+"""The network of an estimator: a model, and the recorded loss of one row.
 
 An estimator keeps arrays, which pickle; a Network is made of them when it is needed, and read back
 into them after training. Its recordings, of the loss and of the outputs, live as long as it does.

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 from sklearn.exceptions import ConvergenceWarning
@@ -19,20 +19,12 @@ from sklearn.exceptions import ConvergenceWarning
 from pygradc import optim
 from pygradc.core import arrays
 from pygradc.recorded.callbacks import Epoch
-from pygradc.recorded.rows import Floats
 from pygradc.sklearn.network import Data, Nesterov, Network
 from pygradc.sklearn.progress import Progress
+from pygradc.sklearn.rows import Rows
 
 _MOST_ROWS = 200  # of a batch of "auto"
 _SEEDS = 2**31 - 1
-
-
-class Rows(NamedTuple):
-    """Rows to train on: standardized features, targets as the loss takes them, weights."""
-
-    X: Floats
-    y: Any
-    weights: Floats
 
 
 class Run:
@@ -40,6 +32,7 @@ class Run:
 
     Args:
         settings: The estimator, which isn't changed.
+        rows: Standardized.
         score: Of the rows held out, with the network's present weights; None without them.
         random: Where the order of rows comes from.
         goes_on: Continue with its optimizer's state and its progress, for one epoch.

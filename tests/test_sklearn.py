@@ -20,6 +20,7 @@ import pytest
 pytest.importorskip("sklearn", minversion="1.6.0")
 
 import sklearn.neural_network as theirs
+from joblib.externals.loky import get_reusable_executor
 from scipy import sparse
 from sklearn.base import clone
 from sklearn.exceptions import ConvergenceWarning, DataConversionWarning, NotFittedError
@@ -345,7 +346,10 @@ def test_a_pickle_holds_no_recording() -> None:
 def test_a_grid_search_in_two_processes() -> None:
     grid = {"mlpclassifier__hidden_layer_sizes": [(2,), (8,)], "mlpclassifier__alpha": [0.0, 1.0]}
     model = make_pipeline(StandardScaler(), quick(MLPClassifier, solver="lbfgs"))
-    search = GridSearchCV(model, grid, n_jobs=2, cv=2).fit(X, LABELS)
+    try:
+        search = GridSearchCV(model, grid, n_jobs=2, cv=2).fit(X, LABELS)
+    finally:
+        get_reusable_executor().shutdown(wait=True, kill_workers=True)  # or they stay for minutes
     alone = GridSearchCV(model, grid, cv=2).fit(X, LABELS)
     assert (
         search.cv_results_["mean_test_score"] == alone.cv_results_["mean_test_score"]

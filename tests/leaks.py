@@ -16,6 +16,7 @@ import sys
 
 sys.modules["torch"] = None  # type: ignore[assignment] # as if absent: it loses memory of its own
 sys.modules["capstone"] = None  # type: ignore[assignment] # loads a library as sanitizers forbid
+sys.modules["sklearn"] = None  # type: ignore[assignment] # takes seconds, for unsanitized tests only
 multiprocessing.set_start_method("forkserver")  # fork() may find the allocator locked for good
 
 

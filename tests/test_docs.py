@@ -75,6 +75,7 @@ def test_sessions_print_what_they_say(
 def test_every_session_is_run() -> None:
     elsewhere = {"docs/using-recordings.md", "docs/how-replay-works.md"}  # test_recording_doc.py
     elsewhere.add("docs/minimizing.md")  # test_minimize.py, where scipy is
+    elsewhere.add("docs/scikit-learn.md")  # test_sklearn.py, where scikit-learn is
     found = {
         name
         for name in ["README.md", *PAGES]
@@ -173,7 +174,7 @@ def test_anchors_that_documents_link_to_exist(document: str) -> None:
 
 def test_import_needs_only_cffi_and_numpy() -> None:
     code = (
-        "import sys; extras = ['matplotlib', 'tqdm', 'graphviz', 'scipy'];"
+        "import sys; extras = ['matplotlib', 'tqdm', 'graphviz', 'scipy', 'sklearn'];"
         "sys.modules.update(dict.fromkeys(extras));"
         "import pygradc; print(pygradc.Value(1.0) + 1)"
     )

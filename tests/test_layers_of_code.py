@@ -152,7 +152,7 @@ FLOORS = (
         "datasets",
     ),
     ("functions", "models", "minimizing"),
-    ("compat",),
+    ("compat", "sklearn"),
     ("command",),
     ("__init__", "__main__"),
 )

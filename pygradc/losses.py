@@ -15,6 +15,7 @@ from typing import Any
 
 import numpy as np
 
+from pygradc.core.foreign import array_of, is_foreign
 from pygradc.core.masks import refuse_masked
 from pygradc.core.numbers import as_number
 from pygradc.core.scalar import core
@@ -37,6 +38,8 @@ def _is_batch(x: Any) -> bool:
 
 def _items(name: str, x: Any) -> Any:
     """The items of a batch; a single number or Value becomes a list of one."""
+    if type(x) is not list and is_foreign(x) and getattr(x, "ndim", 1) != 0:
+        x = array_of(name, x)
     if not _is_batch(x):
         if type(x) not in _ONE:
             refuse_masked(name, x)
@@ -48,7 +51,7 @@ def _items(name: str, x: Any) -> Any:
             f"{name}: expected numbers in order, not a {type(x).__name__}: write a list"
         )
     refuse_masked(name, x)
-    return np.asarray(x).tolist() if hasattr(x, "__array__") else list(x)
+    return x.tolist() if isinstance(x, np.ndarray) else list(x)
 
 
 def _floats(name: str, items: Any) -> Any:

@@ -22,6 +22,7 @@ import numpy as np
 import numpy.typing as npt
 
 from pygradc import nn, states
+from pygradc.core.foreign import array_of
 from pygradc.core.masks import refuse_masked
 from pygradc.nn.descriptions import (
     Unfit,
@@ -62,7 +63,7 @@ class Scaling(NamedTuple):
             ValueError: X has another shape; or it has masked entries.
         """
         refuse_masked("X", X)
-        rows = np.asarray(X, dtype=np.float64)
+        rows = array_of("X", X).astype(np.float64, copy=False)
         if rows.shape[1:] != np.shape(self.mean) and (rows.ndim, len(self.mean)) != (1, 1):
             raise ValueError(f"X has shape {rows.shape}, expected (n, {len(self.mean)})")
         inputs: Floats = (rows - self.mean) / self.scale

@@ -14,6 +14,7 @@ from typing import Any, cast
 import numpy as np
 import numpy.typing as npt
 
+from pygradc.core.foreign import array_of
 from pygradc.core.masks import refuse_masked
 from pygradc.core.numbers import as_number
 from pygradc.files import atomic, magic
@@ -102,7 +103,7 @@ def numbers(what: str, value: Any, shape: tuple[int, ...]) -> npt.NDArray[np.flo
     """
     refuse_masked(what, value)
     try:
-        array = np.asarray(value)
+        array = array_of(what, value)
         if array.dtype.kind not in "fiubO":
             raise ValueError(f"an array of {array.dtype}")
         if array.dtype == object:  # astype would turn None into nan, and parse strings

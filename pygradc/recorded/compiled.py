@@ -26,6 +26,7 @@ import numpy as np
 
 from pygradc._core import Bindable, ffi, lib
 from pygradc.core import lines
+from pygradc.core.foreign import is_foreign
 from pygradc.core.owner import new_owner
 from pygradc.core.refusals import TraceError, require_none_caught
 from pygradc.core.scalar import core
@@ -676,7 +677,11 @@ def _explain_rows(error: Exception, name: str, args: tuple[Any, ...]) -> None:
     Raises:
         The error's type: the arguments look like arrays of many rows.
     """
-    arrays = [np.shape(arg) for arg in args if isinstance(arg, np.ndarray) or hasattr(arg, "iloc")]
+    arrays = [
+        tuple(getattr(arg, "shape", ()))
+        for arg in args
+        if isinstance(arg, np.ndarray) or is_foreign(arg)
+    ]
     if isinstance(error, TraceError) or not arrays or type(error) not in _EXPLAINED:
         return
     deep = any(len(shape) > 1 for shape in arrays)

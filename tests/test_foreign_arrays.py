@@ -7,8 +7,10 @@ process of their own, by the last test.
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import sys
+from pathlib import Path
 from types import ModuleType
 from typing import Any
 
@@ -377,11 +379,38 @@ def test_one_row_that_requires_grad() -> None:
             take(row)
 
 
+# ---- The document --------------------------------------------------------------------------------
+
+DOCUMENT = Path(__file__).resolve().parent.parent / "docs" / "using-recordings.md"
+
+
+def programs() -> dict[str, str]:
+    """The section's programs, by the library that they import first."""
+    section = DOCUMENT.read_text(encoding="utf-8").split("### Arrays of other libraries")[1]
+    blocks = re.findall("```python\n(.*?)```", section.split("\n## ")[0], re.DOTALL)
+    return {re.split(r"\W+", block)[1]: block for block in blocks}
+
+
+@pytest.mark.skipif(not DOCUMENT.is_file(), reason="no documents here")
+@pytest.mark.parametrize("library", ["torch", "jax", "pandas"])
+def test_the_documents_program_prints_what_it_says(library: str, capsys: Any) -> None:
+    program = programs()[library]
+    if library == "jax" and "PYGRADC_TEST_JAX" not in os.environ:
+        pytest.skip("in a process of their own")
+    pytest.importorskip(library)
+    assert len(program.splitlines()) <= 12
+    exec(compile(program, str(DOCUMENT), "exec"), {})
+    said = re.findall(r"print\(.*\S  +# (.*)", program)
+    assert capsys.readouterr().out.splitlines() == said and said
+
+
 def test_those_of_jax() -> None:
     from importlib.util import find_spec
 
     if find_spec("jax") is None:
         pytest.skip("no JAX here")
+    if "PYGRADC_TEST_JAX" in os.environ:
+        pytest.skip("this is it")
     command = [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", __file__, "-k"]
     names = "jax and not those_of"
     done = subprocess.run(

@@ -26,7 +26,7 @@ import numpy as np
 
 from pygradc._core import Bindable, ffi, lib
 from pygradc.core import lines
-from pygradc.core.foreign import is_foreign
+from pygradc.core.foreign import is_foreign, is_of_a_known_library
 from pygradc.core.owner import new_owner
 from pygradc.core.refusals import TraceError, require_none_caught
 from pygradc.core.scalar import core
@@ -511,7 +511,7 @@ class Compiled(Bindable):
         """Is the first argument the instance, as in `Base.loss(self, x)`?"""
         if not args or type(args[0]) in _DATA or self._origin is not None or not self._binds:
             return False
-        return is_method_of(args[0], self)
+        return not is_of_a_known_library(args[0]) and is_method_of(args[0], self)
 
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, Compiled) or self._origin is None:

@@ -15,7 +15,6 @@ class Bindable:
     _kept: Any
     _at: Any
     _binds: int
-    def __get__(self, instance: Any, owner: Any = None, /) -> Any: ...
 
 class Scalar:
     data: float
@@ -33,8 +32,6 @@ class Scalar:
         children: Iterable[Value] | None = None,
         local_grads: Iterable[Number] | None = None,
     ) -> None: ...
-    def __setattr__(self, name: str, value: Any, /) -> None: ...
-    def __getattr__(self, name: str, /) -> Any: ...
     @property
     def _prev(self) -> set[Value]: ...
     @property

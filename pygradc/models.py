@@ -52,8 +52,8 @@ class Scaling(NamedTuple):
 
     mean: Floats
     scale: Floats
-    target_mean: Any = 0.0
-    target_scale: Any = 1.0
+    target_mean: float | Floats = 0.0
+    target_scale: float | Floats = 1.0
     feature_names: tuple[str, ...] = ()
 
     def of_features(self, X: Any) -> Floats:
@@ -88,7 +88,7 @@ class SavedModel(NamedTuple):
     scaling: Scaling | None
     class_names: tuple[str, ...] | None
 
-    def predict(self, X: Any) -> npt.NDArray[Any]:
+    def predict(self, X: Any) -> Floats | npt.NDArray[np.str_]:
         """Predict rows of raw features.
 
         Args:
@@ -107,7 +107,7 @@ class SavedModel(NamedTuple):
         outputs = outputs.reshape(len(outputs), -1)
         if len(odd := np.flatnonzero(np.isnan(outputs).any(axis=1))):
             raise ValueError(f"predict: an output in row {odd[0]} is nan: no class is largest")
-        found: npt.NDArray[Any] = np.array(names)[outputs.argmax(axis=1)]
+        found: npt.NDArray[np.str_] = np.array(names)[outputs.argmax(axis=1)]
         return found
 
 
@@ -164,7 +164,9 @@ def load_model(path: str | os.PathLike[str]) -> SavedModel:
 # ---- the content of a file ----------------------------------------------------------------------
 
 
-def to_state(model: Any, scaling: Any = None, class_names: Any = None) -> dict[str, Any]:
+def to_state(
+    model: Any, scaling: Any = None, class_names: Any = None
+) -> dict[str, states.Saved | str]:
     """The content of the file, as `save_state` takes it.
 
     Raises:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Mapping
-from typing import Any, cast
+from typing import Any, Union, cast
 
 import numpy as np
 import numpy.typing as npt
@@ -21,6 +21,9 @@ from pygradc.files import atomic, magic
 
 Array = npt.NDArray[Any]
 
+
+Saved = Union[npt.NDArray[np.generic], None, dict[str, "Saved"]]
+"""What `load_state` gives for a name."""
 
 MAX_SIZE = 2**28
 """Bytes of compressed arrays that `load_state` unpacks, unless told otherwise: 256 MiB."""
@@ -58,7 +61,7 @@ def _check_state(state: Any, path: Any) -> None:
         raise TypeError("save_state: path is missing: save_state(state, 'model.npz')")
 
 
-def load_state(path: str | os.PathLike[str], max_size: int = MAX_SIZE) -> dict[str, Any]:
+def load_state(path: str | os.PathLike[str], max_size: int = MAX_SIZE) -> dict[str, Saved]:
     """Read a file that `save_state`, `numpy.savez` or `numpy.savez_compressed` wrote.
 
     Args:

@@ -39,7 +39,7 @@ class Program(Replayable, Generic[R]):
     """Straight-line code for one structure of arguments.
 
     Made by `compile`, or by `load`. Calls, `map`, `sum`, `mean` and derivatives work as those of a
-    compiled function, but for arguments of this structure only. R is what it returns, as in `Compiled`.
+    compiled function, but for arguments of this structure only. R is what it returns.
     """
 
     def __init__(

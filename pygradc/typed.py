@@ -39,6 +39,11 @@ if TYPE_CHECKING:
     Q = ParamSpec("Q")
     S = TypeVar("S")
 
+    class Array(Protocol):
+        """An array of numpy, or one of another library that numpy reads."""
+
+        def __array__(self) -> npt.NDArray[Any]: ...
+
     class DLPack(Protocol):
         """An array that numpy reads through `__dlpack__`."""
 
@@ -49,10 +54,12 @@ if TYPE_CHECKING:
     Math = Literal["exact", "fast"]
     Errors = Literal["raise", "ignore"]
 
-    Row = Union[npt.ArrayLike, DLPack, Value, Sequence[Input]]
+    Row = Union[Array, DLPack, Input, Sequence[Input]]
     """One row of numbers and Values, in order."""
 
-    Column = Union[npt.ArrayLike, DLPack, Value, None, Sequence["Column"], Mapping[Any, "Column"]]
+    Column = Union[
+        Array, DLPack, Input, str, bytes, None, Sequence["Column"], Mapping[Any, "Column"]
+    ]
     """An argument of many rows: an array, a dict or tuple of these, or what all rows share."""
 
     Flat = Union[Value, list[Value], list[list[Value]], npt.NDArray[np.object_]]

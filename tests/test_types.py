@@ -8,7 +8,12 @@ does: where there are overloads, from these.
 from __future__ import annotations
 
 import ast
+import functools
+import importlib.util
 import inspect
+import re
+import subprocess
+import sys
 import types
 from collections.abc import Iterator
 from pathlib import Path
@@ -17,7 +22,7 @@ from typing import Any
 import pytest
 
 import pygradc
-from pygradc import compat, functions, losses, models, nn, optim
+from pygradc import Value, compat, functions, losses, models, nn, optim
 
 PACKAGE = Path(pygradc.__file__).resolve().parent
 MODULES = (pygradc, compat, functions, losses, models, nn, optim)
@@ -91,6 +96,11 @@ class Sources:
         return overloads or nodes
 
 
+@functools.lru_cache(None)
+def sources() -> Sources:
+    return Sources()
+
+
 def is_vague(annotation: ast.expr | None) -> bool:
     """Is it missing, or is Any in it?"""
     return annotation is None or any(
@@ -110,16 +120,16 @@ def members(kind: type) -> Iterator[tuple[str, Any, str]]:
 
 
 def vague_results() -> Iterator[str]:
-    sources = Sources()
+    known = sources()
     for name, item in public_objects():
         wanted = [(name, item, item.__name__)]
         if inspect.isclass(item):
             wanted = [(f"{name}.{member}", *inner) for member, *inner in members(item)]
             for base in item.__mro__:
-                for _, node in sources.classes.get(base.__qualname__, []):
+                for _, node in known.classes.get(base.__qualname__, []):
                     yield from vague_attributes(name, node)
         for what, inner, qualname in wanted:
-            if any(is_vague(node.returns) for node in sources.of(inner, qualname)):
+            if any(is_vague(node.returns) for node in known.of(inner, qualname)):
                 yield what
 
 
@@ -141,3 +151,162 @@ def test_what_is_vague_is_noticed() -> None:
         assert isinstance(node, ast.FunctionDef) and is_vague(node.returns) == expected
     assert is_vague(None)
     assert len(list(public_objects())) > 100
+
+
+# ---- One file that uses every public name, another of wrong uses ---------------------------------
+
+TYPING = Path(__file__).resolve().parent / "typing"
+
+
+def load(name: str) -> types.ModuleType:
+    spec = importlib.util.spec_from_file_location(f"typing_{name}", TYPING / f"{name}.py")
+    assert spec is not None and spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def test_each_public_name_is_used() -> None:
+    tree = ast.parse((TYPING / "uses.py").read_text(encoding="utf-8"))
+    used = {
+        (node.value.id, node.attr)
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name)
+    }
+    used |= {
+        (str(node.module), alias.name)
+        for node in ast.walk(tree)
+        if isinstance(node, ast.ImportFrom)
+        for alias in node.names
+    }
+    missing = []
+    for module in MODULES:
+        short = module.__name__.rpartition(".")[2]
+        for name in public_names(module):
+            places = [(short, name)]
+            if getattr(pygradc, name, None) is getattr(module, name):
+                places.append(("pygradc", name))
+            if not used.intersection(places):
+                missing.append(f"{short}.{name}")
+    assert not missing, f"tests/typing/uses.py lacks {missing}"
+
+
+def test_what_the_types_promise_holds() -> None:
+    load("uses").main()
+
+
+def test_minimize_returns_what_its_type_says() -> None:
+    pytest.importorskip("scipy")
+    load("uses").minimizing()
+
+
+def check(*command: str) -> str:
+    done = subprocess.run(
+        [sys.executable, "-m", *command], capture_output=True, text=True, cwd=PACKAGE.parent
+    )
+    return f"{done.returncode}\n{done.stdout}{done.stderr}"
+
+
+SETTINGS = PACKAGE.parent / "pyproject.toml"
+
+
+@pytest.mark.skipif(importlib.util.find_spec("mypy") is None, reason="no mypy here")
+@pytest.mark.skipif(not SETTINGS.is_file(), reason="no sources here")
+def test_mypy_agrees(tmp_path: Path) -> None:
+    """It also checks that each line of wrong.py is wrong in the way it says."""
+    files = [str(TYPING / "uses.py"), str(TYPING / "wrong.py")]
+    options = ["--strict", "--python-version", "3.10", "--cache-dir", str(tmp_path)]
+    told = check("mypy", "--config-file", str(SETTINGS), *options, *files)
+    assert told.startswith("0\n"), told
+    unmarked = re.sub(r"  # type: ignore.*", "", (TYPING / "wrong.py").read_text(encoding="utf-8"))
+    (tmp_path / "unmarked.py").write_text(unmarked, encoding="utf-8")
+    lines = set(
+        re.findall(
+            r"unmarked.py:(\d+): error", check("mypy", *options, str(tmp_path / "unmarked.py"))
+        )
+    )
+    marked = (TYPING / "wrong.py").read_text(encoding="utf-8").splitlines()
+    assert lines == {str(i) for i, line in enumerate(marked, 1) if "# type: ignore[" in line}
+
+
+# ---- Signatures ----------------------------------------------------------------------------------
+
+
+def stubbed() -> dict[str, Def]:
+    """The methods of Scalar in the stub; not properties."""
+    return {
+        name.partition(".")[2]: node
+        for name, found in sources().functions.items()
+        for path, node in found
+        if path.name == "_core.pyi" and name.startswith("Scalar.") and not node.decorator_list
+    }
+
+
+def written(arguments: ast.arguments) -> list[tuple[str, str]]:
+    """(name, default) of a stub's parameters after self."""
+    names = [each.arg for each in (*arguments.posonlyargs, *arguments.args)]
+    defaults = ["", *map(ast.unparse, arguments.defaults)]
+    missing = [""] * (len(names) - len(defaults) + 1)
+    return list(zip(names, missing + defaults[1:]))[1:]
+
+
+def shown(signature: inspect.Signature) -> list[tuple[str, str]]:
+    return [
+        (p.name, "" if p.default is p.empty else repr(p.default))
+        for p in list(signature.parameters.values())[1:]
+    ]
+
+
+@pytest.mark.parametrize("name", sorted(stubbed()))
+def test_the_signature_is_that_of_the_stub(name: str) -> None:
+    if name == "__init__":
+        return  # test_patching.test_signatures
+    expected = written(stubbed()[name].args)
+    found = shown(inspect.signature(getattr(Value, name)))
+    if name.startswith("__") and name not in ("__round__",):  # Python names the slots' parameters
+        assert len(found) == len(expected)
+    else:
+        assert found == expected
+
+
+def test_each_public_method_has_a_signature_and_a_type() -> None:
+    own = set(stubbed()) | {name for name, _ in inspect.getmembers(Value, inspect.isfunction)}
+    aliases = {"arcsin", "arccos", "arctan", "arctan2", "arcsinh", "arccosh", "arctanh"}
+    for name, method in inspect.getmembers(Value, callable):
+        if not name.startswith("_"):
+            assert inspect.signature(method).parameters, name
+            assert inspect.getdoc(method), name
+            assert name in own | aliases, name
+
+
+def test_signatures_of_ops_with_a_number_have_its_default() -> None:
+    texts = {
+        n: str(inspect.signature(getattr(Value, n))) for n in ("elu", "leaky_relu", "polygamma")
+    }
+    assert texts == {
+        "elu": "(self, number=1.0, /)",
+        "leaky_relu": "(self, number=0.01, /)",
+        "polygamma": "(self, number, /)",
+    }
+
+
+@pytest.mark.parametrize(
+    "name, function", list(public_objects()), ids=lambda x: x if isinstance(x, str) else ""
+)
+def test_each_public_function_has_a_signature(name: str, function: Any) -> None:
+    if not (inspect.isclass(function) and issubclass(function, (Warning, Exception, list))):
+        inspect.signature(function)
+
+
+def test_a_compiled_function_shows_its_own_signature() -> None:
+    @pygradc.compile
+    def loss(x: Value, *, scale: float = 1.0) -> Value:
+        return x * scale
+
+    assert str(inspect.signature(loss)) == "(x: 'Value', *, scale: 'float' = 1.0) -> 'Value'"
+
+
+def test_subscripts_are_for_checkers_only() -> None:
+    assert nn.MLP[Value] is nn.MLP and pygradc.Program[Value] is pygradc.Program
+    assert pygradc.Compiled[[float], Value] is pygradc.Compiled
+    assert vars(nn.MLP[Value](2, [1])).keys() == vars(nn.MLP(2, [1])).keys()

@@ -139,6 +139,8 @@ class Compiled(Bindable, Generic[P, R]):
         def __get__(
             self: Compiled[Concatenate[S, Q], R], instance: S, owner: object = ..., /
         ) -> Compiled[Q, R]: ...
+        @overload  # of a staticmethod; mypy takes it for a method all the same
+        def __get__(self, instance: object, owner: object = ..., /) -> Compiled[P, R]: ...
         def __get__(self, instance: Any, owner: Any = None, /) -> Any: ...
 
     def __init__(self, function: Callable[..., Any], options: _Options) -> None:
@@ -791,28 +793,9 @@ if TYPE_CHECKING:
     class Decorator(Protocol):
         """`compile` with options only."""
 
-        @overload
-        def __call__(
-            self, function: staticmethod[P, R] | classmethod[Any, P, R], /
-        ) -> Static[P, R]: ...
-        @overload
         def __call__(self, function: Callable[P, R], /) -> Compiled[P, R]: ...
 
-    class Static(Compiled[P, R]):
-        """A compiled staticmethod or classmethod: a lookup through an instance takes nothing."""
 
-        def __get__(self, instance: object, owner: object = ..., /) -> Compiled[P, R]: ...
-
-
-@overload
-def compile(
-    function: staticmethod[P, R] | classmethod[Any, P, R],
-    *,
-    math: Math = "exact",
-    errors: Errors = "raise",
-    passes: Iterable[str] | None = None,
-    max_programs: int = 64,
-) -> Static[P, R]: ...
 @overload
 def compile(
     function: Callable[P, R],

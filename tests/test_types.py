@@ -200,6 +200,21 @@ def test_minimize_returns_what_its_type_says() -> None:
     load("uses").minimizing()
 
 
+def program_of_the_document() -> str:
+    text = (PACKAGE.parent / "docs" / "types.md").read_text(encoding="utf-8")
+    (program,) = re.findall("```python\n(.*?)```", text, re.DOTALL)
+    return str(program)
+
+
+@pytest.mark.skipif(not (PACKAGE.parent / "docs").is_dir(), reason="no documents here")
+def test_the_documents_program_runs() -> None:
+    names: dict[str, Any] = {}
+    exec(compile(program_of_the_document(), "types.md", "exec", dont_inherit=True), names)
+    assert len(names["history"]) == 3
+    lines = [line for line in program_of_the_document().splitlines() if line]
+    assert len(lines) <= 12
+
+
 def check(*command: str) -> str:
     done = subprocess.run(
         [sys.executable, "-m", *command], capture_output=True, text=True, cwd=PACKAGE.parent
@@ -214,7 +229,8 @@ SETTINGS = PACKAGE.parent / "pyproject.toml"
 @pytest.mark.skipif(not SETTINGS.is_file(), reason="no sources here")
 def test_mypy_agrees(tmp_path: Path) -> None:
     """It also checks that each line of wrong.py is wrong in the way it says."""
-    files = [str(TYPING / "uses.py"), str(TYPING / "wrong.py")]
+    files = [str(TYPING / "uses.py"), str(TYPING / "wrong.py"), str(tmp_path / "document.py")]
+    (tmp_path / "document.py").write_text(program_of_the_document(), encoding="utf-8")
     options = ["--strict", "--python-version", "3.10", "--cache-dir", str(tmp_path)]
     told = check("mypy", "--config-file", str(SETTINGS), *options, *files)
     assert told.startswith("0\n"), told

@@ -22,6 +22,8 @@ from pygradc import Value, losses, nn, optim
 from pygradc.core.foreign import array_of
 from pygradc.recorded.rows import Rows
 
+pytestmark = [pytest.mark.once, pytest.mark.unsanitized]  # reaches the core as numpy's arrays do
+
 NUMBERS = np.array([[1.5, -2.0], [0.25, 4.0], [3.0, 0.1]])
 
 

@@ -26,13 +26,13 @@ else:
 
     def assert_type(item: Any, kind: Any) -> Any:
         """Check what can be: the class of the item, and of a list's first item."""
-        kinds = [k for k in getattr(kind, "__args__", ()) if isinstance(k, type)]
+        kinds = [getattr(k, "__origin__", k) for k in getattr(kind, "__args__", ())]
         outer = getattr(kind, "__origin__", kind)
         if outer is Union:
             assert type(item) in [getattr(k, "__origin__", k) for k in kind.__args__]
         elif isinstance(outer, type):
             assert isinstance(item, outer), (item, kind)
-            if outer in (list, tuple) and kinds and item:
+            if outer in (list, tuple) and item and isinstance(kinds[0], type):
                 assert isinstance(item[0], kinds[0]), (item, kind)
         return item
 

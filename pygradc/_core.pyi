@@ -1,7 +1,7 @@
 """Types of the extension: cffi's ffi and lib, and the C type under Value (csrc/python)."""
 
 from collections.abc import Callable, Iterable, Sequence
-from typing import Any
+from typing import Any, Protocol, type_check_only
 
 from pygradc.value import Number
 from pygradc.value import Value as Value
@@ -16,6 +16,12 @@ class Bindable:
     _at: Any
     _binds: int
 
+@type_check_only
+class Single(Protocol):
+    """An array of one number, such as torch.tensor(2.0)."""
+
+    def item(self) -> float: ...
+
 class Scalar:
     data: float
     grad: float
@@ -24,7 +30,7 @@ class Scalar:
     _backward: Callable[[], Any]
     def __init__(
         self,
-        data: Number,
+        data: Number | Single,
         _children: Iterable[Value] | str | None = (),
         _op: str | Iterable[Number] | None = "",
         label: Any = "",

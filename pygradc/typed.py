@@ -54,7 +54,7 @@ if TYPE_CHECKING:
     Math = Literal["exact", "fast"]
     Errors = Literal["raise", "ignore"]
 
-    Row = Union[Array, DLPack, Input, Sequence[Input]]
+    Row = Union[Array, DLPack, Input, Sequence[Union[Input, Array]]]
     """One row of numbers and Values, in order."""
 
     Column = Union[

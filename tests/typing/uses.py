@@ -44,6 +44,7 @@ X, Y = np.array([[1.0, 2.0], [3.0, 4.0], [0.5, -1.0]]), np.array([1.0, -1.0, 0.0
 
 def values() -> None:
     v = Value(2.0, label="v")
+    assert_type(Value(np.float32(0.5)) * Value(np.array(2.0)), Value)
     other: Value = (
         (v + 1) * 2 - v / 3 + v**2 - 2**v + v // 2 % 3 + -abs(+v) + round(v) + math.floor(v)
     )

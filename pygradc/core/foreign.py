@@ -4,7 +4,7 @@
 Invariant: each number is the one that the other library holds, or an error is raised. A missing
 entry isn't nan, and a gradient isn't dropped in silence.
 Ownership: the result refers to the other library's memory, which it keeps alive, wherever numpy can
-read it there. Otherwise, as for bfloat16 or a sparse tensor's negation, it is a copy.
+read it there. Otherwise it is a copy: of bfloat16, of a tensor whose minus is still to be computed.
 Cost: a few microseconds and no copy for an array that numpy can read in place. A list pays for the
 types of its rows, not for those of its numbers.
 Source: https://numpy.org/doc/stable/user/basics.interoperability.html;
@@ -32,7 +32,7 @@ _LEAVE_OUT = "leave such rows out, or fill them, as fillna(0.0) does"
 
 
 def is_foreign(x: object) -> bool:
-    """Is it another library's array? Its own types, such as jax.Array, are no ndarrays."""
+    """Is it an array, and none of numpy's own?"""
     return not isinstance(x, (*_OWN, type)) and (
         hasattr(x, "__array__") or hasattr(x, "__dlpack__")
     )

@@ -5,6 +5,7 @@
 #
 #                 OLDEST=1: on the oldest versions that pyproject.toml declares
 #
+#   make notebooks  run examples/notebooks, whose numbers must be those that are kept
 #   make bench    measure, and write bench/RESULTS.md
 #   make ctest    the C core alone, under AddressSanitizer and UBSan
 #   make verify   the same, and the core checks its invariants after every operation
@@ -17,6 +18,7 @@
 #   make analyze  cppcheck; .cppcheck says what it needn't
 #   make format   format Python and C
 #   make docs     write the generated parts of docs/ops.md and of _core.pyi anew
+#   make docs-site  the documentation as a site, in build/site: begin at build/site/index.html
 #   make clean    remove what was built
 
 PYTHON ?= python3
@@ -37,8 +39,8 @@ WARNINGS := -std=c11 -Wall -Wextra -Wconversion -Werror
 SANITIZE := -g -O1 -fPIC -fsanitize=address,undefined -fno-sanitize-recover=all
 VERIFY := BUILD=verify INSTRUMENTS="$(SANITIZE) -DPG_VERIFY"
 
-.PHONY: train test bench ctest ctest-aarch64 prove-powers verify valgrind pytest-asan analyze clean-ctest fuzz \
-	fuzz-merge lint format docs clean
+.PHONY: train test notebooks bench ctest ctest-aarch64 prove-powers verify valgrind pytest-asan analyze clean-ctest fuzz \
+	fuzz-merge lint format docs docs-site clean
 
 # Of what pyproject.toml declares from some version on, just that version.
 define DECLARED
@@ -68,15 +70,16 @@ $(VENV)/ready: $(VENV)/installed $(SOURCES)
 	$(if $(filter $(VENV)/installed,$?),,$(BIN)/python setup.py --quiet build_ext --inplace)
 	touch $@
 
-# What pyproject.toml names, without building the package anew.
-define LINTERS
+# What an extra of pyproject.toml names, without building the package anew.
+define EXTRA
+import sys
 from importlib.metadata import requires
-print(*(need.split(';')[0] for need in requires('pygradc') if 'lint' in need.split(';')[-1]))
+print(*(need.split(';')[0] for need in requires('pygradc') if sys.argv[1] in need.split(';')[-1]))
 endef
-export LINTERS
+export EXTRA
 
-$(VENV)/lint: $(VENV)/ready
-	$(PIP_INSTALL) $$($(BIN)/python -c "$$LINTERS")
+$(VENV)/lint $(VENV)/docs $(VENV)/notebooks: $(VENV)/%: $(VENV)/ready
+	$(PIP_INSTALL) $$($(BIN)/python -c "$$EXTRA" $*)
 	touch $@
 
 train: $(VENV)/ready
@@ -84,6 +87,9 @@ train: $(VENV)/ready
 
 test: $(VENV)/ready
 	$(BIN)/python -m pytest $(ARGS)
+
+notebooks: $(VENV)/notebooks
+	$(BIN)/python examples/notebooks/run.py $(ARGS)
 
 bench: $(VENV)/ready
 	$(BIN)/python bench/run.py $(ARGS)
@@ -268,6 +274,10 @@ format: $(VENV)/lint
 
 docs: $(VENV)/ready
 	$(BIN)/python docs/generate.py
+
+# A warning is an error: of a link or an anchor that leads nowhere, a page outside the navigation.
+docs-site: $(VENV)/docs
+	$(BIN)/python -m sphinx -q -W --keep-going -c docs -d build/doctrees . build/site
 
 clean:
 	rm -rf build dist *.egg-info $(VENV) pygradc/*.so

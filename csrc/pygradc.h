@@ -314,13 +314,14 @@ pg_status pg_trace_scatter(pg_graph *graph, pg_node_id *id_ret, const pg_node_id
                            const pg_node_id *indices, size_t count, size_t entries);
 pg_status pg_trace_part(pg_graph *graph, pg_node_id *id_ret, pg_node_id scatter, size_t entry);
 
-typedef enum pg_pass { /* csrc/record/passes.c; SHARE and POWERS change bits: fast mode only */
+typedef enum pg_pass { /* csrc/record/passes.c; SHARE, POWERS, ORDER change bits: fast mode only */
                        PG_PASS_FOLD = 1,
                        PG_PASS_HOIST = 2,
                        PG_PASS_FUSE = 4,
                        PG_PASS_SHARE = 8,
                        PG_PASS_POWERS = 16,
-                       PG_PASS_LAYERS = 32
+                       PG_PASS_LAYERS = 32,
+                       PG_PASS_ORDER = 64
 } pg_pass;
 
 typedef struct pg_program pg_program; /* straight-line code; immutable */

@@ -1,4 +1,5 @@
-"""Write what derives from the op table into docs/ops.md and the type stub: `make docs`.
+"""Write what derives from the op table into docs/ops.md, docstrings and type stubs, and what
+`--help` prints into docs/command-line.md: `make docs`.
 
 A generated part lies between two marker lines, which are kept. `tests/test_docs.py` checks that
 each part is up to date.
@@ -6,10 +7,15 @@ each part is up to date.
 
 from __future__ import annotations
 
+import contextlib
+import io
+import os
 import re
 from collections.abc import Iterable
 from pathlib import Path
 
+from pygradc import Value, functions
+from pygradc.__main__ import COMMANDS, main
 from pygradc.core.ops import FUNCTIONS, OPS, Op
 from pygradc.core.scalar import ALIASES
 
@@ -63,6 +69,25 @@ def stub_functions() -> list[str]:
     return ["__all__ = [", *names, "]", "", *functions, ""]
 
 
+def function_examples() -> list[str]:
+    """For each function its operands in an example, and what that prints: value, derivatives."""
+    rows = [f'    "{name}": {_example(name, op)},' for name, op in FUNCTIONS.items()]
+    return ["_EXAMPLES = {", *rows, "}"]
+
+
+def _example(name: str, op: Op) -> str:
+    """Within each operand's interval, to two digits: not in its middle, where much is 0 or 1."""
+    shares = (0.25 if op.default is not None else 0.75, 0.6)  # elu is of interest below 0
+    operands = [round(lo + share * (hi - lo), 1) for share, (lo, hi) in zip(shares, op.intervals)]
+    if op.takes_number:
+        operands = operands[:1] if op.default is not None else [operands[0], 1]
+    nodes = [Value(x) for x in operands[: op.arity]]
+    y = getattr(functions, name)(*nodes, *operands[op.arity :])
+    y.backward()
+    printed = " ".join(f"{x:.4g}" for x in (y.data, *(node.grad for node in nodes)))
+    return f'({tuple(operands)}, "{printed}")'
+
+
 def _natural(name: str) -> list[str | int]:
     """log1p, log2, log10: as the linter sorts."""
     return [int(part) if part.isdigit() else part for part in re.split(r"(\d+)", name)]
@@ -77,8 +102,33 @@ def _second(op: Op) -> str:
     return ", number: Number, /" if op.default is None else f", number: Number = {op.default!r}, /"
 
 
+def help_texts() -> list[str]:
+    """What `--help` prints, of the whole and of each command."""
+    lines = []
+    for name in ("", *COMMANDS):
+        heading = f"### {name or 'All commands'}"
+        lines += ["", heading, "", "```text", *_help_of(name).splitlines(), "```"]
+    return [*lines, ""]
+
+
+def _help_of(name: str) -> str:
+    """The same for every Python, terminal and environment."""
+    before = {key: os.environ.get(key) for key in ("COLUMNS", "NO_COLOR")}
+    os.environ.update(COLUMNS="80", NO_COLOR="1")
+    try:
+        with contextlib.redirect_stdout(io.StringIO()) as text, contextlib.suppress(SystemExit):
+            main([*name.split(), "--help"])
+    finally:
+        for key, value in before.items():
+            os.environ.pop(key)
+            os.environ.update({} if value is None else {key: value})
+    return text.getvalue().replace("\noptional arguments:", "\noptions:").rstrip()
+
+
 PARTS = {
+    "docs/command-line.md": ("<!-- help: begin -->", "<!-- help: end -->", help_texts),
     "docs/ops.md": ("<!-- ops: begin -->", "<!-- ops: end -->", ops_table),
+    "pygradc/functions.py": ("# ops: begin", "# ops: end", function_examples),
     "pygradc/functions.pyi": ("# ops: begin", "# ops: end", stub_functions),
     "pygradc/_core.pyi": ("    # ops: begin", "    # ops: end", stub_methods),
 }

@@ -439,13 +439,18 @@ def op(
 ) -> Any:
     """Make an op from two functions: `op(forward, derivatives)`, or as a decorator.
 
-        @pygradc.op(derivatives=lambda a, y: 1.0 / (1.0 + math.exp(-a)))
-        def softplus(a):
-            return math.log1p(math.exp(a))
-
-        @pygradc.op(derivatives=lambda a, b, y: (b, a))    # recordable: Values' ops only
-        def times(a, b):
-            return a * b
+        >>> import math
+        >>> import pygradc
+        >>> @pygradc.op(derivatives=lambda a, y: 1.0 / (1.0 + math.exp(-a)))
+        ... def softplus(a):
+        ...     return math.log1p(math.exp(a))
+        >>> @pygradc.op(derivatives=lambda a, b, y: (b, a))  # recordable: Values' ops only
+        ... def times(a, b):
+        ...     return a * b
+        >>> x = pygradc.Value(0.0)
+        >>> times(softplus(x), 3.0).backward()
+        >>> x.grad
+        1.5
 
     Args:
         forward: Takes one number for each operand and returns the result, a number.

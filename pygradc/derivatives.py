@@ -41,6 +41,12 @@ def grad(
 def grad(y: Any, xs: Any, *, weights: Any = None, allow_unused: bool = True) -> Any:
     """The derivatives of y by each of xs, as Values made of ordinary nodes.
 
+        >>> import pygradc
+        >>> x = pygradc.Value(2.0)
+        >>> slope = pygradc.grad(x ** 3, x)
+        >>> slope.data, pygradc.grad(slope, x).data
+        (12.0, 12.0)
+
     No gradient changes. As in `backward()`, where the gradient of a node is 0, an infinite or
     undefined derivative below it contributes 0. In a recorded function xs may be inputs, parameters
     and what is computed from them.
@@ -100,6 +106,11 @@ def _opaque(value: Value) -> str:
 def jacobian(ys: Sequence[Value], xs: Sequence[Value]) -> list[list[Value]]:
     """The derivatives of each of ys by each of xs, as Values: rows of ys, columns of xs.
 
+        >>> import pygradc
+        >>> x, y = pygradc.Value(2.0), pygradc.Value(3.0)
+        >>> [[d.data for d in row] for row in pygradc.jacobian([x * y, x + y], [x, y])]
+        [[3.0, 2.0], [1.0, 1.0]]
+
     Raises: as `grad`.
     """
     return [grad(y, tuple(xs)) for y in ys]
@@ -107,6 +118,11 @@ def jacobian(ys: Sequence[Value], xs: Sequence[Value]) -> list[list[Value]]:
 
 def hessian(y: Value, xs: Sequence[Value]) -> list[list[Value]]:
     """The second derivatives of y by each pair of xs, as Values.
+
+        >>> import pygradc
+        >>> x, y = pygradc.Value(2.0), pygradc.Value(3.0)
+        >>> [[d.data for d in row] for row in pygradc.hessian(x * x * y, [x, y])]
+        [[6.0, 4.0], [4.0, 0.0]]
 
     Cost: one derivative graph of y, and one of each of its first derivatives.
 
@@ -117,6 +133,11 @@ def hessian(y: Value, xs: Sequence[Value]) -> list[list[Value]]:
 
 def value_and_grad(function: Callable[..., Value]) -> Callable[..., tuple[Value, Returned]]:
     """A function that returns what this one does, and its derivatives by the arguments.
+
+        >>> import pygradc
+        >>> value, (by_x, by_y) = pygradc.value_and_grad(lambda x, y: x * x * y)(2.0, 3.0)
+        >>> value.data, by_x.data, by_y.data
+        (12.0, 12.0, 4.0)
 
     Args:
         function: Takes numbers, Values and containers of them, and returns one Value.
@@ -157,7 +178,9 @@ def check_grad(
 ) -> Checked:
     """Compare derivatives with central differences: those of `backward()`, of `grad`, of a replay.
 
-        pygradc.check_grad(lambda x, y: x * y.exp(), 2.0, 0.5)
+        >>> import pygradc
+        >>> max(pygradc.check_grad(lambda x, y: x * y.exp(), 2.0, 0.5)) < 1e-9
+        True
 
     A function with a kink within two steps of an argument can't be checked there.
 

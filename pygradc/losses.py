@@ -136,6 +136,10 @@ def _mean(terms: list[Any]) -> Value:
 def mse(predictions: Any, targets: Any) -> Value:
     """Mean of (prediction - target)**2.
 
+        >>> from pygradc import Value, losses
+        >>> losses.mse([Value(1.0), Value(3.0)], [1.0, 1.0]).data
+        2.0
+
     Args:
         predictions: A Value, n of them, or n rows of Values: the mean is over all.
         targets: As many numbers or Values, in the same shape.
@@ -149,6 +153,10 @@ def mse(predictions: Any, targets: Any) -> Value:
 def hinge(scores: Any, targets: Any) -> Value:
     """Mean of max(0, 1 - target*score), targets -1 or 1: micrograd's svm loss.
 
+        >>> from pygradc import Value, losses
+        >>> losses.hinge([Value(2.0), Value(0.5)], [1, -1]).data
+        0.75
+
     Args, Raises: as `mse`.
     """
     return _mean([(1 + -t * s).relu() for s, t in _pairs("hinge", scores, targets)])
@@ -156,6 +164,10 @@ def hinge(scores: Any, targets: Any) -> Value:
 
 def mae(predictions: Any, targets: Any) -> Value:
     """Mean of abs(prediction - target); its derivative is 0 where the two are equal.
+
+        >>> from pygradc import Value, losses
+        >>> losses.mae([Value(1.0), Value(3.0)], [1.0, 1.0]).data
+        1.0
 
     Args, Raises: as `mse`.
     """
@@ -173,6 +185,10 @@ def _threshold(delta: Any) -> float:
 
 def huber(predictions: Any, targets: Any, delta: float = 1.0) -> Value:
     """Mean of 0.5*d**2 where abs(d) <= delta, else delta*(abs(d) - 0.5*delta); d: the difference.
+
+        >>> from pygradc import Value, losses
+        >>> losses.huber(Value(0.5), 0.0).data, losses.huber(Value(3.0), 0.0).data
+        (0.125, 2.5)
 
     Args:
         predictions, targets: As `mse`.
@@ -227,6 +243,10 @@ def _bce(probability: Any, target: Any) -> Any:
 def bce(probabilities: Any, targets: Any) -> Value:
     """Binary cross-entropy: mean of -(target*log(p) + (1 - target)*log(1 - p)).
 
+        >>> from pygradc import Value, losses
+        >>> print(f"{losses.bce(Value(0.8), 1).data:.4f}")         # -log(0.8)
+        0.2231
+
     A probability of exactly 0 or 1 has loss 0 if it is the target, and else an infinite one, which
     is an error, where PyTorch would put 100. `bce_with_logits` doesn't have this edge, nor the
     rounding of 1 - p: prefer it.
@@ -244,6 +264,10 @@ def bce(probabilities: Any, targets: Any) -> Value:
 
 def bce_with_logits(logits: Any, targets: Any) -> Value:
     """bce(sigmoid(logit), target), stable for logits of any size.
+
+        >>> from pygradc import Value, losses
+        >>> losses.bce_with_logits([Value(1000.0), Value(-1000.0)], [1, 1]).data
+        500.0
 
     As target*softplus(-logit) + (1 - target)*softplus(logit): neither term can cancel the other, so
     that small losses and derivatives keep their digits.
@@ -283,7 +307,12 @@ def _shifted_logits(logits: Sequence[Any]) -> tuple[list[Any], Any]:
 
 
 def log_softmax(logits: Sequence[Any]) -> list[Value]:
-    """log(exp(logit) / sum of exp(logits)) for each logit; at least one Value."""
+    """log(exp(logit) / sum of exp(logits)) for each logit; at least one Value.
+
+    >>> from pygradc import Value, losses
+    >>> [round(v.data, 4) for v in losses.log_softmax([Value(0.0), Value(0.0)])]     # log(1/2)
+    [-0.6931, -0.6931]
+    """
     shifted, log_total = _shifted_logits(logits)
     return [x - log_total for x in shifted]
 
@@ -325,6 +354,10 @@ def _rounding(excess: Any) -> Any:
 
 def soft_cross_entropy(logits: Sequence[Any], probabilities: Sequence[Any]) -> Value:
     """-sum(p * log(softmax(logits))), for one row; one-hot probabilities for a label.
+
+        >>> from pygradc import Value, losses
+        >>> print(f"{losses.soft_cross_entropy([Value(1.0), Value(0.0)], [0.5, 0.5]).data:.4f}")
+        0.8133
 
     Halves of the logits are summed, which is exact: the difference of two logits may overflow, and
     the infinity times a probability of 0 would be nan.
@@ -398,6 +431,12 @@ def _mean_over_rows(name: str, loss: Callable[[Any, Any], Value], rows: Any, lab
 def cross_entropy(logits: Sequence[Any], labels: Any) -> Value:
     """Negative log-likelihood of the label under softmax(logits).
 
+        >>> from pygradc import Value, losses
+        >>> logits = [Value(2.0), Value(0.0), Value(0.0)]
+        >>> losses.cross_entropy(logits, 0).backward()
+        >>> [round(v.grad, 3) for v in logits]               # softmax, less 1 at the label
+        [-0.213, 0.107, 0.107]
+
     Args:
         logits: One Value per class; or a batch, n such rows.
         labels: The class index; or n of them. In a recorded function they may be inputs.
@@ -419,6 +458,12 @@ def _nll(log_probabilities: Any, label: Any) -> Value:
 
 def nll(log_probabilities: Sequence[Any], labels: Any) -> Value:
     """Negative log-likelihood of the label: -log_probabilities[label].
+
+        >>> from pygradc import Value, losses
+        >>> logits = [Value(2.0), Value(0.0)]
+        >>> loss = losses.nll(losses.log_softmax(logits), 1)
+        >>> loss.data == losses.cross_entropy(logits, 1).data
+        True
 
     nll(log_softmax(logits), label) is cross_entropy(logits, label).
 

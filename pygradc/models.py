@@ -7,6 +7,7 @@ A file is a state (`states.py`), which `numpy.load` reads, too: the model's `sta
     mean, scale     of the features; None without scaling
     target_mean, target_scale    of the target
     class_names, feature_names   strings; empty if there are none
+    target_name     a string; empty if it has none, and missing in the first files
 
 `python -m pygradc train` writes the same. Nothing in a file is executed: a model is built of the
 library's own layers, after the sizes were compared with those of the arrays.
@@ -37,17 +38,32 @@ from pygradc.nn.descriptions import (
 
 Floats = npt.NDArray[np.float64]
 
-_ABOUT = ("mean", "scale", "target_mean", "target_scale", "class_names", "feature_names")
+_ABOUT = (
+    *("mean", "scale", "target_mean", "target_scale"),
+    *("class_names", "feature_names", "target_name"),
+)
 
 
 class Scaling(NamedTuple):
     """How data were scaled: a model's inputs are (features - mean) / scale.
+
+        >>> import numpy as np
+        >>> from pygradc import models
+        >>> names = {"feature_names": ("temperature",), "target_name": "sales"}
+        >>> scaling = models.Scaling([20.0], [5.0], 100.0, 10.0, **names)
+        >>> scaling.of_features([[25.0]]).tolist(), scaling.to_targets(np.array([1.5])).tolist()
+        ([[1.0]], [115.0])
+        >>> scaling.mean, scaling.scale, scaling.target_mean, scaling.target_scale
+        ([20.0], [5.0], 100.0, 10.0)
+        >>> scaling.feature_names, scaling.target_name
+        (('temperature',), 'sales')
 
     Attributes:
         mean, scale: Shape (inputs,); no scale is 0.
         target_mean, target_scale: A prediction is outputs * target_scale + target_mean: numbers,
             or shape (outputs,).
         feature_names: One name per input; or none.
+        target_name: What is predicted; or "".
     """
 
     mean: Floats
@@ -55,6 +71,7 @@ class Scaling(NamedTuple):
     target_mean: float | Floats = 0.0
     target_scale: float | Floats = 1.0
     feature_names: tuple[str, ...] = ()
+    target_name: str = ""
 
     def of_features(self, X: Any) -> Floats:
         """The model's inputs for rows of raw features, shape (n, inputs); (n,) for one input.
@@ -77,6 +94,14 @@ class Scaling(NamedTuple):
 
 class SavedModel(NamedTuple):
     """What `load_model` reads.
+
+        >>> from pygradc import models, nn
+        >>> state = models.to_state(nn.MLP(1, [2], seed=0), ([20.0], [5.0]), ["cold", "warm"])
+        >>> saved = models.from_state(state)
+        >>> saved.predict([[10.0]]).shape, saved.class_names, len(saved.model.parameters())
+        ((1,), ('cold', 'warm'), 4)
+        >>> saved.scaling.mean.tolist()
+        [20.0]
 
     Attributes:
         model: With the weights of the file.
@@ -146,6 +171,14 @@ def save_model(
 def load_model(path: str | os.PathLike[str]) -> SavedModel:
     """Read a file that `save_model` or `python -m pygradc train` wrote.
 
+        >>> import os, tempfile
+        >>> from pygradc import load_model, nn, save_model
+        >>> path = os.path.join(tempfile.mkdtemp(), "model.npz")
+        >>> save_model(nn.MLP(2, [3, 1], seed=0), path)
+        >>> model, scaling, names = load_model(path)
+        >>> print(model, scaling, names)
+        MLP of [Layer(2, 3, 'tanh'), Layer(3, 1, 'tanh')] None None
+
     Returns:
         The model, its scaling and its class names: `model, scaling, names = load_model(path)`; or
         `load_model(path).predict(X)`.
@@ -196,6 +229,7 @@ def to_state(
         "target_scale": np.array(1.0 if given is None else given.target_scale),
         "class_names": np.array(names, dtype=np.str_),
         "feature_names": np.array(() if given is None else given.feature_names, dtype=np.str_),
+        "target_name": "" if given is None else given.target_name,
     }
 
 
@@ -207,7 +241,7 @@ def from_state(state: Mapping[str, Any]) -> SavedModel:
     """
     if "model" not in state:
         raise Unfit("this file holds no model that save_model wrote; load_state reads states")
-    rest = dict(state)
+    rest = {"target_name": "", **state}
     about = parsed(rest.pop("model"))
     shapes = shapes_of(about)
     _check_entries(rest, about, shapes)
@@ -219,7 +253,8 @@ def from_state(state: Mapping[str, Any]) -> SavedModel:
         scaling = None
         if rest["mean"] is not None:
             features = _strings("feature_names", rest["feature_names"])
-            scaling = _scaling_of((*(rest[name] for name in _ABOUT[:4]), features))
+            target = rest["target_name"]
+            scaling = _scaling_of((*(rest[name] for name in _ABOUT[:4]), features, target))
         names = _strings("class_names", rest["class_names"])
         _check_sizes(about, scaling, names)
         model = build(about)
@@ -265,7 +300,10 @@ def _scaling_of(given: Any) -> Scaling:
     if names and len(names) != len(mean):
         raise ValueError(f"{len(names)} feature_names for {len(mean)} inputs")
     target_mean, target_scale = (x if x.ndim else float(x) for x in target)
-    return Scaling(mean, scale, target_mean, target_scale, names)
+    target_name = np.asarray(scaling.target_name).tolist()
+    if not isinstance(target_name, str):
+        raise TypeError(f"scaling: target_name must be a string, not {scaling.target_name!r}")
+    return Scaling(mean, scale, target_mean, target_scale, names, target_name)
 
 
 def _finite(what: str, given: Any) -> Floats:

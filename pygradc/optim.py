@@ -110,6 +110,23 @@ def _listed(name: str, parameters: Any) -> list[Value]:
 class Optimizer:
     """Holds the parameters. A subclass defines `step`, and names its state arrays in `_state`.
 
+        >>> from pygradc import Value, optim
+        >>> class Signs(optim.Optimizer):
+        ...     def step(self):
+        ...         for p in self.parameters:
+        ...             p.data -= 0.1 * ((p.grad > 0) - (p.grad < 0))
+        ...         self.steps += 1
+        >>> w = Value(1.0)
+        >>> signs = Signs([w])
+        >>> (w * w).backward()
+        >>> signs.step()
+        >>> signs.zero_grad()
+        >>> w, signs.state_dict()
+        (Value(data=0.9, grad=0.0), {'steps': 1})
+        >>> signs.load_state_dict({"steps": 7})
+        >>> signs.steps
+        7
+
     Args:
         parameters: An iterable of Values, at least one, each once.
     Raises:
@@ -172,6 +189,16 @@ def _steps(name: str, value: Any) -> int:
 class SGD(Optimizer):
     """p -= lr * velocity; velocity = momentum * velocity + grad + weight_decay * p.
 
+        >>> from pygradc import Value, optim
+        >>> w = Value(1.0)
+        >>> optimizer = optim.SGD([w], lr=0.25, momentum=0.9)
+        >>> for step in range(2):
+        ...     optimizer.zero_grad()
+        ...     (w * w).backward()
+        ...     optimizer.step()
+        >>> print(f"{w.data:.3f} {optimizer.velocity[0]:.1f}")
+        -0.200 2.8
+
     Args:
         lr: The learning rate; must be given.
     Raises:
@@ -224,6 +251,14 @@ def _betas(given: Any) -> tuple[float, float]:
 class Adam(Optimizer):
     """Adam (Kingma and Ba, 2015); with decoupled=True, AdamW (Loshchilov and Hutter, 2019).
 
+        >>> from pygradc import Value, optim
+        >>> w = Value(1.0)
+        >>> optimizer = optim.Adam([w], lr=0.1)
+        >>> (w * w).backward()
+        >>> optimizer.step()                                 # of lr at first, whatever the gradient
+        >>> print(f"{w.data:.3f}")
+        0.900
+
     Raises:
         ValueError: a setting is negative or nan, or a beta isn't below 1; no parameters, or one
             twice.
@@ -271,8 +306,9 @@ class Adam(Optimizer):
 class AdamW(Adam):
     """Adam with decoupled weight decay (Loshchilov and Hutter, 2019), by default 0.01.
 
+        >>> from pygradc import Value, optim
         >>> w = Value(1.0)
-        >>> AdamW([w], lr=0.5, weight_decay=0.1).step()  # its gradient is 0: only the decay
+        >>> optim.AdamW([w], lr=0.5, weight_decay=0.1).step()  # its gradient is 0: only the decay
         >>> w
         Value(data=0.95, grad=0.0)
 

@@ -34,6 +34,11 @@ def plot_history(
 ) -> Axes:
     """The loss over the epochs, as `fit` returns it, and a score on a second axis.
 
+        >>> from pygradc import plots
+        >>> axes = plots.plot_history([0.5, 0.2, 0.1], scores=[0.6, 0.8, 0.9])
+        >>> axes.get_xlabel()
+        'epoch'
+
     Args:
         losses: one per epoch.
         scores: one per epoch, at most 1, such as accuracy or R^2; or None.
@@ -70,6 +75,11 @@ def plot_curves(
     ax: Axes | None = None,
 ) -> Axes:
     """Losses by epoch, and metrics, dashed, on a second axis; the legend is above.
+
+        >>> from pygradc import plots
+        >>> axes = plots.plot_curves({"training": [0.5, 0.2], "validation": [0.6, 0.4]}, {})
+        >>> [line.get_label() for line in axes.lines]
+        ['training', 'validation']
 
     Args:
         losses, metrics: a curve for each name, one number per epoch.
@@ -113,6 +123,14 @@ def _draw_curves(
 def plot_confusion(true: Any, predicted: Any, names: Sequence[str], ax: Axes | None = None) -> Axes:
     """The confusion matrix: counts of rows by true and predicted class.
 
+        >>> import numpy as np
+        >>> from matplotlib.figure import Figure
+        >>> from pygradc import plots
+        >>> axes = Figure().add_subplot()
+        >>> _ = plots.plot_confusion(np.array([0, 1, 1]), np.array([0, 1, 0]), ["no", "yes"], axes)
+        >>> [label.get_text() for label in axes.get_xticklabels()]
+        ['no', 'yes']
+
     Args:
         true, predicted: class indices, shape (rows,).
         names: of the classes, in the order of their indices.
@@ -139,7 +157,13 @@ def plot_confusion(true: Any, predicted: Any, names: Sequence[str], ax: Axes | N
 
 
 def confusion(true: Any, predicted: Any, classes: int) -> Any:
-    """Count pairs of class indices: int64, shape (classes, classes); rows are the true classes."""
+    """Count pairs of class indices: int64, shape (classes, classes); rows are the true classes.
+
+    >>> import numpy as np
+    >>> from pygradc import plots
+    >>> plots.confusion(np.array([0, 1, 1]), np.array([0, 1, 0]), 2).tolist()
+    [[1, 0], [1, 1]]
+    """
     counts = np.zeros((classes, classes), dtype=np.int64)
     np.add.at(counts, (true, predicted), 1)
     return counts
@@ -153,6 +177,11 @@ def plot_boundary(
     ax: Axes | None = None,
 ) -> Axes:
     """The plane of two inputs, colored by the predicted class of each point, with the rows.
+
+        >>> from pygradc import datasets, plots
+        >>> moons = datasets.load("moons")
+        >>> names, above = moons.class_names, lambda rows: (rows[:, 1] < 0.25).astype(int)
+        >>> axes = plots.plot_boundary(above, moons.features, moons.labels, names)
 
     Args:
         predict: maps rows of features, shape (n, 2), to class indices, shape (n,).
@@ -183,6 +212,10 @@ def plot_boundary(
 def plot_predictions(true: Any, predicted: Any, ax: Axes | None = None) -> Axes:
     """Predicted against true numbers; the dashed line marks correct predictions.
 
+        >>> import numpy as np
+        >>> from pygradc import plots
+        >>> axes = plots.plot_predictions(np.array([1.0, 2.0]), np.array([1.1, 1.9]))
+
     Args:
         true, predicted: shape (rows,).
         ax: the axes to draw on; None for a new figure.
@@ -207,6 +240,10 @@ def plot_tangent(
     ax: Axes | None = None,
 ) -> float:
     """Plot f and, dashed, its tangent at x0, with the slope from `backward()`.
+
+        >>> from pygradc import plots
+        >>> plots.plot_tangent(lambda x: x ** 2, x0=1.5, lo=-3.0, hi=3.0)
+        3.0
 
     Args:
         f: maps a Value to a Value; the curve has a gap where it is undefined.

@@ -85,7 +85,9 @@ def _shifted_exps(operands: list[Any], shift: Value) -> list[Value]:
 def logsumexp(values: Iterable[Operand]) -> Value:
     """log(exp(values[0]) + exp(values[1]) + ...), without overflow or underflow.
 
-        logsumexp([1000.0, 1000.0])     # 1000 + log(2)
+        >>> import pygradc
+        >>> print(f"{pygradc.logsumexp([1000.0, 1000.0]).data:.4f}")      # 1000 + log(2)
+        1000.6931
 
     Its derivatives are the softmax; those of second order diag(p) - p p^T. If the largest value is
     infinite the result is that value, and the derivative 1 goes to the first one that has it.
@@ -108,7 +110,9 @@ def logsumexp(values: Iterable[Operand]) -> Value:
 def softmax(values: Iterable[Operand]) -> list[Value]:
     """exp(values[i]) / (exp(values[0]) + exp(values[1]) + ...) for each i, without overflow.
 
-        softmax([1000.0, 1000.0])       # 0.5, 0.5
+        >>> import pygradc
+        >>> [p.data for p in pygradc.softmax([1000.0, 1000.0])]
+        [0.5, 0.5]
 
     For a loss, `losses.log_softmax` and the cross-entropies keep digits that the logarithm of a
     small probability has lost.
@@ -144,7 +148,9 @@ def _scale(size: Value) -> tuple[Value, Value]:
 def norm(values: Iterable[Operand]) -> Value:
     """sqrt(values[0]**2 + values[1]**2 + ...), the Euclidean norm, without overflow or underflow.
 
-        norm([3e200, 4e200])            # 5e200
+        >>> import pygradc
+        >>> print(f"{pygradc.norm([3e200, 4e200]).data:.1e}")
+        5.0e+200
 
     At the origin all derivatives are defined as 0. If the largest magnitude is infinite the result
     is inf, and the first value that has it gets the derivative 1 or -1.
@@ -183,7 +189,9 @@ def clip(x: Operand, lo: Operand | None, hi: Operand | None) -> Value:
     The derivative by x is 1 between lo and hi and at both ends, where a tie of `maximum` and
     `minimum` goes to their first operand, and 0 outside; there the bound gets the derivative 1.
 
-        clip(probability, 1e-12, 1.0 - 1e-12)
+        >>> import pygradc
+        >>> [pygradc.clip(p, 0.0, 1.0).data for p in (-0.5, 0.25, 1.5)]
+        [0.0, 0.25, 1.0]
 
     Args:
         x: A Value or a number.

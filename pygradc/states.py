@@ -32,6 +32,15 @@ MAX_SIZE = 2**28
 def save_state(state: Mapping[str, Any], path: str | os.PathLike[str] | None = None) -> None:
     """Write a state to a file, whole or not at all; `load_state` reads it.
 
+        >>> import os, tempfile
+        >>> from pygradc import load_state, nn, save_state
+        >>> path = os.path.join(tempfile.mkdtemp(), "weights.npz")
+        >>> model, other = nn.MLP(2, [1], seed=0), nn.MLP(2, [1], seed=1)
+        >>> save_state(model.state_dict(), path)
+        >>> other.load_state_dict(load_state(path))
+        >>> other([1.0, 2.0]).data == model([1.0, 2.0]).data
+        True
+
     Args:
         state: Names and arrays, or what numpy converts to one: real numbers, bools or strings; or
             None; or a nested dict of these.
@@ -63,6 +72,12 @@ def _check_state(state: Any, path: Any) -> None:
 
 def load_state(path: str | os.PathLike[str], max_size: int = MAX_SIZE) -> dict[str, Saved]:
     """Read a file that `save_state`, `numpy.savez` or `numpy.savez_compressed` wrote.
+
+        >>> import os, pygradc, tempfile
+        >>> path = os.path.join(tempfile.mkdtemp(), "state.npz")
+        >>> pygradc.save_state({"weight": [1.0, 2.0], "best": None}, path)
+        >>> pygradc.load_state(path)
+        {'weight': array([1., 2.]), 'best': None}
 
     Args:
         max_size: The largest total size of compressed arrays, unpacked, in bytes. (Uncompressed

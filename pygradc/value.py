@@ -30,6 +30,16 @@ Number = Union[int, float, np.floating, np.integer]
 class Value(Scalar):
     """A scalar that records the op and the operands that produced it.
 
+        >>> from pygradc import Value
+        >>> a, b = Value(2.0, label="a"), Value(-3.0)
+        >>> y = a * b + a ** 2
+        >>> y.backward()
+        >>> y.data, y.grad, a.grad, b.grad, a.label
+        (-2.0, 1.0, 1.0, 2.0, 'a')
+        >>> a.data = 5.0                                     # may be set, as grad may
+        >>> (a.maximum(b) - abs(a.minimum(b))).data, a.conjugate() is a
+        (2.0, True)
+
     Args:
         data: A real number; kept as a float.
         _children: The operands, for a custom op.
@@ -61,7 +71,13 @@ class Value(Scalar):
                     )
 
     def draw_dot(self, format: str = "svg", rankdir: str = "LR", **options: Any) -> Digraph:
-        """Draw the graph below this node; see `pygradc.draw_dot`."""
+        """Draw the graph below this node; see `pygradc.draw_dot`.
+
+        >>> from pygradc import Value
+        >>> graph = (Value(2.0, label="a") * 3).draw_dot(rankdir="TB")
+        >>> type(graph).__name__
+        'Digraph'
+        """
         from pygradc.viz import draw_dot
 
         return draw_dot(self, format=format, rankdir=rankdir, **options)
@@ -105,6 +121,10 @@ gc.callbacks.append(core.on_collection)
 def sum(values: Iterable[Value | Number], start: Value | Number = 0) -> Value:
     """Add up Values in one call, node for node as Python's `sum` does.
 
+        >>> import pygradc
+        >>> pygradc.sum([pygradc.Value(1.0), pygradc.Value(2.0)], start=10.0).data
+        13.0
+
     Numbers before the first Value are added as plain floats.
 
     Args:
@@ -129,6 +149,11 @@ def dot(
 ) -> Value:
     """A weighted sum in one call, node for node as sum((w*x for w, x in zip(ws, xs)), bias).
 
+        >>> import pygradc
+        >>> ws = [pygradc.Value(2.0), pygradc.Value(3.0)]
+        >>> pygradc.dot(ws, [10.0, 100.0], 1.0).data
+        321.0
+
     Raises:
         ValueError: ws and xs differ in length.
         TypeError: an item is neither a Value nor a real number.
@@ -145,6 +170,15 @@ def dot(
 
 def live_nodes() -> int:
     """Count the live nodes: those that Python references, and all nodes below them.
+
+        >>> import pygradc
+        >>> before = pygradc.live_nodes()
+        >>> y = pygradc.Value(2.0) * 3.0
+        >>> pygradc.live_nodes() - before                    # y and its operands
+        3
+        >>> del y
+        >>> pygradc.live_nodes() - before
+        0
 
     The exponent of `a ** 2` is one of them, though `_children` doesn't show it.
     """

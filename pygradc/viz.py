@@ -110,6 +110,11 @@ def draw_dot(
 ) -> Digraph:
     """Draw the graph below root.
 
+        >>> import pygradc
+        >>> graph = pygradc.draw_dot(pygradc.Value(2.0, label="a") * 3)
+        >>> "data 6.0000" in graph.source                    # graph.render("product") writes a file
+        True
+
     Args:
         root: A Value.
         format: "svg", "png", or another format of graphviz.

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import doctest
 import gzip
+import pickle
 from pathlib import Path
 
 import numpy as np
@@ -101,6 +103,81 @@ def test_no_header_line_ends_blank_lines_quotes_and_byte_order_mark(table, conte
     assert data.feature_names == ("column 1", "column 2")
 
 
+SEPARATED = {
+    "semicolons": "a;b;kind\n1;2;cat\n3;4;dog\n",
+    "tabs": "a\tb\tkind\n1\t2\tcat\n3\t4\tdog\n",
+    "semicolons, commas in names": "a;b;kind\n1;2;cat, black\n3;4;dog, white\n",
+    "commas, semicolons in names": "a,b,kind\n1,2,cat;black\n3,4,dog;white\n",
+    "no header, either may be": "1,2,cat;black\n3,4,dog;white\n",
+    "quoted separators": '"a;b","c;d","kind"\n1,2,"x;y"\n3,4,"z;y"\n',
+    "blank lines": "\n  \na;b;kind\n\n1;2;cat\n3;4;dog\n",
+}
+
+
+@pytest.mark.parametrize("kind", SEPARATED)
+def test_the_separator_is_found(table, kind):
+    data = load(table(SEPARATED[kind]))
+    assert data.features.tolist() == [[1, 2], [3, 4]] and len(data.class_names) == 2
+
+
+def test_the_separator_is_given(table):
+    data = load(table("a|b|kind\n1|2|cat\n3|4|dog\n"), separator="|")
+    assert data.features.tolist() == [[1, 2], [3, 4]]
+    data = load(table("1;x,cat\n2;x,dog\n"), separator=";")
+    assert data.class_names == ("x,cat", "x,dog")
+
+
+def test_dropped_columns_may_hold_anything(table):
+    text = "id,a,b,kind\nx1,1,,cat\nx2,3,n/a,dog\n"
+    data = load(table(text), drop=["id", "b"])
+    assert data.feature_names == ("a",) and data.features.tolist() == [[1], [3]]
+    data = load(table("x1,1,cat\nx2,3,dog\n"), drop=["column 1"], target="column 3")
+    assert data.feature_names == ("column 2",) and data.target_name == "column 3"
+    for drop, message in (
+        (["width"], r"^t.csv: line 1: no column named 'width', only id, a, b, kind$"),
+        (["kind"], r"^t.csv: line 1, column 4 \('kind'\): the column to predict cannot be dropped"),
+        (["id", "a", "b"], r"^t.csv: line 1, column 4 \('kind'\): no feature is left"),
+    ):
+        with pytest.raises(DataError, match=message):
+            load(table(text), drop=drop)
+    with pytest.raises(DataError, match=r"moons: x and y are its features"):
+        load("moons", drop=["x"])
+
+
+@pytest.mark.parametrize(
+    ("labels", "task", "expected"),
+    [
+        ([0, 1, 1], "regress", [0.0, 1.0, 1.0]),
+        (["1.50", "2.5", "1.50"], "classify", ("1.50", "2.5")),
+        (["10", "9.0", "9"], "classify", ("9", "10")),
+        (["x", "7", "7.0"], "classify", ("7", "x")),
+        (["1,5", "x", "x"], "classify", ("1,5", "x")),
+    ],
+)
+def test_the_task_may_be_given(table, labels, task, expected):
+    quoted = [f'"{label}"' for label in labels]
+    data = load(table(numbered(quoted)), task=task)
+    if task == "classify":
+        assert data.class_names == expected
+    else:
+        assert data.class_names is None and data.labels.tolist() == expected
+
+
+def test_a_task_that_the_labels_refuse(table):
+    with pytest.raises(
+        DataError, match=r"line 2, column 3 \('kind'\): label 'cat' is not a number"
+    ):
+        load(table(GOOD), task="regress")
+    with pytest.raises(DataError, match=r"line 3, column 2 \('y'\): 'x' is not a number"):
+        load(table(numbered([1, "x"])), task="regress")
+    with pytest.raises(
+        DataError, match=r"line 2, column 2 \('y'\): 41 different labels in 41 rows"
+    ):
+        load(table(numbered(n + 0.5 for n in range(41))), task="classify")
+    with pytest.raises(ValueError, match="'classify' or 'regress', not 'cluster'"):
+        load("iris", task="cluster")
+
+
 def test_gzip_and_paths(table, tmp_path):
     assert load(table(gzip.compress(GOOD.encode()), "t.csv.gz")).name == "t"
     assert load(tmp_path / "t.csv.gz").features.shape == (3, 2)
@@ -155,7 +232,37 @@ BAD = {
     "nan label": ("a,b\n1,0\n2,nan\n", r"line 3, column 2 \('b'\): 'nan' is not a finite"),
     "too short": ("a,b,c\n1,2,x\n1,2\n", r"line 3, column 3 \('c'\): 2 field.*line 1 has 3"),
     "too long": ("a,b,c\n1,2,x\n1,2,y,9\n", r"line 3, column 4: 4 field.*line 1 has 3"),
-    "semicolons": ("a;b\n1;2\n", r"line 1, column 1 \('a;b'\): only one column; .* commas"),
+    "bars": ("a|b\n1|2\n", r"line 1, column 1 \('a\|b'\): only one column; .* semicolons or tabs"),
+    "one row": ("a,b\n1,x\n", r"line 2, column 1 \('a'\): only one row"),
+    "missing": (
+        "a,b\n1,x\nNA,y\n",
+        r"line 3, column 1 \('a'\): 'NA' is not .*: a missing value; f",
+    ),
+    "a text column": (
+        "id,a,b\nm,1,x\nn,2,y\n",
+        r"line 2, column 1 \('id'\): 'm' is not a number, nor is any other .* drop the column, or",
+    ),
+    "decimal commas": (
+        "a;b\n1,5;x\n2,5;y\n",
+        r"line 2, column 1 \('a'\): '1,5' has a decimal comma: write numbers with a point",
+    ),
+    "decimal commas, no header": ("1,5;2;x\n2,5;3;y\n", r"line 1, column 1: '1,5' has a decimal c"),
+    "decimal commas of labels": (
+        "a;b\n1;0,5\n2;1.234,5\n",
+        r"line 2, column 2 \('b'\): '0,5' has a decimal comma",
+    ),
+    "quoted decimal commas": (
+        'a,b\n"1,5",x\n2,y\n',
+        r"line 2, column 1 \('a'\): '1,5' has a decimal",
+    ),
+    "ragged semicolons": (
+        "a;b;c\n1;2;x\n1;2\n",
+        r"line 3, column 3 \('c'\): 2 field.* \(separated by semicolons\)",
+    ),
+    "undecodable after tabs": (
+        b"a\tb\n1\tx\n2\t\xff\n",
+        r"line 3, column 2: byte 0xff is not UTF-8",
+    ),
     "empty": ("", r"line 1, column 1: the file is empty"),
     "blank": ("\n \n\n", r"line 1, column 1: the file is empty"),
     "header only": ("a,b\n", r"line 2, column 1 \('a'\): no rows"),
@@ -172,7 +279,7 @@ BAD = {
     ),
     "texts, not labels": (
         numbered(f"name{n}" for n in range(41)),
-        r"line 2, column 2 \('y'\): 41 different strings in 41 rows",
+        r"line 2, column 2 \('y'\): 41 different labels in 41 rows",
     ),
     "undecodable": (b"a,b\n1,x\n2,\xff\n", r"line 3, column 2: byte 0xff is not UTF-8"),
     "after a quoted comma": (b'a,b\n"1,5",\xe9\n', r"line 2, column 2: byte 0xe9"),
@@ -195,10 +302,29 @@ def test_a_missing_or_ambiguous_target(table):
         DataError, match=r"^t.csv: line 1: no column named 'x', only width, height, k"
     ):
         load(table(GOOD), target="x")
-    with pytest.raises(DataError, match=r"^t.csv: line 1, column 1: no header, so no column named"):
+    with pytest.raises(
+        DataError, match=r"no column named 'x', only column 1, column 2, .*; the first line is no h"
+    ):
         load(table("1,2,3\n4,5,6\n"), target="x")
     with pytest.raises(DataError, match=r"^t.csv: line 1, column 2 \('a'\): a second column named"):
         load(table("a,a,b\n4,5,6\n"), target="a")
+    for text in ("a,b,b,c\n1,2,3,x\n4,5,6,y\n", "a,b,b\n1,2,x\n4,5,y\n"):
+        with pytest.raises(DataError, match=r"line 1, column 3 \('b'\): a second column named 'b'"):
+            load(table(text))
+
+
+def test_names_that_are_numbers_are_a_header_if_one_is_looked_for(table):
+    text = "2019,2020,price\n1,2,0.5\n3,4,1.5\n"
+    data = load(table(text), target="price")
+    assert data.feature_names == ("2019", "2020") and data.labels.tolist() == [0.5, 1.5]
+    with pytest.raises(DataError, match=r"line 1, column 3: label 'price' is not a number"):
+        load(table(text))
+
+
+@pytest.mark.parametrize("name", ["t.csv", "t.tsv", "t.txt", "t.CSV.gz", "t", "t.gz"])
+def test_a_files_name_without_its_ending(table, name):
+    raw = gzip.compress(GOOD.encode()) if name.endswith("gz") else GOOD.encode()
+    assert load(table(raw, name)).name == "t"
 
 
 def test_a_file_that_cannot_be_read(table, tmp_path):
@@ -253,6 +379,33 @@ def test_neither_part_is_empty(rows, test, held):
     assert len(split.train_labels) == rows - held
 
 
+def labelled(labels) -> Dataset:
+    rows = np.arange(float(len(labels)))[:, None]
+    names = tuple(map(str, range(max(labels) + 1)))
+    return Dataset("d", rows, np.array(labels), names, ("x",))
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_a_stratified_split_holds_out_the_same_share_of_each_class(seed):
+    split = train_test_split(labelled([0] * 70 + [1] * 30 + [2] * 5 + [3] * 2), 0.2, seed, True)
+    assert np.bincount(split.test_labels).tolist() == [14, 6, 1, 1]
+    assert np.bincount(split.train_labels).tolist() == [56, 24, 4, 1]
+    dealt = np.vstack([split.train_features, split.test_features]) * split.scale + split.mean
+    assert sorted(dealt[:, 0].round(9).tolist()) == [*range(107)]
+    assert split.test_labels.tolist() != sorted(split.test_labels.tolist())
+    np.testing.assert_allclose(split.train_features.mean(axis=0), 0.0, atol=1e-12)
+
+
+def test_a_stratified_split_of_small_classes():
+    split = train_test_split(labelled([0, 0, 0, 1]), stratify=True)
+    assert split.test_labels.tolist() == [0] and sorted(split.train_labels) == [0, 0, 1]
+    with pytest.raises(DataError, match="d: no class has two rows"):
+        train_test_split(labelled([0, 1, 2]), stratify=True)
+    numbers = Dataset("d", np.zeros((3, 1)), np.arange(3.0), None, ("x",))
+    with pytest.raises(ValueError, match="stratify needs classes"):
+        train_test_split(numbers, stratify=True)
+
+
 def test_impossible_splits():
     data = Dataset("d", np.zeros((1, 1)), np.zeros(1, dtype=np.int64), ("a", "b"), ("x",))
     with pytest.raises(DataError, match="1 row"):
@@ -260,3 +413,19 @@ def test_impossible_splits():
     for test in (0.0, 1.0, -1.0, float("nan")):
         with pytest.raises(ValueError, match="between 0 and 1"):
             train_test_split(load("iris"), test=test)
+
+
+# ---- docstrings ---------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("documented", [DataError, load, train_test_split])
+def test_examples_in_docstrings(documented):
+    test = doctest.DocTestParser().get_doctest(
+        documented.__doc__, {}, documented.__name__, None, None
+    )
+    assert test.examples and doctest.DocTestRunner().run(test).failed == 0
+
+
+def test_the_error_is_pickled_by_its_public_name():
+    error = pickle.loads(pickle.dumps(DataError("t.csv: line 1")))
+    assert type(error) is DataError and str(error) == "t.csv: line 1"

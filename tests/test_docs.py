@@ -14,7 +14,7 @@ import pytest
 
 pytestmark = pytest.mark.unsanitized
 ROOT = Path(__file__).resolve().parent.parent
-PAGES = sorted(f"docs/{path.name}" for path in (ROOT / "docs").glob("*.md"))
+PAGES = sorted(path.relative_to(ROOT).as_posix() for path in (ROOT / "docs").rglob("*.md"))
 LINKED = ["README.md", "CHANGELOG.md", "bench/RELIABILITY.md", *PAGES]
 
 
@@ -39,7 +39,26 @@ SESSIONS = {  # and the fewest examples that each should have
     "docs/saving.md": 10,
     "docs/networks.md": 25,
     "docs/accuracy.md": 4,
+    "docs/start-here.md": 10,
+    "docs/tutorial/1-derivative.md": 8,
+    "docs/tutorial/2-value.md": 20,
+    "docs/tutorial/3-neuron.md": 20,
+    "docs/tutorial/4-network.md": 10,
+    "docs/tutorial/5-compile-fit-grad.md": 20,
+    "docs/how-to/save-and-go-on.md": 10,
+    "docs/how-to/own-op.md": 10,
+    "docs/how-to/embeddings.md": 10,
+    "docs/how-to/learning-rate.md": 5,
+    "docs/how-to/small-data.md": 10,
+    "docs/how-to/sensitivities.md": 8,
+    "docs/how-to/equations.md": 8,
+    "docs/coming-from/micrograd.md": 10,
+    "docs/coming-from/microgpt.md": 8,
+    "docs/coming-from/pytorch.md": 20,
+    "docs/coming-from/jax.md": 20,
 }
+# Where each program is one that a newcomer types: at most twelve lines, its output not counted.
+SHORT = [name for name in SESSIONS if name.count("/") > 1 or name == "docs/start-here.md"]
 
 
 @pytest.mark.parametrize("document, least", SESSIONS.items())
@@ -61,6 +80,42 @@ def test_every_session_is_run() -> None:
         if re.search(r"^>>> ", (ROOT / name).read_text(encoding="utf-8"), re.MULTILINE)
     }
     assert found == SESSIONS.keys() | elsewhere
+
+
+@pytest.mark.parametrize("document", SHORT)
+def test_programs_for_newcomers_are_short(document: str) -> None:
+    text = (ROOT / document).read_text(encoding="utf-8")
+    for program in re.findall(r"^```python\n(.*?)^```", text, re.MULTILINE | re.DOTALL):
+        assert len(re.findall(r"^(?:>>>|\.\.\.) ", program, re.MULTILINE)) <= 12, program
+
+
+def cells(text: str) -> list[str]:
+    """The code in the right-hand cells of the tables, as it is there."""
+    rows = re.findall(r"^\| .* \| (.*) \|$", text, re.MULTILINE)
+    return [code.replace(r"\|", "|") for cell in rows for code in re.findall(r"`([^`]+)`", cell)]
+
+
+@pytest.mark.parametrize("document", [name for name in SESSIONS if "/coming-from/" in name])
+def test_the_right_hand_cells_are_part_of_programs_that_are_run(document: str) -> None:
+    text = (ROOT / document).read_text(encoding="utf-8")
+    program = "\n".join(example.source for example in doctest.DocTestParser().get_examples(text))
+    found = cells(text)
+    assert len(found) > 10
+    assert not [code for code in found if not all(part in program for part in code.split("..."))]
+
+
+def test_a_cell_that_no_program_contains_would_be_noticed() -> None:
+    assert cells("| a | b |\n|---|---|\n| `x` | `y` or `f(x)` |\n") == ["y", "f(x)"]
+
+
+def test_the_site_has_every_page() -> None:
+    """So that `make docs-site` won't be the first to say that one isn't in the navigation."""
+    index = (ROOT / "docs" / "index.md").read_text(encoding="utf-8")
+    trees = re.findall(r"^```{toctree}\n(.*?)^```", index, re.MULTILINE | re.DOTALL)
+    words = [word.strip("<>") for tree in trees for word in tree.split()]
+    listed = [path for word in words for path in (ROOT / "docs").glob(f"{word}.md")]
+    names = {path.relative_to(ROOT).as_posix() for path in listed if ".." not in path.parts}
+    assert names == {*PAGES} - {"docs/index.md"}
 
 
 def test_the_readme_is_read_in_minutes() -> None:

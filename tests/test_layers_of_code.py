@@ -148,6 +148,7 @@ FLOORS = (
         "reductions",
         "nn",
         "custom",
+        "tables",
         "datasets",
     ),
     ("functions", "models", "minimizing"),

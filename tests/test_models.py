@@ -790,6 +790,7 @@ def test_the_command_writes_such_a_file(tmp_path: Any) -> None:
         found = saved.predict(dataset.features)
         assert saved.class_names == dataset.class_names and saved.scaling is not None
         assert saved.scaling.feature_names == dataset.feature_names
+        assert saved.scaling.target_name == dataset.target_name
         if dataset.class_names:
             assert np.mean(found == np.array(dataset.class_names)[dataset.labels]) > 0.9
         else:
@@ -902,6 +903,7 @@ DAMAGES: dict[str, tuple[Callable[[Any], Any], str]] = {
     "a scale of 0": (lambda s: s.update(scale=np.zeros(3)), "scale is 0"),
     "a scaling of words": (lambda s: s.update(mean=["a"] * 3), "mean must be real numbers"),
     "names of another number": (lambda s: s.update(class_names=["a"]), "1 class_names for 2"),
+    "a target of 3": (lambda s: s.update(target_name=3), "target_name must be a string"),
     "names that are numbers": (lambda s: s.update(class_names=[1.0, 2.0]), "must be strings"),
     "other sizes": (lambda s: s.update(sizes=[3, 5, 2]), r"sizes is \[3 5 2\], but the layers"),
 }  # fmt: skip
@@ -915,6 +917,14 @@ def test_files_that_are_no_models_are_named(damage: str, tmp_path: Any) -> None:
     pygradc.save_state(state, tmp_path / "m.npz")
     with pytest.raises(ValueError, match=rf"m\.npz: .*{message}"):
         pygradc.load_model(tmp_path / "m.npz")
+
+
+def test_a_file_without_the_targets_name_is_read(tmp_path: Any) -> None:
+    state = pygradc.models.to_state(nn.MLP(3, [4, 2]), ([0.0] * 3, [1.0] * 3))
+    del state["target_name"]
+    pygradc.save_state(state, tmp_path / "m.npz")
+    scaling = pygradc.load_model(tmp_path / "m.npz").scaling
+    assert scaling is not None and scaling.target_name == ""
 
 
 def test_other_files_and_no_file(tmp_path: Any) -> None:

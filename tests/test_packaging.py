@@ -155,6 +155,8 @@ def test_an_sdist_holds_what_the_build_needs(built: Path) -> None:
         "setup.py",
         "README.md",
         "tests/conftest.py",
+        "examples/notebooks/moons.ipynb",
+        "examples/notebooks/matplotlibrc",
     }
     assert wanted <= names and not [name for name in names if name.endswith(".so")]
 

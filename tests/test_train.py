@@ -85,6 +85,7 @@ def test_the_weights_file_is_enough_to_predict(digits_run):
         "target_scale",
         "class_names",
         "feature_names",
+        "target_name",
     )
     rest = {name: saved.pop(name) for name in about}
     digits = load("digits")
@@ -98,7 +99,7 @@ def test_the_weights_file_is_enough_to_predict(digits_run):
         (train_score * train_rows + test_score * test_rows) / (train_rows + test_rows), abs=0.06
     )
     assert rest["sizes"].tolist() == [64, 32, 10]
-    assert rest["feature_names"][9] == "pixel_1_1"
+    assert rest["feature_names"][9] == "pixel_1_1" and rest["target_name"] == "digit"
 
 
 @pytest.mark.parametrize(("name", "least"), [("iris", 0.85), ("moons", 0.9)])
@@ -261,19 +262,20 @@ def test_without_tqdm_it_prints_plain_lines(tmp_path):
 # ---- how it fails -------------------------------------------------------------------------------
 
 
-def test_a_bad_file_is_one_line_and_exit_code_2(tmp_path):
+def test_a_bad_file_is_one_line_and_exit_code_1(tmp_path):
     (tmp_path / "bad.csv").write_text("a,b,c\n1,2,x\n3,oops,y\n")
     done = run("train", "--data", "bad.csv", cwd=tmp_path)
-    assert done.returncode == 2 and done.stdout == ""
-    assert done.stderr == "pygradc: bad.csv: line 3, column 2 ('b'): 'oops' is not a number\n"
+    assert done.returncode == 1 and done.stdout == ""
+    message = "bad.csv: line 3, column 2 ('b'): 'oops' is not a number"
+    assert done.stderr == f"pygradc train: error: {message}\n"
     assert [path.name for path in tmp_path.iterdir()] == ["bad.csv"]
 
 
 def test_a_missing_file_and_a_missing_target(tmp_path, capsys, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    assert main(["train", "--data", "nowhere.csv"]) == 2
-    assert capsys.readouterr().err.startswith("pygradc: nowhere.csv: no such file")
-    assert main(["train", "--data", "iris", "--target", "colour"]) == 2
+    assert main(["train", "--data", "nowhere.csv"]) == 1
+    assert capsys.readouterr().err.startswith("pygradc train: error: nowhere.csv: no such file")
+    assert main(["train", "--data", "iris", "--target", "colour"]) == 1
     assert "no column named 'colour', only sepal_length" in capsys.readouterr().err
 
 
@@ -285,6 +287,7 @@ def test_a_missing_file_and_a_missing_target(tmp_path, capsys, monkeypatch):
         *(["--lr", text] for text in ("0", "-0.1", "nan", "inf", "fast")),
         *(["--hidden", text] for text in ("", "0", "16,", "16,-2", "16 16", "wide")),
         *(["--seed", text] for text in ("-1", "x")),
+        *(["--separator", text] for text in ("", "::", "a", '"')),
     ],
     ids=" ".join,
 )
@@ -292,8 +295,9 @@ def test_a_bad_argument_is_named(arguments, capsys):
     with pytest.raises(SystemExit) as stop:
         main(["train", *arguments])
     assert stop.value.code == 2
-    last = capsys.readouterr().err.splitlines()[-1]
-    assert f"argument {arguments[0]}: {arguments[1]!r} is not " in last
+    error = capsys.readouterr().err
+    told = f"argument {arguments[0]}: {arguments[1]!r} is not "
+    assert error.startswith(f"pygradc train: error: {told}") and error.count("\n") == 1
 
 
 def test_no_hidden_layer_is_called_none(tmp_path, capsys):
@@ -304,7 +308,7 @@ def test_no_hidden_layer_is_called_none(tmp_path, capsys):
 
 def test_an_output_folder_that_is_a_file(tmp_path, capsys):
     (tmp_path / "out").write_text("")
-    assert main(["train", "--data", "iris", "--out", str(tmp_path / "out")]) == 2
+    assert main(["train", "--data", "iris", "--out", str(tmp_path / "out")]) == 1
     assert capsys.readouterr().err.count("\n") == 1
 
 

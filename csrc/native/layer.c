@@ -78,7 +78,7 @@ static const pg_instr *instr_of(const pg_emitter *e, uint32_t i) {
 }
 
 /* Do the weights of each dot lie side by side, and so the sums of their gradients? A gated dot may
- * have to be computed carefully. */
+ * have to be computed carefully; one that starts from a row's value has a form of its own. */
 bool pg_is_row_layer(const pg_emitter *e, uint32_t i) {
     if (e->lanes > 1 || e->uniform || e->tangents) return false;
     if (is_backward(e) && e->steps[i].instr == PG_COLLECT) return false;
@@ -88,6 +88,7 @@ bool pg_is_row_layer(const pg_emitter *e, uint32_t i) {
         const pg_instr *const dot = instr_of(e, i + d);
         const pg_pair *const pairs = e->program->pairs + dot->first;
         if (dot->op != PG_OP_DOT || dot->shape & (PG_DOT_SQUARES | PG_DOT_GATED)) return false;
+        if ((dot->shape & PG_DOT_STARTS) && !(dot->shape & PG_DOT_UNIFORM_START)) return false;
         if (is_backward(e) && e->steps[i + d].folds != PG_FOLDS_NEIGHBOURS) return false;
         for (uint32_t k = 1; k < dot->count; k++)
             if (pairs[k].left != pairs[0].left + k) return false;

@@ -24,7 +24,8 @@ static inline double sigmoid(double a) {
 /* Is y so near 1 or -1 that 1 - |y| has lost digits? Derivatives are then computed from a. */
 static inline bool saturated(double y) { return fabs(y) > 0.96875; }
 
-/* For how many lanes in one piece is the op's value fastest, being a long formula of fast mode's?
+/* For how many lanes in one piece, or two vectors if they are longer, is the op's value fastest,
+ * being a long formula of fast mode's?
  */
 static inline int alternates(int op) {
     (void)op;

@@ -15,6 +15,7 @@
  *
  * Runs are not saved: they are counted, from the last instruction to the first, when a program is
  * made or loaded. A run never leaves its section, uniform or row.
+ * Neurons may start from slots of the rows, which were computed before the first of them.
  * Invariant: a run changes when something is computed, never the order of a sum.
  * join_runs.c does the same for backward steps. Owns nothing but scratch.
  * Cost: O(instructions + pairs). */
@@ -56,7 +57,6 @@ static pg_status new_readers(readers *readers_ret, const pg_program *p) {
 static bool is_fit(const pg_program *p, readers *r, uint32_t number) {
     const pg_instr *dot = &p->code[number];
     if (!(dot->shape & PG_DOT_WEIGHTED)) return false;
-    if ((dot->shape & PG_DOT_STARTS) && !(dot->shape & PG_DOT_UNIFORM_START)) return false;
     for (uint32_t i = 0; i < dot->count; i++) {
         const uint32_t slot = p->pairs[dot->first + i].right;
         if (pg_import_of(p, slot) != PG_NO_VALUE || !is_first(r, slot, number)) return false;
@@ -64,10 +64,20 @@ static bool is_fit(const pg_program *p, readers *r, uint32_t number) {
     return true;
 }
 
+/* The row slot that an instruction, if it is a dot, starts from, or PG_NO_VALUE. */
+static uint32_t row_start(const pg_instr *instr) {
+    if (instr->op != PG_OP_DOT || !(instr->shape & PG_DOT_STARTS)) return PG_NO_VALUE;
+    return instr->shape & PG_DOT_UNIFORM_START ? PG_NO_VALUE : instr->a;
+}
+
+/* The right slots are in common; none is a start, whose gradient gets the dots' own. */
 static bool same_layer(const pg_program *p, const pg_instr *x, const pg_instr *y) {
     if (x->shape != y->shape || x->count != y->count) return false;
-    for (uint32_t i = 0; i < x->count; i++)
-        if (p->pairs[x->first + i].right != p->pairs[y->first + i].right) return false;
+    for (uint32_t i = 0; i < x->count; i++) {
+        const uint32_t right = p->pairs[x->first + i].right;
+        if (right != p->pairs[y->first + i].right) return false;
+        if (right == row_start(x) || right == row_start(y)) return false;
+    }
     return true;
 }
 
@@ -89,19 +99,28 @@ static bool has_neighbours(const pg_program *p, const pg_instr *dot) {
     return dot->op == PG_OP_DOT;
 }
 
+/* Does x extend the run that begins with y, of whose dots the last start is in slot `start`? */
+static bool joins(const pg_program *p, readers *r, uint32_t number, uint32_t start) {
+    const pg_instr *const x = &p->code[number], *const y = x + 1;
+    if (y->op == PG_OP_PART) return true;
+    if (x->op != y->op) return false;
+    if (x->op != PG_OP_DOT) return are_neighbours(x, y, y->run);
+    const bool known = start == PG_NO_VALUE || start < x->dst; /* it isn't x, nor after it */
+    return known && is_fit(p, r, number) && same_layer(p, x, y);
+}
+
 pg_status pg_mark_runs(pg_program *p) {
     readers r;
     if (new_readers(&r, p) != PG_OK) return PG_ERR_NOMEM;
+    uint32_t start = PG_NO_VALUE;
     for (uint32_t i = (uint32_t)p->length; i-- > 0;) {
-        pg_instr *x = &p->code[i], *y = x + 1;
+        pg_instr *x = &p->code[i];
+        const uint32_t own = row_start(x);
         x->run = 1;
         x->neighbours = has_neighbours(p, x);
-        if (i + 1 == p->uniform_length || i + 1 == p->length) continue;
-        const bool joined = y->op == PG_OP_PART  ? true
-                            : x->op != y->op     ? false
-                            : x->op != PG_OP_DOT ? are_neighbours(x, y, y->run)
-                                                 : is_fit(p, &r, i) && same_layer(p, x, y);
-        if (joined) x->run = y->run + 1;
+        if (i + 1 < p->length && i + 1 != p->uniform_length && joins(p, &r, i, start))
+            x->run = x[1].run + 1;
+        if (x->run == 1 || own > start) start = own; /* as of a layer all have one, or none */
     }
     pg_free(r.slot);
     return PG_OK;

@@ -55,6 +55,8 @@ static void count_uses(fuser *f) {
 /* What a chain may consist of: products, or gates. */
 typedef enum kind { NO_PRODUCT, PRODUCT, GATE } kind;
 
+enum { worth_a_dot = 4 }; /* so many products with weights are a dot of their own */
+
 static kind kind_of(const pg_value *value) {
     if (value->op == PG_OP_MUL || value->op == PG_OP_SQUARE) return PRODUCT;
     return value->op == PG_OP_GATE ? GATE : NO_PRODUCT;
@@ -99,8 +101,20 @@ static bool has_weight(const fuser *f, uint32_t product) {
 /* Does a chain that has absorbed so many products, all with weights, end before this one? Only a
  * dot whose products all have weights reads them as numbers; another one imports them, as lanes. */
 static bool ends_before(const fuser *f, uint32_t weights, uint32_t product) {
-    enum { worth_a_dot = 4 };
     return weights >= worth_a_dot && !has_weight(f, product);
+}
+
+/* Does a chain that would end in this sum end before it? Its product has no weight, and so many
+ * before that one have. */
+static bool ends_earlier(const fuser *f, uint32_t root) {
+    link link;
+    if (!is_link(f, root, root, NO_PRODUCT, &link) || has_weight(f, link.product)) return false;
+    const kind kind = kind_of(&f->tape->values[link.product]);
+    for (uint32_t i = 1; i < worth_a_dot; i++)
+        if (!is_link(f, root, link.rest, kind, &link) || !has_weight(f, link.product)) return false;
+    return is_link(f, root, link.rest, kind, &link)
+               ? has_weight(f, link.product)
+               : can_absorb_product(f, root, link.rest, kind) && has_weight(f, link.rest);
 }
 
 /* Absorb the chain that ends in `root`, or release it. */
@@ -214,9 +228,10 @@ static pg_status fuse_chains(fuser *f) {
     count_uses(f);
     for (uint32_t i = 0; i < tape->count; i++) f->root[i] = i;
     for (uint32_t i = (uint32_t)tape->count; i-- > 0;)
-        if (tape->values[i].op == PG_OP_ADD && !tape->values[i].dead && f->root[i] == i)
+        if (tape->values[i].op == PG_OP_ADD && !tape->values[i].dead && f->root[i] == i &&
+            !ends_earlier(f, i))
             set_chain(f, i, true);
-    bool changed = true;
+    bool changed = !tape->reorders;
     while (changed) {
         changed = false;
         for (size_t output = 0; output < tape->output_count; output++)

@@ -7,6 +7,8 @@
  *   hoist   values that depend on parameters only are computed once a replay, not once a row
  *   fuse    chains of multiply-adds become one instruction each (fuse.c)
  *   layers  the dots of a layer are scheduled next to each other (layers_pass.c)
+ *   order   gradients are summed in the order of the code, backwards (fast mode: backward() may sum
+ *           them in another one), so that what runs together forward does so backward
  *
  * Each pass is optional. In exact mode no pass changes a bit of a row: values keep their operations
  * and their order, and each gradient stays the sum of the same numbers in the same order. Fusing is
@@ -151,6 +153,29 @@ pg_status pg_pass_hoist(pg_tape *tape) {
     return PG_OK;
 }
 
+/* ---- order ----------------------------------------------------------------------------------- */
+
+/* Any order with operands before their users gives the same gradients, but for the order of sums.
+ */
+pg_status pg_pass_order(pg_tape *tape) {
+    uint8_t *const reached = pg_zeroed(tape->count, 1);
+    if (reached == NULL) return PG_ERR_NOMEM;
+    for (size_t output = 0; output < tape->output_count; output++) {
+        uint32_t *const order = tape->orders[output];
+        const size_t count = tape->order_counts[output];
+        size_t live = 0;
+        for (size_t i = 0; i < count; i++) reached[order[i]] = !tape->values[order[i]].dead;
+        for (uint32_t i = 0; i < tape->count; i++) {
+            const uint32_t value = tape->schedule == NULL ? i : tape->schedule[i];
+            if (reached[value]) order[live++] = value;
+            reached[value] = 0;
+        }
+        tape->order_counts[output] = live;
+    }
+    pg_free(reached);
+    return PG_OK;
+}
+
 /* ---- All passes ------------------------------------------------------------------------------ */
 
 /* An output that the row section doesn't compute (a constant, a parameter, a uniform value) becomes
@@ -183,6 +208,7 @@ static pg_status run_pass(pg_tape *tape, pg_status (*pass)(pg_tape *), bool mark
 
 pg_status pg_tape_run_passes(pg_tape *tape, unsigned passes) {
     pg_status status = PG_OK;
+    tape->reorders = (passes & PG_PASS_ORDER) != 0;
     if (passes & PG_PASS_FOLD) status = run_pass(tape, pg_pass_fold, false);
     if (status == PG_OK && (passes & PG_PASS_POWERS))
         status = run_pass(tape, pg_pass_powers, false);
@@ -194,5 +220,6 @@ pg_status pg_tape_run_passes(pg_tape *tape, unsigned passes) {
     if (status == PG_OK) status = run_pass(tape, pg_tape_find_orders, true);
     if (status == PG_OK && (passes & PG_PASS_FUSE)) status = run_pass(tape, pg_pass_fuse, true);
     if (status == PG_OK && (passes & PG_PASS_LAYERS)) status = run_pass(tape, pg_pass_layers, true);
+    if (status == PG_OK && (passes & PG_PASS_ORDER)) status = run_pass(tape, pg_pass_order, true);
     return status;
 }

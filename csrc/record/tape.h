@@ -42,6 +42,7 @@ typedef struct pg_tape {
     uint32_t *schedule; /* all values in the order of the code; NULL: the tape's order */
     uint32_t **orders;  /* for each output: its values in the order of backward(); see tape.c */
     size_t *order_counts;
+    bool reorders; /* may gradients be summed in another order? */
 } pg_tape;
 
 void pg_tape_free(pg_tape *tape);
@@ -91,6 +92,7 @@ pg_status pg_pass_powers(pg_tape *tape);
 pg_status pg_pass_hoist(pg_tape *tape);
 pg_status pg_pass_fuse(pg_tape *tape);   /* fuse.c */
 pg_status pg_pass_layers(pg_tape *tape); /* layers_pass.c */
+pg_status pg_pass_order(pg_tape *tape);
 /* passes.c: run those in `passes` (PG_PASS_... of pygradc.h), in the order that is fixed there. */
 pg_status pg_tape_run_passes(pg_tape *tape, unsigned passes);
 

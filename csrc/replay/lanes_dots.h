@@ -70,7 +70,7 @@ static inline PG_ALWAYS_INLINE void NAME(dots)(const pg_block *block, const pg_i
                                                bool neighbours) {
     double *const values = block->values;
     const double *const uniform = block->uniform;
-    const bool starts = dots->shape & PG_DOT_STARTS;
+    const bool starts = dots->shape & PG_DOT_STARTS, once = dots->shape & PG_DOT_UNIFORM_START;
     const pg_pair *pairs[ABREAST];
     const double *weights[ABREAST];
     VEC sums[ABREAST][AT_ONCE];
@@ -78,9 +78,10 @@ static inline PG_ALWAYS_INLINE void NAME(dots)(const pg_block *block, const pg_i
     for (int d = 0; d < abreast; d++) weights[d] = uniform + pairs[d]->left;
     const VEC *right = SLOT(values, pairs[0]->right) + from;
     for (int d = 0; d < abreast; d++) {
-        const double number = uniform[starts ? dots[d].a : pairs[d]->left];
+        const double number = uniform[once ? dots[d].a : pairs[d]->left];
         if (first > 0) EACH_AT_ONCE sums[d][v] = (SLOT(values, dots[d].dst) + from)[v];
-        else EACH_AT_ONCE sums[d][v] = starts ? number - (VEC){0} : number * right[v];
+        else if (starts && !once) EACH_AT_ONCE sums[d][v] = (SLOT(values, dots[d].a) + from)[v];
+        else EACH_AT_ONCE sums[d][v] = once ? number - (VEC){0} : number * right[v];
     }
     uint32_t i = first == 0 && !starts ? 1 : first;
     right += (size_t)i * VECS;
@@ -267,8 +268,17 @@ static inline PG_ALWAYS_INLINE void NAME(pull_all)(const pg_block *block,
     }
 }
 
-/* First the gradients of the right slots, then each neuron's weights. Many neurons are processed in
- * groups: each group adds to what the one before it stored. */
+/* The gradients of the row slots that neurons start from, if they do; none is a right slot. */
+static void NAME(push_starts)(const pg_block *block, const pg_step *steps, uint32_t count) {
+    const pg_instr *const code = block->program->code;
+    const uint8_t shape = code[steps->instr].shape; /* of all */
+    if (!(shape & PG_DOT_STARTS) || (shape & PG_DOT_UNIFORM_START)) return;
+    for (uint32_t n = 0; n < count; n++)
+        NAME(give)(pg_place_of(block), steps[n].a, SLOT(block->grads, code[steps[n].instr].dst));
+}
+
+/* First the gradients of the right slots, then each neuron's start and weights. Many neurons are
+ * processed in groups: each group adds to what the one before it stored. */
 static void NAME(push_layer)(const pg_block *block, const pg_step *steps) {
     enum { group = 64 };
     NAME(neuron) neurons[group];
@@ -291,6 +301,7 @@ static void NAME(push_layer)(const pg_block *block, const pg_step *steps) {
     }
     for (uint32_t n = 0; n < steps->run;) {
         const uint32_t done = push_weights(block, &steps[n], steps->run - n, LANES);
+        NAME(push_starts)(block, &steps[n], done);
         if (done == 0) NAME(push_neuron)(block, &steps[n]);
         n += done > 0 ? done : 1;
     }

@@ -14,7 +14,7 @@
 /* y = op(a, b) in all lanes of a run, for long formulas: their operations wait for each other.
  * Those of some lanes are unrolled into one piece, from which gcc makes vectors whose operations
  * alternate (it wants all lanes loaded before the first is stored). */
-#if MOST > 1 && PG_VECTOR_BYTES == 32 && PG_JOINS_LANES
+#if MOST > 1 && PG_VECTOR_BYTES >= 32 && PG_JOINS_LANES
 #define PG_ALTERNATE(piece, y_)                                                                    \
     for (; first + (piece) <= lanes * run; first += (piece)) {                                     \
         double ready[piece];                                                                       \
@@ -38,7 +38,7 @@
             PG_ALTERNATE(16, y_)                                                                   \
         }                                                                                          \
         if (alternates(op) >= 8) {                                                                 \
-            PG_ALTERNATE(8, y_)                                                                    \
+            PG_ALTERNATE(2 * PG_VEC, y_)                                                           \
         }                                                                                          \
         for (size_t l = first; done == none_done && l < lanes * run; l++) {                        \
             const double a = as[l], b = bs[l];                                                     \

@@ -45,11 +45,13 @@ class Epoch:
         number: counts from 1.
         loss: mean over the training rows, each evaluated when its minibatch is used.
         test_score: accuracy (0 to 1), or R^2 for regression, on the test rows after the epoch.
+        rmse: of regression, the root of the loss in the target's units; else None.
     """
 
     number: int
     loss: float
     test_score: float
+    rmse: float | None = None
 
 
 class Progress(Protocol):
@@ -79,6 +81,9 @@ class Task(Protocol):
     def score(self, predictions: Labels, labels: Labels) -> float:
         """The metric; 1 is perfect."""
 
+    def rmse(self, loss: float) -> float | None:
+        """The root of a mean loss, in the labels' units; None if they have none."""
+
 
 class Classes:
     """Classification: one output per class; the largest wins."""
@@ -101,6 +106,9 @@ class Classes:
 
     def score(self, predictions: Labels, labels: Labels) -> float:
         return float(np.mean(predictions == labels))
+
+    def rmse(self, loss: float) -> float | None:
+        return None
 
 
 class Regression:
@@ -127,6 +135,9 @@ class Regression:
         spread = float(np.sum((labels - labels.mean()) ** 2))
         return 1.0 - float(np.sum((labels - predictions) ** 2)) / spread if spread else math.nan
 
+    def rmse(self, loss: float) -> float | None:
+        return math.sqrt(loss) * self.scale
+
 
 @dataclass(frozen=True, eq=False)
 class Result:
@@ -139,7 +150,8 @@ class Result:
         sizes: inputs, hidden layers, outputs.
         history: one record per epoch.
         train_score, test_score: `task.metric` after the last epoch.
-        predictions: shape (test rows,): class indices, or numbers in the target's units.
+        fitted, predictions: of the training and of the test rows: class indices, or numbers in the
+            target's units.
         seconds: wall time of the epochs.
     """
 
@@ -151,6 +163,7 @@ class Result:
     history: list[Epoch]
     train_score: float
     test_score: float
+    fitted: Labels
     predictions: Labels
     seconds: float
 
@@ -169,8 +182,8 @@ class Result:
     def scaling(self) -> Scaling:
         """How features, and the target of regression, were scaled."""
         mean, scale = getattr(self.task, "mean", 0.0), getattr(self.task, "scale", 1.0)
-        names = self.dataset.feature_names
-        return Scaling(self.split.mean, self.split.scale, mean, scale, names)
+        names, target = self.dataset.feature_names, self.dataset.target_name
+        return Scaling(self.split.mean, self.split.scale, mean, scale, names, target)
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write all that a prediction needs, for `pygradc.load_model`: `weights.npz`."""
@@ -192,6 +205,7 @@ def train(
     checkpoint: str | os.PathLike[str] | None = None,
     checkpoint_every: int = 1,
     resume: bool = False,
+    stratify: bool = False,
 ) -> Result:
     """Train a tanh MLP with Adam; a fifth of the rows is held out for testing.
 
@@ -204,16 +218,17 @@ def train(
         batch_size: rows per step, at least 1.
         progress: receives each epoch.
         checkpoint, checkpoint_every, resume: as in `fit`.
+        stratify: as in `train_test_split`.
     Returns:
         The model and its scores.
     Raises:
-        DataError: fewer than two rows.
+        DataError: as `train_test_split`.
         ValueError: epochs, lr, batch_size or a width is not positive.
         CheckpointError, OSError: as in `fit`.
         TrainingError: the loss is no longer finite; a smaller lr may help.
     """
     _check_positive(epochs=epochs, lr=lr, batch_size=batch_size, **_widths(hidden))
-    split = train_test_split(dataset, seed=seed)
+    split = train_test_split(dataset, seed=seed, stratify=stratify)
     names = dataset.class_names
     task: Task = Classes(len(names)) if names else Regression(split.train_labels)
     sizes = (split.mean.size, *hidden, task.width)
@@ -243,6 +258,7 @@ def train(
         after.history,
         task.score(fitted, split.train_labels),
         task.score(predictions, split.test_labels),
+        fitted,
         predictions,
         seconds,
     )
@@ -290,8 +306,11 @@ class _Measuring:
             raise TrainingError(_diverged(number, f"it is {mean_loss}"))
         task, split = self.task, self.split
         tested = task.decode(self.outputs(split.test_features))
-        self.history.append(Epoch(number, mean_loss, task.score(tested, split.test_labels)))
+        self.history.append(self._epoch(number, mean_loss, task.score(tested, split.test_labels)))
         self._tell()
+
+    def _epoch(self, number: int, loss: float, test_score: float) -> Epoch:
+        return Epoch(number, loss, test_score, self.task.rmse(loss))
 
     def _tell(self) -> None:
         if self.progress and self.history:
@@ -309,7 +328,7 @@ class _Measuring:
         shape = (np.size(state["loss"]),)
         loss, score = (states.numbers(name, state[name], shape) for name in ("loss", "test_score"))
         numbers = zip(loss.tolist(), score.tolist())
-        self.history = [Epoch(i, *both) for i, both in enumerate(numbers, 1)]
+        self.history = [self._epoch(i, *both) for i, both in enumerate(numbers, 1)]
         self._tell()
 
 

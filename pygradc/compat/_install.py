@@ -19,7 +19,15 @@ elsewhere: list[str] = []  # the folders of the other micrograd, which is bypass
 
 
 def install() -> None:
-    """Make `import micrograd` import pygradc.compat.micrograd from now on. Idempotent."""
+    """Make `import micrograd` import pygradc.compat.micrograd from now on. Idempotent.
+
+    >>> import pygradc.compat
+    >>> pygradc.compat.install()
+    >>> from micrograd.engine import Value
+    >>> Value
+    <class 'pygradc.value.Value'>
+    >>> pygradc.compat.uninstall()
+    """
     global _before
     if _before is not None:
         return
@@ -35,7 +43,16 @@ def install() -> None:
 
 
 def uninstall() -> None:
-    """Undo `install`: later imports find another micrograd again, if there is one."""
+    """Undo `install`: later imports find another micrograd again, if there is one.
+
+    >>> import sys
+    >>> import pygradc.compat
+    >>> before = sys.modules.get("micrograd")
+    >>> pygradc.compat.install()
+    >>> pygradc.compat.uninstall()
+    >>> sys.modules.get("micrograd") is before
+    True
+    """
     global _before
     if _before is None:
         return

@@ -20,6 +20,10 @@ Floats = npt.NDArray[np.float64]
 def data(values: Any) -> Floats:
     """The data of Values.
 
+        >>> import pygradc
+        >>> pygradc.data([[pygradc.Value(1.0), 2.0], [3.0, 4.0]]).tolist()
+        [[1.0, 2.0], [3.0, 4.0]]
+
     Args:
         values: A Value; or nested lists, tuples and object arrays of Values and numbers.
     Returns:
@@ -37,6 +41,12 @@ def data(values: Any) -> Floats:
 def grads(values: Any) -> Floats:
     """The gradients of Values.
 
+        >>> import pygradc
+        >>> a, b = pygradc.Value(2.0), pygradc.Value(3.0)
+        >>> (a * b).backward()
+        >>> pygradc.grads([a, b]).tolist()
+        [3.0, 2.0]
+
     Args, Returns, Raises: as `data`; all items are Values.
     """
     if isinstance(values, np.ndarray):
@@ -51,6 +61,12 @@ def _as_array(numbers: bytearray, shape: tuple[int, ...]) -> Floats:
 
 def set_data(values: Any, array: npt.ArrayLike) -> None:
     """Set the data of Values from an array of the same shape.
+
+        >>> import pygradc
+        >>> a, b = pygradc.Value(0.0), pygradc.Value(0.0)
+        >>> pygradc.set_data([a, b], [1.0, 2.0])
+        >>> a.data, b.data
+        (1.0, 2.0)
 
     Args:
         values: As for `data`; all items are Values. For one that occurs twice the later number

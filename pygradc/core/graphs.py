@@ -39,11 +39,15 @@ def _steps(function: Any) -> TypeError:
 class no_grad:
     """A block, or a function, in which ops build no graph.
 
-        with pygradc.no_grad():
-            y = model(x)            # a leaf: y._children == ()
-
-        @pygradc.no_grad            # or @pygradc.no_grad()
-        def predict(x): ...
+        >>> import pygradc
+        >>> x = pygradc.Value(3.0)
+        >>> with pygradc.no_grad():
+        ...     y = x * x                                    # a leaf
+        >>> @pygradc.no_grad                                 # or @pygradc.no_grad()
+        ... def square(x):
+        ...     return x * x
+        >>> y._children, square(x)._children
+        ((), ())
 
     Each result is a leaf; children and `_backward` closures passed to a new Value are dropped.
     Existing graphs are unchanged, and `backward()` works. Blocks nest. The state is per thread: a
@@ -103,6 +107,14 @@ core.adopt_no_grad(no_grad)
 
 def clear_grads(root: Scalar) -> None:
     """Set the gradient of root and of every node below it to 0.
+
+        >>> import pygradc
+        >>> a = pygradc.Value(3.0)
+        >>> y = a * a
+        >>> y.backward()
+        >>> pygradc.clear_grads(y)
+        >>> y.grad, a.grad
+        (0.0, 0.0)
 
     Raises:
         TypeError: root isn't a Value.

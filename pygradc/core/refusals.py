@@ -23,6 +23,14 @@ tracing = core.tracing  # is a function being recorded, in this thread?
 class TraceError(TypeError):
     """A traced function used a number that exists only in a replay.
 
+        >>> import pygradc
+        >>> pygradc.compile(lambda x: x if x > 0 else 0.0)(1.0)        # doctest: +ELLIPSIS
+        Traceback (most recent call last):
+            ...
+        pygradc.TraceError: ...: bool() of a Value made by the comparison ...
+        >>> pygradc.compile(lambda x: pygradc.where(x > 0, x, 0.0))(1.0).data
+        1.0
+
     The message names the operation, the op that made the Value, and the line.
     """
 

@@ -67,6 +67,13 @@ def _size(name: str, size: Any) -> int:
 class Neuron(Module):
     """activation(b + w[0]*x[0] + w[1]*x[1] + ...).
 
+        >>> from pygradc import nn
+        >>> neuron = nn.Neuron(2)
+        >>> neuron.w[0].data, neuron.w[1].data, neuron.b.data = 0.5, -0.25, 1.0
+        >>> neuron.activation = "linear"
+        >>> neuron([2.0, 4.0]).data, len(neuron.parameters())
+        (1.0, 3)
+
     Args:
         nin: Number of inputs.
         activation: A unary op of the table, "linear", or a function from Value to Value.
@@ -171,6 +178,11 @@ _neuron_call = Neuron.__call__
 class Layer(Module, Generic[Out]):
     """Neurons side by side over the same inputs.
 
+        >>> from pygradc import nn
+        >>> layer = nn.Layer(2, 3, "relu", seed=0)
+        >>> print(layer, len(layer([1.0, 2.0])), len(layer.parameters()))
+        Layer(2, 3, 'relu') 3 9
+
     Args:
         nin, nout: Number of inputs and of neurons.
         activation: A unary op of the table, "linear", or a function from Value to Value.
@@ -266,7 +278,10 @@ class Layer(Module, Generic[Out]):
 class Linear(Layer[Out]):
     """A layer without activation: b + w[0]*x[0] + w[1]*x[1] + ... for each output.
 
-        model = nn.Sequential(nn.Layer(2, 8, "relu"), nn.Linear(8, 1))
+        >>> from pygradc import nn
+        >>> model = nn.Sequential(nn.Layer(2, 8, "relu"), nn.Linear(8, 1))
+        >>> [name for name in model.state_dict()]
+        ['layers.0.weight', 'layers.0.bias', 'layers.1.weight', 'layers.1.bias']
 
     Its state is "weight", shape (nout, nin), and "bias", (nout,).
 
@@ -305,8 +320,10 @@ class Linear(Layer[Out]):
 class Embedding(Module):
     """Rows of a table by index, such as a vector for each token.
 
-        model = nn.Sequential(nn.Embedding(27, 4), nn.Layer(3 * 4, 16), nn.Linear(16, 27))
-        model([0, 5, 13])           # of three letters
+        >>> from pygradc import nn
+        >>> model = nn.Sequential(nn.Embedding(27, 4), nn.Layer(3 * 4, 16), nn.Linear(16, 27))
+        >>> len(model([0, 5, 13]))                           # of three letters
+        27
 
     Weights are between -1 and 1, row by row. The state is "weight", shape (count, size).
 
@@ -348,7 +365,10 @@ class Embedding(Module):
 class Sequential(Module, Generic[Out]):
     """Layers one after the other, each taking what the one before it returns.
 
-        model = nn.Sequential(nn.Layer(2, 8, "relu"), nn.Linear(8, 1))
+        >>> from pygradc import nn
+        >>> model = nn.Sequential(nn.Layer(2, 8, "relu", seed=0), nn.Linear(8, 1, seed=1))
+        >>> model.predict([[0.5, 1.0], [2.0, -1.0]]).shape
+        (2,)
 
     Args:
         layers: Modules, or functions of a list of Values. `self.layers` holds them; it may be
@@ -429,6 +449,14 @@ def _sizes(nin: Any, nouts: Any) -> list[int]:
 
 class MLP(Sequential[Out]):
     """A multilayer perceptron.
+
+        >>> from pygradc import nn
+        >>> model = nn.MLP(2, [4, 1], output_activation="linear", seed=0, init="xavier")
+        >>> print(model)
+        MLP of [Layer(2, 4, 'tanh'), Layer(4, 1, 'linear')]
+        >>> model([0.5, -1.0]).backward()
+        >>> len(model.parameters()), model.parameters()[0].grad != 0.0
+        (17, True)
 
     Args:
         nin: Number of inputs.

@@ -32,12 +32,22 @@ class Module:
     method except compiled functions and optimizers, and lists, tuples, dicts and object arrays of
     these; in the order of assignment, each once.
 
-        class Line(nn.Module):
-            def __init__(self):
-                self.w, self.b = Value(1.0), Value(0.0)
-
-        Line().parameters()         # [w, b]
-        Line().state_dict()         # {"w": array(1.), "b": array(0.)}
+        >>> from pygradc import Value, nn
+        >>> class Line(nn.Module):
+        ...     def __init__(self):
+        ...         self.w, self.b = Value(1.0), Value(0.0)
+        ...     def __call__(self, x):
+        ...         return self.w * x + self.b
+        >>> line = Line()
+        >>> line.parameters() == [line.w, line.b], line.state_dict()
+        (True, {'w': array(1.), 'b': array(0.)})
+        >>> line.load_state_dict({"w": 3.0, "b": 1.0})
+        >>> line.predict([1.0, 2.0]).tolist()
+        [4.0, 7.0]
+        >>> line(2.0).backward()
+        >>> line.zero_grad()
+        >>> line.w.grad
+        0.0
 
     A class that defines a call of one row, `__call__(self, x)`, has `predict` and `score`, too.
     """

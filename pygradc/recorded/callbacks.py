@@ -35,6 +35,17 @@ if TYPE_CHECKING:
 class Epoch(NamedTuple):
     """What `fit` passes to each of its `callbacks` after an epoch.
 
+        >>> from pygradc import Value, compile, fit, optim
+        >>> w = Value(1.0)
+        >>> def show(e):
+        ...     print(e.epoch, e.loss, e.weights, e.lr, e.validation_loss, e.training_loss)
+        ...     assert e.parameters == [w] and e.metrics == {} and e.seconds >= 0.0
+        ...     e.optimizer.lr /= 2
+        >>> loss = compile(lambda x: (w * x) ** 2)
+        >>> history = fit(loss, [1.0, 2.0], optim.SGD([w], lr=0.1), epochs=2, callbacks=[show])
+        1 2.5 [0.5] 0.1 None None
+        2 0.625 [0.375] 0.05 None None
+
     Attributes:
         epoch: Its number, counted from 1.
         loss: As in the history: each row's loss is taken before its batch's step.

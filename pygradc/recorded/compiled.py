@@ -56,9 +56,10 @@ PASSES = {
     "share": lib.PG_PASS_SHARE,
     "powers": lib.PG_PASS_POWERS,
     "layers": lib.PG_PASS_LAYERS,
+    "order": lib.PG_PASS_ORDER,
 }
 EXACT_PASSES = ("fold", "hoist", "fuse", "layers")
-FAST_PASSES = (*EXACT_PASSES, "share", "powers")
+FAST_PASSES = (*EXACT_PASSES, "share", "powers", "order")
 
 
 class _Options(NamedTuple):
@@ -120,6 +121,24 @@ _NOTHING, _INSTANCE, _CLASS = range(3)  # what a lookup binds to, as in csrc/pyt
 
 class Compiled(Bindable, Generic[P, R]):
     """A function that is recorded once for each structure of arguments.
+
+        >>> import pygradc
+        >>> k = pygradc.Value(2.0)
+        >>> f = pygradc.compile(lambda x, y: k * x * y)
+        >>> f(3.0, 5.0).data, f.map([3.0, 4.0], [5.0, 6.0]).tolist()
+        (30.0, [30.0, 48.0])
+        >>> f.sum([3.0, 4.0], [5.0, 6.0]).data, f.mean([3.0, 4.0], [5.0, 6.0]).data
+        (78.0, 39.0)
+        >>> outputs, (by_x, by_y) = f.gradients([3.0], [5.0])
+        >>> by_x.tolist(), by_y.tolist(), f.jacobian([3.0], [5.0]).tolist()
+        ([10.0], [6.0], [[[10.0, 6.0]]])
+        >>> f.hessian([3.0], [5.0]).tolist(), f.vjp([10.0], [3.0], [5.0]).tolist()
+        ([[[0.0, 2.0], [2.0, 0.0]]], [[100.0, 60.0]])
+        >>> outputs, along = f.jvp([1.0], [3.0], [5.0])      # along k: x * y
+        >>> along.tolist(), f.hvp([1.0, 0.0], [3.0], [5.0], wrt="inputs").tolist()
+        ([15.0], [[0.0, 2.0]])
+        >>> len(f.programs), f.parameters()[0] is k
+        (1, True)
 
     Made by `compile`. `__wrapped__` is the function itself. A method has separate recordings for
     each instance. For type checkers, P are its parameters, and R is what it returns.
@@ -824,16 +843,26 @@ def compile(
 ) -> Any:
     """Record a function of Values, to replay it in C: `@pygradc.compile`.
 
+        >>> import pygradc
+        >>> @pygradc.compile
+        ... def distance(point):
+        ...     return (point[0] ** 2 + point[1] ** 2).sqrt()
+        >>> distance([3.0, 4.0]).data, distance.map([[3.0, 4.0], [5.0, 12.0]]).tolist()
+        (5.0, [5.0, 13.0])
+        >>> pygradc.compile(lambda x: x.log(), errors="ignore").map([1.0, -1.0]).tolist()
+        [0.0, nan]
+
     Args:
         function: Takes numbers, Values and containers of them, and returns Values in any nesting.
             Captured Values are parameters; keyword arguments are static. It is run once for each
             structure of arguments, and must do the same whatever the numbers are.
         math: "exact": libm, bit for bit the results of the function itself, row by row. "fast": our
-            own vectorized functions, common subexpressions merged, products for squares.
+            own vectorized functions, common subexpressions merged, products for squares, gradients
+            summed in the order of the code.
         errors: "raise": a row outside an op's domain raises FloatingPointError. "ignore": it gives
             inf or nan.
-        passes: Which of "fold", "hoist", "fuse", "layers", "share", "powers" to run; None: all that
-            preserve the bits, or in fast mode all.
+        passes: Which of "fold", "hoist", "fuse", "layers", "share", "powers", "order" to run; None:
+            all that preserve the bits, or in fast mode all.
         max_programs: How many programs to keep; the least recently used are evicted.
     Returns:
         A `Compiled`; without a function, a decorator.

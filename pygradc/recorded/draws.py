@@ -31,7 +31,17 @@ from pygradc.recorded.reach import Reached, attribute, codes, names, reach, vari
 
 
 class RecordingWarning(UserWarning):
-    """A recorded program may behave differently than its function suggests."""
+    """A recorded program may behave differently than its function suggests.
+
+    >>> import random, warnings
+    >>> import pygradc
+    >>> noisy = pygradc.compile(lambda x: x + random.random())     # drawn once, for all calls
+    >>> with warnings.catch_warnings(record=True) as caught:
+    ...     warnings.simplefilter("always")
+    ...     result = noisy(1.0)
+    >>> [warning.category.__name__ for warning in caught]
+    ['RecordingWarning']
+    """
 
 
 # ---- Has a generator been used? ------------------------------------------------------------------

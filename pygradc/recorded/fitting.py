@@ -75,6 +75,14 @@ def fit(
 ) -> History:
     """Train parameters on the mean of a compiled loss over minibatches of rows.
 
+        >>> import pygradc
+        >>> w, b = pygradc.Value(0.0), pygradc.Value(0.0)
+        >>> loss = pygradc.compile(lambda x, y: (w * x + b - y) ** 2)
+        >>> optimizer = pygradc.optim.SGD([w, b], lr=0.1)
+        >>> history = pygradc.fit(loss, [0.0, 1.0, 2.0], [1.0, 3.0, 5.0], optimizer, epochs=500)
+        >>> print(f"{history[-1]:.3f} {w.data:.3f} {b.data:.3f}")
+        0.000 2.000 1.000
+
     Args:
         function: The loss of one row: a compiled function, or a program, that returns one Value.
         data: Its arguments, arrays with the row as first axis; the optimizer may come last.

@@ -54,6 +54,11 @@ class History(list[float]):
     def plot(self, ax: Axes | None = None) -> Axes:
         """Draw losses by epoch, and metrics, if there are any, on a second axis.
 
+            >>> from pygradc import History
+            >>> axes = History([2.5, 1.0]).plot()
+            >>> axes.lines[0].get_ydata().tolist()
+            [2.5, 1.0]
+
         Args:
             ax: The axes to draw on; None for a new figure.
         Returns:

@@ -36,7 +36,12 @@ def take(table: Sequence[_Entry | Sequence[object]], index: Value | Number) -> _
 def take(table: Sequence[Any], index: Any) -> Any:
     """table[index], for an index that may be an input of a recorded function.
 
-        pygradc.take(wte, token)      # an embedding: a row of a list of lists
+        >>> import pygradc
+        >>> pygradc.take([[1.0, 2.0], [3.0, 4.0]], 1)        # a row of a list of lists
+        [3.0, 4.0]
+        >>> pick = pygradc.compile(lambda i: pygradc.take([10.0, 20.0, 30.0], i))
+        >>> pick.map([2, 0]).tolist()
+        [30.0, 10.0]
 
     The gradient goes to the entry that is taken; the index gets none. In a recorded function all
     entries are computed, and those that a row doesn't take can't fail it; of entries that are
@@ -72,7 +77,12 @@ def searchsorted(
 
     It has no derivative. In a recorded function it is one instruction for each call.
 
-        k = pygradc.searchsorted(knots, x)
+        >>> import pygradc
+        >>> knots = [0.0, 10.0, 20.0]
+        >>> pygradc.searchsorted(knots, 12.0), pygradc.searchsorted(knots, 10.0, side="right")
+        (2, 2)
+        >>> pygradc.compile(lambda x: pygradc.searchsorted(knots, x)).map([-1.0, 12.0]).tolist()
+        [0.0, 2.0]
 
     Args:
         xs: Knots: sorted finite numbers, not Values.
@@ -101,7 +111,12 @@ def interp(x: _Entry, xs: Sequence[Number], ys: Sequence[_Entry]) -> Value | flo
 def interp(x: Any, xs: Sequence[Number], ys: Sequence[Any]) -> Any:
     """Linear interpolation in a table: ys[0] below xs[0], ys[-1] above xs[-1], as numpy's.
 
-        pygradc.interp(speed, [0.0, 10.0, 30.0], drag)
+        >>> import pygradc
+        >>> speed, drag = pygradc.Value(20.0), [1.0, 2.0, 6.0]
+        >>> force = pygradc.interp(speed, [0.0, 10.0, 30.0], drag)
+        >>> force.backward()
+        >>> force.data, speed.grad
+        (4.0, 0.2)
 
     The derivative by x is the slope of the segment: at a knot of the one that follows, and 0 below
     the first knot and from the last on. Those by the ys are the weights of the segment's two ends.

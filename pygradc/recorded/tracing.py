@@ -339,6 +339,11 @@ def beside(x: Value | Number, other: Value | Number) -> Value:
 def where(condition: Truth, a: Value | Number, b: Value | Number) -> Value:
     """a where the condition holds, else b; both are computed, one gets the gradient.
 
+        >>> import pygradc
+        >>> leaky = pygradc.compile(lambda x: pygradc.where(x > 0, x, 0.1 * x))
+        >>> leaky.map([2.0, -2.0]).tolist()
+        [2.0, -0.2]
+
     In a recorded function the branch that isn't selected can't fail the row. In eager code an op
     raises when it is called, before `where` is.
 
@@ -366,7 +371,10 @@ def logical_not(condition: Truth) -> bool:
     In a recording a comparison has no truth value yet, which `not` would need; and `~`, which works
     there, is -2 for Python's True.
 
-        where(pygradc.logical_not(x > 0), -x, x)
+        >>> import pygradc
+        >>> size = pygradc.compile(lambda x: pygradc.where(pygradc.logical_not(x > 0), -x, x))
+        >>> size.map([-2.0, 2.0]).tolist()
+        [2.0, 2.0]
 
     Args:
         condition: A bool; or, in a recorded function, a comparison of Values.
@@ -382,7 +390,10 @@ def logical_not(condition: Truth) -> bool:
 def logical_and(*conditions: Truth) -> bool:
     """Do all hold? `and`, or `all`, for eager and recorded functions alike.
 
-        where(pygradc.logical_and(0 < x, x < 1), x, 0.0)
+        >>> import pygradc
+        >>> inside = pygradc.compile(lambda x: pygradc.logical_and(0 < x, x < 1))
+        >>> inside.map([-0.5, 0.5, 1.5]).tolist()
+        [0.0, 1.0, 0.0]
 
     Args:
         conditions: Bools; in a recorded function also comparisons of Values. None at all: True.
@@ -405,7 +416,10 @@ def logical_and(*conditions: Truth) -> bool:
 def logical_or(*conditions: Truth) -> bool:
     """Does any hold? `or`, or `any`, for eager and recorded functions alike.
 
-        where(pygradc.logical_or(x < 0, x > 1), 0.0, x)
+        >>> import pygradc
+        >>> outside = pygradc.compile(lambda x: pygradc.logical_or(x < 0, x > 1))
+        >>> outside.map([-0.5, 0.5, 1.5]).tolist()
+        [1.0, 0.0, 1.0]
 
     Args:
         conditions: Bools; in a recorded function also comparisons of Values. None at all: False.
@@ -436,6 +450,12 @@ def _require_conditions(name: str, conditions: tuple[Any, ...]) -> None:
 def maximum(a: Value | Number, b: Value | Number) -> Value:
     """The larger of two; a tie goes to the first, nan if either is.
 
+        >>> import pygradc
+        >>> a, b = pygradc.Value(2.0), pygradc.Value(3.0)
+        >>> pygradc.maximum(a, b).backward()
+        >>> a.grad, b.grad
+        (0.0, 1.0)
+
     Raises:
         TypeError: a or b isn't a number.
     """
@@ -445,6 +465,12 @@ def maximum(a: Value | Number, b: Value | Number) -> Value:
 def minimum(a: Value | Number, b: Value | Number) -> Value:
     """The smaller of two; a tie goes to the first, nan if either is.
 
+        >>> import pygradc
+        >>> a, b = pygradc.Value(2.0), pygradc.Value(3.0)
+        >>> pygradc.minimum(a, b).backward()
+        >>> a.grad, b.grad
+        (1.0, 0.0)
+
     Raises:
         TypeError: a or b isn't a number.
     """
@@ -453,6 +479,12 @@ def minimum(a: Value | Number, b: Value | Number) -> Value:
 
 def detach(a: Value) -> Value:
     """The same number, through which no gradient flows.
+
+        >>> import pygradc
+        >>> x = pygradc.Value(3.0)
+        >>> (x * pygradc.detach(x)).backward()
+        >>> x.grad
+        3.0
 
     Its own gradient stays 0. No derivative is computed with respect to it, or to what is computed
     from detached Values and numbers only: the derivative of `x / detach(m)` with respect to m can't

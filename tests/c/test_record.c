@@ -458,7 +458,7 @@ static void fuse_leaves_what_others_use(void) {
 }
 
 /* (a + p) + tanh(a) * y: as one dot, a would get its gradient from the sum before the one from
- * tanh. Where a is a constant, it makes no difference. */
+ * tanh. Where a is a constant, it makes no difference; where any order will do, neither. */
 static void fuse_keeps_the_order_of_gradients(void) {
     trace t = trace_new();
     const pg_node_id a[] = {t.x, constant(&t, 0.5)};
@@ -467,6 +467,7 @@ static void fuse_keeps_the_order_of_gradients(void) {
         const pg_node_id top = add(&t, inner, mul(&t, unary(t.graph, PG_OP_TANH, a[i]), t.y));
         CHECK(becomes(&t, top, 0, "", "mul add tanh mul add "));
         CHECK(becomes(&t, top, PG_PASS_FUSE, "", i == 0 ? "mul add tanh mul add " : "tanh dot "));
+        CHECK(becomes(&t, top, PG_PASS_FUSE | PG_PASS_ORDER, "", "tanh dot "));
     }
     trace_free(&t);
 }

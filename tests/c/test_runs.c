@@ -197,6 +197,40 @@ static recipe two_layers_in_turns(void) {
     return end_in_dot(&r, &y);
 }
 
+/* Neurons that start from rows' values of this op: all that such an op needs comes before the first
+ * neuron, unless it can fail. */
+static recipe residuals_of(int op) {
+    recipe r = recipe_new(3, 12);
+    const list x = inputs_of(&r);
+    list y = {.count = 3};
+    for (size_t i = 0; i < 3; i++) {
+        const uint32_t start = of(&r, op, mul(&r, x.at[i], x.at[i]));
+        y.at[i] = of(&r, PG_OP_TANH, neuron(&r, start, &x, 3 * i));
+    }
+    return end_in_dot(&r, &y);
+}
+
+static recipe residuals(void) { return residuals_of(PG_OP_RELU); }
+static recipe residuals_that_can_fail(void) { return residuals_of(PG_OP_SQRT); }
+
+/* Each neuron starts from the one before it. */
+static recipe residuals_in_a_chain(void) {
+    recipe r = recipe_new(3, 9);
+    const list x = inputs_of(&r);
+    uint32_t y = 0;
+    for (size_t i = 0; i < 3; i++) y = of(&r, PG_OP_TANH, neuron(&r, y, &x, 3 * i));
+    return end_in(&r, y);
+}
+
+/* A neuron starts from another one's input. */
+static recipe residuals_of_inputs(void) {
+    recipe r = recipe_new(3, 9);
+    const list x = inputs_of(&r);
+    list y = {.count = 3};
+    for (size_t i = 0; i < 3; i++) y.at[i] = of(&r, PG_OP_TANH, neuron(&r, x.at[i], &x, 3 * i));
+    return end_in_dot(&r, &y);
+}
+
 /* ---- shapes: two dots of any kind ----------------------------------------------------------- */
 
 typedef enum kind {
@@ -424,6 +458,13 @@ static const shape shapes[] = {
     SHAPE(partly_reached, "4*dot 2*tanh add tanh add ", "add 2*tanh 2*dot "),
     SHAPE(two_layers_in_turns, "3*dot sin 3*dot sin sin sin sin sin dot ",
           "dot sin sin dot sin dot sin dot sin dot sin dot dot "),
+    SHAPE(residuals, "mul relu mul relu mul relu 3*dot 3*tanh dot ",
+          "dot tanh dot relu mul tanh dot relu mul tanh dot relu mul "),
+    SHAPE(residuals_that_can_fail, "mul sqrt dot tanh mul sqrt dot tanh mul sqrt dot tanh dot ",
+          "dot tanh dot sqrt mul tanh dot sqrt mul tanh dot sqrt mul "),
+    SHAPE(residuals_in_a_chain, "dot tanh dot tanh dot tanh ", "tanh dot tanh dot tanh dot "),
+    SHAPE(residuals_of_inputs, "dot dot dot tanh mul tanh mul add tanh mul add ",
+          "add mul tanh dot add mul tanh dot mul tanh dot "),
     SHAPE(sizes, "4*dot 4*abs dot ", "dot 4*abs 4*dot "),
     SHAPE(roots, "4*dot 4*sqrt dot ", "dot sqrt sqrt sqrt sqrt 4*dot "),
     SHAPE(logs, "4*dot 4*log dot ", "dot log log log log 4*dot "),
@@ -442,24 +483,40 @@ static const shape shapes[] = {
     SHAPE(functions_of_parameters, "dot ", "dot "),
 };
 
+static void check_shape(const shape *shape, unsigned passes) {
+    recipe r = shape->build();
+    pg_program *program = must_record(&r, NULL, passes, 0);
+    const bool right = code_is(program, shape->code) && steps_are(program, 0, shape->steps);
+    if (!CHECK(right)) printf("%s\n", shape->name);
+    pg_program_free(program);
+    recipe_free(&r);
+}
+
 static void shapes_run_as_they_should(void) {
-    for (size_t i = 0; i < LENGTH(shapes); i++) {
-        recipe r = shapes[i].build();
-        pg_program *program = must_record(&r, NULL, exact_passes, 0);
-        const bool right =
-            code_is(program, shapes[i].code) && steps_are(program, 0, shapes[i].steps);
-        if (!CHECK(right)) printf("%s\n", shapes[i].name);
-        pg_program_free(program);
-        recipe_free(&r);
-    }
+    for (size_t i = 0; i < LENGTH(shapes); i++) check_shape(&shapes[i], exact_passes);
+}
+
+/* Where gradients may be summed in any order, steps are the code backwards: what runs as one
+ * forward does so backward, and no chain is kept apart for the sake of a sum. */
+static void the_order_of_the_code_joins_steps(void) {
+    static const shape ordered[] = {
+        SHAPE(residuals, "mul relu mul relu mul relu 3*dot 3*tanh dot ",
+              "dot 3*tanh 3*dot relu mul relu mul relu mul "),
+        SHAPE(residuals_of_inputs, "dot dot dot 3*tanh dot ", "dot 3*tanh dot dot dot "),
+        SHAPE(two_layers_in_turns, "3*dot sin 3*dot sin sin sin sin sin dot ",
+              "dot sin sin sin sin sin sin 3*dot 3*dot "),
+        SHAPE(op_between, "2*dot tanh add sin add ", "add sin add tanh 2*dot "),
+        SHAPE(up_and_down, "4*tanh dot dot ", "dot 4*tanh "),
+    };
+    for (size_t i = 0; i < LENGTH(ordered); i++)
+        check_shape(&ordered[i], exact_passes | PG_PASS_ORDER);
 }
 
 /* Every two kinds of dots: are they a layer? Those of uniform weights, the same inputs in the same
- * order, each once, and of the same kind of start. */
+ * order, each once, and of the same kind of start: none, a uniform value, a row's. */
 static bool are_layer(kind a, kind b) {
-    const bool starts[kinds] = {[biased] = true, [from_constant] = true};
-    if (a == repeated || a == residual || a == of_rows || b == residual || b == of_rows)
-        return false;
+    const int starts[kinds] = {[biased] = 1, [from_constant] = 1, [residual] = 2};
+    if (a == repeated || a == of_rows || b == of_rows) return false;
     if (a == reversed || a == shorter || b == reversed || b == shorter || b == repeated)
         return a == b;
     return starts[a] == starts[b];
@@ -920,6 +977,7 @@ static void imports_are_no_layers_inputs(void) {
 
 const test_case runs_tests[] = {
     TEST(shapes_run_as_they_should),
+    TEST(the_order_of_the_code_joins_steps),
     TEST(only_like_dots_are_a_layer),
     TEST(without_the_pass_layers_stay_apart),
     TEST(dots_of_uniform_values_are_no_layer),

@@ -83,7 +83,7 @@ double *reference_gradients(const pg_graph *graph, pg_node_id root);
 enum {
     both = PG_WRT_PARAMS | PG_WRT_INPUTS,
     exact_passes = PG_PASS_FOLD | PG_PASS_HOIST | PG_PASS_FUSE | PG_PASS_LAYERS,
-    all_passes = exact_passes | PG_PASS_SHARE | PG_PASS_POWERS /* every number up to this one */
+    all_passes = 2 * PG_PASS_ORDER - 1
 };
 
 /* One line of a function: op(a, b), where a and b are values that come before it. */

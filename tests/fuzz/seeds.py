@@ -24,7 +24,12 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
 from tests import programs, test_program_files, test_take
 
-PASSES = (None, (), ("fold", "hoist"), ("fold", "hoist", "fuse", "layers", "share", "powers"))
+PASSES = (
+    None,
+    (),
+    ("fold", "hoist"),
+    ("fold", "hoist", "fuse", "layers", "share", "powers", "order"),
+)
 
 
 def code(program: Any) -> bytes:

@@ -17,6 +17,7 @@
 #   make lint     ruff, clang-format, mypy, pyright, stubs, the warnings of gcc and clang
 #   make analyze  cppcheck; .cppcheck says what it needn't
 #   make format   format Python and C
+#   make dagre    fetch the layout of the viewer's page by npm, and check that it is the one known
 #   make docs     write the generated parts of docs/ops.md and of _core.pyi anew
 #   make docs-site  the documentation as a site, in build/site: begin at build/site/index.html
 #   make clean    remove what was built
@@ -40,7 +41,7 @@ SANITIZE := -g -O1 -fPIC -fsanitize=address,undefined -fno-sanitize-recover=all
 VERIFY := BUILD=verify INSTRUMENTS="$(SANITIZE) -DPG_VERIFY"
 
 .PHONY: train test notebooks bench ctest ctest-aarch64 prove-powers verify valgrind pytest-asan analyze clean-ctest fuzz \
-	fuzz-merge lint format docs docs-site clean
+	fuzz-merge lint format docs docs-site dagre clean
 
 # Of what pyproject.toml declares from some version on, just that version.
 define DECLARED
@@ -278,6 +279,18 @@ docs: $(VENV)/ready
 # A warning is an error: of a link or an anchor that leads nowhere, a page outside the navigation.
 docs-site: $(VENV)/docs
 	$(BIN)/python -m sphinx -q -W --keep-going -c docs -d build/doctrees . build/site
+
+# What lays out the graphs of pygradc/viewing: fetched to update it, and kept among the sources.
+DAGRE := @dagrejs/dagre@3.1.3
+DAGRE_SHA256 := 54a503e346f93ca0bb10abe7999587e037262935687aca45eb4e4b0f64bbb578
+ASSETS := pygradc/viewing/assets
+
+dagre:
+	rm -rf build/dagre && mkdir -p build/dagre
+	cd build/dagre && npm pack --silent $(DAGRE) && tar xzf *.tgz
+	echo "$(DAGRE_SHA256)  build/dagre/package/dist/dagre.min.js" | sha256sum -c --quiet
+	cp build/dagre/package/dist/dagre.min.js $(ASSETS)/dagre.min.js
+	cp build/dagre/package/LICENSE $(ASSETS)/dagre.LICENSE.txt
 
 clean:
 	rm -rf build dist *.egg-info $(VENV) pygradc/*.so

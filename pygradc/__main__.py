@@ -23,6 +23,7 @@ COMMANDS = {  # name: module, and what it does
     "train": ("pygradc.command.train", "train a network on a table"),
     "predict": ("pygradc.command.predict", "predict the rows of a table by a trained network"),
     "bench": ("pygradc.command.bench", "measure pygradc beside pure Python on this machine"),
+    "view": ("pygradc.command.view", "show the graph that a program leaves, step by step"),
     "info": ("pygradc.command.info", "print versions and the like, as a bug report needs"),
     "run": ("pygradc.command.run", "run a program with pygradc in place of its class Value"),
 }
@@ -30,6 +31,7 @@ COMMANDS = {  # name: module, and what it does
 EXAMPLES = """\
 examples:
   python -m pygradc train
+  python -m pygradc view program.py --open
   python -m pygradc train --help
 """
 

@@ -22,7 +22,10 @@ from pygradc.core.refusals import describe
 from pygradc.core.scalar import Scalar, core
 
 if TYPE_CHECKING:
+    import os
+
     from pygradc.core.drawing import Digraph
+    from pygradc.viewing.page import View
 
 Number = Union[int, float, np.floating, np.integer]
 
@@ -81,6 +84,41 @@ class Value(Scalar):
         from pygradc.viz import draw_dot
 
         return draw_dot(self, format=format, rankdir=rankdir, **options)
+
+    def view(
+        self, path: str | os.PathLike[str] | None = None, *, title: str = "", open: bool = False
+    ) -> View:
+        """Show the graph below this node as a page to step through, forward and back.
+
+            >>> import pathlib, tempfile
+            >>> from pygradc import Value
+            >>> folder = pathlib.Path(tempfile.mkdtemp())
+            >>> a, b = Value(2.0, label="a"), Value(-3.0, label="b")
+            >>> page = (a * b + 10).view(folder / "graph.html")  # needs nothing but a browser
+            >>> page.nodes, page.path.name, "<html" in page.html
+            (5, 'graph.html', True)
+
+        Nothing is changed: the gradients on the page are what `backward()` computes from 0, and
+        `.grad` stays what it is.
+
+        Args:
+            path: Where to write the page. By default a notebook shows it without a file; elsewhere
+                a temporary file is written, and its name is shown.
+            title: The page's; by default the label.
+            open: Show the page in a browser.
+        Returns:
+            The page: a notebook displays it; has `.html` and `.path`.
+        Raises:
+            OSError: the file can't be written.
+            TypeError: as TraceError, a function is being recorded.
+            ValueError: there are more than 200,000 nodes.
+            RuntimeError: a `_backward` closure changes the gradient of a node that isn't its
+                operand: its steps can't be shown.
+        Source: docs/viewing.md.
+        """
+        from pygradc.viewing import graphs, page  # takes 20 ms
+
+        return page.show(graphs.describe(self, title), path, open)
 
     def conjugate(self) -> Value:
         """Return self: a Value is real. numpy's `var`, `std` and `linalg.norm` call it."""

@@ -56,6 +56,7 @@ SESSIONS = {  # and the fewest examples that each should have
     "docs/coming-from/microgpt.md": 8,
     "docs/coming-from/pytorch.md": 20,
     "docs/coming-from/jax.md": 20,
+    "docs/viewing.md": 8,
 }
 # Where each program is one that a newcomer types: at most twelve lines, its output not counted.
 SHORT = [name for name in SESSIONS if name.count("/") > 1 or name == "docs/start-here.md"]

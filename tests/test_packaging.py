@@ -135,7 +135,7 @@ def test_a_wheel_holds_what_works_there_and_each_file_once(built: Path) -> None:
     files = {name for name in names if name.startswith("pygradc/")}
     expected = {
         path.relative_to(ROOT).as_posix()
-        for ending in ("*.py", "*.pyi", "py.typed", "data/*")
+        for ending in ("*.py", "*.pyi", "py.typed", "data/*", "viewing/assets/*")
         for path in (ROOT / "pygradc").rglob(ending)
     } - {"pygradc/core/build.py", "pygradc/data/README.md"}
     assert {name for name in files if not name.endswith((".so", ".pyd"))} == expected

@@ -82,6 +82,7 @@ REMEDIES = {
     "backward()": _AFTER_BACKWARD,
     "_backward()": _AFTER_BACKWARD,
     "draw_dot()": "call the plain function with Values, and draw its result",
+    "view()": "call the plain function with Values, and view its result",
 }
 # Refused of any Value: a function that catches the error does the same in eager code.
 _NEVER_ANSWERED = frozenset(

@@ -41,6 +41,7 @@ from pygradc.typed import Generic, P, Q, R, S
 from pygradc.value import Value
 
 if TYPE_CHECKING:
+    import os
     from concurrent.futures import Executor
     from typing import Protocol
 
@@ -48,6 +49,7 @@ if TYPE_CHECKING:
 
     from pygradc.recorded.parallel import Sharers
     from pygradc.typed import WRT, Column, Errors, Flat, Math, Stacked
+    from pygradc.viewing.page import View
 
 PASSES = {
     "fold": lib.PG_PASS_FOLD,
@@ -417,6 +419,44 @@ class Compiled(Bindable, Generic[P, R]):
         """The captured Values of all programs, each once."""
         found = {id(p): p for program in self.programs for p in program.parameters()}
         return list(found.values())
+
+    def view(
+        self,
+        *args: Any,
+        output: int = 0,
+        path: str | os.PathLike[str] | None = None,
+        open: bool = False,
+        **static: Any,
+    ) -> View:
+        """Show the program for these arguments as a page, with their numbers: see `Program.view`.
+
+        Without arguments: the program that was used last, without numbers.
+
+            >>> import pathlib, tempfile, pygradc
+            >>> f = pygradc.compile(lambda x, y: x * y + 10)
+            >>> f.view(2.0, -3.0, path=pathlib.Path(tempfile.mkdtemp()) / "f.html").nodes
+            4
+
+        Raises:
+            ValueError: there are no arguments, and nothing is recorded; and as `Program.view`.
+        """
+        if self._is_method_of(args):
+            bound = self._bound_to(args[0])
+            return bound.view(*args[1:], output=output, path=path, open=open, **static)
+        if not args and not static and self.programs:
+            program: Program[Any] = self.programs[-1]
+        else:
+            structure = structures.take_apart(args, [], "argument")
+            try:
+                program = self._program(structure, static, one_row=True)
+            except TypeError as error:
+                if args or static:
+                    raise
+                raise ValueError(
+                    f"view: {self._name} isn't recorded yet: give one row of its arguments, as to "
+                    f"a call ({error})"
+                ) from None
+        return program.view(*args, output=output, path=path, open=open)
 
     # ---- finding and recording a program
 

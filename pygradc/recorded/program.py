@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 
     from pygradc.recorded.parallel import Sharers
     from pygradc.typed import WRT, Column, Flat, Returned, Stacked
+    from pygradc.viewing.page import View
 
 _SUM = lib.PG_WRT_PARAMS  # the kind of work that `sum` is, without Values among the arguments
 
@@ -663,6 +664,39 @@ class Program(Replayable, Generic[R]):
         from pygradc.recorded import codegen  # takes 3 ms
 
         return codegen.translate(self, name)
+
+    def view(
+        self,
+        *args: Any,
+        output: int = 0,
+        path: str | os.PathLike[str] | None = None,
+        open: bool = False,
+    ) -> View:
+        """Show the program as a page: its instructions, and the numbers of one row step by step.
+
+            >>> import pathlib, tempfile, pygradc
+            >>> f = pygradc.compile(lambda x, y: x * y + 10)
+            >>> _ = f(2.0, -3.0)
+            >>> path = pathlib.Path(tempfile.mkdtemp()) / "program.html"
+            >>> f.programs[0].view(2.0, -3.0, path=path).nodes
+            4
+
+        Args:
+            args: One row, as for a call. Without it the page has no numbers, unless the program
+                has no arguments.
+            output: The number of the output whose gradients are shown.
+            path, open: As `Value.view`.
+        Returns:
+            The page: a notebook displays it; has `.html` and `.path`.
+        Raises:
+            IndexError: there is no such output.
+            ValueError, TypeError, FloatingPointError: as a call with these arguments.
+        """
+        from pygradc.recorded import stepping
+        from pygradc.viewing import page
+
+        row = args if args or not self._size.inputs else None
+        return page.show(stepping.describe(self, row, output), path, open)
 
     # ---- saving and copying
 

@@ -14,7 +14,7 @@
 #   make prove-powers  the vectors for a ** 2 and its like, beside libm's pow, at POINTS=10000000 of each
 #   make fuzz     the C core and bytes that nobody thought of, for FUZZ_SECONDS=60
 #   make pytest-asan  the tests, and the extension as `make verify` builds it: ARGS= which tests
-#   make lint     ruff, clang-format, mypy, the warnings of gcc and clang
+#   make lint     ruff, clang-format, mypy, pyright, stubs, the warnings of gcc and clang
 #   make analyze  cppcheck; .cppcheck says what it needn't
 #   make format   format Python and C
 #   make dagre    fetch the layout of the viewer's page by npm, and check that it is the one known
@@ -249,11 +249,17 @@ fuzz-merge:
 		|| exit 1; \
 	done
 
+STUBTEST := --mypy-config-file pyproject.toml --concise --ignore-disjoint-bases \
+	--allowlist tests/typing/stubtest.txt --ignore-unused-allowlist
+
 lint: $(VENV)/lint
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/clang-format --dry-run --Werror $(C_FILES)
 	$(BIN)/mypy
+	$(BIN)/python -m mypy.stubtest $(STUBTEST) pygradc._core pygradc.functions
+	@if $(BIN)/pyright --version >/dev/null 2>&1; then $(BIN)/pyright --pythonpath $(BIN)/python; \
+	else echo "pyright can't run here (it needs Node): its types are unchecked"; fi
 	for cc in $$(command -v gcc clang || echo $(CC)); do for file in $(CORE) $(GLUE_FILES) csrc/python/gil/gil.c; do \
 	    $$cc $(WARNINGS) -O2 -fsyntax-only -Icsrc -isystem $(PYTHON_HEADERS) $$file || exit 1; \
 	done; done

@@ -32,8 +32,9 @@ HIDDEN = 128
 LEARNING_RATE = 3e-3  # of the first epoch; it falls in a line
 
 
-def new_model(pixels: int) -> nn.MLP:
-    model = nn.MLP(pixels, [HIDDEN, mnist_data.CLASSES], "relu", output_activation="linear")
+def new_model(pixels: int) -> nn.MLP[list[Value]]:
+    sizes = [HIDDEN, mnist_data.CLASSES]
+    model: nn.MLP[list[Value]] = nn.MLP(pixels, sizes, "relu", output_activation="linear")
     for layer in model.layers:  # drawn between -1 and 1
         scale = math.sqrt(6.0 / len(layer.neurons[0].w))
         pygradc.set_data(layer.parameters(), scale * pygradc.data(layer.parameters()))

@@ -24,7 +24,8 @@ POINTS = np.linspace(0.0, 3.0, 64)
 
 def main() -> None:
     random.seed(0)
-    u = nn.MLP(1, [8, 8, 1], output_activation="linear")  # tanh, which has derivatives of any order
+    # tanh, which has derivatives of any order
+    u: nn.MLP[Value] = nn.MLP(1, [8, 8, 1], output_activation="linear")
 
     @pygradc.compile
     def loss(x: Value) -> Value:

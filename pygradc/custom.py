@@ -424,11 +424,13 @@ def _strictly() -> Iterator[None]:
 
 
 @overload
-def op(forward: Callable[..., Any], derivatives: Derivatives, *, name: str | None = None) -> Op: ...
+def op(
+    forward: Callable[..., float | Value], derivatives: Derivatives, *, name: str | None = None
+) -> Op: ...
 @overload
 def op(
     *, derivatives: Derivatives, name: str | None = None
-) -> Callable[[Callable[..., Any]], Op]: ...
+) -> Callable[[Callable[..., float | Value]], Op]: ...
 def op(
     forward: Callable[..., Any] | None = None,
     derivatives: Derivatives | None = None,

@@ -16,13 +16,16 @@ from __future__ import annotations
 import contextlib
 import math
 from collections.abc import Callable, Iterator, Sequence
-from typing import Any, NamedTuple, overload
+from typing import TYPE_CHECKING, Any, NamedTuple, overload
 
 from pygradc.core.refusals import TraceError
 from pygradc.core.scalar import core
 from pygradc.recorded import structure as structures
 from pygradc.recorded.compiled import Compiled, compile
 from pygradc.value import Value, sum
+
+if TYPE_CHECKING:
+    from pygradc.typed import Returned
 
 
 @overload
@@ -128,7 +131,7 @@ def hessian(y: Value, xs: Sequence[Value]) -> list[list[Value]]:
     return jacobian(grad(y, tuple(xs)), xs)
 
 
-def value_and_grad(function: Callable[..., Value]) -> Callable[..., tuple[Value, Any]]:
+def value_and_grad(function: Callable[..., Value]) -> Callable[..., tuple[Value, Returned]]:
     """A function that returns what this one does, and its derivatives by the arguments.
 
         >>> import pygradc

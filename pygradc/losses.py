@@ -15,6 +15,7 @@ from typing import Any
 
 import numpy as np
 
+from pygradc.core.foreign import array_of, is_foreign
 from pygradc.core.masks import refuse_masked
 from pygradc.core.numbers import as_number
 from pygradc.core.scalar import core
@@ -37,6 +38,8 @@ def _is_batch(x: Any) -> bool:
 
 def _items(name: str, x: Any) -> Any:
     """The items of a batch; a single number or Value becomes a list of one."""
+    if type(x) is not list and is_foreign(x) and getattr(x, "ndim", 1) != 0:
+        x = array_of(name, x)
     if not _is_batch(x):
         if type(x) not in _ONE:
             refuse_masked(name, x)
@@ -48,7 +51,7 @@ def _items(name: str, x: Any) -> Any:
             f"{name}: expected numbers in order, not a {type(x).__name__}: write a list"
         )
     refuse_masked(name, x)
-    return np.asarray(x).tolist() if hasattr(x, "__array__") else list(x)
+    return x.tolist() if isinstance(x, np.ndarray) else list(x)
 
 
 def _floats(name: str, items: Any) -> Any:
@@ -123,14 +126,14 @@ def _pairs_of_any(name: str, predictions: Any, targets: Any) -> list[tuple[Any, 
     return pairs
 
 
-def _mean(terms: list[Any]) -> Any:
+def _mean(terms: list[Any]) -> Value:
     total = terms[0]
     for term in terms[1:]:
         total = total + term
-    return total * (1.0 / len(terms))
+    return total * (1.0 / len(terms))  # type: ignore[no-any-return]
 
 
-def mse(predictions: Any, targets: Any) -> Any:
+def mse(predictions: Any, targets: Any) -> Value:
     """Mean of (prediction - target)**2.
 
         >>> from pygradc import Value, losses
@@ -147,7 +150,7 @@ def mse(predictions: Any, targets: Any) -> Any:
     return _mean([(p - t) ** 2 for p, t in _pairs("mse", predictions, targets)])
 
 
-def hinge(scores: Any, targets: Any) -> Any:
+def hinge(scores: Any, targets: Any) -> Value:
     """Mean of max(0, 1 - target*score), targets -1 or 1: micrograd's svm loss.
 
         >>> from pygradc import Value, losses
@@ -159,7 +162,7 @@ def hinge(scores: Any, targets: Any) -> Any:
     return _mean([(1 + -t * s).relu() for s, t in _pairs("hinge", scores, targets)])
 
 
-def mae(predictions: Any, targets: Any) -> Any:
+def mae(predictions: Any, targets: Any) -> Value:
     """Mean of abs(prediction - target); its derivative is 0 where the two are equal.
 
         >>> from pygradc import Value, losses
@@ -180,7 +183,7 @@ def _threshold(delta: Any) -> float:
     return float(number)
 
 
-def huber(predictions: Any, targets: Any, delta: float = 1.0) -> Any:
+def huber(predictions: Any, targets: Any, delta: float = 1.0) -> Value:
     """Mean of 0.5*d**2 where abs(d) <= delta, else delta*(abs(d) - 0.5*delta); d: the difference.
 
         >>> from pygradc import Value, losses
@@ -237,7 +240,7 @@ def _bce(probability: Any, target: Any) -> Any:
     return -(_weighted_log(t, p) + _weighted_log(1.0 - t, 1.0 - p))
 
 
-def bce(probabilities: Any, targets: Any) -> Any:
+def bce(probabilities: Any, targets: Any) -> Value:
     """Binary cross-entropy: mean of -(target*log(p) + (1 - target)*log(1 - p)).
 
         >>> from pygradc import Value, losses
@@ -259,7 +262,7 @@ def bce(probabilities: Any, targets: Any) -> Any:
     return _mean([_bce(p, t) for p, t in _pairs("bce", probabilities, targets)])
 
 
-def bce_with_logits(logits: Any, targets: Any) -> Any:
+def bce_with_logits(logits: Any, targets: Any) -> Value:
     """bce(sigmoid(logit), target), stable for logits of any size.
 
         >>> from pygradc import Value, losses
@@ -303,7 +306,7 @@ def _shifted_logits(logits: Sequence[Any]) -> tuple[list[Any], Any]:
     return shifted, _log_of_exps(shifted)
 
 
-def log_softmax(logits: Sequence[Any]) -> list[Any]:
+def log_softmax(logits: Sequence[Any]) -> list[Value]:
     """log(exp(logit) / sum of exp(logits)) for each logit; at least one Value.
 
     >>> from pygradc import Value, losses
@@ -349,7 +352,7 @@ def _rounding(excess: Any) -> Any:
     return number if abs(number) <= _ROUNDING else 0.0
 
 
-def soft_cross_entropy(logits: Sequence[Any], probabilities: Sequence[Any]) -> Any:
+def soft_cross_entropy(logits: Sequence[Any], probabilities: Sequence[Any]) -> Value:
     """-sum(p * log(softmax(logits))), for one row; one-hot probabilities for a label.
 
         >>> from pygradc import Value, losses
@@ -378,7 +381,7 @@ def soft_cross_entropy(logits: Sequence[Any], probabilities: Sequence[Any]) -> A
     total = _log_of_exps([x * -2.0 for x in halves]) * _half_sum(weights)
     for x, p in zip(halves, weights):
         total = total + p * x
-    return total * 2.0
+    return total * 2.0  # type: ignore[no-any-return]
 
 
 def _class_of(name: str, label: Any, classes: int) -> int:
@@ -412,20 +415,20 @@ def _row_and_class(name: str, row: Any, label: Any) -> tuple[list[Any], Any]:
     return items, label if is_asked_later else _class_of(name, label, len(items))
 
 
-def _cross_entropy(logits: Any, label: Any) -> Any:
+def _cross_entropy(logits: Any, label: Any) -> Value:
     row, index = _row_and_class("cross_entropy", logits, label)
     shifted, log_total = _shifted_logits(row)
-    return log_total - tables.take(shifted, index)
+    return log_total - tables.take(shifted, index)  # type: ignore[no-any-return]
 
 
-def _mean_over_rows(name: str, loss: Callable[[Any, Any], Any], rows: Any, labels: Any) -> Any:
+def _mean_over_rows(name: str, loss: Callable[[Any, Any], Value], rows: Any, labels: Any) -> Value:
     """loss(row, label), or its mean over a batch of them."""
     if _is_batch(labels):
         return _mean(list(map(loss, *_sides(name, rows, labels))))
     return loss(rows, labels)
 
 
-def cross_entropy(logits: Sequence[Any], labels: Any) -> Any:
+def cross_entropy(logits: Sequence[Any], labels: Any) -> Value:
     """Negative log-likelihood of the label under softmax(logits).
 
         >>> from pygradc import Value, losses
@@ -446,12 +449,14 @@ def cross_entropy(logits: Sequence[Any], labels: Any) -> Any:
     return _mean_over_rows("cross_entropy", _cross_entropy, logits, labels)
 
 
-def _nll(log_probabilities: Any, label: Any) -> Any:
+def _nll(log_probabilities: Any, label: Any) -> Value:
     row, index = _row_and_class("nll", log_probabilities, label)
-    return -tables.take([_plain("nll: log_probabilities", x) for x in row], index)
+    return -tables.take(  # type: ignore[no-any-return]
+        [_plain("nll: log_probabilities", x) for x in row], index
+    )
 
 
-def nll(log_probabilities: Sequence[Any], labels: Any) -> Any:
+def nll(log_probabilities: Sequence[Any], labels: Any) -> Value:
     """Negative log-likelihood of the label: -log_probabilities[label].
 
         >>> from pygradc import Value, losses

@@ -23,6 +23,7 @@ import numpy as np
 import numpy.typing as npt
 
 from pygradc import nn, states
+from pygradc.core.foreign import array_of
 from pygradc.core.masks import refuse_masked
 from pygradc.nn.descriptions import (
     Unfit,
@@ -67,8 +68,8 @@ class Scaling(NamedTuple):
 
     mean: Floats
     scale: Floats
-    target_mean: Any = 0.0
-    target_scale: Any = 1.0
+    target_mean: float | Floats = 0.0
+    target_scale: float | Floats = 1.0
     feature_names: tuple[str, ...] = ()
     target_name: str = ""
 
@@ -79,7 +80,7 @@ class Scaling(NamedTuple):
             ValueError: X has another shape; or it has masked entries.
         """
         refuse_masked("X", X)
-        rows = np.asarray(X, dtype=np.float64)
+        rows = array_of("X", X).astype(np.float64, copy=False)
         if rows.shape[1:] != np.shape(self.mean) and (rows.ndim, len(self.mean)) != (1, 1):
             raise ValueError(f"X has shape {rows.shape}, expected (n, {len(self.mean)})")
         inputs: Floats = (rows - self.mean) / self.scale
@@ -112,7 +113,7 @@ class SavedModel(NamedTuple):
     scaling: Scaling | None
     class_names: tuple[str, ...] | None
 
-    def predict(self, X: Any) -> npt.NDArray[Any]:
+    def predict(self, X: Any) -> Floats | npt.NDArray[np.str_]:
         """Predict rows of raw features.
 
         Args:
@@ -131,7 +132,7 @@ class SavedModel(NamedTuple):
         outputs = outputs.reshape(len(outputs), -1)
         if len(odd := np.flatnonzero(np.isnan(outputs).any(axis=1))):
             raise ValueError(f"predict: an output in row {odd[0]} is nan: no class is largest")
-        found: npt.NDArray[Any] = np.array(names)[outputs.argmax(axis=1)]
+        found: npt.NDArray[np.str_] = np.array(names)[outputs.argmax(axis=1)]
         return found
 
 
@@ -196,7 +197,9 @@ def load_model(path: str | os.PathLike[str]) -> SavedModel:
 # ---- the content of a file ----------------------------------------------------------------------
 
 
-def to_state(model: Any, scaling: Any = None, class_names: Any = None) -> dict[str, Any]:
+def to_state(
+    model: Any, scaling: Any = None, class_names: Any = None
+) -> dict[str, states.Saved | str]:
     """The content of the file, as `save_state` takes it.
 
     Raises:

@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from pygradc import states
+from pygradc.core.arrays import Floats
 from pygradc.core.refusals import refuse
 from pygradc.core.scalar import core
 from pygradc.value import Value
@@ -150,7 +151,7 @@ class Optimizer:
         """Set the gradient of every parameter to 0."""
         core.zero_grad(self.parameters)
 
-    def state_dict(self) -> dict[str, Any]:
+    def state_dict(self) -> dict[str, Floats | int]:
         """The number of steps, and copies of the state arrays, shape (parameters,), float64."""
         refuse("state_dict()")
         arrays = {name: getattr(self, name).copy() for name in self._state}

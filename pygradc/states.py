@@ -9,17 +9,21 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Mapping
-from typing import Any, cast
+from typing import Any, Union, cast
 
 import numpy as np
 import numpy.typing as npt
 
+from pygradc.core.foreign import array_of
 from pygradc.core.masks import refuse_masked
 from pygradc.core.numbers import as_number
 from pygradc.files import atomic, magic
 
 Array = npt.NDArray[Any]
 
+
+Saved = Union[npt.NDArray[np.generic], None, dict[str, "Saved"]]
+"""What `load_state` gives for a name."""
 
 MAX_SIZE = 2**28
 """Bytes of compressed arrays that `load_state` unpacks, unless told otherwise: 256 MiB."""
@@ -66,7 +70,7 @@ def _check_state(state: Any, path: Any) -> None:
         raise TypeError("save_state: path is missing: save_state(state, 'model.npz')")
 
 
-def load_state(path: str | os.PathLike[str], max_size: int = MAX_SIZE) -> dict[str, Any]:
+def load_state(path: str | os.PathLike[str], max_size: int = MAX_SIZE) -> dict[str, Saved]:
     """Read a file that `save_state`, `numpy.savez` or `numpy.savez_compressed` wrote.
 
         >>> import os, pygradc, tempfile
@@ -117,7 +121,7 @@ def numbers(what: str, value: Any, shape: tuple[int, ...]) -> npt.NDArray[np.flo
     """
     refuse_masked(what, value)
     try:
-        array = np.asarray(value)
+        array = array_of(what, value)
         if array.dtype.kind not in "fiubO":
             raise ValueError(f"an array of {array.dtype}")
         if array.dtype == object:  # astype would turn None into nan, and parse strings

@@ -14,7 +14,8 @@ import multiprocessing
 import os
 import sys
 
-sys.modules["torch"] = None  # type: ignore[assignment] # as if absent: it loses memory of its own
+for library in ("torch", "pandas", "jax"):  # as if absent: they lose memory of their own
+    sys.modules[library] = None  # type: ignore[assignment]
 sys.modules["capstone"] = None  # type: ignore[assignment] # loads a library as sanitizers forbid
 sys.modules["sklearn"] = None  # type: ignore[assignment] # takes seconds, for unsanitized tests only
 multiprocessing.set_start_method("forkserver")  # fork() may find the allocator locked for good

@@ -382,7 +382,8 @@ def test_what_is_no_array_of_numbers_is_named(what: str) -> None:
 
 ONE_ROW: dict[str, tuple[Any, str]] = {
     "Decimal": (decimal.Decimal("1.5"), r"got Decimal\('1.5'\): convert it with float\(...\)"),
-    "series": (FRAME["size"], r"convert one row with numpy.asarray\(...\)"),
+    "series": (FRAME["town"], "or Values in the array, got 'Bern'"),
+    "dates": (np.array(["2020"], "M8[ns]"), r"got an array of datetime64\[ns\]"),
     "generator": (numbers(), r"convert it with list\(...\)"),
     "complex": (1j, "got 1j"),
     "a model": (nn.MLP(1, [1]), "pass a non-number by keyword"),

@@ -440,8 +440,7 @@ static PyMethodDef op_methods[] = {
 #define PG_NUMBER(...)
 #define PG_METHOD_NUMBER(NAME, python, symbol, y_, da_, fault, pole, a_lo, a_hi, b_lo, b_hi, doc,  \
                          ...)                                                                      \
-    {python, (PyCFunction)(void (*)(void))method_##NAME, METH_FASTCALL,                            \
-     python "($self, number=None, /)\n--\n\n" doc},
+    {python, (PyCFunction)(void (*)(void))method_##NAME, METH_FASTCALL, doc},
 #define PG_UNARY(NAME, python, symbol, y_, da_, fault, pole, lo, hi, doc, ...)                     \
     {python, method_##NAME, METH_NOARGS, python "($self, /)\n--\n\n" doc},
 #define PG_BINARY(NAME, python, symbol, y_, da_, db_, fault, pole, a_lo, a_hi, b_lo, b_hi, doc,    \
@@ -503,12 +502,36 @@ static int add_aliases(PyObject *type) {
     return 0;
 }
 
+static int op_of(const PyMethodDef *method) {
+    int op = 1;
+    while (strcmp(pg_op_describe(op)->name, method->ml_name) != 0) op++;
+    return op;
+}
+
+/* Put the signature, with the number's default, before the docstring of a.elu(number). The text is
+ * never freed: the table holds it. */
+static int describe_number(PyMethodDef *method) {
+    const double number = pg_op_default(op_of(method));
+    char *text = PyOS_double_to_string(number, 'r', 0, Py_DTSF_ADD_DOT_0, NULL);
+    const size_t size =
+        strlen(method->ml_name) + strlen(method->ml_doc) + (text != NULL ? strlen(text) : 0) + 64;
+    char *doc = text != NULL ? PyMem_Malloc(size) : NULL;
+    if (doc != NULL) {
+        (void)snprintf(doc, size, "%s($self, number%s%s, /)\n--\n\n%s", method->ml_name,
+                       isnan(number) ? "" : "=", isnan(number) ? "" : text, method->ml_doc);
+        method->ml_doc = doc;
+    }
+    PyMem_Free(text);
+    return doc != NULL ? 0 : scalar_fail(PG_ERR_NOMEM);
+}
+
 int scalar_add_operators(PyTypeObject *type) {
+    for (PyMethodDef *method = op_methods; method->ml_name != NULL; method++)
+        if (method->ml_flags == METH_FASTCALL && describe_number(method) < 0) return -1;
     if (scalar_add_methods(type, op_methods) < 0 || scalar_add_methods(type, conversions) < 0)
         return -1;
     for (PyMethodDef *method = op_methods; method->ml_name != NULL; method++) {
-        int op = 1;
-        while (strcmp(pg_op_describe(op)->name, method->ml_name) != 0) op++;
+        const int op = op_of(method);
         natives[op].name = PyUnicode_InternFromString(method->ml_name);
         natives[op].method = PyObject_GetAttrString((PyObject *)type, method->ml_name);
         if (natives[op].name == NULL || natives[op].method == NULL) return -1;

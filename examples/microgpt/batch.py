@@ -38,10 +38,10 @@ def padded(data: names.Names, words: Sequence[str]) -> tuple[Any, Any]:
 def loss(weights: gpt.Weights, numbers: Sequence[Any], length: Any) -> Any:
     """The mean cross-entropy of a word's letters, as gpt.loss: of the first `length` places."""
     reader = gpt.Reader(weights)
-    total = 0.0
+    total: Value | float = 0.0
     for place, (letter, target) in enumerate(zip(numbers, numbers[1:])):
         logits = reader.read(pygradc.take(weights.tokens, letter))
-        term = sum(l.exp() for l in logits).log() - pygradc.take(logits, target)
+        term = pygradc.sum(l.exp() for l in logits).log() - pygradc.take(logits, target)
         total += pygradc.where(length > place, term, 0.0)
     return total / length
 

@@ -111,5 +111,6 @@ def loss(weights: Weights, letters: Sequence[Row], targets: Sequence[Row]) -> An
     terms = []
     for letter, target in zip(letters, targets):
         logits = reader.read(letter)
-        terms.append(sum(l.exp() for l in logits).log() - dot(logits, target))
+        exps: Any = sum(l.exp() for l in logits)
+        terms.append(exps.log() - dot(logits, target))
     return sum(terms) / len(terms)

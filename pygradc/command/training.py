@@ -289,7 +289,7 @@ def first_model(sizes: Sequence[int], seed: int) -> nn.MLP:
 
 def outputs_of(model: nn.MLP) -> Callable[[Array], Array]:
     """The model's outputs for rows of standardized features, recorded once."""
-    recorded: Compiled = compile(model, errors="ignore")
+    recorded = compile(model, errors="ignore")
     return recorded.map
 
 

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from pygradc.core.foreign import array_of
 from pygradc.core.masks import refuse_masked
 from pygradc.core.scalar import core
 
@@ -77,7 +78,7 @@ def set_data(values: Any, array: npt.ArrayLike) -> None:
         On an error nothing is changed.
     """
     refuse_masked("set_data", array)
-    given = np.asarray(array)
+    given = array_of("set_data", array)
     if given.dtype.kind not in "biufO":
         raise TypeError(f"set_data: expected real numbers, got an array of {given.dtype}")
     is_of_objects = given.dtype.kind == "O"

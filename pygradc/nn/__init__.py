@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import operator
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from typing import Any, Union, cast
+from typing import TYPE_CHECKING, Any, Literal, Union, cast, overload
 
 import numpy as np
 
@@ -22,12 +22,16 @@ from pygradc.nn.module import Entry, Module, entries_of, has_own_state, values_o
 from pygradc.nn.rows import refuse_rows, row_of
 from pygradc.recorded import modules
 from pygradc.recorded.tables import take
-from pygradc.value import Number, Value
+from pygradc.typed import Generic, Input, Out
+from pygradc.value import Value
+
+if TYPE_CHECKING:
+    from pygradc.typed import Row
 
 __all__ = ["MLP", "Embedding", "Layer", "Linear", "Module", "Neuron", "Sequential"]
 
-Input = Union[Value, Number]
 Activation = Union[str, Callable[..., Value]]  # of one Value; [Value] fails in Python 3.9.1
+_Inner = Callable[[list[Value]], object]
 _Parts = tuple[list[Value], Any, Any]  # weights, bias, the activation's number; None: a function
 
 
@@ -115,7 +119,7 @@ class Neuron(Module):
         self._parts = (*self._parts[:2], _number(activation))
         self._name = activation
 
-    def __call__(self, x: Any) -> Value:
+    def __call__(self, x: Row) -> Value:
         row = x if type(x) is list else row_of(self, x)
         try:
             outs = _outputs([self], row)
@@ -171,7 +175,7 @@ def _outputs(neurons: Sequence[Neuron], row: Sequence[Input]) -> Any:
 _neuron_call = Neuron.__call__
 
 
-class Layer(Module):
+class Layer(Module, Generic[Out]):
     """Neurons side by side over the same inputs.
 
         >>> from pygradc import nn
@@ -191,6 +195,28 @@ class Layer(Module):
     A call returns one Value for one neuron, else a list of them.
     """
 
+    @overload
+    def __init__(
+        self: Layer[Value],
+        nin: int,
+        nout: Literal[1],
+        activation: Activation = "tanh",
+        *,
+        bias: bool = True,
+        seed: Seed = None,
+        init: Init = "uniform",
+    ) -> None: ...
+    @overload
+    def __init__(
+        self,
+        nin: int,
+        nout: int,
+        activation: Activation = "tanh",
+        *,
+        bias: bool = True,
+        seed: Seed = None,
+        init: Init = "uniform",
+    ) -> None: ...
     def __init__(
         self,
         nin: int,
@@ -206,7 +232,7 @@ class Layer(Module):
         self.neurons = [Neuron(inputs, activation, bias=bias, draw=how) for _ in range(count)]
         self.activation = activation
 
-    def __call__(self, x: Any) -> Any:
+    def __call__(self, x: Row) -> Out:
         neurons = self.neurons
         outs: Any = NotImplemented
         row = x if type(x) is list else row_of(self, x)
@@ -218,7 +244,7 @@ class Layer(Module):
                 raise
         if outs is NotImplemented:  # Neuron.__call__, or a Value operator, is patched
             outs = [neuron(row) for neuron in neurons]
-        return outs[0] if len(outs) == 1 else outs
+        return outs[0] if len(outs) == 1 else outs  # type: ignore[no-any-return]
 
     def parameters(self) -> list[Value]:
         found: list[Value] = []
@@ -249,7 +275,7 @@ class Layer(Module):
         return f"Layer({self._inputs()}, {len(self.neurons)}, {activation}{self._without_bias()})"
 
 
-class Linear(Layer):
+class Linear(Layer[Out]):
     """A layer without activation: b + w[0]*x[0] + w[1]*x[1] + ... for each output.
 
         >>> from pygradc import nn
@@ -263,6 +289,20 @@ class Linear(Layer):
         nin, nout, bias, seed, init: As in `Layer`.
     """
 
+    @overload
+    def __init__(
+        self: Linear[Value],
+        nin: int,
+        nout: Literal[1],
+        bias: bool = True,
+        *,
+        seed: Seed = None,
+        init: Init = "uniform",
+    ) -> None: ...
+    @overload
+    def __init__(
+        self, nin: int, nout: int, bias: bool = True, *, seed: Seed = None, init: Init = "uniform"
+    ) -> None: ...
     def __init__(
         self, nin: int, nout: int, bias: bool = True, *, seed: Seed = None, init: Init = "uniform"
     ) -> None:
@@ -307,7 +347,7 @@ class Embedding(Module):
         how = draw("Embedding", *shape, seed, "uniform")
         self.weight = [[Value(how.weight()) for _ in range(shape[1])] for _ in range(shape[0])]
 
-    def __call__(self, x: Any) -> list[Value]:
+    def __call__(self, x: Row) -> list[Value]:
         try:
             rows = [take(self.weight, index) for index in row_of(self, x)]
         except TypeError:
@@ -322,7 +362,7 @@ class Embedding(Module):
         return f"Embedding({len(self.weight)}, {len(self.weight[0])})"
 
 
-class Sequential(Module):
+class Sequential(Module, Generic[Out]):
     """Layers one after the other, each taking what the one before it returns.
 
         >>> from pygradc import nn
@@ -339,6 +379,14 @@ class Sequential(Module):
         ValueError: no layers.
     """
 
+    @overload
+    def __init__(self, last: Callable[[list[Value]], Out], /) -> None: ...
+    @overload
+    def __init__(self, a: _Inner, last: Callable[[list[Value]], Out], /) -> None: ...
+    @overload
+    def __init__(self, a: _Inner, b: _Inner, last: Callable[[list[Value]], Out], /) -> None: ...
+    @overload
+    def __init__(self, *layers: _Inner) -> None: ...
     def __init__(self, *layers: Any) -> None:
         if not layers:
             raise ValueError("Sequential: there must be at least one layer")
@@ -350,11 +398,11 @@ class Sequential(Module):
                 )
         self.layers: list[Any] = list(layers)
 
-    def __call__(self, x: Any) -> Any:
+    def __call__(self, x: Row) -> Out:
         out: Any = x if type(x) is list else row_of(self, x)
         for layer in self.layers:
             out = layer([out] if type(out) is Value else out)
-        return out
+        return out  # type: ignore[no-any-return]
 
     def _more(self) -> Iterator[tuple[str, modules.Part]]:
         """The attributes with parameters besides the layers, added by a subclass or the user."""
@@ -399,7 +447,7 @@ def _sizes(nin: Any, nouts: Any) -> list[int]:
     return sizes
 
 
-class MLP(Sequential):
+class MLP(Sequential[Out]):
     """A multilayer perceptron.
 
         >>> from pygradc import nn

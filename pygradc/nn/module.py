@@ -188,7 +188,7 @@ class Module:
                 state[key] = array
         return state
 
-    def load_state_dict(self, state: Mapping[str, npt.ArrayLike]) -> None:
+    def load_state_dict(self, state: Mapping[str, npt.ArrayLike | states.Saved]) -> None:
         """Set the parameters' data from the result of `state_dict` or `pygradc.load_state`.
 
         Raises:

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from pygradc.core.foreign import array_of, is_foreign
 from pygradc.value import Value
 
 
@@ -30,7 +31,7 @@ def row_of(module: Any, x: Any) -> Any:
         )
     if type(x) is not np.ndarray and getattr(x, "ndim", 1) > 1:  # a table iterates over its names
         refuse_rows(module, x)
-    return x
+    return array_of(type(module).__name__, x) if is_foreign(x) else x
 
 
 def refuse_rows(module: Any, x: Any) -> None:

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from pygradc.core.foreign import array_of
 from pygradc.core.masks import refuse_masked
 
 Floats = npt.NDArray[np.float64]
@@ -25,7 +26,7 @@ def score(outputs: Floats, y: Any) -> float:
 
 def _numbers(y: Any, outputs: Floats) -> Floats:
     refuse_masked("score: y", y)
-    array = np.asarray(y)
+    array = array_of("score: y", y)
     if array.dtype.kind not in "fiub":
         kind = f"an array of {array.dtype}, such as {array.reshape(-1)[:1].tolist()}"
         raise TypeError(f"score: y must be numbers, not {kind}: number the classes from 0")

@@ -210,7 +210,7 @@ class EarlyStopping:
 
     # ---- states
 
-    def state_dict(self) -> dict[str, Any]:
+    def state_dict(self) -> dict[str, Floats | float | str | None]:
         """The best figure with its weights, and the wait so far."""
         return {
             "figure": self._figure,

@@ -20,12 +20,13 @@ import sys
 import warnings
 from collections.abc import Callable, Iterable
 from types import MethodType
-from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, NoReturn, overload
 
 import numpy as np
 
 from pygradc._core import Bindable, ffi, lib
 from pygradc.core import lines
+from pygradc.core.foreign import is_foreign, is_of_a_known_library
 from pygradc.core.owner import new_owner
 from pygradc.core.refusals import TraceError, require_none_caught
 from pygradc.core.scalar import core
@@ -36,13 +37,18 @@ from pygradc.recorded.instances import Beside, is_method_of, name_in
 from pygradc.recorded.parallel import sharers
 from pygradc.recorded.program import Program
 from pygradc.recorded.rows import Floats, Rows
+from pygradc.typed import Generic, P, Q, R, S
 from pygradc.value import Value
 
 if TYPE_CHECKING:
     import os
     from concurrent.futures import Executor
+    from typing import Protocol
+
+    from typing_extensions import Concatenate
 
     from pygradc.recorded.parallel import Sharers
+    from pygradc.typed import WRT, Column, Errors, Flat, Math, Stacked
     from pygradc.viewing.page import View
 
 PASSES = {
@@ -115,7 +121,7 @@ _CALLS_PER_RECORDING = 30  # a recording costs about as much as thirty replays o
 _NOTHING, _INSTANCE, _CLASS = range(3)  # what a lookup binds to, as in csrc/python/scalar_bind.c
 
 
-class Compiled(Bindable):
+class Compiled(Bindable, Generic[P, R]):
     """A function that is recorded once for each structure of arguments.
 
         >>> import pygradc
@@ -137,11 +143,26 @@ class Compiled(Bindable):
         (1, True)
 
     Made by `compile`. `__wrapped__` is the function itself. A method has separate recordings for
-    each instance.
+    each instance. For type checkers, P are its parameters, and R is what it returns.
     """
 
     _plain: Callable[..., Any]
     _options: _Options
+
+    if TYPE_CHECKING:  # csrc/python/scalar_bind.c
+
+        @property
+        def __wrapped__(self) -> Callable[P, R]: ...
+
+        @overload
+        def __get__(self, instance: None, owner: object = ..., /) -> Compiled[P, R]: ...
+        @overload
+        def __get__(
+            self: Compiled[Concatenate[S, Q], R], instance: S, owner: object = ..., /
+        ) -> Compiled[Q, R]: ...
+        @overload  # of a staticmethod; mypy takes it for a method all the same
+        def __get__(self, instance: object, owner: object = ..., /) -> Compiled[P, R]: ...
+        def __get__(self, instance: Any, owner: Any = None, /) -> Any: ...
 
     def __init__(self, function: Callable[..., Any], options: _Options) -> None:
         plain, self._binds = _unwrapped(function)
@@ -149,7 +170,7 @@ class Compiled(Bindable):
         self.__dict__["_plain"], self.__dict__["_options"] = plain, options
         self._kept, self._at = _Recordings(), Beside()
 
-    def __call__(self, *args: Any, **static: Any) -> Any:
+    def __call__(self, *args: P.args, **static: P.kwargs) -> R:
         """Replay for one row; record first if the structure of args, or `static`, is new.
 
         Args:
@@ -158,7 +179,7 @@ class Compiled(Bindable):
         Returns, Raises: as `Program.__call__`; TraceError, from the recording.
         """
         if core.tracing():
-            return self._function(*map(structures.as_values, args), **static)
+            return self._function(*map(structures.as_values, args), **static)  # type: ignore[no-any-return]
         kept = self._kept
         if not static:
             recent = kept.recent
@@ -169,9 +190,9 @@ class Compiled(Bindable):
                         program._used = next(kept.clock)
                     else:
                         kept.chose(program)
-                    return values
+                    return values  # type: ignore[no-any-return]
         if self._is_method_of(args):
-            return self._bound_to(args[0])(*args[1:], **static)
+            return self._bound_to(args[0])(*args[1:], **static)  # type: ignore[no-any-return]
         leaves: list[Any] = []
         structure = structures.take_apart(args, leaves, "argument")
         try:
@@ -179,8 +200,32 @@ class Compiled(Bindable):
         except (TypeError, ValueError, IndexError) as error:
             _explain_rows(error, self._name, args)
             raise
-        return program._one_row(leaves)
+        return program._one_row(leaves)  # type: ignore[no-any-return]
 
+    @overload
+    def map(
+        self: Compiled[P, Flat],
+        *arrays: Column,
+        executor: Executor | None = None,
+        workers: int | None = None,
+        **static: object,
+    ) -> Floats: ...
+    @overload
+    def map(
+        self: Compiled[P, tuple[Flat, Flat]],
+        *arrays: Column,
+        executor: Executor | None = None,
+        workers: int | None = None,
+        **static: object,
+    ) -> tuple[Floats, Floats]: ...
+    @overload
+    def map(
+        self,
+        *arrays: Column,
+        executor: Executor | None = None,
+        workers: int | None = None,
+        **static: object,
+    ) -> Stacked: ...
     def map(
         self,
         *arrays: Any,
@@ -195,29 +240,27 @@ class Compiled(Bindable):
 
     def sum(
         self,
-        *arrays: Any,
+        *arrays: Column,
         executor: Executor | None = None,
         workers: int | None = None,
-        **static: Any,
-    ) -> Any:
+        **static: object,
+    ) -> R:
         """The outputs, each summed over the rows, as Values: see `Program.sum`."""
         by = executor if workers is None else sharers(executor, workers)
         return self._total(arrays, by, static, mean=False)
 
     def mean(
         self,
-        *arrays: Any,
+        *arrays: Column,
         executor: Executor | None = None,
         workers: int | None = None,
-        **static: Any,
-    ) -> Any:
+        **static: object,
+    ) -> R:
         """The outputs, each averaged over the rows, as Values: see `Program.mean`."""
         by = executor if workers is None else sharers(executor, workers)
         return self._total(arrays, by, static, mean=True)
 
-    def _total(
-        self, arrays: tuple[Any, ...], by: Sharers, static: dict[str, Any], mean: bool
-    ) -> Any:
+    def _total(self, arrays: tuple[Any, ...], by: Sharers, static: dict[str, Any], mean: bool) -> R:
         if not static:
             kept = self._kept
             recent = kept.recent
@@ -228,10 +271,37 @@ class Compiled(Bindable):
                         program._used = next(kept.clock)
                     else:
                         kept.chose(program)
-                    return values
+                    return values  # type: ignore[no-any-return]
         program, rows = self._chosen(arrays, static)
-        return program._total(rows, by, mean)
+        return program._total(rows, by, mean)  # type: ignore[no-any-return]
 
+    @overload
+    def gradients(
+        self: Compiled[P, Flat],
+        *arrays: Column,
+        wrt: Literal["inputs"] = "inputs",
+        executor: Executor | None = None,
+        workers: int | None = None,
+        **static: object,
+    ) -> tuple[Floats, tuple[Floats, ...]]: ...
+    @overload
+    def gradients(
+        self: Compiled[P, Flat],
+        *arrays: Column,
+        wrt: Literal["parameters"],
+        executor: Executor | None = None,
+        workers: int | None = None,
+        **static: object,
+    ) -> tuple[Floats, Floats]: ...
+    @overload
+    def gradients(
+        self,
+        *arrays: Column,
+        wrt: WRT = "inputs",
+        executor: Executor | None = None,
+        workers: int | None = None,
+        **static: object,
+    ) -> tuple[Stacked, Floats | tuple[Floats, ...]]: ...
     def gradients(
         self,
         *arrays: Any,
@@ -250,11 +320,11 @@ class Compiled(Bindable):
 
     def jacobian(
         self,
-        *arrays: Any,
-        wrt: str = "inputs",
+        *arrays: Column,
+        wrt: WRT = "inputs",
         executor: Executor | None = None,
         workers: int | None = None,
-        **static: Any,
+        **static: object,
     ) -> Floats:
         """The Jacobian of each row, (rows, outputs, inputs): see `Program.jacobian`."""
         by = sharers(executor, workers)
@@ -263,12 +333,12 @@ class Compiled(Bindable):
 
     def vjp(
         self,
-        weights: Any,
-        *arrays: Any,
-        wrt: str = "inputs",
+        weights: Column,
+        *arrays: Column,
+        wrt: WRT = "inputs",
         executor: Executor | None = None,
         workers: int | None = None,
-        **static: Any,
+        **static: object,
     ) -> Floats:
         """The gradient of the outputs' weighted sum, row by row: see `Program.vjp`."""
         by = sharers(executor, workers)
@@ -276,13 +346,31 @@ class Compiled(Bindable):
         return program._vjp(weights, rows, wrt, by)
 
     def hessian(
-        self, *arrays: Any, wrt: str = "inputs", workers: int | None = None, **static: Any
+        self, *arrays: Column, wrt: WRT = "inputs", workers: int | None = None, **static: object
     ) -> Floats:
         """The second derivatives of each row, (rows, inputs, inputs): see `Program.hessian`."""
         by = None if workers is None else sharers(None, workers)
         program, rows = self._chosen(arrays, static)
         return program._hessian(rows, wrt, by)
 
+    @overload
+    def jvp(
+        self: Compiled[P, Flat],
+        v: Column,
+        *arrays: Column,
+        wrt: WRT = "parameters",
+        workers: int | None = None,
+        **static: object,
+    ) -> tuple[Floats, Floats]: ...
+    @overload
+    def jvp(
+        self,
+        v: Column,
+        *arrays: Column,
+        wrt: WRT = "parameters",
+        workers: int | None = None,
+        **static: object,
+    ) -> tuple[Stacked, Stacked]: ...
     def jvp(
         self,
         v: Any,
@@ -304,12 +392,12 @@ class Compiled(Bindable):
 
     def hvp(
         self,
-        v: Any,
-        *arrays: Any,
-        wrt: str = "parameters",
+        v: Column,
+        *arrays: Column,
+        wrt: WRT = "parameters",
         mean: bool = False,
         workers: int | None = None,
-        **static: Any,
+        **static: object,
     ) -> Floats:
         """The Hessian times v, of the sum over the rows or row by row: see `Program.hvp`."""
         by = None if workers is None else sharers(None, workers)
@@ -323,7 +411,7 @@ class Compiled(Bindable):
         return program._hvp(v, rows, wrt, mean, by)
 
     @property
-    def programs(self) -> tuple[Program, ...]:
+    def programs(self) -> tuple[Program[R], ...]:
         """One for each structure of arguments, the least recently used first."""
         return tuple(sorted(self._kept.programs.values(), key=operator.attrgetter("_used")))
 
@@ -356,7 +444,7 @@ class Compiled(Bindable):
             bound = self._bound_to(args[0])
             return bound.view(*args[1:], output=output, path=path, open=open, **static)
         if not args and not static and self.programs:
-            program = self.programs[-1]
+            program: Program[Any] = self.programs[-1]
         else:
             structure = structures.take_apart(args, [], "argument")
             try:
@@ -561,15 +649,18 @@ class Compiled(Bindable):
         """The instance's recordings; called by the C type when it finds none."""
         return self._at.of(instance, _Recordings)  # type: ignore[no-any-return]
 
-    def _bound_to(self, instance: Any) -> Compiled:
-        bound: Compiled = self.__get__(instance, instance if self._binds == _CLASS else None)
+    def _bound_to(self, instance: Any) -> Compiled[..., Any]:
+        method: Any = self
+        bound: Compiled[..., Any] = method.__get__(
+            instance, instance if self._binds == _CLASS else None
+        )
         return bound
 
     def _is_method_of(self, args: tuple[Any, ...]) -> bool:
         """Is the first argument the instance, as in `Base.loss(self, x)`?"""
         if not args or type(args[0]) in _DATA or self._origin is not None or not self._binds:
             return False
-        return is_method_of(args[0], self)
+        return not is_of_a_known_library(args[0]) and is_method_of(args[0], self)
 
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, Compiled) or self._origin is None:
@@ -645,7 +736,7 @@ class _Wrapped:
         raise AttributeError("__wrapped__ of a compiled function can't be set")
 
 
-Compiled.__wrapped__ = _Wrapped()  # type: ignore[attr-defined]
+Compiled.__wrapped__ = _Wrapped()  # type: ignore[method-assign, assignment]
 
 _NONE = object()
 _INTERNAL = frozenset(("_plain", "_options"))
@@ -735,7 +826,11 @@ def _explain_rows(error: Exception, name: str, args: tuple[Any, ...]) -> None:
     Raises:
         The error's type: the arguments look like arrays of many rows.
     """
-    arrays = [np.shape(arg) for arg in args if isinstance(arg, np.ndarray) or hasattr(arg, "iloc")]
+    arrays = [
+        tuple(getattr(arg, "shape", ()))
+        for arg in args
+        if isinstance(arg, np.ndarray) or is_foreign(arg)
+    ]
     if isinstance(error, TraceError) or not arrays or type(error) not in _EXPLAINED:
         return
     deep = any(len(shape) > 1 for shape in arrays)
@@ -752,8 +847,34 @@ def _explain_rows(error: Exception, name: str, args: tuple[Any, ...]) -> None:
 _EXPLAINED = (TypeError, ValueError, IndexError)
 
 
+if TYPE_CHECKING:
+
+    class Decorator(Protocol):
+        """`compile` with options only."""
+
+        def __call__(self, function: Callable[P, R], /) -> Compiled[P, R]: ...
+
+
+@overload
 def compile(
-    function: Callable[..., Any] | None = None,
+    function: Callable[P, R],
+    *,
+    math: Math = "exact",
+    errors: Errors = "raise",
+    passes: Iterable[str] | None = None,
+    max_programs: int = 64,
+) -> Compiled[P, R]: ...
+@overload
+def compile(
+    function: None = None,
+    *,
+    math: Math = "exact",
+    errors: Errors = "raise",
+    passes: Iterable[str] | None = None,
+    max_programs: int = 64,
+) -> Decorator: ...
+def compile(
+    function: Any = None,
     *,
     math: str = "exact",
     errors: str = "raise",

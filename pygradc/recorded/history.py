@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from pygradc import states
+from pygradc.core.arrays import Floats
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -84,7 +85,7 @@ class History(list[float]):
         """The figures of the validation loss or of a metric."""
         return self.validation_loss if name == VALIDATION_LOSS else self.metrics[name]
 
-    def state_dict(self, names: Sequence[str]) -> dict[str, Any]:
+    def state_dict(self, names: Sequence[str]) -> dict[str, Floats]:
         """Its arrays, shape (epochs,); figures of these names (names, epochs)."""
         figures = [self.of(name) for name in names]
         return {

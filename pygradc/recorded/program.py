@@ -10,7 +10,7 @@ Source: csrc/record, csrc/program, csrc/replay.
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal, overload
 
 import numpy as np
 
@@ -23,18 +23,20 @@ from pygradc.recorded.parallel import Results, Threads, Work, sharers
 from pygradc.recorded.row_derivatives import Lifted
 from pygradc.recorded.rows import Floats, Rows, _floats
 from pygradc.recorded.workspace import HVP, JVP, Borrowed, Replayable, Workspace
+from pygradc.typed import Generic, R
 from pygradc.value import Value
 
 if TYPE_CHECKING:
     from concurrent.futures import Executor
 
     from pygradc.recorded.parallel import Sharers
+    from pygradc.typed import WRT, Column, Flat, Returned, Stacked
     from pygradc.viewing.page import View
 
 _SUM = lib.PG_WRT_PARAMS  # the kind of work that `sum` is, without Values among the arguments
 
 
-class Program(Replayable):
+class Program(Replayable, Generic[R]):
     """Straight-line code for one structure of arguments.
 
         >>> import os, pygradc, tempfile
@@ -68,7 +70,7 @@ class Program(Replayable):
         [[0.0, 2.0]]
 
     Made by `compile`, or by `load`. Calls, `map`, `sum`, `mean` and derivatives work as those of a
-    compiled function, but for arguments of this structure only.
+    compiled function, but for arguments of this structure only. R is what it returns.
     """
 
     def __init__(
@@ -129,7 +131,7 @@ class Program(Replayable):
 
     # ---- replaying
 
-    def __call__(self, *args: Any) -> Any:
+    def __call__(self, *args: Column) -> R:
         """Replay for one row.
 
         Args:
@@ -143,11 +145,11 @@ class Program(Replayable):
         """
         values = self._row_by_fast_path(args)
         if values is not NotImplemented:
-            return values
+            return values  # type: ignore[no-any-return]
         leaves: list[Any] = []
         given = structures.take_apart(args, leaves, "argument")
         self._check(given)
-        return self._one_row(leaves)
+        return self._one_row(leaves)  # type: ignore[no-any-return]
 
     def _row_by_fast_path(self, args: tuple[Any, ...]) -> Any:
         """`__call__` as one call to C; NotImplemented if the fast path doesn't apply."""
@@ -211,6 +213,24 @@ class Program(Replayable):
             results.append(core.result(data, children, by_all))
         return self._put_together(tuple(results), True)
 
+    @overload
+    def map(
+        self: Program[Flat],
+        *arrays: Column,
+        executor: Executor | None = None,
+        workers: int | None = None,
+    ) -> Floats: ...
+    @overload
+    def map(
+        self: Program[tuple[Flat, Flat]],
+        *arrays: Column,
+        executor: Executor | None = None,
+        workers: int | None = None,
+    ) -> tuple[Floats, Floats]: ...
+    @overload
+    def map(
+        self, *arrays: Column, executor: Executor | None = None, workers: int | None = None
+    ) -> Stacked: ...
     def map(
         self, *arrays: Any, executor: Executor | None = None, workers: int | None = None
     ) -> Any:
@@ -238,8 +258,8 @@ class Program(Replayable):
         return structures.stack(self._outputs, done.outputs)
 
     def sum(
-        self, *arrays: Any, executor: Executor | None = None, workers: int | None = None
-    ) -> Any:
+        self, *arrays: Column, executor: Executor | None = None, workers: int | None = None
+    ) -> R:
         """The outputs, each summed over the rows: one Value for each.
 
         Gradients with respect to the parameters, and to Values among the arguments, are computed at
@@ -251,8 +271,8 @@ class Program(Replayable):
         return self._sum_or_mean(arrays, by, mean=False)
 
     def mean(
-        self, *arrays: Any, executor: Executor | None = None, workers: int | None = None
-    ) -> Any:
+        self, *arrays: Column, executor: Executor | None = None, workers: int | None = None
+    ) -> R:
         """The outputs, each averaged over the rows: one Value for each. See `sum`.
 
         Raises:
@@ -261,10 +281,34 @@ class Program(Replayable):
         by = executor if workers is None else sharers(executor, workers)
         return self._sum_or_mean(arrays, by, mean=True)
 
-    def _sum_or_mean(self, arrays: tuple[Any, ...], by: Sharers, mean: bool) -> Any:
-        values = self._total_by_fast_path(arrays, mean, by)
+    def _sum_or_mean(self, arrays: tuple[Any, ...], by: Sharers, mean: bool) -> R:
+        values: R = self._total_by_fast_path(arrays, mean, by)
         return self._total(Rows(arrays), by, mean) if values is NotImplemented else values
 
+    @overload
+    def gradients(
+        self: Program[Flat],
+        *arrays: Column,
+        wrt: Literal["inputs"] = "inputs",
+        executor: Executor | None = None,
+        workers: int | None = None,
+    ) -> tuple[Floats, tuple[Floats, ...]]: ...
+    @overload
+    def gradients(
+        self: Program[Flat],
+        *arrays: Column,
+        wrt: Literal["parameters"],
+        executor: Executor | None = None,
+        workers: int | None = None,
+    ) -> tuple[Floats, Floats]: ...
+    @overload
+    def gradients(
+        self,
+        *arrays: Column,
+        wrt: WRT = "inputs",
+        executor: Executor | None = None,
+        workers: int | None = None,
+    ) -> tuple[Stacked, Floats | tuple[Floats, ...]]: ...
     def gradients(
         self,
         *arrays: Any,
@@ -316,8 +360,8 @@ class Program(Replayable):
 
     def jacobian(
         self,
-        *arrays: Any,
-        wrt: str = "inputs",
+        *arrays: Column,
+        wrt: WRT = "inputs",
         executor: Executor | None = None,
         workers: int | None = None,
     ) -> Floats:
@@ -343,9 +387,9 @@ class Program(Replayable):
 
     def vjp(
         self,
-        weights: Any,
-        *arrays: Any,
-        wrt: str = "inputs",
+        weights: Column,
+        *arrays: Column,
+        wrt: WRT = "inputs",
         executor: Executor | None = None,
         workers: int | None = None,
     ) -> Floats:
@@ -373,7 +417,7 @@ class Program(Replayable):
         self._check(rows.structure)
         return row_derivatives.weighted(self, weights, rows, wrt, by)
 
-    def hessian(self, *arrays: Any, wrt: str = "inputs", workers: int | None = None) -> Floats:
+    def hessian(self, *arrays: Column, wrt: WRT = "inputs", workers: int | None = None) -> Floats:
         """The matrix of second derivatives of each row.
 
             pygradc.compile(lambda x, y: x * x * y).hessian([1.0], [3.0])  # [[[6, 2], [2, 0]]]
@@ -457,6 +501,18 @@ class Program(Replayable):
             derivatives = np.ascontiguousarray(np.concatenate([derivatives, wanted], axis=1))
         return totals, derivatives
 
+    @overload
+    def jvp(
+        self: Program[Flat],
+        v: Column,
+        *arrays: Column,
+        wrt: WRT = "parameters",
+        workers: int | None = None,
+    ) -> tuple[Floats, Floats]: ...
+    @overload
+    def jvp(
+        self, v: Column, *arrays: Column, wrt: WRT = "parameters", workers: int | None = None
+    ) -> tuple[Stacked, Stacked]: ...
     def jvp(
         self, v: Any, *arrays: Any, wrt: str = "parameters", workers: int | None = None
     ) -> tuple[Any, Any]:
@@ -490,9 +546,9 @@ class Program(Replayable):
 
     def hvp(
         self,
-        v: Any,
-        *arrays: Any,
-        wrt: str = "parameters",
+        v: Column,
+        *arrays: Column,
+        wrt: WRT = "parameters",
         mean: bool = False,
         workers: int | None = None,
     ) -> Floats:
@@ -724,7 +780,7 @@ def _from_bytes(
     )
 
 
-def load(path: str | os.PathLike[str]) -> Program:
+def load(path: str | os.PathLike[str]) -> Program[Returned]:
     """Load a program that `Program.save` wrote; it has parameters of its own.
 
         >>> import os, pygradc, tempfile

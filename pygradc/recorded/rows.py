@@ -4,7 +4,8 @@ The first axis of an array is the row; a single number, a Value, or a static val
 a bool) is the same for all rows. A list or a tuple is converted to an array as numpy does: its
 items are rows. A dict or a namedtuple is columns: each item is an argument of its own, and the
 function receives a dict or a namedtuple of one row. Without any number there is one row.
-C-contiguous float64 arrays are used without a copy, others are converted.
+C-contiguous float64 arrays are used without a copy, those of other libraries, too
+(`core/foreign.py`); others are converted, at 8 bytes a number.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from typing import Any, cast
 import numpy as np
 import numpy.typing as npt
 
+from pygradc.core.foreign import array_of
 from pygradc.core.masks import may_hide_masks, refuse_masked
 from pygradc.core.numbers import as_number
 from pygradc.recorded import structure as structures
@@ -151,7 +153,7 @@ def _floats(arg: Any, where: tuple[Any, ...]) -> Floats:
     if isinstance(arg, np.ndarray):
         refuse_masked(what, arg)
     try:
-        array = np.asarray(arg)
+        array = array_of(what, arg)
     except ValueError as error:
         raise ValueError(
             f"{what}: expected an array with a row axis: {error}. Pass arrays of different "

@@ -17,6 +17,7 @@ from typing import Any, NamedTuple, Union
 import numpy as np
 import numpy.typing as npt
 
+from pygradc.core.foreign import array_of, is_foreign
 from pygradc.core.masks import refuse_masked
 from pygradc.core.numbers import as_number
 from pygradc.recorded.bools import LikeBool
@@ -98,6 +99,8 @@ def take_apart(obj: Any, leaves: list[Any], what: str) -> Structure:
     if isinstance(obj, np.ndarray) and obj.ndim > 0:
         if np.ma.isMaskedArray(obj):
             refuse_masked(what, obj)
+        if obj.dtype.kind in "mM":  # whose items may be ints
+            raise TypeError(f"{what}: expected numbers, got an array of {obj.dtype}")
         items = obj.ravel().tolist()
         leaves += [_element(item, what) for item in items]
         truths = tuple(i for i, item in enumerate(items) if isinstance(item, LikeBool))
@@ -113,6 +116,10 @@ def take_apart(obj: Any, leaves: list[Any], what: str) -> Structure:
     if number is NotImplemented or isinstance(obj, bool):
         if isinstance(obj, _STATIC):
             return static(obj)
+        if what == "argument" and is_foreign(obj):
+            array = array_of(what, obj)
+            if array.ndim:
+                return take_apart(array, leaves, what)
         raise TypeError(
             f"{what}: expected numbers, Values and containers of them, got {obj!r}"
             + _remedy(obj, what)
@@ -179,10 +186,13 @@ def _own_operators(kind: type) -> tuple[str, ...]:
     )
 
 
+_OF_NUMBERS = (int, float, list, tuple, dict, np.ndarray, np.generic)
+
+
 def as_values(obj: Any) -> Any:
     """An argument as a recorded function receives it: numbers become Values, also in containers."""
     kind = type(obj)
-    if kind is bool or not isinstance(obj, (int, float, list, tuple, dict, np.ndarray, np.generic)):
+    if kind is bool or not (isinstance(obj, _OF_NUMBERS) or is_foreign(obj)):
         return obj
     leaves: list[Any] = []
     structure = take_apart(obj, leaves, "argument")
@@ -197,8 +207,6 @@ def _remedy(obj: Any, what: str) -> str:
         return ": convert it with list(...)"
     if what != "argument":
         return ""
-    if hasattr(obj, "__array__"):
-        return ": convert one row with numpy.asarray(...)"
     if hasattr(obj, "__float__"):
         return ": convert it with float(...)"
     if isinstance(obj, numbers.Number):

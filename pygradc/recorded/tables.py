@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 from bisect import bisect_left, bisect_right
 from collections.abc import Mapping, Sequence, Set
-from typing import Any, Union
+from typing import Any, Literal, Union, overload
 
 import numpy as np
 
@@ -22,8 +22,17 @@ from pygradc.recorded import tracing
 from pygradc.value import Number, Value
 
 _Entry = Union[Value, Number]
+_Taken = Union[Value, float, list["_Taken"]]
 
 
+@overload
+def take(table: Sequence[Value], index: Value | Number) -> Value: ...
+@overload
+def take(table: Sequence[Number], index: Value | Number) -> Value | float: ...
+@overload
+def take(table: Sequence[Sequence[Value]], index: Value | Number) -> list[Value]: ...
+@overload
+def take(table: Sequence[_Entry | Sequence[object]], index: Value | Number) -> _Taken: ...
 def take(table: Sequence[Any], index: Any) -> Any:
     """table[index], for an index that may be an input of a recorded function.
 
@@ -61,7 +70,9 @@ def take(table: Sequence[Any], index: Any) -> Any:
     return entries[_index_of(index, len(entries))]
 
 
-def searchsorted(xs: Sequence[Number], x: Any, side: str = "left") -> Any:
+def searchsorted(
+    xs: Sequence[Number], x: Value | Number, side: Literal["left", "right"] = "left"
+) -> Value | int:
     """The index at which x would be inserted into the sorted numbers xs, as numpy's.
 
     It has no derivative. In a recorded function it is one instruction for each call.
@@ -87,10 +98,17 @@ def searchsorted(xs: Sequence[Number], x: Any, side: str = "left") -> Any:
     """
     if side not in ("left", "right"):
         raise ValueError(f"searchsorted: side must be 'left' or 'right', not {side!r}")
-    return _search(_knots("searchsorted", xs), x, side == "right")
+    found: Value | int = _search(_knots("searchsorted", xs), x, side == "right")
+    return found
 
 
-def interp(x: Any, xs: Sequence[Number], ys: Sequence[_Entry]) -> Any:
+@overload
+def interp(x: Value, xs: Sequence[Number], ys: Sequence[_Entry]) -> Value: ...
+@overload
+def interp(x: _Entry, xs: Sequence[Number], ys: Sequence[Value]) -> Value: ...
+@overload
+def interp(x: _Entry, xs: Sequence[Number], ys: Sequence[_Entry]) -> Value | float: ...
+def interp(x: Any, xs: Sequence[Number], ys: Sequence[Any]) -> Any:
     """Linear interpolation in a table: ys[0] below xs[0], ys[-1] above xs[-1], as numpy's.
 
         >>> import pygradc

@@ -67,6 +67,7 @@ def _called(value: Value) -> str:
     return refusals.made_by(value) or "leaf"
 
 
+Truth = Union[bool, np.bool_]  # to type checkers, a Condition is a bool: as eager code's is
 _Made = Union[tuple[str, "Condition", "Condition"], str, None]  # sign and parts, if combined
 
 
@@ -335,7 +336,7 @@ def beside(x: Value | Number, other: Value | Number) -> Value:
 # ---- functions for eager and recorded code ------------------------------------------------------
 
 
-def where(condition: Any, a: Value | Number, b: Value | Number) -> Value:
+def where(condition: Truth, a: Value | Number, b: Value | Number) -> Value:
     """a where the condition holds, else b; both are computed, one gets the gradient.
 
         >>> import pygradc
@@ -364,7 +365,7 @@ def where(condition: Any, a: Value | Number, b: Value | Number) -> Value:
     return core.where(bool(condition), first, second)
 
 
-def logical_not(condition: Any) -> Any:
+def logical_not(condition: Truth) -> bool:
     """`not`, for eager and recorded functions alike.
 
     In a recording a comparison has no truth value yet, which `not` would need; and `~`, which works
@@ -386,7 +387,7 @@ def logical_not(condition: Any) -> Any:
     return condition._opposite() if isinstance(condition, Condition) else not condition
 
 
-def logical_and(*conditions: Any) -> Any:
+def logical_and(*conditions: Truth) -> bool:
     """Do all hold? `and`, or `all`, for eager and recorded functions alike.
 
         >>> import pygradc
@@ -409,10 +410,10 @@ def logical_and(*conditions: Any) -> Any:
             found = found if condition else False
         elif found is not False:
             found = condition if found is True else condition & found
-    return found
+    return cast(bool, found)
 
 
-def logical_or(*conditions: Any) -> Any:
+def logical_or(*conditions: Truth) -> bool:
     """Does any hold? `or`, or `any`, for eager and recorded functions alike.
 
         >>> import pygradc
@@ -435,7 +436,7 @@ def logical_or(*conditions: Any) -> Any:
             found = True if condition else found
         elif found is not True:
             found = condition if found is False else condition | found
-    return found
+    return cast(bool, found)
 
 
 def _require_conditions(name: str, conditions: tuple[Any, ...]) -> None:

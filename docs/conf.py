@@ -26,7 +26,14 @@ extensions = [
     "sphinx.ext.napoleon",  # docstrings with Args, Returns, Raises
     "sphinx_copybutton",
 ]
-include_patterns = ["docs/**", "*.md", "bench/*.md", "csrc/README.md", "pygradc/data/README.md"]
+include_patterns = [
+    "docs/**",
+    "*.md",
+    "bench/*.md",
+    "csrc/README.md",
+    "examples/notebooks/README.md",
+    "pygradc/data/README.md",
+]
 root_doc = "docs/index"
 
 myst_heading_anchors = 4  # as GitHub's

@@ -14,6 +14,7 @@
 #   make fuzz     the C core and bytes that nobody thought of, for FUZZ_SECONDS=60
 #   make pytest-asan  the tests, and the extension as `make verify` builds it: ARGS= which tests
 #   make lint     ruff, clang-format, mypy, the warnings of gcc and clang
+#   make wheels   wheels for every Python of the machine, tested, in dist/: docs/releasing.md
 #   make analyze  cppcheck; .cppcheck says what it needn't
 #   make format   format Python and C
 #   make docs     write the generated parts of docs/ops.md and of _core.pyi anew
@@ -38,7 +39,7 @@ SANITIZE := -g -O1 -fPIC -fsanitize=address,undefined -fno-sanitize-recover=all
 VERIFY := BUILD=verify INSTRUMENTS="$(SANITIZE) -DPG_VERIFY"
 
 .PHONY: train test bench ctest ctest-aarch64 prove-powers verify valgrind pytest-asan analyze clean-ctest fuzz \
-	fuzz-merge lint format docs clean
+	fuzz-merge lint format docs clean wheels
 
 # Of what pyproject.toml declares from some version on, just that version.
 define DECLARED
@@ -250,6 +251,11 @@ lint: $(VENV)/lint
 	for cc in $$(command -v gcc clang || echo $(CC)); do for file in $(CORE) $(GLUE_FILES) csrc/python/gil/gil.c; do \
 	    $$cc $(WARNINGS) -O2 -fsyntax-only -Icsrc -isystem $(PYTHON_HEADERS) $$file || exit 1; \
 	done; done
+
+# PYTHONS= which.
+PYTHONS ?=
+wheels:
+	.ci/wheels $(PYTHONS)
 
 analyze:
 	cppcheck -q --error-exitcode=1 --std=c11 --enable=warning,performance,portability \

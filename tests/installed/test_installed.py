@@ -69,7 +69,7 @@ def new_loss() -> tuple[nn.MLP, object]:
 
 @pytest.mark.parametrize("rows", [1, 7, 8, 32, 100])
 def test_a_replay_has_the_bits_of_the_function(rows: int) -> None:
-    model, loss = new_loss()
+    _, loss = new_loss()
     wanted = [loss(x.tolist(), y).data for x, y in zip(XS[:rows], YS[:rows])]
     exact = pygradc.compile(loss).map(XS[:rows], YS[:rows])
     assert [bits(x) for x in exact] == [bits(x) for x in wanted]

@@ -11,10 +11,13 @@
 #   make verify   the same, and the core checks its invariants after every operation
 #   make valgrind the C core alone, under valgrind's memcheck
 #   make ctest-aarch64  the C core alone, built for AArch64, under qemu
+#   make ctest-plain    the C core alone, as a compiler without gcc's extensions takes it
+#   make ctest-windows  the same, for Windows by mingw-w64, under wine
 #   make prove-powers  the vectors for a ** 2 and its like, beside libm's pow, at POINTS=10000000 of each
 #   make fuzz     the C core and bytes that nobody thought of, for FUZZ_SECONDS=60
 #   make pytest-asan  the tests, and the extension as `make verify` builds it: ARGS= which tests
 #   make lint     ruff, clang-format, mypy, pyright, stubs, the warnings of gcc and clang
+#   make wheels   wheels for every Python of the machine, tested, in dist/: docs/releasing.md
 #   make analyze  cppcheck; .cppcheck says what it needn't
 #   make format   format Python and C
 #   make dagre    fetch the layout of the viewer's page by npm, and check that it is the one known
@@ -40,8 +43,8 @@ WARNINGS := -std=c11 -Wall -Wextra -Wconversion -Werror
 SANITIZE := -g -O1 -fPIC -fsanitize=address,undefined -fno-sanitize-recover=all
 VERIFY := BUILD=verify INSTRUMENTS="$(SANITIZE) -DPG_VERIFY"
 
-.PHONY: train test notebooks bench ctest ctest-aarch64 prove-powers verify valgrind pytest-asan analyze clean-ctest fuzz \
-	fuzz-merge lint format docs docs-site dagre clean
+.PHONY: train test notebooks bench ctest ctest-aarch64 ctest-plain ctest-windows prove-powers verify valgrind pytest-asan \
+	analyze clean-ctest fuzz fuzz-merge lint format docs docs-site dagre wheels clean
 
 # Of what pyproject.toml declares from some version on, just that version.
 define DECLARED
@@ -100,6 +103,7 @@ BUILD ?= $(CC)
 INSTRUMENTS ?= $(SANITIZE)
 RUN ?=
 EMULATOR ?=
+EXE ?=
 OBJECTS := $(patsubst %.c,build/$(BUILD)/%.o,$(CORE) $(wildcard tests/c/*.c) tests/fuzz/arithmetic.c)
 HEADERS := $(CORE_HEADERS) $(wildcard tests/c/*.h tests/fuzz/*.h)
 
@@ -113,7 +117,7 @@ ifneq ($(findstring -fsanitize,$(INSTRUMENTS)),)
 build/$(BUILD)/csrc/replay/lanes_%.o: override INSTRUMENTS += -O0
 endif
 
-build/$(BUILD)/test_core: $(OBJECTS)
+build/$(BUILD)/test_core$(EXE): $(OBJECTS)
 	$(CC) $(INSTRUMENTS) $^ -lm -lpthread -o $@
 
 # Fuzz targets: tests/fuzz/README.md. FUZZ_SECONDS is for all of them together.
@@ -127,17 +131,17 @@ FUZZ_SHARED := $(CORE) tests/c/testing.c \
 FUZZ_BINARIES := $(FUZZ_TARGETS:%=build/fuzz/%)
 
 # The fuzz targets as ordinary programs: they run files.
-REPLAYED := $(FUZZ_TARGETS:%=build/$(BUILD)/replay_%)
+REPLAYED := $(FUZZ_TARGETS:%=build/$(BUILD)/replay_%$(EXE))
 
-$(REPLAYED): build/$(BUILD)/replay_%: build/$(BUILD)/tests/fuzz/fuzz_%.o build/$(BUILD)/tests/fuzz/replay.o \
+$(REPLAYED): build/$(BUILD)/replay_%$(EXE): build/$(BUILD)/tests/fuzz/fuzz_%.o build/$(BUILD)/tests/fuzz/replay.o \
 		$(FUZZ_SHARED:%.c=build/$(BUILD)/%.o)
 	$(CC) $(INSTRUMENTS) $^ -lm -lpthread -o $@
 
 ctest:
-	$(MAKE) -s -j2 build/$(BUILD)/test_core $(REPLAYED)
-	$(EMULATOR) build/$(BUILD)/test_core $(RUN)
+	$(MAKE) -s -j2 build/$(BUILD)/test_core$(EXE) $(REPLAYED)
+	$(EMULATOR) build/$(BUILD)/test_core$(EXE) $(RUN)
 	for target in $(FUZZ_TARGETS); do \
-		$(EMULATOR) build/$(BUILD)/replay_$$target tests/fuzz/corpus/$$target || exit 1; \
+		$(EMULATOR) build/$(BUILD)/replay_$$target$(EXE) tests/fuzz/corpus/$$target || exit 1; \
 	done
 
 verify:
@@ -157,6 +161,20 @@ ctest-aarch64: RUN := custom derive powers record replay runs take -runs/random_
 ctest-aarch64:
 	$(MAKE) -s ctest BUILD=aarch64 CC=aarch64-linux-gnu-gcc INSTRUMENTS="-g -O1" \
 	    EMULATOR="qemu-aarch64 -L /usr/aarch64-linux-gnu" RUN="$(RUN)"
+
+# As a compiler without extensions takes it: C11, one double a vector, no machine code, no crews.
+ctest-plain: RUN ?= -runs/random_functions
+ctest-plain:
+	$(MAKE) -s ctest BUILD=plain INSTRUMENTS="-pedantic -g -O1 -DPG_PLAIN -Wno-maybe-uninitialized" RUN="$(RUN)"
+
+# The same on Windows, whose `long` has 32 bits: what MSVC would make of it, as far as another
+# compiler can tell. Debian's packages gcc-mingw-w64-x86-64 and wine64; without wine it is built only.
+WINE ?= $(firstword $(shell command -v wine64 wine) $(wildcard /usr/lib/wine/wine64))
+ctest-windows: RUN := custom derive powers record replay runs save take -runs/random_functions -save/every -save/random
+ctest-windows:
+	$(MAKE) -s ctest BUILD=windows CC=x86_64-w64-mingw32-gcc EXE=.exe RUN="$(RUN)" \
+	    INSTRUMENTS="-O1 -DPG_PLAIN -static -Wno-float-conversion -Wno-maybe-uninitialized" \
+	    EMULATOR="$(if $(WINE),WINEDEBUG=-all $(WINE),echo no wine: not run:)"
 
 # powers.h must have pow's bits. EXPONENTS= which; as optimised as the extension is.
 POINTS ?= 10000000
@@ -263,6 +281,11 @@ lint: $(VENV)/lint
 	for cc in $$(command -v gcc clang || echo $(CC)); do for file in $(CORE) $(GLUE_FILES) csrc/python/gil/gil.c; do \
 	    $$cc $(WARNINGS) -O2 -fsyntax-only -Icsrc -isystem $(PYTHON_HEADERS) $$file || exit 1; \
 	done; done
+
+# PYTHONS= which.
+PYTHONS ?=
+wheels:
+	.ci/wheels $(PYTHONS)
 
 analyze:
 	cppcheck -q --error-exitcode=1 --std=c11 --enable=warning,performance,portability \

@@ -164,12 +164,13 @@ def test_an_sdist_holds_what_the_build_needs(built: Path) -> None:
 @pytest.mark.once
 def test_installed_in_a_fresh_environment_it_works(built: Path, tmp_path: Path) -> None:
     (wheel,) = built.glob("*.whl")
+    env = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
     python = tmp_path / "venv" / ("Scripts" if os.name == "nt" else "bin") / "python"
     for command in (
         [sys.executable, "-m", "venv", str(tmp_path / "venv")],
         [str(python), "-m", "pip", "install", "--quiet", str(wheel)],
     ):
-        done = subprocess.run(command, capture_output=True, text=True)
+        done = subprocess.run(command, env=env, capture_output=True, text=True)
         assert done.returncode == 0, done.stderr[-3000:]
     code = """
 from pygradc import Value, compile, datasets
@@ -177,7 +178,6 @@ v = Value(2.0)
 (v * 3).backward()
 print(v.grad, compile(lambda x: x * v).mean([1.0, 2.0]).data, len(datasets.load("iris").features))
 """
-    env = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
     done = subprocess.run(
         [str(python), "-c", code], cwd=tmp_path, env=env, capture_output=True, text=True
     )

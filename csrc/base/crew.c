@@ -18,13 +18,7 @@
 #include "base/alloc.h"
 #include "base/portability.h"
 
-#include <time.h>
-
-double pg_seconds(void) {
-    struct timespec now = {0};
-    timespec_get(&now, TIME_UTC);
-    return (double)now.tv_sec + 1e-9 * (double)now.tv_nsec;
-}
+double pg_seconds(void) { return pg_now(); }
 
 #if PG_HAS_CREWS
 

@@ -3,7 +3,15 @@
 #ifndef PG_PORTABILITY_H
 #define PG_PORTABILITY_H
 
-#if defined(__GNUC__) || defined(__clang__)
+/* The extensions of gcc and clang, which also speaks them where it stands in for MSVC. With
+ * PG_PLAIN, these compilers, too, get what is left for all others: `make ctest-plain`. */
+#if (defined(__GNUC__) || defined(__clang__)) && !defined(PG_PLAIN)
+#define PG_GNU 1
+#else
+#define PG_GNU 0
+#endif
+
+#if PG_GNU
 #define PG_LIKELY(x) __builtin_expect(!!(x), 1)
 #define PG_UNLIKELY(x) __builtin_expect(!!(x), 0)
 #define PG_PREFETCH(p) __builtin_prefetch(p)
@@ -25,20 +33,20 @@ static inline int pg_lowest_bit(unsigned long long x) {
 /* Before a loop: unroll it, so many times. PG_JOINS_LANES: what is so unrolled becomes vectors
  * again, whose operations alternate; known of gcc 12. Of a compiler that leaves it in pieces, it
  * would take thrice as long. */
-#if defined(__GNUC__) && !defined(__clang__) && __GNUC__ >= 8
+#if PG_GNU && !defined(__clang__) && __GNUC__ >= 8
 #define PG_UNROLL(times) PG_PRAGMA(GCC unroll times)
 #define PG_PRAGMA(x) _Pragma(#x)
 #else
 #define PG_UNROLL(times)
 #endif
-#if defined(__GNUC__) && !defined(__clang__) && __GNUC__ >= 12
+#if PG_GNU && !defined(__clang__) && __GNUC__ >= 12
 #define PG_JOINS_LANES 1
 #else
 #define PG_JOINS_LANES 0
 #endif
 
 /* The signs of four doubles, as bits; code for AVX2 has an instruction for it. */
-#if defined(__x86_64__) && (defined(__GNUC__) || defined(__clang__))
+#if defined(__x86_64__) && PG_GNU
 typedef double pg_four_doubles __attribute__((vector_size(32), aligned(8), may_alias));
 #define PG_SIGNS_OF_FOUR(p) __builtin_ia32_movmskpd256(*(const pg_four_doubles *)(p))
 #else
@@ -69,7 +77,7 @@ typedef double pg_four_doubles __attribute__((vector_size(32), aligned(8), may_a
 /* A vector of doubles that a loop can keep in registers. The includer sets PG_VECTOR_BYTES to the
  * target's vector width; without vector extensions a vector is one double. In memory it is aligned,
  * or, one that may be anywhere, as a double is. */
-#if defined(__GNUC__) || defined(__clang__)
+#if PG_GNU
 #define PG_VECTOR(bytes) __attribute__((vector_size(bytes), may_alias))
 #define PG_VECTOR_ANYWHERE(bytes) __attribute__((vector_size(bytes), may_alias, aligned(8)))
 #define PG_HAS_VECTORS 1
@@ -88,7 +96,7 @@ typedef double pg_four_doubles __attribute__((vector_size(32), aligned(8), may_a
 #endif
 
 /* Four doubles of two vectors of four, x then y, by their numbers. */
-#if defined(__has_builtin)
+#if PG_GNU && defined(__has_builtin)
 #if __has_builtin(__builtin_shufflevector)
 #define PG_SHUFFLE(x, y, ...) __builtin_shufflevector(x, y, __VA_ARGS__)
 #define PG_HAS_SHUFFLE 1
@@ -101,7 +109,7 @@ typedef double pg_four_doubles __attribute__((vector_size(32), aligned(8), may_a
 /* Vector levels on x86-64: code between PG_BEGIN_x and PG_END_TARGET is compiled for x, and
  * PG_HAS_x() tells whether this machine supports it; both have a fused multiply-add. Other
  * architectures have one level. */
-#if defined(__x86_64__) && (defined(__clang__) || (defined(__GNUC__) && __GNUC__ >= 8))
+#if defined(__x86_64__) && PG_GNU && (defined(__clang__) || __GNUC__ >= 8)
 #define PG_X86_LEVELS 1
 #define PG_HAS_AVX2() (__builtin_cpu_supports("avx2") != 0 && __builtin_cpu_supports("fma") != 0)
 #define PG_HAS_AVX512()                                                                            \
@@ -129,7 +137,7 @@ typedef double pg_four_doubles __attribute__((vector_size(32), aligned(8), may_a
 
 /* Machine code made at run time: processors that csrc/native has a file for, on systems with
  * POSIX's calls. Elsewhere programs are interpreted. */
-#if (PG_X86_LEVELS || defined(__aarch64__)) && !defined(__STDC_NO_ATOMICS__) &&                    \
+#if PG_GNU && (PG_X86_LEVELS || defined(__aarch64__)) && !defined(__STDC_NO_ATOMICS__) &&          \
     (defined(__unix__) || defined(__APPLE__))
 #include <stdatomic.h>
 #define PG_HAS_NATIVE 1
@@ -165,7 +173,7 @@ static inline double pg_lgamma(double a) { return lgamma(a); }
 #endif
 
 /* Threads that work together: C11's atomics, and a gate of POSIX's for those that wait long. */
-#if !defined(__STDC_NO_ATOMICS__) && (defined(__unix__) || defined(__APPLE__))
+#if !defined(PG_PLAIN) && !defined(__STDC_NO_ATOMICS__) && (defined(__unix__) || defined(__APPLE__))
 #include <pthread.h>
 #include <stdatomic.h>
 #define PG_HAS_CREWS 1
@@ -193,10 +201,23 @@ static inline void pg_gate_tell(pg_gate *gate) { pthread_cond_broadcast(&gate->c
 #define PG_HAS_CREWS 0
 #endif
 
+/* Seconds since some moment, of a clock that the system may set. Windows' older C library lacks
+ * C11's; its clock() counts the time that passes, in milliseconds. */
+#include <time.h>
+static inline double pg_now(void) {
+#if defined(TIME_UTC)
+    struct timespec now = {0};
+    timespec_get(&now, TIME_UTC);
+    return (double)now.tv_sec + 1e-9 * (double)now.tv_nsec;
+#else
+    return (double)clock() / CLOCKS_PER_SEC;
+#endif
+}
+
 /* In a loop that waits for another thread: leaves the core to its sibling for a moment. */
-#if defined(__x86_64__) && (defined(__GNUC__) || defined(__clang__))
+#if defined(__x86_64__) && PG_GNU
 #define PG_PAUSE() __builtin_ia32_pause()
-#elif defined(__aarch64__) && (defined(__GNUC__) || defined(__clang__))
+#elif defined(__aarch64__) && PG_GNU
 #define PG_PAUSE() __asm__ volatile("yield")
 #else
 #define PG_PAUSE() ((void)0)

@@ -8,7 +8,7 @@
 #include "python/scalar_object.h"
 #include "python/scalar_result.h"
 
-#include <time.h>
+#include "base/crew.h"
 
 /* ---- Tracing --------------------------------------------------------------------------------- */
 
@@ -490,11 +490,9 @@ static int is_main_thread(void) { return PyThread_get_thread_ident() == main_thr
 /* Checking for signals takes the GIL, which may mean waiting while other threads run Python: check
  * no more often than this. */
 static int is_time_to_look(void) {
-    static const int64_t every = 20 * 1000 * 1000; /* nanoseconds */
-    static int64_t last = 0;                       /* read and written by the main thread only */
-    struct timespec time;
-    if (timespec_get(&time, TIME_UTC) == 0) return 1;
-    const int64_t now = (int64_t)time.tv_sec * 1000 * 1000 * 1000 + time.tv_nsec;
+    static const double every = 0.02; /* seconds */
+    static double last = 0.0;         /* read and written by the main thread only */
+    const double now = pg_seconds();
     if (now >= last && now - last < every) return 0;
     last = now;
     return 1;

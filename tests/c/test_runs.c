@@ -10,7 +10,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { nothing = 0xffffffff, widest = 140, most_pairs = 12 };
+static const uint32_t nothing = 0xffffffff; /* an enumerator is an int */
+enum { widest = 140, most_pairs = 12 };
 
 /* ---- building ------------------------------------------------------------------------------- */
 

@@ -25,7 +25,8 @@ int plain_operands(int op);
 
 /* ---- plain_graph.c -------------------------------------------------------------------------- */
 
-enum { PLAIN_NOBODY = 0xffffffff, PLAIN_NODES = 1 << 13, PLAIN_EDGES = 1 << 15 };
+#define PLAIN_NOBODY 0xffffffffu /* an enumerator is an int */
+enum { PLAIN_NODES = 1 << 13, PLAIN_EDGES = 1 << 15 };
 
 typedef struct plain_node {
     int op; /* of the table, or PG_OP_LEAF, PG_OP_VARIADIC */

@@ -43,7 +43,7 @@ typedef struct run {
     size_t event_count;
 } run;
 
-enum { NOTHING = SIZE_MAX, A_MIXTURE = SIZE_MAX - 1 };
+static const size_t NOTHING = SIZE_MAX, A_MIXTURE = SIZE_MAX - 1; /* an enumerator is an int */
 
 /* ---- Values --------------------------------------------------------------------------------- */
 

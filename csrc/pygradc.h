@@ -215,6 +215,9 @@ pg_status pg_push(pg_graph *graph, pg_node_id id);
  *   sgd   g += weight_decay * p;  velocity = momentum * velocity + g;  p -= lr * velocity
  *         (velocity NULL: p -= lr * g)
  *   adam  Kingma and Ba 2015; decoupled: Loshchilov and Hutter 2019
+ *   rmsprop  g += weight_decay * p;  square = alpha * square + (1 - alpha) * g * g;
+ *         g /= sqrt(square) + eps;  velocity = momentum * velocity + g;  p -= lr * velocity
+ *         (velocity NULL: p -= lr * g)
  * Returns: PG_OK; PG_ERR_BAD_NODE, before anything is modified. */
 typedef struct pg_sgd_settings {
     double lr, momentum, weight_decay;
@@ -226,11 +229,20 @@ typedef struct pg_adam_settings {
     double step; /* the step to take, counted from 1 */
 } pg_adam_settings;
 
+typedef struct pg_rmsprop_settings {
+    double lr, alpha, eps, weight_decay, momentum;
+} pg_rmsprop_settings;
+
+/* A limit of gradients: of their Euclidean norm, or of each one; the other is 0. */
+typedef struct pg_clip_settings {
+    double norm, value;
+} pg_clip_settings;
+
 /* Parameters, their gradients, and an optimizer's state: arrays of equal length. */
 typedef struct pg_optimizer_arrays {
     double *data, *gradients;
-    double *velocity;      /* sgd: NULL without momentum */
-    double *mean, *square; /* adam; else NULL */
+    double *velocity;      /* sgd, rmsprop: NULL without momentum */
+    double *mean, *square; /* adam; rmsprop: only square; else NULL */
     double scale;          /* a gradient is this times its number */
 } pg_optimizer_arrays;
 
@@ -239,6 +251,8 @@ pg_status pg_sgd(pg_graph *graph, double *velocity, const pg_node_id *nodes, siz
                  const pg_sgd_settings *settings);
 pg_status pg_adam(pg_graph *graph, double *mean, double *square, const pg_node_id *nodes,
                   size_t count, const pg_adam_settings *settings);
+pg_status pg_rmsprop(pg_graph *graph, double *square, double *velocity, const pg_node_id *nodes,
+                     size_t count, const pg_rmsprop_settings *settings);
 /* The same over arrays of count: reads the data and state of `now` and the gradients of `next`,
  * and writes the data and state of `next`, which must not overlap those of `now`.
  * Returns: 0 if all new numbers are finite. */
@@ -246,6 +260,15 @@ uint64_t pg_sgd_array(const pg_optimizer_arrays *next, const pg_optimizer_arrays
                       const pg_sgd_settings *settings);
 uint64_t pg_adam_array(const pg_optimizer_arrays *next, const pg_optimizer_arrays *now,
                        size_t count, const pg_adam_settings *settings);
+uint64_t pg_rmsprop_array(const pg_optimizer_arrays *next, const pg_optimizer_arrays *now,
+                          size_t count, const pg_rmsprop_settings *settings);
+
+/* Clip count gradients, of which number i is gradients[at[i]]; at NULL: gradients[i]. By value:
+ * each finite one to [-value, value]. By norm: all times norm / (their norm + 1e-6), if that is
+ * less than 1 and their norm is finite; its squares are summed from i = 0 on.
+ * Returns: the norm before; 0 if it wasn't needed. */
+double pg_clip(double *gradients, const uint32_t *at, size_t count,
+               const pg_clip_settings *settings);
 
 /* ---- Recorded programs ---------------------------------------------------------------------- */
 
@@ -611,6 +634,8 @@ typedef struct pg_payoff {
         rests; /* chunks to do alone: after the last failure to be faster; of these left */
 } pg_payoff;
 
+typedef enum pg_optimizer_kind { PG_SGD, PG_ADAM, PG_RMSPROP } pg_optimizer_kind;
+
 typedef struct pg_training {
     pg_crew *crew; /* shares the work; NULL: none */
     pg_payoff payoff;
@@ -620,10 +645,13 @@ typedef struct pg_training {
     pg_optimizer_arrays arrays; /* count each; gradients: of the last step */
     const uint32_t *places;     /* each one's index among the program's parameters, or 0xffffffff */
     double *params;             /* the program's parameters, in the program's order */
-    int adam;                   /* else sgd */
+    pg_optimizer_kind kind;
     pg_sgd_settings sgd;
-    pg_adam_settings adam_settings;
-    size_t steps; /* taken so far; adam counts from there */
+    pg_adam_settings adam;
+    pg_rmsprop_settings rmsprop;
+    pg_clip_settings clip;
+    const double *rates; /* the learning rate of each step of all epochs; NULL: the settings' */
+    size_t steps;        /* taken so far; adam counts from there */
     /* Out, where pg_fit fails: the epoch and its batch, from 0. PG_ERR_NOT_FINITE: which quantity
      * stopped being finite, of which parameter, and the value it would have got. */
     size_t epoch, batch;

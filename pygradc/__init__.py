@@ -22,6 +22,7 @@ from pygradc.derivatives import check_grad, grad, hessian, jacobian, value_and_g
 from pygradc.functions import *  # noqa: F403  made from the op table
 from pygradc.minimizing import minimize
 from pygradc.models import load_model, save_model
+from pygradc.optim import ClipGradients
 from pygradc.recorded.callbacks import EarlyStopping, Epoch
 from pygradc.recorded.compiled import Compiled, compile
 from pygradc.recorded.draws import RecordingWarning
@@ -39,6 +40,7 @@ from pygradc.recorded.tracing import (
     where,
 )
 from pygradc.reductions import clip, logsumexp, norm, softmax
+from pygradc.schedules import LRSchedule
 from pygradc.states import load_state, save_state
 from pygradc.value import Value, dot, live_nodes, sum
 from pygradc.viz import draw_dot
@@ -46,10 +48,12 @@ from pygradc.viz import draw_dot
 begin.end()
 
 __all__ = [
+    "ClipGradients",
     "Compiled",
     "EarlyStopping",
     "Epoch",
     "History",
+    "LRSchedule",
     "Program",
     "RecordingWarning",
     "TraceError",

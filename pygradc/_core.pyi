@@ -169,6 +169,17 @@ def adam(
     step: float,
     /,
 ) -> None: ...
+def rmsprop(
+    parameters: Sequence[Value],
+    square: Any,
+    velocity: Any,
+    lr: float,
+    alpha: float,
+    eps: float,
+    weight_decay: float,
+    momentum: float,
+    /,
+) -> None: ...
 def live_nodes() -> int: ...
 def trace(function: Callable[[], Any], /) -> Any: ...
 def call_holding(

@@ -7,6 +7,7 @@ Source: csrc/graph/optim.c.
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import operator
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
@@ -14,6 +15,7 @@ from typing import Any
 import numpy as np
 
 from pygradc import states
+from pygradc.core import arrays
 from pygradc.core.arrays import Floats
 from pygradc.core.refusals import refuse
 from pygradc.core.scalar import core
@@ -37,6 +39,8 @@ def number(name: str, value: Any) -> float:
             hint = f": write {name}={float(value)!r}, without quotes"
     elif isinstance(value, Value):
         hint = f": write {name}=v.data"
+    elif name == "lr" and callable(value):
+        hint = ": pass a schedule to fit(..., schedule=), or set lr before each step of a loop"
     elif not isinstance(value, (bool, np.bool_, bytes, bytearray)) and np.ndim(value) == 0:
         try:
             return float(value)
@@ -107,6 +111,60 @@ def _listed(name: str, parameters: Any) -> list[Value]:
     return listed
 
 
+@dataclasses.dataclass(frozen=True)
+class ClipGradients:
+    """Limits gradients before a step: their norm, or each one. An optimizer takes it as `clip=`.
+
+        >>> v, w = Value(1.0), Value(2.0)
+        >>> (30.0 * v + 40.0 * w).backward()
+        >>> ClipGradients(norm=5.0)([v, w])
+        50.0
+        >>> v.grad, w.grad
+        (2.99999994, 3.9999999200000003)
+
+    Args:
+        norm: All gradients are multiplied by norm / (n + 1e-6), if that is less than 1, where n is
+            their Euclidean norm: PyTorch's clip_grad_norm_. Squares are summed in the order of the
+            parameters. (Where that sum is infinite or below 1e-280, gradients are divided by the
+            largest before they are squared.)
+        value: Each gradient is limited to [-value, value]: PyTorch's clip_grad_value_.
+    Raises:
+        TypeError, ValueError: neither or both are given, or it isn't a finite number above 0.
+    Infinite gradients and nan stay as they are, with the norm also all others: so `fit` refuses the
+    step, as without clipping.
+    Source: csrc/graph/optim.c.
+    """
+
+    norm: float | None = None
+    value: float | None = None
+
+    def __post_init__(self) -> None:
+        if (self.norm is None) == (self.value is None):
+            raise TypeError(
+                "ClipGradients: give one of norm and value: ClipGradients(norm=1.0), or "
+                "ClipGradients(value=0.5)"
+            )
+        for name in ("norm", "value"):
+            given = getattr(self, name)
+            if given is None:
+                continue
+            limit = number(f"ClipGradients: {name}", given)
+            if not 0.0 < limit < float("inf"):
+                raise ValueError(f"ClipGradients: {name} must be finite and above 0, not {given!r}")
+            object.__setattr__(self, name, limit)
+
+    def __call__(self, parameters: Iterable[Value]) -> float:
+        """Clip the gradients of these Values in place; returns their norm (0.0 with `value`)."""
+        return arrays.clip_grads(list(parameters), self.norm or 0.0, self.value or 0.0)
+
+
+def check_clip(value: Any) -> ClipGradients | None:
+    if value is None or isinstance(value, ClipGradients):
+        return value
+    hint = "ClipGradients(norm=1.0), or ClipGradients(value=0.5)"
+    raise TypeError(f"clip must be a ClipGradients, not {_shown(value)}: {hint}")
+
+
 class Optimizer:
     """Holds the parameters. A subclass defines `step`, and names its state arrays in `_state`.
 
@@ -132,9 +190,13 @@ class Optimizer:
     Raises:
         TypeError: not an iterable of Values; the message says what to write.
         ValueError: there are none, or one occurs twice.
+    Attributes:
+        steps: The number of steps taken.
+        clip: A ClipGradients, with which the steps of SGD, RMSprop, Adam and AdamW begin; None.
     """
 
     _state: tuple[str, ...] = ()
+    clip: ClipGradients | None = None
 
     def __init__(self, parameters: Iterable[Value]) -> None:
         self.parameters = _listed(type(self).__name__, parameters)
@@ -143,6 +205,10 @@ class Optimizer:
     def step(self) -> None:
         """Move every parameter against its gradient."""
         raise NotImplementedError
+
+    def _clip_with(self, clip: Any) -> None:
+        if clip is not None:  # else the class's
+            self.clip = check_clip(clip)
 
     def _zeros(self) -> np.ndarray[Any, np.dtype[np.float64]]:
         return np.zeros(len(self.parameters))
@@ -154,8 +220,8 @@ class Optimizer:
     def state_dict(self) -> dict[str, Floats | int]:
         """The number of steps, and copies of the state arrays, shape (parameters,), float64."""
         refuse("state_dict()")
-        arrays = {name: getattr(self, name).copy() for name in self._state}
-        return {"steps": self.steps, **arrays}
+        copies = {name: getattr(self, name).copy() for name in self._state}
+        return {"steps": self.steps, **copies}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Restore the state from the result of `state_dict` or `pygradc.load_state`.
@@ -170,9 +236,9 @@ class Optimizer:
         states.check_names(needs, state, ("steps", *self._state))
         steps = _steps(name, state["steps"])
         shape = (len(self.parameters),)
-        arrays = {key: states.numbers(f"{name}: {key}", state[key], shape) for key in self._state}
+        given = {key: states.numbers(f"{name}: {key}", state[key], shape) for key in self._state}
         self.steps = steps
-        for key, array in arrays.items():
+        for key, array in given.items():
             setattr(self, key, array)
 
 
@@ -186,7 +252,25 @@ def _steps(name: str, value: Any) -> int:
     return steps
 
 
-class SGD(Optimizer):
+class _WithMomentum(Optimizer):
+    """An optimizer whose velocities exist from when momentum is first set."""
+
+    momentum: float
+    velocity: np.ndarray[Any, np.dtype[np.float64]]
+
+    def _velocity(self) -> np.ndarray[Any, np.dtype[np.float64]] | None:
+        """The velocities; None until momentum is first set."""
+        if self.momentum and "velocity" not in self._state:
+            self._state, self.velocity = (*self._state, "velocity"), self._zeros()
+        return self.velocity if "velocity" in self._state else None
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        if "velocity" in state and "velocity" not in self._state:  # momentum was off here so far
+            self._state, self.velocity = (*self._state, "velocity"), self._zeros()
+        super().load_state_dict(state)
+
+
+class SGD(_WithMomentum):
     """p -= lr * velocity; velocity = momentum * velocity + grad + weight_decay * p.
 
         >>> from pygradc import Value, optim
@@ -201,6 +285,7 @@ class SGD(Optimizer):
 
     Args:
         lr: The learning rate; must be given.
+        clip: A ClipGradients, or None.
     Raises:
         ValueError: a setting is negative or nan; no parameters, or one twice.
         TypeError: a parameter isn't a Value, or a setting isn't a number.
@@ -212,6 +297,8 @@ class SGD(Optimizer):
         lr: float | None = None,
         momentum: float = 0.0,
         weight_decay: float = 0.0,
+        *,
+        clip: ClipGradients | None = None,
     ) -> None:
         super().__init__(parameters)
         if lr is None:
@@ -222,23 +309,85 @@ class SGD(Optimizer):
         self._state = ("velocity",) if momentum else ()
         if momentum:
             self.velocity = self._zeros()
-
-    def _velocity(self) -> np.ndarray[Any, np.dtype[np.float64]] | None:
-        """The velocities; None until momentum is first set."""
-        if self.momentum and not self._state:
-            self._state, self.velocity = ("velocity",), self._zeros()
-        return self.velocity if self._state else None
-
-    def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        if "velocity" in state:  # saved with momentum, which may have been off here so far
-            self._velocity()
-        super().load_state_dict(state)
+        self._clip_with(clip)
 
     def step(self) -> None:
         """Move every parameter against its gradient."""
         velocity = self._velocity()
+        if self.clip is not None:
+            self.clip(self.parameters)
         core.sgd(self.parameters, velocity, self.lr, self.momentum, self.weight_decay)
         self.steps += 1
+
+
+class RMSprop(_WithMomentum):
+    """A step divided by the root of the gradient's mean square (Tieleman and Hinton, 2012).
+
+        >>> w = Value(1.0)
+        >>> optimizer = RMSprop([w], lr=0.01)
+        >>> w.grad = 3.0
+        >>> optimizer.step()
+        >>> round(w.data, 6)  # each first step is lr / sqrt(1 - alpha)
+        0.9
+
+    grad += weight_decay * p; square = alpha * square + (1 - alpha) * grad**2;
+    velocity = momentum * velocity + grad / (sqrt(square) + eps); p -= lr * velocity.
+    PyTorch's, but for its option `centered`.
+
+    Args:
+        clip: A ClipGradients, or None.
+    Raises:
+        ValueError: a setting is negative or nan, or alpha isn't below 1; no parameters, or one
+            twice.
+        TypeError: a parameter isn't a Value, or a setting isn't a number.
+    """
+
+    def __init__(
+        self,
+        parameters: Iterable[Value],
+        lr: float = 0.01,
+        alpha: float = 0.99,
+        eps: float = 1e-8,
+        weight_decay: float = 0.0,
+        momentum: float = 0.0,
+        *,
+        clip: ClipGradients | None = None,
+    ) -> None:
+        super().__init__(parameters)
+        self.lr = _check("lr", lr)
+        self.alpha = _check("alpha", alpha, 0, 1)
+        self.eps = _check_eps(eps)
+        self.weight_decay = _check("weight_decay", weight_decay)
+        self.momentum = _check("momentum", momentum)
+        self._state = ("square", "velocity") if momentum else ("square",)
+        self.square = self._zeros()
+        if momentum:
+            self.velocity = self._zeros()
+        self._clip_with(clip)
+
+    def step(self) -> None:
+        """Move every parameter against its gradient."""
+        velocity = self._velocity()
+        if self.clip is not None:
+            self.clip(self.parameters)
+        core.rmsprop(
+            self.parameters,
+            self.square,
+            velocity,
+            self.lr,
+            self.alpha,
+            self.eps,
+            self.weight_decay,
+            self.momentum,
+        )
+        self.steps += 1
+
+
+def _check_eps(value: Any) -> float:
+    eps = _check("eps", value)
+    if not eps:
+        raise ValueError("eps must be greater than 0: a gradient of 0 is divided by it")
+    return eps
 
 
 def _betas(given: Any) -> tuple[float, float]:
@@ -275,20 +424,23 @@ class Adam(Optimizer):
         eps: float = 1e-8,
         weight_decay: float = 0.0,
         decoupled: bool = False,
+        *,
+        clip: ClipGradients | None = None,
     ) -> None:
         super().__init__(parameters)
         self.lr = _check("lr", lr)
         self.betas = _betas(betas)
-        self.eps = _check("eps", eps)
-        if not self.eps:
-            raise ValueError("eps must be greater than 0: a gradient of 0 is divided by it")
+        self.eps = _check_eps(eps)
         self.weight_decay = _check("weight_decay", weight_decay)
         self.decoupled = bool(decoupled)
         self.mean = self._zeros()
         self.square = self._zeros()
+        self._clip_with(clip)
 
     def step(self) -> None:
         """Move every parameter against its exponentially averaged gradient."""
+        if self.clip is not None:
+            self.clip(self.parameters)
         core.adam(
             self.parameters,
             self.mean,
@@ -326,5 +478,7 @@ class AdamW(Adam):
         betas: tuple[float, float] = (0.9, 0.999),
         eps: float = 1e-8,
         weight_decay: float = 0.01,
+        *,
+        clip: ClipGradients | None = None,
     ) -> None:
-        super().__init__(parameters, lr, betas, eps, weight_decay, decoupled=True)
+        super().__init__(parameters, lr, betas, eps, weight_decay, decoupled=True, clip=clip)

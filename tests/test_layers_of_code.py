@@ -138,7 +138,7 @@ def test_the_map_names_every_folder_and_only_files_that_exist() -> None:
 FLOORS = (
     ("core",),
     ("files",),
-    ("viz", "viewing", "plots", "value", "typed", "states", "optim"),
+    ("viz", "viewing", "plots", "value", "typed", "states", "optim", "schedules"),
     ("recorded",),
     (
         "about",

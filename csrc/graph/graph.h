@@ -282,12 +282,14 @@ pg_status pg_widen(pg_graph *graph, pg_node_id id, pg_children children);
  * gradients and references stay. None of the moved children may depend on `id`. */
 void pg_take_over(pg_graph *graph, pg_node_id id, pg_node_id from);
 
-/* optim.c: as pg_zero_grad, pg_sgd, pg_adam, of nodes that are known to be alive. */
+/* optim.c: as pg_zero_grad, pg_sgd, pg_adam, pg_rmsprop, of nodes that are known to be alive. */
 void pg_zero_living(pg_graph *graph, const pg_node_id *nodes, size_t count);
 void pg_sgd_living(pg_graph *graph, double *velocity, const pg_node_id *nodes, size_t count,
                    const pg_sgd_settings *settings);
 void pg_adam_living(pg_graph *graph, double *mean, double *square, const pg_node_id *nodes,
                     size_t count, const pg_adam_settings *settings);
+void pg_rmsprop_living(pg_graph *graph, double *square, double *velocity, const pg_node_id *nodes,
+                       size_t count, const pg_rmsprop_settings *settings);
 
 #ifdef PG_VERIFY
 /* verify_graph.c */

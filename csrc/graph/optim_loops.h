@@ -60,3 +60,23 @@ static uint64_t NAME(adam_all)(double *restrict data, double *restrict means,
     }
     return odd;
 }
+
+static uint64_t NAME(rmsprop_all)(double *restrict data, double *restrict squares,
+                                  double *restrict velocity, const pg_optimizer_arrays from,
+                                  size_t count, const pg_rmsprop_settings *s) {
+    uint64_t odd = 0;
+    for (size_t i = 0; velocity == NULL && i < count; i++) {
+        double square = from.square[i];
+        data[i] = rmsprop_one(from.data[i], from.scale * from.gradients[i], &square, NULL, s);
+        squares[i] = square;
+        odd |= pg_unless_finite(data[i]) | pg_unless_finite(square);
+    }
+    for (size_t i = 0; velocity != NULL && i < count; i++) {
+        double square = from.square[i], v = from.velocity[i];
+        data[i] = rmsprop_one(from.data[i], from.scale * from.gradients[i], &square, &v, s);
+        squares[i] = square;
+        velocity[i] = v;
+        odd |= pg_unless_finite(data[i]) | pg_unless_finite(square) | pg_unless_finite(v);
+    }
+    return odd;
+}

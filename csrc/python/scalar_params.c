@@ -361,6 +361,28 @@ static PyObject *call_adam(PyObject *Py_UNUSED(type), PyObject *args) {
     return square != NULL ? Py_NewRef(Py_None) : NULL;
 }
 
+/* rmsprop(parameters, square, velocity or None, lr, alpha, eps, weight_decay, momentum) */
+static PyObject *call_rmsprop(PyObject *Py_UNUSED(type), PyObject *args) {
+    PyObject *values, *squares, *state;
+    pg_rmsprop_settings settings;
+    if (!PyArg_ParseTuple(args, "OOOddddd", &values, &squares, &state, &settings.lr,
+                          &settings.alpha, &settings.eps, &settings.weight_decay,
+                          &settings.momentum))
+        return NULL;
+    size_t count;
+    pg_node_id *ids = gather_to_step(values, &count);
+    if (ids == NULL) return NULL;
+    Py_buffer square_view = {0}, view = {0};
+    double *square = scalar_doubles_of(squares, &square_view, count, 1), *velocity = NULL;
+    if (square != NULL && state != Py_None) velocity = scalar_doubles_of(state, &view, count, 1);
+    const int failed = square == NULL || (velocity == NULL && state != Py_None);
+    if (!failed) pg_rmsprop_living(scalar_global.graph, square, velocity, ids, count, &settings);
+    if (velocity != NULL) PyBuffer_Release(&view);
+    if (square != NULL) PyBuffer_Release(&square_view);
+    PyMem_Free(ids);
+    return failed ? NULL : Py_NewRef(Py_None);
+}
+
 PyMethodDef scalar_param_functions[] = {
     {"read", PG_FAST(read_numbers), METH_FASTCALL, NULL},
     {"write", PG_FAST(write_numbers), METH_FASTCALL, NULL},
@@ -370,5 +392,6 @@ PyMethodDef scalar_param_functions[] = {
     {"zero_grad", call_zero_grad, METH_O, NULL},
     {"sgd", call_sgd, METH_VARARGS, NULL},
     {"adam", call_adam, METH_VARARGS, NULL},
+    {"rmsprop", call_rmsprop, METH_VARARGS, NULL},
     {NULL, NULL, 0, NULL},
 };

@@ -12,6 +12,7 @@
  * Where gradients are just sums over the rows, replays write the sums where the gradients are, and
  * the step multiplies by their scale: one pass over the parameters instead of two. SGD's step is
  * taken while these sums are formed, as far as it can be (pg_descent).
+ * Clipping needs all gradients before the first step, and then both wait for it.
  * If the optimizer has no other parameters, they live in the workspace's uniform slots, where
  * replays need them, and in a twin of that array, with which it is exchanged.
  * With a crew, threads share a batch's rows, its weights and the step: see shared.c.
@@ -35,7 +36,8 @@ typedef struct trainer {
     uint32_t *at;           /* where in them the optimizer's parameters are */
     uint32_t *fixed;        /* those that only the program has */
     size_t fixed_count;
-    bool sums; /* are sums over the rows the gradients? */
+    size_t first_step; /* steps taken before */
+    bool sums;         /* are sums over the rows the gradients? */
     pg_descent descent;
     pg_optimizer_arrays now, next;
     pg_numbers twin; /* of the workspace's uniform slots, where the parameters live there */
@@ -65,12 +67,13 @@ static double *array_of(trainer *r, size_t number, const double *wanted) {
 
 static pg_optimizer_arrays set_of(trainer *r, size_t number) {
     const pg_optimizer_arrays *wanted = &r->t->arrays;
+    const bool is_adam = r->t->kind == PG_ADAM, is_sgd = r->t->kind == PG_SGD;
     return (pg_optimizer_arrays){
         .data = array_of(r, 4 * number, wanted->data),
         .gradients = array_of(r, 4 * number + 1, wanted->gradients),
-        .velocity = r->t->adam ? NULL : array_of(r, 4 * number + 2, wanted->velocity),
-        .mean = r->t->adam ? array_of(r, 4 * number + 2, wanted->mean) : NULL,
-        .square = r->t->adam ? array_of(r, 4 * number + 3, wanted->square) : NULL,
+        .velocity = is_adam ? NULL : array_of(r, 4 * number + 2, wanted->velocity),
+        .mean = is_adam ? array_of(r, 4 * number + 2, wanted->mean) : NULL,
+        .square = is_sgd ? NULL : array_of(r, 4 * number + 3, wanted->square),
         .scale = 1.0};
 }
 
@@ -189,8 +192,11 @@ static pg_optimizer_arrays part_of(const pg_optimizer_arrays *a, size_t first) {
 /* Step some parameters. Returns: 0 if all new numbers are finite. */
 static uint64_t step_some(const trainer *r, size_t first, size_t count) {
     const pg_optimizer_arrays now = part_of(&r->now, first), next = part_of(&r->next, first);
-    return r->t->adam ? pg_adam_array(&next, &now, count, &r->t->adam_settings)
-                      : pg_sgd_array(&next, &now, count, &r->t->sgd);
+    switch (r->t->kind) {
+    case PG_ADAM: return pg_adam_array(&next, &now, count, &r->t->adam);
+    case PG_RMSPROP: return pg_rmsprop_array(&next, &now, count, &r->t->rmsprop);
+    default: return pg_sgd_array(&next, &now, count, &r->t->sgd);
+    }
 }
 
 /* A step of all numbers, in so many parts. */
@@ -238,12 +244,24 @@ static void commit(trainer *r) {
     r->twin = uniform;
 }
 
+static bool clips(const pg_training *t) { return t->clip.norm > 0.0 || t->clip.value > 0.0; }
+
+/* Clip the gradients in `next`, in the optimizer's order. */
+static void clip(trainer *r) {
+    for (size_t i = 0; i < r->count; i++) r->next.gradients[i] *= r->next.scale;
+    r->next.scale = 1.0;
+    (void)pg_clip(r->next.gradients, r->at, r->t->count, &r->t->clip);
+}
+
+static void set_rate(pg_training *t, double rate) { t->sgd.lr = t->adam.lr = t->rmsprop.lr = rate; }
+
 /* The gradients of the program's parameters are in `next`. */
 static pg_status step(trainer *r) {
     pg_training *t = r->t;
+    for (size_t i = r->ws->program->param_count; i < r->count; i++) r->next.gradients[i] = 0.0;
+    if (clips(t)) clip(r);
     const pg_optimizer_arrays now = r->now, next = r->next;
-    for (size_t i = r->ws->program->param_count; i < r->count; i++) next.gradients[i] = 0.0;
-    t->adam_settings.step = (double)(t->steps + 1);
+    t->adam.step = (double)(t->steps + 1);
     const uint64_t odd = step_rest(r);
     for (size_t i = 0; i < r->fixed_count; i++) next.data[r->fixed[i]] = now.data[r->fixed[i]];
     if (odd != 0 && !r->task->ignore) {
@@ -274,7 +292,7 @@ static pg_task batch_of(const trainer *r, const int64_t *index, size_t first, si
 /* May the replay step? Where all sums fit the first cache, a pass over them takes less time. */
 static bool descends(const trainer *r, const pg_task *batch) {
     enum { few = 2048 };
-    return !r->t->adam && r->now.velocity == NULL && r->count > few &&
+    return r->t->kind == PG_SGD && r->now.velocity == NULL && r->count > few && !clips(r->t) &&
            pg_chunk_count(batch->rows) == 1;
 }
 
@@ -295,6 +313,7 @@ static pg_status replay_batch(trainer *r, double *loss_ret, const pg_task *batch
 /* Run one batch and step. Adds the batch's loss, times its rows, to the epoch's total. */
 static pg_status fit_batch(trainer *r, double *total, const pg_task *batch) {
     double loss;
+    if (r->t->rates != NULL) set_rate(r->t, r->t->rates[r->t->steps - r->first_step]);
     pg_status status = replay_batch(r, &loss, batch);
     if (status != PG_OK) return status;
     *total += loss * (double)batch->rows;
@@ -319,8 +338,11 @@ static pg_status fit_epoch(trainer *r, double *loss_ret, const int64_t *index) {
 }
 
 pg_status pg_fit(pg_workspace *ws, const pg_task *task, pg_training *t, double *losses) {
-    trainer r = {
-        .ws = ws, .task = task, .t = t, .sums = pg_sums_are_gradients(ws->program, *task->plan)};
+    trainer r = {.ws = ws,
+                 .task = task,
+                 .t = t,
+                 .first_step = t->steps,
+                 .sums = pg_sums_are_gradients(ws->program, *task->plan)};
     pg_status status = open_trainer(&r);
     if (status == PG_OK) status = pg_shared_new(&ws->shared, ws, task, t);
     for (t->epoch = 0; status == PG_OK && t->epoch < t->epochs; t->epoch += status == PG_OK) {

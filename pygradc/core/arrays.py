@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from pygradc._core import ffi, lib
 from pygradc.core.foreign import array_of
 from pygradc.core.masks import refuse_masked
 from pygradc.core.scalar import core
@@ -84,3 +85,20 @@ def set_data(values: Any, array: npt.ArrayLike) -> None:
     is_of_objects = given.dtype.kind == "O"
     numbers = data(given) if is_of_objects else np.asarray(given, dtype=np.float64, order="C")
     core.assign(values, numbers, numbers.shape)
+
+
+def clip_grads(values: Any, norm: float, value: float) -> float:
+    """Limit the norm of the gradients of Values, or each one; the other limit is 0.
+
+    Returns:
+        The norm before; 0.0 with a limit of each one.
+    Raises:
+        TypeError: an item isn't a Value.
+        TraceError: a Value depends on the inputs of a function being recorded.
+    """
+    gradients = grads(values)
+    settings = ffi.new("pg_clip_settings *", (norm, value))
+    numbers = ffi.from_buffer("double[]", gradients, require_writable=True)
+    before = float(lib.pg_clip(numbers, ffi.NULL, gradients.size, settings))
+    core.write(values, data(values), gradients)
+    return before

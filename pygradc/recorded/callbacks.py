@@ -51,7 +51,7 @@ class Epoch(NamedTuple):
         loss: As in the history: each row's loss is taken before its batch's step.
         validation_loss: None without validation data.
         metrics: By name.
-        lr: The learning rate during the epoch; nan if the optimizer has none.
+        lr: The learning rate of the epoch's last step; nan if the optimizer has none.
         seconds: The time of its steps.
         parameters: The Values that were trained.
         weights: A read-only copy of their data after the epoch, before any callback of this epoch:

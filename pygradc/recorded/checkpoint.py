@@ -20,6 +20,7 @@ Cost: writing the file, and two flushes to disk.
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import operator
 import os
@@ -203,7 +204,9 @@ class Checkpoint:
         for name, value in about["settings"]["now"].items():
             if name in _NO_SETTINGS or callable(getattr(type(self.optimizer), name, None)):
                 raise ValueError(f"damaged: {name!r} is not a setting")
-            setattr(self.optimizer, name, tuple(value) if isinstance(value, list) else value)
+            value = tuple(value) if isinstance(value, list) else value
+            is_clip = name == "clip" and isinstance(value, tuple)
+            setattr(self.optimizer, name, optim.ClipGradients(*value) if is_clip else value)
         self.optimizer.load_state_dict(_with_prefix("optimizer.", state))
         for prefix, listener in self.listeners.items():
             listener.load_state_dict(_with_prefix(prefix, state))
@@ -277,6 +280,7 @@ def _settings(optimizer: optim.Optimizer) -> dict[str, Any]:
         if name in _NO_SETTINGS or name in state:
             continue
         value = value.item() if isinstance(value, np.generic) else value
+        value = dataclasses.astuple(value) if isinstance(value, optim.ClipGradients) else value
         if _is_plain(value):
             settings[name] = value
         elif not of_its_own:

@@ -27,6 +27,8 @@ _ELSEWHERE = {
     "validation_split": "split the arrays, and pass validation_data=(X, Y)",
     "early_stopping": "callbacks=[pygradc.EarlyStopping(patience=10)]",
     "patience": "callbacks=[pygradc.EarlyStopping(patience=10)]",
+    "clip": "set it on the optimizer: optim.SGD(parameters, lr=0.01, clip=ClipGradients(norm=1.0))",
+    "scheduler": "schedule=pygradc.LRSchedule.cosine(0.1, steps=100)",
     "verbose": "progress=True shows a bar; callback=lambda epoch, loss: print(epoch, loss)",
     "lr": "set it on the optimizer: optim.SGD(parameters, lr=0.01)",
     "learning_rate": "set it on the optimizer: optim.SGD(parameters, lr=0.01)",

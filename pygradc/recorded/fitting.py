@@ -4,8 +4,8 @@ The parameters are copied into arrays, trained there, and written back: before a
 or called after an epoch, and at the end in any case, also after a failing row or Ctrl-C. Changes
 that a callback makes take effect: the arrays are read again after it, and written back only if
 steps were taken since.
-An optimizer of a class other than SGD, Adam and AdamW, or one with a patched `step`, steps in
-Python.
+An optimizer of a class other than SGD, RMSprop, Adam and AdamW, or one with a patched `step`, steps
+in Python.
 A step with a result that isn't finite is not taken, unless the program ignores errors.
 Source: csrc/replay/fit.c, csrc/graph/optim.c.
 """
@@ -23,7 +23,7 @@ import time
 import warnings
 import weakref
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, ClassVar, NoReturn
+from typing import Any, ClassVar, Literal, NoReturn
 
 import numpy as np
 
@@ -43,13 +43,16 @@ from pygradc.recorded.history import History
 from pygradc.recorded.measures import Measures, Metric, Training
 from pygradc.recorded.parallel import Threads, sharers
 from pygradc.recorded.program import Program
+from pygradc.recorded.progress import Bar, check_progress
+from pygradc.recorded.rates import Rates
 from pygradc.recorded.rows import Floats, Rows
 from pygradc.recorded.workspace import Borrowed, Workspace, pointer
+from pygradc.schedules import LRSchedule
 from pygradc.value import Value
 
 _LONG_ORDER = 1_000_000  # rows, which numpy takes 50 ms to permute
 _SHOW_EVERY = 0.1  # seconds of training between two updates of the bar
-_IN_C = (optim.SGD, optim.Adam, optim.AdamW)  # steps implemented in C
+_IN_C = (optim.SGD, optim.RMSprop, optim.Adam, optim.AdamW)  # steps implemented in C
 _STEPS = {kind: kind.step for kind in _IN_C}
 _ZERO_GRAD = optim.Optimizer.zero_grad
 
@@ -66,7 +69,8 @@ def fit(
     callbacks: Sequence[Callable[[Epoch], Any]] | None = None,
     validation_data: Sequence[Any] | None = None,
     metrics: Mapping[str, Metric] | None = None,
-    progress: bool = False,
+    schedule: LRSchedule | None = None,
+    progress: bool | Literal["epochs", "rows"] = False,
     checkpoint: str | os.PathLike[str] | None = None,
     checkpoint_every: int = 1,
     resume: bool = False,
@@ -103,7 +107,11 @@ def fit(
         metrics: Names and functions, measured after each epoch: a compiled function of the same
             arguments is averaged over the validation rows, or without any over the training rows;
             another one is called without arguments, and returns a number.
-        progress: Show a bar (needs tqdm).
+        schedule: Sets the optimizer's lr before each step, by the number of steps that it has taken
+            (`optimizer.steps`), or of epochs of that many steps: so training goes on with the rates
+            of one long run after its state was restored.
+        progress: Show a bar by rows, or by "epochs" (needs tqdm); not where stderr is neither a
+            terminal nor a notebook's.
         checkpoint: Path of a file that holds the state of the run, written at the beginning, after
             each checkpoint_every epochs, and at the end; each write is atomic. The file includes
             the history, and the state of callbacks that have state_dict and load_state_dict.
@@ -138,7 +146,8 @@ def fit(
     batch_size, epochs = min(batch_size, max(rows.count, 1)), _whole("epochs", epochs)
     _check(rows, epochs, batch_size)
     called = check_callbacks(callback, callbacks)
-    for name, flag in (("shuffle", shuffle), ("progress", progress), ("resume", resume)):
+    progress = check_progress(progress)
+    for name, flag in (("shuffle", shuffle), ("resume", resume)):
         if isinstance(flag, str):
             raise TypeError(f"fit: {name} must be True or False, not {flag!r}")
     order = _Order(rows.count, batch_size, shuffle, seed)
@@ -148,11 +157,15 @@ def fit(
     _check_checkpoint(checkpoint, checkpoint_every, resume)
     training = Training(function, program, data, rows, static)
     measures = Measures(training, validation_data, metrics, threads)
+    per_epoch = -(-rows.count // batch_size)
+    rates = None if schedule is None else Rates(schedule, optimizer, per_epoch)
     saved = None
     if checkpoint is not None:
         every = _whole("checkpoint_every", checkpoint_every)
         run = describe(program, rows, optimizer, batch_size, bool(shuffle), seed)
         run.update(measures.describe())
+        if schedule is not None:
+            run["the schedule"] = repr(schedule)
         listeners = callback, called
         saved = Checkpoint(checkpoint, every, run, program, optimizer, listeners, order.random)
     trained = _Trained(program, optimizer)
@@ -166,9 +179,11 @@ def fit(
         if saved is not None:
             saved.begin(history, measures.names, epochs, resume)
             trained = _Trained(program, optimizer)  # a callback's state may have replaced them
-        loop = _Loop(program, rows, optimizer, batch_size, trained, crew)
+        if rates is not None and history:
+            rates.set(history.lr[-1])
+        loop = _Loop(program, rows, optimizer, batch_size, rates, trained, crew)
         after.start()
-        with _Bar(progress, epochs, rows.count, len(history)) as bar:
+        with Bar(progress, epochs, rows.count, len(history)) as bar:
             then = claim.lent_to(after) if after.is_needed else None
             _run(loop, order, epochs, then, bar, history, saved)
         after.end()
@@ -404,55 +419,31 @@ class _Order:
             pool.shutdown(wait=False)
 
 
-class _Bar:
-    """A tqdm bar over rows, or a no-op."""
-
-    def __init__(self, wanted: bool, epochs: int, rows: int, done: int) -> None:
-        self.bar: Any = None
-        if wanted:
-            try:
-                from tqdm import tqdm
-            except ImportError:
-                raise ImportError("fit(progress=True) needs tqdm: pip install tqdm") from None
-            self.bar = tqdm(total=epochs * rows, initial=done * rows, unit="row", unit_scale=True)
-
-    def __enter__(self) -> _Bar:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        if self.bar is not None:
-            self.bar.close()
-
-    def update(self, rows: int, loss: float) -> None:
-        if self.bar is not None:
-            self.bar.update(rows)
-            self.bar.set_postfix(loss=f"{loss:.4g}", refresh=False)
-
-
 def _run(
     loop: _Loop,
     order: _Order,
     epochs: int,
     after: Callable[[History], bool] | None,
-    bar: _Bar,
+    bar: Bar,
     history: History,
     saved: Checkpoint | None,
 ) -> None:
     """Run epochs in C, one a call if `after` or the order needs each, else several at once."""
     together = epochs if order.fixed and after is None else 1
-    if bar.bar is not None and together > 1:
+    most = epochs if loop.rates is None else loop.rates.most_epochs
+    if bar.is_shown and together > 1:
         together = 1
     stopped = saved is not None and saved.stopped
     try:
         while len(history) < epochs and not stopped:
-            count = min(together, epochs - len(history))
+            count = min(together, epochs - len(history), most)
             if saved is not None:
                 count = min(count, saved.epochs_left(history))
             started = time.perf_counter()
             losses = loop.run(count, order.next(), len(history))
             spent = time.perf_counter() - started
-            history.record(losses, loop.lr, spent)
-            bar.update(count * order.rows, losses[-1])
+            history.record(losses, loop.lr if loop.rates is None else loop.rates.by_epoch, spent)
+            bar.update(count, losses[-1])
             if after is not None:
                 loop.write_back()
                 stopped = after(history)
@@ -462,6 +453,8 @@ def _run(
                 loop.write_back()
                 saved.write(history, stopped)
             if after is not None and not stopped:
+                if loop.rates is not None:
+                    loop.rates.check(history.lr[-1])
                 loop.read()
     finally:
         loop.write_back()
@@ -479,10 +472,15 @@ class _Loop:
         rows: Rows,
         optimizer: optim.Optimizer,
         batch_size: int,
+        rates: Rates | None,
         trained: _Trained,
         crew: Crew | None,
     ) -> None:
-        self.what, self.crew = (program, rows, optimizer, batch_size), crew
+        self.what, self.crew, self.rates = (
+            (program, rows, optimizer, batch_size, rates),
+            crew,
+            rates,
+        )
         self.kind: type[_InC] | type[_InPython] = _InC if _is_known(optimizer) else _InPython
         self.loop = self.kind(*self.what, trained, crew)
 
@@ -569,10 +567,11 @@ class _InC:
         rows: Rows,
         optimizer: Any,
         batch_size: int,
+        rates: Rates | None,
         trained: _Trained,
         crew: Crew | None,
     ) -> None:
-        self.program, self.rows, self.optimizer = program, rows, optimizer
+        self.program, self.rows, self.optimizer, self.rates = program, rows, optimizer, rates
         self.plan = program._plan(lib.PG_WRT_PARAMS)
         self.parameters, self.places = trained.values, trained.places
         count = len(self.places)
@@ -601,17 +600,23 @@ class _InC:
         core.read(self.parameters, self.data)
         if not self.trains_all:
             core.read(self.program._params, self.params)
-        training.adam = isinstance(optimizer, optim.Adam)
-        if training.adam:
-            settings = training.adam_settings
+        clip = optim.check_clip(optimizer.clip)
+        training.clip = (0.0, 0.0) if clip is None else (clip.norm or 0.0, clip.value or 0.0)
+        if isinstance(optimizer, optim.Adam):
+            training.kind, settings = lib.PG_ADAM, training.adam
             settings.lr, settings.eps = optim.number("lr", optimizer.lr), optimizer.eps
             settings.beta1, settings.beta2 = optimizer.betas
             settings.weight_decay, settings.decoupled = optimizer.weight_decay, optimizer.decoupled
             arrays.mean, arrays.square = map(self._state, (optimizer.mean, optimizer.square))
             return
-        sgd = training.sgd
-        sgd.lr, sgd.momentum = optim.number("lr", optimizer.lr), optimizer.momentum
-        sgd.weight_decay = optimizer.weight_decay
+        if isinstance(optimizer, optim.RMSprop):
+            training.kind, settings = lib.PG_RMSPROP, training.rmsprop
+            settings.alpha, settings.eps = optimizer.alpha, optimizer.eps
+            arrays.square = self._state(optimizer.square)
+        else:
+            training.kind, settings = lib.PG_SGD, training.sgd
+        settings.lr, settings.momentum = optim.number("lr", optimizer.lr), optimizer.momentum
+        settings.weight_decay = optimizer.weight_decay
         velocity = optimizer._velocity()
         arrays.velocity = ffi.NULL if velocity is None else self._state(velocity)
 
@@ -622,7 +627,9 @@ class _InC:
         return pointer(array)
 
     def run(self, epochs: int, index: Any, done: int) -> list[float]:
-        losses = np.empty(epochs)
+        losses, training = np.empty(epochs), self.training
+        if self.rates is not None:
+            training.rates = pointer(self.rates.of(epochs, training.steps))
         with Borrowed(self.program) as ws:
             ws.aim(self.rows.columns, self.rows.count, self.plan, index)
             self._fit(ws, losses, epochs, done)
@@ -634,6 +641,8 @@ class _InC:
         crew, count = self.crew, epochs * self.rows.count
         with crew if crew and crew.pays(self.training.payoff, count) else _ALONE:
             status = lib.pg_fit(ws.handle, ws.task, self.training, pointer(losses))
+        if self.rates is not None:
+            self.rates.reach(self.training.steps)
         if self.crew is not None:
             program._fit_payoff[0] = self.training.payoff
         if status == lib.PG_OK:
@@ -676,11 +685,12 @@ class _InPython:
         rows: Rows,
         optimizer: optim.Optimizer,
         batch_size: int,
+        rates: Rates | None,
         trained: _Trained,
         _: Crew | None,
     ) -> None:
         self.program, self.rows, self.optimizer = program, rows, optimizer
-        self.batch_size = batch_size
+        self.batch_size, self.rates = batch_size, rates
         self.parameters = trained.values
         self.is_guarded = program._errors != "ignore"
 
@@ -691,6 +701,8 @@ class _InPython:
         pass
 
     def run(self, epochs: int, index: Any, done: int) -> list[float]:
+        if self.rates is not None:
+            self.rates.of(epochs, self.optimizer.steps)
         return [self._epoch(index, done + i + 1) for i in range(epochs)]
 
     def _epoch(self, index: Any, epoch: int) -> float:
@@ -705,7 +717,12 @@ class _InPython:
                 row = getattr(error, "row", None)
                 _stop(epoch, batch, str(error), self.optimizer, row)
             total += loss.data * (end - first)
+            if self.rates is not None:
+                self.rates.reach(self.optimizer.steps)
+            before = self.optimizer.steps
             self._step(loss, math.isfinite(total), epoch, batch)
+            if self.rates is not None:
+                self.rates.check_count(before)
         return total / self.rows.count
 
     def _step(self, loss: Any, is_finite: bool, epoch: int, batch: int) -> None:

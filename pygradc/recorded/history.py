@@ -32,7 +32,7 @@ class History(list[float]):
         validation_loss: The mean loss over the validation rows with the weights after each epoch;
             [] without validation data.
         metrics: For each metric, by its name, its figures after each epoch.
-        lr: The optimizer's learning rate during each epoch; nan if it has none.
+        lr: The optimizer's learning rate in each epoch's last step; nan if it has none.
         seconds: The time of each epoch's steps, without validation, metrics and callbacks.
     """
 
@@ -75,10 +75,10 @@ class History(list[float]):
 
     # ---- for fit and its checkpoints
 
-    def record(self, losses: Sequence[float], lr: float, seconds: float) -> None:
-        """Append epochs that took `seconds` together."""
+    def record(self, losses: Sequence[float], lr: float | Sequence[float], seconds: float) -> None:
+        """Append epochs that took `seconds` together; lr of all, or of each."""
         self.extend(losses)
-        self.lr += [lr] * len(losses)
+        self.lr += [lr] * len(losses) if isinstance(lr, float) else lr
         self.seconds += [seconds / len(losses)] * len(losses)
 
     def of(self, name: str) -> list[float]:

@@ -160,7 +160,7 @@ static pg_status try_hessians(bench *b, double *numbers_ret) {
 }
 
 /* Two epochs of Adam, or of SGD with momentum; what failed has not begun. */
-static pg_status fit(bench *b, double *numbers_ret, int adam) {
+static pg_status fit(bench *b, double *numbers_ret, pg_optimizer_kind kind) {
     const size_t count = b->s.size.params;
     uint32_t places[most];
     double *params = must_alloc(count, sizeof *params), losses[2];
@@ -174,9 +174,9 @@ static pg_status fit(bench *b, double *numbers_ret, int adam) {
     t.arrays.square = numbers_ret + 3 * count;
     t.places = places;
     t.params = params;
-    t.adam = adam;
+    t.kind = kind;
     t.sgd = (pg_sgd_settings){0.01, 0.9, 0.0};
-    t.adam_settings = (pg_adam_settings){0.01, 0.9, 0.999, 1e-8, 0.0, 0, 0.0};
+    t.adam = (pg_adam_settings){0.01, 0.9, 0.999, 1e-8, 0.0, 0, 0.0};
     memcpy(params, b->s.captured, count * sizeof *params);
     memcpy(t.arrays.data, params, count * sizeof *params);
     pg_status status = pg_fit(b->ws, &task, &t, losses);
@@ -189,8 +189,8 @@ static pg_status fit(bench *b, double *numbers_ret, int adam) {
     return status;
 }
 
-static pg_status try_adam(bench *b, double *numbers_ret) { return fit(b, numbers_ret, 1); }
-static pg_status try_sgd(bench *b, double *numbers_ret) { return fit(b, numbers_ret, 0); }
+static pg_status try_adam(bench *b, double *numbers_ret) { return fit(b, numbers_ret, PG_ADAM); }
+static pg_status try_sgd(bench *b, double *numbers_ret) { return fit(b, numbers_ret, PG_SGD); }
 
 /* ---- each with failures -------------------------------------------------------------------- */
 

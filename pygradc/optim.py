@@ -7,6 +7,7 @@ Source: csrc/graph/optim.c.
 from __future__ import annotations
 
 import contextlib
+import inspect
 import operator
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
@@ -138,6 +139,17 @@ class Optimizer:
     def __init__(self, parameters: Iterable[Value]) -> None:
         self.parameters = _listed(type(self).__name__, parameters)
         self.steps = 0
+
+    def __repr__(self) -> str:
+        """The class, the settings that aren't the defaults, and how many parameters."""
+        shown = []
+        for name, setting in inspect.signature(type(self)).parameters.items():
+            value = repr(getattr(self, name, setting.default))
+            if name == "lr" or (name != "parameters" and value != repr(setting.default)):
+                shown.append(f"{name}={value:.80}")
+        count = len(getattr(self, "parameters", ()))
+        shown.append(f"{count:,} parameter{'s' * (count != 1)}")
+        return f"{type(self).__name__}({', '.join(shown)})"
 
     def step(self) -> None:
         """Move every parameter against its gradient."""

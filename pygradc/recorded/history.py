@@ -70,13 +70,11 @@ class History(list[float]):
             The axes of the losses.
         Raises:
             ImportError: matplotlib is not installed.
+        Source: `pygradc.plots.plot_history`.
         """
         from pygradc import plots
 
-        losses = {"training loss": self.loss}
-        if self.validation_loss:
-            losses["validation loss"] = self.validation_loss
-        return plots.plot_curves(losses, self.metrics, ax)
+        return plots.plot_history(self, ax=ax)
 
     # ---- how it is shown
 

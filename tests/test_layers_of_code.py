@@ -138,7 +138,7 @@ def test_the_map_names_every_folder_and_only_files_that_exist() -> None:
 FLOORS = (
     ("core",),
     ("files",),
-    ("viz", "plots", "value", "states", "optim"),
+    ("viz", "viewing", "plots", "value", "states", "optim"),
     ("recorded",),
     (
         "about",

@@ -11,7 +11,7 @@ from pygradc.core import begin
 
 begin.begin()
 
-from pygradc import compat, functions, losses, models, nn, optim
+from pygradc import compat, functions, losses, models, nn, optim, plots
 from pygradc.about import __version__ as __version__
 from pygradc.about import info
 from pygradc.core.arrays import data, grads, set_data
@@ -93,6 +93,7 @@ __all__ = [
     "norm",
     "op",
     "optim",
+    "plots",
     "save_model",
     "save_state",
     "searchsorted",

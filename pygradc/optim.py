@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import inspect
 import operator
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
@@ -201,6 +202,17 @@ class Optimizer:
     def __init__(self, parameters: Iterable[Value]) -> None:
         self.parameters = _listed(type(self).__name__, parameters)
         self.steps = 0
+
+    def __repr__(self) -> str:
+        """The class, the settings that aren't the defaults, and how many parameters."""
+        shown = []
+        for name, setting in inspect.signature(type(self)).parameters.items():
+            value = repr(getattr(self, name, setting.default))
+            if name == "lr" or (name != "parameters" and value != repr(setting.default)):
+                shown.append(f"{name}={value:.80}")
+        count = len(getattr(self, "parameters", ()))
+        shown.append(f"{count:,} parameter{'s' * (count != 1)}")
+        return f"{type(self).__name__}({', '.join(shown)})"
 
     def step(self) -> None:
         """Move every parameter against its gradient."""

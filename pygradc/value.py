@@ -145,6 +145,20 @@ class Value(Scalar):
             return describe(self)
         return f"Value(data={self.data}, grad={self.grad})"
 
+    def _repr_html_(self) -> str | None:
+        """A table for notebooks: this node, and below it its operands."""
+        from pygradc.core import notebook
+
+        if core.is_traced(self) or not notebook.is_ours(self):
+            return None  # then they show the text
+        below = self._children
+        name = f"Value {self.label}" if self.label else "Value"
+        rows = [[str(v.label), str(v._op), str(v.data), str(v.grad)] for v in (self, *below)]
+        rows[0][0] = str(self.label) or "this"
+        for i, row in enumerate(rows[1:]):
+            row[0] = row[0] or f"operand {i + 1}"
+        return notebook.table(["", "op", "data", "grad"], rows, name, 10)
+
     def __format__(self, spec: str) -> str:
         if not spec:
             return repr(self)

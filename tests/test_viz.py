@@ -365,3 +365,196 @@ def test_drawings_are_copied_and_pickled():
 def test_what_is_no_value_is_refused_with_what_to_write(root, message):
     with pytest.raises(TypeError, match=message):
         pygradc.draw_dot(root)
+
+
+# ---- colors -------------------------------------------------------------------------------------
+
+
+def colors(source: str) -> dict[str, str]:
+    """From each node's, op's or box's name to its color."""
+    found = re.findall(r'^\s*"?(\w+)"? \[.*fillcolor="([^"]*)".*\]$', source, re.MULTILINE)
+    return dict(found)
+
+
+def labels(source: str) -> dict[str, str]:
+    found = re.findall(r'^\s*"?(\w+)"? \[label="?(.*?)"? ?(?:fillcolor|shape|\])', source, re.M)
+    return dict(found)
+
+
+def test_without_color_nothing_is_colored():
+    plain = lesson().draw_dot()
+    assert "fillcolor" not in plain.source and "style" not in plain.source
+    assert plain.source == lesson().draw_dot(color=None, group=False).source
+
+
+def test_each_op_has_a_color():
+    a, b = Value(2.0), Value(3.0)
+    y = ((a * b + a) * b).tanh() ** 2
+    source = draw_dot(y + Value(1.0, (y,), "mine"), color="op").source
+    names = labels(source)
+    shown = {names[name]: color for name, color in colors(source).items()}
+    assert set(shown) == {"*", "+", "tanh", "**2", "mine"}  # no record has one
+    assert len({*shown.values()}) == 5 and shown["mine"] == "#CCCCCC"
+    assert len({name for name in colors(source) if names[name] == "*"}) == 2
+    assert draw_dot(a * b, color="op").source.count(shown["*"]) == 1  # the same in any drawing
+
+
+def graded() -> Value:
+    parts = [Value(1.0, label=label) for label in "abcdefg"]
+    for part, grad in zip(parts, (0.0, 4.0, -4.0, 1.0, float("nan"), float("inf"), -1.0)):
+        part.grad = grad
+    return Value(0.0, parts, "mine")
+
+
+def test_gradients_are_white_at_0_and_full_at_the_largest():
+    source = draw_dot(graded(), color="grad").source
+    by_label = {text.split()[1]: colors(source)[name] for name, text in labels(source).items()
+                if text.startswith("{")}  # fmt: skip
+    assert by_label["a"] == "#FFFFFF"
+    assert by_label["b"] == "#E69F00" and by_label["c"] == "#56B4E9"
+    assert by_label["d"] == "#F2CF80"  # half of the way: the root of a quarter
+    assert by_label["e"] == by_label["f"] == "#CCCCCC" and by_label["g"] not in ("#FFFFFF", "")
+    assert "mine" in labels(source).values() and len(colors(source)) == 8  # not the op
+
+
+def test_without_gradients_all_are_white():
+    assert {*colors(draw_dot(Value(1.0) * 2.0, color="grad").source).values()} == {"#FFFFFF"}
+
+
+def test_both_colors():
+    L = lesson()
+    both, op, grad = (colors(L.draw_dot(color=color).source) for color in ("both", "op", "grad"))
+    assert both == {**op, **grad} and len(op) == 3 and len(grad) == 7
+
+
+@needs_dot
+def test_colored_drawings_are_rendered():
+    svg = lesson().draw_dot(color="both").pipe(encoding="utf-8")
+    assert svg.count('fill="#e69f00"') == 1  # the largest gradient, a's
+
+
+@pytest.mark.parametrize("color", ["red", "", True, 1, "OP"])
+def test_other_colors_are_refused(color):
+    with pytest.raises(ValueError, match="color must be 'op', 'grad', 'both' or None, not"):
+        draw_dot(Value(1.0), color=color)
+
+
+# ---- layers as boxes ----------------------------------------------------------------------------
+
+
+def network(rows: int = 1) -> Value:
+    model = pygradc.nn.MLP(3, [4, 2, 1], seed=0)
+    outputs = [model([1.0, float(row), -1.0]) for row in range(rows)]
+    for out in outputs:
+        out.label = "out"
+    loss = pygradc.sum((out - 1.0) ** 2 for out in outputs)
+    loss.backward()
+    return loss
+
+
+def boxes(source: str) -> dict[str, list[str]]:
+    found = re.findall(r'^\s*(g\d+) \[label="\{ (.*) \}"', source, re.MULTILINE)
+    return {name: text.split(" | ") for name, text in found}
+
+
+def links(source: str) -> list[tuple[str, str]]:
+    return re.findall(r'^\s*"?(\w+)"? -> "?(\w+)"?$', source, re.MULTILINE)
+
+
+def test_each_layer_is_a_box_with_its_counts():
+    loss = network()
+    source = draw_dot(loss, group=True).source
+    shown = boxes(source)
+    assert [texts[0] for texts in shown.values()] == [
+        "layer 1: 3 → 4, tanh", "layer 2: 4 → 2, tanh", "layer 3: 2 → 1, tanh",
+    ]  # fmt: skip
+    # Of 4 neurons of 3 weights and a bias: leaves, and as many numbers 1.0, 0.0, -1.0; products;
+    # additions; tanh. The next layers take the outputs of those before.
+    assert shown["g0"][1] == "56 nodes, 28 leaves"
+    assert shown["g1"][1] == f"{2 * (4 + 1 + 4 + 4 + 1)} nodes, 10 leaves"
+    out = next(node for node in trace(loss)[0] if node.label == "out")
+    assert shown["g2"][2:] == [f"data {out.data:.4f}", f"grad {out.grad:.4f}"]
+    assert [link for link in links(source) if "g" in "".join(link)][:2] == [
+        ("g0", "g1"), ("g1", "g2"),
+    ]  # fmt: skip
+    assert "largest grad" in shown["g0"][2]
+
+
+def test_boxes_and_nodes_are_all_the_nodes_and_every_edge_has_its_ends():
+    loss = network(3)
+    nodes, pairs = trace(loss)
+    source = draw_dot(loss, group=True).source
+    shown = boxes(source)
+    inside = sum(int(texts[1].split()[0]) for texts in shown.values())
+    alone = {name for name in records(source) if name not in shown}
+    assert inside + len(alone) == len(nodes)
+    known = {*shown, *alone, *ovals(source)}
+    ends = links(source)
+    assert {end for link in ends for end in link} <= known
+    assert len({*ends}) == len(ends) and all(tail != head for tail, head in ends)
+    names = [texts[0] for texts in shown.values()]
+    assert "layer 1, row 3: 3 → 4, tanh" in names and "weights of layer 1" in names
+    weights = next(name for name, texts in shown.items() if texts[0] == "weights of layer 1")
+    assert shown[weights][1] == "16 nodes, 16 leaves"
+    users = {head for tail, head in ends if tail == weights}
+    assert {shown[user][0][:7] for user in users} == {"layer 1"} and len(users) == 3
+    assert len(pairs) > len(ends)
+
+
+def test_the_lessons_own_neurons_are_found_and_other_graphs_are_as_before():
+    w, x = [Value(1.0), Value(-1.0)], [Value(0.5), Value(0.25)]
+    y = sum((wi * xi for wi, xi in zip(w, x)), Value(0.1)).tanh()
+    assert boxes(draw_dot(y * 2.0, group=True).source)["g0"][0] == "layer 1: 2 → 1, tanh"
+    L = lesson()
+    assert draw_dot(L, group=True).source == draw_dot(L).source
+
+
+def test_a_root_in_a_box_shows_its_numbers():
+    y = pygradc.nn.MLP(2, [1], seed=0)([1.0, 2.0])
+    y.backward()
+    source = draw_dot(y, group=True).source
+    assert boxes(source)["g0"][2:] == [f"data {y.data:.4f}", "grad 1.0000"]
+    assert "->" not in source
+
+
+def test_boxes_are_colored_by_their_largest_gradient():
+    loss = network()
+    source = draw_dot(loss, group=True, color="both").source
+    assert {*boxes(source)} <= {*colors(source)}
+    first = next(node for node in trace(loss)[0] if not node._children)  # in the last layer
+    first.grad = float("nan")
+    grey = colors(draw_dot(loss, group=True, color="grad").source)
+    assert [name for name in boxes(source) if grey[name] == "#CCCCCC"] == ["g2"]
+
+
+def test_the_text_of_boxes(tmp_path):
+    code = """
+import pygradc
+y = pygradc.nn.MLP(2, [2, 1], seed=0)([1.0, 2.0]) * pygradc.Value(2.0, label="two")
+print(y.draw_dot(group=True)._repr_mimebundle_()["text/plain"].partition("As text:")[2])
+"""
+    lines = run(code, PATH=str(tmp_path)).strip().splitlines()
+    assert lines[0] == "g0 = layer 1: 2 → 2, tanh: 20 nodes, 10 leaves | largest grad 0.0000"
+    assert lines[1].startswith("g1 = layer 2: 2 → 1, tanh (g0): 8 nodes, 3 leaves | data ")
+    assert re.fullmatch(r"n\d+: two \| data 2.0000 \| grad 0.0000", lines[2])
+    assert re.fullmatch(r"n\d+ = \*\(g1 n\d+\): data .* \| grad 0.0000", lines[3])
+    assert len(lines) == 4
+
+
+def test_a_network_too_large_for_dot_is_small_in_boxes():
+    model = pygradc.nn.MLP(30, [30, 30, 1], seed=0)
+    y = model([0.1] * 30)
+    with pytest.raises(ValueError, match="too many to draw"):
+        draw_dot(y)
+    began = time.perf_counter()
+    assert len(boxes(draw_dot(y, group=True).source)) == 3
+    assert time.perf_counter() - began < 10.0
+    with pytest.raises(ValueError, match=r"3 boxes and nodes are too many .*max_nodes=2"):
+        draw_dot(y, group=True, max_nodes=2)
+
+
+def test_what_group_is_not():
+    with pytest.raises(ValueError, match="group=True draws the whole graph: leave out max_depth"):
+        draw_dot(lesson(), group=True, max_depth=2)
+    with pytest.raises(TypeError, match="group must be True or False, not 'layers'"):
+        draw_dot(lesson(), group="layers")  # type: ignore[arg-type]

@@ -38,7 +38,7 @@ def save_training(result: Result, file: str | os.PathLike[str] | IO[bytes]) -> N
 
 def _draw_history(result: Result, axes: Axes) -> None:
     losses, scores = zip(*((epoch.loss, epoch.test_score) for epoch in result.history))
-    plot_history(losses, scores, axes, f"test {_metric(result)}").set_title("Loss and score")
+    plot_history(losses, scores, axes, f"test {_metric(result)}")
 
 
 def _draw_confusion(result: Result, axes: Axes) -> None:

@@ -143,8 +143,27 @@ class Module:
             layers.1  Layer  4 -> 1  tanh                 5    480 B
             total     MLP                                17  1,632 B
         """
+        return summaries.table(self._all_rows())
+
+    def _all_rows(self) -> list[summaries.Row]:
+        """Rows of the summary, and the total."""
         total = summaries.row("total", type(self).__name__, ("", ""), self.parameters())
-        return summaries.table([*self._rows(""), total])
+        return [*self._rows(""), total]
+
+    def __repr__(self) -> str:
+        try:
+            count = len(self.parameters())
+        except Exception:  # half built, such as before the attributes are assigned
+            return object.__repr__(self)
+        return f"<{type(self).__name__}: {count:,} parameter{'s' * (count != 1)}>"
+
+    def _repr_html_(self) -> str | None:
+        """The summary, for notebooks."""
+        from pygradc.core import notebook
+
+        if not notebook.is_ours(self):
+            return None  # then they show the text
+        return notebook.table(summaries.HEADS, self._all_rows(), type(self).__name__)
 
     def _about(self) -> tuple[str, str] | None:
         """Shape and activation, if it is one row of the summary."""

@@ -10,7 +10,7 @@ from pygradc.value import Value
 
 Row = tuple[str, ...]
 
-_HEADS = ("part", "kind", "shape", "activation", "parameters", "memory")
+HEADS = ("part", "kind", "shape", "activation", "parameters", "memory")
 _NUMBERS = 2  # of the columns, from the right, are numbers
 _NODE = 40  # bytes: pg_node, csrc/graph/graph.h
 
@@ -28,12 +28,12 @@ def row(name: str, kind: str, about: tuple[str, str], parameters: Iterable[Any])
 
 def table(rows: Iterable[Row]) -> str:
     """The lines below their heads, in columns."""
-    return "\n".join(_aligned([_HEADS, *rows]))
+    return "\n".join(_aligned([HEADS, *rows]))
 
 
 def _aligned(rows: list[Row]) -> Iterator[str]:
     widths = [max(map(len, column)) for column in zip(*rows)]
-    texts = len(_HEADS) - _NUMBERS
+    texts = len(HEADS) - _NUMBERS
     for cells in rows:
         padded = [
             cell.ljust(width) if i < texts else cell.rjust(width)

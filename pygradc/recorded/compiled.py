@@ -35,7 +35,7 @@ from pygradc.recorded import structure as structures
 from pygradc.recorded.exactly import exactly
 from pygradc.recorded.instances import Beside, is_method_of, name_in
 from pygradc.recorded.parallel import sharers
-from pygradc.recorded.program import Program
+from pygradc.recorded.program import COLUMNS, Program, cells
 from pygradc.recorded.rows import Floats, Rows
 from pygradc.typed import Generic, P, Q, R, S
 from pygradc.value import Value
@@ -722,6 +722,15 @@ class Compiled(Bindable, Generic[P, R]):
 
     def __repr__(self) -> str:
         return f"<compiled {self._function!r}, {len(self._programs)} programs>"
+
+    def _repr_html_(self) -> str:
+        """A table for notebooks: a row for each program."""
+        from pygradc.core import notebook
+
+        title = f"compiled {getattr(self._plain, '__qualname__', self._name)}"
+        if not self._programs:
+            return notebook.heading(f"{title}: not recorded so far")
+        return notebook.table(COLUMNS, [*map(cells, self.programs)], title)
 
 
 class _Wrapped:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from pygradc import states
+from pygradc.core import notebook
 from pygradc.core.arrays import Floats
 
 if TYPE_CHECKING:
@@ -15,6 +17,8 @@ if TYPE_CHECKING:
 
 LOSS, VALIDATION_LOSS = "loss", "validation_loss"
 """The names of the losses among other figures."""
+_MOST_LOSSES = 10  # in a repr
+_MOST_ROWS = 8  # with the heads, and a line for those between, ten lines
 
 
 class History(list[float]):
@@ -26,7 +30,9 @@ class History(list[float]):
         >>> history, history.loss, history.validation_loss, history.lr
         ([2.5], [2.5], [], [0.1])
 
-    Operators and slices of it give plain lists, without the other figures.
+    Operators and slices of it give plain lists, without the other figures. A notebook shows the
+    table of `summary()` and the curves; elsewhere it is shown as its list is, of more than ten
+    losses the first and the last.
 
     Attributes:
         validation_loss: The mean loss over the validation rows with the weights after each epoch;
@@ -65,13 +71,54 @@ class History(list[float]):
             The axes of the losses.
         Raises:
             ImportError: matplotlib is not installed.
+        Source: `pygradc.plots.plot_history`.
         """
         from pygradc import plots
 
-        losses = {"training loss": self.loss}
-        if self.validation_loss:
-            losses["validation loss"] = self.validation_loss
-        return plots.plot_curves(losses, self.metrics, ax)
+        return plots.plot_history(self, ax=ax)
+
+    # ---- how it is shown
+
+    def __repr__(self) -> str:
+        """That of the list; of a long one the first losses and the last."""
+        if len(self) <= _MOST_LOSSES:
+            return super().__repr__()
+        ends = [", ".join(map(repr, part)) for part in (self[:3], self[-3:])]
+        return f"[{ends[0]}, ... {len(self) - 6:,} more ..., {ends[1]}]"
+
+    def summary(self) -> str:
+        """A table of at most ten lines: the first epochs and the last, and all their figures.
+
+        >>> from pygradc import History
+        >>> print(History([2.5, 1.0]).summary())
+        epoch  loss
+            1   2.5
+            2     1
+        """
+        heads, rows = self._table()
+        first, omitted, last = notebook.abridged(rows, _MOST_ROWS)
+        between = [("...", *[""] * (len(heads) - 1))] if omitted else []
+        shown = [heads, *first, *between, *last]
+        widths = [max(map(len, column)) for column in zip(*shown)]
+        lines = ["  ".join(map(str.rjust, cells, widths)).rstrip() for cells in shown]
+        return "\n".join(lines)
+
+    def _repr_html_(self) -> str:
+        """The same table for notebooks, and the losses as curves."""
+        heads, rows = self._table()
+        title = f"History of {len(self):,} epoch{'s' * (len(self) != 1)}"
+        losses = {"loss": self.loss, VALIDATION_LOSS: self.validation_loss}
+        return notebook.table(heads, rows, title, _MOST_ROWS) + notebook.curves(losses)
+
+    def _table(self) -> tuple[tuple[str, ...], list[tuple[str, ...]]]:
+        """Heads, and a row for each epoch, of the figures that there are."""
+        own = {VALIDATION_LOSS: self.validation_loss, **self.metrics}
+        columns = {"loss": self.loss, **own, "lr": self.lr, "seconds": self.seconds}
+        columns = {name: column for name, column in columns.items() if column or name == "loss"}
+        texts = [map("{:.4g}".format, column) for column in columns.values()]
+        epochs = map(str, range(1, len(self) + 1))
+        rows = itertools.zip_longest(epochs, *texts, fillvalue="")
+        return ("epoch", *columns), list(rows)
 
     # ---- for fit and its checkpoints
 

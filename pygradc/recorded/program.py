@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from pygradc.typed import WRT, Column, Flat, Returned, Stacked
     from pygradc.viewing.page import View
 
+_MOST_SHOWN = 500  # instructions, in a notebook
 _SUM = lib.PG_WRT_PARAMS  # the kind of work that `sum` is, without Values among the arguments
 
 
@@ -735,6 +736,24 @@ class Program(Replayable, Generic[R]):
             f"<Program {self._name}: {size.inputs} inputs, {size.params} parameters, "
             f"{size.outputs} outputs, {len(self)} instructions>"
         )
+
+    def _repr_html_(self) -> str:
+        """A table for notebooks: what it takes and has; the code, if it is short, at a click."""
+        from pygradc.core import notebook
+
+        shown = notebook.table(COLUMNS, [cells(self)], f"Program {self._name}")
+        return shown + notebook.folded("code", str(self)) * (len(self) <= _MOST_SHOWN)
+
+
+COLUMNS = ("recorded for", "inputs", "parameters", "outputs", "instructions", "runs as")
+
+
+def cells(program: Program) -> list[str]:
+    """A program as a row of a table with these columns."""
+    size = program._size
+    counts = (size.inputs, size.params, size.outputs, len(program))
+    taken = structures.describe_all(program._inputs)
+    return [taken, *map("{:,}".format, counts), "machine code" if program.native else "kernels"]
 
 
 def _normal(structure: structures.Structure) -> Any:

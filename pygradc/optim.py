@@ -121,7 +121,7 @@ class ClipGradients:
         >>> ClipGradients(norm=5.0)([v, w])
         50.0
         >>> v.grad, w.grad
-        (2.99999994, 3.9999999200000003)
+        (2.9999999400000013, 3.999999920000002)
 
     Args:
         norm: All gradients are multiplied by norm / (n + 1e-6), if that is less than 1, where n is

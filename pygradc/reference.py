@@ -843,6 +843,34 @@ class SGD:
             p.data -= self.lr * g
 
 
+class RMSprop(SGD):
+    """Steps divided by the root of the gradient's mean square."""
+
+    def __init__(
+        self,
+        parameters: Iterable[Value],
+        lr: float = 0.01,
+        alpha: float = 0.99,
+        eps: float = 1e-8,
+        weight_decay: float = 0.0,
+        momentum: float = 0.0,
+    ) -> None:
+        super().__init__(parameters, lr, momentum, weight_decay)
+        self.alpha, self.eps = alpha, eps
+        self.square = [0.0] * len(self.parameters)
+
+    def step(self) -> None:
+        for i, p in enumerate(self.parameters):
+            g = p.grad
+            if self.weight_decay:
+                g += self.weight_decay * p.data
+            self.square[i] = self.alpha * self.square[i] + (1.0 - self.alpha) * g * g
+            g /= math.sqrt(self.square[i]) + self.eps
+            if self.momentum:
+                g = self.velocity[i] = self.momentum * self.velocity[i] + g
+            p.data -= self.lr * g
+
+
 class Adam(SGD):
     """Adam; with decoupled=True, AdamW."""
 

@@ -374,6 +374,11 @@ SETTINGS: list[tuple[Any, dict[str, Any], str]] = [
     (optim.SGD, {"lr": math.inf}, "lr must be"),
     (optim.SGD, {"lr": 0.1, "momentum": -0.5}, "momentum must be"),
     (optim.SGD, {"lr": 0.1, "weight_decay": math.nan}, "weight_decay must be"),
+    (optim.RMSprop, {"lr": -0.1}, "lr must be"),
+    (optim.RMSprop, {"alpha": 1.0}, "alpha must be"),
+    (optim.RMSprop, {"eps": 0.0}, "eps must be"),
+    (optim.RMSprop, {"momentum": -0.1}, "momentum must be"),
+    (optim.RMSprop, {"weight_decay": math.inf}, "weight_decay must be"),
     (optim.Adam, {"lr": -0.1}, "lr must be"),
     (optim.Adam, {"betas": (1.0, 0.9)}, r"betas\[0\] must be"),
     (optim.Adam, {"betas": (0.9, -0.1)}, r"betas\[1\] must be"),
@@ -402,10 +407,18 @@ def test_parameters_must_be_values(optimiser: Any, odd: Any) -> None:
 def make_optimiser(name: str, parameters: list[Value]) -> optim.Optimizer:
     if name == "SGD":
         return optim.SGD(parameters, lr=0.1, momentum=0.9)
+    if name == "RMSprop":
+        return optim.RMSprop(parameters, lr=0.1, momentum=0.9)
     return optim.Adam(parameters, lr=0.1)
 
 
-STATES = [("SGD", "velocity"), ("Adam", "mean"), ("Adam", "square")]
+STATES = [
+    ("SGD", "velocity"),
+    ("RMSprop", "square"),
+    ("RMSprop", "velocity"),
+    ("Adam", "mean"),
+    ("Adam", "square"),
+]
 
 
 @pytest.mark.parametrize(("name", "array"), STATES)
@@ -422,7 +435,7 @@ def test_a_step_with_spoilt_state_changes_nothing(name: str, array: str, odd: An
     assert optimiser.steps == 0 and not odd.any()
 
 
-@pytest.mark.parametrize("name", ["SGD", "Adam"])
+@pytest.mark.parametrize("name", ["SGD", "RMSprop", "Adam"])
 def test_a_step_with_a_spoilt_parameter_or_setting_changes_nothing(name: str) -> None:
     nodes = small_graph()
     optimiser = make_optimiser(name, nodes)

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
 import random
 import sys
+import types
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -30,6 +32,11 @@ OPTIMISERS: dict[str, Callable[[Any], Any]] = {
     "Adam": lambda ps: optim.Adam(ps, lr=0.02),
     "Adam, weight decay": lambda ps: optim.Adam(ps, lr=0.02, betas=(0.8, 0.95), weight_decay=0.1),
     "AdamW": lambda ps: optim.Adam(ps, lr=0.02, weight_decay=0.1, decoupled=True),
+    "RMSprop": lambda ps: optim.RMSprop(ps, lr=0.02),
+    "RMSprop, all": lambda ps: optim.RMSprop(ps, 0.02, 0.9, 1e-6, 0.1, 0.5),
+    "SGD, clipped": lambda ps: optim.SGD(ps, lr=0.05, clip=pygradc.ClipGradients(norm=0.1)),
+    "RMSprop, clipped": lambda ps: optim.RMSprop(ps, clip=pygradc.ClipGradients(value=0.05)),
+    "Adam, clipped": lambda ps: optim.Adam(ps, lr=0.02, clip=pygradc.ClipGradients(norm=0.1)),
 }
 
 each_optimiser = pytest.mark.parametrize("optimiser", OPTIMISERS)
@@ -874,9 +881,13 @@ def test_ctrl_c_with_an_optimiser_of_the_users_and_a_callback() -> None:
     "settings", [{}, {"batch_size": 4}, {"callback": lambda *_: None}], ids=str
 )
 def test_the_bar_goes_to_stderr_and_changes_nothing(
-    capsys: pytest.CaptureFixture[str], make: Any, settings: dict[str, Any]
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+    make: Any,
+    settings: dict[str, Any],
 ) -> None:
     pytest.importorskip("tqdm")
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: True)
     (ours, loss), (theirs, same) = network(), network()
     optimizer, expected = make(ours), make(theirs)
     history = pygradc.fit(loss, XS, YS, optimizer, epochs=40, seed=1, progress=True, **settings)
@@ -887,8 +898,69 @@ def test_the_bar_goes_to_stderr_and_changes_nothing(
     assert state(optimizer) == state(expected)
 
 
+def shown(capsys: pytest.CaptureFixture[str], **settings: Any) -> str:
+    parameters, loss = network()
+    pygradc.fit(loss, XS, YS, optim.Adam(parameters), epochs=7, **settings)
+    return capsys.readouterr().err
+
+
+def test_the_bar_counts_epochs_or_rows_and_stays_out_of_pipes(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("tqdm")
+    for progress in (True, "rows", "epochs"):
+        assert shown(capsys, progress=progress) == ""
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: True)
+    assert "7/7" in shown(capsys, progress="epochs") and shown(capsys, progress=False) == ""
+    assert shown(capsys, progress="rows").count("161/161") >= 1
+    for odd in ("yes", "epoch"):
+        with pytest.raises(TypeError, match="True, False, 'epochs' or 'rows', not"):
+            shown(capsys, progress=odd)
+
+
+def test_the_bar_is_shown_in_a_notebook(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("tqdm")
+    shell = types.SimpleNamespace(config={"IPKernelApp": {}})
+    fake = types.SimpleNamespace(get_ipython=lambda: shell)
+    monkeypatch.setitem(sys.modules, "IPython", fake)
+    assert "7/7" in shown(capsys, progress="epochs")
+    shell.config = {"TerminalIPythonApp": {}}
+    assert shown(capsys, progress="epochs") == ""
+
+
+@pytest.mark.parametrize("how", ["stopped", "raised", "refused"])
+def test_the_bar_is_closed_when_training_ends_early(
+    monkeypatch: pytest.MonkeyPatch, how: str
+) -> None:
+    tqdm = pytest.importorskip("tqdm.auto")
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: True)
+    bars = []
+
+    class Kept(tqdm.tqdm):  # type: ignore[misc,name-defined]
+        def __init__(self, *args: Any, **settings: Any) -> None:
+            super().__init__(*args, **settings)
+            bars.append(self)
+
+    def callback(epoch: int, _: float) -> bool:
+        if how == "raised":
+            raise KeyError("mine")
+        if how == "refused":
+            optimizer.lr = 1e300
+        return how == "stopped"
+
+    monkeypatch.setattr(tqdm, "tqdm", Kept)
+    parameters, loss = network()
+    optimizer = optim.SGD(parameters, lr=0.01)
+    expected = {"raised": pytest.raises(KeyError), "refused": pytest.raises(FloatingPointError)}
+    with expected.get(how, contextlib.nullcontext()):
+        pygradc.fit(loss, XS, YS, optimizer, epochs=9, progress="epochs", callback=callback)
+    assert len(bars) == 1 and bars[0].n == 1 and bars[0].disable  # tqdm's mark of a closed one
+
+
 def test_without_tqdm_it_says_how_to_get_it(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(sys.modules, "tqdm", None)
+    monkeypatch.setitem(sys.modules, "tqdm.auto", None)
     parameters, loss = network()
     optimizer = optim.Adam(parameters)
     before = state(optimizer)

@@ -41,11 +41,11 @@ def node_sum(values: Sequence[Any], start: Any) -> Any:
 
 OURS = SimpleNamespace(
     Value=pygradc.Value, Layer=nn.Layer, MLP=nn.MLP, SGD=optim.SGD, Adam=optim.Adam,
-    sum=pygradc.sum, dot=pygradc.dot,
+    RMSprop=optim.RMSprop, sum=pygradc.sum, dot=pygradc.dot,
 )  # fmt: skip
 ORACLE = SimpleNamespace(
     Value=reference.Value, Layer=reference.Layer, MLP=reference.MLP, SGD=reference.SGD,
-    Adam=reference.Adam, sum=node_sum, dot=reference.dot,
+    Adam=reference.Adam, RMSprop=reference.RMSprop, sum=node_sum, dot=reference.dot,
 )  # fmt: skip
 
 
@@ -526,6 +526,10 @@ def decoupled(engine: Any, parameters: Any) -> Any:
     return engine.Adam(parameters, lr=0.01, weight_decay=0.05, decoupled=True)
 
 
+def rmsprop(engine: Any, parameters: Any) -> Any:
+    return engine.RMSprop(parameters, lr=0.01, weight_decay=0.05, momentum=0.5)
+
+
 def trained(
     engine: Any, sizes: Sequence[int], activations: Sequence[str | None], loss: Any, optimiser: Any
 ) -> Iterator[tuple[bytes, ...]]:
@@ -558,6 +562,7 @@ NETWORKS = [
     ((2, 3, 1), ("abs", None), margin, decoupled),
     ((3, 2, 1), ("linear",), regression, momentum),
     ((2, 3, 1), ("exp", "tanh"), regression, decoupled),
+    ((2, 3, 1), ("tanh", "linear"), regression, rmsprop),
 ]
 
 
@@ -572,7 +577,7 @@ def test_training_is_the_oracles(
     assert ours == oracles
 
 
-@pytest.mark.parametrize("optimiser", [sgd, momentum, adam, coupled, decoupled])
+@pytest.mark.parametrize("optimiser", [sgd, momentum, rmsprop, adam, coupled, decoupled])
 def test_an_optimiser_is_the_oracles_at_the_edges(optimiser: Any) -> None:
     """Gradients of zero, huge, tiny and infinite."""
     results = []

@@ -190,6 +190,14 @@ OPTIMISERS: dict[str, tuple[Callable[[Any], Any], Callable[[Any], Any]]] = {
         lambda ps: optim.Adam(ps, lr=0.02, weight_decay=0.1, decoupled=True),
         lambda ps: torch.optim.AdamW(ps, lr=0.02, weight_decay=0.1),
     ),
+    "RMSprop": (
+        lambda ps: optim.RMSprop(ps, lr=0.02),
+        lambda ps: torch.optim.RMSprop(ps, lr=0.02),
+    ),
+    "RMSprop, alpha, eps, weight decay and momentum": (
+        lambda ps: optim.RMSprop(ps, 0.02, 0.9, 1e-4, weight_decay=0.1, momentum=0.5),
+        lambda ps: torch.optim.RMSprop(ps, 0.02, 0.9, 1e-4, weight_decay=0.1, momentum=0.5),
+    ),
 }
 
 

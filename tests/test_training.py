@@ -53,6 +53,7 @@ KINDS: dict[str, Callable[[Any], Any]] = {
     "SGD": lambda ps: optim.SGD(ps, lr=0.3, momentum=0.5),
     "Adam": lambda ps: optim.Adam(ps, lr=0.1),
     "AdamW": lambda ps: optim.AdamW(ps, lr=0.1),
+    "RMSprop": lambda ps: optim.RMSprop(ps, lr=0.05),
     "in Python": Signs,
 }
 each_kind = pytest.mark.parametrize("kind", KINDS)

@@ -37,6 +37,7 @@ from pygradc.recorded import program_file
 from pygradc.recorded.history import History
 from pygradc.recorded.program import Program
 from pygradc.recorded.rows import Rows
+from pygradc.schedules import LRSchedule
 
 VERSION = 1
 ORDER_OF_SUMS = 2
@@ -60,6 +61,7 @@ class Checkpoint:
         program, optimizer: as in `fit`.
         listeners: the callback, or None, and the callbacks.
         random: the generator that permutes the rows.
+        schedule: as in `fit`.
     Raises:
         ValueError: every is below 1.
         TypeError: the optimizer has state that its state_dict omits; names it.
@@ -76,6 +78,7 @@ class Checkpoint:
         optimizer: optim.Optimizer,
         listeners: tuple[Any, tuple[Any, ...]],
         random: np.random.Generator,
+        schedule: LRSchedule | None = None,
     ) -> None:
         if every < 1:
             raise ValueError(f"fit: checkpoint_every={every} must be positive")
@@ -91,8 +94,16 @@ class Checkpoint:
         self.names: Sequence[str] = ()
         own = set(map(id, optimizer.parameters))
         self.captured = [p for p in program.parameters() if id(p) not in own]
-        self.first = _settings(optimizer)
+        if schedule is not None:
+            self.run["the schedule"] = repr(schedule)
+        self.scheduled = ("lr",) if schedule is not None else ()  # settings that follow from it
+        self.first = self._settings()
         self.stopped = False
+
+    def _settings(self) -> dict[str, Any]:
+        """The optimizer's settings, but for those that the schedule sets."""
+        settings = _settings(self.optimizer)
+        return {name: value for name, value in settings.items() if name not in self.scheduled}
 
     def begin(self, history: History, names: Sequence[str], epochs: int, resume: bool) -> None:
         """Restore the run from the file, or begin a new one and write it.
@@ -124,7 +135,7 @@ class Checkpoint:
         about = {
             "version": VERSION,
             "run": self.run,
-            "settings": {"first": self.first, "now": _settings(optimizer)},
+            "settings": {"first": self.first, "now": self._settings()},
             "random": self.random.bit_generator.state,
             "stopped": stopped,
         }

@@ -164,10 +164,10 @@ def fit(
         every = _whole("checkpoint_every", checkpoint_every)
         run = describe(program, rows, optimizer, batch_size, bool(shuffle), seed)
         run.update(measures.describe())
-        if schedule is not None:
-            run["the schedule"] = repr(schedule)
         listeners = callback, called
-        saved = Checkpoint(checkpoint, every, run, program, optimizer, listeners, order.random)
+        saved = Checkpoint(
+            checkpoint, every, run, program, optimizer, listeners, order.random, schedule
+        )
     trained = _Trained(program, optimizer)
     _check_parameters(function, program, trained)
     after = AfterEpoch(measures, callback, called, optimizer)

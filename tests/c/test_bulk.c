@@ -266,17 +266,69 @@ static void adam_follows_its_formula(void) {
     check_adam(0.1, 1);
 }
 
+static void check_rmsprop(double decay, double momentum, bool with_velocity) {
+    const double lr = 0.01, alpha = 0.9, eps = 1e-8;
+    const pg_rmsprop_settings settings = {lr, alpha, eps, decay, momentum};
+    pg_node_id ids[parameters];
+    double p[parameters], g[parameters], s[parameters] = {0}, v[parameters] = {0};
+    double square[parameters] = {0}, velocity[parameters] = {0};
+    pg_graph *graph = parameter_graph(ids, p);
+    for (int t = 1; t <= steps; t++) {
+        draw_gradients(graph, ids, g);
+        CHECK(pg_rmsprop(graph, square, with_velocity ? velocity : NULL, ids, parameters,
+                         &settings) == PG_OK);
+        for (size_t i = 0; i < parameters; i++) {
+            const double gradient = g[i] + decay * p[i];
+            s[i] = alpha * s[i] + (1.0 - alpha) * (gradient * gradient);
+            v[i] = momentum * v[i] + gradient / (sqrt(s[i]) + eps);
+            p[i] = p[i] - lr * v[i];
+            CHECK(pg_node_grad(graph, ids[i]) == g[i]);
+        }
+        check_parameters(graph, ids, p);
+    }
+    pg_graph_free(graph);
+}
+
+static void rmsprop_follows_its_formula(void) {
+    check_rmsprop(0.0, 0.0, false);
+    check_rmsprop(0.1, 0.0, false);
+    check_rmsprop(0.0, 0.0, true);
+    check_rmsprop(0.1, 0.9, true);
+}
+
+static void clipping_by_value_and_by_norm(void) {
+    const pg_clip_settings by_norm = {1.0, 0.0}, by_value = {0.0, 2.0};
+    double g[] = {3.0, -4.0, 0.5};
+    const uint32_t at[] = {1, 0};
+    CHECK(pg_clip(g, at, 2, &by_norm) == 5.0); /* the third isn't a parameter's */
+    const double factor = 1.0 / (5.0 + 1e-6);
+    CHECK(g[0] == 3.0 * factor && g[1] == -4.0 * factor && g[2] == 0.5);
+    double few[] = {0.3, -0.4};
+    CHECK(near(pg_clip(few, NULL, 2, &by_norm), 0.5, 1e-15) && few[0] == 0.3 && few[1] == -0.4);
+    double each[] = {3.0, -4.0, 0.5, INFINITY, NAN};
+    CHECK(pg_clip(each, NULL, 5, &by_value) == 0.0);
+    CHECK(each[0] == 2.0 && each[1] == -2.0 && each[2] == 0.5 && isinf(each[3]) && isnan(each[4]));
+    double huge[] = {3e200, -4e200}, tiny[] = {3e-200, 4e-200}, none[] = {0.0, -0.0};
+    CHECK(near(pg_clip(huge, NULL, 2, &by_norm) / 5e200, 1.0, 1e-15) && near(huge[0], 0.6, 1e-15));
+    CHECK(near(pg_clip(tiny, NULL, 2, &by_norm) / 5e-200, 1.0, 1e-15) && tiny[0] == 3e-200);
+    CHECK(pg_clip(none, NULL, 2, &by_norm) == 0.0 && pg_clip(NULL, NULL, 0, &by_norm) == 0.0);
+    double odd[] = {3.0, INFINITY};
+    CHECK(isinf(pg_clip(odd, NULL, 2, &by_norm)) && odd[0] == 3.0);
+}
+
 static void a_dead_parameter_changes_nothing(void) {
     pg_node_id ids[parameters];
     double p[parameters], g[parameters], state[2][parameters] = {{1.0, 2.0}, {3.0, 4.0}};
     const pg_sgd_settings sgd = {0.1, 0.9, 0.1};
     const pg_adam_settings adam = {0.1, 0.9, 0.9, 0.1, 0.1, 1, 1.0};
+    const pg_rmsprop_settings rmsprop = {0.1, 0.9, 0.1, 0.1, 0.9};
     pg_graph *graph = parameter_graph(ids, p);
     draw_gradients(graph, ids, g);
     pg_graph_release(graph, ids[3]);
     snapshot before = snapshot_take(graph);
     CHECK(pg_sgd(graph, state[0], ids, parameters, &sgd) == PG_ERR_BAD_NODE);
     CHECK(pg_adam(graph, state[0], state[1], ids, parameters, &adam) == PG_ERR_BAD_NODE);
+    CHECK(pg_rmsprop(graph, state[0], state[1], ids, parameters, &rmsprop) == PG_ERR_BAD_NODE);
     CHECK(pg_zero_grad(graph, ids, parameters) == PG_ERR_BAD_NODE);
     CHECK(snapshot_holds(&before, graph));
     CHECK(state[0][0] == 1.0 && state[0][1] == 2.0 && state[1][0] == 3.0 && state[1][1] == 4.0);
@@ -292,5 +344,6 @@ const test_case bulk_tests[] = {
     TEST(sums_are_the_expression),          TEST(layers_are_the_expression),
     TEST(layers_that_fail_add_nothing),     TEST(nothing_is_needed_for_empty_ones),
     TEST(sgd_follows_its_formula),          TEST(adam_follows_its_formula),
+    TEST(rmsprop_follows_its_formula),      TEST(clipping_by_value_and_by_norm),
     TEST(a_dead_parameter_changes_nothing), {0},
 };

@@ -159,7 +159,7 @@ static pg_status try_hessians(bench *b, double *numbers_ret) {
     return pg_hvp_rows(b->ws, b->s.captured, &units, &task, numbers_ret);
 }
 
-/* Two epochs of Adam, or of SGD with momentum; what failed has not begun. */
+/* Two epochs of an optimizer with momentum, clipped; what failed has not begun. */
 static pg_status fit(bench *b, double *numbers_ret, pg_optimizer_kind kind) {
     const size_t count = b->s.size.params;
     uint32_t places[most];
@@ -177,6 +177,8 @@ static pg_status fit(bench *b, double *numbers_ret, pg_optimizer_kind kind) {
     t.kind = kind;
     t.sgd = (pg_sgd_settings){0.01, 0.9, 0.0};
     t.adam = (pg_adam_settings){0.01, 0.9, 0.999, 1e-8, 0.0, 0, 0.0};
+    t.rmsprop = (pg_rmsprop_settings){0.01, 0.99, 1e-8, 0.0, 0.9};
+    t.clip = (pg_clip_settings){.norm = 1.0};
     memcpy(params, b->s.captured, count * sizeof *params);
     memcpy(t.arrays.data, params, count * sizeof *params);
     pg_status status = pg_fit(b->ws, &task, &t, losses);
@@ -190,6 +192,9 @@ static pg_status fit(bench *b, double *numbers_ret, pg_optimizer_kind kind) {
 }
 
 static pg_status try_adam(bench *b, double *numbers_ret) { return fit(b, numbers_ret, PG_ADAM); }
+static pg_status try_rmsprop(bench *b, double *numbers_ret) {
+    return fit(b, numbers_ret, PG_RMSPROP);
+}
 static pg_status try_sgd(bench *b, double *numbers_ret) { return fit(b, numbers_ret, PG_SGD); }
 
 /* ---- each with failures -------------------------------------------------------------------- */
@@ -274,6 +279,7 @@ static void training(void) {
         bench b = bench_new(nth_recipe(n, 1), exact_passes);
         replace_reverse(&b.s, PG_WRT_PARAMS);
         CHECK(survive(&b, try_adam) == 5); /* a batch, its sums, places, arrays, the slots again */
+        CHECK(survive(&b, try_rmsprop) == 5);
         CHECK(survive(&b, try_sgd) == 5);
         CHECK(survive(&b, try_hvp) == 6);
         replace_reverse(&b.s, PG_WRT_INPUTS);

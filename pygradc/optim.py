@@ -116,12 +116,17 @@ def _listed(name: str, parameters: Any) -> list[Value]:
 class ClipGradients:
     """Limits gradients before a step: their norm, or each one. An optimizer takes it as `clip=`.
 
+        >>> from pygradc import ClipGradients, Value, optim
         >>> v, w = Value(1.0), Value(2.0)
         >>> (30.0 * v + 40.0 * w).backward()
         >>> ClipGradients(norm=5.0)([v, w])
         50.0
         >>> v.grad, w.grad
         (2.9999999400000013, 3.999999920000002)
+        >>> optimizer = optim.SGD([v, w], lr=0.1, clip=ClipGradients(value=0.5))
+        >>> optimizer.step()
+        >>> v.data, w.data, optimizer.clip.norm, optimizer.clip.value
+        (0.95, 1.95, None, 0.5)
 
     Args:
         norm: All gradients are multiplied by norm / (n + 1e-6), if that is less than 1, where n is
@@ -183,8 +188,8 @@ class Optimizer:
         >>> w, signs.state_dict()
         (Value(data=0.9, grad=0.0), {'steps': 1})
         >>> signs.load_state_dict({"steps": 7})
-        >>> signs.steps
-        7
+        >>> signs.steps, signs.clip
+        (7, None)
 
     Args:
         parameters: An iterable of Values, at least one, each once.
@@ -268,9 +273,9 @@ class _WithMomentum(Optimizer):
     """An optimizer whose velocities exist from when momentum is first set."""
 
     momentum: float
-    velocity: np.ndarray[Any, np.dtype[np.float64]]
+    velocity: Floats
 
-    def _velocity(self) -> np.ndarray[Any, np.dtype[np.float64]] | None:
+    def _velocity(self) -> Floats | None:
         """The velocities; None until momentum is first set."""
         if self.momentum and "velocity" not in self._state:
             self._state, self.velocity = (*self._state, "velocity"), self._zeros()
@@ -335,12 +340,15 @@ class SGD(_WithMomentum):
 class RMSprop(_WithMomentum):
     """A step divided by the root of the gradient's mean square (Tieleman and Hinton, 2012).
 
+        >>> from pygradc import Value, optim
         >>> w = Value(1.0)
-        >>> optimizer = RMSprop([w], lr=0.01)
-        >>> w.grad = 3.0
+        >>> optimizer = optim.RMSprop([w], lr=0.01, clip=optim.ClipGradients(value=3.0))
+        >>> w.grad = 5.0
         >>> optimizer.step()
-        >>> round(w.data, 6)  # each first step is lr / sqrt(1 - alpha)
-        0.9
+        >>> print(f"{w.data:.6f} {optimizer.square[0]:.6f}")  # at first lr / sqrt(1 - alpha)
+        0.900000 0.090000
+        >>> optimizer.alpha, optimizer.eps, optimizer.weight_decay, optimizer.momentum
+        (0.99, 1e-08, 0.0, 0.0)
 
     grad += weight_decay * p; square = alpha * square + (1 - alpha) * grad**2;
     velocity = momentum * velocity + grad / (sqrt(square) + eps); p -= lr * velocity.

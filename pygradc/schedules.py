@@ -24,9 +24,12 @@ By = Literal["step", "epoch"]
 class LRSchedule:
     """A learning rate for each step or epoch, for `fit(..., schedule=)` or a loop of one's own.
 
+        >>> from pygradc import LRSchedule
         >>> schedule = LRSchedule.warmup(2, then=LRSchedule.step(0.4, every=3, factor=0.5))
         >>> [schedule(steps) for steps in range(9)]
         [0.2, 0.4, 0.4, 0.4, 0.4, 0.2, 0.2, 0.2, 0.1]
+        >>> LRSchedule.cosine(0.1, steps=10, lowest=0.01)
+        LRSchedule.cosine(0.1, steps=10, lowest=0.01, by='step')
 
     It is called with the number of steps (or epochs) before the one whose rate it returns. In a
     loop: `optimizer.lr = schedule(optimizer.steps)`, and then `optimizer.step()`.

@@ -31,7 +31,7 @@ NEEDS["pygradc.History"] = "matplotlib"
 
 # Without an underscore since other modules of the package use them.
 INTERNAL = {
-    *(f"pygradc.optim.{name}" for name in ("number", "check_parameters")),
+    *(f"pygradc.optim.{name}" for name in ("number", "check_parameters", "check_clip")),
     *(f"pygradc.models.{name}" for name in ("to_state", "from_state")),
     *(f"pygradc.datasets.{name}" for name in ("held_out", "table", "class_name")),
     *(f"pygradc.EarlyStopping.{name}" for name in ("begin", "start", "end")),  # fit calls them

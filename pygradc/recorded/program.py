@@ -748,7 +748,7 @@ class Program(Replayable, Generic[R]):
 COLUMNS = ("recorded for", "inputs", "parameters", "outputs", "instructions", "runs as")
 
 
-def cells(program: Program) -> list[str]:
+def cells(program: Program[Any]) -> list[str]:
     """A program as a row of a table with these columns."""
     size = program._size
     counts = (size.inputs, size.params, size.outputs, len(program))

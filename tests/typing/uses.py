@@ -267,8 +267,11 @@ class Report:
 
 def training() -> None:
     optimizers: list[optim.Optimizer] = [
-        optim.SGD([w], lr=0.01, momentum=0.9), optim.Adam([w], lr=0.01), optim.AdamW([w], lr=0.01)
-    ]  # fmt: skip
+        optim.SGD([w], lr=0.01, momentum=0.9),
+        optim.Adam([w], lr=0.01),
+        optim.AdamW([w], lr=0.01),
+        optim.RMSprop([w], lr=0.01, clip=optim.ClipGradients(norm=1.0)),
+    ]
     for optimizer in optimizers:
         stop = pygradc.EarlyStopping(patience=2, restore_best=True)
         history = pygradc.fit(
@@ -285,6 +288,11 @@ def training() -> None:
         loss.mean(X, Y).backward()
         optimizer.step()
     assert_type(optim.number("lr", 0.1), float)
+    assert_type(optim.check_clip(None), Union[optim.ClipGradients, None])
+    assert_type(pygradc.ClipGradients(value=1.0)([w]), float)
+    schedule = pygradc.LRSchedule.warmup(2, then=pygradc.LRSchedule.cosine(0.1, steps=10))
+    assert_type(schedule(3), float)
+    pygradc.plots.plot_history(history)
     optim.check_parameters("uses", [w])
 
 

@@ -138,7 +138,7 @@ def fit(
     batch_size, epochs = min(batch_size, max(rows.count, 1)), _whole("epochs", epochs)
     _check(rows, epochs, batch_size)
     called = check_callbacks(callback, callbacks)
-    progress = check_progress(progress)
+    shown = check_progress(progress)
     for name, flag in (("shuffle", shuffle), ("resume", resume)):
         if isinstance(flag, str):
             raise TypeError(f"fit: {name} must be True or False, not {flag!r}")
@@ -175,7 +175,7 @@ def fit(
             rates.set(history.lr[-1])
         loop = _Loop(program, rows, optimizer, batch_size, rates, trained, crew)
         after.start()
-        with Bar(progress, epochs, rows.count, len(history)) as bar:
+        with Bar(shown, epochs, rows.count, len(history)) as bar:
             then = claim.lent_to(after) if after.is_needed else None
             _run(loop, order, epochs, then, bar, history, saved)
         after.end()

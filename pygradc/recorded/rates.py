@@ -60,7 +60,7 @@ class Rates:
         self.set(float(self.each[min(steps - self.first, len(self.each) - 1)]))
 
     def set(self, rate: float) -> None:
-        self.optimizer.lr = rate  # type: ignore[attr-defined]
+        self.optimizer.lr = rate
 
     def check_count(self, before: int) -> None:
         """Require that a step in Python has counted itself.
@@ -81,7 +81,7 @@ class Rates:
         Raises:
             ValueError: it did.
         """
-        now = self.optimizer.lr  # type: ignore[attr-defined]
+        now = self.optimizer.lr
         if now != before:
             raise ValueError(
                 f"fit: a callback set lr={now!r}, which schedule= sets before each step: put the "

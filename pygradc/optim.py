@@ -247,8 +247,8 @@ class _WithMomentum(Optimizer):
         return self.velocity if "velocity" in self._state else None
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        if "velocity" in state and "velocity" not in self._state:  # momentum was off here so far
-            self._state, self.velocity = (*self._state, "velocity"), self._zeros()
+        if "velocity" in state:  # saved with momentum, which may have been off here so far
+            self._velocity()
         super().load_state_dict(state)
 
 

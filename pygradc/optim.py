@@ -130,10 +130,10 @@ class ClipGradients:
 
     Args:
         norm: All gradients are multiplied by norm / (n + 1e-6), if that is less than 1, where n is
-            their Euclidean norm: PyTorch's clip_grad_norm_. Squares are summed in the order of the
+            their Euclidean norm: PyTorch's `clip_grad_norm_`. Squares are summed in the order of the
             parameters. (Where that sum is infinite or below 1e-280, gradients are divided by the
             largest before they are squared.)
-        value: Each gradient is limited to [-value, value]: PyTorch's clip_grad_value_.
+        value: Each gradient is limited to [-value, value]: PyTorch's `clip_grad_value_`.
     Raises:
         TypeError, ValueError: neither or both are given, or it isn't a finite number above 0.
     Infinite gradients and nan stay as they are, with the norm also all others: so `fit` refuses the
@@ -282,8 +282,8 @@ class _WithMomentum(Optimizer):
         return self.velocity if "velocity" in self._state else None
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        if "velocity" in state and "velocity" not in self._state:  # momentum was off here so far
-            self._state, self.velocity = (*self._state, "velocity"), self._zeros()
+        if "velocity" in state:  # saved with momentum, which may have been off here so far
+            self._velocity()
         super().load_state_dict(state)
 
 

@@ -216,9 +216,10 @@ def test_the_callback_hears_of_the_epochs_that_are_left(tmp_path: Path) -> None:
 
 
 def test_the_bar_begins_where_the_run_was(
-    tmp_path: Path, capfd: pytest.CaptureFixture[str]
+    tmp_path: Path, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     pytest.importorskip("tqdm")
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: True)
     how = {"checkpoint": tmp_path / "run.npz", "progress": True, "resume": True}
     trained("SGD", 3, **how)
     capfd.readouterr()

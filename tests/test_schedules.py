@@ -1,4 +1,4 @@
-"""Do schedules give the rates that they promise: to fit, to C, to a loop, also after a resume?"""
+"""Do schedules give the right rates to fit, to C and to a loop, also after a resume?"""
 
 from __future__ import annotations
 

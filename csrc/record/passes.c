@@ -155,22 +155,29 @@ pg_status pg_pass_hoist(pg_tape *tape) {
 
 /* ---- order ----------------------------------------------------------------------------------- */
 
+/* Append to an order the values of one section that are reached, in the order of the code. */
+static size_t add_section(const pg_tape *tape, uint32_t *order, size_t count, uint8_t *reached,
+                          bool uniform) {
+    for (uint32_t i = 0; i < tape->count; i++) {
+        const uint32_t value = tape->schedule == NULL ? i : tape->schedule[i];
+        if (!reached[value] || tape->values[value].uniform != uniform) continue;
+        order[count++] = value;
+        reached[value] = 0;
+    }
+    return count;
+}
+
 /* Any order with operands before their users gives the same gradients, but for the order of sums.
- */
+ * The uniform section comes first: a schedule sorts each section by itself. */
 pg_status pg_pass_order(pg_tape *tape) {
     uint8_t *const reached = pg_zeroed(tape->count, 1);
     if (reached == NULL) return PG_ERR_NOMEM;
     for (size_t output = 0; output < tape->output_count; output++) {
         uint32_t *const order = tape->orders[output];
         const size_t count = tape->order_counts[output];
-        size_t live = 0;
         for (size_t i = 0; i < count; i++) reached[order[i]] = !tape->values[order[i]].dead;
-        for (uint32_t i = 0; i < tape->count; i++) {
-            const uint32_t value = tape->schedule == NULL ? i : tape->schedule[i];
-            if (reached[value]) order[live++] = value;
-            reached[value] = 0;
-        }
-        tape->order_counts[output] = live;
+        const size_t uniform = add_section(tape, order, 0, reached, true);
+        tape->order_counts[output] = add_section(tape, order, uniform, reached, false);
     }
     pg_free(reached);
     return PG_OK;

@@ -146,7 +146,7 @@ def fit(
     batch_size, epochs = min(batch_size, max(rows.count, 1)), _whole("epochs", epochs)
     _check(rows, epochs, batch_size)
     called = check_callbacks(callback, callbacks)
-    unit = check_progress(progress)
+    shown = check_progress(progress)
     for name, flag in (("shuffle", shuffle), ("resume", resume)):
         if isinstance(flag, str):
             raise TypeError(f"fit: {name} must be True or False, not {flag!r}")
@@ -183,7 +183,7 @@ def fit(
             rates.set(history.lr[-1])
         loop = _Loop(program, rows, optimizer, batch_size, rates, trained, crew)
         after.start()
-        with Bar(unit, epochs, rows.count, len(history)) as bar:
+        with Bar(shown, epochs, rows.count, len(history)) as bar:
             then = claim.lent_to(after) if after.is_needed else None
             _run(loop, order, epochs, then, bar, history, saved)
         after.end()

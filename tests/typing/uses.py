@@ -279,6 +279,7 @@ def training() -> None:
             validation_data=(X, Y), metrics={"squares": loss}, callbacks=[stop, Report()],
         )  # fmt: skip
         assert_type(history, pygradc.History)
+        pygradc.plots.plot_history(history)
         assert_type(history[0], float)
         assert_type(history.loss, list[float])
         assert_type(history.validation_loss, list[float])
@@ -292,7 +293,6 @@ def training() -> None:
     assert_type(pygradc.ClipGradients(value=1.0)([w]), float)
     schedule = pygradc.LRSchedule.warmup(2, then=pygradc.LRSchedule.cosine(0.1, steps=10))
     assert_type(schedule(3), float)
-    pygradc.plots.plot_history(history)
     optim.check_parameters("uses", [w])
 
 

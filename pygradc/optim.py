@@ -130,8 +130,8 @@ class ClipGradients:
 
     Args:
         norm: All gradients are multiplied by norm / (n + 1e-6), if that is less than 1, where n is
-            their Euclidean norm: PyTorch's `clip_grad_norm_`. Squares are summed in the order of the
-            parameters. (Where that sum is infinite or below 1e-280, gradients are divided by the
+            their Euclidean norm: PyTorch's `clip_grad_norm_`. Squares are summed in the parameters'
+            order. (Where that sum is infinite or below 1e-280, gradients are divided by the
             largest before they are squared.)
         value: Each gradient is limited to [-value, value]: PyTorch's `clip_grad_value_`.
     Raises:

@@ -709,6 +709,20 @@ static void no_bit_of_a_shape_changes(void) {
     }
 }
 
+/* Also where a dot stands before the uniform values that it reads: a file's reader refuses others.
+ */
+static void orders_of_the_code_put_operands_first(void) {
+    for (kind a = 0; a < kinds; a++) {
+        for (kind b = 0; b < kinds; b++) {
+            recipe r = two_dots(a, b);
+            pg_program *program = must_record(&r, NULL, exact_passes | PG_PASS_ORDER, 0);
+            pg_program_free(written_and_read(program));
+            pg_program_free(program);
+            recipe_free(&r);
+        }
+    }
+}
+
 static void no_bit_of_two_dots_changes(void) {
     for (kind a = 0; a < kinds; a++)
         for (kind b = 0; b < kinds; b++) check_bits(two_dots(a, b), 40, exact_passes);
@@ -986,6 +1000,7 @@ const test_case runs_tests[] = {
     TEST(uniform_code_has_neighbours_too),
     TEST(numbers_of_powers_are_neighbours_if_they_are_not_merged),
     TEST(no_bit_of_a_shape_changes),
+    TEST(orders_of_the_code_put_operands_first),
     TEST(no_bit_of_two_dots_changes),
     TEST(layers_of_any_width),
     TEST(layers_of_many_neurons),

@@ -313,7 +313,7 @@ def test_ignored_errors_leave_the_finite_numbers(kind: str) -> None:
         expected.step()
         losses_.append(mean.data * 3 / 3)
     assert not math.isfinite(history[-1]) and optimizer.steps == 100
-    assert repr(history) == repr(losses_) and repr(w.data) == repr(v.data)
+    assert repr([*history]) == repr(losses_) and repr(w.data) == repr(v.data)
 
 
 # ---- a callback's word counts --------------------------------------------------------------------
